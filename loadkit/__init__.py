@@ -1,0 +1,3 @@
+"""loadkit: an instrument for TCP at scale."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""HOW bytes move: engines, each behind the same seam."""

@@ -1,0 +1,49 @@
+"""The seam between a worker process and what moves its bytes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Protocol
+
+from loadkit.measure.board import Slot
+from loadkit.plan.model import ServePlan, Shard
+
+__all__ = ["Control", "Engine"]
+
+
+class Control(Protocol):
+    """What the parent says to a worker, as the worker sees it. Nothing here blocks but `wait_start`."""
+
+    def ready(self) -> None:
+        """Tells the parent that everything is set up and the start may come."""
+
+    def wait_start(self) -> int:
+        """Waits for the common start and returns it (monotonic ns), possibly a little ahead of now."""
+
+    def hold_start(self) -> int | None:
+        """Returns when the phases after the ramp begin (monotonic ns), None while the ramp goes on."""
+
+    def should_stop(self) -> bool:
+        """Whether the parent wants the run ended gently: no new messages, then drain."""
+
+    def should_leave(self) -> bool:
+        """Whether to end at once: the second signal, or a parent that is gone."""
+
+    def fileno(self) -> int:
+        """A file descriptor that is readable when one of the answers above may have changed."""
+
+
+class Engine(Protocol):
+    """A way to move bytes. Each call blocks until its shard is done; the engine owns its event loop."""
+
+    name: str
+
+    def version(self) -> str:
+        """Returns the name and version of what is underneath, for the record."""
+
+    def blast(self, shard: Shard, slot: Slot, control: Control) -> None:
+        """Runs a shard: ramp, phases, drain, close. Writes to `slot` alone."""
+
+    def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
+        """Echoes on the listening sockets until told to stop. Writes to `slot` alone."""

@@ -1,0 +1,50 @@
+"""The error tree, by whose fault it is. Each error is one line that names the place and the way out."""
+
+from __future__ import annotations
+
+__all__ = [
+    "LoadkitError",
+    "OptionError",
+    "OutputError",
+    "PreflightError",
+    "ProfileError",
+    "RecordError",
+    "TargetError",
+    "WorkerError",
+]
+
+
+class LoadkitError(Exception):
+    """Something went wrong that the reader of the message can mend. `exit_status` is what the command exits with."""
+
+    exit_status = 1
+
+
+class OptionError(LoadkitError):
+    """An option of the command line, or an argument of a library call, is wrong."""
+
+    exit_status = 2
+
+
+class ProfileError(LoadkitError):
+    """A profile file is wrong; the message names file and key path."""
+
+
+class OutputError(LoadkitError):
+    """An output file cannot be written."""
+
+
+class RecordError(LoadkitError):
+    """A record cannot be read, or does not belong with the others."""
+
+
+class PreflightError(LoadkitError):
+    """This machine, as it is set up, cannot do what was asked; the message holds the arithmetic."""
+
+
+class TargetError(LoadkitError):
+    """The peer cannot be reached or does not answer as expected."""
+
+
+class WorkerError(LoadkitError):
+    """One of our own worker processes failed."""

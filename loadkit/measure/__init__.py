@@ -1,0 +1,1 @@
+"""What is recorded, where, and how it is read: the board, its histograms and counters."""

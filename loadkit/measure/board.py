@@ -1,0 +1,173 @@
+"""The board: one shared-memory table of 64-bit numbers that workers write and the parent reads.
+
+Layout, in 8-byte words: a slot a worker; a slot is its own words (STATE), then a page a phase: COUNTERS, ERRORS (a
+counter for each step and error number), and for each of HISTOGRAMS its count, sum, min, max, dropped and counts array.
+
+Only the owning worker writes a slot; an aligned 64-bit store is atomic on every machine we run on, so a reader sees
+each number whole at any time. A batch of numbers is not one store: `STATE.sequence` is odd while a batch is folded in,
+so that a reader of a dead worker's slot knows whether its last batch is whole.
+
+The memory is a memfd: it has no name, no limit of /dev/shm applies, nothing stays behind when processes die, and pages
+that nobody wrote cost nothing. What a killed worker wrote is still there.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadkit.measure.histogram import counts_length
+
+__all__ = ["COUNTERS", "HISTOGRAMS", "STATE", "STEPS", "Board", "BoardLayout", "OwnError", "Page", "Slot", "error_name"]
+
+STATE = (
+    "sequence",  # odd while a batch is being folded in
+    "phase",  # index of the phase the worker is in
+    "open",  # connections open now
+    "peak",  # the most that were open at once
+    "settled",  # first connections that opened or failed: when all have, the ramp is over
+    "in_flight",  # messages sent and not replied to yet
+    "finished_ns",  # when the worker was done with its last message; 0 before
+    "core",  # where it is pinned, plus 1; 0 when it is not
+    "max_rss_bytes",
+    "generation",  # how many processes had this slot before
+)
+COUNTERS = (
+    "asked",  # connects begun
+    "opened",
+    "failed_connects",
+    "closed",  # by us, or by the peer, once open
+    "intended",  # messages that were due
+    "sent",
+    "replied",
+    "failed",  # sent, and their connection broke, or the time-out passed
+    "unanswered",  # sent, and the run ended first
+    "unsent",  # due, and never sent
+    "held",  # had to wait for an earlier reply (depth), or for room in the socket
+    "sent_bytes",
+    "received_bytes",
+    "cpu_user_ns",
+    "cpu_system_ns",
+    "run_delay_ns",  # runnable, and not running
+)
+HISTOGRAMS = ("connect", "first_byte", "latency", "service", "lateness")
+STEPS = ("connect", "send", "receive", "close")
+
+_HEAD = ("count", "sum", "min", "max", "dropped")
+_ERRNOS = 160  # Linux's highest is 133
+
+
+class OwnError:
+    """Error numbers of ours, above the kernel's: what goes wrong without an errno."""
+
+    WRONG_BYTES = 140
+    CLOSED_BY_PEER = 141
+    REPLY_TIMEOUT = 142
+    EXTRA_BYTES = 143
+    CONNECT_TIMEOUT = 144
+    UNKNOWN = 145
+
+
+_OWN_NAMES = {value: name for name, value in vars(OwnError).items() if name.isupper()}
+
+
+def error_name(number: int) -> str:
+    """Returns `ECONNREFUSED`, or our own name such as `WRONG_BYTES`."""
+    return _OWN_NAMES.get(number) or errno.errorcode.get(number) or f"ERRNO_{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class BoardLayout:
+    """How many slots and pages, and how far the histograms reach."""
+
+    workers: int
+    phases: int
+    highest_ns: int
+
+    @property
+    def histogram_words(self) -> int:
+        """Words of one histogram, head and counts."""
+        return len(_HEAD) + counts_length(self.highest_ns)
+
+    @property
+    def page_words(self) -> int:
+        """Words of one phase of one worker."""
+        return len(COUNTERS) + len(STEPS) * _ERRNOS + len(HISTOGRAMS) * self.histogram_words
+
+    @property
+    def slot_words(self) -> int:
+        """Words of one worker."""
+        return len(STATE) + self.phases * self.page_words
+
+    @property
+    def size_bytes(self) -> int:
+        """The whole region."""
+        return 8 * self.workers * self.slot_words
+
+
+class Page:
+    """One phase of one worker, as arrays that look into the board."""
+
+    __slots__ = ("counters", "errors", "histograms")
+
+    def __init__(self, words: NDArray[np.int64], layout: BoardLayout) -> None:
+        at = len(COUNTERS)
+        self.counters = words[:at]
+        self.errors = words[at : at + len(STEPS) * _ERRNOS].reshape(len(STEPS), _ERRNOS)
+        at += self.errors.size
+        self.histograms: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        for name in HISTOGRAMS:
+            head, end = at + len(_HEAD), at + layout.histogram_words
+            self.histograms[name] = (words[at:head], words[head:end])
+            at = end
+
+    def add(self, counter: str, amount: int = 1) -> None:
+        """Adds to a counter."""
+        self.counters[COUNTERS.index(counter)] += amount
+
+    def add_error(self, step: str, number: int, amount: int = 1) -> None:
+        """Counts an error of `step` under its errno, or under one of OwnError."""
+        known = number if 0 < number < _ERRNOS else OwnError.UNKNOWN
+        self.errors[STEPS.index(step), known] += amount
+
+
+class Slot:
+    """One worker's part of the board."""
+
+    __slots__ = ("pages", "state")
+
+    def __init__(self, words: NDArray[np.int64], layout: BoardLayout) -> None:
+        self.state = words[: len(STATE)]
+        size = layout.page_words
+        self.pages = [Page(words[at : at + size], layout) for at in range(len(STATE), len(words), size)]
+
+    def set(self, name: str, value: int) -> None:
+        """Writes one of STATE."""
+        self.state[STATE.index(name)] = value
+
+    def get(self, name: str) -> int:
+        """Reads one of STATE."""
+        return int(self.state[STATE.index(name)])
+
+
+class Board:
+    """The mapped region. The parent creates it; a worker maps it by the file descriptor it was handed."""
+
+    def __init__(self, layout: BoardLayout, fd: int | None = None) -> None:
+        self.layout = layout
+        self.fd = os.memfd_create("loadkit-board") if fd is None else fd
+        if fd is None:
+            os.ftruncate(self.fd, layout.size_bytes)
+        self._map = mmap.mmap(self.fd, layout.size_bytes)
+        words = np.frombuffer(self._map, np.int64)
+        size = layout.slot_words
+        self.slots = [Slot(words[i * size : (i + 1) * size], layout) for i in range(layout.workers)]
+
+    def close(self) -> None:
+        """Gives the file descriptor back; the mapping goes with its last reader."""
+        os.close(self.fd)

@@ -1,0 +1,156 @@
+"""HDR histograms as plain arrays of counts, in HdrHistogram's own indexing.
+
+A histogram here covers 1 ns to a highest value with 3 significant digits. HdrHistogram (Gil Tene, 2012; the index
+formula is `countsArrayIndex` of its AbstractHistogram) then has 2,048 sub-buckets of which the upper 1,024 are used by
+each bucket after the first: with b = max(0, bit_length(v) - 11), the index of v is 1,024 b + (v >> b). Counts written
+by that formula are what `hdrh` itself would have written, so `hdrh` reads, encodes and exchanges them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from hdrh.histogram import HdrHistogram
+from numpy.typing import NDArray
+
+__all__ = ["DIGITS", "Histogram", "counts_length", "highest_of", "index_of", "lowest_of", "percentiles_supported"]
+
+DIGITS = 3
+_SUB_BITS = 11  # 2,048 sub-buckets resolve 3 significant digits
+_HALF = 1 << (_SUB_BITS - 1)
+
+Counts = NDArray[np.int64]
+
+# A percentile is given where at least this many samples lie above it; with fewer it is one unlucky message.
+LEAST_ABOVE = 10
+
+
+def counts_length(highest_ns: int) -> int:
+    """Returns how many counters a histogram up to `highest_ns` has, as HdrHistogram sizes it."""
+    buckets = 1
+    smallest_untrackable = 2 << (_SUB_BITS - 1)
+    while smallest_untrackable <= highest_ns:
+        smallest_untrackable <<= 1
+        buckets += 1
+    return (buckets + 1) * _HALF
+
+
+def index_of(values: Counts) -> Counts:
+    """Returns the counter of each value (nanoseconds, >= 0)."""
+    # frexp gives the bit length exactly up to 2^53 ns (104 days).
+    bucket = np.frexp((values | (2 * _HALF - 1)).astype(np.float64))[1].astype(np.int64) - _SUB_BITS
+    return bucket * _HALF + (values >> bucket)
+
+
+def lowest_of(index: int) -> int:
+    """Returns the least value that counter `index` counts."""
+    bucket = max(0, index // _HALF - 1)
+    return (index - bucket * _HALF) << bucket
+
+
+def highest_of(index: int) -> int:
+    """Returns the greatest value that counter `index` counts."""
+    return lowest_of(index) + (1 << max(0, index // _HALF - 1)) - 1
+
+
+def percentiles_supported(count: int, percentile: float) -> bool:
+    """Whether `count` samples can say anything of `percentile`: at least LEAST_ABOVE lie above it, or it is the median."""
+    return count > 0 and (percentile <= 50 or count * (100 - percentile) / 100 >= LEAST_ABOVE - 1e-6)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Histogram:
+    """Counts with their exact sum, minimum and maximum. Merging is adding; the empty one is its identity."""
+
+    highest_ns: int
+    counts: Counts
+    sum_ns: int = 0
+    min_ns: int = 0
+    max_ns: int = 0
+
+    @classmethod
+    def empty(cls, highest_ns: int) -> Histogram:
+        """Returns the histogram of nothing."""
+        return cls(highest_ns, np.zeros(counts_length(highest_ns), np.int64))
+
+    @classmethod
+    def of(cls, values: Iterable[int], highest_ns: int) -> Histogram:
+        """Returns the histogram of `values` (nanoseconds). Raises ValueError for one outside 0 … highest_ns."""
+        array = np.fromiter(values, np.int64)
+        if not array.size:
+            return cls.empty(highest_ns)
+        if array.min() < 0 or array.max() > highest_ns:
+            raise ValueError(f"a value lies outside 0 … {highest_ns} ns")
+        counts = np.bincount(index_of(array), minlength=counts_length(highest_ns))
+        return cls(highest_ns, counts, int(array.sum()), int(array.min()), int(array.max()))
+
+    @classmethod
+    def decode(cls, encoded: str, sum_ns: int) -> Histogram:
+        """Reads base64 V2 as `encode` writes it. Raises ValueError when it is not that."""
+        try:
+            hdr = HdrHistogram.decode(encoded.encode())
+        except Exception as error:  # hdrh raises zlib, struct, binascii and its own errors
+            raise ValueError(f"not an HdrHistogram V2: {error}") from None
+        counts = np.array(hdr.counts[: hdr.counts_len], np.int64)
+        if hdr.significant_figures != DIGITS or len(counts) != counts_length(hdr.highest_trackable_value):
+            raise ValueError("not a histogram of loadkit's: another range or precision")
+        total = int(counts.sum())
+        low, high = (int(hdr.min_value), int(hdr.max_value)) if total else (0, 0)
+        # A zero is kept apart by HdrHistogram: its min_value is the least non-zero one.
+        return cls(hdr.highest_trackable_value, counts, sum_ns, 0 if total and counts[0] else low, high)
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return int(self.counts.sum())
+
+    @property
+    def mean_ns(self) -> float:
+        """The arithmetic mean from the exact sum; 0 when empty."""
+        return self.sum_ns / self.count if self.count else 0.0
+
+    def merge(self, other: Histogram) -> Histogram:
+        """Returns the histogram of both ones' values. Raises ValueError for another range."""
+        if self.highest_ns != other.highest_ns:
+            raise ValueError(f"histograms of unlike range: highest_ns {self.highest_ns} and {other.highest_ns}")
+        if not other.count:
+            return self
+        if not self.count:
+            return other
+        return Histogram(
+            self.highest_ns,
+            self.counts + other.counts,
+            self.sum_ns + other.sum_ns,
+            min(self.min_ns, other.min_ns),
+            max(self.max_ns, other.max_ns),
+        )
+
+    def percentiles(self, wanted: Iterable[float]) -> Mapping[float, int | None]:
+        """Returns the value at each percentile, None where the count cannot support it.
+
+        As in HdrHistogram the value is the greatest that its counter counts, and never above the exact maximum.
+        """
+        running = np.cumsum(self.counts)
+        total = int(running[-1])
+        found: dict[float, int | None] = {}
+        for percentile in wanted:
+            if not percentiles_supported(total, percentile):
+                found[percentile] = None
+                continue
+            rank = max(1, int(np.ceil(percentile / 100 * total - 1e-9)))
+            found[percentile] = min(highest_of(int(np.searchsorted(running, rank))), self.max_ns)
+        return found
+
+    def encode(self) -> str:
+        """Returns HdrHistogram's base64 V2 encoding, readable by every HdrHistogram library."""
+        hdr = HdrHistogram(1, self.highest_ns, DIGITS)
+        (used,) = np.nonzero(self.counts)
+        for index in used:
+            hdr.counts[int(index)] = int(self.counts[index])
+        if used.size:
+            hdr.total_count = self.count
+            hdr.min_value = max(1, self.min_ns)
+            hdr.max_value = max(1, self.max_ns)
+        return str(hdr.encode().decode())

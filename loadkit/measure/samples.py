@@ -1,0 +1,163 @@
+"""What is read off a board: frozen figures, per phase and per worker. Merging is adding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, Board, Page, Slot, error_name
+from loadkit.measure.histogram import Histogram, index_of
+
+__all__ = [
+    "IntervalSample",
+    "PhaseSamples",
+    "RunSamples",
+    "ServeSamples",
+    "WorkerEnd",
+    "WorkerSamples",
+    "merge",
+    "read_board",
+    "read_counters",
+    "read_histogram",
+    "read_worker",
+]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PhaseSamples:
+    """Counters, errors by (step, name) and histograms of a phase, of one worker or of several."""
+
+    counters: Mapping[str, int]
+    errors: Mapping[tuple[str, str], int]
+    histograms: Mapping[str, Histogram]
+    dropped: Mapping[str, int]  # values that no counter of a histogram could take
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WorkerSamples:
+    """One worker's slot: its own state and its phases."""
+
+    index: int
+    state: Mapping[str, int]
+    phases: tuple[PhaseSamples, ...]
+
+
+def read_board(board: Board) -> tuple[WorkerSamples, ...]:
+    """Reads every slot whole."""
+    return tuple(read_worker(board, index) for index in range(board.layout.workers))
+
+
+def read_worker(board: Board, index: int) -> WorkerSamples:
+    """Reads one slot whole."""
+    slot = board.slots[index]
+    state = {name: int(value) for name, value in zip(STATE, slot.state, strict=True)}
+    return WorkerSamples(index, state, tuple(_read_page(page, board.layout.highest_ns) for page in slot.pages))
+
+
+def read_counters(slot: Slot) -> dict[str, int]:
+    """Reads the counters of a slot, added up over its phases: cheap, for the live view and the intervals."""
+    total = np.sum([page.counters for page in slot.pages], axis=0)
+    return dict(zip(COUNTERS, (int(value) for value in total), strict=True))
+
+
+def _read_page(page: Page, highest_ns: int) -> PhaseSamples:
+    errors = {
+        (STEPS[step], error_name(int(number))): int(page.errors[step, number])
+        for step, number in zip(*np.nonzero(page.errors), strict=True)
+    }
+    return PhaseSamples(
+        counters=dict(zip(COUNTERS, (int(value) for value in page.counters), strict=True)),
+        errors=errors,
+        histograms={name: read_histogram(page, name, highest_ns) for name in HISTOGRAMS},
+        dropped={name: int(page.histograms[name][0][4]) for name in HISTOGRAMS},
+    )
+
+
+def read_histogram(page: Page, name: str, highest_ns: int) -> Histogram:
+    """Copies a histogram, touching only the pages of memory that hold counts."""
+    head, counts = page.histograms[name]
+    count, total, low, high, _dropped = (int(value) for value in head)
+    if not count:
+        return Histogram.empty(highest_ns)
+    first, last = (int(index) for index in index_of(np.array([low, high], np.int64)))
+    copy = np.zeros(len(counts), np.int64)
+    copy[first : last + 1] = counts[first : last + 1]
+    return Histogram(highest_ns, copy, total, low, high)
+
+
+def merge(parts: Iterable[PhaseSamples], highest_ns: int) -> PhaseSamples:
+    """Adds phases up: those of one worker over time, or one phase over workers."""
+    nothing = PhaseSamples(
+        dict.fromkeys(COUNTERS, 0),
+        {},
+        {name: Histogram.empty(highest_ns) for name in HISTOGRAMS},
+        dict.fromkeys(HISTOGRAMS, 0),
+    )
+    return reduce(_add, parts, nothing)
+
+
+def _add(left: PhaseSamples, right: PhaseSamples) -> PhaseSamples:
+    keys = sorted({*left.errors, *right.errors})
+    return replace(
+        left,
+        counters={name: left.counters[name] + right.counters[name] for name in COUNTERS},
+        errors={key: left.errors.get(key, 0) + right.errors.get(key, 0) for key in keys},
+        histograms={name: left.histograms[name].merge(right.histograms[name]) for name in HISTOGRAMS},
+        dropped={name: left.dropped[name] + right.dropped[name] for name in HISTOGRAMS},
+    )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class IntervalSample:
+    """What happened in one stretch of the series; `t_ns` is its end, from the start of the run."""
+
+    t_ns: int
+    phase: int
+    opened: int
+    replied: int
+    received_bytes: int
+    errors: int
+    latency: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEnd:
+    """How a worker process ended. `died` is None when it ended by itself and well, else says how it ended."""
+
+    index: int
+    pid: int
+    core: int | None
+    died: str | None  # "killed by SIGKILL", "exit status 1: <its own last words>"
+    mid_fold: bool = False  # died while writing: its figures may be off by one batch
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ServeSamples:
+    """The serve end of a run: its slots when the window began, when it ended, and at the very end."""
+
+    at_start: tuple[WorkerSamples, ...]
+    at_end: tuple[WorkerSamples, ...]
+    final: tuple[WorkerSamples, ...]
+    ends: tuple[WorkerEnd, ...]
+    restarts: int
+    engine: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RunSamples:
+    """Everything measured in a run. Times are monotonic ns; the window is what the hold phases covered."""
+
+    started: str  # RFC 3339
+    start_ns: int
+    window_start_ns: int | None  # None when the run ended before its first measured phase
+    window_end_ns: int | None
+    end_ns: int
+    engine: str
+    workers: tuple[WorkerSamples, ...]
+    ends: tuple[WorkerEnd, ...]
+    intervals: tuple[IntervalSample, ...]
+    interrupted: str | None  # "SIGINT", "SIGTERM"
+    serve: ServeSamples | None

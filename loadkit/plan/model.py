@@ -1,0 +1,119 @@
+"""The plan of a run, and a worker's shard of it. Frozen; every time is in nanoseconds, every size in bytes."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from loadkit.profile.model import Close, EngineName
+
+__all__ = ["EMBEDDED", "PhaseKind", "PhasePlan", "Plan", "Route", "ServePlan", "Shard", "Target"]
+
+EMBEDDED = "embedded"  # the target's name when blast starts the server itself
+
+
+class PhaseKind(enum.StrEnum):
+    """What a phase is for. Only `hold` is measured; the others have figures of their own in the record."""
+
+    RAMP = "ramp"
+    WARMUP = "warm-up"
+    HOLD = "hold"
+    DRAIN = "drain"
+
+
+class PhasePlan(msgspec.Struct, frozen=True):
+    """A named part of the run.
+
+    `rate_hz` is (at the start, at the end) of messages over all connections; None is a closed loop. A ramp opens the
+    first connections and sends one message on each; it lasts as long as that takes, `duration_ns` is what is planned.
+    """
+
+    name: str
+    kind: PhaseKind
+    duration_ns: int
+    connections: int
+    rate_hz: tuple[float, float] | None = None
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where the connections go. `port` 0 of an embedded target becomes a free port when its server is up."""
+
+    host: str
+    addresses: tuple[str, ...]
+    port: int
+    embedded: bool = False
+
+
+class Route(msgspec.Struct, frozen=True):
+    """`connections` of them go from `source` (None: the kernel's choice, no bind) to `destination`."""
+
+    source: str | None
+    destination: str
+    connections: int
+
+
+class ServePlan(msgspec.Struct, frozen=True):
+    """A serve end: one worker a process, each with SO_REUSEPORT listeners on every one of `addresses`."""
+
+    addresses: tuple[str, ...]
+    port: int
+    engine: EngineName
+    workers: int
+    cores: tuple[int, ...]  # empty: not pinned; else worker i runs on cores[i % len(cores)]
+    backlog: int = 4096
+    max_connections: int | None = None
+    idle_timeout_ns: int | None = None
+    grace_ns: int = 5 * 10**9
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A blast run, decided. `sources` names where each value came from: default, profile or option."""
+
+    target: Target
+    connections: int
+    connect_rate_hz: float
+    phases: tuple[PhasePlan, ...]
+    messages: int | None
+    size_bytes: int
+    depth: int
+    lifetime_ns: int | None
+    timeout_ns: int
+    connect_timeout_ns: int
+    close: Close
+    check: bool
+    engine: EngineName
+    workers: int
+    cores: tuple[int, ...]
+    routes: tuple[Route, ...]
+    serve: ServePlan | None
+    slo: tuple[str, ...]
+    highest_ns: int  # the histograms' upper end
+    profile: str | None
+    sources: dict[str, str]
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether messages go out on a schedule rather than after each reply."""
+        return any(phase.rate_hz is not None for phase in self.phases)
+
+    @property
+    def asked_rate_hz(self) -> float | None:
+        """The mean rate over the measured phases; None in a closed loop."""
+        held = [phase for phase in self.phases if phase.kind is PhaseKind.HOLD and phase.rate_hz is not None]
+        total_ns = sum(phase.duration_ns for phase in held)
+        if not total_ns:
+            return None
+        return sum(sum(phase.rate_hz or ()) / 2 * phase.duration_ns for phase in held) / total_ns
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """Worker `index` of `of`'s part: the events (connects, messages) number index, index + of, index + 2 of, …"""
+
+    plan: Plan
+    index: int
+    of: int
+    core: int | None
+    connections: int  # the most it has open at once
+    messages: int | None
+    routes: tuple[Route, ...]

@@ -1,0 +1,53 @@
+"""When things are due, without clock or sleep.
+
+A pace is a rate that changes linearly from a to b hertz over T seconds: after t seconds N(t) = a t + (b - a) t² / 2T
+events are due, so event k (from 0) is due where N(t) = k. Solved for t in the form that does not cancel when a and b
+are close: t = 2 k / (a + sqrt(a² + 2 k (b - a) / T)).
+
+Worker i of n takes the events i, i + n, i + 2n, …, which shifts it by i/n of its own interval, and the n parts make up
+the whole exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from loadkit.units import NS_PER_S
+
+__all__ = ["LinearPace", "due_times", "every"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearPace:
+    """`start_hz` to `end_hz` over `duration_ns`, beginning at `begin_ns`."""
+
+    begin_ns: int
+    duration_ns: int
+    start_hz: float
+    end_hz: float
+
+    def total(self) -> int:
+        """Returns how many events are due before the end: those k with time(k) < begin + duration."""
+        area = (self.start_hz + self.end_hz) / 2 * self.duration_ns / NS_PER_S
+        return math.ceil(area - 1e-9 * max(1.0, area))
+
+    def time(self, k: int) -> int:
+        """Returns when event k is due, in nanoseconds on the time line of `begin_ns`."""
+        change = (self.end_hz - self.start_hz) / (self.duration_ns / NS_PER_S)
+        if change == 0:
+            return self.begin_ns + round(k * NS_PER_S / self.start_hz)
+        root = math.sqrt(max(0.0, self.start_hz**2 + 2 * k * change))
+        seconds = 2 * k / (self.start_hz + root) if k else 0.0
+        return self.begin_ns + round(seconds * NS_PER_S)
+
+
+def due_times(pace: LinearPace, index: int, of: int) -> Iterator[int]:
+    """Yields when worker `index` of `of` has its events, in order."""
+    return (pace.time(k) for k in range(index, pace.total(), of))
+
+
+def every(begin_ns: int, rate_hz: float, total: int, index: int, of: int) -> Iterator[int]:
+    """Yields when worker `index` of `of` has its part of `total` events at a constant rate."""
+    return (begin_ns + round(k * NS_PER_S / rate_hz) for k in range(index, total, of))

@@ -1,0 +1,49 @@
+"""A plan, to one shard a worker. The shards add up to the plan: connections, messages and routes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loadkit.plan.model import Plan, Route, Shard
+
+__all__ = ["share", "split"]
+
+
+def share(total: int, index: int, of: int) -> int:
+    """Returns worker `index`'s part of `total`: how many of 0 … total - 1 are congruent to index modulo `of`."""
+    return total // of + (index < total % of)
+
+
+def split(plan: Plan) -> tuple[Shard, ...]:
+    """Returns the shards of `plan`, one a worker."""
+    shards = []
+    routes = list(plan.routes)
+    for index in range(plan.workers):
+        connections = share(plan.connections, index, plan.workers)
+        mine, routes = _take(routes, connections)
+        shards.append(
+            Shard(
+                plan=plan,
+                index=index,
+                of=plan.workers,
+                core=plan.cores[index % len(plan.cores)] if plan.cores else None,
+                connections=connections,
+                messages=None if plan.messages is None else share(plan.messages, index, plan.workers),
+                routes=tuple(mine),
+            )
+        )
+    return tuple(shards)
+
+
+def _take(routes: Sequence[Route], count: int) -> tuple[list[Route], list[Route]]:
+    """Splits routes into those of the first `count` connections and the rest."""
+    taken: list[Route] = []
+    rest = list(routes)
+    while count:
+        route = rest.pop(0)
+        now = min(count, route.connections)
+        taken.append(Route(route.source, route.destination, now))
+        if now < route.connections:
+            rest.insert(0, Route(route.source, route.destination, route.connections - now))
+        count -= now
+    return taken, rest

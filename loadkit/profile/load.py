@@ -1,0 +1,157 @@
+"""A profile file and the options of a command line, to one checked Profile."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from loadkit.errors import LoadkitError, OptionError, ProfileError
+from loadkit.profile.model import Option, PhaseSpec, Profile, options_of
+from loadkit.units import Count, Duration, Pace, Rate, Size
+
+__all__ = ["Sources", "load_profile", "read_profile_text", "shipped_profiles"]
+
+Sources = dict[str, str]  # key -> "default" | "profile" | "option"
+
+# What a phase says for itself cannot be overruled by one option for the whole run.
+_PHASED = ("rate", "connections", "duration", "warmup")
+_SHIPPED = "shipped"
+
+
+def shipped_profiles() -> dict[str, str]:
+    """Returns name -> text of the profiles that come with loadkit, sorted by name."""
+    packaged = resources.files("loadkit") / _SHIPPED
+    # In a source tree the folder stands beside the package; a wheel carries it inside (pyproject.toml).
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "profiles"
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
+    return {entry.name.removesuffix(".toml"): entry.read_text() for entry in files}
+
+
+def read_profile_text(name: str) -> tuple[str, str]:
+    """Returns (place, text) of a profile: a shipped one by its name, else a file.
+
+    Raises ProfileError when there is neither.
+    """
+    if not name.endswith(".toml") and "/" not in name:
+        shipped = shipped_profiles()
+        if name in shipped:
+            return name, shipped[name]
+        near = difflib.get_close_matches(name, shipped, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ProfileError(f"no profile named {name!r}: {hint}`loadkit profiles` lists them; a file ends in .toml")
+    try:
+        return name, Path(name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ProfileError(f"{name}: cannot read the profile: {reason}") from None
+
+
+def load_profile(name: str | None, options: Mapping[str, Any]) -> tuple[Profile, Sources]:
+    """Reads the profile `name` (None: defaults alone), lays `options` over it and checks the whole.
+
+    `options` maps field names of Profile to values as given (text with units is fine). Raises ProfileError or
+    OptionError naming file, key path, what was expected.
+    """
+    place, table = "", {}
+    if name is not None:
+        place, text = read_profile_text(name)
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ProfileError(f"{place}: not TOML: {error}") from None
+        _convert(table, f"{place}: ", ProfileError)
+    _refuse_overruled(table, options, place)
+    _convert(options, "", OptionError)
+    profile = _convert({**table, **options}, f"{place}: " if place else "", ProfileError)
+    sources = {
+        key: "option" if key in options else "profile" if key in table else "default"
+        for key in Profile.__struct_fields__
+    }
+    return profile, sources
+
+
+def _refuse_overruled(table: Mapping[str, Any], options: Mapping[str, Any], place: str) -> None:
+    phases = table.get("phases", ())
+    for key in _PHASED:
+        said = key in ("duration", "warmup") or any(key in phase for phase in phases)
+        if phases and said and key in options:
+            raise OptionError(
+                f"{_flag(key)}: profile {place} sets {key} phase by phase; save it with "
+                f"`loadkit profiles show {place} > my.toml`, edit it there, and run with --profile my.toml"
+            )
+
+
+def _convert(values: Mapping[str, Any], place: str, error: type[LoadkitError]) -> Profile:
+    # `auto` asks for what an absent key gives: the plan decides.
+    values = {key: value for key, value in values.items() if (key, value) != ("workers", "auto")}
+    try:
+        profile = msgspec.convert(values, Profile, dec_hook=_parse, strict=True)
+    except msgspec.ValidationError as failure:
+        raise error(_explain(str(failure), values, place, error)) from None
+    _check(profile, options_of(Profile), place, "", error)
+    for index, phase in enumerate(profile.phases):
+        _check(phase, options_of(PhaseSpec), place, f"phases[{index}].", error)
+    return profile
+
+
+def _parse(kind: type, value: object) -> object:
+    for quantity in (Count, Duration, Size, Rate, Pace):
+        if kind is quantity:
+            return quantity.parse(value)
+    raise NotImplementedError(kind)
+
+
+def _explain(failure: str, values: Mapping[str, Any], place: str, error: type[LoadkitError]) -> str:
+    """Turns msgspec's `expected … - at `$.phases[0].rate`` into `burst.toml: phases[0].rate: expected …`."""
+    text, _, path = failure.partition(" - at `$")
+    key = path.rstrip("`").removeprefix(".")
+    unknown = re.search(r"unknown field `(.+)`", text)
+    if unknown:
+        struct = PhaseSpec if key.startswith("phases[") else Profile
+        near = difflib.get_close_matches(unknown[1], struct.__struct_fields__, n=1)
+        known = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(struct.__struct_fields__)
+        where = f"{key}.{unknown[1]}" if key else unknown[1]
+        return f"{place}{where}: unknown key; {known}"
+    where = _flag(key) if error is OptionError else key
+    if text.startswith("Invalid enum value"):
+        text = f"expected {' or '.join(get_type_hints(Profile)[key])}, got {values[key]!r}"
+    return f"{place}{where}: {text}" if where else f"{place}{text}"
+
+
+def _check(
+    struct: Profile | PhaseSpec, options: Mapping[str, Option], place: str, prefix: str, error: type[LoadkitError]
+) -> None:
+    for name, option in options.items():
+        value = getattr(struct, name)
+        if option.at_least is None or value is None:
+            continue
+        where = _flag(name) if error is OptionError else prefix + name
+        for number in value if isinstance(value, tuple) else (value,):
+            if number < option.at_least:
+                raise error(
+                    f"{place}{where}: {_shown(value, number)} is below the least, {_bound(value, option.at_least)}"
+                )
+            if option.at_most is not None and number > option.at_most:
+                raise error(
+                    f"{place}{where}: {_shown(value, number)} is above the most, {_bound(value, option.at_most)}"
+                )
+
+
+def _shown(value: object, number: float) -> str:
+    return f"{number:,} ns" if isinstance(value, Duration) else f"{number:,}"
+
+
+def _bound(value: object, bound: float) -> str:
+    return f"{bound / 1e6:g} ms" if isinstance(value, Duration) else f"{bound:,}"
+
+
+def _flag(key: str) -> str:
+    option = options_of(Profile).get(key)
+    return option.flags[-1].partition("/")[0] if option and option.flags else key

@@ -1,0 +1,149 @@
+"""The options of a run. Each one stands here once: its name, type, default, help, flags and bounds.
+
+The command line makes its flags from these fields, a profile file its keys, and `load.py` checks both the same way.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+
+from loadkit.units import Count, Duration, Pace, Rate, Size
+
+__all__ = ["Close", "EngineName", "Option", "PhaseSpec", "Profile", "options_of"]
+
+# A run without --duration that ends by --messages is bounded all the same: nothing runs for ever.
+LONGEST_RUN = Duration.parse("24h")
+
+
+class EngineName(enum.StrEnum):
+    """How bytes are moved. `auto` takes the fastest that is installed."""
+
+    AUTO = "auto"
+    UVLOOP = "uvloop"
+    ASYNCIO = "asyncio"
+    FAKE = "fake"
+
+
+class Close(enum.StrEnum):
+    """How a connection ends. RST leaves no TIME_WAIT, so the next run finds its ports free; FIN is the polite way."""
+
+    RST = "rst"
+    FIN = "fin"
+
+
+class Option(msgspec.Struct, frozen=True):
+    """What is known of one option beside its type and default."""
+
+    help: str
+    flags: tuple[str, ...] = ()
+    metavar: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    hidden: bool = False
+
+
+def _option(help: str, *flags: str, **more: Any) -> Any:
+    return msgspec.Meta(extra={"option": Option(help, flags, **more)})
+
+
+class PhaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One `[[phases]]` table of a profile. A key left out takes the profile's own value."""
+
+    name: str
+    duration: Annotated[Duration, _option("how long the phase lasts", at_least=1)]
+    rate: Annotated[Pace | None, _option("messages per second in all; `1k:10k` is a linear ramp", at_least=0)] = None
+    connections: Annotated[Count | None, _option("connections open at the end of the phase", at_least=1)] = None
+    measured: bool = True
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be asked of a blast run, as it was asked. Defaults are documented decisions."""
+
+    about: str = ""
+    # 1,000 is more than a page's worth and fits every machine's fd limit once the soft one is raised (wrk takes 10,
+    # k6 one: neither shows what a server does with many).
+    connections: Annotated[
+        Count, _option("connections to open and hold", "-c", "--connections", metavar="N", at_least=1)
+    ] = Count(1000)
+    # 10 s as wrk and hey have it: ten intervals, and enough replies for a p99.9.
+    duration: Annotated[
+        Duration | None,
+        _option("how long to measure, after the ramp and the warm-up [10s]", "-d", "--duration", at_least=10**6),
+    ] = None
+    messages: Annotated[
+        Count | None, _option("stop after this many messages in all", "-n", "--messages", metavar="N", at_least=1)
+    ] = None
+    rate: Annotated[
+        Pace | None,
+        _option(
+            "messages per second over all connections (open loop); without it each reply is followed by the next "
+            "message at once (closed loop)",
+            "-R",
+            "--rate",
+            at_least=0,
+        ),
+    ] = None
+    workers: Annotated[
+        Count | None,
+        _option("worker processes of the blast end, or auto", "-w", "--workers", metavar="N|auto", at_least=1),
+    ] = None
+    # 64 B: small enough that the cost of a message, not of its bytes, is what is measured.
+    size: Annotated[Size, _option("bytes of a message", "-s", "--size", at_least=1, at_most=2**30)] = Size(64)
+    depth: Annotated[
+        Count,
+        _option(
+            "messages outstanding on a connection at most", "-p", "--depth", metavar="N", at_least=1, at_most=65536
+        ),
+    ] = Count(1)
+    # 20,000/s is below what one listener of 4,096 backlog takes in and above what users mean by "slow".
+    connect_rate: Annotated[
+        Rate, _option("connections opened per second, in all", "--connect-rate", metavar="RATE", at_least=0.001)
+    ] = Rate(20_000)
+    lifetime: Annotated[
+        Duration | None,
+        _option(
+            "churn: close and reopen each connection after this time; 0 means after one exchange",
+            "--lifetime",
+            at_least=0,
+        ),
+    ] = None
+    source: Annotated[
+        tuple[str, ...],
+        _option("bind connections to the addresses of this network (repeatable)", "--source", metavar="CIDR"),
+    ] = ()
+    # 10 s: longer than any stall worth measuring, shorter than TCP's own patience (minutes).
+    timeout: Annotated[
+        Duration, _option("a message not replied to within this time has failed", "--timeout", at_least=10**6)
+    ] = Duration.parse("10s")
+    # 5 s lets two SYN retransmissions through (1 s and 3 s after the first).
+    connect_timeout: Annotated[
+        Duration,
+        _option("a connection not established within this time has failed", "--connect-timeout", at_least=10**6),
+    ] = Duration.parse("5s")
+    warmup: Annotated[
+        Duration | None,
+        _option("load before the measured part [2s; 0s with -n]", "--warmup", at_least=0),
+    ] = None
+    close: Annotated[Close, _option("how connections are closed: rst leaves no TIME_WAIT", "--close")] = Close.RST
+    check: Annotated[bool, _option("compare the content of every reply", "--check/--no-check")] = True
+    engine: Annotated[EngineName, _option("how a worker moves bytes", "--engine")] = EngineName.AUTO
+    pin: Annotated[bool, _option("pin each worker to a core", "--pin/--no-pin")] = True
+    slo: Annotated[
+        tuple[str, ...],
+        _option("an objective such as 'latency.p99<5ms' or 'errors==0' (repeatable)", "--slo", metavar="EXPR"),
+    ] = ()
+    phases: tuple[PhaseSpec, ...] = ()
+
+
+def options_of(struct: type[msgspec.Struct]) -> Mapping[str, Option]:
+    """Returns the option of each field of a Profile or PhaseSpec that has one, in their order."""
+    found = {}
+    for name, hint in get_type_hints(struct, include_extras=True).items():
+        for meta in getattr(hint, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.extra and "option" in meta.extra:
+                found[name] = meta.extra["option"]
+    return found

@@ -1,0 +1,158 @@
+"""Text such as `250ms`, `64KiB`, `10k` and `1k:10k`, to numbers and back. No other module reads or prints units.
+
+Inside loadkit a duration is an integer of nanoseconds, a size an integer of bytes, a rate a float of hertz.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+__all__ = [
+    "Count",
+    "Duration",
+    "Pace",
+    "Quantity",
+    "Rate",
+    "Size",
+    "format_count",
+    "format_duration",
+    "format_rate",
+    "format_size",
+]
+
+NS_PER_S = 1_000_000_000
+
+_DURATION_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_SIZE_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_COUNT = {"k": 10**3, "m": 10**6, "K": 10**3, "M": 10**6}
+_NUMBER = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-zµ]*)")
+
+
+def _scaled(text: str, factors: dict[str, int], expected: str) -> float:
+    match = _NUMBER.fullmatch(text.strip())
+    if match is None or (match[2] and match[2] not in factors):
+        raise ValueError(f"expected {expected}, got {text!r}")
+    return float(match[1].replace("_", "")) * factors.get(match[2], 1)
+
+
+def _whole(value: float, text: object, expected: str) -> int:
+    if value > 2**53 or value != math.floor(value):
+        raise ValueError(f"expected {expected}, got {text!r}")
+    return int(value)
+
+
+class Count(int):
+    """A whole number: `500`, `10k`, `1.5m` (k = 1,000, m = 1,000,000)."""
+
+    expected = "a whole number such as 500, 10k or 1.5m"
+
+    @classmethod
+    def parse(cls, value: object) -> Count:
+        """Reads a count from text or a number. Raises ValueError saying what was expected."""
+        return cls(_whole(_plain(value, _COUNT, cls.expected), value, cls.expected))
+
+
+class Duration(int):
+    """A duration in nanoseconds: `250ms`, `2s`, `1.5m`, `1h`. A bare number is refused, except 0."""
+
+    expected = "a duration with its unit, such as 250ms, 2s or 1m"
+
+    @classmethod
+    def parse(cls, value: object) -> Duration:
+        """Reads a duration from text. Raises ValueError saying what was expected."""
+        if isinstance(value, Duration):
+            return value
+        text = str(value)
+        if text.strip() == "0":
+            return cls(0)
+        if not isinstance(value, str) or text.strip()[-1:].isdigit():
+            raise ValueError(f"expected {cls.expected}, got {value!r}")
+        return cls(_whole(round(_scaled(text, _DURATION_NS, cls.expected)), value, cls.expected))
+
+
+class Size(int):
+    """A size in bytes: `64`, `64B`, `4KiB`, `1MiB`, `1.5KB`."""
+
+    expected = "a size such as 64B, 4KiB or 1MB"
+
+    @classmethod
+    def parse(cls, value: object) -> Size:
+        """Reads a size from text or a number of bytes. Raises ValueError saying what was expected."""
+        return cls(_whole(_plain(value, _SIZE_BYTES, cls.expected), value, cls.expected))
+
+
+class Rate(float):
+    """A rate per second: `500`, `10k`, `10k/s`, `0.5`."""
+
+    expected = "a rate per second such as 500, 10k or 0.5"
+
+    @classmethod
+    def parse(cls, value: object) -> Rate:
+        """Reads a rate from text or a number. Raises ValueError saying what was expected."""
+        text = value.strip().removesuffix("/s") if isinstance(value, str) else value
+        return cls(_plain(text, _COUNT, cls.expected))
+
+
+class Pace(tuple[float, float]):
+    """A rate at the start and at the end of a phase: `10k` stays, `1k:10k` grows linearly."""
+
+    expected = "a rate such as 10k, or a ramp such as 1k:10k"
+
+    @classmethod
+    def parse(cls, value: object) -> Pace:
+        """Reads a rate or a ramp `A:B`. Raises ValueError saying what was expected."""
+        if isinstance(value, Pace):
+            return value
+        start, colon, end = str(value).partition(":") if isinstance(value, str) else (value, "", "")
+        try:
+            return cls((float(Rate.parse(start)), float(Rate.parse(end if colon else start))))
+        except ValueError:
+            raise ValueError(f"expected {cls.expected}, got {value!r}") from None
+
+
+Quantity = Count | Duration | Size | Rate | Pace
+
+
+def _plain(value: object, factors: dict[str, int], expected: str) -> float:
+    if isinstance(value, str):
+        return _scaled(value, factors, expected)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"expected {expected}, got {value!r}")
+    return float(value)
+
+
+def format_duration(ns: float) -> str:
+    """Prints nanoseconds with three significant digits: `870 ns`, `12.3 us`, `4.56 ms`, `1.20 s`."""
+    for limit, factor, unit in ((1e3, 1, "ns"), (1e6, 1e3, "us"), (1e9, 1e6, "ms"), (math.inf, 1e9, "s")):
+        # The bound leaves out what would be rounded up to 1000 of the smaller unit.
+        if abs(ns) < limit * (1 - 0.5e-3):
+            return f"{_three_digits(ns / factor)} {unit}"
+    raise ValueError(f"not a duration: {ns!r}")
+
+
+def _three_digits(value: float) -> str:
+    if value == int(value) and abs(value) < 1000:
+        return f"{int(value)}"
+    decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:,.{decimals}f}"
+
+
+def format_count(value: float) -> str:
+    """Prints a whole number with thousands separators: `1,003,600`."""
+    return f"{round(value):,}"
+
+
+def format_rate(hz: float) -> str:
+    """Prints a rate: `12,345/s`, `0.50/s`."""
+    return f"{format_count(hz)}/s" if hz >= 100 or hz == int(hz) else f"{hz:.2f}/s"
+
+
+def format_size(size_bytes: float) -> str:
+    """Prints bytes in binary units with three significant digits: `64 B`, `1.50 KiB`, `2 MiB`."""
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1023.5:
+            return f"{_three_digits(value)} {unit}"
+        value /= 1024
+    return f"{_three_digits(value)} TiB"

@@ -1,0 +1,48 @@
+"""The fixed-size echo: every message has `size` bytes, and the reply is the same bytes.
+
+What a connection sends is one endless stream: the bytes 0, 1, … period - 1, over and over. A message is the next `size`
+bytes of it, so successive messages differ, and a reply that is lost, doubled or shifted shows as wrong bytes. The check
+needs no memory of what was sent: byte number n of the stream is n modulo period. The period is a prime that does not
+divide the size, for else all messages would be alike.
+"""
+
+from __future__ import annotations
+
+__all__ = ["EchoFraming"]
+
+_PERIODS = (251, 241)  # primes below 256, so that each place in a period has a byte of its own
+# Up to this size each of the `period` different messages is kept as bytes of its own (1 MB in all); longer ones are
+# slices of one buffer.
+_KEPT_BYTES = 4096
+
+
+class EchoFraming:
+    """The messages of one run. Stateless: a connection keeps only how many bytes it has received."""
+
+    __slots__ = ("_stream", "messages", "period", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.period = next(period for period in _PERIODS if size % period)
+        cycle = bytes(range(self.period))
+        self._stream = memoryview(cycle * (size // self.period + 2))
+        # messages[n % period] starts at byte n of the stream.
+        self.messages: tuple[bytes | memoryview, ...] = tuple(
+            bytes(self._stream[at : at + size]) if size <= _KEPT_BYTES else self._stream[at : at + size]
+            for at in range(self.period)
+        )
+
+    def matches(self, position: int, chunk: bytes) -> bool:
+        """Whether `chunk` is what the stream holds from byte `position` on, however long it is."""
+        at = 0
+        while at < len(chunk):
+            start = (position + at) % self.period
+            length = min(len(chunk) - at, len(self._stream) - start)
+            if self._stream[start : start + length] != chunk[at : at + length]:
+                return False
+            at += length
+        return True
+
+    def completed(self, position: int, length: int) -> int:
+        """Returns how many replies end within the `length` bytes from `position` on."""
+        return (position + length) // self.size - position // self.size
