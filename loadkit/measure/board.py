@@ -33,7 +33,7 @@ STATE = (
     "settled",  # first connections that opened or failed: when all have, the ramp is over
     "in_flight",  # messages sent and not replied to yet
     "finished_ns",  # when the worker was done with its last message; 0 before
-    "core",  # where it is pinned, plus 1; 0 when it is not
+    "core",  # where it is pinned, -1 when it is not
     "max_rss_bytes",
     "generation",  # how many processes had this slot before
 )
@@ -71,6 +71,8 @@ class OwnError:
     EXTRA_BYTES = 143
     CONNECT_TIMEOUT = 144
     UNKNOWN = 145
+    RUN_ENDED = 146  # still connecting when the run was over
+    AT_LIMIT = 147  # the serve end has --max-connections open
 
 
 _OWN_NAMES = {value: name for name, value in vars(OwnError).items() if name.isupper()}

@@ -56,7 +56,7 @@ def highest_of(index: int) -> int:
 
 
 def percentiles_supported(count: int, percentile: float) -> bool:
-    """Whether `count` samples can say anything of `percentile`: at least LEAST_ABOVE lie above it, or it is the median."""
+    """Whether `count` samples can say anything of `percentile`: LEAST_ABOVE lie above it, or it is the median."""
     return count > 0 and (percentile <= 50 or count * (100 - percentile) / 100 >= LEAST_ABOVE - 1e-6)
 
 

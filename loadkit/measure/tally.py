@@ -74,7 +74,8 @@ class Tally:
 
     def begin_phase(self, index: int, at_ns: int) -> None:
         """Says that phase `index` begins at `at_ns`; what is intended from then on is its."""
-        self._starts[index] = at_ns
+        if index:  # the first phase has everything before the second: a worker may be a little ahead of the start
+            self._starts[index] = at_ns
 
     def phase_of(self, intended_ns: int) -> int:
         """Returns the phase of a message intended at that time."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from loadkit.errors import OptionError, PreflightError
 from loadkit.plan.model import Route
 
-__all__ = ["PER_TUPLE", "is_loopback", "loopback_addresses", "plan_routes", "source_addresses"]
+__all__ = ["PER_TUPLE", "is_loopback", "loopback_addresses", "plan_routes", "source_addresses", "tuples_for"]
 
 PER_TUPLE = 8_000
 
@@ -48,13 +48,18 @@ def source_addresses(networks: Sequence[str], most: int) -> tuple[str, ...]:
     return tuple(itertools.islice((address for address in turns if address is not None), most))
 
 
+def tuples_for(connections: int, ports: int) -> int:
+    """Returns how many tuples keep each at PER_TUPLE or under, and within its `ports`."""
+    return max(1, -(-connections // max(1, min(PER_TUPLE, ports))))
+
+
 def plan_routes(
     connections: int, sources: Sequence[str | None], destinations: Sequence[str], ports: int
 ) -> tuple[Route, ...]:
-    """Spreads `connections` evenly over as few (source, destination) tuples as keep each at PER_TUPLE or under.
+    """Spreads `connections` evenly over as few (source, destination) tuples as keep each within PER_TUPLE.
 
-    When there are too few tuples for that, all are used, up to `ports` connections each. Raises PreflightError with
-    the arithmetic when even that is too little.
+    Where there are fewer ports than that, they are what counts. When there are too few tuples, all are used, up to
+    `ports` connections each. Raises PreflightError with the arithmetic when even that is too little.
     """
     tuples = len(sources) * len(destinations)
     if connections > tuples * ports:
@@ -63,7 +68,7 @@ def plan_routes(
             f"{len(destinations):,} destination(s) x {ports:,} ephemeral ports = {tuples * ports:,}; give more source "
             f"addresses with --source CIDR, or widen net.ipv4.ip_local_port_range"
         )
-    used = min(tuples, max(1, -(-connections // PER_TUPLE)))
+    used = min(tuples, tuples_for(connections, ports))
     pairs = itertools.islice(itertools.product(sources, destinations), used)
     share, rest = divmod(connections, used)
     return tuple(

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from loadkit.errors import OptionError, PreflightError, ProfileError
 from loadkit.host import Host
-from loadkit.plan.addresses import PER_TUPLE, is_loopback, loopback_addresses, plan_routes, source_addresses
+from loadkit.plan.addresses import is_loopback, loopback_addresses, plan_routes, source_addresses, tuples_for
 from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, ServePlan, Target
 from loadkit.profile.model import LONGEST_RUN, EngineName, PhaseSpec, Profile
 from loadkit.units import NS_PER_S, Duration, format_count, format_duration, format_rate
 
-__all__ = ["FD_RESERVE", "blast_cores", "build_plan", "build_serve_plan", "workers_for"]
+__all__ = [
+    "FD_RESERVE",
+    "IMBALANCE",
+    "blast_cores",
+    "build_plan",
+    "build_serve_plan",
+    "ports_of",
+    "sources_for",
+    "workers_for",
+]
 
 # What a worker needs beside its connections: interpreter, loop, timers, control, listeners, libraries loaded late.
 FD_RESERVE = 200
@@ -31,7 +41,7 @@ def workers_for(connections: int, host: Host) -> int:
     if budget < 1:
         raise PreflightError(
             f"the hard limit of open files is {host.nofile_hard:,} a process and a worker needs {FD_RESERVE} for "
-            f"itself; raise it: ulimit -Hn 65536 (as root), `docker run --ulimit nofile=65536`, or systemd LimitNOFILE=65536"
+            f"itself; raise it: ulimit -Hn 65536 (as root), docker run --ulimit nofile=65536, systemd LimitNOFILE=65536"
         )
     return -(-connections // budget)
 
@@ -76,7 +86,7 @@ def build_plan(
     blast, serve = blast_cores(host, target is None)
     serve_plan = None
     if target is None:
-        listen = loopback_addresses(-(-connections // PER_TUPLE))
+        listen = loopback_addresses(tuples_for(connections, ports_of(host)))
         target = Target(EMBEDDED, listen, 0, embedded=True)
         serve_plan = build_serve_plan(
             host, listen, 0, cores=serve, pin=profile.pin, connections=connections, engine=profile.engine
@@ -100,7 +110,9 @@ def build_plan(
         engine=profile.engine,
         workers=workers,
         cores=blast if profile.pin else (),
-        routes=plan_routes(connections, _sources(profile, connections, target), target.addresses, _ports(host)),
+        routes=plan_routes(
+            connections, sources_for(profile.source, connections, target, host), target.addresses, ports_of(host)
+        ),
         serve=serve_plan,
         slo=profile.slo,
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
@@ -112,6 +124,9 @@ def build_plan(
 def _phases(profile: Profile) -> tuple[PhasePlan, ...]:
     """The ramp that opens the first connections, what was asked, and the drain."""
     if profile.phases:
+        for key in ("duration", "warmup"):
+            if getattr(profile, key) is not None:
+                raise ProfileError(f"{key}: each of the phases has a duration of its own; leave {key} out")
         asked = [_phase(spec, profile) for spec in profile.phases]
     else:
         first = DEFAULT_WARMUP if profile.messages is None else Duration(0)
@@ -166,11 +181,11 @@ def _check_ramp(profile: Profile, ramp: PhasePlan, sources: Mapping[str, str]) -
         return
     duration = profile.duration or (DEFAULT_DURATION if profile.messages is None else LONGEST_RUN)
     if ramp.duration_ns > duration:
-        needed = ramp.connections / (duration / NS_PER_S)
+        needed = math.ceil(ramp.connections * NS_PER_S / duration)
         raise OptionError(
             f"--connect-rate: {format_count(ramp.connections)} connections at {format_rate(profile.connect_rate)} take "
             f"{format_duration(ramp.duration_ns)}, longer than the {format_duration(duration)} of --duration; ask for "
-            f"--connect-rate {needed:.0f} or more, or --duration {-(-ramp.duration_ns // NS_PER_S)}s or more"
+            f"--connect-rate {needed} or more, or --duration {-(-ramp.duration_ns // NS_PER_S)}s or more"
         )
 
 
@@ -202,10 +217,14 @@ def _check_fds_system_wide(needed: int, host: Host) -> None:
         )
 
 
-def _sources(profile: Profile, connections: int, target: Target) -> tuple[str | None, ...]:
-    wanted = -(-connections // PER_TUPLE)
-    if profile.source:
-        return source_addresses(profile.source, wanted)
+def sources_for(networks: tuple[str, ...], connections: int, target: Target, host: Host) -> tuple[str | None, ...]:
+    """Returns the addresses to connect from: those of `networks` if any, else as many of loopback as are needed.
+
+    (None,) leaves the choice to the kernel. Raises OptionError for a network that is none.
+    """
+    wanted = tuples_for(connections, ports_of(host))
+    if networks:
+        return source_addresses(networks, wanted)
     if target.embedded or wanted == 1 or not all(_is_v4_loopback(address) for address in target.addresses):
         return (None,)
     # A foreign server on loopback may listen on one address only, so we fan out over sources.
@@ -221,5 +240,6 @@ def _is_v4_loopback(address: str) -> bool:
     return is_loopback(address) and ":" not in address
 
 
-def _ports(host: Host) -> int:
+def ports_of(host: Host) -> int:
+    """Returns how many ports connect() may choose from per (source, destination, port)."""
     return host.port_high - host.port_low + 1 - host.reserved_ports

@@ -108,7 +108,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """Worker `index` of `of`'s part: the events (connects, messages) number index, index + of, index + 2 of, …"""
+    """Worker `index` of `of`'s part: the events (connects, messages) number index + k of, for k = 0, 1, 2 and so on."""
 
     plan: Plan
     index: int

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 __all__ = ["EchoFraming"]
 
-_PERIODS = (251, 241)  # primes below 256, so that each place in a period has a byte of its own
+# Primes below 256, so that each place in a period has a byte of its own. No size below 3.3 GB is a multiple of all.
+_PERIODS = (251, 241, 239, 233)
 # Up to this size each of the `period` different messages is kept as bytes of its own (1 MB in all); longer ones are
 # slices of one buffer.
 _KEPT_BYTES = 4096

@@ -1,0 +1,68 @@
+"""The `loadkit` command: its subcommands, and the one place where errors become a line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from loadkit import __version__
+from loadkit.cli.blast import blast
+from loadkit.cli.doctor import doctor
+from loadkit.cli.profiles import profiles
+from loadkit.cli.report import report
+from loadkit.cli.serve import serve
+from loadkit.errors import LoadkitError
+
+__all__ = ["run"]
+
+EXIT_STATUSES = """\b
+Exit status:
+  0    fine
+  1    could not run (profile, preflight, target)
+  2    wrong usage
+  3    an SLO was not met
+  4    the run is invalid (saturated, incomplete, a worker died)
+  130  interrupted (143: terminated); the partial record is written"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_STATUSES,
+    no_args_is_help=True,
+)
+@click.version_option(__version__, prog_name="loadkit")
+def app() -> None:
+    """Measure TCP at scale: an echo server, the swarm that loads it, and a verdict on the numbers."""
+
+
+for _command in (serve, blast, doctor, report, profiles):
+    app.add_command(_command)
+
+
+def run() -> None:
+    """Runs the command line and exits."""
+    try:
+        status = app.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        _complain(error.format_message(), getattr(error, "ctx", None))
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except LoadkitError as error:
+        _complain(str(error))
+        sys.exit(error.exit_status)
+    except BrokenPipeError:
+        # The reader of our output has gone (`loadkit … | head`): nothing more to say, and nothing to complain of.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(text: str, context: click.Context | None = None) -> None:
+    hint = f" (see `{context.command_path} --help`)" if context else ""
+    click.echo(f"loadkit: {text}{hint}", err=True)

@@ -1,0 +1,82 @@
+"""`loadkit blast`."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import click
+
+from loadkit.cli.options import given, profile_options
+
+__all__ = ["blast"]
+
+_EXAMPLES = """\b
+Examples:
+  loadkit blast                                     embedded server, 1,000 connections, closed loop, 10 s
+  loadkit blast -c 10k -R 20k -d 30s -o run.json    open loop, with a record
+  loadkit blast 10.0.0.5:7000 -c 100k --source 10.0.1.0/28
+  loadkit blast --profile churn --slo 'connect.p99<50ms' --slo 'errors==0'"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("target", metavar="[HOST:PORT]", required=False)
+@profile_options
+@click.option(
+    "--profile", "profile_name", metavar="NAME|FILE", help="a scenario: `loadkit profiles` lists those shipped"
+)
+@click.option("-o", "--output", multiple=True, metavar="FILE", help="write the record here, as .json (repeatable)")
+@click.option("--dry-run", is_flag=True, help="print the plan as JSON and do nothing")
+@click.option("--no-progress", is_flag=True, help="no live view (there is none either when stderr is not a terminal)")
+@click.option("-q", "--quiet", is_flag=True, help="print the verdict line alone")
+def blast(
+    target: str | None,
+    profile_name: str | None,
+    output: tuple[str, ...],
+    dry_run: bool,
+    no_progress: bool,
+    quiet: bool,
+    **values: Any,
+) -> int:
+    """Open many connections to HOST:PORT, send messages, and say how long everything took.
+
+    Without HOST:PORT it starts an embedded `loadkit serve` on a free loopback port for the run.
+    """
+    from loadkit.host import raise_nofile, read_host
+    from loadkit.plan.build import build_plan
+    from loadkit.profile.load import load_profile
+    from loadkit.report.as_text import as_text
+    from loadkit.report.build import build_record
+    from loadkit.report.record import check_output, save
+    from loadkit.report.slo import parse_slo
+    from loadkit.run.target import resolve
+
+    profile, sources = load_profile(profile_name, given(values))
+    for expression in profile.slo:
+        parse_slo(expression)
+    raise_nofile()
+    host = read_host()
+    plan = build_plan(profile, sources, host, resolve(target) if target else None, profile_name)
+    if dry_run:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
+        return 0
+    for path in output:
+        check_output(path)
+
+    from loadkit.cli.live import live_view
+    from loadkit.run.blast import run_blast
+
+    with live_view(enabled=not (no_progress or quiet)) as observer:
+        plan, samples = run_blast(plan, observer)
+    record = build_record(plan, host, samples)
+    for path in output:
+        save(record, path)
+    text = as_text(record, output[0] if output else None)
+    click.echo(text.splitlines()[0] if quiet else text)
+    if samples.interrupted:
+        return 128 + int(signal.Signals[samples.interrupted])
+    if record.verdict.state == "invalid":
+        return 4
+    return 0 if all(objective.ok for objective in record.slo) else 3

@@ -1,0 +1,47 @@
+"""The live view on a terminal: one panel on stderr, redrawn a few times a second."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from loadkit.units import NS_PER_S, format_count, format_duration
+
+if TYPE_CHECKING:
+    from loadkit.run.blast import Observer, Progress
+
+__all__ = ["live_view", "progress_line"]
+
+
+@contextlib.contextmanager
+def live_view(enabled: bool) -> Iterator[Observer | None]:
+    """Yields what draws a run's progress; None where nobody would see it."""
+    if not enabled or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        yield lambda progress: live.update(
+            Text(progress_line(progress), overflow="ellipsis", no_wrap=True), refresh=True
+        )
+
+
+def progress_line(progress: Progress) -> str:
+    """Returns phase, connections open / asked, replies/s, latency p50 / p99, errors and time left in one line."""
+    latency = "-"
+    if progress.interval and progress.interval.latency.count:
+        found = progress.interval.latency.percentiles([50, 99])
+        p50, p99 = (format_duration(value) if value is not None else "-" for value in found.values())
+        latency = f"p50 {p50} p99 {p99}"
+    left = -(-progress.left_ns // NS_PER_S)
+    return (
+        f"{progress.phase}  {format_count(progress.open)}/{format_count(progress.asked)} open  "
+        f"{format_count(progress.replies_per_s)} replies/s  {latency}  {format_count(progress.errors)} errors  "
+        f"{left} s left"
+    )

@@ -1,0 +1,35 @@
+"""`loadkit profiles`."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["profiles"]
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def profiles(context: click.Context) -> None:
+    """List the shipped profiles, or show one."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_profiles)
+
+
+@profiles.command("list")
+def list_profiles() -> None:
+    """List the shipped profiles: name and what each is for."""
+    from loadkit.profile.load import load_profile, shipped_profiles
+
+    names = shipped_profiles()
+    width = max(map(len, names))
+    for name in names:
+        click.echo(f"{name:<{width}}  {load_profile(name, {})[0].about}")
+
+
+@profiles.command("show")
+@click.argument("name")
+def show_profile(name: str) -> None:
+    """Print a profile's file, to read or to start your own from."""
+    from loadkit.profile.load import read_profile_text
+
+    click.echo(read_profile_text(name)[1].rstrip("\n"))

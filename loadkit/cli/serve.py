@@ -1,0 +1,185 @@
+"""`loadkit serve`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loadkit.profile.model import EngineName
+from loadkit.units import Count, Duration, format_count, format_duration, format_size
+
+if TYPE_CHECKING:
+    from loadkit.measure.samples import ServeSamples, WorkerEnd
+    from loadkit.run.serve import ServeGroup
+
+__all__ = ["serve"]
+
+# Loopback by default: an echo server that answers the world is somebody's amplifier.
+DEFAULT_LISTEN = "127.0.0.1:7000"
+
+
+def _quantity(kind: type[Count] | type[Duration], least: int) -> dict[str, Any]:
+    """Returns what makes an option's text be read by units.py; `auto` is None: decided by the plan."""
+
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+        if value is None or value == "auto":
+            return None
+        try:
+            number = int(kind.parse(value))
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, parameter) from None
+        if number < least:
+            raise click.BadParameter(f"{value} is below the least, {least}", context, parameter)
+        return number
+
+    return {"callback": read, "metavar": "N" if kind is Count else "DURATION"}
+
+
+@click.command()
+@click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN)
+@click.option(
+    "-w", "--workers", **_quantity(Count, 1) | {"metavar": "N|auto"}, help="worker processes [auto: one a core]"
+)
+@click.option(
+    "--engine",
+    type=click.Choice([name.value for name in EngineName if name is not EngineName.FAKE]),
+    default="auto",
+    show_default=True,
+    help="how a worker moves bytes",
+)
+@click.option("--pin/--no-pin", default=True, help="pin each worker to a core")
+@click.option(
+    "--backlog", **_quantity(Count, 1), default="4096", show_default=True, help="connections waiting for accept"
+)
+@click.option("--max-connections", **_quantity(Count, 1), help="turn away what comes beyond this many")
+@click.option("--idle-timeout", **_quantity(Duration, 1), help="close connections that are idle for this long")
+@click.option(
+    "--grace",
+    **_quantity(Duration, 0),
+    default="5s",
+    show_default=True,
+    help="let open connections finish for this long",
+)
+@click.option("--ready-file", metavar="FILE", help="write where it listens here, as JSON, once it does")
+@click.option("-q", "--quiet", is_flag=True, help="print nothing but errors")
+def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> int:
+    """Echo what every connection sends, with one worker process per core.
+
+    HOST:PORT is 127.0.0.1:7000 by default; 0.0.0.0:7000 listens everywhere, port 0 finds a free one. The first Ctrl-C
+    or SIGTERM stops accepting and lets open connections finish, the second leaves at once.
+    """
+    from loadkit.host import raise_nofile, read_host
+    from loadkit.plan.build import build_serve_plan
+    from loadkit.report.record import check_output
+    from loadkit.run.serve import run_serve
+    from loadkit.run.target import resolve
+
+    logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
+    raise_nofile()
+    host = read_host()
+    where = resolve(listen, listening=True)
+    plan = build_serve_plan(
+        host,
+        where.addresses,
+        where.port,
+        workers=values["workers"],
+        pin=values["pin"],
+        engine=EngineName(values["engine"]),
+        backlog=values["backlog"],
+        max_connections=values["max_connections"],
+        idle_timeout_ns=values["idle_timeout"],
+        grace_ns=values["grace"],
+    )
+    if ready_file:
+        check_output(ready_file)
+    if host.somaxconn is not None and host.somaxconn < plan.backlog:
+        _say(
+            f"warning: the kernel cuts the backlog of {format_count(plan.backlog)} to net.core.somaxconn = "
+            f"{format_count(host.somaxconn)}: sysctl -w net.core.somaxconn={plan.backlog}"
+        )
+    seen: dict[int, int] = {}
+    samples, signals = run_serve(
+        plan,
+        on_ready=lambda group: _tell_ready(group, where.host, ready_file, quiet),
+        on_change=lambda dead, group: _tell_changes(dead, group, seen),
+    )
+    if not quiet:
+        click.echo(_served(samples))
+    return 130 if signals > 1 else 0
+
+
+def _say(text: str) -> None:
+    click.echo(f"loadkit: {text}", err=True)
+
+
+def _tell_ready(group: ServeGroup, host: str, ready_file: str | None, quiet: bool) -> None:
+    plan = group.plan
+    address = f"[{plan.addresses[0]}]" if ":" in plan.addresses[0] else plan.addresses[0]
+    if ready_file:
+        ready = {
+            "host": host,
+            "address": plan.addresses[0],
+            "port": plan.port,
+            "pid": os.getpid(),
+            "engine": plan.engine.value,
+            "workers": [
+                {"index": worker.index, "pid": worker.pid, "core": worker.work.core} for worker in group.workers
+            ],
+        }
+        temporary = Path(f"{ready_file}.part")
+        temporary.write_text(json.dumps(ready) + "\n")
+        temporary.replace(ready_file)
+    if not quiet:
+        _say(f"ready on {address}:{plan.port} with {plan.workers} workers ({plan.engine}); Ctrl-C stops")
+    sys.stderr.flush()
+
+
+def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]) -> None:
+    """Says at once what an operator should know: a worker that died, file descriptors that ran out."""
+    import errno
+
+    from loadkit.measure.board import STEPS
+
+    for end in dead:
+        _say(f"worker {end.index} (pid {end.pid}) {end.died or 'ended'}; another one has taken its place")
+    for number, name in ((errno.EMFILE, "EMFILE"), (errno.ENFILE, "ENFILE")):
+        column = STEPS.index("connect")
+        shed = sum(int(slot.pages[0].errors[column, number]) for slot in group.board.slots)
+        if shed > seen.get(number, 0):
+            _say(
+                f"{name}: out of file descriptors, {format_count(shed)} connections turned away so far; raise the "
+                f"limit (ulimit -n, LimitNOFILE=, docker --ulimit nofile=) or use more workers (-w)"
+            )
+            seen[number] = shed
+
+
+def _served(samples: ServeSamples) -> str:
+    """Returns what was served, a line a worker and the total."""
+    lines = [f"{'worker':>6} {'core':>4} {'accepted':>10} {'peak':>8} {'received':>10} {'sent':>10} {'cpu':>8}"]
+    total = 0
+    for worker in samples.final:
+        counters = worker.phases[0].counters
+        total += counters["opened"]
+        core = worker.state["core"]
+        lines.append(
+            f"{worker.index:>6} {core if core >= 0 else '-':>4} {format_count(counters['opened']):>10} "
+            f"{format_count(worker.state['peak']):>8} {format_size(counters['received_bytes']):>10} "
+            f"{format_size(counters['sent_bytes']):>10} "
+            f"{format_duration(counters['cpu_user_ns'] + counters['cpu_system_ns']):>8}"
+        )
+    mean = total / len(samples.final)
+    most = max(worker.phases[0].counters["opened"] for worker in samples.final)
+    balance = f", busiest worker {most / mean:.2f} x the mean" if total and len(samples.final) > 1 else ""
+    restarts = f", {samples.restarts} worker(s) died and were replaced" if samples.restarts else ""
+    errors: dict[str, int] = {}
+    for worker in samples.final:
+        for (step, name), count in worker.phases[0].errors.items():
+            errors[f"{step} {name}"] = errors.get(f"{step} {name}", 0) + count
+    trouble = "".join(f"\n{format_count(count)} x {what}" for what, count in sorted(errors.items()))
+    return f"served {format_count(total)} connections{balance}{restarts}\n" + "\n".join(lines) + trouble

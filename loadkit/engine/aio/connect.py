@@ -1,0 +1,35 @@
+"""Opening a connection along its route."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from loadkit.plan.model import Route
+
+__all__ = ["open_route"]
+
+# ip(7): the local port is chosen at connect(), by the whole tuple, so one port serves many destinations. Python has no
+# name for it before 3.12.
+_IP_BIND_ADDRESS_NO_PORT = 24
+
+
+async def open_route(
+    loop: asyncio.AbstractEventLoop, factory: Callable[[], asyncio.Protocol], route: Route, port: int
+) -> None:
+    """Connects from the route's source to its destination. Raises OSError."""
+    if route.source is None:
+        # No bind at all: the kernel shares ports between destinations by itself, and it is the fastest way.
+        await loop.create_connection(factory, route.destination, port)
+        return
+    family = socket.AF_INET6 if ":" in route.destination else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((route.source, 0))
+        await loop.sock_connect(sock, (route.destination, port))
+        await loop.create_connection(factory, sock=sock)
+    except BaseException:
+        sock.close()
+        raise

@@ -1,0 +1,199 @@
+r"""One connection of the swarm: what it sent, what it waits for, what it read.
+
+    NEW -> CONNECTING -> OPEN -> CLOSED
+                |          \-> RETIRING -> CLOSED
+                \-> CLOSED
+
+RETIRING is a connection past its lifetime: it sends nothing new and closes with its last reply. A message's times are
+noted when it goes out and when its reply is whole; everything else about a message is derived from its place in the
+stream (wire/echo.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import errno
+import socket
+import struct
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from loadkit.measure.board import OwnError
+from loadkit.plan.model import Route
+from loadkit.profile.model import Close
+
+if TYPE_CHECKING:
+    from loadkit.engine.aio.swarm import Swarm
+
+__all__ = ["Connection", "State"]
+
+# struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
+_RESET = struct.pack("ii", 1, 0)
+
+clock = time.monotonic_ns
+
+
+class State(enum.Enum):
+    """Where a connection is in its life."""
+
+    CONNECTING = enum.auto()
+    OPEN = enum.auto()
+    RETIRING = enum.auto()
+    CLOSED = enum.auto()
+
+
+class Connection(asyncio.Protocol):
+    """A protocol in the swarm. `pending` is intended, sent, intended, sent, … of the messages without a reply yet."""
+
+    __slots__ = (
+        "due_ns",
+        "established_ns",
+        "first",
+        "has_successor",
+        "held",
+        "paused",
+        "pending",
+        "place",
+        "received",
+        "route",
+        "sent",
+        "state",
+        "swarm",
+        "transport",
+    )
+
+    def __init__(self, swarm: Swarm, due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
+        self.swarm = swarm
+        self.due_ns = due_ns
+        self.route = route
+        self.first = first  # one of those that the ramp opens
+        self.has_successor = has_successor  # churn: another one is opened when this one ends
+        self.state = State.CONNECTING
+        self.pending: list[int] = []
+        self.held: deque[int] | None = None
+        self.paused = False
+        self.sent = 0  # bytes of the stream
+        self.received = 0
+        self.place = -1  # index among the swarm's open connections
+        self.established_ns = 0
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+
+    # -- what the loop says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Takes the time of the connect and sends the first message."""
+        self.established_ns = clock()
+        self.transport = transport  # type: ignore[assignment]
+        # With a mark of 0 uvloop writes at once instead of at the end of the loop's turn: `sent` is then the time at
+        # which the kernel has it, not the one at which it was queued behind a batch of reads.
+        self.transport.set_write_buffer_limits(high=0)
+        self.state = State.OPEN
+        self.swarm.opened(self)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Checks what came; the common case, one whole right reply, takes the short way."""
+        now = clock()
+        swarm = self.swarm
+        received = self.received
+        if (
+            received
+            and len(chunk) == swarm.size
+            and len(self.pending) == 2
+            and chunk == swarm.messages[received % swarm.period]
+        ):
+            self.received = received + swarm.size
+            intended, sent = self.pending
+            self.pending.clear()
+            swarm.tally.replied.extend((intended, sent, now))
+            if swarm.free_running and self.state is State.OPEN:
+                self.send(now)
+            else:
+                swarm.replied(self, now)
+            if len(swarm.tally.replied) >= swarm.fold_length:
+                swarm.tally.fold(now)
+        elif self.state is not State.CLOSED:
+            self._received(chunk, now)
+
+    def _received(self, chunk: bytes, now: int) -> None:
+        """Any segmentation: parts of a reply, several replies, wrong bytes."""
+        swarm = self.swarm
+        received = self.received
+        if not received:
+            swarm.tally.first_bytes.extend((self.due_ns, self.established_ns, now))
+        swarm.tally.extra_bytes += len(chunk)
+        if received + len(chunk) > self.sent:
+            swarm.broken(self, "receive", OwnError.EXTRA_BYTES)
+            return
+        if swarm.check and not swarm.framing.matches(received, chunk):
+            swarm.broken(self, "receive", OwnError.WRONG_BYTES)
+            return
+        self.received = received + len(chunk)
+        completed = swarm.framing.completed(received, len(chunk))
+        if not completed:
+            return
+        # Whole replies are counted in bytes by the tally.
+        swarm.tally.extra_bytes -= completed * swarm.size
+        pending = self.pending
+        replied = swarm.tally.replied
+        for at in range(0, 2 * completed, 2):
+            replied.extend((pending[at], pending[at + 1], now))
+        del pending[: 2 * completed]
+        swarm.replied(self, now)
+        if len(replied) >= swarm.fold_length:
+            swarm.tally.fold(now)
+
+    def eof_received(self) -> None:
+        """The peer sends no more: close, which comes back as connection_lost."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer, or the kernel, ended it: an error, unless we closed it ourselves."""
+        if self.state is State.CLOSED:
+            return
+        if exc is None:
+            self.swarm.broken(self, "receive", OwnError.CLOSED_BY_PEER)
+            return
+        number = exc.errno if isinstance(exc, OSError) and exc.errno else OwnError.UNKNOWN
+        self.swarm.broken(self, "send" if number == errno.EPIPE else "receive", number)
+
+    def pause_writing(self) -> None:
+        """The socket is full: what is due from now on is held."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self.paused = False
+        self.swarm.room(self)
+
+    # -- what the swarm says
+
+    def has_room(self) -> bool:
+        """Whether a message may go out now."""
+        return len(self.pending) < 2 * self.swarm.depth and not self.paused and self.state is State.OPEN
+
+    def send(self, intended: int) -> None:
+        """Sends the next message."""
+        swarm = self.swarm
+        at = self.sent
+        self.sent = at + swarm.size
+        sent = intended if swarm.closed_loop else clock()
+        self.pending += (intended, sent)
+        swarm.tally.sent.extend((intended, sent))
+        self.transport.write(swarm.messages[at % swarm.period])
+
+    def hold(self, intended: int) -> None:
+        """Keeps a due message until there is room."""
+        if self.held is None:
+            self.held = deque()
+        self.held.append(intended)
+
+    def close(self, how: Close) -> None:
+        """Closes at once: RST drops what is under way, FIN lets the kernel deliver it."""
+        self.state = State.CLOSED
+        if self.transport is None:
+            return
+        if how is Close.RST:
+            sock: socket.socket = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()

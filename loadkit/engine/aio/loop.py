@@ -1,0 +1,71 @@
+"""The two engines: a loop factory each, and the same swarm and echo code."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import platform
+import socket
+from collections.abc import Callable, Sequence
+
+from loadkit.engine.aio.echo import Echo
+from loadkit.engine.aio.swarm import Swarm
+from loadkit.engine.base import Control
+from loadkit.measure.board import Slot
+from loadkit.plan.model import ServePlan, Shard
+
+__all__ = ["AsyncioEngine", "UvloopEngine"]
+
+
+class AsyncioEngine:
+    """The standard library's selector loop."""
+
+    name = "asyncio"
+
+    def version(self) -> str:
+        """Returns the interpreter the loop comes with."""
+        return f"asyncio (Python {platform.python_version()})"
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """Returns a fresh loop of this engine's kind."""
+        return asyncio.SelectorEventLoop()
+
+    def blast(self, shard: Shard, slot: Slot, control: Control) -> None:
+        """Runs a shard of the blast end."""
+        self._run(lambda loop: Swarm(loop, shard, slot, control))
+
+    def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
+        """Runs a worker of the serve end."""
+        self._run(lambda loop: Echo(loop, plan, listeners, slot, control))
+
+    def _run(self, make: Callable[[asyncio.AbstractEventLoop], Swarm | Echo]) -> None:
+        loop = self.new_loop()
+        asyncio.set_event_loop(loop)
+        # What exists now stays, and a collection over 10,000 live connections stops the loop for milliseconds.
+        threshold = gc.get_threshold()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        try:
+            loop.run_until_complete(make(loop).run())
+        finally:
+            gc.set_threshold(*threshold)
+            gc.unfreeze()
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+class UvloopEngine(AsyncioEngine):
+    """libuv's loop."""
+
+    name = "uvloop"
+
+    def version(self) -> str:
+        """Returns uvloop's version."""
+        return f"uvloop {importlib.metadata.version('uvloop')}"
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """Returns a fresh loop of this engine's kind."""
+        import uvloop
+
+        return uvloop.new_event_loop()

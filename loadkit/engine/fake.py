@@ -1,0 +1,94 @@
+"""An engine without sockets: every connect takes 100 us, every reply 1 ms, at once and always the same.
+
+It stands in for a real one where the processes, the board and the record are what is tested. It runs ahead of the
+clock: the shard's whole schedule is noted in one go, then it waits to be let go.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Sequence
+
+from loadkit.engine.base import Control
+from loadkit.measure.board import Slot
+from loadkit.measure.tally import FOLD_EVERY, Tally
+from loadkit.plan.model import PhaseKind, PhasePlan, ServePlan, Shard
+from loadkit.plan.pacing import LinearPace, due_times, every
+from loadkit.plan.split import share
+
+__all__ = ["CONNECT_NS", "REPLY_NS", "FakeEngine"]
+
+CONNECT_NS = 100_000
+REPLY_NS = 1_000_000
+
+
+class FakeEngine:
+    """Deterministic figures in place of a network."""
+
+    name = "fake"
+
+    def version(self) -> str:
+        """Returns the engine's name; there is nothing underneath."""
+        return "fake"
+
+    def blast(self, shard: Shard, slot: Slot, control: Control) -> None:
+        """Notes what a perfect peer would have given."""
+        plan = shard.plan
+        tally = Tally(slot, plan.size_bytes, due_is_sent=not plan.open_loop)
+        control.ready()
+        start = control.wait_start()
+        tally.begin_phase(0, start)
+        opened = share(plan.phases[0].connections, shard.index, shard.of)
+        for due in every(start, plan.connect_rate_hz, plan.phases[0].connections, shard.index, shard.of):
+            tally.count("asked", due)
+            tally.connected.extend((due, due + CONNECT_NS))
+            tally.first_bytes.extend((due, due + CONNECT_NS, due + CONNECT_NS + REPLY_NS))
+            self._message(tally, due + CONNECT_NS)
+        tally.fold(start)
+        slot.set("peak", opened)
+        slot.set("open", opened)
+        slot.set("settled", opened)
+        begin = self._wait_hold(control)
+        if begin is not None:
+            budget = shard.messages
+            for index, phase in enumerate(plan.phases[1:], 1):
+                tally.begin_phase(index, begin)
+                slot.set("phase", index)
+                for due in self._due(phase, begin, shard)[:budget]:
+                    self._message(tally, due)
+                    if len(tally.sent) >= 2 * FOLD_EVERY:
+                        tally.fold(begin)
+                tally.fold(begin)
+                begin += phase.duration_ns if phase.kind is not PhaseKind.DRAIN else 0
+        tally.count("closed", begin or start, opened)
+        tally.fold_cpu(begin or start)
+        slot.set("open", 0)
+        slot.set("finished_ns", begin or start)
+
+    def _message(self, tally: Tally, due: int) -> None:
+        if not tally.due_is_sent:
+            tally.due.append(due)
+        tally.sent.extend((due, due))
+        tally.replied.extend((due, due, due + REPLY_NS))
+
+    def _due(self, phase: PhasePlan, begin: int, shard: Shard) -> list[int]:
+        """A closed loop at 1 ms a reply is a schedule too: 1,000 messages a second on each connection."""
+        if phase.kind is PhaseKind.DRAIN:
+            return []
+        rate = phase.rate_hz or (1e9 / REPLY_NS * phase.connections,) * 2
+        return list(due_times(LinearPace(begin, phase.duration_ns, *rate), shard.index, shard.of))
+
+    def _wait_hold(self, control: Control) -> int | None:
+        while not (control.should_stop() or control.should_leave()):
+            begin = control.hold_start()
+            if begin is not None:
+                return begin
+            select.select([control.fileno()], [], [])
+        return None
+
+    def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
+        """Serves nobody until told to stop."""
+        control.ready()
+        while not (control.should_stop() or control.should_leave()):
+            select.select([control.fileno()], [], [])

@@ -1,0 +1,73 @@
+"""What parent and worker say to each other: a pipe each, small tuples, nothing in the hot path.
+
+Parent to worker: ("start", ns), ("hold", ns), ("stop",), ("leave",). Worker to parent: ("ready",), ("failed", text).
+A pipe that is closed tells that the other end is gone; so no worker outlives its parent.
+"""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+
+__all__ = ["PipeControl"]
+
+
+class PipeControl:
+    """The worker's end of the pipe, as the engine sees it (engine/base.py: Control)."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._start: int | None = None
+        self._hold: int | None = None
+        self._stop = False
+        self._leave = False
+
+    def ready(self) -> None:
+        """Tells the parent that the worker is set up."""
+        self._pipe.send(("ready",))
+
+    def failed(self, text: str) -> None:
+        """Tells the parent why the worker cannot go on."""
+        self._pipe.send(("failed", text))
+
+    def wait_start(self) -> int:
+        """Waits for the common start (monotonic ns). Raises EOFError when the parent is gone, or does not want it."""
+        while self._start is None:
+            self._read(block=True)
+            if self._leave or self._stop:
+                raise EOFError("told to stop before the start")
+        return self._start
+
+    def hold_start(self) -> int | None:
+        """Returns when the phases after the ramp begin, None as long as the parent has not said."""
+        self._read()
+        return self._hold
+
+    def should_stop(self) -> bool:
+        """Whether to end gently."""
+        self._read()
+        return self._stop
+
+    def should_leave(self) -> bool:
+        """Whether to end at once."""
+        self._read()
+        return self._leave
+
+    def fileno(self) -> int:
+        """The pipe's file descriptor: readable when the parent said something, or is gone."""
+        return self._pipe.fileno()
+
+    def _read(self, block: bool = False) -> None:
+        try:
+            while not self._leave and (block or self._pipe.poll()):
+                block = False
+                said, *rest = self._pipe.recv()
+                if said == "start":
+                    self._start = rest[0]
+                elif said == "hold":
+                    self._hold = rest[0]
+                elif said == "stop":
+                    self._stop = True
+                elif said == "leave":
+                    self._leave = True
+        except (EOFError, OSError):
+            self._leave = True

@@ -1,0 +1,200 @@
+"""The serve end: its workers, restarted when they die, and the `serve` command's life around them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing import connection
+
+import msgspec
+
+from loadkit.engine.registry import choose_engine, get_engine
+from loadkit.errors import PreflightError, WorkerError
+from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.samples import ServeSamples, WorkerEnd, WorkerSamples, read_board
+from loadkit.plan.model import ServePlan
+from loadkit.run.local import Worker, end_all, start_workers
+from loadkit.run.signals import Interrupts
+from loadkit.run.worker import ServeWork, listen_on
+from loadkit.units import NS_PER_S
+
+__all__ = ["ServeGroup", "run_serve"]
+
+# A worker that dies this soon, this often, will not live: its reason is said and the serve end gives up.
+_YOUNG_S = 1.0
+_YOUNG_DEATHS = 5
+
+
+class ServeGroup:
+    """The workers of a serve end and the port they share.
+
+    The parent keeps a bound, not listening, SO_REUSEPORT socket on each address: it holds the port while a worker is
+    replaced, and gets no connections.
+    """
+
+    def __init__(self, plan: ServePlan) -> None:
+        plan = msgspec.structs.replace(plan, engine=choose_engine(plan.engine))
+        self._anchors = reserve_port(plan.addresses, plan.port)
+        self.plan = msgspec.structs.replace(plan, port=self._anchors[0].getsockname()[1])
+        self.board = Board(BoardLayout(plan.workers, 1, 0))
+        self.restarts = 0
+        self._young_deaths = 0
+        self._ends: list[WorkerEnd] = []
+        self._is_stopping = False
+        self.workers: list[Worker] = []
+        try:
+            self.workers = start_workers([self._work(index) for index in range(plan.workers)], self.board)
+        except BaseException:
+            self._let_go()
+            raise
+        self._born = [time.monotonic()] * plan.workers
+
+    def _work(self, index: int) -> ServeWork:
+        cores = self.plan.cores
+        return ServeWork(self.plan, index, cores[index % len(cores)] if cores else None)
+
+    @property
+    def sentinels(self) -> list[int]:
+        """For multiprocessing.connection.wait: ready when a worker has ended."""
+        return [worker.process.sentinel for worker in self.workers if not worker.is_gone()]
+
+    def mend(self) -> list[WorkerEnd]:
+        """Replaces dead workers and returns how they ended. Raises WorkerError when they do not stay alive."""
+        dead = []
+        for at, worker in enumerate(self.workers):
+            if self._is_stopping or not worker.is_gone():
+                continue
+            end = worker.end()
+            dead.append(end)
+            self._ends.append(end)
+            self._young_deaths = self._young_deaths + 1 if time.monotonic() - self._born[at] < _YOUNG_S else 0
+            if self._young_deaths >= _YOUNG_DEATHS:
+                raise WorkerError(f"serve worker {worker.index} dies again and again: {end.died or 'it ended'}")
+            worker.close()
+            slot = self.board.slots[at]
+            slot.set("generation", slot.get("generation") + 1)
+            slot.set("open", 0)
+            if slot.get("sequence") % 2:
+                slot.set("sequence", slot.get("sequence") + 1)
+            self.restarts += 1
+            self._born[at] = time.monotonic()
+            self.workers[at] = Worker(self._work(at), self.board)
+        for worker in self.workers:
+            worker.listen()
+        return dead
+
+    def read(self) -> tuple[WorkerSamples, ...]:
+        """Reads the board as it is now."""
+        return read_board(self.board)
+
+    def stop(self) -> None:
+        """Asks the workers to stop accepting and to end when their connections have."""
+        self._is_stopping = True
+        for worker in self.workers:
+            worker.say("stop")
+
+    def leave(self) -> None:
+        """Asks the workers to end at once."""
+        self._is_stopping = True
+        for worker in self.workers:
+            worker.say("leave")
+
+    def close(self, patience_s: float) -> tuple[WorkerEnd, ...]:
+        """Waits for the workers, kills those that stay, and gives the port back. Returns how all of them ended."""
+        end_all(self.workers, patience_s)
+        self._ends += [worker.end() for worker in self.workers]
+        self._let_go()
+        return tuple(self._ends)
+
+    def _let_go(self) -> None:
+        for worker in self.workers:
+            worker.close()
+        for anchor in self._anchors:
+            anchor.close()
+        self.workers = []
+
+    def samples(
+        self, at_start: tuple[WorkerSamples, ...], at_end: tuple[WorkerSamples, ...], ends: tuple[WorkerEnd, ...]
+    ) -> ServeSamples:
+        """Returns the serve end's part of a run's samples."""
+        version = get_engine(self.plan.engine).version()
+        return ServeSamples(at_start, at_end, self.read(), ends, self.restarts, version)
+
+
+def reserve_port(addresses: Sequence[str], port: int) -> list[socket.socket]:
+    """Binds the port on every address without listening; port 0 finds one that is free on all.
+
+    Raises PreflightError saying which address cannot be had.
+    """
+    for attempt in range(20):
+        try:
+            _refuse_taken(addresses, port)
+            return listen_on(addresses, port, None)
+        except OSError as error:
+            # A port free on the first address may be taken on another: try the next one.
+            if port == 0 and len(addresses) > 1 and attempt < 19:
+                continue
+            raise PreflightError(
+                f"cannot listen on {addresses[0]} port {port}: {os.strerror(error.errno or 0)}; "
+                f"{_bind_advice(error.errno)}"
+            ) from None
+    raise AssertionError("unreachable")
+
+
+def _refuse_taken(addresses: Sequence[str], port: int) -> None:
+    """A port another SO_REUSEPORT server has would be shared with it in silence; a bind without it is refused."""
+    if port == 0:
+        return
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((address, port))
+
+
+def _bind_advice(number: int | None) -> str:
+    return {
+        errno.EADDRINUSE: "another process has the port (`ss -ltnp` shows which): stop it, or take port 0, a free one",
+        errno.EACCES: "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE: take one above 1023",
+        errno.EADDRNOTAVAIL: "the address is not one of this machine's: `ip addr` lists them",
+    }.get(number or 0, "see `loadkit doctor`")
+
+
+def run_serve(
+    plan: ServePlan, on_ready: Callable[[ServeGroup], None], on_change: Callable[[list[WorkerEnd], ServeGroup], None]
+) -> tuple[ServeSamples, int]:
+    """Serves until SIGINT or SIGTERM. Returns what was served and how many signals came.
+
+    `on_ready` is called once all workers listen, `on_change` once a second with the workers that died since.
+    Raises PreflightError or WorkerError.
+    """
+    with Interrupts() as interrupts:
+        group = ServeGroup(plan)
+        before = group.read()
+        try:
+            on_ready(group)
+            while not interrupts.count:
+                connection.wait([interrupts.fileno(), *group.sentinels], timeout=1.0)
+                on_change(group.mend(), group)
+            interrupts.clear()
+            group.stop()
+            _wait_for_end(group, interrupts)
+        except BaseException:
+            group.leave()
+            group.close(1.0)
+            raise
+        ends = group.close(1.0 if interrupts.count > 1 else 5.0)
+        return group.samples(before, group.read(), ends), interrupts.count
+
+
+def _wait_for_end(group: ServeGroup, interrupts: Interrupts) -> None:
+    """Gives the workers the grace of the plan; a second signal ends it."""
+    deadline = time.monotonic() + group.plan.grace_ns / NS_PER_S + 2.0
+    while group.sentinels and time.monotonic() < deadline:
+        connection.wait([interrupts.fileno(), *group.sentinels], timeout=0.5)
+        if interrupts.count > 1:
+            group.leave()
+            return

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadkit.errors import LoadkitError, OptionError, PreflightError, ProfileError
+from loadkit.host import Host
+from loadkit.plan.build import FD_RESERVE, blast_cores, build_plan, build_serve_plan, ports_of, workers_for
+from loadkit.plan.model import PhaseKind, Plan, Target
+from loadkit.profile.load import load_profile
+from loadkit.profile.model import PhaseSpec, Profile
+from loadkit.units import Count, Duration, Pace, Rate
+from tests.unit.made_up import made_up_host
+
+_HOST = made_up_host()
+_REMOTE = Target("db", ("10.0.0.1",), 5432)
+_LOCAL = Target("localhost", ("127.0.0.1",), 9000)
+
+
+def _plan(target: Target | None = None, host: Host = _HOST, **options: Any) -> Plan:
+    return build_plan(*load_profile(None, options), host, target)
+
+
+def _phase(name: str, **more: Any) -> PhaseSpec:
+    return PhaseSpec(name=name, duration=Duration.parse("1s"), **more)
+
+
+def _shape(plan: Plan) -> list[tuple[str, PhaseKind, int]]:
+    return [(phase.name, phase.kind, phase.duration_ns) for phase in plan.phases]
+
+
+def test_a_run_is_a_ramp_a_warm_up_a_hold_and_a_drain() -> None:
+    # 1,000 connections at 20,000/s take 50 ms; the drain is at most the time-out
+    assert _shape(_plan(connect_rate="20k")) == [
+        ("ramp", PhaseKind.RAMP, 50_000_000),
+        ("warm-up", PhaseKind.WARMUP, 2 * 10**9),
+        ("hold", PhaseKind.HOLD, 10 * 10**9),
+        ("drain", PhaseKind.DRAIN, 10 * 10**9),
+    ]
+
+
+def test_a_run_of_a_number_of_messages_has_no_warm_up_and_a_day_to_end() -> None:
+    plan = _plan(messages="5k", timeout="3s")
+    assert _shape(plan)[1:] == [
+        ("hold", PhaseKind.HOLD, 24 * 3600 * 10**9),
+        ("drain", PhaseKind.DRAIN, 3 * 10**9),
+    ]
+    assert plan.messages == 5_000
+
+
+def test_a_warm_up_of_zero_is_left_out() -> None:
+    assert [phase.name for phase in _plan(warmup="0").phases] == ["ramp", "hold", "drain"]
+
+
+def test_a_ramp_of_rates_warms_up_at_its_first_rate() -> None:
+    plan = _plan(rate="1k:10k")
+    assert [phase.rate_hz for phase in plan.phases] == [None, (1_000, 1_000), (1_000, 10_000), None]
+    assert plan.open_loop
+    assert plan.asked_rate_hz == 5_500  # (1,000 + 10,000) / 2
+
+
+def test_without_a_rate_the_loop_is_closed() -> None:
+    plan = _plan()
+    assert not plan.open_loop
+    assert plan.asked_rate_hz is None
+
+
+def test_phases_take_what_they_do_not_say_from_the_profile() -> None:
+    profile = Profile(
+        connections=Count(100),
+        rate=Pace.parse("1k"),
+        phases=(_phase("a", measured=False), _phase("b", connections=Count(300)), _phase("c", rate=Pace.parse("4k"))),
+    )
+    plan = build_plan(profile, {}, _HOST, None, "x")
+    assert [(phase.name, phase.kind.value, phase.connections, phase.rate_hz) for phase in plan.phases] == [
+        ("ramp", "ramp", 100, None),  # opens what the first phase holds
+        ("a", "warm-up", 100, (1_000, 1_000)),
+        ("b", "hold", 300, (1_000, 1_000)),
+        ("c", "hold", 100, (4_000, 4_000)),
+        ("drain", "drain", 100, None),
+    ]
+    assert plan.connections == 300
+    assert plan.asked_rate_hz == 2_500  # a second at 1,000 and one at 4,000
+
+
+@pytest.mark.parametrize(
+    ("cores", "embedded", "blast", "serve"),
+    [
+        ((0, 1), True, (0,), (1,)),
+        ((0, 1, 2), True, (0, 1), (2,)),  # the odd one measures
+        ((3,), True, (3,), (3,)),
+        ((0, 1), False, (0, 1), (0, 1)),
+    ],
+)
+def test_an_embedded_server_gets_the_other_half_of_the_cores(
+    cores: tuple[int, ...], embedded: bool, blast: tuple[int, ...], serve: tuple[int, ...]
+) -> None:
+    assert blast_cores(made_up_host(cores=cores), embedded) == (blast, serve)
+
+
+@pytest.mark.parametrize(
+    ("connections", "hard", "processes"),
+    [
+        (1, 201, 1),  # a budget of 1
+        (19_800, 20_000, 1),  # exactly 20,000 - 200
+        (19_801, 20_000, 2),
+        (100_000, 20_000, 6),  # 100,000 / 19,800 = 5.05
+        (10**6, 2**62, 1),
+    ],
+)
+def test_processes_are_what_the_fd_budget_makes_them(connections: int, hard: int, processes: int) -> None:
+    assert workers_for(connections, made_up_host(nofile_hard=hard)) == processes
+
+
+def test_a_host_where_no_process_can_hold_a_connection_is_refused_with_the_way_out() -> None:
+    with pytest.raises(PreflightError, match=r"hard limit of open files is 200 .* needs 200 for itself.*ulimit -Hn"):
+        workers_for(1, made_up_host(nofile_hard=FD_RESERVE))
+
+
+def test_both_ends_get_the_processes_that_their_fds_need() -> None:
+    plan = _plan(connections="30k", connect_rate="30k")
+    assert plan.serve is not None
+    # blast: 30,000 / 19,800 -> 2; serve: 30,000 x 1.15 = 34,500 / 19,800 -> 2
+    assert (plan.workers, plan.serve.workers) == (2, 2)
+
+
+def test_there_is_a_worker_a_core_but_none_without_a_connection() -> None:
+    host = made_up_host(cores=tuple(range(8)), cpus=8)
+    assert _plan(_REMOTE, host).workers == 8
+    assert _plan(_REMOTE, host, connections="3").workers == 3
+
+
+def test_unpinned_workers_have_no_cores() -> None:
+    plan = _plan(pin=False)
+    assert plan.serve is not None
+    assert plan.cores == plan.serve.cores == ()
+
+
+@pytest.mark.parametrize(
+    ("target", "sources", "destinations"),
+    [
+        # 20,000 connections need 3 tuples of at most 8,000
+        pytest.param(None, {None}, {"127.0.0.1", "127.0.0.2", "127.0.0.3"}, id="embedded: over its own addresses"),
+        pytest.param(_LOCAL, {"127.0.0.1", "127.0.0.2", "127.0.0.3"}, {"127.0.0.1"}, id="loopback: over sources"),
+        pytest.param(_REMOTE, {None}, {"10.0.0.1"}, id="elsewhere: the kernel's choice"),
+        pytest.param(Target("x", ("::1",), 1), {None}, {"::1"}, id="IPv6 has one loopback address"),
+    ],
+)
+def test_connections_fan_out_over_loopback_addresses_without_being_asked(
+    target: Target | None, sources: set[str | None], destinations: set[str]
+) -> None:
+    plan = _plan(target, connections="20k")
+    assert {route.source for route in plan.routes} == sources
+    assert {route.destination for route in plan.routes} == destinations
+    assert sum(route.connections for route in plan.routes) == 20_000
+
+
+def test_networks_of_the_options_are_the_sources() -> None:
+    plan = _plan(_REMOTE, connections="20k", source=["10.1.0.0/30", "10.2.0.1"])
+    # taken in turn, as many as 8,000 each need
+    assert [route.source for route in plan.routes] == ["10.1.0.1", "10.2.0.1", "10.1.0.2"]
+
+
+def test_a_small_port_range_takes_more_loopback_addresses() -> None:
+    host = made_up_host(port_low=40_000, port_high=41_999, reserved_ports=1_000)
+    assert ports_of(host) == 1_000
+    plan = _plan(host=host, connections="5k")
+    assert plan.serve is not None
+    assert len(plan.serve.addresses) == 5
+    assert {route.connections for route in plan.routes} == {1_000}
+
+
+_REFUSED = [
+    pytest.param(
+        {"connections": "100k", "connect_rate": "1k"},
+        None,
+        {},
+        OptionError,
+        # 100,000 / 1,000 = 100 s > 10 s; 100,000 / 10 s = 10,000
+        "--connect-rate: 100,000 connections at 1,000/s take 100 s, longer than the 10 s of --duration; ask for "
+        "--connect-rate 10000 or more, or --duration 100s or more",
+        id="a ramp longer than the run",
+    ),
+    pytest.param(
+        {"connections": "30k"},
+        _REMOTE,
+        {},
+        PreflightError,
+        "30,000 connections need more ports than there are: 1 source address(es) x 1 destination(s) x 28,232 ephemeral "
+        "ports = 28,232; give more source addresses with --source CIDR",
+        id="more connections than ports",
+    ),
+    pytest.param(
+        {"connections": "30k", "workers": "1"},
+        None,
+        {},
+        PreflightError,
+        # 20,000 - 200 = 19,800 a process
+        "--workers 1: 30,000 connections need 2 processes of 19,800 (hard limit of open files 20,000 less 200)",
+        id="too few workers for the fds",
+    ),
+    pytest.param(
+        {"connections": "2", "workers": "3"},
+        None,
+        {},
+        OptionError,
+        "--workers: 3 workers for 2 connections leave some with none",
+        id="more workers than connections",
+    ),
+    pytest.param(
+        {"connections": "10k"},
+        None,
+        {"file_max": 20_500},
+        PreflightError,
+        # both ends are here: 2 x 10,000; 20,500 - 1,000 in use
+        "20,000 file descriptors are needed on this machine and 19,500 are left of fs.file-max 20,500; raise it: "
+        "sysctl -w fs.file-max=40000",
+        id="more fds than the machine has",
+    ),
+    pytest.param(
+        {"rate": "1k", "lifetime": "0"},
+        None,
+        {},
+        OptionError,
+        "--lifetime 0 (close after one exchange) is a closed loop; leave --rate out",
+        id="a rate for one exchange a connection",
+    ),
+    pytest.param(
+        {"source": ["10.0.0.0/99"]},
+        _REMOTE,
+        {},
+        OptionError,
+        "--source: expected a network such as 10.0.0.0/28 or an address, got '10.0.0.0/99'",
+        id="a network that is none",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "target", "facts", "error", "message"), _REFUSED)
+def test_what_cannot_work_is_refused_with_the_arithmetic(
+    options: dict[str, Any], target: Target | None, facts: dict[str, Any], error: type[LoadkitError], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        _plan(target, made_up_host(**facts), **options)
+    assert str(caught.value).startswith(message)
+
+
+def test_one_fd_a_connection_is_counted_where_the_server_is_elsewhere() -> None:
+    assert _plan(_REMOTE, made_up_host(file_max=20_500), connections="10k").connections == 10_000
+    assert _plan(None, made_up_host(file_max=None), connections="10k").connections == 10_000
+
+
+def test_the_connect_rate_that_a_refusal_asks_for_is_enough() -> None:
+    # 100,001 in 10 s are 10,000.1/s: 10,000 would be refused again
+    with pytest.raises(OptionError, match="--connect-rate 10001 or more, or --duration 11s or more"):
+        _plan(connections="100001", connect_rate="10k")
+    assert _plan(connections="100001", connect_rate="10001").connections == 100_001
+
+
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        pytest.param(
+            Profile(phases=(_phase("a", measured=False),)),
+            "phases: none is measured; leave `measured = false` out of at least one",
+            id="nothing measured",
+        ),
+        pytest.param(
+            Profile(phases=(_phase("a"), _phase("a"))),
+            "phases: names must differ from one another and from ramp and drain: a, a",
+            id="the same name twice",
+        ),
+        pytest.param(
+            Profile(phases=(_phase("drain"),)),
+            "phases: names must differ from one another and from ramp and drain: drain",
+            id="a name of ours",
+        ),
+        pytest.param(
+            Profile(phases=(_phase("a", rate=Pace.parse("1k")), _phase("b"))),
+            "phases: b has no rate while a has one; an open loop and a closed one cannot be mixed in a run",
+            id="an open and a closed loop",
+        ),
+        pytest.param(
+            Profile(duration=Duration.parse("1s"), phases=(_phase("a"),)),
+            "duration: each of the phases has a duration of its own; leave duration out",
+            id="a duration that no phase would use",
+        ),
+        pytest.param(
+            Profile(warmup=Duration.parse("1s"), phases=(_phase("a"),)),
+            "warmup: each of the phases has a duration of its own; leave warmup out",
+            id="a warm-up that no phase would use",
+        ),
+    ],
+)
+def test_phases_that_make_no_run_are_refused(profile: Profile, message: str) -> None:
+    with pytest.raises(ProfileError) as caught:
+        build_plan(profile, {}, _HOST, None)
+    assert str(caught.value).startswith(message)
+
+
+def test_the_histograms_reach_past_the_time_out_and_the_run() -> None:
+    plan = _plan(duration="100s", timeout="30s", connect_rate="20k")
+    # 2 x (30 + 0.05 + 2 + 100 + 30 s), more than the least of 60 s
+    assert plan.highest_ns == 2 * 162_050_000_000
+    assert _plan(duration="1s", timeout="1s", warmup="0").highest_ns == 60 * 10**9
+
+
+def test_a_serve_end_has_a_worker_a_core_or_as_many_as_asked() -> None:
+    assert build_serve_plan(_HOST, ("0.0.0.0",), 0).workers == 2
+    assert build_serve_plan(_HOST, ("0.0.0.0",), 0, workers=7).workers == 7
+    plan = build_serve_plan(_HOST, ("0.0.0.0",), 9000, pin=False, backlog=128, max_connections=5)
+    assert (plan.port, plan.cores, plan.backlog, plan.max_connections) == (9000, (), 128, 5)
+
+
+@given(
+    connections=st.integers(1, 150_000),
+    cores=st.integers(1, 16),
+    hard=st.integers(300, 100_000),
+    target=st.sampled_from([None, _LOCAL]),
+)
+def test_no_worker_is_planned_above_its_fds_and_no_tuple_above_its_ports(
+    connections: int, cores: int, hard: int, target: Target | None
+) -> None:
+    host = made_up_host(cores=tuple(range(cores)), cpus=cores, nofile_hard=hard)
+    plan = build_plan(Profile(connections=Count(connections), connect_rate=Rate(1e6)), {}, host, target)
+    assert 1 <= plan.workers <= connections
+    assert -(-connections // plan.workers) + FD_RESERVE <= hard
+    assert sum(route.connections for route in plan.routes) == connections
+    assert max(route.connections for route in plan.routes) <= 8_000

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadkit.plan.build import build_plan
+from loadkit.plan.model import Plan, Target
+from loadkit.plan.split import share, split
+from loadkit.profile.model import Profile
+from loadkit.units import Count
+from tests.unit.made_up import made_up_host
+
+_LOCAL = Target("localhost", ("127.0.0.1",), 9000)
+
+
+def _plan(connections: int, workers: int, messages: int | None = None, cores: int = 2) -> Plan:
+    profile = Profile(
+        connections=Count(connections),
+        workers=Count(workers),
+        messages=None if messages is None else Count(messages),
+    )
+    host = made_up_host(cores=tuple(range(cores)), nofile_hard=1_000_000)
+    return build_plan(profile, {}, host, _LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("total", "of", "shares"),
+    [
+        (10, 3, [4, 3, 3]),
+        (2, 3, [1, 1, 0]),
+        (0, 2, [0, 0]),
+        (6, 3, [2, 2, 2]),
+    ],
+)
+def test_the_first_workers_take_what_is_left_over(total: int, of: int, shares: list[int]) -> None:
+    assert [share(total, index, of) for index in range(of)] == shares
+
+
+@given(st.integers(0, 10_000), st.integers(1, 50))
+def test_a_share_is_how_many_events_a_worker_meets_in_turn(total: int, of: int) -> None:
+    assert [share(total, index, of) for index in range(of)] == [len(range(index, total, of)) for index in range(of)]
+
+
+@given(st.integers(1, 50_000), st.integers(1, 60), st.none() | st.integers(1, 10**6))
+def test_the_shards_add_up_to_the_plan(connections: int, workers: int, messages: int | None) -> None:
+    plan = _plan(connections, min(connections, workers), messages)
+    shards = split(plan)
+    assert [(shard.index, shard.of) for shard in shards] == [(i, plan.workers) for i in range(plan.workers)]
+    assert all(shard.plan is plan for shard in shards)
+    assert sum(shard.connections for shard in shards) == plan.connections
+    assert all(sum(route.connections for route in shard.routes) == shard.connections for shard in shards)
+    if messages is None:
+        assert {shard.messages for shard in shards} == {None}
+    else:
+        assert sum(shard.messages or 0 for shard in shards) == messages
+    routes: Counter[tuple[str | None, str]] = Counter()
+    for shard in shards:
+        for route in shard.routes:
+            routes[route.source, route.destination] += route.connections
+    assert routes == {(route.source, route.destination): route.connections for route in plan.routes}
+
+
+@given(st.integers(1, 50_000), st.integers(1, 60))
+def test_no_worker_has_more_than_one_connection_above_another(connections: int, workers: int) -> None:
+    numbers = [shard.connections for shard in split(_plan(connections, min(connections, workers)))]
+    assert max(numbers) - min(numbers) <= 1
+
+
+def test_workers_take_the_cores_in_turn() -> None:
+    assert [shard.core for shard in split(_plan(10, 5, cores=2))] == [0, 1, 0, 1, 0]
+
+
+def test_without_pinning_a_shard_has_no_core() -> None:
+    plan = build_plan(Profile(pin=False), {}, made_up_host(), _LOCAL)
+    assert [shard.core for shard in split(plan)] == [None, None]

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadkit.units import (
+    Count,
+    Duration,
+    Pace,
+    Rate,
+    Size,
+    format_count,
+    format_duration,
+    format_rate,
+    format_size,
+)
+
+_READ = [
+    pytest.param(Count, "500", 500, id="plain count"),
+    pytest.param(Count, 500, 500, id="count as a TOML integer"),
+    pytest.param(Count, "10k", 10_000, id="k is 1,000"),
+    pytest.param(Count, "10K", 10_000, id="K as well"),
+    pytest.param(Count, "1.5m", 1_500_000, id="m is a million"),
+    pytest.param(Count, "1_000", 1_000, id="underscores between digits"),
+    pytest.param(Count, " 7 ", 7, id="blanks around"),
+    pytest.param(Count, ".5k", 500, id="no digit before the point"),
+    pytest.param(Duration, "250ms", 250_000_000, id="milliseconds"),
+    pytest.param(Duration, "2s", 2 * 10**9, id="seconds"),
+    pytest.param(Duration, "1.5m", 90 * 10**9, id="m of a duration is minutes"),
+    pytest.param(Duration, "1h", 3600 * 10**9, id="hours"),
+    pytest.param(Duration, "7 us", 7_000, id="a blank before the unit"),
+    pytest.param(Duration, "7µs", 7_000, id="the micro sign"),
+    pytest.param(Duration, "0.1s", 10**8, id="a tenth, that floats do not hold exactly"),
+    pytest.param(Duration, "0", 0, id="zero needs no unit"),
+    pytest.param(Duration, 0, 0, id="zero as a TOML integer"),
+    pytest.param(Duration, Duration(5), 5, id="a duration stays what it is"),
+    pytest.param(Size, "64", 64, id="bytes"),
+    pytest.param(Size, "64B", 64, id="bytes with unit"),
+    pytest.param(Size, "4KiB", 4096, id="KiB is 1,024"),
+    pytest.param(Size, "1.5KB", 1500, id="KB is 1,000"),
+    pytest.param(Size, "1GiB", 2**30, id="GiB"),
+    pytest.param(Rate, "0.5", 0.5, id="a rate below one"),
+    pytest.param(Rate, "10k/s", 10_000.0, id="a rate with /s"),
+    pytest.param(Rate, 12.5, 12.5, id="rate as a TOML float"),
+    pytest.param(Pace, "10k", (10_000.0, 10_000.0), id="a pace that stays"),
+    pytest.param(Pace, "1k:10k", (1_000.0, 10_000.0), id="a ramp"),
+    pytest.param(Pace, "1k/s:0", (1_000.0, 0.0), id="a ramp down to nothing"),
+    pytest.param(Pace, 300, (300.0, 300.0), id="pace as a TOML integer"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "value"), _READ)
+def test_text_with_units_is_read(kind: Any, text: object, value: object) -> None:
+    assert kind.parse(text) == value
+    assert type(kind.parse(text)) is kind
+
+
+_REFUSED = [
+    pytest.param(Count, "", id="nothing"),
+    pytest.param(Count, "many", id="a word"),
+    pytest.param(Count, "-5", id="negative text"),
+    pytest.param(Count, -5, id="negative number"),
+    pytest.param(Count, "1.5", id="half a connection"),
+    pytest.param(Count, "10kB", id="a size for a count"),
+    pytest.param(Count, True, id="a truth value"),
+    pytest.param(Count, math.inf, id="infinity"),
+    pytest.param(Count, math.nan, id="not a number"),
+    pytest.param(Count, 2**60, id="above what a float holds exactly"),
+    pytest.param(Count, None, id="None"),
+    pytest.param(Duration, "10", id="a duration without unit"),
+    pytest.param(Duration, 10, id="a number as a duration"),
+    pytest.param(Duration, "10 parsecs", id="an unknown unit"),
+    pytest.param(Duration, "-1s", id="a negative duration"),
+    pytest.param(Duration, "1s2", id="digits after the unit"),
+    pytest.param(Size, "1.5B", id="half a byte"),
+    pytest.param(Size, "4k", id="a size with a count's suffix"),
+    pytest.param(Rate, "fast", id="a word as a rate"),
+    pytest.param(Rate, "10/min", id="per minute"),
+    pytest.param(Rate, False, id="a truth value as a rate"),
+    pytest.param(Pace, "1k:", id="a ramp without an end"),
+    pytest.param(Pace, ":1k", id="a ramp without a start"),
+    pytest.param(Pace, "1:2:3", id="a ramp of three"),
+    pytest.param(Pace, [1, 2], id="a list"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), _REFUSED)
+def test_what_is_no_quantity_is_refused_saying_what_was_expected(kind: Any, text: object) -> None:
+    with pytest.raises(ValueError, match=r"^expected ") as caught:
+        kind.parse(text)
+    assert str(caught.value) == f"expected {kind.expected}, got {text!r}"
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "0 ns"),
+        (870, "870 ns"),
+        (999.4, "999 ns"),
+        (999.6, "1.00 us"),  # not "1,000 ns"
+        (12_340, "12.3 us"),
+        (999_600, "1.00 ms"),
+        (4_560_000, "4.56 ms"),
+        (9_996_000, "10.0 ms"),  # 9.996 rounds to 10.0, not to 10.00
+        (250_000_000, "250 ms"),
+        (1_200_000_000, "1.20 s"),
+        (90 * 10**9, "90 s"),
+        (1234.5 * 10**9, "1,234 s"),
+        (-12_340, "-12.3 us"),
+    ],
+)
+def test_durations_are_printed_with_three_significant_digits(ns: float, text: str) -> None:
+    assert format_duration(ns) == text
+
+
+def test_a_duration_that_is_no_number_is_not_printed() -> None:
+    with pytest.raises(ValueError, match="not a duration"):
+        format_duration(math.nan)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (64, "64 B"),
+        (1023, "1,023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.50 KiB"),
+        (1023.7, "1.00 KiB"),  # 1,023.7 / 1,024 = 0.9997
+        (2 * 2**20, "2 MiB"),
+        (3.5 * 2**30, "3.50 GiB"),
+        (5 * 2**40, "5 TiB"),
+    ],
+)
+def test_sizes_are_printed_in_binary_units(size: float, text: str) -> None:
+    assert format_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("hz", "text"), [(0.5, "0.50/s"), (7, "7/s"), (99.9, "99.90/s"), (12_345.4, "12,345/s"), (0, "0/s")]
+)
+def test_rates_are_printed_with_decimals_only_below_a_hundred(hz: float, text: str) -> None:
+    assert format_rate(hz) == text
+
+
+def test_counts_are_printed_with_thousands_separators() -> None:
+    assert format_count(1_003_600) == "1,003,600"
+
+
+@given(st.integers(0, 2**53))
+def test_any_whole_number_of_bytes_is_read_back(number: int) -> None:
+    assert Size.parse(str(number)) == Size.parse(f"{number}B") == number
+
+
+@given(st.floats(1, 1e15))
+def test_a_printed_duration_reads_back_to_three_digits(ns: float) -> None:
+    printed = format_duration(ns).replace(",", "")
+    read = Duration.parse(printed)
+    # Half of the third digit, and half a nanosecond of a duration that is an integer.
+    assert abs(read - ns) <= 0.0051 * ns + 0.5
