@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from loadkit.cli.options import given, profile_options
+from loadkit.cli.output import check_format, check_writable, write_whole
 
 __all__ = ["blast"]
 
@@ -47,11 +48,13 @@ def blast(
     from loadkit.profile.load import load_profile
     from loadkit.report.as_text import as_text
     from loadkit.report.build import build_record
-    from loadkit.report.record import check_output, save
+    from loadkit.report.record import encode
     from loadkit.report.slo import parse_slo
     from loadkit.run.target import resolve
 
     profile, sources = load_profile(profile_name, given(values))
+    for path in output:
+        check_format(path)
     for expression in profile.slo:
         parse_slo(expression)
     raise_nofile()
@@ -63,7 +66,7 @@ def blast(
         click.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
         return 0
     for path in output:
-        check_output(path)
+        check_writable(path)
 
     from loadkit.cli.live import live_view
     from loadkit.run.blast import run_blast
@@ -72,7 +75,7 @@ def blast(
         plan, samples = run_blast(plan, observer)
     record = build_record(plan, host, samples)
     for path in output:
-        save(record, path)
+        write_whole(path, encode(record))
     text = as_text(record, output[0] if output else None)
     click.echo(text.splitlines()[0] if quiet else text)
     if samples.interrupted:

@@ -6,11 +6,11 @@ import json
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadkit.cli.output import check_writable, write_whole
 from loadkit.profile.model import EngineName
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
 
@@ -76,7 +76,6 @@ def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> in
     """
     from loadkit.host import raise_nofile, read_host
     from loadkit.plan.build import build_serve_plan
-    from loadkit.report.record import check_output
     from loadkit.run.serve import run_serve
     from loadkit.run.target import resolve
 
@@ -97,7 +96,7 @@ def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> in
         grace_ns=values["grace"],
     )
     if ready_file:
-        check_output(ready_file)
+        check_writable(ready_file)
     if host.somaxconn is not None and host.somaxconn < plan.backlog:
         _say(
             f"warning: the kernel cuts the backlog of {format_count(plan.backlog)} to net.core.somaxconn = "
@@ -132,9 +131,7 @@ def _tell_ready(group: ServeGroup, host: str, ready_file: str | None, quiet: boo
                 {"index": worker.index, "pid": worker.pid, "core": worker.work.core} for worker in group.workers
             ],
         }
-        temporary = Path(f"{ready_file}.part")
-        temporary.write_text(json.dumps(ready) + "\n")
-        temporary.replace(ready_file)
+        write_whole(ready_file, json.dumps(ready) + "\n")
     if not quiet:
         _say(f"ready on {address}:{plan.port} with {plan.workers} workers ({plan.engine}); Ctrl-C stops")
     sys.stderr.flush()

@@ -25,7 +25,7 @@ def _segments(data: bytes, cuts: list[float]) -> list[tuple[int, bytes]]:
 def test_messages_one_after_another_are_the_stream(size: int) -> None:
     framing = EchoFraming(size)
     count = framing.period + 2
-    sent = b"".join(bytes(framing.messages[n % framing.period]) for n in range(count))
+    sent = b"".join(bytes(framing.messages[n * size % framing.period]) for n in range(count))
     assert sent == _stream(framing, count * size)
 
 
@@ -33,8 +33,9 @@ def test_messages_one_after_another_are_the_stream(size: int) -> None:
 def test_successive_messages_differ_whatever_the_size(size: int) -> None:
     framing = EchoFraming(size)
     assert all(len(message) == size for message in framing.messages)
-    # Told apart by their first byte: message n begins with byte n x size of the stream.
-    assert len({message[0] for message in framing.messages}) == framing.period
+    # Told apart by their first byte: as the period does not divide the size, each message begins elsewhere in it.
+    starts = [n * size % framing.period for n in range(framing.period)]
+    assert len({framing.messages[start][0] for start in starts}) == framing.period
 
 
 @given(_SIZES, st.integers(0, 3000), _CUTS)
@@ -60,7 +61,7 @@ def test_a_wrong_byte_anywhere_is_found_in_whatever_segment(size: int, length: i
 @given(_SIZES, st.integers(1, 500))
 def test_a_message_that_is_missing_or_doubled_shows(size: int, n: int) -> None:
     framing = EchoFraming(size)
-    message = bytes(framing.messages[n % framing.period])
+    message = bytes(framing.messages[n * size % framing.period])
     assert framing.matches(n * size, message)
     assert not framing.matches((n + 1) * size, message)
     assert not framing.matches((n - 1) * size, message)

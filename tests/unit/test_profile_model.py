@@ -35,7 +35,7 @@ def test_a_default_lies_within_the_option_s_own_bounds(name: str, option: Option
 
 def test_the_defaults_are_the_documented_ones() -> None:
     profile = Profile()
-    assert (profile.connections, profile.size, profile.depth, profile.connect_rate) == (1000, 64, 1, 20_000)
+    assert (profile.connections, profile.size, profile.depth, profile.connect_rate) == (1000, 64, 1, 10_000)
     assert (profile.timeout, profile.connect_timeout) == (10 * 10**9, 5 * 10**9)
     assert (profile.close, profile.engine, profile.check, profile.pin) == (Close.RST, EngineName.AUTO, True, True)
     # None: the plan decides

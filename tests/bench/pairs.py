@@ -1,0 +1,125 @@
+"""Both ends of a measurement as processes, each pinned to a core of its own, and their figures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SERVE_CORE, BLAST_CORE = "1", "0"
+LOADKIT = [sys.executable, "-m", "loadkit"]
+
+
+def compile_floor(folder: Path) -> Path | None:
+    """Returns the compiled floor, None without a C compiler."""
+    binary = folder / "floor"
+    try:
+        subprocess.run(["cc", "-O2", "-o", binary, HERE / "floor.c"], check=True)
+    except FileNotFoundError:
+        return None
+    return binary
+
+
+def free_port() -> int:
+    """Returns a port nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def floor_server(floor: Path) -> Iterator[int]:
+    """Runs the floor's server and yields its port."""
+    port = free_port()
+    process = subprocess.Popen(["taskset", "-c", SERVE_CORE, floor, "serve", str(port)])
+    try:
+        deadline = time.monotonic() + 5
+        while True:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+            if time.monotonic() > deadline:
+                raise TimeoutError("the floor's server does not listen")
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def loadkit_server(engine: str) -> Iterator[dict[str, Any]]:
+    """Runs `loadkit serve` with one worker and yields its ready file."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready = Path(folder) / "ready.json"
+        command = [*LOADKIT, "serve", "127.0.0.1:0", "-w", "1", "--engine", engine, "-q", "--ready-file", str(ready)]
+        process = subprocess.Popen(["taskset", "-c", SERVE_CORE, *command], stdout=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 20
+            while not ready.exists():
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise TimeoutError("loadkit serve is not ready")
+                time.sleep(0.02)
+            yield json.loads(ready.read_text())
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def floor_blast(floor: Path, port: int, connections: int, size: int, seconds: float, depth: int = 1) -> float:
+    """Returns the replies per second of the floor's client."""
+    return _floor_figure(floor, "blast", port, connections, size, seconds, depth)
+
+
+def floor_churn(floor: Path, port: int, connections: int, size: int, seconds: float) -> float:
+    """Returns the connections (one exchange each) per second of the floor's churn loop."""
+    return _floor_figure(floor, "churn", port, connections, size, seconds)
+
+
+def _floor_figure(floor: Path, *arguments: object) -> float:
+    command = ["taskset", "-c", BLAST_CORE, str(floor), *map(str, arguments)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    replies, seconds, _user, _system = done.stdout.split()
+    return float(replies) / float(seconds)
+
+
+def loadkit_blast(port: int, *options: str) -> dict[str, Any]:
+    """Returns the record of a `loadkit blast` with one worker."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.json"
+        command = [*LOADKIT, "blast", f"127.0.0.1:{port}", "-w", "1", "-q", "-o", str(path), *options]
+        subprocess.run(
+            ["taskset", "-c", BLAST_CORE, *command],
+            check=False,
+            stdout=subprocess.DEVNULL,
+            timeout=120,
+        )
+        return json.loads(path.read_text())
+
+
+def pss_bytes(pid: int) -> int:
+    """Returns the proportional set size of a process (proc_pid_smaps(5))."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"no Pss for {pid}")
+
+
+def worker_pids(name: str, group: int) -> list[int]:
+    """Returns the processes called `name` in the process group."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            pid = int(entry.name)
+            if (entry / "comm").read_text().strip() == name and os.getpgid(pid) == group:
+                found.append(pid)
+    return found

@@ -1,0 +1,238 @@
+"""`loadkit serve` as an operator meets it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Served
+
+pytestmark = pytest.mark.slow
+Serve = Callable[..., Served]
+
+
+def connect(served: Served) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", served.port), timeout=10)
+
+
+def echoes(sock: socket.socket, message: bytes = b"hello") -> bool:
+    sock.sendall(message)
+    got = b""
+    while len(got) < len(message):
+        chunk = sock.recv(65536)
+        if not chunk:
+            return False
+        got += chunk
+    return got == message
+
+
+def closes(sock: socket.socket) -> bool:
+    """Whether the peer ends the connection within the socket's time-out."""
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def refuses_soon(served: Served) -> bool:
+    """Whether the listeners close; one that closes resets what waited in its backlog."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            connect(served).close()
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:
+            continue
+    return False
+
+
+def send_until_it_blocks(sock: socket.socket, most: int) -> int:
+    """Returns how many bytes went out before the socket was full."""
+    taken = 0
+    while taken < most:
+        try:
+            taken += sock.send(b"x" * 65536)
+        except TimeoutError:
+            break
+    return taken
+
+
+def cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_the_ready_file_names_the_real_port_and_a_worker_a_core(serve: Serve) -> None:
+    served = serve()
+    assert served.port > 0
+    assert len(served.ready["workers"]) == len(os.sched_getaffinity(0))
+    for worker in served.ready["workers"]:
+        assert os.sched_getaffinity(worker["pid"]) == {worker["core"]}
+    with connect(served) as sock:
+        assert echoes(sock)
+
+
+def test_workers_are_named_after_what_they_do(serve: Serve) -> None:
+    served = serve("-w", "1")
+    assert Path(f"/proc/{served.ready['workers'][0]['pid']}/comm").read_text() == "loadkit-serve-0\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_first_signal_stops_accepting_lets_connections_finish_and_exits_0(
+    serve: Serve, number: signal.Signals
+) -> None:
+    served = serve("--grace", "20s")
+    with connect(served) as sock:
+        assert echoes(sock)
+        served.signal(number)
+        assert refuses_soon(served)
+        assert echoes(sock)
+    status, out, _err = served.end()
+    assert status == 0
+    assert "served" in out
+
+
+def test_connections_that_do_not_finish_are_cut_when_the_grace_is_over(serve: Serve) -> None:
+    served = serve("--grace", "200ms")
+    with connect(served) as sock:
+        assert echoes(sock)
+        served.signal(signal.SIGTERM)
+        assert closes(sock)
+    assert served.end()[0] == 0
+
+
+def test_a_second_ctrl_c_leaves_at_once(serve: Serve) -> None:
+    served = serve("--grace", "1h")
+    with connect(served) as sock:
+        assert echoes(sock)
+        served.signal(signal.SIGINT)
+        assert refuses_soon(served)
+        served.signal(signal.SIGINT)
+        assert served.end(timeout=10)[0] == 130
+
+
+def test_what_was_served_is_counted_per_worker(serve: Serve) -> None:
+    served = serve("-w", "2")
+    sockets = [connect(served) for _ in range(20)]
+    assert all(echoes(sock, b"x" * 100) for sock in sockets)
+    for sock in sockets:
+        sock.close()
+    served.signal(signal.SIGTERM)
+    _status, out, _err = served.end()
+    assert "served 20 connections" in out.splitlines()[0]
+    assert sum(int(line.split()[2]) for line in out.splitlines()[2:4]) == 20
+
+
+def test_a_worker_that_dies_is_replaced_and_said(serve: Serve) -> None:
+    served = serve("-w", "2")
+    os.kill(served.ready["workers"][1]["pid"], signal.SIGKILL)
+    line = served.process.stderr.readline() + served.process.stderr.readline()  # type: ignore[union-attr]
+    assert "worker 1" in line
+    assert "SIGKILL" in line
+    for _ in range(50):
+        with connect(served) as sock:
+            assert echoes(sock)
+    served.signal(signal.SIGTERM)
+    status, out, _err = served.end()
+    assert status == 0
+    assert "1 worker(s) died and were replaced" in out
+
+
+def test_connections_beyond_the_limit_are_turned_away_and_counted(serve: Serve) -> None:
+    served = serve("-w", "1", "--max-connections", "3")
+    inside = [connect(served) for _ in range(3)]
+    assert all(echoes(sock) for sock in inside)
+    with connect(served) as outside:
+        assert closes(outside)
+    assert echoes(inside[0])
+    for sock in inside:
+        sock.close()
+    served.signal(signal.SIGTERM)
+    assert "1 x connect AT_LIMIT" in served.end()[1]
+
+
+def test_idle_connections_are_closed_and_busy_ones_are_not(serve: Serve) -> None:
+    served = serve("--idle-timeout", "1s")
+    with connect(served) as idle, connect(served) as busy:
+        idle.settimeout(0.01)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            assert echoes(busy)
+            try:
+                assert idle.recv(1) == b""
+                break
+            except TimeoutError:
+                continue
+        else:
+            pytest.fail("the idle connection stays")
+        assert echoes(busy)
+
+
+def test_out_of_file_descriptors_it_serves_on_says_so_and_does_not_spin(serve: Serve) -> None:
+    served = serve("-w", "1", wrapper=("prlimit", "--nofile=80:80"))
+    worker = served.ready["workers"][0]["pid"]
+    assert resource.prlimit(worker, resource.RLIMIT_NOFILE) == (80, 80)
+    sockets = [connect(served) for _ in range(100)]
+    line = served.process.stderr.readline() + served.process.stderr.readline()  # type: ignore[union-attr]
+    assert "EMFILE" in line
+    assert "ulimit" in line
+    assert echoes(sockets[0])
+    before = cpu_ticks(worker)
+    time.sleep(1.0)  # the measured second
+    assert cpu_ticks(worker) - before < 0.3 * os.sysconf("SC_CLK_TCK")
+    sockets[0].close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with connect(served) as sock:
+            try:
+                if echoes(sock):
+                    break
+            except ConnectionResetError:
+                continue
+    else:
+        pytest.fail("a freed descriptor does not let the next connection in")
+    for sock in sockets:
+        sock.close()
+    served.signal(signal.SIGTERM)
+    assert "connect EMFILE" in served.end()[1]
+
+
+def test_a_peer_that_does_not_read_stops_being_read_and_memory_stays_bounded(serve: Serve) -> None:
+    served = serve("-w", "1")
+    worker = served.ready["workers"][0]["pid"]
+    before = int(Path(f"/proc/{worker}/statm").read_text().split()[1])
+    with connect(served) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.settimeout(1.0)
+        assert send_until_it_blocks(sock, most=2**28) < 2**28
+        after = int(Path(f"/proc/{worker}/statm").read_text().split()[1])
+        # What the kernel's buffers hold is not the worker's; its own growth is a few reads.
+        assert (after - before) * os.sysconf("SC_PAGE_SIZE") < 8 * 2**20
+        with connect(served) as other:
+            assert echoes(other)
+
+
+def test_a_port_that_is_taken_is_refused_in_one_line(serve: Serve) -> None:
+    import subprocess
+    import sys
+
+    served = serve("-w", "1")
+    done = subprocess.run(
+        [sys.executable, "-m", "loadkit", "serve", f"127.0.0.1:{served.port}"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert f"port {served.port}" in done.stderr
+    assert "ss -ltnp" in done.stderr

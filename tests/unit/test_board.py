@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from loadkit.measure.board import (
+    COUNTERS,
+    HISTOGRAMS,
+    STATE,
+    STEPS,
+    Board,
+    BoardLayout,
+    OwnError,
+    error_name,
+)
+from loadkit.measure.histogram import counts_length
+
+_LAYOUT = BoardLayout(workers=2, phases=3, highest_ns=10**6)
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    board = Board(_LAYOUT)
+    yield board
+    board.close()
+
+
+def _cells(board: Board) -> Iterator[np.ndarray]:
+    """Every array of the board: states, counters, errors, heads and counts."""
+    for slot in board.slots:
+        yield slot.state
+        for page in slot.pages:
+            yield page.counters
+            yield page.errors
+            for head, counts in page.histograms.values():
+                yield head
+                yield counts
+
+
+def test_a_new_board_is_all_zero(board: Board) -> None:
+    assert not any(cells.any() for cells in _cells(board))
+
+
+def test_the_arrays_cover_the_region_and_none_lies_on_another(board: Board) -> None:
+    for number, cells in enumerate(_cells(board), 1):
+        assert not cells.any(), number  # nobody before wrote here
+        cells[...] = number
+    assert sum(cells.size for cells in _cells(board)) * 8 == _LAYOUT.size_bytes
+    assert all((cells == number).all() for number, cells in enumerate(_cells(board), 1))
+
+
+def test_the_layout_s_words_are_the_sum_of_its_parts() -> None:
+    histogram = 5 + counts_length(10**6)  # count, sum, min, max, dropped
+    page = len(COUNTERS) + len(STEPS) * 160 + len(HISTOGRAMS) * histogram
+    assert (_LAYOUT.histogram_words, _LAYOUT.page_words) == (histogram, page)
+    assert _LAYOUT.size_bytes == 8 * 2 * (len(STATE) + 3 * page)
+
+
+def test_a_second_mapping_of_the_fd_sees_what_the_first_wrote(board: Board) -> None:
+    other = Board(_LAYOUT, os.dup(board.fd))
+    board.slots[1].set("open", 2**62)
+    board.slots[1].pages[2].add("sent", 7)
+    board.slots[0].pages[0].histograms["latency"][1][5] = 3
+    assert other.slots[1].get("open") == 2**62
+    assert other.slots[1].pages[2].counters[COUNTERS.index("sent")] == 7
+    assert other.slots[0].pages[0].histograms["latency"][1][5] == 3
+    other.close()
+
+
+def test_what_a_process_wrote_is_read_by_another_even_after_it_was_killed(board: Board) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        board.slots[1].pages[1].add("replied", 41)
+        board.slots[1].set("sequence", 1)
+        os.write(writer, b"x")
+        os.read(reader, 2)  # for ever: its own pipe
+        os._exit(1)
+    assert os.read(reader, 1) == b"x"
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    os.close(reader)
+    os.close(writer)
+    assert board.slots[1].pages[1].counters[COUNTERS.index("replied")] == 41
+    assert board.slots[1].get("sequence") == 1
+    assert not board.slots[0].state.any()
+
+
+def test_counters_and_errors_add_up_under_their_names(board: Board) -> None:
+    page = board.slots[0].pages[0]
+    page.add("sent")
+    page.add("sent", 4)
+    page.add_error("connect", errno.ECONNREFUSED)
+    page.add_error("connect", errno.ECONNREFUSED, 2)
+    page.add_error("receive", OwnError.WRONG_BYTES)
+    assert page.counters[COUNTERS.index("sent")] == 5
+    assert page.errors[STEPS.index("connect"), errno.ECONNREFUSED] == 3
+    assert page.errors[STEPS.index("receive"), OwnError.WRONG_BYTES] == 1
+    assert page.errors.sum() == 4
+
+
+@pytest.mark.parametrize("number", [0, -1, 160, 10**6])
+def test_an_error_number_that_no_counter_has_is_counted_as_unknown(board: Board, number: int) -> None:
+    page = board.slots[0].pages[0]
+    page.add_error("send", number)
+    assert page.errors[STEPS.index("send"), OwnError.UNKNOWN] == 1
+    assert page.errors.sum() == 1
+
+
+@pytest.mark.parametrize("call", [lambda page: page.add("sends"), lambda page: page.add_error("sending", 5)])
+def test_a_name_that_the_board_does_not_have_is_a_bug(board: Board, call: object) -> None:
+    with pytest.raises(ValueError, match="not in tuple"):
+        call(board.slots[0].pages[0])  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (errno.ECONNREFUSED, "ECONNREFUSED"),
+        (errno.ETIMEDOUT, "ETIMEDOUT"),
+        (OwnError.WRONG_BYTES, "WRONG_BYTES"),
+        (OwnError.REPLY_TIMEOUT, "REPLY_TIMEOUT"),
+        (139, "ERRNO_139"),
+    ],
+)
+def test_errors_have_the_kernel_s_names_or_ours(number: int, name: str) -> None:
+    assert error_name(number) == name
+
+
+def test_our_error_numbers_are_above_the_kernel_s_and_fit_the_board(board: Board) -> None:
+    ours = [value for name, value in vars(OwnError).items() if name.isupper()]
+    assert len(set(ours)) == len(ours)
+    assert min(ours) > max(errno.errorcode)
+    assert max(ours) < board.slots[0].pages[0].errors.shape[1]

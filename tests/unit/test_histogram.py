@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hdrh.histogram import HdrHistogram
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from loadkit.measure.histogram import (
+    Histogram,
+    counts_length,
+    highest_of,
+    index_of,
+    lowest_of,
+    percentiles_supported,
+)
+
+_HIGHEST = 60 * 10**9
+_HDR = HdrHistogram(1, _HIGHEST, 3)
+
+# Values of every magnitude, not mostly huge ones.
+_VALUES = st.one_of(
+    st.integers(0, 5000), st.integers(0, 36).flatmap(lambda bits: st.integers(0, min(_HIGHEST, 2**bits)))
+)
+_LISTS = st.lists(_VALUES, max_size=40)
+_FEW = settings(max_examples=25)  # hdrh walks 27,648 counters in Python
+_PERCENTILES = (0, 1, 25, 50, 90, 99, 99.9, 99.99, 100)
+
+
+def _of(values: list[int]) -> Histogram:
+    return Histogram.of(values, _HIGHEST)
+
+
+def _hdr(values: list[int]) -> HdrHistogram:
+    hdr = HdrHistogram(1, _HIGHEST, 3)
+    for value in values:
+        assert hdr.record_value(value)
+    return hdr
+
+
+def _same(left: Histogram, right: Histogram) -> bool:
+    return np.array_equal(left.counts, right.counts) and (left.highest_ns, left.sum_ns, left.min_ns, left.max_ns) == (
+        right.highest_ns,
+        right.sum_ns,
+        right.min_ns,
+        right.max_ns,
+    )
+
+
+@pytest.mark.parametrize("highest", [1, 2047, 2048, 4095, 4096, 10**6, 10**9, _HIGHEST, 3600 * 10**9])
+def test_there_are_as_many_counters_as_hdrhistogram_has(highest: int) -> None:
+    # hdrh wants a highest value of 2 at least
+    assert counts_length(highest) == HdrHistogram(1, max(2, highest), 3).counts_len
+
+
+@given(_VALUES)
+@example(0)
+@example(2047)
+@example(2048)
+@example(_HIGHEST)
+def test_the_counter_of_a_value_is_hdrhistogram_s_own(value: int) -> None:
+    assert int(index_of(np.array([value]))[0]) == _HDR._counts_index_for(value)
+
+
+@given(st.integers(0, 52).flatmap(lambda bits: st.integers(2**bits - 1, 2**bits + 1)))
+def test_around_powers_of_two_the_counter_is_the_formula_s(value: int) -> None:
+    bucket = max(0, value.bit_length() - 11)
+    assert int(index_of(np.array([value]))[0]) == 1024 * bucket + (value >> bucket)
+
+
+@given(st.integers(0, counts_length(_HIGHEST) - 1))
+def test_counters_are_neighbours_without_gap(index: int) -> None:
+    low, high = lowest_of(index), highest_of(index)
+    assert list(index_of(np.array([low, high, high + 1]))) == [index, index, index + 1]
+    # three significant digits
+    assert high - low <= low / 1000
+
+
+@given(_LISTS, _LISTS)
+def test_merging_does_not_care_which_comes_first(left: list[int], right: list[int]) -> None:
+    assert _same(_of(left).merge(_of(right)), _of(right).merge(_of(left)))
+
+
+@given(_LISTS, _LISTS, _LISTS)
+def test_merging_does_not_care_how_it_is_grouped(a: list[int], b: list[int], c: list[int]) -> None:
+    assert _same(_of(a).merge(_of(b)).merge(_of(c)), _of(a).merge(_of(b).merge(_of(c))))
+
+
+@given(_LISTS)
+def test_merging_nothing_changes_nothing(values: list[int]) -> None:
+    nothing = Histogram.empty(_HIGHEST)
+    assert _same(_of(values).merge(nothing), _of(values))
+    assert _same(nothing.merge(_of(values)), _of(values))
+
+
+@given(_LISTS, _LISTS)
+def test_merged_is_recorded_together(left: list[int], right: list[int]) -> None:
+    assert _same(_of(left).merge(_of(right)), _of(left + right))
+
+
+def test_merging_leaves_both_as_they_were() -> None:
+    left, right = _of([1, 2]), _of([3])
+    left.merge(right)
+    assert (left.count, right.count) == (2, 1)
+
+
+def test_unlike_ranges_are_refused_naming_both() -> None:
+    with pytest.raises(ValueError, match=r"^histograms of unlike range: highest_ns 60000000000 and 1000000$"):
+        _of([1]).merge(Histogram.of([1], 10**6))
+
+
+@given(st.lists(_VALUES, min_size=1, max_size=40))
+def test_count_sum_mean_and_ends_are_exact(values: list[int]) -> None:
+    histogram = _of(values)
+    assert (histogram.count, histogram.sum_ns) == (len(values), sum(values))
+    assert (histogram.min_ns, histogram.max_ns) == (min(values), max(values))
+    assert math.isclose(histogram.mean_ns, sum(values) / len(values))
+
+
+def test_the_mean_of_nothing_is_zero() -> None:
+    assert Histogram.empty(_HIGHEST).mean_ns == 0
+
+
+@pytest.mark.parametrize("value", [-1, _HIGHEST + 1])
+def test_a_value_out_of_range_is_refused(value: int) -> None:
+    with pytest.raises(ValueError, match=r"^a value lies outside 0 … 60000000000 ns$"):
+        _of([5, value])
+
+
+@_FEW
+@given(st.lists(_VALUES, min_size=1, max_size=40), st.integers(1, 30))
+@example([0], 30)
+@example([7], 1)
+def test_percentiles_are_hdrhistogram_s(values: list[int], times: int) -> None:
+    many = values * times
+    hdr = _hdr(many)
+    for percentile, value in _of(many).percentiles(_PERCENTILES).items():
+        if value is not None:
+            # The value of a counter is its greatest; hdrh stops there, loadkit also at the exact maximum.
+            assert value == min(hdr.get_value_at_percentile(percentile), max(many)), percentile
+
+
+@pytest.mark.parametrize(
+    ("count", "percentile", "answer"),
+    [
+        pytest.param(0, 50, False, id="nothing supports nothing"),
+        pytest.param(1, 50, True, id="one value is its own median"),
+        pytest.param(99, 90, False, id="99 x 10 % = 9.9"),
+        pytest.param(100, 90, True, id="100 x 10 % = 10"),
+        pytest.param(999, 99, False, id="999 x 1 % = 9.99"),
+        pytest.param(1000, 99, True, id="1,000 x 1 % = 10"),
+        pytest.param(10_000, 99.9, True, id="10,000 x 0.1 % = 10, in floats 9.99999"),
+        pytest.param(99_999, 99.99, False, id="99,999 x 0.01 % = 9.9999"),
+    ],
+)
+def test_a_percentile_needs_ten_values_above_it(count: int, percentile: float, answer: bool) -> None:
+    assert percentiles_supported(count, percentile) is answer
+    given_value = Histogram.of([5] * count, _HIGHEST).percentiles([percentile])[percentile]
+    assert (given_value == 5) is answer
+    assert (given_value is None) is not answer
+
+
+@_FEW
+@given(_LISTS)
+@example([])
+@example([0])
+@example([0, 0, 5])
+@example([_HIGHEST])
+def test_the_encoding_is_hdrhistogram_s_own(values: list[int]) -> None:
+    ours = HdrHistogram.decode(_of(values).encode())
+    theirs = HdrHistogram.decode(_hdr(values).encode())
+    assert list(ours.counts) == list(theirs.counts)
+    for name in ("total_count", "min_value", "max_value", "lowest_trackable_value", "highest_trackable_value"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+
+
+@_FEW
+@given(_LISTS)
+@example([])
+@example([0])
+@example([0, 0, 5])
+@example([_HIGHEST])
+def test_what_is_encoded_is_decoded(values: list[int]) -> None:
+    histogram = _of(values)
+    decoded = Histogram.decode(histogram.encode(), histogram.sum_ns)
+    assert np.array_equal(decoded.counts, histogram.counts)
+    assert (decoded.highest_ns, decoded.sum_ns, decoded.count) == (_HIGHEST, sum(values), len(values))
+    if values:
+        # The encoding has no minimum and maximum of its own: they are known to their counters.
+        ends = index_of(np.array([decoded.min_ns, decoded.max_ns]))
+        assert list(ends) == list(index_of(np.array([min(values), max(values)])))
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "HISTFAAAAAZ4nJNpmSzMwMDAxAABzFCaEUoz2X+AMIBwAAAAAAAA"])
+def test_text_that_is_no_histogram_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^not an? "):
+        Histogram.decode(text, 0)
+
+
+def test_a_histogram_of_another_precision_is_refused() -> None:
+    hdr = HdrHistogram(1, _HIGHEST, 2)
+    hdr.record_value(5)
+    with pytest.raises(ValueError, match="another range or precision"):
+        Histogram.decode(hdr.encode().decode(), 5)
