@@ -39,7 +39,7 @@ class RecordError(LoadkitError):
 
 
 class PreflightError(LoadkitError):
-    """This machine, as it is set up, cannot do what was asked; the message holds the arithmetic."""
+    """The machine, as it is set up, cannot do what was asked; the message holds the arithmetic."""
 
 
 class TargetError(LoadkitError):

@@ -44,7 +44,7 @@ def as_text(findings: Sequence[Finding]) -> str:
             lines.append("")
         apart = bool(finding.why)
         lines += _lines(finding, width)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _lines(finding: Finding, width: int) -> list[str]:

@@ -261,16 +261,16 @@ def test_the_text_has_the_failing_findings_first_with_their_fix_below() -> None:
     at = next(number for number, line in enumerate(lines) if line.startswith("fail"))
     assert lines[at].startswith("fail  file-max   fs.file-max 2,000, 1,000 in use; needed: 2,000 (2 fds a connection")
     assert lines[at + 2].strip() == "fix: sysctl -w fs.file-max=5000"
-    assert text.endswith("\n")
+    assert text == text.strip()
     assert "\n\n\n" not in text
 
 
 @given(
-    connections=st.integers(1, 500_000),
+    connections=st.integers(1, 100_000),
     hard=st.integers(150, 50_000),
     cores=st.integers(1, 8),
-    file_max=st.integers(1_000, 2_000_000),
-    high=st.integers(32_768, 60_999),
+    file_max=st.integers(1_000, 300_000),
+    high=st.integers(37_000, 60_999),
     target=st.sampled_from([None, _LOCAL, _REMOTE]),
 )
 def test_the_doctor_refuses_whatever_the_plan_refuses(

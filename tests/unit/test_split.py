@@ -69,6 +69,16 @@ def test_no_worker_has_more_than_one_connection_above_another(connections: int, 
     assert max(numbers) - min(numbers) <= 1
 
 
+def test_workers_take_the_routes_one_after_another_and_share_the_one_between_them() -> None:
+    # 20,000 over three sources: 6,667 + 6,667 + 6,666; a worker has 10,000
+    first, second = split(_plan(20_000, 2))
+    assert [(route.source, route.connections) for route in first.routes] == [("127.0.0.1", 6_667), ("127.0.0.2", 3_333)]
+    assert [(route.source, route.connections) for route in second.routes] == [
+        ("127.0.0.2", 3_334),
+        ("127.0.0.3", 6_666),
+    ]
+
+
 def test_workers_take_the_cores_in_turn() -> None:
     assert [shard.core for shard in split(_plan(10, 5, cores=2))] == [0, 1, 0, 1, 0]
 

@@ -1,0 +1,105 @@
+"""The commands when all is well."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Loadkit
+
+pytestmark = pytest.mark.slow
+
+QUICK = ("-c", "20", "-d", "500ms", "--warmup", "100ms", "--no-progress")
+
+
+def test_blast_without_a_target_brings_its_own_server(loadkit: Loadkit, tmp_path: Path) -> None:
+    done = loadkit("blast", *QUICK, "-R", "500", "-o", "run.json")
+    assert done.returncode in (0, 4), done.stderr  # 4: a machine too busy to send on time
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["connections"]["opened"] == 20
+    assert record["messages"]["intended"] == 250
+    assert record["server"]["accepted"] == 20
+    assert "run.json" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_record_gives_the_same_report_again(loadkit: Loadkit, tmp_path: Path) -> None:
+    first = loadkit("blast", *QUICK, "-o", "run.json")
+    again = loadkit("report", "run.json")
+    assert again.returncode == 0
+    assert again.stdout == first.stdout
+
+
+def test_merging_a_record_with_itself_doubles_its_counts(loadkit: Loadkit, tmp_path: Path) -> None:
+    loadkit("blast", *QUICK, "-o", "run.json")
+    assert loadkit("report", "run.json", "run.json", "-o", "both.json").returncode == 0
+    one, both = (json.loads((tmp_path / name).read_text()) for name in ("run.json", "both.json"))
+    assert both["messages"]["replied"] == 2 * one["messages"]["replied"] > 0
+    assert both["histograms"]["latency"]["count"] == 2 * one["histograms"]["latency"]["count"]
+    assert both["histograms"]["latency"]["percentiles"] == pytest.approx(one["histograms"]["latency"]["percentiles"])
+
+
+def test_a_missed_slo_exits_3_and_a_met_one_0(loadkit: Loadkit) -> None:
+    closed = ("-c", "2", "-d", "300ms", "--warmup", "0s")
+    assert loadkit("blast", *closed, "--slo", "errors==0").returncode == 0
+    missed = loadkit("blast", *closed, "--slo", "errors==0", "--slo", "replies_per_s>=100m")
+    assert missed.returncode == 3
+    assert "replies_per_s>=100m" in missed.stdout
+
+
+def test_a_rate_beyond_this_machine_exits_4_though_the_slo_holds(loadkit: Loadkit) -> None:
+    done = loadkit("blast", "-c", "100", "-R", "2m", "-d", "1s", "--warmup", "0s", "--slo", "replies_per_s>0")
+    assert done.returncode == 4
+    assert done.stdout.startswith("invalid")
+
+
+def test_quiet_prints_the_verdict_line_alone(loadkit: Loadkit) -> None:
+    done = loadkit("blast", *QUICK, "-q")
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+def test_dry_run_prints_the_plan_with_every_values_source_and_opens_nothing(loadkit: Loadkit) -> None:
+    done = loadkit("blast", "127.0.0.1:9", "--profile", "steady", "-s", "100", "--dry-run")
+    assert done.returncode == 0
+    plan = json.loads(done.stdout)
+    assert plan["size_bytes"] == 100
+    assert plan["sources"]["size"] == "option"
+    assert plan["sources"]["phases"] == "profile"
+    assert plan["sources"]["timeout"] == "default"
+    assert sum(route["connections"] for route in plan["routes"]) == plan["connections"]
+
+
+def test_n_messages_are_sent_exactly(loadkit: Loadkit, tmp_path: Path) -> None:
+    assert loadkit("blast", "-c", "7", "-n", "1000", "-o", "run.json").returncode == 0
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["messages"]["replied"] == 1000
+
+
+def test_profiles_are_listed_and_shown(loadkit: Loadkit) -> None:
+    names = [line.split()[0] for line in loadkit("profiles").stdout.splitlines()]
+    assert names == ["burst", "churn", "closed-loop", "many-idle", "ramp", "smoke", "steady"]
+    assert "[[phases]]" in loadkit("profiles", "show", "ramp").stdout
+
+
+def test_the_smoke_profile_runs(loadkit: Loadkit, tmp_path: Path) -> None:
+    done = loadkit("blast", "--profile", "smoke", "-o", "run.json")
+    assert done.returncode in (0, 4), done.stderr
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["messages"]["failed"] == 0
+    assert record["plan"]["connections"]["source"] == "profile"
+
+
+def test_doctor_exits_1_for_what_cannot_work(loadkit: Loadkit) -> None:
+    assert loadkit("doctor", "-c", "100").returncode == 0
+    cannot = loadkit("doctor", "-c", "500m")
+    assert cannot.returncode == 1
+    assert cannot.stdout.startswith("c=500,000,000 cannot")
+
+
+def test_help_is_short_and_says_the_exit_statuses(loadkit: Loadkit) -> None:
+    done = loadkit("--help")
+    assert done.returncode == 0
+    assert "an SLO was not met" in done.stdout

@@ -1,0 +1,223 @@
+"""The layers and fences of DESIGN.md, read from the source with `ast`."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+_PACKAGE = _ROOT / "loadkit"
+_FILES = sorted(_PACKAGE.rglob("*.py"))
+
+# The part of loadkit a module belongs to -> the parts it may import, beside its own. `doctor` may be asked by `cli`
+# alone, and `report` and `engine` never meet.
+_FLOOR = {"errors", "units", "clock", "host"}
+_PLAN = _FLOOR | {"profile", "plan"}
+_MEASURED = _PLAN | {"wire", "measure"}
+_MAY_IMPORT = {
+    "errors": set[str](),
+    "units": {"errors"},
+    "clock": set[str](),
+    "host": set[str](),
+    "profile": _FLOOR,
+    "plan": _FLOOR | {"profile"},
+    "wire": _PLAN,
+    "measure": _PLAN,
+    "engine": _MEASURED,
+    "report": _MEASURED,
+    "doctor": _MEASURED,
+    "run": _MEASURED | {"engine", "report"},
+    "cli": _MEASURED | {"engine", "report", "doctor", "run"},
+    "__main__": {"cli"},
+    # The public names: what a program that uses loadkit as a library needs.
+    "__init__": _MEASURED | {"engine", "report", "doctor", "run"},
+}
+
+# A foreign module -> where alone it may be imported (prefixes of the path inside loadkit/).
+_FENCES = {
+    "click": ("cli/",),
+    "rich": ("cli/",),
+    "hdrh": ("measure/histogram.py",),
+    "uvloop": ("engine/aio/",),
+    "multiprocessing": ("run/",),
+}
+_TALKS = ("cli/", "__main__.py")
+
+# Names of the standard library that DESIGN.md's layout has on purpose; each is a word of the glossary and is imported
+# as loadkit.…, so nothing is shadowed.
+_STDLIB_NAMES_ALLOWED = {
+    "profile": "a profile is what a run is asked by; the standard library's is a deprecated profiler",
+}
+_SAYS_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "lib", "tools"}
+
+
+def _inside(path: Path) -> str:
+    return path.relative_to(_PACKAGE).as_posix()
+
+
+def _part(path: Path) -> str:
+    first = path.relative_to(_PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def _imports(path: Path, tree: ast.AST) -> Iterator[str]:
+    """Yields the full dotted names a module imports, wherever in it the import stands."""
+    package = ["loadkit", *path.relative_to(_PACKAGE).parts[:-1]]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _layer_breaks(path: Path, source: str) -> list[str]:
+    own = _part(path)
+    found = []
+    for name in _imports(path, ast.parse(source)):
+        parts = name.split(".")
+        if parts[0] == "loadkit" and len(parts) > 1:
+            other = parts[1]
+            # `from loadkit import __version__` is a name of the package, not a part of it.
+            if other in _MAY_IMPORT and other != own and other not in _MAY_IMPORT[own]:
+                found.append(f"{_inside(path)} imports {name}")
+    return found
+
+
+def _fence_breaks(path: Path, source: str) -> list[str]:
+    where = _inside(path)
+    return [
+        f"{where} imports {name}"
+        for name in _imports(path, ast.parse(source))
+        for fenced, allowed in _FENCES.items()
+        if name.split(".")[0] == fenced and not where.startswith(allowed)
+    ]
+
+
+def _talk(path: Path, source: str) -> list[str]:
+    """Returns what only cli/ may do: print, leave the process, read the environment."""
+    where = _inside(path)
+    if where.startswith(_TALKS):
+        return []
+    tree = ast.parse(source)
+    found = [
+        f"{where}: {name}"
+        for name in _imports(path, tree)
+        if name in {"sys.exit", "os.environ", "os.environb", "os.getenv"}
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "exit", "quit"}:
+            found.append(f"{where}:{node.lineno} {node.func.id}()")
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{node.value.id}.{node.attr}"
+            if name in {"sys.exit", "os.environ", "os.environb", "os.getenv"}:
+                found.append(f"{where}:{node.lineno} {name}")
+    return found
+
+
+def _each_file(rule: object) -> list[str]:
+    return [line for path in _FILES for line in rule(path, path.read_text())]  # type: ignore[operator]
+
+
+def test_every_part_of_loadkit_has_its_place_in_the_layers() -> None:
+    assert {_part(path) for path in _FILES} <= set(_MAY_IMPORT)
+
+
+def test_a_layer_never_imports_one_above_it() -> None:
+    assert _each_file(_layer_breaks) == []
+
+
+def test_fenced_libraries_are_imported_in_their_place_alone() -> None:
+    assert _each_file(_fence_breaks) == []
+
+
+def test_only_the_command_line_talks() -> None:
+    assert _each_file(_talk) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "where", "source"),
+    [
+        pytest.param(_layer_breaks, "plan/build.py", "from loadkit.measure.board import Board", id="upwards"),
+        pytest.param(_layer_breaks, "plan/build.py", "from loadkit import engine", id="upwards, the package"),
+        pytest.param(_layer_breaks, "plan/build.py", "from ..run import blast", id="upwards, relative"),
+        pytest.param(_layer_breaks, "plan/build.py", "def f():\n    import loadkit.cli", id="upwards, in a function"),
+        pytest.param(_layer_breaks, "engine/fake.py", "import loadkit.report.record", id="engine and report"),
+        pytest.param(_layer_breaks, "report/record.py", "import loadkit.engine.base", id="report and engine"),
+        pytest.param(_layer_breaks, "run/blast.py", "import loadkit.doctor.check", id="run and doctor"),
+        pytest.param(_layer_breaks, "units.py", "import loadkit.host", id="within the floor"),
+        pytest.param(_fence_breaks, "report/as_text.py", "from rich.table import Table", id="rich in a report"),
+        pytest.param(_fence_breaks, "run/worker.py", "import uvloop", id="uvloop in a runner"),
+        pytest.param(_fence_breaks, "measure/samples.py", "import hdrh.histogram", id="hdrh elsewhere"),
+        pytest.param(_fence_breaks, "engine/aio/loop.py", "from multiprocessing import Pipe", id="processes"),
+        pytest.param(_talk, "report/as_text.py", "print(1)", id="print"),
+        pytest.param(_talk, "run/blast.py", "import sys\nsys.exit(1)", id="sys.exit"),
+        pytest.param(_talk, "run/blast.py", "from sys import exit", id="sys.exit by its name"),
+        pytest.param(_talk, "host.py", "import os\nos.environ.get('X')", id="os.environ"),
+    ],
+)
+def test_the_rules_see_what_they_forbid(rule: object, where: str, source: str) -> None:
+    assert rule(_PACKAGE / where, source)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("rule", "where", "source"),
+    [
+        pytest.param(_layer_breaks, "plan/build.py", "from loadkit.profile.model import Profile", id="downwards"),
+        pytest.param(_layer_breaks, "plan/build.py", "from loadkit.plan.pacing import every", id="the own part"),
+        pytest.param(_layer_breaks, "report/record.py", "from loadkit import __version__", id="the version"),
+        pytest.param(_fence_breaks, "cli/serve.py", "import click", id="click in cli"),
+        pytest.param(_talk, "cli/serve.py", "print(1)", id="print in cli"),
+    ],
+)
+def test_the_rules_let_pass_what_they_allow(rule: object, where: str, source: str) -> None:
+    assert not rule(_PACKAGE / where, source)  # type: ignore[operator]
+
+
+def test_no_name_shadows_the_standard_library_without_a_reason() -> None:
+    names = {path.stem for path in _FILES} | {path.parent.name for path in _FILES}
+    names -= {"__init__", "__main__"}  # each package has its own
+    assert names & set(sys.stdlib_module_names) == set(_STDLIB_NAMES_ALLOWED)
+
+
+def test_every_name_says_what_is_inside() -> None:
+    names = {path.stem for path in _FILES} | {path.parent.name for path in _FILES}
+    assert names & _SAYS_NOTHING == set()
+
+
+def test_every_package_of_the_tree_goes_into_the_wheel() -> None:
+    setup = tomllib.loads((_ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    tree = {".".join(path.parent.relative_to(_ROOT).parts) for path in _FILES}
+    assert set(setup["packages"]) == tree | {"loadkit.shipped"}
+    assert setup["package-dir"]["loadkit.shipped"] == "profiles"
+
+
+_HEAVY = ("uvloop", "numpy")
+_SAY_WHAT_IS_LOADED = f"import sys; print(sorted(set({_HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
+
+
+def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=_ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_importing_loadkit_imports_neither_uvloop_nor_numpy() -> None:
+    done = _python("-c", f"import loadkit; {_SAY_WHAT_IS_LOADED}")
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [[], ["serve"], ["blast"], ["doctor"], ["report"], ["profiles"]], ids=" ".join)
+def test_help_answers_without_uvloop_and_numpy(command: list[str]) -> None:
+    leave = f"import atexit; atexit.register(lambda: exec({_SAY_WHAT_IS_LOADED!r}))"
+    run = "import runpy, sys; runpy.run_module('loadkit', run_name='__main__', alter_sys=True)"
+    done = _python("-c", f"{leave}; {run}", *command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+    assert done.stderr == "[]\n"
