@@ -48,6 +48,7 @@ class FakeEngine:
         tally.fold(start)
         slot.set("peak", opened)
         slot.set("open", opened)
+        slot.set("settled_ns", start + plan.phases[0].duration_ns)
         slot.set("settled", opened)
         begin = self._wait_hold(control)
         if begin is not None:

@@ -31,7 +31,7 @@ STATE = (
     "open",  # connections open now
     "peak",  # the most that were open at once
     "settled",  # first connections that opened or failed: when all have, the ramp is over
-    "in_flight",  # messages sent and not replied to yet
+    "settled_ns",  # when the last of them did
     "finished_ns",  # when the worker was done with its last message; 0 before
     "core",  # where it is pinned, -1 when it is not
     "max_rss_bytes",

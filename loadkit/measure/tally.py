@@ -39,6 +39,7 @@ class Tally:
 
     due: intended (one number a message); unused where `due_is_sent`, that is in a closed loop, in which a message is
         due when there is room for it, and so goes out in the moment it is due
+    unsent: intended
     sent: intended, sent
     replied: intended, sent, replied
     connected: intended, established
@@ -57,6 +58,7 @@ class Tally:
         "sent",
         "size",
         "slot",
+        "unsent",
     )
 
     def __init__(self, slot: Slot, size_bytes: int, due_is_sent: bool = False) -> None:
@@ -64,6 +66,7 @@ class Tally:
         self.size = size_bytes
         self.due_is_sent = due_is_sent
         self.due: list[int] = []
+        self.unsent: list[int] = []
         self.sent: list[int] = []
         self.replied: list[int] = []
         self.connected: list[int] = []
@@ -96,6 +99,9 @@ class Tally:
         if self.due:
             for page, rows in self._by_phase(self.due, 1):
                 page.counters[_AT["intended"]] += len(rows)
+        if self.unsent:
+            for page, rows in self._by_phase(self.unsent, 1):
+                page.counters[_AT["unsent"]] += len(rows)
         if self.sent:
             for page, rows in self._by_phase(self.sent, 2):
                 page.counters[_AT["sent"]] += len(rows)

@@ -1,0 +1,1 @@
+"""Records: built from samples, judged, merged, printed. Nothing here measures."""

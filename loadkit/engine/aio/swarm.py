@@ -78,7 +78,7 @@ class Swarm:
         self._turn = 0
         self._scan = 0
         self._phase = 0
-        self._settled = 0
+        self._settled = self._settled_ns = 0
         self._connecting: deque[tuple[int, asyncio.Task[None]]] = deque()
         self._expiring: deque[tuple[int, Connection]] = deque()
         self._retiring: set[Connection] = set()
@@ -143,8 +143,8 @@ class Swarm:
         for _ in range(_ROUND):
             if self._next_due > now:
                 break
-            self._dispatch_due(self._next_due)
-            self._next_due = next(self._due, _NEVER)
+            due, self._next_due = self._next_due, next(self._due, _NEVER)
+            self._dispatch_due(due)
         while self._expiring and self._expiring[0][0] <= now:
             self._retire(*self._expiring.popleft())
         self._arm()
@@ -177,6 +177,7 @@ class Swarm:
         self.tally.fold_cpu(now)
         self.slot.set("open", len(self.live) + len(self._retiring))
         self.slot.set("peak", self._peak)
+        self.slot.set("settled_ns", self._settled_ns)
         self.slot.set("settled", self._settled)
 
     # -- phases
@@ -209,7 +210,9 @@ class Swarm:
         self._change_connections(before.connections, phase.connections, at_ns, phase.duration_ns)
         if phase.rate_hz is not None:
             pace = LinearPace(at_ns, phase.duration_ns, *phase.rate_hz)
-            self._due = due_times(pace, *self._part) if max(phase.rate_hz) > 0 else iter(())
+            # What is still due from the phase before comes first, however late.
+            left = self._left_due()
+            self._due = itertools.chain(left, due_times(pace, *self._part) if max(phase.rate_hz) > 0 else ())
             self._next_due = next(self._due, _NEVER)
         elif not self.sending:
             self.sending = True
@@ -230,6 +233,9 @@ class Swarm:
         self._connects = itertools.chain(left, self._connects, times)
         self._next_connect = next(self._connects, _NEVER)
 
+    def _left_due(self) -> Iterator[int]:
+        return itertools.chain([] if self._next_due == _NEVER else [self._next_due], self._due)
+
     def _fill_some(self, waiting: list[Connection]) -> None:
         """Starts a closed loop on all connections, a round at a time so that replies are read in between."""
         now = clock()
@@ -240,12 +246,13 @@ class Swarm:
             self.loop.call_soon(self._fill_some, waiting[_ROUND:])
 
     def _begin_drain(self, longest_ns: int, keep_held: bool) -> None:
-        """No new messages; replies under way are waited for, and messages that are due already may still go out."""
+        """Nothing new falls due; replies under way are waited for, and messages that are due may still go out."""
         now = clock()
         self._drain_until = min(self._drain_until, now + longest_ns)
+        self._due = itertools.takewhile(lambda due: due <= now, self._left_due())
+        self._next_due = next(self._due, _NEVER)
         if not keep_held:
-            for connection in self.live:
-                self._drop_held(connection)
+            self._drop_due()
         if self.stage is Stage.DRAIN:
             return
         self.stage = Stage.DRAIN
@@ -259,26 +266,38 @@ class Swarm:
             self.slot.set("phase", last)
         self.slot.set("finished_ns", now)
         self.sending = self.free_running = False
-        self._connects = self._due = iter(())
-        self._next_phase = self._next_connect = self._next_due = _NEVER
+        self._connects = iter(())
+        self._next_phase = self._next_connect = _NEVER
         self._expiring.clear()
         if self._tick_handle:
             self._tick_handle.cancel()
         self._tick_handle = self.loop.call_later(0, self._tick)
 
     def _is_drained(self) -> bool:
-        return not self._retiring and not any(connection.pending or connection.held for connection in self.live)
+        if self._retiring or self._next_due != _NEVER:
+            return False
+        return not any(connection.pending or connection.held for connection in self.live)
+
+    def _drop_due(self) -> None:
+        """Counts what is due, and will not be sent, as such."""
+        never = list(self._left_due())
+        self._due, self._next_due = iter(()), _NEVER
+        self.tally.due += never
+        self.tally.unsent += never
+        for connection in self.live:
+            self.tally.unsent += connection.held or ()
+            connection.held = None
 
     def _finish(self) -> None:
         """Counts what was left unanswered and closes everything."""
         if self._done.done():
             return
         now = clock()
+        self._drop_due()
         for connection in [*self.live, *self._retiring]:
             for intended in connection.pending[::2]:
                 self.tally.count("unanswered", intended)
             connection.pending.clear()
-            self._drop_held(connection)
             self._close(connection, now)
         if not self.slot.get("finished_ns"):
             self.slot.set("finished_ns", now)
@@ -298,8 +317,10 @@ class Swarm:
             await open_route(self.loop, lambda: connection, connection.route, self.plan.target.port)
         except asyncio.CancelledError:
             if connection.state is State.CONNECTING:
-                late = clock() >= connection.due_ns + self.plan.connect_timeout_ns
-                self._not_opened(connection, OwnError.CONNECT_TIMEOUT if late else OwnError.RUN_ENDED)
+                if not self._done.done():
+                    self._not_opened(connection, OwnError.CONNECT_TIMEOUT)
+                else:
+                    self._not_needed(connection)
         except OSError as error:
             self._not_opened(connection, error.errno or OwnError.UNKNOWN)
 
@@ -311,16 +332,25 @@ class Swarm:
         self._settle(connection)
         self._again(connection)
 
+    def _not_needed(self, connection: Connection) -> None:
+        """The run is over and it was still connecting: one of the first is missing, a successor was asked in vain."""
+        if connection.first:
+            self._not_opened(connection, OwnError.RUN_ENDED)
+        else:
+            connection.state = State.CLOSED
+            self.tally.count("asked", connection.due_ns, -1)
+
     def _settle(self, connection: Connection) -> None:
         if connection.first:
             self._settled += 1
+            self._settled_ns = clock()
             connection.first = False
 
     def opened(self, connection: Connection) -> None:
         """A connection is established: its first message goes out at once."""
         if self._done.done():
             connection.close(Close.RST)
-            self._not_opened(connection, OwnError.RUN_ENDED)
+            self._not_needed(connection)
             return
         self.tally.connected.extend((connection.due_ns, connection.established_ns))
         connection.place = len(self.live)
@@ -345,6 +375,7 @@ class Swarm:
         """Takes a message off what --messages allows; the last one begins the drain."""
         self.budget -= 1
         if self.budget <= 0:
+            self._due, self._next_due = iter(()), _NEVER
             self._begin_drain(self.plan.timeout_ns, keep_held=True)
 
     def replied(self, connection: Connection, now: int) -> None:
@@ -435,7 +466,7 @@ class Swarm:
     def _dispatch(self, intended: int) -> None:
         """Gives a due message to the connection whose turn it is."""
         if not self.live or (self.stage is Stage.DRAIN and self._drain_until <= clock()):
-            self.tally.count("unsent", intended)
+            self.tally.unsent.append(intended)
             return
         self._turn += 1
         connection = self.live[self._turn % len(self.live)]
@@ -444,11 +475,6 @@ class Swarm:
         else:
             self.tally.count("held", intended)
             connection.hold(intended)
-
-    def _drop_held(self, connection: Connection) -> None:
-        for intended in connection.held or ():
-            self.tally.count("unsent", intended)
-        connection.held = None
 
     def _find_timeouts(self, now: int) -> None:
         """Looks at a tenth of the connections, so that each is looked at once a second."""

@@ -1,0 +1,301 @@
+"""The record of a run, version 1: the values, and the file they are written to.
+
+Names are a promise: later versions add, and never rename. "Not measured" is null, never 0. Times are integers of
+nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a record is printed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadkit.errors import RecordError
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "Advised",
+    "Balance",
+    "Bytes",
+    "Connections",
+    "CpuPerReply",
+    "HistogramRecord",
+    "Interval",
+    "IntervalLatency",
+    "Messages",
+    "Origin",
+    "PhaseRecord",
+    "Rates",
+    "Reason",
+    "RunRecord",
+    "ServerRecord",
+    "SloRecord",
+    "Tool",
+    "Verdict",
+    "Window",
+    "WorkerRecord",
+    "encode",
+    "load",
+]
+
+FORMAT = "loadkit-record"
+VERSION = 1
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """What made the record. `uvloop` is its version where it was the engine."""
+
+    loadkit: str
+    python: str
+    uvloop: str | None
+    engine: str
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """A value of the plan and where it came from: default, profile, option, or derived (the plan worked it out)."""
+
+    value: Any
+    source: str
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why a run is not simply valid: what was seen, why it matters, what to do."""
+
+    code: str
+    text: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether the run can be trusted: valid, suspect or invalid."""
+
+    state: str
+    reasons: tuple[Reason, ...] = ()
+
+
+class SloRecord(msgspec.Struct, frozen=True):
+    """An objective, the value (ns, a count or a rate; null: not measured), and whether it was met."""
+
+    expr: str
+    value: float | None
+    ok: bool
+
+
+class Connections(msgspec.Struct, frozen=True):
+    """`asked` connects (those the plan wanted, when the ramp was cut short), `peak` open at once (null for a phase)."""
+
+    asked: int
+    opened: int
+    failed: int
+    peak: int | None
+    closed: int
+
+
+class Messages(msgspec.Struct, frozen=True):
+    """intended = sent + unsent; sent = replied + failed + unanswered. `held` ones had to wait for room."""
+
+    intended: int
+    sent: int
+    replied: int
+    failed: int
+    unanswered: int
+    unsent: int
+    held: int
+
+
+class Bytes(msgspec.Struct, frozen=True):
+    """Bytes of messages and of replies."""
+
+    sent: int
+    received: int
+
+
+class Advised(msgspec.Struct, frozen=True):
+    """A kind of error: where it happened, how often, and what to do about it."""
+
+    phase: str
+    step: str
+    error: str
+    count: int
+    advice: str
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The measured stretch, monotonic ns from the common start of the run."""
+
+    start_ns: int
+    end_ns: int
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """Per second of the window; `connects_per_s` over the time in which connections opened."""
+
+    connects_per_s: float | None
+    replies_per_s: float | None
+    sent_bytes_per_s: float | None
+    received_bytes_per_s: float | None
+
+
+class CpuPerReply(msgspec.Struct, frozen=True):
+    """CPU time of an end over the window by the replies in it."""
+
+    user_ns: float
+    system_ns: float
+
+
+class HistogramRecord(msgspec.Struct, frozen=True):
+    """A histogram: exact count, sum, min, max, percentiles (null where the count cannot support one), and all of it.
+
+    `hdr` is HdrHistogram's base64 V2. `dropped` values lay outside its range.
+    """
+
+    unit: str
+    count: int
+    sum: int
+    min: int | None
+    mean: float | None
+    max: int | None
+    percentiles: dict[str, int | None]
+    dropped: int
+    hdr: str
+
+
+Histograms = dict[str, HistogramRecord]
+
+
+class PhaseRecord(msgspec.Struct, frozen=True):
+    """A phase's own figures, under the same names as the run's."""
+
+    name: str
+    kind: str
+    duration_ns: int
+    connections: Connections
+    messages: Messages
+    bytes: Bytes
+    histograms: Histograms
+
+
+class WorkerRecord(msgspec.Struct, frozen=True):
+    """A worker process. CPU times are of the window; `died` says how it ended when it did not end well."""
+
+    index: int
+    core: int | None
+    pid: int | None
+    cpu_ns: int | None
+    cpu_user_ns: int | None
+    cpu_system_ns: int | None
+    run_delay_ns: int | None
+    opened: int
+    peak: int
+    replied: int | None
+    received_bytes: int
+    errors: int
+    max_rss_bytes: int
+    restarts: int
+    died: str | None
+
+
+class IntervalLatency(msgspec.Struct, frozen=True):
+    """Latency of a stretch; null where there was no, or not enough, reply."""
+
+    p50: int | None
+    p99: int | None
+    max: int | None
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A stretch of the series; `t_s` is its end, from the start of the run."""
+
+    t_s: float
+    phase: str
+    opened: int
+    replied: int
+    bytes: int
+    errors: int
+    latency: IntervalLatency
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """How evenly SO_REUSEPORT spread the connections: the busiest worker by the mean."""
+
+    max_over_mean: float
+
+
+class ServerRecord(msgspec.Struct, frozen=True):
+    """The serve end, where it was ours."""
+
+    engine: str
+    accepted: int
+    connections: Connections
+    balance: Balance | None
+    bytes: Bytes
+    errors: tuple[Advised, ...]
+    workers: tuple[WorkerRecord, ...]
+    restarts: int
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run. Top-level messages, bytes, rates and histograms are of the measured window (the hold phases) only.
+
+    The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
+    and first_byte are of the whole run but for warm-up phases.
+    """
+
+    format: str = FORMAT
+    version: int = VERSION
+    partial: bool
+    merged: int = 1
+    started: str
+    tool: Tool
+    plan: dict[str, Origin]
+    host: dict[str, Any]
+    verdict: Verdict
+    slo: tuple[SloRecord, ...]
+    connections: Connections
+    messages: Messages
+    bytes: Bytes
+    errors: tuple[Advised, ...]
+    window: Window | None
+    rates: Rates
+    cpu_per_reply_ns: dict[str, CpuPerReply | None]
+    histograms: Histograms
+    wakeups: None = None
+    journey: None = None
+    kernel: None = None
+    phases: tuple[PhaseRecord, ...]
+    workers: tuple[WorkerRecord, ...]
+    intervals: tuple[Interval, ...]
+    server: ServerRecord | None
+
+
+class _Header(msgspec.Struct):
+    format: str = ""
+    version: int = 0
+
+
+def encode(record: RunRecord) -> str:
+    """Returns the record as JSON text, indented, ending in a newline."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+
+
+def load(path: str) -> RunRecord:
+    """Reads a record. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        header = msgspec.json.decode(text, type=_Header)
+    except msgspec.DecodeError as error:
+        raise RecordError(f"{path}: damaged, or not a record: {error}; write it again with -o") from None
+    if header.format != FORMAT:
+        raise RecordError(f"{path}: not a loadkit record; `loadkit blast -o {path}` writes one")
+    if header.version > VERSION:
+        raise RecordError(
+            f"{path}: version {header.version} comes from a newer loadkit; this one reads up to {VERSION}: upgrade it"
+        )
+    try:
+        return msgspec.json.decode(text, type=RunRecord)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"{path}: not a whole record: {error}") from None
