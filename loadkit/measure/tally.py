@@ -42,6 +42,8 @@ class Tally:
     unsent: intended
     sent: intended, sent
     replied: intended, sent, replied
+    exchanges: sent, replied of a closed loop's exchange whose next message goes out in the same moment as its reply
+        came: one that is intended = sent = replied of the last, so it needs no note of its own in `sent`
     connected: intended, established
     first_bytes: intended start of the connect, established, first byte
     """
@@ -52,6 +54,7 @@ class Tally:
         "connected",
         "due",
         "due_is_sent",
+        "exchanges",
         "extra_bytes",
         "first_bytes",
         "replied",
@@ -69,6 +72,7 @@ class Tally:
         self.unsent: list[int] = []
         self.sent: list[int] = []
         self.replied: list[int] = []
+        self.exchanges: list[int] = []
         self.connected: list[int] = []
         self.first_bytes: list[int] = []
         self.extra_bytes = 0  # received beside whole replies
@@ -115,6 +119,8 @@ class Tally:
                 page.counters[_AT["received_bytes"]] += len(rows) * self.size
                 _record(page, "latency", rows[:, 2] - rows[:, 0])
                 _record(page, "service", rows[:, 2] - rows[:, 1])
+        if self.exchanges:
+            self._fold_exchanges()
         if self.connected:
             for page, rows in self._by_phase(self.connected, 2):
                 page.counters[_AT["opened"]] += len(rows)
@@ -126,6 +132,21 @@ class Tally:
             self.count("received_bytes", now_ns, self.extra_bytes)
             self.extra_bytes = 0
         state[_SEQUENCE] += 1
+
+    def _fold_exchanges(self) -> None:
+        """A reply, and the message it gave rise to: sent at the time of the reply, on time by definition."""
+        rows = np.array(self.exchanges, np.int64).reshape(-1, 2)
+        for page, part in self._by_phase(self.exchanges, 2):
+            page.counters[_AT["replied"]] += len(part)
+            page.counters[_AT["received_bytes"]] += len(part) * self.size
+            times = part[:, 1] - part[:, 0]
+            _record(page, "latency", times)
+            _record(page, "service", times)
+        for page, part in self._split_by_phase(rows[:, 1:]):
+            page.counters[_AT["intended"]] += len(part)
+            page.counters[_AT["sent"]] += len(part)
+            page.counters[_AT["sent_bytes"]] += len(part) * self.size
+            _record(page, "lateness", np.zeros(len(part), np.int64))
 
     def fold_cpu(self, now_ns: int) -> None:
         """Adds the CPU time since the last call to the phase of `now_ns`; call it at every phase's end too."""
@@ -139,6 +160,9 @@ class Tally:
         """Empties a list and yields (page, its rows); rows are `width` numbers, the first is the intended time."""
         rows = np.array(noted, np.int64).reshape(-1, width)
         noted.clear()
+        yield from self._split_by_phase(rows)
+
+    def _split_by_phase(self, rows: Rows) -> Iterator[tuple[Page, Rows]]:
         intended = rows[:, 0]
         first = self.phase_of(int(intended.min()))
         if self.phase_of(int(intended.max())) == first:

@@ -37,7 +37,7 @@ BAD_OPTIONS = [
     pytest.param(["no-such-host.invalid:7000"], 1, ["no-such-host.invalid", "resolve"], id="does-not-resolve"),
     pytest.param(["--profile", "smok"], 1, ["smok", "'smoke'"], id="no-such-profile"),
     pytest.param(["--profile", "mine.toml"], 1, ["mine.toml", "No such file"], id="no-such-profile-file"),
-    pytest.param(["--profile", "smoke", "-R", "1k"], 2, ["--rate", "profiles show smoke"], id="overrules-a-phase"),
+    pytest.param(["--profile", "burst", "-R", "1k"], 2, ["--rate", "profiles show burst"], id="overrules-a-phase"),
 ]
 
 

@@ -38,7 +38,9 @@ def test_merging_a_record_with_itself_doubles_its_counts(loadkit: Loadkit, tmp_p
     one, both = (json.loads((tmp_path / name).read_text()) for name in ("run.json", "both.json"))
     assert both["messages"]["replied"] == 2 * one["messages"]["replied"] > 0
     assert both["histograms"]["latency"]["count"] == 2 * one["histograms"]["latency"]["count"]
-    assert both["histograms"]["latency"]["percentiles"] == pytest.approx(one["histograms"]["latency"]["percentiles"])
+    for percentile in ("50", "90", "99"):
+        before, after = (record["histograms"]["latency"]["percentiles"][percentile] for record in (one, both))
+        assert after == before is not None
 
 
 def test_a_missed_slo_exits_3_and_a_met_one_0(loadkit: Loadkit) -> None:
@@ -96,7 +98,7 @@ def test_doctor_exits_1_for_what_cannot_work(loadkit: Loadkit) -> None:
     assert loadkit("doctor", "-c", "100").returncode == 0
     cannot = loadkit("doctor", "-c", "500m")
     assert cannot.returncode == 1
-    assert cannot.stdout.startswith("c=500,000,000 cannot")
+    assert cannot.stdout.startswith("cannot: c=500,000,000")
 
 
 def test_help_is_short_and_says_the_exit_statuses(loadkit: Loadkit) -> None:

@@ -69,7 +69,9 @@ class Swarm:
         self.depth = plan.depth
         self.check = plan.check
         self.tally = Tally(slot, plan.size_bytes, due_is_sent=self.closed_loop)
-        self.fold_length = 3 * FOLD_EVERY
+        self.exchanges = self.tally.exchanges
+        self.note_exchange = self.tally.exchanges.extend
+        self.fold_length = 2 * FOLD_EVERY
         self.stage = Stage.RAMP
         self.sending = False  # a closed loop answers each reply with the next message
         self.free_running = False  # … with nothing else to decide
@@ -428,6 +430,7 @@ class Swarm:
             return
         held, connection.held = connection.held, None
         connection.has_successor = connection.has_successor and reopen
+        connection.expected = None
         self._leave(connection)
         if connection.pending:
             connection.state = State.RETIRING
