@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -21,12 +22,14 @@ from loadkit.measure.samples import (
     WorkerSamples,
     merge,
 )
-from loadkit.plan.model import PhaseKind, Plan
+from loadkit.plan.model import PhaseKind, PhasePlan, Plan
 from loadkit.report.advice import advise
 from loadkit.report.record import (
+    PERCENTILES,
     Advised,
     Balance,
     Bytes,
+    Connecting,
     Connections,
     CpuPerReply,
     HistogramRecord,
@@ -47,9 +50,7 @@ from loadkit.report.slo import check, parse_slo
 from loadkit.report.verdict import judge
 from loadkit.units import NS_PER_S
 
-__all__ = ["PERCENTILES", "build_record", "histogram_record", "rate"]
-
-PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+__all__ = ["build_record", "cpu_per_reply", "histogram_record", "make_rates"]
 
 # Field of the plan -> the option that sets it. What is not here the plan worked out.
 _OPTION_OF = {
@@ -77,12 +78,13 @@ _SETUP = (PhaseKind.RAMP, PhaseKind.HOLD)
 def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     """Returns the record of a run: totals, rates, verdict and SLOs worked out, nothing left to look up."""
     phases = [_phase_total(samples, index, plan.highest_ns) for index in range(len(plan.phases))]
-    kinds = [phase.kind for phase in plan.phases]
-    hold = merge([one for one, kind in zip(phases, kinds, strict=True) if kind is PhaseKind.HOLD], plan.highest_ns)
-    setup = merge([one for one, kind in zip(phases, kinds, strict=True) if kind in _SETUP], plan.highest_ns)
-    whole = merge(phases, plan.highest_ns)
-    window = _window(samples)
-    span_ns = window.end_ns - window.start_ns if window else 0
+    hold = _of_kinds(plan, phases, (PhaseKind.HOLD,))
+    setup = _of_kinds(plan, phases, _SETUP)
+    window = _window(plan, samples)
+    messages, moved = _messages(hold), Bytes(hold.counters["sent_bytes"], hold.counters["received_bytes"])
+    connecting = _connecting(plan, hold, phases[0], samples, window)
+    workers = tuple(_worker(plan, worker, samples.ends, window) for worker in samples.workers)
+    server = _server(samples.serve, window)
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
         started=samples.started,
@@ -91,46 +93,53 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         host=asdict(host),
         verdict=Verdict("valid"),
         slo=(),
-        connections=_connections(whole, plan.connections, sum(worker.state["peak"] for worker in samples.workers)),
-        messages=_messages(hold),
-        bytes=Bytes(hold.counters["sent_bytes"], hold.counters["received_bytes"]),
+        connections=_connections(
+            merge(phases, plan.highest_ns), plan.connections, sum(worker.state["peak"] for worker in samples.workers)
+        ),
+        messages=messages,
+        bytes=moved,
         errors=_errors([(phase.name, one) for phase, one in zip(plan.phases, phases, strict=True)]),
         window=window,
-        rates=_rates(hold, phases[0], samples, span_ns),
+        rates=make_rates(messages, moved, window, connecting),
+        connecting=connecting,
         cpu_per_reply_ns={
-            "blast": _cpu_per_reply(hold.counters, hold.counters["replied"]),
-            "serve": _serve_cpu_per_reply(samples.serve, hold.counters["replied"]),
+            "blast": cpu_per_reply(workers, messages.replied),
+            # Between measured phases the serve end goes on with what is not: its CPU time is not the window's alone.
+            "serve": cpu_per_reply(server.workers, messages.replied) if server and not _has_gaps(window) else None,
         },
-        histograms={
-            name: histogram_record(
-                (setup if name in ("connect", "first_byte") else hold).histograms[name],
-                (setup if name in ("connect", "first_byte") else hold).dropped[name],
-            )
-            for name in hold.histograms
-        },
-        phases=tuple(
-            PhaseRecord(
-                phase.name,
-                phase.kind.value,
-                phase.duration_ns,
-                _connections(one, 0, None),
-                _messages(one),
-                Bytes(one.counters["sent_bytes"], one.counters["received_bytes"]),
-                {name: histogram_record(histogram, one.dropped[name]) for name, histogram in one.histograms.items()},
-            )
-            for phase, one in zip(plan.phases, phases, strict=True)
-        ),
-        workers=tuple(_worker(worker, samples.ends, kinds, plan.highest_ns) for worker in samples.workers),
+        histograms=_histograms(hold) | {name: _histograms(setup)[name] for name in ("connect", "first_byte")},
+        phases=tuple(_phase(phase, one) for phase, one in zip(plan.phases, phases, strict=True)),
+        workers=workers,
         intervals=tuple(_interval(row, plan) for row in samples.intervals),
-        server=_server(samples.serve),
+        server=server,
     )
     record = msgspec.structs.replace(record, verdict=judge(record, plan, samples))
     return msgspec.structs.replace(record, slo=check([parse_slo(text) for text in plan.slo], record))
 
 
-def rate(count: int, span_ns: int) -> float | None:
-    """Returns how many a second; None when there was no time."""
+def make_rates(messages: Messages, moved: Bytes, window: Window | None, connecting: Connecting | None) -> Rates:
+    """Returns totals by the time they took; None where there was no time."""
+    span_ns = window.measured_ns if window else 0
+    return Rates(
+        connects_per_s=_rate(connecting.opened, connecting.duration_ns) if connecting else None,
+        replies_per_s=_rate(messages.replied, span_ns),
+        sent_bytes_per_s=_rate(moved.sent, span_ns),
+        received_bytes_per_s=_rate(moved.received, span_ns),
+    )
+
+
+def _rate(count: int, span_ns: int) -> float | None:
     return count * NS_PER_S / span_ns if span_ns > 0 else None
+
+
+def cpu_per_reply(workers: Sequence[WorkerRecord], replied: int) -> CpuPerReply | None:
+    """Returns the workers' CPU time in the window by the replies in it; None when there was none."""
+    if not replied:
+        return None
+    return CpuPerReply(
+        sum(worker.cpu_user_ns or 0 for worker in workers) / replied,
+        sum(worker.cpu_system_ns or 0 for worker in workers) / replied,
+    )
 
 
 def histogram_record(histogram: Histogram, dropped: int) -> HistogramRecord:
@@ -194,10 +203,56 @@ def _strongest(sources: Mapping[str, str], options: Sequence[str]) -> str:
     return next(source for source in ("option", "profile", "default") if source in said)
 
 
-def _window(samples: RunSamples) -> Window | None:
+def _window(plan: Plan, samples: RunSamples) -> Window | None:
     if samples.window_start_ns is None or samples.window_end_ns is None:
         return None
-    return Window(samples.window_start_ns - samples.start_ns, samples.window_end_ns - samples.start_ns)
+    kinds = [phase.kind for phase in plan.phases]
+    begin, measured_ns = samples.window_start_ns, 0
+    for phase in plan.phases[kinds.index(PhaseKind.HOLD) :]:
+        end = begin + phase.duration_ns
+        if phase.kind is PhaseKind.HOLD:
+            measured_ns += max(0, min(end, samples.window_end_ns) - begin)
+        begin = end
+    return Window(
+        samples.window_start_ns - samples.start_ns, samples.window_end_ns - samples.start_ns, measured_ns=measured_ns
+    )
+
+
+def _has_gaps(window: Window | None) -> bool:
+    return window is not None and window.measured_ns < window.end_ns - window.start_ns
+
+
+def _of_kinds(plan: Plan, phases: Sequence[PhaseSamples], kinds: Sequence[PhaseKind]) -> PhaseSamples:
+    return merge(
+        [one for phase, one in zip(plan.phases, phases, strict=True) if phase.kind in kinds], plan.highest_ns
+    )
+
+
+def _histograms(part: PhaseSamples) -> dict[str, HistogramRecord]:
+    return {name: histogram_record(histogram, part.dropped[name]) for name, histogram in part.histograms.items()}
+
+
+def _phase(phase: PhasePlan, part: PhaseSamples) -> PhaseRecord:
+    return PhaseRecord(
+        name=phase.name,
+        kind=phase.kind.value,
+        duration_ns=phase.duration_ns,
+        connections=_connections(part, 0, None),
+        messages=_messages(part),
+        bytes=Bytes(part.counters["sent_bytes"], part.counters["received_bytes"]),
+        histograms=_histograms(part),
+        errors=_errors([(phase.name, part)]),
+    )
+
+
+def _connecting(
+    plan: Plan, hold: PhaseSamples, ramp: PhaseSamples, samples: RunSamples, window: Window | None
+) -> Connecting | None:
+    """In churn connections open all the time, and the window is what counts; else they open in the ramp."""
+    if plan.lifetime_ns is not None and window:
+        return Connecting(hold.counters["opened"], window.measured_ns)
+    settled_ns = max(worker.state["settled_ns"] for worker in samples.workers) - samples.start_ns
+    return Connecting(ramp.counters["opened"], settled_ns) if settled_ns > 0 else None
 
 
 def _connections(part: PhaseSamples, least: int, peak: int | None) -> Connections:
@@ -216,63 +271,33 @@ def _messages(part: PhaseSamples) -> Messages:
 
 
 def _errors(parts: Sequence[tuple[str, PhaseSamples]]) -> tuple[Advised, ...]:
-    rows = [
-        Advised(phase, step, name, count, advise(step, name))
-        for phase, part in parts
-        for (step, name), count in part.errors.items()
-    ]
-    return tuple(sorted(rows, key=lambda row: -row.count))
+    """Rows of the errors, added up where several workers have the same one, the most frequent first."""
+    total: Counter[tuple[str, str, str]] = Counter()
+    for phase, part in parts:
+        for (step, name), count in part.errors.items():
+            total[phase, step, name] += count
+    rows = [Advised(*key, count, advise(key[1], key[2])) for key, count in total.items()]
+    return tuple(sorted(rows, key=lambda row: (-row.count, row.phase, row.step, row.error)))
 
 
-def _rates(hold: PhaseSamples, ramp: PhaseSamples, samples: RunSamples, span_ns: int) -> Rates:
-    """Connects are counted over the window in churn, else over the ramp, until the last one was settled."""
-    counters = hold.counters
-    settled_ns = max(worker.state["settled_ns"] for worker in samples.workers)
-    churn = counters["opened"] > 0
-    return Rates(
-        connects_per_s=rate(counters["opened"], span_ns)
-        if churn
-        else rate(ramp.counters["opened"], settled_ns - samples.start_ns),
-        replies_per_s=rate(counters["replied"], span_ns),
-        sent_bytes_per_s=rate(counters["sent_bytes"], span_ns),
-        received_bytes_per_s=rate(counters["received_bytes"], span_ns),
-    )
-
-
-def _cpu_per_reply(counters: Mapping[str, int], replied: int) -> CpuPerReply | None:
-    if not replied:
-        return None
-    return CpuPerReply(counters["cpu_user_ns"] / replied, counters["cpu_system_ns"] / replied)
-
-
-def _serve_cpu_per_reply(serve: ServeSamples | None, replied: int) -> CpuPerReply | None:
-    if serve is None:
-        return None
-    spent = {"cpu_user_ns": 0, "cpu_system_ns": 0}
-    for before, after in zip(serve.at_start, serve.at_end, strict=True):
-        for name in spent:
-            spent[name] += after.phases[0].counters[name] - before.phases[0].counters[name]
-    return _cpu_per_reply(spent, replied)
-
-
-def _worker(
-    worker: WorkerSamples, ends: Sequence[WorkerEnd], kinds: Sequence[PhaseKind], highest_ns: int
-) -> WorkerRecord:
-    held = [one for one, kind in zip(worker.phases, kinds, strict=True) if kind is PhaseKind.HOLD]
-    hold, whole = merge(held, highest_ns).counters, merge(worker.phases, highest_ns)
+def _worker(plan: Plan, worker: WorkerSamples, ends: Sequence[WorkerEnd], window: Window | None) -> WorkerRecord:
+    hold = _of_kinds(plan, worker.phases, (PhaseKind.HOLD,)).counters
+    whole = merge(worker.phases, plan.highest_ns)
     return _worker_record(
         worker,
         ends,
         hold,
+        window.measured_ns if window else 0,
         opened=whole.counters["opened"],
         replied=hold["replied"],
-        received_bytes=hold["received_bytes"],
+        sent_bytes=whole.counters["sent_bytes"],
+        received_bytes=whole.counters["received_bytes"],
         errors=sum(whole.errors.values()),
     )
 
 
 def _worker_record(
-    worker: WorkerSamples, ends: Sequence[WorkerEnd], cpu: Mapping[str, int], **figures: Any
+    worker: WorkerSamples, ends: Sequence[WorkerEnd], cpu: Mapping[str, int], span_ns: int, **figures: Any
 ) -> WorkerRecord:
     mine = [end for end in ends if end.index == worker.index]
     died = [end.died for end in mine if end.died]
@@ -285,7 +310,9 @@ def _worker_record(
         cpu_ns=user + system,
         cpu_user_ns=user,
         cpu_system_ns=system,
+        cpu_share=(user + system) / span_ns if span_ns > 0 else None,
         run_delay_ns=cpu["run_delay_ns"],
+        open=worker.state["open"],
         peak=worker.state["peak"],
         max_rss_bytes=worker.state["max_rss_bytes"],
         restarts=worker.state["generation"],
@@ -307,12 +334,17 @@ def _interval(row: IntervalSample, plan: Plan) -> Interval:
     )
 
 
-def _server(serve: ServeSamples | None) -> ServerRecord | None:
+def _server(serve: ServeSamples | None, window: Window | None) -> ServerRecord | None:
     if serve is None:
         return None
     counters = [worker.phases[0].counters for worker in serve.final]
     accepted = [one["opened"] for one in counters]
     total = sum(accepted)
+    errors = _errors([("serve", worker.phases[0]) for worker in serve.final])
+    workers = tuple(
+        _serve_worker(before, after, final, serve.ends, window)
+        for before, after, final in zip(serve.at_start, serve.at_end, serve.final, strict=True)
+    )
     return ServerRecord(
         engine=serve.engine,
         accepted=total,
@@ -325,25 +357,27 @@ def _server(serve: ServeSamples | None) -> ServerRecord | None:
         ),
         balance=Balance(max(accepted) * len(accepted) / total) if total else None,
         bytes=Bytes(sum(one["sent_bytes"] for one in counters), sum(one["received_bytes"] for one in counters)),
-        errors=_errors([("serve", worker.phases[0]) for worker in serve.final]),
-        workers=tuple(
-            _serve_worker(before, after, final, serve.ends)
-            for before, after, final in zip(serve.at_start, serve.at_end, serve.final, strict=True)
-        ),
+        errors=errors,
+        workers=workers,
         restarts=serve.restarts,
+        cpu_ns=sum(worker.cpu_ns or 0 for worker in workers) if window else None,
+        shed=sum(row.count for row in errors if row.error in ("EMFILE", "ENFILE")),
     )
 
 
 def _serve_worker(
-    before: WorkerSamples, after: WorkerSamples, final: WorkerSamples, ends: Sequence[WorkerEnd]
+    before: WorkerSamples, after: WorkerSamples, final: WorkerSamples, ends: Sequence[WorkerEnd], window: Window | None
 ) -> WorkerRecord:
     start, end = before.phases[0].counters, after.phases[0].counters
+    whole = final.phases[0]
     return _worker_record(
         final,
         ends,
         {name: end[name] - start[name] for name in ("cpu_user_ns", "cpu_system_ns", "run_delay_ns")},
-        opened=final.phases[0].counters["opened"],
+        window.end_ns - window.start_ns if window else 0,
+        opened=whole.counters["opened"],
         replied=None,
-        received_bytes=final.phases[0].counters["received_bytes"],
-        errors=sum(final.phases[0].errors.values()),
+        sent_bytes=whole.counters["sent_bytes"],
+        received_bytes=whole.counters["received_bytes"],
+        errors=sum(whole.errors.values()),
     )

@@ -14,17 +14,16 @@ import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram
-from loadkit.report.build import histogram_record, rate
+from loadkit.report.build import cpu_per_reply, histogram_record, make_rates
 from loadkit.report.record import (
+    STATES,
     Advised,
     Bytes,
     Connections,
-    CpuPerReply,
     HistogramRecord,
     Histograms,
     Messages,
     PhaseRecord,
-    Rates,
     RunRecord,
     ServerRecord,
     Verdict,
@@ -35,8 +34,8 @@ from loadkit.report.slo import check, parse_slo
 __all__ = ["merge_records"]
 
 # What may differ between runs of the same plan: where it ran, not what was asked.
-_MAY_DIFFER = ("target", "serve", "cores", "profile", "routes")
-_STATES = ("valid", "suspect", "invalid")
+_MAY_DIFFER = ("cores", "profile")
+_PART_MAY_DIFFER = (("target", "port"), ("serve", "port"), ("serve", "cores"))
 
 
 def merge_records(records: Sequence[RunRecord]) -> RunRecord:
@@ -48,8 +47,12 @@ def merge_records(records: Sequence[RunRecord]) -> RunRecord:
 def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
     _refuse_unlike(left, right)
     window = _window(left.window, right.window)
-    messages = _add(left.messages, right.messages)
-    moved = _span(left)
+    messages: Messages = _add(left.messages, right.messages)
+    moved: Bytes = _add(left.bytes, right.bytes)
+    connecting = _add(left.connecting, right.connecting) if left.connecting and right.connecting else None
+    connecting = connecting or left.connecting or right.connecting
+    workers, server = (*left.workers, *right.workers), _add_servers(left.server, right.server)
+    shift_s = _span(left)
     return msgspec.structs.replace(
         left,
         partial=left.partial or right.partial,
@@ -58,38 +61,44 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
         verdict=_worse(left.verdict, right.verdict),
         connections=_add_connections(left.connections, right.connections),
         messages=messages,
-        bytes=_add(left.bytes, right.bytes),
+        bytes=moved,
         errors=_add_errors(left.errors, right.errors),
         window=window,
-        rates=_rates(left, right, messages, window),
+        rates=make_rates(messages, moved, window, connecting),
+        connecting=connecting,
         cpu_per_reply_ns={
-            end: _cpu(left.cpu_per_reply_ns[end], left.messages, right.cpu_per_reply_ns[end], right.messages)
-            for end in left.cpu_per_reply_ns
+            "blast": cpu_per_reply(workers, messages.replied),
+            "serve": cpu_per_reply(server.workers, messages.replied) if server and _has_cpu(left, right) else None,
         },
         histograms=_add_histograms(left.histograms, right.histograms),
         phases=tuple(_add_phases(one, other) for one, other in zip(left.phases, right.phases, strict=True)),
-        workers=(*left.workers, *right.workers),
+        workers=workers,
         intervals=(
             *left.intervals,
-            *(msgspec.structs.replace(row, t_s=round(row.t_s + moved, 3)) for row in right.intervals),
+            *(msgspec.structs.replace(row, t_s=round(row.t_s + shift_s, 3)) for row in right.intervals),
         ),
-        server=_add_servers(left.server, right.server),
+        server=server,
     )
 
 
 def _refuse_unlike(left: RunRecord, right: RunRecord) -> None:
-    for key in sorted({*left.plan, *right.plan} - set(_MAY_DIFFER)):
-        one, other = (record.plan[key].value if key in record.plan else None for record in (left, right))
-        if one != other:
+    one, other = _identity(left), _identity(right)
+    for key in sorted({*one, *other}):
+        if one.get(key) != other.get(key):
             raise RecordError(
-                f"records of different plans do not merge: {key} is {_short(one)} in one, {_short(other)} in another"
+                f"records of unlike runs do not merge: {key} is {_short(one.get(key))} in one, "
+                f"{_short(other.get(key))} in another; `loadkit report` each by itself"
             )
-    for key in ("loadkit", "engine"):
-        if getattr(left.tool, key) != getattr(right.tool, key):
-            raise RecordError(
-                f"records of different tools do not merge: {key} is {getattr(left.tool, key)} in one, "
-                f"{getattr(right.tool, key)} in another"
-            )
+
+
+def _identity(record: RunRecord) -> dict[str, object]:
+    """What runs must share to be merged: the plan without what another start of it changes, and the tool."""
+    values = {f"plan.{key}": origin.value for key, origin in record.plan.items() if key not in _MAY_DIFFER}
+    for key, part in _PART_MAY_DIFFER:
+        parent = values.get(f"plan.{key}")
+        if isinstance(parent, dict):
+            values[f"plan.{key}"] = {name: value for name, value in parent.items() if name != part}
+    return {**values, "tool.loadkit": record.tool.loadkit, "tool.engine": record.tool.engine}
 
 
 def _short(value: object) -> str:
@@ -148,46 +157,21 @@ def _add_phases(left: PhaseRecord, right: PhaseRecord) -> PhaseRecord:
         messages=_add(left.messages, right.messages),
         bytes=_add(left.bytes, right.bytes),
         histograms=_add_histograms(left.histograms, right.histograms),
+        errors=_add_errors(left.errors, right.errors),
     )
 
 
 def _window(left: Window | None, right: Window | None) -> Window | None:
+    """Returns a window as long as both: from the earlier start on."""
     if left is None or right is None:
         return left or right
-    return Window(left.start_ns, left.end_ns + right.end_ns - right.start_ns)
+    start_ns = min(left.start_ns, right.start_ns)
+    spans_ns = left.end_ns - left.start_ns + right.end_ns - right.start_ns
+    return Window(start_ns, start_ns + spans_ns, left.measured_ns + right.measured_ns)
 
 
 def _span(record: RunRecord) -> float:
     return record.intervals[-1].t_s if record.intervals else 0.0
-
-
-def _rates(left: RunRecord, right: RunRecord, messages: Messages, window: Window | None) -> Rates:
-    span_ns = window.end_ns - window.start_ns if window else 0
-    whole: Bytes = _add(left.bytes, right.bytes)
-    connects = [
-        (record.rates.connects_per_s, record.merged)
-        for record in (left, right)
-        if record.rates.connects_per_s is not None
-    ]
-    runs = sum(weight for _rate, weight in connects)
-    return Rates(
-        connects_per_s=sum(value * weight for value, weight in connects) / runs if runs else None,
-        replies_per_s=rate(messages.replied, span_ns),
-        sent_bytes_per_s=rate(whole.sent, span_ns),
-        received_bytes_per_s=rate(whole.received, span_ns),
-    )
-
-
-def _cpu(
-    left: CpuPerReply | None, of_left: Messages, right: CpuPerReply | None, of_right: Messages
-) -> CpuPerReply | None:
-    replied = of_left.replied + of_right.replied
-    if left is None or right is None or not replied:
-        return left or right
-    return CpuPerReply(
-        (left.user_ns * of_left.replied + right.user_ns * of_right.replied) / replied,
-        (left.system_ns * of_left.replied + right.system_ns * of_right.replied) / replied,
-    )
 
 
 def _add_servers(left: ServerRecord | None, right: ServerRecord | None) -> ServerRecord | None:
@@ -204,10 +188,22 @@ def _add_servers(left: ServerRecord | None, right: ServerRecord | None) -> Serve
         errors=_add_errors(left.errors, right.errors),
         workers=(*left.workers, *right.workers),
         restarts=left.restarts + right.restarts,
+        cpu_ns=_add_known(left.cpu_ns, right.cpu_ns),
+        shed=_add_known(left.shed, right.shed),
     )
 
 
+def _add_known(left: int | None, right: int | None) -> int | None:
+    """Adds what both measured; what one did not measure, the sum is not either."""
+    return None if left is None or right is None else left + right
+
+
+def _has_cpu(*records: RunRecord) -> bool:
+    """Whether the serve end's CPU time belongs to the window in all of them that had a reply."""
+    return all(record.cpu_per_reply_ns["serve"] or not record.messages.replied for record in records)
+
+
 def _worse(left: Verdict, right: Verdict) -> Verdict:
-    state = max(left.state, right.state, key=_STATES.index)
+    state = max(left.state, right.state, key=STATES.index)
     reasons = dict.fromkeys((*left.reasons, *right.reasons))
     return Verdict(state, tuple(reasons))

@@ -6,19 +6,24 @@ nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a reco
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from loadkit.errors import RecordError
+from loadkit.errors import OutputError, RecordError
+from loadkit.measure.board import HISTOGRAMS
 
 __all__ = [
     "FORMAT",
+    "PERCENTILES",
+    "STATES",
     "VERSION",
     "Advised",
     "Balance",
     "Bytes",
+    "Connecting",
     "Connections",
     "CpuPerReply",
     "HistogramRecord",
@@ -38,10 +43,15 @@ __all__ = [
     "WorkerRecord",
     "encode",
     "load",
+    "save",
 ]
 
 FORMAT = "loadkit-record"
 VERSION = 1
+PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+
+State = Literal["valid", "suspect", "invalid"]
+STATES: tuple[State, ...] = ("valid", "suspect", "invalid")  # from good to bad
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -70,20 +80,28 @@ class Reason(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     """Whether the run can be trusted: valid, suspect or invalid."""
 
-    state: str
+    state: State
     reasons: tuple[Reason, ...] = ()
 
 
 class SloRecord(msgspec.Struct, frozen=True):
-    """An objective, the value (ns, a count or a rate; null: not measured), and whether it was met."""
+    """An objective, the value (ns, a count or a rate), and whether it was met.
+
+    A value that was not measured, or that the count cannot support, is null: then `ok` is false and `reason` says why.
+    """
 
     expr: str
     value: float | None
     ok: bool
+    reason: str | None = None
 
 
 class Connections(msgspec.Struct, frozen=True):
-    """`asked` connects (those the plan wanted, when the ramp was cut short), `peak` open at once (null for a phase)."""
+    """Connects of the run or a phase; `peak` are those open at once (null for a phase).
+
+    `asked` counts the connects begun. Of a whole run it is at least what the plan wanted open: connections that a ramp
+    cut short never began were asked for all the same.
+    """
 
     asked: int
     opened: int
@@ -122,14 +140,28 @@ class Advised(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The measured stretch, monotonic ns from the common start of the run."""
+    """The measured stretch, monotonic ns from the common start of the run.
+
+    `measured_ns` is what rates are over: the stretch without the phases inside it that a profile leaves unmeasured.
+    """
 
     start_ns: int
     end_ns: int
+    measured_ns: int
+
+
+class Connecting(msgspec.Struct, frozen=True):
+    """What `connects_per_s` is made of: the connections opened in a time.
+
+    In churn that is the window, else the ramp until the last of the first connections opened or failed.
+    """
+
+    opened: int
+    duration_ns: int
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """Per second of the window; `connects_per_s` over the time in which connections opened."""
+    """Per second of the window; `connects_per_s` over the time that `Connecting` tells."""
 
     connects_per_s: float | None
     replies_per_s: float | None
@@ -174,10 +206,15 @@ class PhaseRecord(msgspec.Struct, frozen=True):
     messages: Messages
     bytes: Bytes
     histograms: Histograms
+    errors: tuple[Advised, ...] = ()
 
 
 class WorkerRecord(msgspec.Struct, frozen=True):
-    """A worker process. CPU times are of the window; `died` says how it ended when it did not end well."""
+    """A worker process.
+
+    CPU times, `cpu_share` (CPU time by the window) and `replied` are of the window; the rest is of the whole run.
+    `open` are the connections open at the last look. `died` says how it ended when it did not end well.
+    """
 
     index: int
     core: int | None
@@ -194,6 +231,9 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     max_rss_bytes: int
     restarts: int
     died: str | None
+    cpu_share: float | None = None
+    sent_bytes: int | None = None
+    open: int | None = None
 
 
 class IntervalLatency(msgspec.Struct, frozen=True):
@@ -223,7 +263,10 @@ class Balance(msgspec.Struct, frozen=True):
 
 
 class ServerRecord(msgspec.Struct, frozen=True):
-    """The serve end, where it was ours."""
+    """The serve end, where it was ours: of the whole run, but for `cpu_ns`, which is of the window.
+
+    `shed` are the connections it could not accept for want of file descriptors (EMFILE, ENFILE).
+    """
 
     engine: str
     accepted: int
@@ -233,6 +276,8 @@ class ServerRecord(msgspec.Struct, frozen=True):
     errors: tuple[Advised, ...]
     workers: tuple[WorkerRecord, ...]
     restarts: int
+    cpu_ns: int | None = None
+    shed: int | None = None
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,11 +303,12 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[Advised, ...]
     window: Window | None
     rates: Rates
+    connecting: Connecting | None = None
     cpu_per_reply_ns: dict[str, CpuPerReply | None]
     histograms: Histograms
-    wakeups: None = None
-    journey: None = None
-    kernel: None = None
+    wakeups: dict[str, Any] | None = None
+    journey: dict[str, Any] | None = None
+    kernel: dict[str, Any] | None = None
     phases: tuple[PhaseRecord, ...]
     workers: tuple[WorkerRecord, ...]
     intervals: tuple[Interval, ...]
@@ -274,9 +320,47 @@ class _Header(msgspec.Struct):
     version: int = 0
 
 
+class _Target(msgspec.Struct):
+    host: str
+    addresses: tuple[str, ...]
+    port: int
+    embedded: bool
+
+
+class _Phase(msgspec.Struct):
+    name: str
+    kind: str
+    duration_ns: int
+    rate_hz: tuple[float, float] | None
+
+
+class _Asked(msgspec.Struct):
+    """What is read of `plan` when a record is printed; the rest of it may grow with later versions."""
+
+    target: _Target
+    connections: int
+    phases: tuple[_Phase, ...]
+    size_bytes: int
+    depth: int
+
+
 def encode(record: RunRecord) -> str:
     """Returns the record as JSON text, indented, ending in a newline."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+
+
+def save(record: RunRecord, path: str) -> None:
+    """Writes a record under a temporary name beside `path` and renames it: nobody sees half of one.
+
+    Raises OutputError, in one line.
+    """
+    temporary = f"{path}.{os.getpid()}.part"
+    try:
+        Path(temporary).write_text(encode(record))
+        Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror}; give another -o") from None
 
 
 def load(path: str) -> RunRecord:
@@ -285,17 +369,41 @@ def load(path: str) -> RunRecord:
         text = Path(path).read_bytes()
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+    _check_header(path, text)
+    try:
+        record = msgspec.json.decode(text, type=RunRecord)
+        msgspec.convert({key: origin.value for key, origin in record.plan.items()}, _Asked)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"{path}: not a whole record: {error}") from None
+    _check_histograms(path, record)
+    return record
+
+
+def _check_header(path: str, text: bytes) -> None:
     try:
         header = msgspec.json.decode(text, type=_Header)
-    except msgspec.DecodeError as error:
+    except msgspec.ValidationError:
+        raise RecordError(f"{path}: not a loadkit record; `loadkit blast -o {path}` writes one") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"{path}: damaged, or not a record: {error}; write it again with -o") from None
-    if header.format != FORMAT:
+    if header.format != FORMAT or header.version < 1:
         raise RecordError(f"{path}: not a loadkit record; `loadkit blast -o {path}` writes one")
     if header.version > VERSION:
         raise RecordError(
-            f"{path}: version {header.version} comes from a newer loadkit; this one reads up to {VERSION}: upgrade it"
+            f"{path}: written by a newer loadkit, version {header.version}; this one reads up to {VERSION}: upgrade "
+            f"loadkit"
         )
-    try:
-        return msgspec.json.decode(text, type=RunRecord)
-    except msgspec.ValidationError as error:
-        raise RecordError(f"{path}: not a whole record: {error}") from None
+
+
+def _check_histograms(path: str, record: RunRecord) -> None:
+    """Every histogram of every part stands in a record, empty or not, with every percentile."""
+    parts = {"histograms": record.histograms}
+    parts |= {f"phases[{index}].histograms": phase.histograms for index, phase in enumerate(record.phases)}
+    percentiles = {f"{percentile:g}" for percentile in PERCENTILES}
+    for where, histograms in parts.items():
+        for name in HISTOGRAMS:
+            if name not in histograms:
+                raise RecordError(f"{path}: not a whole record: {where}.{name} is missing")
+            missing = sorted(percentiles - set(histograms[name].percentiles))
+            if missing:
+                raise RecordError(f"{path}: not a whole record: {where}.{name}.percentiles.{missing[0]} is missing")

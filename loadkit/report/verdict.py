@@ -96,12 +96,24 @@ def _incomplete(case: _Case) -> Iterator[Reason]:
         yield Reason("incomplete", f"{_missing_text(missing, asked)}; the errors below say why")
 
 
+def _lost(case: _Case) -> Iterator[Reason]:
+    """Outside churn a connection that breaks is not opened again: what follows is a smaller load than was asked for."""
+    lost = sum(row.count for row in case.record.errors if row.step in ("send", "receive"))
+    asked = case.plan.connections
+    if case.plan.lifetime_ns is None and lost > asked * (1 - ENOUGH_CONNECTIONS):
+        yield Reason(
+            "connections-lost",
+            f"{format_count(lost)} of {format_count(asked)} connections broke during the run, and the load went on "
+            f"without them; the errors below say how",
+        )
+
+
 def _no_replies(case: _Case) -> Iterator[Reason]:
     if case.record.window is None:
         yield Reason(
             "no-window", "the run ended before its measured phase began: there is nothing to read but the ramp"
         )
-    elif not case.record.messages.replied and (case.record.messages.sent or not case.plan.open_loop):
+    elif not case.record.messages.replied and (case.record.messages.intended or not case.plan.open_loop):
         yield Reason("no-replies", "not one reply came in the measured phase: is the target an echo server?")
 
 
@@ -260,6 +272,7 @@ INVALID: tuple[Rule, ...] = (
     _interrupted,
     _no_replies,
     _incomplete,
+    _lost,
     _saturated,
     _cut_short,
     _dropped,

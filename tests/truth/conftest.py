@@ -1,0 +1,163 @@
+"""The real command, a peer that misbehaves in a known way, and the record between them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PEER = Path(__file__).parent / "peer.py"
+
+
+@dataclass
+class Run:
+    """A `loadkit blast` under way, in a process group of its own."""
+
+    process: subprocess.Popen[str]
+    path: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def end(self, timeout: float = 60) -> int:
+        """Waits for the end, reads the record and returns the exit status."""
+        self.out, self.err = self.process.communicate(timeout=timeout)
+        if self.path.exists():
+            self.record = json.loads(self.path.read_text())
+        return self.process.returncode
+
+    def workers(self, name: str) -> list[int]:
+        """Returns the pids of the workers called so, waiting until there is one."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found = [pid for pid in processes(name) if os.getpgid(pid) == self.process.pid]
+            if found:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"no process {name}")
+
+    def wait_until_open(self, pid: int, sockets: int) -> None:
+        """Waits until the process has that many file descriptors open."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if len(list(Path(f"/proc/{pid}/fd").iterdir())) >= sockets:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{sockets} sockets did not open")
+
+
+def processes(name: str) -> list[int]:
+    """Returns the pids of all processes called so."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (entry / "comm").read_text().rstrip("\n") == name:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[..., int]]:
+    """Starts a peer of a kind and returns its port."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> int:
+        process = subprocess.Popen(
+            [sys.executable, str(PEER), *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout
+        return int(process.stdout.readline())
+
+    yield start
+    for process in started:
+        process.communicate(timeout=20)
+
+
+@pytest.fixture
+def blast(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Starts `loadkit blast …` with a record."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object, wrapper: tuple[str, ...] = ()) -> Run:
+        path = tmp_path / f"run-{len(started)}.json"
+        command = [
+            *wrapper,
+            sys.executable,
+            "-m",
+            "loadkit",
+            "blast",
+            *map(str, arguments),
+            "--no-progress",
+            "-o",
+            str(path),
+        ]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        return Run(process, path)
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Starts `loadkit serve` and returns its ready file, with `command`, the parent's pid."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> dict[str, Any]:
+        ready = tmp_path / f"ready-{len(started)}.json"
+        command = [sys.executable, "-m", "loadkit", "serve", "127.0.0.1:0", "-q", "--ready-file", str(ready), *options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
+        started.append(process)
+        deadline = time.monotonic() + 30
+        while not ready.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline, "serve is not ready"
+            time.sleep(0.02)
+        return dict(json.loads(ready.read_text()))
+
+    yield start
+    for process in started:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def assert_adds_up(record: dict[str, Any]) -> None:
+    """The totals of the run and of each phase, as DESIGN has them."""
+    for part in (record, *record["phases"]):
+        messages = part["messages"]
+        assert messages["intended"] == messages["sent"] + messages["unsent"], part.get("name")
+        answered = messages["replied"] + messages["failed"] + messages["unanswered"]
+        assert messages["sent"] == answered, part.get("name")
+        assert part["histograms"]["latency"]["count"] == messages["replied"]
+        assert part["histograms"]["service"]["count"] == messages["replied"]
+        assert part["histograms"]["lateness"]["count"] == messages["sent"]
+
+
+def errors_of(record: dict[str, Any]) -> dict[str, int]:
+    """Returns `step error` -> count, over the phases."""
+    total: dict[str, int] = {}
+    for row in record["errors"]:
+        name = f"{row['step']} {row['error']}"
+        total[name] = total.get(name, 0) + row["count"]
+        assert row["advice"]
+    return total

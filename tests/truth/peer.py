@@ -1,0 +1,96 @@
+"""A peer that misbehaves in a known way, as a process of its own: `python peer.py KIND [ARGUMENT]`.
+
+It prints its port once it listens, and ends when its standard input does. Kinds:
+
+    echo                    as it should be
+    split N                 replies come in pieces of N bytes
+    delay-every N MS        every Nth message is replied to MS milliseconds late, and so are those behind it
+    silent                  never replies
+    reset-after N           resets a connection once it has read N bytes
+    wrong-byte N            the last byte of every Nth reply is wrong
+    extra N                 every Nth reply is followed by a byte nobody asked for
+    half N                  sends half of every Nth reply, then closes
+    refuse                  takes one connection, then does not listen any more
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import sys
+
+
+class Peer(asyncio.Protocol):
+    size = 64
+    count = 0  # messages over all connections
+    seen = False  # whether a connection has come
+
+    def __init__(self, kind: str, number: int, milliseconds: int) -> None:
+        self.kind = kind
+        self.number = number
+        self.milliseconds = milliseconds
+        self.buffer = b""
+        self.read = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        Peer.seen = True
+
+    def data_received(self, chunk: bytes) -> None:
+        self.read += len(chunk)
+        if self.kind == "silent":
+            return
+        if self.kind == "reset-after" and self.read >= self.number:
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+            return
+        self.buffer += chunk
+        while len(self.buffer) >= self.size:
+            message, self.buffer = self.buffer[: self.size], self.buffer[self.size :]
+            self.reply(message)
+
+    def is_nth(self) -> bool:
+        Peer.count += 1
+        return Peer.count % self.number == 0
+
+    def reply(self, message: bytes) -> None:
+        write = self.transport.write
+        if self.kind == "split":
+            for at in range(0, len(message), self.number):
+                write(message[at : at + self.number])
+        elif self.kind == "delay-every" and self.is_nth():
+            asyncio.get_running_loop().call_later(self.milliseconds / 1000, write, message)
+        elif self.kind == "wrong-byte" and self.is_nth():
+            write(message[:-1] + bytes([message[-1] ^ 1]))
+        elif self.kind == "extra" and self.is_nth():
+            write(message + b"!")
+        elif self.kind == "half" and self.is_nth():
+            write(message[: len(message) // 2])
+            self.transport.close()
+        else:
+            write(message)
+
+
+async def main() -> None:
+    kind = sys.argv[1]
+    number, milliseconds = (*map(int, sys.argv[2:]), 1, 1)[:2]
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Peer(kind, number, milliseconds), "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    if kind == "refuse":
+        while not Peer.seen:
+            await asyncio.sleep(0.001)
+        server.close()
+    ended = loop.create_future()
+    loop.add_reader(sys.stdin, lambda: ended.done() or ended.set_result(None))
+    await ended
+    server.close()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())

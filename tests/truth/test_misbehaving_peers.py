@@ -1,0 +1,130 @@
+"""Each way a peer can misbehave lands in its own counter, and in the right histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from loadkit.measure.histogram import Histogram, lowest_of
+
+from .conftest import Run, assert_adds_up, errors_of
+
+pytestmark = pytest.mark.slow
+Peer = Callable[..., int]
+Blast = Callable[..., Run]
+
+OPEN = ("-c", "20", "-R", "500", "-d", "2s", "--warmup", "0s", "-w", "1")
+
+
+def share_at_least(histogram: dict[str, Any], ns: int) -> float:
+    """Returns the part of the values that are `ns` or more."""
+    counts = Histogram.decode(histogram["hdr"], histogram["sum"]).counts
+    return float(sum(int(count) for index, count in enumerate(counts) if count and lowest_of(index) >= ns)) / max(
+        1, histogram["count"]
+    )
+
+
+def run(blast: Blast, port: int, *options: object) -> dict[str, Any]:
+    started = blast(f"127.0.0.1:{port}", *options)
+    started.end()
+    assert started.record, started.err
+    assert_adds_up(started.record)
+    return started.record
+
+
+@pytest.mark.parametrize("engine", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("piece", [1, 7, 63])
+def test_replies_in_pieces_are_whole_replies(peer: Peer, blast: Blast, piece: int, engine: str) -> None:
+    record = run(blast, peer("split", piece), *OPEN, "--engine", engine)
+    assert errors_of(record) == {}
+    assert record["messages"]["replied"] == record["messages"]["intended"] == 1000
+
+
+def test_a_delay_of_every_100th_reply_is_one_percent_of_the_latencies(peer: Peer, blast: Blast) -> None:
+    record = run(blast, peer("delay-every", 100, 50), "-c", "100", "-R", "500", "-d", "4s", "--warmup", "0s", "-w", "1")
+    assert record["messages"]["replied"] == 2000
+    # 1 in 100 by the peer; a busy machine adds some, never takes one away. A delayed connection is rarely due again
+    # within its 50 ms: 100 connections at 500/s have their turn every 200 ms.
+    assert 0.009 <= share_at_least(record["histograms"]["service"], 49_000_000) < 0.03
+    assert record["histograms"]["latency"]["percentiles"]["50"] < 45_000_000
+    assert errors_of(record) == {}
+
+
+def test_a_peer_that_never_replies_times_every_message_out(peer: Peer, blast: Blast) -> None:
+    record = run(blast, peer("silent"), *OPEN, "--timeout", "500ms")
+    failed = sum(phase["messages"]["failed"] for phase in record["phases"])
+    assert errors_of(record) == {"receive REPLY_TIMEOUT": 20}
+    assert failed == 20
+    assert record["messages"]["replied"] == 0
+    assert record["histograms"]["latency"]["count"] == 0
+    assert record["histograms"]["first_byte"]["count"] == 0
+    assert record["histograms"]["connect"]["count"] == 20
+    assert record["verdict"]["state"] == "invalid"
+    assert "no-replies" in {reason["code"] for reason in record["verdict"]["reasons"]}
+
+
+def test_a_reset_after_k_bytes_fails_the_message_under_way(peer: Peer, blast: Blast) -> None:
+    # 640 bytes are ten messages: nine replies, then the reset.
+    record = run(blast, peer("reset-after", 640), *OPEN)
+    assert errors_of(record) == {"receive ECONNRESET": 20}
+    phases = record["phases"]
+    assert sum(phase["messages"]["failed"] for phase in phases) == 20
+    assert sum(phase["messages"]["replied"] for phase in phases) == 9 * 20
+    assert record["messages"]["unsent"] == 1000 - (10 * 20 - 20)
+    assert record["connections"]["closed"] == 20
+
+
+def test_a_wrong_byte_is_an_error_of_its_own(peer: Peer, blast: Blast) -> None:
+    record = run(blast, peer("wrong-byte", 100), *OPEN)
+    errors = errors_of(record)
+    assert set(errors) == {"receive WRONG_BYTES"}
+    assert errors["receive WRONG_BYTES"] == sum(phase["messages"]["failed"] for phase in record["phases"]) >= 9
+
+
+def test_a_wrong_byte_passes_when_the_check_is_off(peer: Peer, blast: Blast) -> None:
+    record = run(blast, peer("wrong-byte", 100), *OPEN, "--no-check")
+    assert errors_of(record) == {}
+    assert record["messages"]["replied"] == 1000
+
+
+def test_a_byte_too_many_is_an_error_of_its_own(peer: Peer, blast: Blast) -> None:
+    record = run(blast, peer("extra", 100), *OPEN)
+    assert set(errors_of(record)) == {"receive EXTRA_BYTES"}
+
+
+def test_a_close_half_way_through_a_reply_fails_that_message(peer: Peer, blast: Blast) -> None:
+    record = run(blast, peer("half", 100), *OPEN)
+    errors = errors_of(record)
+    assert set(errors) == {"receive CLOSED_BY_PEER"}
+    assert errors["receive CLOSED_BY_PEER"] == sum(phase["messages"]["failed"] for phase in record["phases"]) >= 9
+    received = sum(phase["bytes"]["received"] for phase in record["phases"])
+    replied = sum(phase["messages"]["replied"] for phase in record["phases"])
+    assert received == 64 * replied + 32 * errors["receive CLOSED_BY_PEER"]
+
+
+def test_a_peer_that_stops_listening_refuses_each_connect(peer: Peer, blast: Blast) -> None:
+    record = run(blast, peer("refuse"), "-c", "20", "--connect-rate", "20", "-R", "100", "-d", "1s", "-w", "1")
+    errors = errors_of(record)
+    refused = errors.pop("connect ECONNREFUSED")
+    # The first ones may have come while it closed its listener.
+    assert refused + errors.pop("receive ECONNRESET", 0) + errors.pop("receive CLOSED_BY_PEER", 0) <= 20
+    assert refused >= 15
+    assert record["connections"]["failed"] == refused
+    assert record["connections"]["asked"] == 20
+    assert record["verdict"]["state"] == "invalid"
+    assert "incomplete" in {reason["code"] for reason in record["verdict"]["reasons"]}
+
+
+def test_churn_measures_each_connection(peer: Peer, blast: Blast) -> None:
+    record = run(blast, peer("echo"), "-c", "10", "-d", "1s", "--warmup", "0s", "--lifetime", "0", "-w", "1")
+    connections = record["connections"]
+    assert connections["opened"] > 100
+    assert connections["opened"] == connections["asked"] == connections["closed"]
+    assert errors_of(record) == {}
+    ramp, hold = record["phases"][:2]
+    for name in ("connect", "first_byte"):
+        both = ramp["histograms"][name]["count"] + hold["histograms"][name]["count"]
+        assert record["histograms"][name]["count"] == both
+    assert connections["peak"] == 10

@@ -1,0 +1,138 @@
+"""Processes that die, signals, and more connections than a process may have."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .conftest import Run, assert_adds_up, errors_of, processes
+
+pytestmark = pytest.mark.slow
+Blast = Callable[..., Run]
+Served = Callable[..., dict[str, Any]]
+
+
+def reasons(record: dict[str, Any]) -> dict[str, str]:
+    return {reason["code"]: reason["text"] for reason in record["verdict"]["reasons"]}
+
+
+def test_30000_connections_fit_under_20000_file_descriptors_a_process(blast: Blast) -> None:
+    limit = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    run = blast("-c", "30k", "-R", "5k", "-d", "3s", "--warmup", "1s", wrapper=("prlimit", f"--nofile={limit}"))
+    run.end(timeout=90)
+    record = run.record
+    assert_adds_up(record)
+    assert record["connections"]["opened"] == record["connections"]["asked"] == 30_000
+    assert record["connections"]["peak"] == 30_000
+    assert record["phases"][0]["messages"]["replied"] == 30_000
+    assert errors_of(record) == {}
+    assert record["server"]["accepted"] == 30_000
+    assert record["host"]["nofile_hard"] == limit
+    assert len(record["workers"]) >= 2
+    assert len(record["server"]["workers"]) >= 2
+
+
+def test_a_killed_blast_worker_leaves_what_it_had_recorded(blast: Blast) -> None:
+    run = blast("-c", "100", "-R", "2k", "-d", "20s", "--warmup", "0s", "-w", "2")
+    [victim] = run.workers("loadkit-blast-1")
+    wait_until_measuring(run, 50)
+    os.kill(victim, signal.SIGKILL)
+    assert run.end() == 4
+    record = run.record
+    assert record["partial"] is True
+    assert_adds_up(record)
+    assert record["workers"][1]["died"] == "killed by SIGKILL"
+    assert record["workers"][0]["died"] is None
+    assert record["workers"][1]["replied"] > 0
+    assert f"pid {victim}" in reasons(record)["worker-died"]
+    assert record["window"]["end_ns"] - record["window"]["start_ns"] < 19e9
+    assert run.out.startswith("invalid")
+
+
+def test_a_killed_serve_workers_connections_are_errors_and_the_others_go_on(blast: Blast, served: Served) -> None:
+    ready = served("-w", "2")
+    victim = ready["workers"][0]["pid"]
+    run = blast(f"127.0.0.1:{ready['port']}", "-c", "100", "-R", "1k", "-d", "4s", "--warmup", "0s", "-w", "1")
+    wait_until_measuring(run, 100)
+    os.kill(victim, signal.SIGKILL)
+    assert run.end() == 4
+    record = run.record
+    assert_adds_up(record)
+    assert "connections-lost" in reasons(record)
+    errors = errors_of(record)
+    lost = errors.pop("receive CLOSED_BY_PEER", 0) + errors.pop("receive ECONNRESET", 0)
+    assert errors == {}
+    assert 20 <= lost <= 80
+    assert record["connections"]["closed"] == record["connections"]["opened"] == 100
+    # Every message went out, on the connections of the other worker.
+    assert record["messages"]["intended"] == record["messages"]["sent"] == 4000
+    assert record["messages"]["replied"] >= 4000 - lost
+    assert all(row["replied"] > 0 for row in record["intervals"][:4])
+    [successor] = [pid for pid in processes("loadkit-serve-0") if os.getpgid(pid) == os.getpgid(ready["pid"])]
+    assert successor != victim
+
+
+def test_a_killed_worker_of_the_embedded_server_is_replaced_and_counted(blast: Blast) -> None:
+    run = blast("-c", "100", "-R", "1k", "-d", "3s", "--warmup", "0s", "-w", "1")
+    wait_until_measuring(run, 100)
+    for pid in run.workers("loadkit-serve-0"):
+        os.kill(pid, signal.SIGKILL)
+    assert run.end() == 4
+    record = run.record
+    assert_adds_up(record)
+    assert record["server"]["restarts"] >= 1
+    assert sum(errors_of(record).values()) == 100
+    assert record["messages"]["unsent"] > 0
+
+
+def wait_until_measuring(run: Run, sockets: int) -> None:
+    """Waits until the connections are open, and half a second more: the ramp ends within a tenth."""
+    [pid] = run.workers("loadkit-blast-0")
+    run.wait_until_open(pid, sockets)
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_gently_and_leaves_a_partial_record(blast: Blast, number: signal.Signals, status: int) -> None:
+    run = blast("-c", "50", "-R", "1k", "-d", "60s", "--warmup", "0s")
+    wait_until_measuring(run, 50)
+    os.kill(run.process.pid, number)
+    assert run.end(timeout=20) == status
+    assert run.record["partial"] is True
+    assert run.record["messages"]["replied"] > 0
+    assert_adds_up(run.record)
+    assert number.name in reasons(run.record)["interrupted"]
+
+
+def test_ctrl_c_in_the_terminal_reaches_the_whole_group_and_ends_the_same(blast: Blast) -> None:
+    run = blast("-c", "50", "-R", "1k", "-d", "60s", "--warmup", "0s")
+    wait_until_measuring(run, 50)
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.end(timeout=20) == 130
+    assert all(worker["died"] is None for worker in run.record["workers"])
+    assert run.record["messages"]["replied"] > 0
+
+
+def test_ctrl_c_during_the_ramp_reports_what_was_opened(blast: Blast) -> None:
+    run = blast("-c", "1000", "--connect-rate", "100", "-d", "60s")
+    [pid] = run.workers("loadkit-blast-0")
+    run.wait_until_open(pid, 100)
+    os.kill(run.process.pid, signal.SIGINT)
+    assert run.end(timeout=20) == 130
+    assert run.record["partial"] is True
+    assert 50 < run.record["connections"]["opened"] < 1000
+    assert run.record["window"] is None
+
+
+def test_a_second_ctrl_c_leaves_at_once(blast: Blast) -> None:
+    run = blast("-c", "50", "-R", "1k", "-d", "60s", "--warmup", "0s")
+    wait_until_measuring(run, 50)
+    os.kill(run.process.pid, signal.SIGINT)
+    os.kill(run.process.pid, signal.SIGINT)
+    assert run.end(timeout=15) == 130

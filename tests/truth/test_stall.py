@@ -1,0 +1,59 @@
+"""The test that decides whether latency is measured honestly: a server that stands still for a second."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .conftest import Run, assert_adds_up
+from .test_misbehaving_peers import share_at_least
+
+pytestmark = pytest.mark.slow
+Blast = Callable[..., Run]
+Served = Callable[..., dict[str, Any]]
+
+STALL_S = 1.0
+
+
+def stalled_run(blast: Blast, served: Served, *options: object) -> dict[str, Any]:
+    """Runs 10 s, with the server's one worker stopped for a second in the middle."""
+    ready = served("-w", "1")
+    worker = ready["workers"][0]["pid"]
+    run = blast(f"127.0.0.1:{ready['port']}", "-c", "50", "-w", "1", "-d", "10s", "--warmup", "500ms", *options)
+    [client] = run.workers("loadkit-blast-0")
+    run.wait_until_open(client, 50)
+    time.sleep(4.0)  # into the measured part
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(STALL_S)  # the stall itself
+    os.kill(worker, signal.SIGCONT)
+    run.end()
+    assert_adds_up(run.record)
+    return run.record
+
+
+def test_an_open_loop_shows_the_stall_in_every_message_that_was_due(blast: Blast, served: Served) -> None:
+    record = stalled_run(blast, served, "-R", "1k")
+    assert record["messages"]["replied"] == record["messages"]["intended"] == 10_000
+    latency = record["histograms"]["latency"]
+    # 1,000 messages/s x 1 s = 1,000 of 10,000 were due in the stall, with 1,000 down to 0 ms of it to wait: 900 of
+    # them 100 ms or more.
+    assert 0.07 <= share_at_least(latency, 100_000_000) <= 0.15
+    assert latency["percentiles"]["99"] >= 0.8e9
+    assert record["histograms"]["lateness"]["percentiles"]["99"] > 0.5e9
+    assert record["messages"]["held"] > 500
+    assert "peer-behind" in {reason["code"] for reason in record["verdict"]["reasons"]}
+
+
+def test_a_closed_loop_hides_the_same_stall(blast: Blast, served: Served) -> None:
+    record = stalled_run(blast, served)
+    latency = record["histograms"]["latency"]
+    assert latency["count"] > 10_000
+    # One message on each of the 50 connections carried it.
+    assert share_at_least(latency, 500_000_000) * latency["count"] <= 60
+    assert latency["percentiles"]["99"] < 0.5e9
+    assert latency["max"] >= 0.9 * STALL_S * 1e9
