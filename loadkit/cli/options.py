@@ -31,7 +31,9 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 def _click_option(name: str, option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     hint = get_type_hints(Profile)[name]
     default = Profile.__struct_defaults__[_offset(name)]
-    help_text = option.help if default in (None, (), True) else f"{option.help} [{_shown(default)}]"
+    # A count of 1 equals True, so identity is what is asked.
+    is_plain = default is None or default is True or default == ()
+    help_text = option.help if is_plain else f"{option.help} [{_shown(default)}]"
     more: dict[str, Any] = {"help": help_text, "default": None}
     if hint is bool:
         more["is_flag"] = True

@@ -123,6 +123,7 @@ class Echo:
             await self._done
         finally:
             self.loop.remove_reader(self.control.fileno())
+            self._close_listeners()
             for connection in list(self.connections):
                 connection.transport.abort()
             # The aborted ones report connection_lost in the next turn.
@@ -135,9 +136,12 @@ class Echo:
             self._finish()
         elif self.control.should_stop() and self._stop_at is None:
             self._stop_at = clock() + self.plan.grace_ns
-            for server in self._servers:
-                server.close()
+            self._close_listeners()
             self._check_stopped()
+
+    def _close_listeners(self) -> None:
+        for server in self._servers:
+            server.close()
 
     def _check_stopped(self) -> None:
         if self._stop_at is not None and (not self.connections or clock() >= self._stop_at):

@@ -84,6 +84,7 @@ class Swarm:
         self._connecting: deque[tuple[int, asyncio.Task[None]]] = deque()
         self._expiring: deque[tuple[int, Connection]] = deque()
         self._retiring: set[Connection] = set()
+        self._waiting: list[int] = []  # due messages while churn has no connection open
         self._peak = 0
         self._connects: Iterator[int] = iter(())
         self._due: Iterator[int] = iter(())
@@ -116,6 +117,9 @@ class Swarm:
             for task in [task for _, task in self._connecting]:
                 task.cancel()
             await asyncio.gather(*(task for _, task in self._connecting), return_exceptions=True)
+            # The transports that were closed report connection_lost in the next turn.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
     @property
     def _part(self) -> tuple[int, int]:
@@ -285,7 +289,8 @@ class Swarm:
         never = list(self._left_due())
         self._due, self._next_due = iter(()), _NEVER
         self.tally.due += never
-        self.tally.unsent += never
+        self.tally.unsent += never + self._waiting
+        self._waiting = []
         for connection in self.live:
             self.tally.unsent += connection.held or ()
             connection.held = None
@@ -372,6 +377,9 @@ class Swarm:
         connection.send(connection.established_ns)
         if self.sending and not self._is_churning_exchanges:
             self.room(connection)
+        waiting, self._waiting = self._waiting, []
+        for intended in waiting:
+            self._dispatch(intended)
 
     def _spend(self) -> None:
         """Takes a message off what --messages allows; the last one begins the drain."""
@@ -468,8 +476,15 @@ class Swarm:
 
     def _dispatch(self, intended: int) -> None:
         """Gives a due message to the connection whose turn it is."""
-        if not self.live or (self.stage is Stage.DRAIN and self._drain_until <= clock()):
+        if self.stage is Stage.DRAIN and self._drain_until <= clock():
             self.tally.unsent.append(intended)
+            return
+        if not self.live:
+            if self.plan.lifetime_ns is not None and self.stage is not Stage.DRAIN:
+                self.tally.count("held", intended)
+                self._waiting.append(intended)
+            else:
+                self.tally.unsent.append(intended)
             return
         self._turn += 1
         connection = self.live[self._turn % len(self.live)]
