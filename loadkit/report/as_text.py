@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from loadkit.report.record import HistogramRecord, RunRecord, WorkerRecord
+from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, WorkerRecord
+from loadkit.report.slo import parse_slo
+from loadkit.report.summary import headline, load_line, next_command, plural, target_line
 from loadkit.units import format_count, format_duration, format_rate, format_size
 
 __all__ = ["as_text"]
@@ -17,26 +19,17 @@ _COLUMNS = ("50", "90", "99", "99.9", "99.99")
 def as_text(record: RunRecord, path: str | None = None) -> str:
     """Returns the report, at most 100 columns wide. `path` is where the record was written, if it was."""
     sections = [
-        _headline(record),
+        [headline(record)],
         _reasons(record),
         _slo(record),
         _what(record),
         _histograms(record),
+        _phases(record),
         _errors(record),
         _workers(record),
         _next(record, path),
     ]
     return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines)
-
-
-def _headline(record: RunRecord) -> Iterator[str]:
-    latency = record.histograms["latency"].percentiles
-    errors = sum(row.count for row in record.errors)
-    replies = "no measured replies"
-    if record.rates.replies_per_s is not None:
-        replies = f"{format_rate(record.rates.replies_per_s)} replies"
-    shown = [f"p{name} {_time(latency[name])}" for name in ("50", "99", "99.9") if latency[name] is not None]
-    yield f"{record.verdict.state}: {replies}, latency {' '.join(shown) or '-'}, {_plural(errors, 'error')}"
 
 
 def _reasons(record: RunRecord) -> Iterator[str]:
@@ -46,20 +39,23 @@ def _reasons(record: RunRecord) -> Iterator[str]:
 
 def _slo(record: RunRecord) -> Iterator[str]:
     for slo in record.slo:
-        value = "not measured, or too few samples" if slo.value is None else _slo_value(slo.expr, slo.value)
+        value = slo.reason or "not measured" if slo.value is None else _slo_value(slo.expr, slo.value)
         yield f"SLO {'met   ' if slo.ok else 'MISSED'}  {slo.expr}  ({value})"
 
 
 def _slo_value(expr: str, value: float) -> str:
-    if "." in expr.split("<")[0].split(">")[0].split("=")[0]:
+    figure = parse_slo(expr).figure
+    if "." in figure:
         return format_duration(value)
-    return f"{value:,.0f}"
+    if "bytes" in figure:
+        return f"{format_size(value)}/s"
+    return format_rate(value) if figure.endswith("_per_s") else format_count(value)
 
 
 def _what(record: RunRecord) -> Iterator[str]:
     connections, messages = record.connections, record.messages
-    yield _row("target", _target(record))
-    yield _row("load", _load(record))
+    yield _row("target", target_line(record))
+    yield _row("load", load_line(record))
     yield _row(
         "connections",
         f"{format_count(connections.opened)} opened of {format_count(connections.asked)} asked, "
@@ -81,36 +77,14 @@ def _what(record: RunRecord) -> Iterator[str]:
         )
     yield _row("CPU per reply", _cpu(record))
     if record.window:
-        span = format_duration(record.window.end_ns - record.window.start_ns)
+        span = format_duration(record.window.measured_ns)
         runs = f" in {record.merged} runs" if record.merged > 1 else ""
         names = ", ".join(phase.name for phase in record.phases if phase.kind == "hold")
-        yield _row("measured", f"{span}{runs} ({names}); ramp, warm-up and drain are in the record")
+        yield _row("measured", f"{span}{runs} ({names}): messages, bytes, CPU per reply, latency, service, lateness")
 
 
 def _row(name: str, text: str) -> str:
     return "\n".join(textwrap.wrap(text, _WIDTH, initial_indent=f"{name:<15}", subsequent_indent=" " * 15))
-
-
-def _target(record: RunRecord) -> str:
-    target = record.plan["target"].value
-    first, *more = target["addresses"]
-    addresses = f"{first} to {more[-1]}" if more else first
-    name = "embedded server on " if target["embedded"] else f"{target['host']} = " if target["host"] != first else ""
-    return f"{name}{addresses}, port {target['port']}"
-
-
-def _load(record: RunRecord) -> str:
-    plan = {key: origin.value for key, origin in record.plan.items()}
-    shape = f"{format_size(plan['size_bytes'])} messages, depth {plan['depth']}, {record.tool.engine}"
-    rates = [phase["rate_hz"] for phase in plan["phases"] if phase["kind"] == "hold" and phase["rate_hz"]]
-    if not rates:
-        return (
-            f"closed loop, {shape}: each message waits for the reply before it, so a stall of the server shows once a "
-            f"connection; use --rate to judge latency"
-        )
-    low, high = min(map(min, rates)), max(map(max, rates))
-    asked = format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
-    return f"open loop at {asked}, {shape}"
 
 
 def _cpu(record: RunRecord) -> str:
@@ -140,6 +114,29 @@ def _histogram(name: str, histogram: HistogramRecord) -> str:
     return f"{name:<11}{format_count(histogram.count):>12}" + "".join(f"{_time(value):>9}" for value in values)
 
 
+def _phases(record: RunRecord) -> Iterator[str]:
+    titles = ("opened", "sent", "replied", "lost", "unsent", "errors")
+    yield f"{'phase':<15}" + "".join(f"{title:>10}" for title in titles) + f"{'latency p50':>14}{'p99':>9}"
+    for phase in record.phases:
+        yield _phase(phase)
+
+
+def _phase(phase: PhaseRecord) -> str:
+    messages = phase.messages
+    counts = (
+        phase.connections.opened,
+        messages.sent,
+        messages.replied,
+        messages.failed + messages.unanswered,
+        messages.unsent,
+        sum(row.count for row in phase.errors),
+    )
+    latency = phase.histograms["latency"].percentiles
+    name = phase.name if len(phase.name) <= 14 else f"{phase.name[:13]}…"
+    times = f"{_time(latency['50']):>14}{_time(latency['99']):>9}"
+    return f"{name:<15}" + "".join(f"{format_count(count):>10}" for count in counts) + times
+
+
 def _errors(record: RunRecord) -> Iterator[str]:
     rows = [*record.errors, *(record.server.errors if record.server else ())]
     if rows:
@@ -151,25 +148,23 @@ def _errors(record: RunRecord) -> Iterator[str]:
 
 def _workers(record: RunRecord) -> Iterator[str]:
     yield f"{'worker':<10}{'core':>5}{'pid':>9}{'opened':>12}{'replied':>13}{'cpu':>7}{'waiting':>9}{'memory':>11}"
-    window = record.window
-    span_ns = (window.end_ns - window.start_ns) / record.merged if window else 0.0
     for worker in record.workers:
-        yield _worker("blast", worker, span_ns)
+        yield _worker("blast", worker)
     if record.server:
         for worker in record.server.workers:
-            yield _worker("serve", worker, span_ns)
+            yield _worker("serve", worker)
         if record.server.balance and len(record.server.workers) > 1:
-            restarts = f"; {_plural(record.server.restarts, 'worker')} replaced" if record.server.restarts else ""
+            restarts = f"; {plural(record.server.restarts, 'worker')} replaced" if record.server.restarts else ""
             yield (
                 f"serve end: {format_count(record.server.accepted)} accepted, busiest worker "
                 f"{record.server.balance.max_over_mean:.2f} x the mean{restarts}"
             )
 
 
-def _worker(end: str, worker: WorkerRecord, span_ns: float) -> str:
-    cpu = _share(worker.cpu_ns, span_ns)
-    waiting = _share(worker.run_delay_ns, span_ns)
-    died = f"  {worker.died}" if worker.died else ""
+def _worker(end: str, worker: WorkerRecord) -> str:
+    cpu = _share(worker.cpu_share)
+    waiting = _share(worker.run_delay_share)
+    died = f"\n{'':<10}{worker.died}" if worker.died else ""
     return (
         f"{end + ' ' + str(worker.index):<10}{_count(worker.core):>5}{worker.pid if worker.pid else '-':>9}"
         f"{format_count(worker.opened):>12}{_count(worker.replied):>13}{cpu:>7}{waiting:>9}"
@@ -180,26 +175,10 @@ def _worker(end: str, worker: WorkerRecord, span_ns: float) -> str:
 def _next(record: RunRecord, path: str | None) -> Iterator[str]:
     if path:
         yield f"record: {path}   again: loadkit report {path}"
-    yield f"next: {_next_command(record)}"
-
-
-def _next_command(record: RunRecord) -> str:
-    """The one command that would teach the reader most."""
-    plan = {key: origin.value for key, origin in record.plan.items()}
-    target = plan["target"]
-    where = "" if target["embedded"] else f" {target['host']}:{target['port']}"
-    codes = {reason.code for reason in record.verdict.reasons}
-    if "incomplete" in codes or "connections-missing" in codes:
-        return f"loadkit doctor -c {plan['connections']}{where}"
-    replies = record.rates.replies_per_s or 0.0
-    half = max(1, round(replies / 2, -3) if replies >= 4000 else round(replies / 2))
-    is_open = any(phase["rate_hz"] for phase in plan["phases"])
-    shape = f"loadkit blast{where} -c {plan['connections']} -s {plan['size_bytes']}"
-    if not is_open:
-        return f"{shape} -R {half:.0f} -o open.json   (latency at half of this rate)"
-    if codes & {"saturated", "peer-behind", "rate-missed"}:
-        return f"{shape} -R {half:.0f} -o lower.json   (a rate that both ends can keep)"
-    return f"{shape} -R {max(1, round(2 * replies)):.0f} -o higher.json   (does it hold at twice the rate?)"
+    command, what_for = next_command(record)
+    # Not wrapped, however long: it is there to be copied.
+    yield f"next ({what_for}):"
+    yield f"  {command}"
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
@@ -218,9 +197,5 @@ def _rate(value: float | None) -> str:
     return "an unknown rate" if value is None else format_rate(value)
 
 
-def _share(part: int | None, span_ns: float) -> str:
-    return "-" if part is None or not span_ns else f"{part / span_ns:.0%}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
+def _share(part: float | None) -> str:
+    return "-" if part is None else f"{part:.0%}"

@@ -223,9 +223,7 @@ def _has_gaps(window: Window | None) -> bool:
 
 
 def _of_kinds(plan: Plan, phases: Sequence[PhaseSamples], kinds: Sequence[PhaseKind]) -> PhaseSamples:
-    return merge(
-        [one for phase, one in zip(plan.phases, phases, strict=True) if phase.kind in kinds], plan.highest_ns
-    )
+    return merge([one for phase, one in zip(plan.phases, phases, strict=True) if phase.kind in kinds], plan.highest_ns)
 
 
 def _histograms(part: PhaseSamples) -> dict[str, HistogramRecord]:
@@ -312,6 +310,7 @@ def _worker_record(
         cpu_system_ns=system,
         cpu_share=(user + system) / span_ns if span_ns > 0 else None,
         run_delay_ns=cpu["run_delay_ns"],
+        run_delay_share=cpu["run_delay_ns"] / span_ns if span_ns > 0 else None,
         open=worker.state["open"],
         peak=worker.state["peak"],
         max_rss_bytes=worker.state["max_rss_bytes"],

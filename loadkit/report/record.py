@@ -91,7 +91,7 @@ class SloRecord(msgspec.Struct, frozen=True):
     """
 
     expr: str
-    value: float | None
+    value: int | float | None
     ok: bool
     reason: str | None = None
 
@@ -212,8 +212,8 @@ class PhaseRecord(msgspec.Struct, frozen=True):
 class WorkerRecord(msgspec.Struct, frozen=True):
     """A worker process.
 
-    CPU times, `cpu_share` (CPU time by the window) and `replied` are of the window; the rest is of the whole run.
-    `open` are the connections open at the last look. `died` says how it ended when it did not end well.
+    CPU times, their shares (by the window) and `replied` are of the window; the rest is of the whole run. `open` are
+    the connections open at the last look. `died` says how it ended when it did not end well.
     """
 
     index: int
@@ -232,6 +232,7 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     restarts: int
     died: str | None
     cpu_share: float | None = None
+    run_delay_share: float | None = None
     sent_bytes: int | None = None
     open: int | None = None
 
@@ -383,11 +384,11 @@ def _check_header(path: str, text: bytes) -> None:
     try:
         header = msgspec.json.decode(text, type=_Header)
     except msgspec.ValidationError:
-        raise RecordError(f"{path}: not a loadkit record; `loadkit blast -o {path}` writes one") from None
+        raise RecordError(f"{path}: not a loadkit record; `loadkit blast -o run.json` writes one") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"{path}: damaged, or not a record: {error}; write it again with -o") from None
     if header.format != FORMAT or header.version < 1:
-        raise RecordError(f"{path}: not a loadkit record; `loadkit blast -o {path}` writes one")
+        raise RecordError(f"{path}: not a loadkit record; `loadkit blast -o run.json` writes one")
     if header.version > VERSION:
         raise RecordError(
             f"{path}: written by a newer loadkit, version {header.version}; this one reads up to {VERSION}: upgrade "

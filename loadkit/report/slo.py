@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from loadkit.errors import OptionError
 from loadkit.report.record import HistogramRecord, RunRecord, SloRecord
-from loadkit.units import Count, Duration, Rate, Size
+from loadkit.units import Count, Duration, Rate, Size, format_count
 
 __all__ = ["Slo", "check", "parse_slo"]
 
@@ -23,7 +23,18 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 _HISTOGRAMS = ("connect", "first_byte", "latency", "service", "lateness")
 _OF_HISTOGRAM = ("min", "mean", "max", "p50", "p90", "p99", "p99.9", "p99.99", "p99.999")
-_COUNTS = ("errors", "replied", "failed", "unanswered", "unsent", "held", "opened", "failed_connects")
+_COUNTS = (
+    "errors",
+    "intended",
+    "sent",
+    "replied",
+    "failed",
+    "unanswered",
+    "unsent",
+    "held",
+    "opened",
+    "failed_connects",
+)
 _RATES = ("connects_per_s", "replies_per_s", "sent_bytes_per_s", "received_bytes_per_s")
 _EXPRESSION = re.compile(r"\s*([a-z_]+(?:\.[a-z0-9.]+)?)\s*(<=|>=|==|!=|<|>)\s*(\S.*?)\s*")
 
@@ -66,12 +77,22 @@ def parse_slo(text: str) -> Slo:
 
 def check(objectives: Sequence[Slo], record: RunRecord) -> tuple[SloRecord, ...]:
     """Holds each objective against the record. A figure that was not measured, or not supported, is not met."""
-    rows = []
-    for slo in objectives:
-        value = _find_value(slo.figure, record)
-        ok = value is not None and _COMPARE[slo.compare](value, slo.bound)
-        rows.append(SloRecord(slo.expr, value, ok))
-    return tuple(rows)
+    return tuple(_check(slo, record) for slo in objectives)
+
+
+def _check(slo: Slo, record: RunRecord) -> SloRecord:
+    value = _find_value(slo.figure, record)
+    if value is None:
+        return SloRecord(slo.expr, None, False, _why_none(slo.figure, record))
+    return SloRecord(slo.expr, value, _COMPARE[slo.compare](value, slo.bound))
+
+
+def _why_none(figure: str, record: RunRecord) -> str:
+    histogram, _, part = figure.partition(".")
+    count = record.histograms[histogram].count if part else 0
+    if not count:
+        return "not measured"
+    return f"{format_count(count)} values do not support a {part}: ten must lie above it"
 
 
 def _find_value(figure: str, record: RunRecord) -> float | None:
@@ -87,7 +108,8 @@ def _find_value(figure: str, record: RunRecord) -> float | None:
         return record.connections.opened
     if figure == "failed_connects":
         return record.connections.failed
-    return float(getattr(record.messages, figure))
+    count: int = getattr(record.messages, figure)
+    return count
 
 
 def _find_in_histogram(histogram: HistogramRecord, part: str) -> float | None:

@@ -236,3 +236,10 @@ def test_a_port_that_is_taken_is_refused_in_one_line(serve: Serve) -> None:
     assert len(done.stderr.splitlines()) == 1
     assert f"port {served.port}" in done.stderr
     assert "ss -ltnp" in done.stderr
+
+
+def test_a_backlog_that_the_kernel_cuts_is_said_with_the_line_that_mends_it(serve: Serve) -> None:
+    somaxconn = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    served = serve("-w", "1", "--backlog", str(somaxconn + 1))
+    served.signal(signal.SIGTERM)
+    assert f"sysctl -w net.core.somaxconn={somaxconn + 1}" in served.end()[2]

@@ -1,0 +1,90 @@
+"""What a record comes to, in a line each: the headline, the kind of load, and the next command worth typing.
+
+Every output format says these in the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadkit.report.record import RunRecord
+from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
+
+__all__ = ["headline", "load_line", "next_command", "plural", "target_line"]
+
+
+def headline(record: RunRecord) -> str:
+    """Returns the verdict and the figures everybody asks for first."""
+    latency = record.histograms["latency"].percentiles
+    errors = sum(row.count for row in record.errors)
+    replies = "no measured replies"
+    if record.rates.replies_per_s is not None:
+        replies = f"{format_rate(record.rates.replies_per_s)} replies"
+    shown = [
+        f"p{name} {format_duration(value)}" for name in ("50", "99", "99.9") if (value := latency[name]) is not None
+    ]
+    state = f"{record.verdict.state}, partial" if record.partial else record.verdict.state
+    return f"{state}: {replies}, latency {' '.join(shown) or '-'}, {plural(errors, 'error')}"
+
+
+def target_line(record: RunRecord) -> str:
+    """Returns where the connections went."""
+    target = _plan(record)["target"]
+    first, *more = target["addresses"]
+    addresses = f"{first} to {more[-1]}" if more else first
+    name = "embedded server on " if target["embedded"] else f"{target['host']} = " if target["host"] != first else ""
+    return f"{name}{addresses}, port {target['port']}"
+
+
+def load_line(record: RunRecord) -> str:
+    """Returns whether the loop was open, at which rate asked and achieved, and what was sent."""
+    plan = _plan(record)
+    shape = f"{format_size(plan['size_bytes'])} messages, depth {plan['depth']}, {record.tool.engine}"
+    rates = _hold_rates(record)
+    if not rates:
+        return (
+            f"closed loop, {shape}: each message waits for the reply before it (lateness is 0 by construction), so a "
+            f"stall of the server hides here; use -R to judge latency"
+        )
+    low, high = min(map(min, rates)), max(map(max, rates))
+    asked = format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
+    sent = "nothing measured"
+    if record.window and record.window.measured_ns:
+        sent = f"{format_rate(record.messages.sent * NS_PER_S / record.window.measured_ns)} sent"
+    return f"open loop at {asked} asked, {sent}; {shape}"
+
+
+def next_command(record: RunRecord) -> tuple[str, str]:
+    """Returns the one command that would teach the reader most, and what it would tell."""
+    plan = _plan(record)
+    target = plan["target"]
+    host = f"[{target['host']}]" if ":" in target["host"] else target["host"]
+    where = "" if target["embedded"] else f" {host}:{target['port']}"
+    codes = {reason.code for reason in record.verdict.reasons}
+    if codes & {"incomplete", "connections-missing"}:
+        return f"loadkit doctor -c {plan['connections']}{where}", "what stops the connections"
+    replies = record.rates.replies_per_s
+    depth = f" -p {plan['depth']}" if plan["depth"] != 1 else ""
+    shape = f"loadkit blast{where} -c {plan['connections']} -s {plan['size_bytes']}{depth}"
+    if not replies:
+        return f"{shape} -d 10s -o run.json", "the same, to its end"
+    half = max(1, round(replies / 2, -3) if replies >= 4000 else round(replies / 2))
+    if not _hold_rates(record):
+        return f"{shape} -R {half:.0f} -o open.json", "latency at half of this rate"
+    if codes & {"saturated", "schedule-missed", "peer-behind", "rate-missed"}:
+        return f"{shape} -R {half:.0f} -o lower.json", "a rate that both ends can keep"
+    return f"{shape} -R {max(1, round(2 * replies)):.0f} -o higher.json", "does it hold at twice the rate?"
+
+
+def plural(count: int, noun: str) -> str:
+    """Returns `1 error`, `2 errors`."""
+    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def _plan(record: RunRecord) -> dict[str, Any]:
+    return {key: origin.value for key, origin in record.plan.items()}
+
+
+def _hold_rates(record: RunRecord) -> list[tuple[float, float]]:
+    phases = _plan(record)["phases"]
+    return [phase["rate_hz"] for phase in phases if phase["kind"] == "hold" and phase["rate_hz"]]

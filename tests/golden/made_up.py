@@ -1,0 +1,235 @@
+"""Runs that never were: plans and samples made by hand, for records whose every figure is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE
+from loadkit.measure.histogram import Histogram
+from loadkit.measure.samples import (
+    IntervalSample,
+    PhaseSamples,
+    RunSamples,
+    ServeSamples,
+    WorkerEnd,
+    WorkerSamples,
+)
+from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, ServePlan, Target
+from loadkit.profile.model import Close, EngineName
+from loadkit.report.build import build_record
+from loadkit.report.record import RunRecord, Tool
+from tests.unit.made_up import made_up_host
+
+S = 10**9
+MS = 10**6
+US = 10**3
+HIGHEST_NS = 60 * S
+# The common start of every made-up run, monotonic; the hold begins 2 s later and lasts 10 s.
+START_NS = 1_000 * S
+HOLD_NS = START_NS + 2 * S
+HOLD = 2  # the place of `hold` in the phases
+
+_EMBEDDED = Target(EMBEDDED, ("127.0.0.1",), 40_000, embedded=True)
+REMOTE = Target("db.example", ("10.0.0.1",), 7000)
+
+
+def made_up_plan(rate_hz: float | None = None, target: Target = _EMBEDDED, **changes: Any) -> Plan:
+    """A plan of 100 connections, 2 workers, ramp 1 s, warm-up 1 s, hold 10 s; `rate_hz` makes an open loop."""
+    pace = None if rate_hz is None else (rate_hz, rate_hz)
+    phases = (
+        PhasePlan("ramp", PhaseKind.RAMP, S, 100),
+        PhasePlan("warm-up", PhaseKind.WARMUP, S, 100, pace),
+        PhasePlan("hold", PhaseKind.HOLD, 10 * S, 100, pace),
+        PhasePlan("drain", PhaseKind.DRAIN, 10 * S, 100),
+    )
+    plan = Plan(
+        target=target,
+        connections=100,
+        connect_rate_hz=100.0,
+        phases=phases,
+        messages=None,
+        size_bytes=64,
+        depth=1,
+        lifetime_ns=None,
+        timeout_ns=10 * S,
+        connect_timeout_ns=5 * S,
+        close=Close.RST,
+        check=True,
+        engine=EngineName.UVLOOP,
+        workers=2,
+        cores=(0, 1),
+        routes=(Route(None, target.addresses[0], 100),),
+        serve=ServePlan(("127.0.0.1",), 40_000, EngineName.UVLOOP, 2, (2, 3)) if target.embedded else None,
+        slo=(),
+        highest_ns=HIGHEST_NS,
+        profile=None,
+        sources={"connections": "option", "depth": "profile"} | ({"rate": "option"} if rate_hz else {}),
+    )
+    return msgspec.structs.replace(plan, **changes)
+
+
+def page(
+    histograms: Mapping[str, Iterable[int]] | None = None,
+    errors: Mapping[tuple[str, str], int] | None = None,
+    dropped: Mapping[str, int] | None = None,
+    **counters: int,
+) -> PhaseSamples:
+    """One phase of one worker: the counters given, the others 0."""
+    assert set(counters) <= set(COUNTERS)
+    values = histograms or {}
+    return PhaseSamples(
+        counters=dict.fromkeys(COUNTERS, 0) | counters,
+        errors=dict(errors or {}),
+        histograms={name: Histogram.of(values.get(name, ()), HIGHEST_NS) for name in HISTOGRAMS},
+        dropped=dict.fromkeys(HISTOGRAMS, 0) | dict(dropped or {}),
+    )
+
+
+def exchanged(latencies: list[int], lateness: list[int] | None = None, **more: Any) -> PhaseSamples:
+    """A phase in which each message was replied to, after these latencies (ns); `more` adds to it."""
+    count, late = len(latencies), lateness or [0] * len(latencies)
+    counters: dict[str, Any] = {"intended": count, "sent": count, "replied": count, "sent_bytes": 64 * count}
+    counters["received_bytes"] = counters["sent_bytes"]
+    for name in set(more) & set(counters):
+        counters[name] += more.pop(name)
+    service = [latency - wait for latency, wait in zip(latencies, late, strict=True)]
+    histograms = {"latency": latencies, "service": service, "lateness": late} | more.pop("histograms", {})
+    return page(histograms, **counters, **more)
+
+
+def ramp(opened: int = 50, **more: Any) -> PhaseSamples:
+    """The ramp of one worker: each connection opens within 1 ms and gets the reply to one message."""
+    connect = {"connect": [300 * US + 10 * US * k for k in range(opened)], "first_byte": [200 * US] * opened}
+    return exchanged([200 * US] * opened, histograms=connect, **{"asked": opened, "opened": opened, **more})
+
+
+def worker(index: int, *phases: PhaseSamples, **state: int) -> WorkerSamples:
+    """A worker's slot, all its connections settled 1 s after the start."""
+    known = {"peak": 50, "settled": 50, "settled_ns": START_NS + S, "core": index, "max_rss_bytes": 35 * 2**20}
+    return WorkerSamples(index, dict.fromkeys(STATE, 0) | known | state, phases)
+
+
+def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = (52, 48), **more: Any) -> ServeSamples:
+    """A serve end whose workers each spent `cpu_ns` (user, system) in the window; 100 bytes went each way."""
+
+    def look(spent: tuple[int, int]) -> tuple[WorkerSamples, ...]:
+        return tuple(
+            worker(
+                index,
+                page(
+                    opened=count,
+                    closed=count,
+                    sent_bytes=100,
+                    received_bytes=100,
+                    cpu_user_ns=spent[0],
+                    cpu_system_ns=spent[1],
+                    errors=more.get("errors") if not index else None,
+                ),
+                peak=count,
+                core=index + 2,
+            )
+            for index, count in enumerate(accepted)
+        )
+
+    before = (7 * S, 5 * S)
+    after = look((before[0] + cpu_ns[0], before[1] + cpu_ns[1]))
+    ends = tuple(WorkerEnd(index, 200 + index, index + 2, None) for index in range(len(accepted)))
+    return ServeSamples(look(before), after, after, more.get("ends", ends), more.get("restarts", 0), "uvloop 0.22.1")
+
+
+def made_up_samples(*workers: WorkerSamples, **changes: Any) -> RunSamples:
+    """What was measured, over the whole window unless `changes` say otherwise."""
+    known: dict[str, Any] = {
+        "started": "2026-01-02T03:04:05.678+00:00",
+        "start_ns": START_NS,
+        "window_start_ns": HOLD_NS,
+        "window_end_ns": HOLD_NS + 10 * S,
+        "end_ns": HOLD_NS + 11 * S,
+        "engine": "uvloop 0.22.1",
+        "workers": workers,
+        "ends": tuple(WorkerEnd(one.index, 100 + one.index, one.index, None) for one in workers),
+        "intervals": (),
+        "interrupted": None,
+        "serve": None,
+    }
+    return RunSamples(**known | changes)
+
+
+def steady(latencies: list[int], lateness: list[int] | None = None, **more: Any) -> RunSamples:
+    """Two workers alike: a ramp, no warm-up, a hold of these latencies, an empty drain. `more` goes to the hold."""
+    cpu = {"cpu_user_ns": S, "cpu_system_ns": 2 * S, "run_delay_ns": S // 10}
+    workers = [
+        worker(index, ramp(), page(), exchanged(latencies, lateness, **cpu | more), page(closed=50)) for index in (0, 1)
+    ]
+    return made_up_samples(*workers)
+
+
+def made_up_record(plan: Plan, samples: RunSamples) -> RunRecord:
+    """The record, as the same tool on the same host would always have made it."""
+    record = build_record(plan, made_up_host(), samples)
+    return msgspec.structs.replace(record, tool=Tool("0.1.0", "3.11.7", "0.22.1", "uvloop 0.22.1"))
+
+
+def _spread(count: int, low: int = 100 * US, high: int = 2 * MS) -> list[int]:
+    return [low + (high - low) * k // count for k in range(count)]
+
+
+def _closed_loop() -> RunRecord:
+    samples = steady(_spread(20_000))
+    series = tuple(
+        IntervalSample((second + 1) * S, HOLD, 0, 4_000, 256_000, 0, Histogram.of(_spread(4_000), HIGHEST_NS))
+        for second in (2, 3)
+    )
+    samples = made_up_samples(*samples.workers, intervals=series, serve=serve_end())
+    return made_up_record(made_up_plan(), samples)
+
+
+def _saturated() -> RunRecord:
+    """Worker 0 has no time left and sends late, worker 1 is killed: both make the run invalid."""
+    late = [20 * MS] * 2_000
+    hold = exchanged(
+        [30 * MS] * 2_000,
+        late,
+        errors={("receive", "ECONNRESET"): 1, ("receive", "WRONG_BYTES"): 1},
+        intended=102,
+        sent=2,
+        failed=2,
+        unsent=100,
+        closed=2,
+        cpu_user_ns=4 * S,
+        cpu_system_ns=6 * S,
+    )
+    refused = ramp(49, asked=50, failed_connects=1, errors={("connect", "ECONNREFUSED"): 1})
+    # Killed with two messages under way and one not yet sent: only the parent can count them.
+    killed = exchanged([MS] * 500, intended=3, sent=2)
+    workers = (
+        worker(0, refused, page(), hold, page(), peak=49),
+        worker(1, ramp(), page(), killed, page()),
+    )
+    ends = (WorkerEnd(0, 100, 0, None), WorkerEnd(1, 101, 1, "killed by SIGKILL", mid_fold=True))
+    plan = made_up_plan(1_000.0, slo=("latency.p99<5ms", "errors==0", "latency.p99.999<1s", "replies_per_s>=200"))
+    return made_up_record(plan, made_up_samples(*workers, ends=ends, serve=serve_end(accepted=(300, 100))))
+
+
+def _interrupted() -> RunRecord:
+    """Ended by SIGINT in the ramp: nothing was measured, and nothing is 0 that is not known."""
+    workers = [worker(index, ramp(20), page(), page(), page(), settled_ns=0, settled=20, peak=20) for index in (0, 1)]
+    samples = made_up_samples(*workers, window_start_ns=None, window_end_ns=None, interrupted="SIGINT")
+    return made_up_record(made_up_plan(500.0, REMOTE, slo=("latency.p50<5ms",)), samples)
+
+
+def _open_loop() -> RunRecord:
+    """On schedule against a remote server: valid."""
+    plan = made_up_plan(400.0, REMOTE, depth=4, slo=("latency.p99<5ms", "received_bytes_per_s>=1KiB"))
+    return made_up_record(plan, steady(_spread(2_000), [20 * US] * 2_000))
+
+
+RUNS = {
+    "closed_loop": _closed_loop,
+    "interrupted": _interrupted,
+    "open_loop": _open_loop,
+    "saturated": _saturated,
+}

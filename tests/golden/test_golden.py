@@ -1,0 +1,48 @@
+"""Records and their text, as files to be read: `pytest tests/golden --update-golden` rewrites them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadkit.measure.histogram import Histogram
+from loadkit.report.as_text import as_text
+from loadkit.report.record import encode, load
+from tests.golden.made_up import RUNS
+
+_HERE = Path(__file__).parent
+
+
+def _counts(histogram: dict[str, Any]) -> dict[str, Any]:
+    """A histogram with its counts in place of their encoding: compressed bytes differ from one zlib to another."""
+    if "hdr" not in histogram:
+        return histogram
+    counts = Histogram.decode(histogram["hdr"], histogram["sum"]).counts
+    return histogram | {"hdr": {int(index): int(counts[index]) for index in counts.nonzero()[0]}}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_record_is_what_its_golden_file_says(name: str, request: pytest.FixtureRequest) -> None:
+    text = encode(RUNS[name]())
+    path = _HERE / f"{name}.json"
+    if request.config.getoption("--update-golden"):
+        path.write_text(text)
+    assert json.loads(text, object_hook=_counts) == json.loads(path.read_text(), object_hook=_counts)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_record_reads_as_its_golden_text(name: str, request: pytest.FixtureRequest) -> None:
+    text = as_text(load(str(_HERE / f"{name}.json")), f"{name}.json") + "\n"
+    path = _HERE / f"{name}.txt"
+    if request.config.getoption("--update-golden"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_no_line_is_wider_than_100_columns(name: str) -> None:
+    lines = as_text(RUNS[name](), f"{name}.json").splitlines()
+    assert [line for line in lines if len(line) > 100] == []

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from loadkit.measure.board import STEPS, OwnError, error_name
+from loadkit.report.advice import advise
+
+_OWN = [error_name(number) for name, number in vars(OwnError).items() if name.isupper()]
+_COMMON = (
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EADDRNOTAVAIL,
+    errno.EADDRINUSE,
+    errno.ETIMEDOUT,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ENOBUFS,
+    errno.EACCES,
+)
+
+
+@pytest.mark.parametrize("name", [*map(error_name, _COMMON), "CONNECT_TIMEOUT", "RUN_ENDED", "AT_LIMIT", "UNKNOWN"])
+def test_what_goes_wrong_in_a_connect_has_its_own_advice(name: str) -> None:
+    assert "man 3 errno" not in advise("connect", name)
+
+
+@pytest.mark.parametrize("name", ["ECONNRESET", "CLOSED_BY_PEER", "WRONG_BYTES", "EXTRA_BYTES", "REPLY_TIMEOUT"])
+def test_what_goes_wrong_in_a_receive_has_its_own_advice(name: str) -> None:
+    assert "man 3 errno" not in advise("receive", name)
+
+
+@pytest.mark.parametrize("name", ["EPIPE", "ECONNRESET", "CLOSED_BY_PEER", "ENOBUFS", "ETIMEDOUT"])
+def test_what_goes_wrong_in_a_send_has_its_own_advice(name: str) -> None:
+    assert "man 3 errno" not in advise("send", name)
+
+
+def test_the_step_decides_what_a_reset_means() -> None:
+    assert "accept queue" in advise("connect", "ECONNRESET")
+    assert "see its log" in advise("receive", "ECONNRESET")
+
+
+def test_an_error_nobody_thought_of_points_to_where_it_is_explained() -> None:
+    assert "man 3 errno" in advise("close", "EXFULL")
+    assert "EXFULL" in advise("close", "EXFULL")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_error_of_every_step_has_one_line(step: str) -> None:
+    for name in [*errno.errorcode.values(), *_OWN]:
+        text = advise(step, name)
+        assert text
+        assert "\n" not in text

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadkit.errors import OutputError, RecordError
+from loadkit.report.record import FORMAT, VERSION, encode, load, save
+from tests.golden.made_up import RUNS
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_is_saved_is_what_is_loaded(name: str, path: str) -> None:
+    record = RUNS[name]()
+    save(record, path)
+    assert encode(load(path)) == encode(record) == Path(path).read_text()
+
+
+def test_a_record_says_what_it_is() -> None:
+    fields = json.loads(encode(RUNS["closed_loop"]()))
+    assert (fields["format"], fields["version"]) == (FORMAT, VERSION) == ("loadkit-record", 1)
+
+
+def test_saving_leaves_the_old_file_whole_and_nothing_else_when_it_fails(tmp_path: Path) -> None:
+    target = tmp_path / "run.json"
+    target.mkdir()
+    with pytest.raises(OutputError, match=r"run\.json: cannot be written: "):
+        save(RUNS["closed_loop"](), str(target))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
+    assert not list(target.iterdir())
+
+
+def test_a_directory_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No such file or directory") as caught:
+        save(RUNS["closed_loop"](), str(tmp_path / "no" / "run.json"))
+    assert "\n" not in str(caught.value)
+
+
+def _refusal(path: str, text: str | bytes) -> str:
+    Path(path).write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(RecordError) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value)
+
+
+def test_a_missing_file_is_said_to_be(path: str) -> None:
+    with pytest.raises(RecordError, match="cannot be read: No such file or directory"):
+        load(path)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -3])
+def test_a_truncated_record_is_said_to_be_damaged(kept: int, path: str) -> None:
+    assert "damaged" in _refusal(path, encode(RUNS["closed_loop"]())[:kept])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{}", id="an object of something"),
+        pytest.param("[1]", id="a list"),
+        pytest.param('{"format": "other", "version": 1}', id="another format"),
+        pytest.param('{"format": "loadkit-record", "version": "one"}', id="a version that is no number"),
+        pytest.param('{"format": "loadkit-record", "version": 0}', id="a version that never was"),
+    ],
+)
+def test_something_else_is_said_to_be_no_record(text: str, path: str) -> None:
+    assert "not a loadkit record" in _refusal(path, text)
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"\x00" * 10, b'{"format": "\xff"}', b'{"a":' * 100_000])
+def test_bytes_that_are_no_json_are_said_to_be_damaged(text: bytes, path: str) -> None:
+    assert "damaged" in _refusal(path, text)
+
+
+def test_a_newer_version_says_to_upgrade(path: str) -> None:
+    said = _refusal(path, '{"format": "loadkit-record", "version": 7, "news": []}')
+    assert "written by a newer loadkit, version 7; this one reads up to 1: upgrade loadkit" in said
+
+
+def _drop(*keys: str) -> Callable[[dict[str, Any]], None]:
+    def drop(fields: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            fields = fields[key]
+        del fields[keys[-1]]
+
+    return drop
+
+
+def _put(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
+    def put(fields: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            fields = fields[key]
+        fields[keys[-1]] = value
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        pytest.param(_drop("messages"), "messages", id="a key is missing"),
+        pytest.param(_put("many", "messages", "sent"), "$.messages.sent", id="a text for a number"),
+        pytest.param(_put("fine", "verdict", "state"), "$.verdict.state", id="a verdict there is not"),
+        pytest.param(_drop("plan", "target"), "target", id="a plan without a target"),
+        pytest.param(_put([], "plan", "size_bytes", "value"), "$.size_bytes", id="a size that is none"),
+        pytest.param(_drop("histograms", "latency"), "histograms.latency is missing", id="a histogram is missing"),
+        pytest.param(
+            _drop("histograms", "latency", "percentiles", "99"), "latency.percentiles.99 ", id="a percentile is missing"
+        ),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_path(spoil: Callable[[dict[str, Any]], None], says: str, path: str) -> None:
+    fields = json.loads(encode(RUNS["closed_loop"]()))
+    spoil(fields)
+    said = _refusal(path, json.dumps(fields))
+    assert "not a whole record" in said
+    assert says in said
+
+
+def test_a_key_that_a_later_loadkit_adds_does_no_harm(path: str) -> None:
+    fields = json.loads(encode(RUNS["closed_loop"]()))
+    fields["weather"] = "fine"
+    fields["wakeups"] = {"source": "epoll", "waits": 3}
+    fields["plan"]["framing"] = {"value": "echo", "source": "default"}
+    Path(path).write_text(json.dumps(fields))
+    assert load(path).wakeups == {"source": "epoll", "waits": 3}
+    assert load(path).plan["framing"].value == "echo"

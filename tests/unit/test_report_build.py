@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadkit.measure.samples import IntervalSample, WorkerEnd
+from loadkit.plan.model import PhaseKind, PhasePlan
+from loadkit.report.build import build_record
+from loadkit.report.record import Advised, Messages, RunRecord, Window
+from tests.golden.made_up import (
+    HIGHEST_NS,
+    HOLD_NS,
+    MS,
+    REMOTE,
+    START_NS,
+    US,
+    S,
+    exchanged,
+    made_up_plan,
+    made_up_samples,
+    page,
+    ramp,
+    serve_end,
+    steady,
+    worker,
+)
+from tests.unit.made_up import made_up_host
+
+
+def _build(plan: Any = None, *workers: Any, **changes: Any) -> RunRecord:
+    return build_record(plan or made_up_plan(), made_up_host(), made_up_samples(*workers, **changes))
+
+
+def test_the_top_level_is_the_measured_window_alone() -> None:
+    one = worker(0, ramp(), exchanged([9 * MS] * 7), exchanged([MS] * 100), exchanged([8 * MS] * 3))
+    record = _build(None, one)
+    assert record.messages == Messages(100, 100, 100, 0, 0, 0, 0)
+    assert (record.bytes.sent, record.bytes.received) == (6_400, 6_400)
+    assert [record.histograms[name].count for name in ("latency", "service", "lateness")] == [100, 100, 100]
+    assert record.histograms["latency"].max == MS
+    assert record.window == Window(2 * S, 12 * S, 10 * S)
+    assert record.rates.replies_per_s == 10  # 100 in 10 s
+    assert [phase.messages.replied for phase in record.phases] == [50, 7, 100, 3]
+
+
+def test_connects_of_ramp_and_hold_are_in_the_histograms_of_the_run_and_those_of_the_warm_up_are_not() -> None:
+    opening = {"connect": [4 * MS], "first_byte": [5 * MS]}
+    pages = [page(opening, opened=1), page(opening, opened=1), page(opening, opened=1), page(opening, opened=1)]
+    record = _build(None, worker(0, *pages))
+    assert record.histograms["connect"].count == record.histograms["first_byte"].count == 2
+    assert record.connections.opened == 4  # of the whole run
+
+
+def test_workers_are_added_up() -> None:
+    record = build_record(made_up_plan(), made_up_host(), steady([MS] * 50 + [3 * MS] * 50))
+    assert record.messages.replied == 200
+    assert record.histograms["latency"].mean == 2 * MS
+    assert record.histograms["latency"].sum == 200 * 2 * MS
+    assert (record.connections.asked, record.connections.opened, record.connections.peak) == (100, 100, 100)
+
+
+def test_what_was_asked_is_the_plan_when_the_ramp_was_cut_short() -> None:
+    assert _build(None, worker(0, ramp(30), page(), page(), page())).connections.asked == 100
+
+
+def test_what_was_asked_in_churn_is_every_connect() -> None:
+    record = _build(made_up_plan(lifetime_ns=S), worker(0, ramp(100), page(), page(asked=900, opened=890), page()))
+    assert (record.connections.asked, record.connections.opened) == (1_000, 990)
+    assert record.rates.connects_per_s == 89  # 890 in the 10 s of the window
+
+
+def test_without_churn_the_connect_rate_is_that_of_the_ramp() -> None:
+    grown = page(asked=400, opened=400)
+    record = _build(None, worker(0, ramp(100), page(), grown, page(), settled_ns=START_NS + 2 * S))
+    assert record.rates.connects_per_s == 50  # 100 in 2 s
+
+
+def test_a_percentile_that_the_count_does_not_support_is_null() -> None:
+    latency = build_record(made_up_plan(), made_up_host(), steady([MS] * 500)).histograms["latency"]
+    supported = {name for name, value in latency.percentiles.items() if value is not None}
+    assert supported == {"50", "90", "99"}  # of 1,000: ten lie above p99, one above p99.9
+
+
+def test_an_empty_histogram_has_null_and_not_0() -> None:
+    latency = _build(None, worker(0, page(), page(), page(), page())).histograms["latency"]
+    assert (latency.count, latency.min, latency.mean, latency.max) == (0, None, None, None)
+    assert set(latency.percentiles.values()) == {None}
+
+
+def test_without_a_window_rates_and_shares_are_null_and_the_record_is_partial() -> None:
+    record = _build(None, worker(0, ramp(), page(), page(), page()), window_start_ns=None, window_end_ns=None)
+    assert record.window is None
+    assert record.partial
+    assert record.rates.replies_per_s is record.rates.sent_bytes_per_s is None
+    assert record.cpu_per_reply_ns == {"blast": None, "serve": None}
+    assert record.workers[0].cpu_share is None
+
+
+def test_rates_are_over_the_time_that_was_measured_and_not_the_planned_one() -> None:
+    changes = {"window_end_ns": HOLD_NS + 4 * S}
+    assert _build(None, worker(0, ramp(), page(), exchanged([MS] * 100), page()), **changes).rates.replies_per_s == 25
+
+
+def test_an_unmeasured_phase_between_two_measured_ones_is_not_in_the_rates() -> None:
+    kinds = (PhaseKind.RAMP, PhaseKind.HOLD, PhaseKind.WARMUP, PhaseKind.HOLD, PhaseKind.DRAIN)
+    plan = made_up_plan(phases=tuple(PhasePlan(f"p{at}", kind, 2 * S, 100) for at, kind in enumerate(kinds)))
+    pages = [ramp(), exchanged([MS] * 100), exchanged([MS] * 900), exchanged([MS] * 100), page()]
+    changes = {"window_start_ns": HOLD_NS, "window_end_ns": HOLD_NS + 6 * S, "serve": serve_end()}
+    record = _build(plan, worker(0, *pages), **changes)
+    assert record.window == Window(2 * S, 8 * S, 4 * S)
+    assert record.rates.replies_per_s == 50  # 200 in 2 s + 2 s
+    assert record.cpu_per_reply_ns["serve"] is None  # its CPU time is known for all 6 s together only
+
+
+def test_cpu_times_are_of_the_window_by_its_replies() -> None:
+    hold = exchanged([MS] * 1_000, cpu_user_ns=2 * S, cpu_system_ns=3 * S, run_delay_ns=S)
+    busy = page(cpu_user_ns=9 * S)
+    record = _build(None, worker(0, busy, busy, hold, busy), serve=serve_end((S, 2 * S)))
+    blast, serve = record.cpu_per_reply_ns["blast"], record.cpu_per_reply_ns["serve"]
+    assert blast is not None
+    assert serve is not None
+    assert (blast.user_ns, blast.system_ns) == (2 * MS, 3 * MS)  # 2 s and 3 s by 1,000
+    assert (serve.user_ns, serve.system_ns) == (2 * MS, 4 * MS)  # two workers, 1 s and 2 s each
+    one = record.workers[0]
+    assert (one.cpu_ns, one.cpu_share, one.run_delay_share) == (5 * S, 0.5, 0.1)
+    assert record.server is not None
+    assert record.server.cpu_ns == 6 * S
+
+
+def test_what_a_killed_worker_left_behind_is_counted_by_the_parent() -> None:
+    left = exchanged([MS] * 10, intended=9, sent=5, failed=2)
+    ends = (WorkerEnd(0, 1, None, "killed by SIGKILL"),)
+    record = _build(None, worker(0, ramp(), page(), left, page()), ends=ends)
+    # 19 intended, 15 sent; of those 10 replied and 2 failed
+    assert record.messages == Messages(19, 15, 10, 2, 3, 4, 0)
+    assert record.partial
+    assert record.workers[0].died == "killed by SIGKILL"
+
+
+def test_a_live_workers_counters_are_left_as_they_are() -> None:
+    record = _build(None, worker(0, ramp(), page(), exchanged([MS] * 10, sent=5), page()))
+    assert (record.messages.sent, record.messages.unanswered) == (15, 0)
+    assert "does-not-add-up" in {reason.code for reason in record.verdict.reasons}
+
+
+def test_errors_are_by_phase_step_and_name_with_advice_the_most_frequent_first() -> None:
+    refused, reset = ("connect", "ECONNREFUSED"), ("receive", "ECONNRESET")
+    workers = [
+        worker(index, ramp(errors={refused: 2}), page(), page(errors={reset: 5, refused: 1}), page())
+        for index in (0, 1)
+    ]
+    record = _build(None, *workers)
+    assert [(row.phase, row.step, row.error, row.count) for row in record.errors] == [
+        ("hold", "receive", "ECONNRESET", 10),
+        ("ramp", "connect", "ECONNREFUSED", 4),
+        ("hold", "connect", "ECONNREFUSED", 2),
+    ]
+    assert all(row.advice for row in record.errors)
+    assert [sum(row.count for row in phase.errors) for phase in record.phases] == [4, 0, 12, 0]
+
+
+def test_the_serve_end_has_its_own_figures() -> None:
+    errors = {("connect", "EMFILE"): 3, ("receive", "ETIMEDOUT"): 1}
+    record = _build(None, worker(0, ramp(), page(), page(), page()), serve=serve_end(accepted=(75, 25), errors=errors))
+    server = record.server
+    assert server is not None
+    assert (server.accepted, server.connections.peak, server.connections.closed) == (100, 100, 100)
+    assert server.balance is not None
+    assert server.balance.max_over_mean == 1.5  # 75 by (75 + 25) / 2
+    assert (server.bytes.sent, server.bytes.received, server.shed) == (200, 200, 3)
+    assert [(row.error, row.count) for row in server.errors] == [("EMFILE", 3), ("ETIMEDOUT", 1)]
+    assert isinstance(server.errors[0], Advised)
+    assert [(one.index, one.core, one.pid, one.opened) for one in server.workers] == [(0, 2, 200, 75), (1, 3, 201, 25)]
+
+
+def test_same_errors_of_several_serve_workers_are_one_row() -> None:
+    both = [worker(index, page(errors={("connect", "EMFILE"): 2})) for index in (0, 1)]
+    serve = serve_end()
+    changed = type(serve)(serve.at_start, serve.at_end, tuple(both), serve.ends, 0, serve.engine)
+    server = _build(None, worker(0, ramp(), page(), page(), page()), serve=changed).server
+    assert server is not None
+    assert [(row.error, row.count) for row in server.errors] == [("EMFILE", 4)]
+
+
+def test_a_series_has_the_name_of_its_phase_and_null_for_what_no_reply_supports() -> None:
+    empty, full = page().histograms["latency"], exchanged([MS] * 1_000).histograms["latency"]
+    rows = (IntervalSample(S, 0, 9, 0, 0, 1, empty), IntervalSample(3 * S, 2, 0, 1_000, 64_000, 0, full))
+    first, second = _build(None, worker(0, ramp(), page(), page(), page()), intervals=rows).intervals
+    assert (first.t_s, first.phase, first.opened, first.errors) == (1.0, "ramp", 9, 1)
+    assert (first.latency.p50, first.latency.p99, first.latency.max) == (None, None, None)
+    assert (second.t_s, second.phase, second.replied, second.bytes) == (3.0, "hold", 1_000, 64_000)
+    assert (second.latency.p50, second.latency.p99, second.latency.max) == (MS, MS, MS)
+
+
+@pytest.mark.parametrize(
+    ("key", "source"),
+    [
+        ("connections", "option"),
+        ("depth", "profile"),
+        ("size_bytes", "default"),
+        ("phases", "option"),  # --rate shapes them
+        ("workers", "derived"),  # not asked for, so the plan worked it out
+        ("cores", "derived"),
+        ("routes", "derived"),
+        ("highest_ns", "derived"),
+        ("target", "option"),
+    ],
+)
+def test_each_value_of_the_plan_says_where_it_came_from(key: str, source: str) -> None:
+    plan = made_up_plan(100.0, REMOTE)
+    record = _build(plan, worker(0, ramp(), page(), page(), page()))
+    assert record.plan[key].source == source
+    assert record.plan[key].value == msgspec.to_builtins(plan)[key]
+
+
+def test_every_value_of_the_plan_is_in_the_record() -> None:
+    record = _build(None, worker(0, ramp(), page(), page(), page()))
+    assert set(record.plan) == set(msgspec.structs.asdict(made_up_plan())) - {"sources"}
+
+
+@pytest.mark.slow
+@given(st.lists(st.lists(st.integers(1, HIGHEST_NS // 2), max_size=20), min_size=4, max_size=4))
+def test_the_phases_add_up_to_the_run(latencies: list[list[int]]) -> None:
+    record = _build(None, worker(0, *map(exchanged, latencies)))
+    assert sum(phase.messages.replied for phase in record.phases) == sum(map(len, latencies))
+    assert record.messages.replied == len(latencies[2]) == record.histograms["latency"].count
+    assert record.histograms["latency"].sum == sum(latencies[2])
+    assert record.histograms["latency"].max == (max(latencies[2]) if latencies[2] else None)
+
+
+def test_the_median_of_a_connect_is_known_from_a_few() -> None:
+    record = _build(None, worker(0, ramp(3), page(), page(), page()))
+    p50 = record.histograms["connect"].percentiles["50"]
+    assert p50 is not None
+    assert abs(p50 - 310 * US) < US  # of 300, 310, 320 us
