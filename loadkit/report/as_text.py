@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, WorkerRecord
 from loadkit.report.slo import parse_slo
-from loadkit.report.summary import headline, load_line, next_command, plural, target_line
+from loadkit.report.summary import crowd_line, headline, load_line, next_command, plural, target_line
 from loadkit.units import format_count, format_duration, format_rate, format_size
 
 __all__ = ["as_text"]
@@ -56,6 +56,9 @@ def _what(record: RunRecord) -> Iterator[str]:
     connections, messages = record.connections, record.messages
     yield _row("target", target_line(record))
     yield _row("load", load_line(record))
+    crowd = crowd_line(record)
+    if crowd:
+        yield _row("workers", crowd)
     yield _row(
         "connections",
         f"{format_count(connections.opened)} opened of {format_count(connections.asked)} asked, "

@@ -6,13 +6,12 @@ nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a reco
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from loadkit.errors import OutputError, RecordError
+from loadkit.errors import RecordError
 from loadkit.measure.board import HISTOGRAMS
 
 __all__ = [
@@ -43,7 +42,6 @@ __all__ = [
     "WorkerRecord",
     "encode",
     "load",
-    "save",
 ]
 
 FORMAT = "loadkit-record"
@@ -335,6 +333,11 @@ class _Phase(msgspec.Struct):
     rate_hz: tuple[float, float] | None
 
 
+class _Crowd(msgspec.Struct):
+    workers: int
+    cores: tuple[int, ...]
+
+
 class _Asked(msgspec.Struct):
     """What is read of `plan` when a record is printed; the rest of it may grow with later versions."""
 
@@ -343,25 +346,14 @@ class _Asked(msgspec.Struct):
     phases: tuple[_Phase, ...]
     size_bytes: int
     depth: int
+    workers: int
+    cores: tuple[int, ...]
+    serve: _Crowd | None
 
 
 def encode(record: RunRecord) -> str:
     """Returns the record as JSON text, indented, ending in a newline."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
-
-
-def save(record: RunRecord, path: str) -> None:
-    """Writes a record under a temporary name beside `path` and renames it: nobody sees half of one.
-
-    Raises OutputError, in one line.
-    """
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
-        Path(temporary).write_text(encode(record))
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; give another -o") from None
 
 
 def load(path: str) -> RunRecord:

@@ -10,7 +10,7 @@ from typing import Any
 from loadkit.report.record import RunRecord
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
 
-__all__ = ["headline", "load_line", "next_command", "plural", "target_line"]
+__all__ = ["crowd_line", "headline", "load_line", "next_command", "plural", "target_line"]
 
 
 def headline(record: RunRecord) -> str:
@@ -52,6 +52,21 @@ def load_line(record: RunRecord) -> str:
     if record.window and record.window.measured_ns:
         sent = f"{format_rate(record.messages.sent * NS_PER_S / record.window.measured_ns)} sent"
     return f"open loop at {asked} asked, {sent}; {shape}"
+
+
+def crowd_line(record: RunRecord) -> str | None:
+    """Returns why there are more workers than cores, None where there are not."""
+    plan = _plan(record)
+    ends = [("blast", plan["workers"], plan["cores"])]
+    if plan["serve"]:
+        ends.append(("serve", plan["serve"]["workers"], plan["serve"]["cores"]))
+    crowded = [
+        f"{count} to {end} on {plural(len(cores), 'core')}" for end, count, cores in ends if 0 < len(cores) < count
+    ]
+    if not crowded:
+        return None
+    limit = record.host.get("nofile_hard")
+    return f"{', '.join(crowded)}: a process may open {format_count(limit) if limit else 'only so many'} files"
 
 
 def next_command(record: RunRecord) -> tuple[str, str]:

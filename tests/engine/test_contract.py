@@ -146,7 +146,9 @@ def test_a_stop_before_the_ramp_is_over_ends_it(blast: Blast) -> None:
         blasting.end()
     counters = blasting.whole().counters
     assert 20 <= counters["opened"] < 1000
-    assert counters["unanswered"] == counters["opened"] == counters["closed"]
+    assert counters["opened"] == counters["closed"]
+    # One that opened after the stop sends nothing.
+    assert counters["unanswered"] == counters["intended"] >= 20
 
 
 def test_a_connect_that_is_not_answered_times_out(blast: Blast) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -137,13 +138,25 @@ def test_a_value_out_of_range_is_refused(value: int) -> None:
 @given(st.lists(_VALUES, min_size=1, max_size=40), st.integers(1, 30))
 @example([0], 30)
 @example([7], 1)
-def test_percentiles_are_hdrhistogram_s(values: list[int], times: int) -> None:
-    many = values * times
-    hdr = _hdr(many)
+@example([0, 1, 1, 1, 1], 1)
+def test_a_percentile_is_the_value_of_its_rank(values: list[int], times: int) -> None:
+    many = sorted(values * times)
     for percentile, value in _of(many).percentiles(_PERCENTILES).items():
         if value is not None:
-            # The value of a counter is its greatest; hdrh stops there, loadkit also at the exact maximum.
-            assert value == min(hdr.get_value_at_percentile(percentile), max(many)), percentile
+            # HdrHistogram's definition: the least value with at least that part of all at or below it, as the greatest
+            # of its counter. (hdrh itself rounds the rank to the nearest, which differs by one rank at most.)
+            rank = max(1, math.ceil(Fraction(str(percentile)) * len(many) / 100))
+            counter = int(index_of(np.array([many[rank - 1]]))[0])
+            assert value == min(highest_of(counter), many[-1]), percentile
+
+
+@_FEW
+@given(st.lists(_VALUES, min_size=1, max_size=40))
+def test_percentiles_are_hdrhistogram_s_where_the_rank_is_whole(values: list[int]) -> None:
+    many = values * 1000
+    hdr = _hdr(many)
+    for percentile, value in _of(many).percentiles((50.0, 90.0, 99.0)).items():
+        assert value == min(hdr.get_value_at_percentile(percentile), max(many)), percentile
 
 
 @pytest.mark.parametrize(

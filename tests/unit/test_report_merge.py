@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram
-from loadkit.plan.model import Target
+from loadkit.plan.model import ServePlan, Target
+from loadkit.profile.model import EngineName
 from loadkit.report.merge import merge_records
 from loadkit.report.record import RunRecord, Window
 from tests.golden.made_up import (
@@ -209,11 +210,14 @@ def test_records_of_another_engine_are_refused() -> None:
     [
         pytest.param({"target": Target("db.example", ("10.0.0.1",), 9999)}, id="the port"),
         pytest.param({"cores": (7,)}, id="the cores"),
+        pytest.param(
+            {"serve": ServePlan(("127.0.0.1",), 9, EngineName.UVLOOP, 2, (5,))}, id="the serve end's port and cores"
+        ),
         pytest.param({"profile": "steady"}, id="the profile's name"),
     ],
 )
 def test_another_start_of_the_same_plan_merges(changes: dict[str, Any]) -> None:
-    plan = made_up_plan(target=REMOTE)
+    plan = made_up_plan(target=REMOTE, serve=ServePlan(("127.0.0.1",), 8, EngineName.UVLOOP, 2, (4,)))
     merged = merge_records([_run_of(plan), _run_of(msgspec.structs.replace(plan, **changes))])
     assert merged.messages.replied == 2
 

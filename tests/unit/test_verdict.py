@@ -57,7 +57,7 @@ def test_a_run_with_nothing_against_it_is_valid(plan: Plan) -> None:
 
 
 _FAULTS = [
-    pytest.param(_OPEN, steady(_LATENCIES, _ON_TIME, cpu_user_ns=7 * S), ["valid"], id="90 % of a core is not all"),
+    pytest.param(_CLOSED, steady(_LATENCIES, cpu_user_ns=7 * S), ["valid"], id="90 % of a core is not all"),
     pytest.param(
         _OPEN,
         steady([30 * MS] * 2_000, _LATE, cpu_user_ns=8 * S),

@@ -379,7 +379,7 @@ class Swarm:
             self.room(connection)
         waiting, self._waiting = self._waiting, []
         for intended in waiting:
-            self._dispatch(intended)
+            self._dispatch(intended, was_held=True)
 
     def _spend(self) -> None:
         """Takes a message off what --messages allows; the last one begins the drain."""
@@ -420,7 +420,7 @@ class Swarm:
         self._retiring.discard(connection)
         self._close(connection, now, Close.RST)
         for intended in held or ():
-            self._dispatch(intended)
+            self._dispatch(intended, was_held=True)
         self._again(connection)
 
     def _again(self, connection: Connection) -> None:
@@ -446,7 +446,7 @@ class Swarm:
         else:
             self._end_of_life(connection, due_ns)
         for intended in held or ():
-            self._dispatch(intended)
+            self._dispatch(intended, was_held=True)
 
     def _end_of_life(self, connection: Connection, due_ns: int) -> None:
         self._close(connection, due_ns)
@@ -474,25 +474,27 @@ class Swarm:
         self._dispatch(intended)
         self._spend()
 
-    def _dispatch(self, intended: int) -> None:
-        """Gives a due message to the connection whose turn it is."""
+    def _dispatch(self, intended: int, was_held: bool = False) -> None:
+        """Gives a due message to the connection whose turn it is. One that `was_held` is not counted as that again."""
         if self.stage is Stage.DRAIN and self._drain_until <= clock():
             self.tally.unsent.append(intended)
             return
-        if not self.live:
-            if self.plan.lifetime_ns is not None and self.stage is not Stage.DRAIN:
-                self.tally.count("held", intended)
-                self._waiting.append(intended)
-            else:
-                self.tally.unsent.append(intended)
+        connection = None
+        if self.live:
+            self._turn += 1
+            connection = self.live[self._turn % len(self.live)]
+            if connection.has_room():
+                connection.send(intended)
+                return
+        if connection is None and (self.plan.lifetime_ns is None or self.stage is Stage.DRAIN):
+            self.tally.unsent.append(intended)
             return
-        self._turn += 1
-        connection = self.live[self._turn % len(self.live)]
-        if connection.has_room():
-            connection.send(intended)
-        else:
+        if not was_held:
             self.tally.count("held", intended)
+        if connection:
             connection.hold(intended)
+        else:
+            self._waiting.append(intended)
 
     def _find_timeouts(self, now: int) -> None:
         """Looks at a tenth of the connections, so that each is looked at once a second."""
