@@ -239,8 +239,10 @@ class Swarm:
         self._connects = itertools.chain(left, self._connects, times)
         self._next_connect = next(self._connects, _NEVER)
 
-    def _left_due(self) -> Iterator[int]:
-        return itertools.chain([] if self._next_due == _NEVER else [self._next_due], self._due)
+    def _left_due(self, until: int = _NEVER) -> Iterator[int]:
+        """What is due by `until` and was not dispatched."""
+        left = itertools.chain([] if self._next_due == _NEVER else [self._next_due], self._due)
+        return itertools.takewhile(lambda due: due <= until, left)
 
     def _fill_some(self, waiting: list[Connection]) -> None:
         """Starts a closed loop on all connections, a round at a time so that replies are read in between."""
@@ -255,10 +257,10 @@ class Swarm:
         """Nothing new falls due; replies under way are waited for, and messages that are due may still go out."""
         now = clock()
         self._drain_until = min(self._drain_until, now + longest_ns)
-        self._due = itertools.takewhile(lambda due: due <= now, self._left_due())
+        self._due = self._left_due(until=now)
         self._next_due = next(self._due, _NEVER)
         if not keep_held:
-            self._drop_due()
+            self._drop_due(now)
         if self.stage is Stage.DRAIN:
             return
         self.stage = Stage.DRAIN
@@ -284,9 +286,9 @@ class Swarm:
             return False
         return not any(connection.pending or connection.held for connection in self.live)
 
-    def _drop_due(self) -> None:
+    def _drop_due(self, now: int) -> None:
         """Counts what is due, and will not be sent, as such."""
-        never = list(self._left_due())
+        never = list(self._left_due(until=now))
         self._due, self._next_due = iter(()), _NEVER
         self.tally.due += never
         self.tally.unsent += never + self._waiting
@@ -300,7 +302,7 @@ class Swarm:
         if self._done.done():
             return
         now = clock()
-        self._drop_due()
+        self._drop_due(now)
         for connection in [*self.live, *self._retiring]:
             for intended in connection.pending[::2]:
                 self.tally.count("unanswered", intended)
