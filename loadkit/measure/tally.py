@@ -136,12 +136,13 @@ class Tally:
     def _fold_exchanges(self) -> None:
         """A reply, and the message it gave rise to: sent at the time of the reply, on time by definition."""
         rows = np.array(self.exchanges, np.int64).reshape(-1, 2)
-        for page, part in self._by_phase(self.exchanges, 2):
+        self.exchanges.clear()
+        for page, part in self._split_by_phase(rows):
             page.counters[_AT["replied"]] += len(part)
             page.counters[_AT["received_bytes"]] += len(part) * self.size
             times = part[:, 1] - part[:, 0]
-            _record(page, "latency", times)
-            _record(page, "service", times)
+            for name in ("latency", "service"):
+                _record(page, name, times)
         for page, part in self._split_by_phase(rows[:, 1:]):
             page.counters[_AT["intended"]] += len(part)
             page.counters[_AT["sent"]] += len(part)
