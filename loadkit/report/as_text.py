@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from loadkit.errors import OptionError
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, WorkerRecord
 from loadkit.report.slo import parse_slo
 from loadkit.report.summary import crowd_line, headline, load_line, next_command, plural, target_line
@@ -44,7 +45,10 @@ def _slo(record: RunRecord) -> Iterator[str]:
 
 
 def _slo_value(expr: str, value: float) -> str:
-    figure = parse_slo(expr).figure
+    try:
+        figure = parse_slo(expr).figure
+    except OptionError:
+        return f"{value:,}"  # of a later loadkit, which knows figures that this one does not
     if "." in figure:
         return format_duration(value)
     if "bytes" in figure:

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from loadkit.errors import RecordError
-from loadkit.measure.histogram import Histogram
+from loadkit.errors import OptionError, RecordError
+from loadkit.measure.histogram import Histogram, highest_of, lowest_of
 from loadkit.report.build import cpu_per_reply, histogram_record, make_rates
 from loadkit.report.record import (
     STATES,
@@ -29,7 +29,7 @@ from loadkit.report.record import (
     Verdict,
     Window,
 )
-from loadkit.report.slo import check, parse_slo
+from loadkit.report.slo import Slo, check, parse_slo
 
 __all__ = ["merge_records"]
 
@@ -41,7 +41,15 @@ _PART_MAY_DIFFER = (("target", "port"), ("serve", "port"), ("serve", "cores"))
 def merge_records(records: Sequence[RunRecord]) -> RunRecord:
     """Returns one record of them all. Raises RecordError naming the first key that differs, with both values."""
     merged = reduce(_merge, records)
-    return msgspec.structs.replace(merged, slo=check([parse_slo(slo.expr) for slo in merged.slo], merged))
+    objectives = [_known(slo.expr) for slo in merged.slo]
+    return msgspec.structs.replace(merged, slo=check(objectives, merged))
+
+
+def _known(expr: str) -> Slo:
+    try:
+        return parse_slo(expr)
+    except OptionError:
+        raise RecordError(f"records with the objective {expr!r} cannot be merged here: upgrade loadkit") from None
 
 
 def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
@@ -138,7 +146,7 @@ def _add_histograms(left: Histograms, right: Histograms) -> Histograms:
 
 def _add_histogram(name: str, left: HistogramRecord, right: HistogramRecord) -> HistogramRecord:
     try:
-        both = Histogram.decode(left.hdr, left.sum).merge(Histogram.decode(right.hdr, right.sum))
+        both = _decoded(left).merge(_decoded(right))
     except ValueError as error:
         raise RecordError(f"histogram {name} cannot be merged: {error}") from None
     # The encoding knows the extremes to three digits only; the record has them exactly.
@@ -148,6 +156,22 @@ def _add_histogram(name: str, left: HistogramRecord, right: HistogramRecord) -> 
     }
     total = Histogram(both.highest_ns, both.counts, left.sum + right.sum, **exact)
     return histogram_record(total, left.dropped + right.dropped)
+
+
+def _decoded(record: HistogramRecord) -> Histogram:
+    """Reads the counts back. Raises ValueError when count, min or max are not those of the encoding.
+
+    hdrh encodes up to the counter of `max`: one too small drops counts without a word, one out of range makes its C
+    code run past the array and ends the process (hdrhistogram 0.10.8: "free(): invalid pointer").
+    """
+    histogram = Histogram.decode(record.hdr, record.sum)
+    if record.count != histogram.count:
+        raise ValueError(f"its count, {record.count}, is not that of its encoding, {histogram.count}")
+    used = histogram.counts.nonzero()[0].tolist()
+    for name, value, counters in (("min", record.min, used[:1]), ("max", record.max, used[-1:])):
+        if not (any(lowest_of(at) <= value <= highest_of(at) for at in counters) if value is not None else not used):
+            raise ValueError(f"its {name}, {value}, is not that of its encoding")
+    return histogram
 
 
 def _add_phases(left: PhaseRecord, right: PhaseRecord) -> PhaseRecord:

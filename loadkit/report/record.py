@@ -7,7 +7,7 @@ nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a reco
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -321,7 +321,7 @@ class _Header(msgspec.Struct):
 
 class _Target(msgspec.Struct):
     host: str
-    addresses: tuple[str, ...]
+    addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     port: int
     embedded: bool
 

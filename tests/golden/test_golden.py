@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loadkit.measure.histogram import Histogram
 from loadkit.report.as_text import as_text
-from loadkit.report.record import encode, load
+from loadkit.report.record import SloRecord, encode, load
 from tests.golden.made_up import RUNS
 
 _HERE = Path(__file__).parent
@@ -46,3 +47,15 @@ def test_a_record_reads_as_its_golden_text(name: str, request: pytest.FixtureReq
 def test_no_line_is_wider_than_100_columns(name: str) -> None:
     lines = as_text(RUNS[name](), f"{name}.json").splitlines()
     assert [line for line in lines if len(line) > 100] == []
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_first_line_starts_with_the_verdict(name: str) -> None:
+    record = RUNS[name]()
+    partial = ", partial" if record.partial else ""
+    assert as_text(record).splitlines()[0].startswith(f"{record.verdict.state}{partial}: ")
+
+
+def test_an_objective_of_a_later_loadkit_is_printed_with_its_plain_value() -> None:
+    later = msgspec.structs.replace(RUNS["open_loop"](), slo=(SloRecord("latency.p95<5ms", 1_234_567, True),))
+    assert "SLO met     latency.p95<5ms  (1,234,567)" in as_text(later).splitlines()

@@ -96,6 +96,7 @@ def _put(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
         pytest.param(_drop("messages"), "messages", id="a key is missing"),
         pytest.param(_put("many", "messages", "sent"), "$.messages.sent", id="a text for a number"),
         pytest.param(_put("fine", "verdict", "state"), "$.verdict.state", id="a verdict there is not"),
+        pytest.param(_put([], "plan", "target", "value", "addresses"), "$.target.addresses", id="no address"),
         pytest.param(_drop("plan", "target"), "target", id="a plan without a target"),
         pytest.param(_put([], "plan", "size_bytes", "value"), "$.size_bytes", id="a size that is none"),
         pytest.param(_drop("histograms", "latency"), "histograms.latency is missing", id="a histogram is missing"),

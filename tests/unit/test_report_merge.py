@@ -13,7 +13,7 @@ from loadkit.measure.histogram import Histogram
 from loadkit.plan.model import ServePlan, Target
 from loadkit.profile.model import EngineName
 from loadkit.report.merge import merge_records
-from loadkit.report.record import RunRecord, Window
+from loadkit.report.record import RunRecord, SloRecord, Window
 from tests.golden.made_up import (
     HIGHEST_NS,
     HOLD_NS,
@@ -232,3 +232,39 @@ def test_a_damaged_histogram_is_refused_by_name() -> None:
 def test_one_record_alone_stays_as_it_is() -> None:
     one = _record([MS] * 3)
     assert reduce(lambda record, _: merge_records([record]), range(3), one) == one
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        pytest.param({"max": 1}, "its max, 1, is not", id="a max below its values would drop them from the encoding"),
+        pytest.param({"max": 2**36}, "its max, 68719476736, is not", id="a max out of range would end the process"),
+        pytest.param({"max": None}, "its max, None, is not", id="values, and no max"),
+        pytest.param({"min": 2 * MS}, "its min, 2000000, is not", id="a min above its values"),
+        pytest.param({"count": 4}, "its count, 4, is not that of its encoding, 3", id="another count"),
+    ],
+)
+def test_a_histogram_at_odds_with_its_encoding_is_refused(changes: dict[str, Any], says: str) -> None:
+    one = _record([MS] * 3)
+    spoilt = one.histograms | {"latency": msgspec.structs.replace(one.histograms["latency"], **changes)}
+    with pytest.raises(RecordError, match="histogram latency cannot be merged") as caught:
+        merge_records([one, msgspec.structs.replace(one, histograms=spoilt)])
+    assert says in str(caught.value)
+
+
+def test_an_empty_histogram_with_a_max_is_refused() -> None:
+    one = _record([])
+    spoilt = one.histograms | {"latency": msgspec.structs.replace(one.histograms["latency"], max=MS)}
+    with pytest.raises(RecordError, match="its max, 1000000, is not that of its encoding"):
+        merge_records([one, msgspec.structs.replace(one, histograms=spoilt)])
+
+
+def test_what_a_merged_histogram_counts_is_in_its_encoding() -> None:
+    latency = merge_records([_record([MS] * 3), _record([7 * MS] * 2)]).histograms["latency"]
+    assert Histogram.decode(latency.hdr, latency.sum).count == latency.count == 5
+
+
+def test_an_objective_of_a_later_loadkit_is_refused_as_the_records_fault() -> None:
+    later = msgspec.structs.replace(_record([MS]), slo=(SloRecord("latency.p95<5ms", MS, True),))
+    with pytest.raises(RecordError, match=r"latency\.p95<5ms.*upgrade loadkit"):
+        merge_records([later, later])

@@ -232,3 +232,131 @@ def test_every_reason_has_a_number_and_is_a_line(plan: Plan, samples: RunSamples
     for reason in _verdict(plan, samples).reasons:
         assert any(letter.isdigit() for letter in reason.text)
         assert "\n" not in reason.text
+
+
+def _text(plan: Plan, samples: RunSamples, code: str) -> str:
+    (text,) = [reason.text for reason in _verdict(plan, samples).reasons if reason.code == code]
+    return text
+
+
+_HALF = steady([MS] * 1_000, _ON_TIME[:1_000], intended=1_000, unsent=1_000, held=900)
+_SHED = serve_end(errors={("connect", "EMFILE"): 9})
+
+
+@pytest.mark.parametrize(
+    ("plan", "samples", "code", "figures"),
+    [
+        pytest.param(
+            _OPEN,
+            _run(exchanged([30 * MS] * 4_000, [20 * MS] * 4_000, **_of(0.97), intended=8, unsent=8)),
+            "saturated",
+            ["worker 0", "97%", "20 ms", "8 never sent"],
+            id="saturated",
+        ),
+        pytest.param(_CLOSED, _run(exchanged(_LATENCIES, **_of(0.97))), "blast-bound", ["worker 0", "97%"], id="bound"),
+        # 2 x 1,000 sent and 2 x 1,000 unsent, over 10 s
+        pytest.param(_OPEN, _HALF, "peer-behind", ["4,000 messages", "1,800 times", "2,000 were never"], id="behind"),
+        pytest.param(_OPEN, _HALF, "rate-missed", ["200/s were sent of 400/s"], id="rate"),
+        pytest.param(
+            _OPEN,
+            steady([MS] * 1_800, _ON_TIME[:1_800]),
+            "schedule-missed",
+            ["360/s were sent of 400/s"],
+            id="schedule",
+        ),
+        pytest.param(
+            _OPEN, steady([30 * MS] * 2_000, [12 * MS] * 2_000), "late", ["12 ms late", "p50 is 30 ms"], id="late"
+        ),
+        pytest.param(
+            _CLOSED,
+            made_up_samples(
+                worker(0, ramp(), page(), exchanged(_LATENCIES, **_of(delay=0.1)), page()),
+                worker(1, ramp(), page(), exchanged(_LATENCIES, **_of(delay=0.4)), page()),
+            ),
+            "run-delay",
+            ["blast worker 1", "40%"],
+            id="the worker that waited the longest",
+        ),
+        pytest.param(_CLOSED, steady([MS] * 300), "few-samples", ["600 replies"], id="few samples"),
+        pytest.param(
+            _CLOSED,
+            steady(_LATENCIES, intended=5, sent=5, failed=2, unanswered=3),
+            "messages-lost",
+            ["10 of 4,010"],
+            id="lost messages",
+        ),
+        pytest.param(
+            _CLOSED,
+            steady(_LATENCIES, dropped={"service": 2}),
+            "dropped-samples",
+            ["4 values of service"],
+            id="dropped",
+        ),
+        pytest.param(
+            _CLOSED,
+            steady(_LATENCIES, intended=7, sent=5, failed=2, unanswered=1, unsent=1),
+            "does-not-add-up",
+            ["hold:", "intended 4014", "sent 4010", "unsent 2", "replied 4000", "failed 4", "unanswered 2"],
+            id="sums",
+        ),
+        pytest.param(
+            _CLOSED, _run(exchanged(_LATENCIES), window_end_ns=HOLD_NS + 9 * S), "cut-short", ["9 s of 10 s"], id="cut"
+        ),
+        pytest.param(
+            _CLOSED,
+            made_up_samples(worker(0, ramp(100), page(), exchanged(_LATENCIES), page(), peak=70)),
+            "incomplete",
+            ["30 of 100", "doctor -c 100"],
+            id="incomplete",
+        ),
+        pytest.param(
+            made_up_plan(),
+            made_up_samples(*steady(_LATENCIES).workers, serve=_SHED),
+            "server-shed",
+            ["9 connections"],
+            id="shed",
+        ),
+        pytest.param(
+            made_up_plan(),
+            made_up_samples(*steady(_LATENCIES).workers, serve=serve_end(restarts=3)),
+            "server-restarted",
+            ["3 serve workers"],
+            id="restarted",
+        ),
+    ],
+)
+def test_a_reason_names_what_was_seen(plan: Plan, samples: RunSamples, code: str, figures: list[str]) -> None:
+    text = _text(plan, samples, code)
+    assert [figure for figure in figures if figure not in text] == []
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        pytest.param(exchanged(_LATENCIES, sent=1, intended=1), id="sent, and nothing came of it"),
+        pytest.param(exchanged(_LATENCIES, intended=1), id="due, and never seen again"),
+        pytest.param(exchanged(_LATENCIES, unsent=1), id="unsent, and never due"),
+        pytest.param(exchanged(_LATENCIES, unanswered=1), id="unanswered, and never sent"),
+    ],
+)
+def test_each_sum_that_does_not_hold_is_found(hold: Any) -> None:
+    assert _codes(_CLOSED, _run(hold)) == ("invalid", ["does-not-add-up"])
+
+
+def test_a_rate_missed_for_another_reason_is_not_blamed_on_the_schedule() -> None:
+    slow = exchanged([MS] * 3_000, [20 * US] * 3_000)
+    broke = exchanged([MS] * 3_000, [20 * US] * 3_000, errors={("receive", "ECONNRESET"): 1})
+    fewer = made_up_samples(worker(0, ramp(99), page(), slow, page(), peak=99))
+    assert "schedule-missed" in _codes(_OPEN, _run(slow))[1]
+    assert _codes(_OPEN, _run(broke)) == ("suspect", ["rate-missed"])
+    assert _codes(_OPEN, fewer) == ("suspect", ["connections-missing", "rate-missed"])
+
+
+def test_a_run_that_ends_by_its_messages_has_no_rate_to_miss() -> None:
+    counted = made_up_plan(400.0, REMOTE, messages=3_000)
+    assert _codes(counted, _run(exchanged([MS] * 3_000, [20 * US] * 3_000))) == ("valid", [])
+
+
+def test_a_worker_killed_between_batches_is_not_said_to_be_off_by_one() -> None:
+    ends = (WorkerEnd(0, 4711, 0, "killed by SIGKILL"),)
+    assert "off by one batch" not in _verdict(_CLOSED, _run(exchanged(_LATENCIES), ends=ends)).reasons[0].text
