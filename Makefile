@@ -26,7 +26,7 @@ bench: $(VENV)/installed
 	cd tests/bench && ../../$(BIN)/python memory.py
 	cd tests/bench && ../../$(BIN)/python throughput.py
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml $(wildcard loadkit/engine/native/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@

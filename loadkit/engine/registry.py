@@ -8,17 +8,47 @@ from loadkit.engine.base import Engine
 from loadkit.errors import PreflightError
 from loadkit.profile.model import EngineName
 
-__all__ = ["choose_engine", "get_engine"]
+__all__ = ["choose_engine", "fallback_reason", "get_engine"]
+
+_NOT_BUILT = "it was not compiled when loadkit was installed"
+_OTHER_VERSION = "it was compiled from other sources than these"
+_MEND = "with a C compiler and Python's headers (Debian: gcc python3-dev) install loadkit again"
 
 
-def choose_engine(name: EngineName) -> EngineName:
-    """Resolves `auto` to the fastest engine that is installed. Raises PreflightError for one that is not."""
+def choose_engine(name: EngineName, needs_native: bool = False) -> EngineName:
+    """Resolves `auto` to the fastest engine that is installed, or to the one that is needed.
+
+    Raises PreflightError for one that is not installed.
+    """
+    if needs_native and name is EngineName.AUTO:
+        name = EngineName.NATIVE
+    missing = native_missing() if name in (EngineName.AUTO, EngineName.NATIVE) else None
     has_uvloop = importlib.util.find_spec("uvloop") is not None
     if name is EngineName.AUTO:
+        if missing is None:
+            return EngineName.NATIVE
         return EngineName.UVLOOP if has_uvloop else EngineName.ASYNCIO
+    if name is EngineName.NATIVE and missing:
+        raise PreflightError(f"--engine native: {missing}; {_MEND}, or use --engine uvloop")
     if name is EngineName.UVLOOP and not has_uvloop:
         raise PreflightError("--engine uvloop: uvloop is not installed; pip install uvloop, or use --engine asyncio")
     return name
+
+
+def fallback_reason(asked: EngineName, chosen: EngineName) -> str | None:
+    """Says why `auto` did not take the native engine, for the report; None where it did, or was not asked to."""
+    if asked is not EngineName.AUTO or chosen is EngineName.NATIVE:
+        return None
+    return f"the native engine is not there: {native_missing() or 'it was built meanwhile'}; {_MEND}"
+
+
+def native_missing() -> str | None:
+    """Says why the compiled engine cannot be used; None when it can."""
+    if importlib.util.find_spec("loadkit.engine.native._core") is None:
+        return _NOT_BUILT
+    from loadkit.engine.native.engine import matches_board
+
+    return None if matches_board() else _OTHER_VERSION
 
 
 def get_engine(name: EngineName) -> Engine:
@@ -30,4 +60,9 @@ def get_engine(name: EngineName) -> Engine:
         return FakeEngine()
     from loadkit.engine.aio.loop import AsyncioEngine, UvloopEngine
 
+    if chosen is EngineName.NATIVE:
+        from loadkit.engine.native.engine import NativeEngine
+
+        around = UvloopEngine() if importlib.util.find_spec("uvloop") else AsyncioEngine()
+        return NativeEngine(around.new_loop, around.version())
     return UvloopEngine() if chosen is EngineName.UVLOOP else AsyncioEngine()

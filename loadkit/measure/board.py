@@ -23,7 +23,19 @@ from numpy.typing import NDArray
 
 from loadkit.measure.histogram import counts_length
 
-__all__ = ["COUNTERS", "HISTOGRAMS", "STATE", "STEPS", "Board", "BoardLayout", "OwnError", "Page", "Slot", "error_name"]
+__all__ = [
+    "COUNTERS",
+    "HISTOGRAMS",
+    "STATE",
+    "STEPS",
+    "TIMES",
+    "Board",
+    "BoardLayout",
+    "OwnError",
+    "Page",
+    "Slot",
+    "error_name",
+]
 
 STATE = (
     "sequence",  # odd while a batch is being folded in
@@ -54,8 +66,19 @@ COUNTERS = (
     "cpu_user_ns",
     "cpu_system_ns",
     "run_delay_ns",  # runnable, and not running
+    "waits",  # calls of epoll_wait; this and the rest is 0 where an engine does not count them
+    "wakeups",  # … that returned with at least one event
+    "events",
+    "blocked_ns",  # inside epoll_wait
+    "busy_ns",  # between one return and the next call
+    "events_in",  # by flag; an event may have several
+    "events_out",
+    "events_err",
+    "events_hup",
+    "events_rdhup",
 )
-HISTOGRAMS = ("connect", "first_byte", "latency", "service", "lateness")
+TIMES = ("connect", "first_byte", "latency", "service", "lateness")  # in nanoseconds
+HISTOGRAMS = (*TIMES, "batch")  # batch: the events of one wake-up
 STEPS = ("connect", "send", "receive", "close")
 
 _HEAD = ("count", "sum", "min", "max", "dropped")
@@ -139,11 +162,12 @@ class Page:
 
 
 class Slot:
-    """One worker's part of the board."""
+    """One worker's part of the board. `words` is all of it, for an engine that writes it in place."""
 
-    __slots__ = ("pages", "state")
+    __slots__ = ("pages", "state", "words")
 
     def __init__(self, words: NDArray[np.int64], layout: BoardLayout) -> None:
+        self.words = words
         self.state = words[: len(STATE)]
         size = layout.page_words
         self.pages = [Page(words[at : at + size], layout) for at in range(len(STATE), len(words), size)]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.measure.board import COUNTERS, STATE, Page, Slot
+from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.histogram import index_of
 from loadkit.units import NS_PER_S
 
@@ -77,7 +78,7 @@ class Tally:
         self.first_bytes: list[int] = []
         self.extra_bytes = 0  # received beside whole replies
         self._starts = [-_FOREVER] + [_FOREVER] * (len(slot.pages) - 1)
-        self._cpu = _cpu_times()
+        self._cpu = CpuMeter()
 
     def begin_phase(self, index: int, at_ns: int) -> None:
         """Says that phase `index` begins at `at_ns`; what is intended from then on is its."""
@@ -151,11 +152,7 @@ class Tally:
 
     def fold_cpu(self, now_ns: int) -> None:
         """Adds the CPU time since the last call to the phase of `now_ns`; call it at every phase's end too."""
-        before, self._cpu = self._cpu, _cpu_times()
-        counters = self.slot.pages[self.phase_of(now_ns)].counters
-        for name, was, now in zip(("cpu_user_ns", "cpu_system_ns", "run_delay_ns"), before, self._cpu, strict=True):
-            counters[_AT[name]] += now - was
-        self.slot.set("max_rss_bytes", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        self._cpu.fold(self.slot, self.phase_of(now_ns))
 
     def _by_phase(self, noted: list[int], width: int) -> Iterator[tuple[Page, Rows]]:
         """Empties a list and yields (page, its rows); rows are `width` numbers, the first is the intended time."""
@@ -196,13 +193,3 @@ def _record(page: Page, name: str, values: Rows) -> None:
     head[3] = max(int(head[3]), most)
     head[1] += int(values.sum())
     head[0] += len(values)
-
-
-def _cpu_times() -> tuple[int, int, int]:
-    """Returns user, system and run-delay nanoseconds of this process (proc_pid_schedstat: its second field)."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    try:
-        delay = int(Path(f"/proc/{os.getpid()}/schedstat").read_text().split()[1])
-    except (OSError, IndexError):
-        delay = 0
-    return round(usage.ru_utime * NS_PER_S), round(usage.ru_stime * NS_PER_S), delay

@@ -64,12 +64,22 @@ def build_serve_plan(
     pin: bool = True,
     connections: int = 0,
     engine: EngineName = EngineName.AUTO,
+    edge_triggered: bool = False,
     **more: int | None,
 ) -> ServePlan:
     """Decides a serve end: a worker a core, more when `connections` fds need them."""
     cores = host.cores if cores is None else cores
     count = int(workers) if workers else max(len(cores), workers_for(round(connections * IMBALANCE), host))
-    return ServePlan(addresses, port, engine, count, cores if pin else (), **more)  # type: ignore[arg-type]
+    _check_triggering(engine, edge_triggered)
+    return ServePlan(
+        addresses,
+        port,
+        engine,
+        count,
+        cores if pin else (),
+        edge_triggered=edge_triggered,
+        **more,  # type: ignore[arg-type]
+    )
 
 
 def build_plan(
@@ -83,13 +93,21 @@ def build_plan(
     connections = max(phase.connections for phase in phases)
     _check_loop(profile, phases)
     _check_ramp(profile, phases[0], sources)
+    _check_triggering(profile.engine, profile.edge_triggered)
     blast, serve = blast_cores(host, target is None)
     serve_plan = None
     if target is None:
         listen = loopback_addresses(tuples_for(connections, ports_of(host)))
         target = Target(EMBEDDED, listen, 0, embedded=True)
         serve_plan = build_serve_plan(
-            host, listen, 0, cores=serve, pin=profile.pin, connections=connections, engine=profile.engine
+            host,
+            listen,
+            0,
+            cores=serve,
+            pin=profile.pin,
+            connections=connections,
+            engine=profile.engine,
+            edge_triggered=profile.edge_triggered,
         )
     workers = _workers(profile, connections, blast, host)
     _check_fds_system_wide(connections * (2 if serve_plan else 1), host)
@@ -108,6 +126,7 @@ def build_plan(
         close=profile.close,
         check=profile.check,
         engine=profile.engine,
+        edge_triggered=profile.edge_triggered,
         workers=workers,
         cores=blast if profile.pin else (),
         routes=plan_routes(
@@ -186,6 +205,13 @@ def _check_ramp(profile: Profile, ramp: PhasePlan, sources: Mapping[str, str]) -
             f"--connect-rate: {format_count(ramp.connections)} connections at {format_rate(profile.connect_rate)} take "
             f"{format_duration(ramp.duration_ns)}, longer than the {format_duration(duration)} of --duration; ask for "
             f"--connect-rate {needed} or more, or --duration {-(-ramp.duration_ns // NS_PER_S)}s or more"
+        )
+
+
+def _check_triggering(engine: EngineName, edge_triggered: bool) -> None:
+    if edge_triggered and engine not in (EngineName.AUTO, EngineName.NATIVE):
+        raise OptionError(
+            f"--edge-triggered: the loop of --engine {engine} is level-triggered; use --engine native, or leave it out"
         )
 
 

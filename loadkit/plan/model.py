@@ -65,6 +65,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     max_connections: int | None = None
     idle_timeout_ns: int | None = None
     grace_ns: int = 5 * 10**9
+    edge_triggered: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +84,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     close: Close
     check: bool
     engine: EngineName
+    edge_triggered: bool
     workers: int
     cores: tuple[int, ...]
     routes: tuple[Route, ...]

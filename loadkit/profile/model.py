@@ -20,9 +20,10 @@ LONGEST_RUN = Duration.parse("24h")
 
 
 class EngineName(enum.StrEnum):
-    """How bytes are moved. `auto` takes the fastest that is installed."""
+    """How bytes are moved. `auto` takes the fastest that is installed: native, uvloop, asyncio."""
 
     AUTO = "auto"
+    NATIVE = "native"
     UVLOOP = "uvloop"
     ASYNCIO = "asyncio"
     FAKE = "fake"
@@ -132,6 +133,13 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     close: Annotated[Close, _option("how connections are closed: rst leaves no TIME_WAIT", "--close")] = Close.RST
     check: Annotated[bool, _option("compare the content of every reply", "--check/--no-check")] = True
     engine: Annotated[EngineName, _option("how a worker moves bytes", "--engine")] = EngineName.AUTO
+    edge_triggered: Annotated[
+        bool,
+        _option(
+            "watch sockets edge-triggered (EPOLLET) instead of level-triggered; engine native",
+            "--edge-triggered/--level-triggered",
+        ),
+    ] = False
     pin: Annotated[bool, _option("pin each worker to a core", "--pin/--no-pin")] = True
     slo: Annotated[
         tuple[str, ...],

@@ -12,6 +12,7 @@ import msgspec
 
 from loadkit import __version__
 from loadkit.host import Host
+from loadkit.measure.board import TIMES
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import (
     IntervalSample,
@@ -66,6 +67,7 @@ _OPTION_OF = {
     "close": "close",
     "check": "check",
     "engine": "engine",
+    "edge_triggered": "edge_triggered",
     "workers": "workers",
     "slo": "slo",
 }
@@ -227,7 +229,7 @@ def _of_kinds(plan: Plan, phases: Sequence[PhaseSamples], kinds: Sequence[PhaseK
 
 
 def _histograms(part: PhaseSamples) -> dict[str, HistogramRecord]:
-    return {name: histogram_record(histogram, part.dropped[name]) for name, histogram in part.histograms.items()}
+    return {name: histogram_record(part.histograms[name], part.dropped[name]) for name in TIMES}
 
 
 def _phase(phase: PhasePlan, part: PhaseSamples) -> PhaseRecord:

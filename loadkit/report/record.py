@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from loadkit.errors import RecordError
-from loadkit.measure.board import HISTOGRAMS
+from loadkit.measure.board import TIMES
 
 __all__ = [
     "FORMAT",
@@ -394,7 +394,7 @@ def _check_histograms(path: str, record: RunRecord) -> None:
     parts |= {f"phases[{index}].histograms": phase.histograms for index, phase in enumerate(record.phases)}
     percentiles = {f"{percentile:g}" for percentile in PERCENTILES}
     for where, histograms in parts.items():
-        for name in HISTOGRAMS:
+        for name in TIMES:
             if name not in histograms:
                 raise RecordError(f"{path}: not a whole record: {where}.{name} is missing")
             missing = sorted(percentiles - set(histograms[name].percentiles))

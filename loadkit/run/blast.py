@@ -60,7 +60,7 @@ def run_blast(plan: Plan, observer: Observer | None = None) -> tuple[Plan, RunSa
     Raises PreflightError, TargetError or WorkerError when the run cannot start. Once started it always returns, with
     whatever was recorded.
     """
-    plan = msgspec.structs.replace(plan, engine=choose_engine(plan.engine))
+    plan = msgspec.structs.replace(plan, engine=choose_engine(plan.engine, plan.edge_triggered))
     with Interrupts() as interrupts:
         group = ServeGroup(plan.serve) if plan.serve else None
         try:

@@ -36,7 +36,7 @@ class ServeGroup:
     """
 
     def __init__(self, plan: ServePlan) -> None:
-        plan = msgspec.structs.replace(plan, engine=choose_engine(plan.engine))
+        plan = msgspec.structs.replace(plan, engine=choose_engine(plan.engine, plan.edge_triggered))
         self._anchors = reserve_port(plan.addresses, plan.port)
         self.plan = msgspec.structs.replace(plan, port=self._anchors[0].getsockname()[1])
         self.board = Board(BoardLayout(plan.workers, 1, 0))

@@ -130,7 +130,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
+@pytest.fixture(params=["native", "uvloop", "asyncio"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine that moves bytes."""
     return get_engine(EngineName(request.param))

@@ -1,0 +1,61 @@
+from collections.abc import Buffer
+
+STATE: tuple[str, ...]
+COUNTERS: tuple[str, ...]
+HISTOGRAMS: tuple[str, ...]
+STEPS: tuple[str, ...]
+ERRNOS: int
+HEARD: int
+PHASE: int
+DONE: int
+CONNECTION_BYTES: int
+PEER_BYTES: int
+
+class Blast:
+    def __new__(
+        cls,
+        *,
+        words: Buffer,
+        control_fd: int,
+        phases: tuple[tuple[int, int, bool, bool, float, float, int, int, int, int], ...],
+        routes: tuple[tuple[str | None, str, int], ...],
+        port: int,
+        index: int,
+        of: int,
+        size: int,
+        period: int,
+        depth: int,
+        timeout: int,
+        connect_timeout: int,
+        lifetime: int,
+        messages: int,
+        most: int,
+        open_loop: bool,
+        check: bool,
+        rst: bool,
+        edge_triggered: bool,
+    ) -> Blast: ...
+    def fileno(self) -> int: ...
+    def start(self, start_ns: int, connect_hz: float) -> None: ...
+    def begin_phases(self, at_ns: int) -> None: ...
+    def stop(self, longest_ns: int) -> None: ...
+    def leave(self) -> None: ...
+    def turn(self, linger_ns: int) -> int: ...
+    def close(self) -> None: ...
+
+class Serve:
+    def __new__(
+        cls,
+        *,
+        words: Buffer,
+        control_fd: int,
+        listeners: tuple[int, ...],
+        idle_timeout: int,
+        most: int,
+        edge_triggered: bool,
+    ) -> Serve: ...
+    def fileno(self) -> int: ...
+    def stop(self, grace_ns: int) -> None: ...
+    def leave(self) -> None: ...
+    def turn(self, linger_ns: int) -> int: ...
+    def close(self) -> None: ...

@@ -1,0 +1,243 @@
+/* The time line of the blast end: what is due when, and the loop that waits for it. */
+#include "blast.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static void free_blast_parts(struct blast *blast) {
+    schedule_close(&blast->connects);
+    schedule_close(&blast->due);
+    deadlines_close(&blast->deadlines);
+    stream_close(&blast->stream);
+    free(blast->nodes);
+    free(blast->retries);
+    free(blast->ready);
+    free(blast->buffer);
+    free(blast->phase_plans);
+    free(blast->routes);
+}
+
+int blast_open(struct blast *blast, int control_fd) {
+    blast->drain_until_ns = blast->next_phase_ns = NEVER;
+    blast->budget = blast->options.messages < 0 ? NEVER : blast->options.messages;
+    blast->free_node = NONE;
+    blast->waiting = blast->orphans = (struct queue){NONE, NONE};
+    blast->route_left = blast->routes[0].connections;
+    blast->buffer = malloc(READ_BYTES);
+    if (!blast->buffer || schedule_open(&blast->connects, blast->phases + 1) ||
+        schedule_open(&blast->due, blast->phases + 1))
+        return -1;
+    return poller_open(&blast->poller, &blast->board, control_fd);
+}
+
+void blast_close(struct blast *blast) {
+    connections_close(blast);
+    poller_close(&blast->poller);
+    free_blast_parts(blast);
+    board_close(&blast->board);
+}
+
+void blast_start(struct blast *blast, int64_t start, double connect_hz) {
+    struct pace pace = {.begin_ns = start,
+                        .start_hz = connect_hz,
+                        .next = blast->options.index,
+                        .step = blast->options.of,
+                        .total = blast->phase_plans[0].connections};
+    schedule_append(&blast->connects, pace);
+}
+
+/* -- phases */
+
+void blast_begin_phases(struct blast *blast, int64_t at) {
+    blast->next_phase_ns = at;
+    for (int i = 1; i < blast->phases; i++) {
+        board_begin_phase(&blast->board, i, at);
+        at += blast->phase_plans[i].duration_ns;
+    }
+}
+
+static void enter_phase(struct blast *blast, int index, int64_t at) {
+    const struct phase *phase = &blast->phase_plans[index];
+    int64_t before = blast->phase_plans[blast->phase].connections;
+    blast->phase = index;
+    blast->board.state[STATE_phase] = index;
+    blast->turn_says |= TURN_PHASE;
+    if (phase->is_drain) {
+        blast->next_phase_ns = NEVER;
+        blast_begin_drain(blast, phase->duration_ns, true);
+        return;
+    }
+    blast->stage = STAGE_TRAFFIC;
+    blast->next_phase_ns = at + phase->duration_ns;
+    /* More connections come evenly over the phase; fewer go at its beginning. */
+    int64_t more = phase->connections - before;
+    if (more > 0) {
+        struct pace pace = {.begin_ns = at,
+                            .start_hz = (double)more / ((double)phase->duration_ns / 1e9),
+                            .next = blast->options.index,
+                            .step = blast->options.of,
+                            .total = more};
+        schedule_append(&blast->connects, pace);
+    }
+    for (int64_t i = 0; i < phase->fewer && blast->live_count; i++)
+        connection_retire(blast, &blast->slots[blast->live[blast->live_count - 1]], at, false);
+    if (phase->is_paced) {
+        struct pace pace = phase->pace;
+        pace.begin_ns = at;
+        if (pace.total) schedule_append(&blast->due, pace);
+    } else if (!blast->is_sending) {
+        blast->is_sending = true;
+        blast->fill_at = 0;
+        blast->fill_end = blast->live_count;
+    }
+}
+
+void blast_spend(struct blast *blast) {
+    if (--blast->budget > 0) return;
+    schedule_clear(&blast->due);
+    blast_begin_drain(blast, blast->options.timeout_ns, true);
+}
+
+void blast_begin_drain(struct blast *blast, int64_t longest_ns, bool keep_held) {
+    int64_t now = clock_ns();
+    if (now + longest_ns < blast->drain_until_ns) blast->drain_until_ns = now + longest_ns;
+    /* Nothing new falls due; what is due already may still go out. */
+    schedule_cut(&blast->due, now);
+    if (!keep_held) messages_drop_due(blast, now);
+    if (blast->stage >= STAGE_DRAIN) return;
+    blast->stage = STAGE_DRAIN;
+    int last = blast->phases - 1;
+    if (blast->phase != last) {
+        for (int i = blast->phase + 1; i <= last; i++) board_begin_phase(&blast->board, i, now);
+        blast->phase = last;
+        blast->board.state[STATE_phase] = last;
+        blast->turn_says |= TURN_PHASE;
+    }
+    blast->board.state[STATE_finished_ns] = now;
+    blast->is_sending = false;
+    blast->fill_at = blast->fill_end = 0;
+    blast->next_phase_ns = NEVER;
+    blast->retry_count = 0;
+    schedule_clear(&blast->connects);
+}
+
+static bool is_drained(const struct blast *blast) {
+    return !blast->retiring_count && !blast->pending_count && !blast->held_count && blast->due.next_ns == NEVER;
+}
+
+void blast_finish(struct blast *blast) {
+    if (blast->stage == STAGE_DONE) return;
+    blast->stage = STAGE_DONE;
+    blast->drain_until_ns = 0;
+    blast->is_sending = false;
+    blast->fill_at = blast->fill_end = 0;
+    blast_mend(blast);
+    int64_t now = clock_ns();
+    messages_drop_due(blast, now);
+    for (uint32_t i = 0; i < blast->slot_count; i++)
+        if (blast->slots[i].state != FREE) connection_finish(blast, &blast->slots[i], now);
+    if (!blast->board.state[STATE_finished_ns]) blast->board.state[STATE_finished_ns] = now;
+    blast->turn_says |= TURN_DONE;
+}
+
+/* -- the loop */
+
+static int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
+
+static int64_t next_time(const struct blast *blast) {
+    int64_t next = earlier(blast->due.next_ns, blast->connects.next_ns);
+    next = earlier(next, earlier(blast->next_phase_ns, deadlines_first(&blast->deadlines)));
+    if (blast->retry_count) next = earlier(next, blast->retries[blast->retry_first].at_ns);
+    return blast->stage == STAGE_DRAIN ? earlier(next, blast->drain_until_ns) : next;
+}
+
+static bool has_work(const struct blast *blast) { return blast->fill_at < blast->fill_end || blast->ready_count; }
+
+static void fill_some(struct blast *blast) {
+    int64_t now = clock_ns();
+    for (int i = 0; i < ROUND && blast->fill_at < blast->fill_end && blast->fill_at < blast->live_count; i++) {
+        struct connection *connection = &blast->slots[blast->live[blast->fill_at++]];
+        messages_replied(blast, connection, now, false);
+    }
+    if (blast->fill_at >= blast->live_count) blast->fill_end = 0;
+    if (blast->fill_at >= blast->fill_end) blast->fill_at = blast->fill_end = 0;
+}
+
+/* Does what is due by `now`, at most a round of each kind. */
+static void do_due(struct blast *blast, int64_t now) {
+    while (blast->next_phase_ns <= now) enter_phase(blast, blast->phase + 1, blast->next_phase_ns);
+    for (int i = 0; i < ROUND && blast->connects.next_ns <= now; i++) {
+        int64_t due = blast->connects.next_ns;
+        schedule_advance(&blast->connects);
+        connection_begin(blast, due, next_route(blast), blast->stage == STAGE_RAMP);
+    }
+    for (int i = 0; i < ROUND && blast->due.next_ns <= now; i++) {
+        int64_t due = blast->due.next_ns;
+        schedule_advance(&blast->due);
+        board_count(&blast->board, COUNT_intended, due, 1);
+        messages_dispatch(blast, due, false);
+        blast_spend(blast);
+    }
+    for (int i = 0; i < ROUND && deadlines_first(&blast->deadlines) <= now; i++)
+        connection_on_deadline(blast, deadlines_pop(&blast->deadlines), now);
+    for (int i = 0; i < ROUND && blast->retry_count && blast->retries[blast->retry_first].at_ns <= now; i++) {
+        struct retry retry = blast->retries[blast->retry_first];
+        blast->retry_first = (blast->retry_first + 1) % blast->retry_capacity;
+        blast->retry_count--;
+        connection_begin(blast, clock_ns(), retry.route, false);
+    }
+    if (blast->fill_at < blast->fill_end) fill_some(blast);
+    blast_mend(blast);
+    if (blast->stage == STAGE_DRAIN && (now >= blast->drain_until_ns || is_drained(blast))) blast_finish(blast);
+}
+
+/* Reads on from those that had more than a turn's worth. */
+static void read_ready(struct blast *blast) {
+    size_t count = blast->ready_count;
+    for (size_t i = 0; i < count; i++) {
+        /* The end of the stream may be behind what is left, and its event has been. */
+        connection_on_event(blast, blast->ready[i], EPOLLIN | EPOLLRDHUP);
+        blast_mend(blast);
+    }
+    for (size_t i = count; i < blast->ready_count; i++) blast->ready[i - count] = blast->ready[i];
+    blast->ready_count -= count;
+}
+
+static void handle(struct blast *blast, int count) {
+    for (int i = 0; i < count && blast->stage != STAGE_DONE; i++) {
+        const struct epoll_event *event = &blast->poller.events[i];
+        if (kind_of(event->data.u64) == KIND_CONTROL) {
+            blast->turn_says |= TURN_HEARD;
+        } else if (kind_of(event->data.u64) == KIND_CONNECTION) {
+            connection_on_event(blast, event->data.u64, event->events);
+            blast_mend(blast);
+        }
+        if (i % 16 == 15) {
+            int64_t now = clock_ns();
+            if (earlier(blast->due.next_ns, blast->connects.next_ns) <= now) do_due(blast, now);
+        }
+    }
+    if (blast->stage != STAGE_DONE && blast->ready_count) read_ready(blast);
+}
+
+int blast_turn(struct blast *blast, int64_t linger_ns) {
+    int64_t now = clock_ns(), until = now + linger_ns;
+    blast->turn_says = 0;
+    for (;;) {
+        do_due(blast, now);
+        if (blast->turn_says || blast->is_out_of_memory) break;
+        int64_t next = next_time(blast);
+        bool is_late = next <= now || has_work(blast);
+        if (!is_late) poller_arm(&blast->poller, next);
+        if (now >= until) break;
+        handle(blast, poller_wait(&blast->poller, is_late ? 0 : until));
+        if (blast->turn_says) break;
+        now = clock_ns();
+    }
+    if (blast->stage != STAGE_DONE) {
+        /* What is left to do makes the epoll fd readable, now or when it is due. */
+        poller_arm(&blast->poller, has_work(blast) ? 1 : next_time(blast));
+        poller_pause(&blast->poller);
+    }
+    return blast->turn_says;
+}

@@ -1,0 +1,212 @@
+/* The blast end's worker: a shard's connections, its schedule and what is under way.
+ *
+ *     ramp -> traffic -> drain -> done          the worker (enum stage)
+ *
+ *     FREE -> CONNECTING -> OPEN -> FREE        a connection (enum state)
+ *                |           |-> RETIRING -> FREE      past its lifetime: closes with its last reply
+ *                |           |-> BROKEN -> FREE        failed; until the end of the event that found it out
+ *                \-> FREE
+ *
+ * Everything that is due at a time (connects, messages, phases, deadlines, retries) is on one time line; the timerfd
+ * wakes us for whatever comes first. Between events we look at it again, so that a large batch delays no message.
+ *
+ * Memory. Connections are slots of one array, reserved as address space for as many as there can be file descriptors and
+ * touched only as far as used; a slot is addressed by its number, and its generation tells its tenants apart. Messages
+ * without a reply are a ring of `depth` entries a slot in a second such array. Messages that wait for room are nodes of one
+ * growing pool. What is sent is a stream that needs no memory (stream.h): a connection remembers how many bytes it owes and
+ * how many the socket took, so a partial write is continued from there. One buffer receives for all. Nothing else is
+ * allocated, and nothing per message.
+ *
+ * A send that fails in the middle of other work only marks its connection BROKEN; `blast_mend` counts and closes the broken
+ * ones, and gives what they held to others, once nothing points at them any more.
+ */
+#ifndef LOADKIT_BLAST_H
+#define LOADKIT_BLAST_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "board.h"
+#include "deadlines.h"
+#include "poller.h"
+#include "schedule.h"
+#include "stream.h"
+
+#define NONE UINT32_MAX
+/* Due events handled before replies are read again; and connections filled. */
+enum { ROUND = 128 };
+/* One read. Larger reads save system calls on bulk transfers; the buffer should stay in the second-level cache. */
+enum { READ_BYTES = 256 * 1024 };
+/* Reads of one connection in one turn when edge-triggered (level-triggered has one, and epoll comes back to it). */
+enum { READS_A_TURN = 16 };
+
+enum stage { STAGE_RAMP, STAGE_TRAFFIC, STAGE_DRAIN, STAGE_DONE };
+enum state { FREE, CONNECTING, OPEN, RETIRING, BROKEN };
+/* Why a turn came back to Python. */
+enum { TURN_HEARD = 1, TURN_PHASE = 2, TURN_DONE = 4 };
+
+struct connection {
+    int64_t due_ns;         /* when its connect was */
+    int64_t established_ns; /* while CONNECTING: when the connect began */
+    int64_t owed, written;  /* bytes of the stream: of all messages so far, and those that the socket took */
+    int64_t received;
+    int64_t into;     /* bytes of the reply that is under way */
+    int64_t timer_ns; /* its entry among the deadlines that counts; 0: none */
+    int32_t fd;
+    uint32_t interest;   /* what epoll watches it for; 0: not yet */
+    uint32_t generation; /* of the slot */
+    uint32_t place;      /* in `live`, or NONE */
+    uint32_t route;
+    uint32_t link; /* the next free, or the next broken slot */
+    uint32_t held_first, held_last;
+    uint32_t pending_first, pending_count;
+    int16_t failure; /* while BROKEN: errno or an OWN_ number */
+    uint8_t step;    /* … and the step it happened in */
+    uint8_t state, broke_from;
+    bool first;         /* one of those that the ramp opens */
+    bool has_successor; /* churn: another one is opened when this one ends */
+};
+
+struct message {
+    int64_t intended, sent;
+};
+
+struct route {
+    struct sockaddr_storage source, destination; /* a source of family AF_UNSPEC: the kernel's choice */
+    socklen_t source_length, destination_length;
+    int64_t connections;
+};
+
+struct phase {
+    int64_t duration_ns, connections;
+    bool is_drain, is_paced;
+    struct pace pace; /* begin_ns is filled in when the phase begins */
+    int64_t fewer;    /* connections of ours to retire at its beginning */
+};
+
+struct node { /* a message that waits */
+    int64_t intended;
+    uint32_t next;
+};
+
+struct queue {
+    uint32_t first, last;
+};
+
+struct retry {
+    int64_t at_ns;
+    uint32_t route;
+};
+
+struct options {
+    int64_t size, lifetime_ns, timeout_ns, connect_timeout_ns, messages; /* lifetime and messages: -1 is none */
+    uint32_t depth;
+    int64_t index, of;
+    bool is_open_loop, is_checked, closes_by_rst, is_edge_triggered;
+};
+
+struct blast {
+    struct board board;
+    struct poller poller;
+    struct stream stream;
+    struct options options;
+    enum stage stage;
+    int phase, phases;
+    struct phase *phase_plans;
+    struct route *routes;
+    uint32_t route_count, route_now;
+    int64_t route_left;
+
+    struct connection *slots;
+    struct message *pending; /* ring of depth a slot */
+    uint32_t slot_count, slot_limit, free_slot, broken_slot;
+    size_t slots_bytes, pending_bytes;
+    uint32_t *live; /* the open connections that messages are spread over */
+    uint32_t live_count;
+    size_t live_bytes;
+    int64_t retiring_count, pending_count, held_count;
+    uint64_t turn;     /* whose turn it is */
+    uint32_t fill_at, fill_end; /* closed loop beginning: live connections still to start */
+
+    struct node *nodes;
+    uint32_t node_count, node_capacity, free_node;
+    struct queue waiting, orphans; /* messages due while churn has no connection open; those of broken connections */
+    struct retry *retries;         /* a ring */
+    size_t retry_first, retry_count, retry_capacity;
+    uint64_t *ready; /* tokens of connections that had more than a turn's reads (edge-triggered) */
+    size_t ready_count, ready_capacity;
+
+    struct schedule connects, due;
+    struct deadlines deadlines;
+    int64_t next_phase_ns, drain_until_ns;
+    bool is_sending;        /* a closed loop follows each reply with the next message */
+    bool is_out_of_memory;
+    int64_t budget;         /* messages that may still be begun */
+    int turn_says;
+    unsigned char *buffer;
+};
+
+/* blast.c: the time line */
+int blast_open(struct blast *blast, int control_fd);
+void blast_close(struct blast *blast);
+/* Begins: connects from `start` on, at so many a second. */
+void blast_start(struct blast *blast, int64_t start, double connect_hz);
+/* The ramp ends at that time and the phases follow one another. */
+void blast_begin_phases(struct blast *blast, int64_t at);
+void blast_begin_drain(struct blast *blast, int64_t longest_ns, bool keep_held);
+/* Counts what was left unanswered and closes everything. */
+void blast_finish(struct blast *blast);
+/* Works for `linger_ns`, or until something has to be said; returns TURN_ flags. */
+int blast_turn(struct blast *blast, int64_t linger_ns);
+/* Takes one message off what may be sent; the last one begins the drain. */
+void blast_spend(struct blast *blast);
+
+/* connections.c: their lives */
+int connections_open(struct blast *blast, uint32_t limit);
+void connections_close(struct blast *blast);
+void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_first);
+void connection_on_event(struct blast *blast, uint64_t token, uint32_t events);
+void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now);
+void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at);
+void connection_watch(struct blast *blast, struct connection *connection, uint32_t events);
+/* Marks it as broken; what follows from that is blast_mend's. */
+void connection_fail(struct blast *blast, struct connection *connection, int step, int number);
+/* Its time is over: it closes once its replies are in. */
+void connection_retire(struct blast *blast, struct connection *connection, int64_t due, bool reopens);
+void connection_end(struct blast *blast, struct connection *connection, int64_t due, bool is_own_event);
+void connection_finish(struct blast *blast, struct connection *connection, int64_t now);
+uint32_t next_route(struct blast *blast);
+void blast_mend(struct blast *blast);
+static inline uint32_t slot_number(const struct blast *blast, const struct connection *connection) {
+    return (uint32_t)(connection - blast->slots);
+}
+
+/* messages.c: what goes out and comes in */
+static inline bool has_room(const struct blast *blast, const struct connection *connection) {
+    return connection->state == OPEN && connection->pending_count < blast->options.depth &&
+           connection->written == connection->owed;
+}
+static inline struct message *pending_at(const struct blast *blast, const struct connection *connection, uint32_t i) {
+    uint32_t place = connection->pending_first + i;
+    if (place >= blast->options.depth) place -= blast->options.depth;
+    return &blast->pending[(size_t)slot_number(blast, connection) * blast->options.depth + place];
+}
+/* Notes `count` messages as sent at `sent`; `intended` is the same for all. */
+void messages_note(struct blast *blast, struct connection *connection, int64_t intended, int64_t sent, uint32_t count);
+/* Writes what is owed, as far as the socket takes it. */
+void messages_write(struct blast *blast, struct connection *connection);
+void messages_read(struct blast *blast, struct connection *connection, uint32_t events);
+/* Sends what is held, or in a closed loop the next messages, while there is room. */
+void messages_fill(struct blast *blast, struct connection *connection, int64_t now);
+/* Whole replies came, or the closed loop begins: go on, retire, or stop. */
+void messages_replied(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event);
+/* Gives a message that is due to the connection whose turn it is. */
+void messages_dispatch(struct blast *blast, int64_t intended, bool was_held);
+/* Moves everything a connection holds to the orphans. */
+void messages_orphan(struct blast *blast, struct connection *connection);
+void messages_drop_due(struct blast *blast, int64_t now);
+void queue_push(struct blast *blast, struct queue *queue, int64_t intended);
+int64_t queue_pop(struct blast *blast, struct queue *queue);
+
+#endif

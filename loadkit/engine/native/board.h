@@ -1,0 +1,110 @@
+/* The board as the compiled engine writes it: the same words as measure/board.py, in place, without a buffer between.
+ *
+ * The names below are compared with those of measure/board.py when the engine is loaded (engine.py), so the two cannot
+ * drift apart. A slot is: STATE, then a page a phase: COUNTERS, ERRORS (step x number), HISTOGRAMS (5 words of head,
+ * then the counts).
+ */
+#ifndef LOADKIT_BOARD_H
+#define LOADKIT_BOARD_H
+
+#include <stdint.h>
+#include <time.h>
+
+#define NS_PER_S INT64_C(1000000000)
+/* Later than any time that comes up, and safe to add a duration to: 146 years. */
+#define NEVER (INT64_C(1) << 62)
+
+#define STATE_NAMES(X)                                                                                                 \
+    X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes) X(generation)
+#define COUNTER_NAMES(X)                                                                                               \
+    X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)   \
+    X(held) X(sent_bytes) X(received_bytes) X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) X(waits) X(wakeups)        \
+    X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)
+#define HISTOGRAM_NAMES(X) X(connect) X(first_byte) X(latency) X(service) X(lateness) X(batch)
+#define STEP_NAMES(X) X(connect) X(send) X(receive) X(close)
+#define OWN_ERRORS(X)                                                                                                  \
+    X(WRONG_BYTES, 140) X(CLOSED_BY_PEER, 141) X(REPLY_TIMEOUT, 142) X(EXTRA_BYTES, 143) X(CONNECT_TIMEOUT, 144)       \
+    X(UNKNOWN, 145) X(RUN_ENDED, 146) X(AT_LIMIT, 147)
+
+#define AS_STATE(name) STATE_##name,
+#define AS_COUNTER(name) COUNT_##name,
+#define AS_HISTOGRAM(name) HISTOGRAM_##name,
+#define AS_STEP(name) STEP_##name,
+#define AS_OWN_ERROR(name, number) OWN_##name = number,
+enum { STATE_NAMES(AS_STATE) STATE_WORDS };
+enum { COUNTER_NAMES(AS_COUNTER) COUNTERS };
+enum { HISTOGRAM_NAMES(AS_HISTOGRAM) HISTOGRAMS };
+enum { STEP_NAMES(AS_STEP) STEPS };
+enum { OWN_ERRORS(AS_OWN_ERROR) ERRNOS = 160 };
+enum { HEAD_count, HEAD_sum, HEAD_min, HEAD_max, HEAD_dropped, HEAD_WORDS };
+/* 2,048 sub-buckets resolve 3 significant digits: measure/histogram.py. */
+enum { SUB_BITS = 11, HALF = 1 << (SUB_BITS - 1) };
+
+struct board {
+    int64_t *state; /* the slot: its first STATE_WORDS words */
+    int64_t *first_page;
+    int64_t page_words, histogram_words, counts_length;
+    int phases;
+    int64_t *starts; /* when each phase begins; the first has everything before the second */
+    /* The page that was looked up last, and what is intended from when until when belongs to it: nearly always this. */
+    int64_t *page;
+    int64_t page_from, page_until;
+};
+
+/* Takes over the words of a slot; -1 when their number fits no layout, or for want of memory. */
+int board_open(struct board *board, int64_t *words, int64_t length, int phases);
+void board_close(struct board *board);
+/* Phase `index` begins at `at`; what is intended from then on is its. */
+void board_begin_phase(struct board *board, int index, int64_t at);
+int64_t *board_find_page(struct board *board, int64_t intended);
+/* Counts an error in the phase it happened in. */
+void board_error(struct board *board, int step, int number, int64_t at);
+
+static inline int64_t clock_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+/* The page of the phase that a message intended at that time belongs to. */
+static inline int64_t *board_page(struct board *board, int64_t intended) {
+    if (intended >= board->page_from && intended < board->page_until) return board->page;
+    return board_find_page(board, intended);
+}
+
+static inline void board_count(struct board *board, int counter, int64_t at, int64_t amount) {
+    board_page(board, at)[counter] += amount;
+}
+
+/* Between these two the words do not belong together: whoever reads a killed worker's slot sees an odd number. */
+static inline void board_begin_write(struct board *board) {
+    __atomic_store_n(&board->state[STATE_sequence], board->state[STATE_sequence] + 1, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void board_end_write(struct board *board) {
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&board->state[STATE_sequence], board->state[STATE_sequence] + 1, __ATOMIC_RELAXED);
+}
+
+/* Adds a value to a histogram of a page; one outside its range is counted as dropped. */
+static inline void board_record(const struct board *board, int64_t *page, int histogram, int64_t value) {
+    int64_t *head = page + COUNTERS + STEPS * ERRNOS + histogram * board->histogram_words;
+    if (value < 0) {
+        head[HEAD_dropped]++;
+        return;
+    }
+    int bucket = 64 - __builtin_clzll((uint64_t)value | (2 * HALF - 1)) - SUB_BITS;
+    int64_t index = (int64_t)bucket * HALF + (value >> bucket);
+    if (index >= board->counts_length) {
+        head[HEAD_dropped]++;
+        return;
+    }
+    if (!head[HEAD_count] || value < head[HEAD_min]) head[HEAD_min] = value;
+    if (value > head[HEAD_max]) head[HEAD_max] = value;
+    head[HEAD_WORDS + index]++;
+    head[HEAD_sum] += value;
+    head[HEAD_count]++;
+}
+
+#endif

@@ -1,0 +1,443 @@
+/* Connections: opened, watched, ended. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "blast.h"
+
+/* A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
+ * that refuses, short enough that a restarted one is found. */
+#define RETRY_NS (NS_PER_S / 10)
+/* The least a peer may announce as its segment size (RFC 9293, 3.7.1, less options): a message that fits goes out whole. */
+enum { LEAST_SEGMENT = 536 };
+
+/* -- slots */
+
+static void *reserve(size_t bytes) {
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+int connections_open(struct blast *blast, uint32_t limit) {
+    blast->slot_limit = limit;
+    blast->free_slot = blast->broken_slot = NONE;
+    blast->slots_bytes = limit * sizeof *blast->slots;
+    blast->pending_bytes = (size_t)limit * blast->options.depth * sizeof *blast->pending;
+    blast->live_bytes = limit * sizeof *blast->live;
+    blast->slots = reserve(blast->slots_bytes);
+    blast->pending = reserve(blast->pending_bytes);
+    blast->live = reserve(blast->live_bytes);
+    return blast->slots && blast->pending && blast->live ? 0 : -1;
+}
+
+void connections_close(struct blast *blast) {
+    for (uint32_t i = 0; i < blast->slot_count; i++)
+        if (blast->slots[i].state != FREE && blast->slots[i].fd >= 0) close(blast->slots[i].fd);
+    blast->slot_count = 0;
+    if (blast->slots) munmap(blast->slots, blast->slots_bytes);
+    if (blast->pending) munmap(blast->pending, blast->pending_bytes);
+    if (blast->live) munmap(blast->live, blast->live_bytes);
+    blast->slots = NULL;
+    blast->pending = NULL;
+    blast->live = NULL;
+}
+
+static struct connection *take_slot(struct blast *blast) {
+    struct connection *connection;
+    if (blast->free_slot != NONE) {
+        connection = &blast->slots[blast->free_slot];
+        blast->free_slot = connection->link;
+    } else if (blast->slot_count < blast->slot_limit) {
+        connection = &blast->slots[blast->slot_count++];
+        connection->fd = -1;
+    } else {
+        return NULL;
+    }
+    return connection;
+}
+
+static void free_slot(struct blast *blast, struct connection *connection) {
+    connection->state = FREE;
+    connection->generation++;
+    connection->link = blast->free_slot;
+    blast->free_slot = slot_number(blast, connection);
+}
+
+uint32_t next_route(struct blast *blast) {
+    while (!blast->route_left) {
+        blast->route_now = (blast->route_now + 1) % blast->route_count;
+        blast->route_left = blast->routes[blast->route_now].connections;
+    }
+    blast->route_left--;
+    return blast->route_now;
+}
+
+/* -- what epoll watches */
+
+void connection_watch(struct blast *blast, struct connection *connection, uint32_t events) {
+    /* Edge-triggered it is watched for everything from the beginning, and never changed. */
+    if (blast->options.is_edge_triggered) events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    if (connection->interest == events || connection->state == BROKEN) return;
+    uint64_t token = token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
+    int failed = connection->interest ? poller_change(&blast->poller, connection->fd, events, token)
+                                      : poller_add(&blast->poller, connection->fd, events, token);
+    connection->interest = events;
+    if (failed) connection_fail(blast, connection, STEP_connect, errno);
+}
+
+void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at) {
+    if (connection->timer_ns && connection->timer_ns <= at) return;
+    connection->timer_ns = at;
+    if (deadlines_push(&blast->deadlines, at, slot_number(blast, connection))) blast->is_out_of_memory = true;
+}
+
+/* -- opening */
+
+static void try_again(struct blast *blast, uint32_t route) {
+    if (blast->retry_count == blast->retry_capacity) {
+        size_t capacity = blast->retry_capacity ? 2 * blast->retry_capacity : 64;
+        struct retry *retries = malloc(capacity * sizeof *retries);
+        if (!retries) {
+            blast->is_out_of_memory = true;
+            return;
+        }
+        for (size_t i = 0; i < blast->retry_count; i++)
+            retries[i] = blast->retries[(blast->retry_first + i) % blast->retry_capacity];
+        free(blast->retries);
+        blast->retries = retries;
+        blast->retry_capacity = capacity;
+        blast->retry_first = 0;
+    }
+    size_t place = (blast->retry_first + blast->retry_count++) % blast->retry_capacity;
+    blast->retries[place] = (struct retry){clock_ns() + RETRY_NS, route};
+}
+
+static void settle(struct blast *blast, struct connection *connection) {
+    if (!connection->first) return;
+    connection->first = false;
+    blast->board.state[STATE_settled_ns] = clock_ns();
+    blast->board.state[STATE_settled]++;
+}
+
+static void not_opened(struct blast *blast, struct connection *connection, int number) {
+    board_count(&blast->board, COUNT_failed_connects, connection->due_ns, 1);
+    board_error(&blast->board, STEP_connect, number, clock_ns());
+    settle(blast, connection);
+    if (connection->has_successor && blast->stage < STAGE_DRAIN) try_again(blast, connection->route);
+    if (connection->fd >= 0) close(connection->fd);
+    connection->fd = -1;
+    free_slot(blast, connection);
+}
+
+static void publish_open(struct blast *blast) {
+    int64_t *state = blast->board.state;
+    state[STATE_open] = blast->live_count + blast->retiring_count;
+    if (state[STATE_open] > state[STATE_peak]) state[STATE_peak] = state[STATE_open];
+}
+
+/* It is established; `written` bytes of its first message may be on their way already. */
+static void opened(struct blast *blast, struct connection *connection, int64_t at, int64_t written) {
+    struct board *board = &blast->board;
+    int64_t *page = board_page(board, connection->due_ns);
+    board_begin_write(board);
+    page[COUNT_opened]++;
+    board_record(board, page, HISTOGRAM_connect, at - connection->due_ns);
+    board_end_write(board);
+    connection->established_ns = at;
+    connection->state = OPEN;
+    connection->place = blast->live_count;
+    blast->live[blast->live_count++] = slot_number(blast, connection);
+    publish_open(blast);
+    settle(blast, connection);
+    if (blast->options.lifetime_ns > 0) connection_need_deadline(blast, connection, at + blast->options.lifetime_ns);
+    if (blast->stage >= STAGE_DRAIN) {
+        connection_watch(blast, connection, EPOLLIN | EPOLLRDHUP);
+        return;
+    }
+    if (blast->options.is_open_loop) board_count(board, COUNT_intended, at, 1);
+    messages_note(blast, connection, at, at, 1);
+    connection->written = written;
+    if (blast->is_sending) blast_spend(blast);
+    messages_write(blast, connection);
+    if (blast->is_sending && blast->options.lifetime_ns != 0) messages_fill(blast, connection, at);
+    while (blast->waiting.first != NONE) messages_dispatch(blast, queue_pop(blast, &blast->waiting), true);
+}
+
+static int make_socket(const struct blast *blast, const struct route *route) {
+    int one = 1;
+    int fd = socket(route->destination.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    /* Nagle's algorithm holds back a segment that is not full while another is on its way (RFC 896): one message at a
+     * time in one segment never is, and then the system call is saved. */
+    bool is_held_back = blast->options.depth > 1 || blast->options.size > LEAST_SEGMENT;
+    if (is_held_back && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one)) goto failed;
+    if (route->source.ss_family != AF_UNSPEC) {
+        /* ip(7): the port is chosen at connect(), by the whole tuple, so one port serves many destinations. */
+        if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one)) goto failed;
+        if (bind(fd, (const struct sockaddr *)&route->source, route->source_length)) goto failed;
+    }
+    return fd;
+failed:;
+    int number = errno;
+    close(fd);
+    errno = number;
+    return -1;
+}
+
+/* Connects the slot's socket. On loopback, and wherever else the answer comes before connect() returns, the first message
+ * goes out at once: a socket that is not established yet refuses it with EAGAIN. That saves a wake-up, and two changes of
+ * what epoll watches. */
+static void connect_slot(struct blast *blast, struct connection *connection) {
+    const struct route *route = &blast->routes[connection->route];
+    connection->state = CONNECTING;
+    connection->owed = connection->written = connection->received = connection->into = 0;
+    connection->pending_first = connection->pending_count = 0;
+    connection->held_first = connection->held_last = NONE;
+    connection->place = NONE;
+    const struct sockaddr *destination = (const struct sockaddr *)&route->destination;
+    if (connect(connection->fd, destination, route->destination_length) && errno != EINPROGRESS) {
+        not_opened(blast, connection, errno);
+        return;
+    }
+    int64_t now = clock_ns();
+    connection->established_ns = now;
+    if (blast->stage < STAGE_DRAIN) {
+        size_t length;
+        const unsigned char *bytes = stream_at(&blast->stream, 0, blast->options.size, &length);
+        ssize_t taken = send(connection->fd, bytes, length, MSG_NOSIGNAL);
+        if (taken >= 0) {
+            opened(blast, connection, now, taken);
+            return;
+        }
+        if (errno != EAGAIN) {
+            not_opened(blast, connection, errno);
+            return;
+        }
+    }
+    int64_t patience = blast->options.connect_timeout_ns;
+    /* What will be needed once it is open is asked for now, so that no entry is pushed in vain. */
+    if (blast->options.lifetime_ns > 0 && blast->options.lifetime_ns < patience) patience = blast->options.lifetime_ns;
+    connection_need_deadline(blast, connection, now + patience);
+    connection_watch(blast, connection, EPOLLOUT);
+}
+
+void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_first) {
+    board_count(&blast->board, COUNT_asked, due, 1);
+    struct connection *connection = take_slot(blast);
+    if (!connection) {
+        /* More slots than file descriptors there are none: the system would have said the same. */
+        board_count(&blast->board, COUNT_failed_connects, due, 1);
+        board_error(&blast->board, STEP_connect, EMFILE, clock_ns());
+        if (is_first) {
+            blast->board.state[STATE_settled_ns] = clock_ns();
+            blast->board.state[STATE_settled]++;
+        }
+        return;
+    }
+    connection->due_ns = due;
+    connection->route = route;
+    connection->first = is_first;
+    connection->has_successor = blast->options.lifetime_ns >= 0;
+    connection->interest = 0;
+    connection->fd = make_socket(blast, &blast->routes[route]);
+    if (connection->fd < 0)
+        not_opened(blast, connection, errno);
+    else
+        connect_slot(blast, connection);
+}
+
+static void finish_connect(struct blast *blast, struct connection *connection) {
+    int number = 0;
+    socklen_t length = sizeof number;
+    if (getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &number, &length)) number = errno;
+    if (number)
+        not_opened(blast, connection, number);
+    else
+        opened(blast, connection, clock_ns(), 0);
+}
+
+/* -- events and deadlines */
+
+void connection_on_event(struct blast *blast, uint64_t token, uint32_t events) {
+    struct connection *connection = &blast->slots[slot_of(token)];
+    if (!is_of_generation(token, connection->generation)) return;
+    if (connection->state == CONNECTING) {
+        if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) finish_connect(blast, connection);
+        return;
+    }
+    if ((events & EPOLLOUT) && connection->written < connection->owed) {
+        messages_write(blast, connection);
+        if (connection->state == OPEN) messages_fill(blast, connection, clock_ns());
+    }
+    bool is_live = connection->state == OPEN || connection->state == RETIRING;
+    if (is_live && (events & ~(uint32_t)EPOLLOUT)) messages_read(blast, connection, events);
+}
+
+void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now) {
+    struct connection *connection = &blast->slots[deadline.slot];
+    if (connection->timer_ns != deadline.at_ns) return; /* an earlier one took its place */
+    connection->timer_ns = 0;
+    if (connection->state == FREE || connection->state == BROKEN) return;
+    if (connection->state == CONNECTING) {
+        int64_t until = connection->established_ns + blast->options.connect_timeout_ns;
+        if (until <= now)
+            not_opened(blast, connection, OWN_CONNECT_TIMEOUT);
+        else
+            connection_need_deadline(blast, connection, until);
+        return;
+    }
+    int64_t next = NEVER;
+    if (connection->pending_count) {
+        next = pending_at(blast, connection, 0)->sent + blast->options.timeout_ns;
+        if (next <= now) {
+            connection_fail(blast, connection, STEP_receive, OWN_REPLY_TIMEOUT);
+            return;
+        }
+    }
+    if (blast->options.lifetime_ns > 0 && connection->state == OPEN && blast->stage < STAGE_DRAIN) {
+        int64_t end = connection->established_ns + blast->options.lifetime_ns;
+        if (end <= now) {
+            connection_retire(blast, connection, end, true);
+            if (connection->state != RETIRING) return;
+        } else if (end < next) {
+            next = end;
+        }
+    }
+    if (next < NEVER) connection_need_deadline(blast, connection, next);
+}
+
+/* -- ending */
+
+/* Takes it out of those that messages are spread over; the last one takes its place. */
+static void leave_live(struct blast *blast, struct connection *connection) {
+    if (connection->place == NONE) return;
+    uint32_t hole = connection->place;
+    /* While a closed loop begins, the live ones before fill_at have been started: keep them together. */
+    if (hole < blast->fill_at) {
+        uint32_t moved = blast->live[--blast->fill_at];
+        blast->live[hole] = moved;
+        blast->slots[moved].place = hole;
+        hole = blast->fill_at;
+    }
+    uint32_t moved = blast->live[--blast->live_count];
+    if (hole < blast->live_count) {
+        blast->live[hole] = moved;
+        blast->slots[moved].place = hole;
+    }
+    connection->place = NONE;
+}
+
+static void close_slot(struct blast *blast, struct connection *connection, int64_t now, bool by_rst) {
+    leave_live(blast, connection);
+    if (by_rst) {
+        /* socket(7): close() then sends RST and leaves no TIME_WAIT. */
+        struct linger reset = {1, 0};
+        setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+    close(connection->fd);
+    connection->fd = -1;
+    board_count(&blast->board, COUNT_closed, now, 1);
+    free_slot(blast, connection);
+    publish_open(blast);
+}
+
+/* Churn by RST without a new file descriptor: connecting to AF_UNSPEC (connect(2)) resets the connection and gives its port
+ * back, and the socket, still watched, takes the next one. On the wire nothing differs. Only from the connection's own
+ * event: elsewhere one of the old connection may be waiting in the batch. */
+static bool connect_anew(struct blast *blast, struct connection *connection, int64_t due) {
+    struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    if (connect(connection->fd, &nowhere, sizeof nowhere)) return false;
+    leave_live(blast, connection);
+    board_count(&blast->board, COUNT_closed, due, 1);
+    board_count(&blast->board, COUNT_asked, due, 1);
+    connection->due_ns = due;
+    connect_slot(blast, connection);
+    publish_open(blast);
+    return true;
+}
+
+void connection_end(struct blast *blast, struct connection *connection, int64_t due, bool is_own_event) {
+    if (connection->state == RETIRING) blast->retiring_count--;
+    bool reopens = connection->has_successor && blast->stage < STAGE_DRAIN;
+    if (reopens && is_own_event && blast->options.closes_by_rst && connect_anew(blast, connection, due)) return;
+    uint32_t route = connection->route;
+    close_slot(blast, connection, due, blast->options.closes_by_rst);
+    if (reopens) connection_begin(blast, due, route, false);
+}
+
+void connection_retire(struct blast *blast, struct connection *connection, int64_t due, bool reopens) {
+    if (connection->state != OPEN) return;
+    messages_orphan(blast, connection);
+    connection->has_successor = connection->has_successor && reopens;
+    leave_live(blast, connection);
+    connection->state = RETIRING;
+    blast->retiring_count++;
+    if (!connection->pending_count) connection_end(blast, connection, due, false);
+}
+
+void connection_fail(struct blast *blast, struct connection *connection, int step, int number) {
+    if (connection->state == BROKEN) return;
+    connection->broke_from = connection->state;
+    connection->state = BROKEN;
+    connection->step = (uint8_t)step;
+    connection->failure = (int16_t)number;
+    connection->link = blast->broken_slot;
+    blast->broken_slot = slot_number(blast, connection);
+}
+
+static void count_pending(struct blast *blast, struct connection *connection, int counter) {
+    for (uint32_t i = 0; i < connection->pending_count; i++)
+        board_count(&blast->board, counter, pending_at(blast, connection, i)->intended, 1);
+    blast->pending_count -= connection->pending_count;
+    connection->pending_count = 0;
+}
+
+static void bury(struct blast *blast, struct connection *connection) {
+    int64_t now = clock_ns();
+    if (connection->broke_from == CONNECTING) {
+        not_opened(blast, connection, connection->failure);
+        return;
+    }
+    board_error(&blast->board, connection->step, connection->failure, now);
+    count_pending(blast, connection, COUNT_failed);
+    messages_orphan(blast, connection);
+    if (connection->broke_from == RETIRING) blast->retiring_count--;
+    bool reopens = connection->has_successor && blast->stage < STAGE_DRAIN;
+    uint32_t route = connection->route;
+    close_slot(blast, connection, now, true);
+    if (reopens) try_again(blast, route);
+}
+
+void blast_mend(struct blast *blast) {
+    while (blast->broken_slot != NONE || blast->orphans.first != NONE) {
+        if (blast->broken_slot != NONE) {
+            struct connection *connection = &blast->slots[blast->broken_slot];
+            blast->broken_slot = connection->link;
+            bury(blast, connection);
+        } else {
+            messages_dispatch(blast, queue_pop(blast, &blast->orphans), true);
+        }
+    }
+}
+
+void connection_finish(struct blast *blast, struct connection *connection, int64_t now) {
+    if (connection->state == CONNECTING) {
+        /* One of the first is missing; a successor was asked for in vain. */
+        if (connection->first) {
+            not_opened(blast, connection, OWN_RUN_ENDED);
+            return;
+        }
+        board_count(&blast->board, COUNT_asked, connection->due_ns, -1);
+        close(connection->fd);
+        connection->fd = -1;
+        free_slot(blast, connection);
+        return;
+    }
+    count_pending(blast, connection, COUNT_unanswered);
+    if (connection->state == RETIRING) blast->retiring_count--;
+    close_slot(blast, connection, now, blast->options.closes_by_rst);
+}

@@ -1,0 +1,44 @@
+#include "deadlines.h"
+
+#include <stdlib.h>
+
+int deadlines_push(struct deadlines *deadlines, int64_t at, uint32_t slot) {
+    if (deadlines->count == deadlines->capacity) {
+        size_t capacity = deadlines->capacity ? 2 * deadlines->capacity : 64;
+        struct deadline *heap = realloc(deadlines->heap, capacity * sizeof *heap);
+        if (!heap) return -1;
+        deadlines->heap = heap;
+        deadlines->capacity = capacity;
+    }
+    size_t place = deadlines->count++;
+    while (place) {
+        size_t parent = (place - 1) / 2;
+        if (deadlines->heap[parent].at_ns <= at) break;
+        deadlines->heap[place] = deadlines->heap[parent];
+        place = parent;
+    }
+    deadlines->heap[place] = (struct deadline){at, slot};
+    return 0;
+}
+
+struct deadline deadlines_pop(struct deadlines *deadlines) {
+    struct deadline first = deadlines->heap[0];
+    struct deadline last = deadlines->heap[--deadlines->count];
+    size_t place = 0;
+    for (;;) {
+        size_t child = 2 * place + 1;
+        if (child >= deadlines->count) break;
+        if (child + 1 < deadlines->count && deadlines->heap[child + 1].at_ns < deadlines->heap[child].at_ns) child++;
+        if (deadlines->heap[child].at_ns >= last.at_ns) break;
+        deadlines->heap[place] = deadlines->heap[child];
+        place = child;
+    }
+    deadlines->heap[place] = last;
+    return first;
+}
+
+void deadlines_close(struct deadlines *deadlines) {
+    free(deadlines->heap);
+    deadlines->heap = NULL;
+    deadlines->count = deadlines->capacity = 0;
+}

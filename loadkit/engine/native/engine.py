@@ -1,0 +1,220 @@
+"""The Python side of the compiled engine: the plan goes in, and an asyncio loop watches the core's epoll fd.
+
+The loop keeps what is not hot: what the parent says, the CPU figures ten times a second, the beginning and the end. A
+callback is a turn of the core, without the GIL. A turn stays in the core for up to LINGER_NS and waits in the core's own
+epoll_wait: returning to the loop after each batch would cost a second epoll_wait and a Python callback a wake-up (a
+closed loop of 50 connections lost 12 % by it). What the parent says is in the core's epoll set too, so it ends the turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+
+from loadkit.engine.base import Control
+from loadkit.engine.native import _core
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, OwnError, Slot
+from loadkit.measure.cpu import CpuMeter
+from loadkit.plan.model import PhaseKind, PhasePlan, ServePlan, Shard
+from loadkit.plan.pacing import LinearPace
+from loadkit.plan.split import share
+from loadkit.profile.model import Close
+from loadkit.units import NS_PER_S
+from loadkit.wire.echo import EchoFraming
+
+__all__ = ["NativeEngine", "matches_board"]
+
+# How long a turn may keep the loop from its timers and callbacks: none of them is hot.
+LINGER_NS = 10_000_000
+_TICK_S = 0.1
+# A gentle stop waits this long for the replies under way.
+_STOP_NS = NS_PER_S
+
+Phase = tuple[int, int, bool, bool, float, float, int, int, int, int]
+
+
+def matches_board() -> bool:
+    """Whether the core was built for this board: the same words in the same places."""
+    own = {name: value for name, value in vars(OwnError).items() if name.isupper()}
+    return (
+        (_core.STATE, _core.COUNTERS, _core.HISTOGRAMS, _core.STEPS) == (STATE, COUNTERS, HISTOGRAMS, STEPS)
+    ) and all(getattr(_core, name, None) == value for name, value in own.items())
+
+
+class NativeEngine:
+    """The compiled core inside a loop of the given kind."""
+
+    name = "native"
+
+    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop], around: str) -> None:
+        self._new_loop = new_loop
+        self._around = around
+
+    def version(self) -> str:
+        """Returns its name and the loop around it."""
+        return f"native in {self._around}"
+
+    def blast(self, shard: Shard, slot: Slot, control: Control) -> None:
+        """Runs a shard of the blast end."""
+        core = _open_blast(shard, slot, control)
+        try:
+            control.ready()
+            start = control.wait_start()
+            core.start(start, shard.plan.connect_rate_hz)
+            self._run(core, slot, control, lambda: _blast_heard(core, control))
+        finally:
+            core.close()
+
+    def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
+        """Runs a worker of the serve end."""
+        core = _open_serve(plan, listeners, slot, control)
+        try:
+            control.ready()
+            self._run(core, slot, control, lambda: _serve_heard(core, plan, listeners, control))
+        finally:
+            core.close()
+            for listener in listeners:
+                listener.close()
+
+    def _run(self, core: _core.Blast | _core.Serve, slot: Slot, control: Control, heard: Callable[[], None]) -> None:
+        loop = self._new_loop()
+        try:
+            loop.run_until_complete(_Turns(loop, core, slot, heard).run())
+        finally:
+            loop.close()
+
+
+class _Turns:
+    """The core's turns in a loop, until it is done."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, core: _core.Blast | _core.Serve, slot: Slot, heard: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._core = core
+        self._slot = slot
+        self._heard = heard
+        self._cpu = CpuMeter()
+        self._phase = 0
+        self._next_tick: asyncio.TimerHandle | None = None
+        self._done: asyncio.Future[None] = loop.create_future()
+
+    async def run(self) -> None:
+        """Returns when the core is done; raises what a turn raised."""
+        self._loop.add_reader(self._core.fileno(), self._turn)
+        self._loop.call_soon(self._turn)
+        self._tick()
+        try:
+            await self._done
+        finally:
+            if self._next_tick:
+                self._next_tick.cancel()
+            self._loop.remove_reader(self._core.fileno())
+            self._cpu.fold(self._slot, self._phase)
+
+    def _turn(self) -> None:
+        if self._done.done():
+            return
+        try:
+            says = self._core.turn(LINGER_NS)
+            if says & _core.HEARD:
+                self._heard()
+        except BaseException as error:
+            self._done.set_exception(error)
+            return
+        phase = self._slot.get("phase")
+        if phase != self._phase:
+            # What was used until now is the former phase's.
+            self._cpu.fold(self._slot, self._phase)
+            self._phase = phase
+        if says & _core.DONE:
+            self._done.set_result(None)
+
+    def _tick(self) -> None:
+        self._cpu.fold(self._slot, self._phase)
+        self._next_tick = self._loop.call_later(_TICK_S, self._tick)
+
+
+def _blast_heard(core: _core.Blast, control: Control) -> None:
+    """The parent said something."""
+    if control.should_leave():
+        core.leave()
+    elif control.should_stop():
+        core.stop(_STOP_NS)
+    else:
+        start = control.hold_start()
+        if start is not None:
+            core.begin_phases(start)
+
+
+def _serve_heard(core: _core.Serve, plan: ServePlan, listeners: Sequence[socket.socket], control: Control) -> None:
+    if control.should_leave():
+        core.leave()
+    elif control.should_stop():
+        core.stop(plan.grace_ns)
+        for listener in listeners:
+            listener.close()
+
+
+def _open_blast(shard: Shard, slot: Slot, control: Control) -> _core.Blast:
+    plan = shard.plan
+    befores = (plan.phases[0], *plan.phases)
+    return _core.Blast(
+        words=slot.words,
+        control_fd=control.fileno(),
+        phases=tuple(_phase(phase, before, shard) for phase, before in zip(plan.phases, befores, strict=False)),
+        routes=tuple((route.source, route.destination, route.connections) for route in shard.routes),
+        port=plan.target.port,
+        index=shard.index,
+        of=shard.of,
+        size=plan.size_bytes,
+        period=EchoFraming(plan.size_bytes).period,
+        depth=plan.depth,
+        timeout=plan.timeout_ns,
+        connect_timeout=plan.connect_timeout_ns,
+        lifetime=-1 if plan.lifetime_ns is None else plan.lifetime_ns,
+        messages=-1 if shard.messages is None else shard.messages,
+        # A phase with more connections may begin while those of the last are still waiting for their last replies.
+        most=2 * shard.connections + 1024,
+        open_loop=plan.open_loop,
+        check=plan.check,
+        rst=plan.close is Close.RST,
+        edge_triggered=plan.edge_triggered,
+    )
+
+
+def _phase(phase: PhasePlan, before: PhasePlan, shard: Shard) -> Phase:
+    """Returns what the core knows of a phase; its pace begins when the phase does."""
+    part = (shard.index, shard.of)
+    fewer = share(before.connections, *part) - share(phase.connections, *part)
+    pace = LinearPace(0, phase.duration_ns, *(phase.rate_hz or (0.0, 0.0)))
+    is_paced = phase.rate_hz is not None
+    total = pace.total() if is_paced and max(phase.rate_hz or ()) > 0 else 0
+    change = (pace.end_hz - pace.start_hz) / (phase.duration_ns / NS_PER_S) if phase.duration_ns else 0.0
+    is_drain = phase.kind is PhaseKind.DRAIN
+    return (
+        phase.duration_ns,
+        phase.connections,
+        is_drain,
+        is_paced,
+        pace.start_hz,
+        change,
+        shard.index,
+        shard.of,
+        total,
+        max(0, fewer),
+    )
+
+
+def _open_serve(plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> _core.Serve:
+    most = plan.max_connections
+    return _core.Serve(
+        words=slot.words,
+        control_fd=control.fileno(),
+        listeners=tuple(listener.fileno() for listener in listeners),
+        idle_timeout=-1 if plan.idle_timeout_ns is None else plan.idle_timeout_ns,
+        # Accepted connections are split evenly between workers by the kernel's hash, so the limit is too.
+        most=-1 if most is None else -(-most // plan.workers),
+        edge_triggered=plan.edge_triggered,
+    )

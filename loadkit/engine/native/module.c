@@ -1,0 +1,457 @@
+/* The Python side of the compiled engine: two types, Blast and Serve, each a worker's core around one epoll fd.
+ *
+ * A turn runs without the GIL. All the methods have to be called from one thread, the event loop's; a Blast or a Serve is
+ * used for one run and closed.
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+#include <arpa/inet.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "blast.h"
+#include "serve.h"
+
+struct blast_object {
+    PyObject_HEAD
+    Py_buffer words;
+    bool is_open;
+    struct blast blast;
+};
+
+struct serve_object {
+    PyObject_HEAD
+    Py_buffer words;
+    bool is_open;
+    struct serve serve;
+};
+
+/* Slots for as many connections as the soft limit of file descriptors lets there be, or as `most` says. */
+static uint32_t slot_limit(uint64_t most) {
+    struct rlimit limit;
+    uint64_t files = getrlimit(RLIMIT_NOFILE, &limit) ? 1024 : limit.rlim_cur;
+    if (files > most) files = most;
+    return files < UINT32_MAX - 1 ? (uint32_t)files : UINT32_MAX - 1;
+}
+
+static void *allocate(PyTypeObject *type) {
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    return alloc(type, 0);
+}
+
+static void release(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    freefunc free_object = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    free_object(self);
+    Py_DECREF(type);
+}
+
+static PyObject *closed_error(void) {
+    PyErr_SetString(PyExc_ValueError, "the engine's core is closed");
+    return NULL;
+}
+
+/* -- Blast. What Python says arms the timer in the past, so that the loop calls for a turn. */
+
+static int read_phase(PyObject *item, struct phase *phase) {
+    int is_drain, is_paced;
+    double start_hz, change;
+    long long duration, connections, next, step, total, fewer;
+    if (!PyArg_ParseTuple(item, "LLppddLLLL;a phase", &duration, &connections, &is_drain, &is_paced, &start_hz, &change,
+                          &next, &step, &total, &fewer))
+        return -1;
+    struct pace pace = {.start_hz = start_hz, .change_hz_per_s = change, .next = next, .step = step, .total = total};
+    *phase = (struct phase){duration, connections, is_drain, is_paced, pace, fewer};
+    return 0;
+}
+
+static int read_address(const char *text, int port, struct sockaddr_storage *address, socklen_t *length) {
+    struct sockaddr_in *four = (struct sockaddr_in *)address;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
+    memset(address, 0, sizeof *address);
+    if (inet_pton(AF_INET, text, &four->sin_addr) == 1) {
+        four->sin_family = AF_INET;
+        four->sin_port = htons((uint16_t)port);
+        *length = sizeof *four;
+    } else if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1) {
+        six->sin6_family = AF_INET6;
+        six->sin6_port = htons((uint16_t)port);
+        *length = sizeof *six;
+    } else {
+        PyErr_Format(PyExc_ValueError, "%s is not an IP address", text);
+        return -1;
+    }
+    return 0;
+}
+
+static int read_route(PyObject *item, int port, struct route *route) {
+    const char *source, *destination;
+    long long connections;
+    if (!PyArg_ParseTuple(item, "zsL;a route", &source, &destination, &connections)) return -1;
+    memset(route, 0, sizeof *route);
+    route->connections = connections;
+    if (source && read_address(source, 0, &route->source, &route->source_length)) return -1;
+    return read_address(destination, port, &route->destination, &route->destination_length);
+}
+
+static int read_phases(struct blast *blast, PyObject *phases) {
+    Py_ssize_t count = PyTuple_Size(phases);
+    if (count < 1) {
+        PyErr_SetString(PyExc_ValueError, "there has to be a phase");
+        return -1;
+    }
+    blast->phases = (int)count;
+    blast->phase_plans = calloc((size_t)count, sizeof *blast->phase_plans);
+    if (!blast->phase_plans) return PyErr_NoMemory(), -1;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (read_phase(PyTuple_GetItem(phases, i), &blast->phase_plans[i])) return -1;
+    return 0;
+}
+
+static int read_routes(struct blast *blast, PyObject *routes, int port) {
+    Py_ssize_t count = PyTuple_Size(routes);
+    int64_t total = 0;
+    blast->route_count = (uint32_t)count;
+    blast->routes = calloc((size_t)count + 1, sizeof *blast->routes);
+    if (!blast->routes) return PyErr_NoMemory(), -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (read_route(PyTuple_GetItem(routes, i), port, &blast->routes[i])) return -1;
+        total += blast->routes[i].connections;
+    }
+    if (total < 1) {
+        PyErr_SetString(PyExc_ValueError, "there has to be a route with a connection");
+        return -1;
+    }
+    return 0;
+}
+
+static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"words",   "control_fd", "phases",          "routes",   "port",
+                            "index",   "of",         "size",            "period",   "depth",
+                            "timeout", "connect_timeout", "lifetime",   "messages", "most",
+                            "open_loop", "check",    "rst",             "edge_triggered", NULL};
+    struct blast *blast = &self->blast;
+    struct options *options = &blast->options;
+    PyObject *phases, *routes;
+    int control_fd, port, open_loop, check, rst, edge_triggered;
+    long long index, of, size, period, depth, timeout, connect_timeout, lifetime, messages, most;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLpppp:Blast", names, &self->words, &control_fd,
+                                     &PyTuple_Type, &phases, &PyTuple_Type, &routes, &port, &index, &of, &size, &period,
+                                     &depth, &timeout, &connect_timeout, &lifetime, &messages, &most, &open_loop, &check,
+                                     &rst, &edge_triggered))
+        return -1;
+    if (depth < 1 || size < 1 || period < 1 || period > 256 || most < 1) {
+        PyErr_SetString(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
+        return -1;
+    }
+    *options = (struct options){size,  lifetime, timeout, connect_timeout, messages, (uint32_t)depth, index, of,
+                                open_loop, check, rst, edge_triggered};
+    if (read_phases(blast, phases) || read_routes(blast, routes, port)) return -1;
+    if (board_open(&blast->board, self->words.buf, self->words.len / 8, blast->phases) ||
+        stream_open(&blast->stream, period) || connections_open(blast, slot_limit((uint64_t)most)) ||
+        blast_open(blast, control_fd)) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return 0;
+}
+
+static void close_blast(struct blast_object *self) {
+    if (!self->is_open) return;
+    self->is_open = false;
+    blast_close(&self->blast);
+    if (self->words.obj) PyBuffer_Release(&self->words);
+}
+
+static PyObject *blast_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    struct blast_object *self = allocate(type);
+    if (!self) return NULL;
+    self->blast.poller.epoll_fd = self->blast.poller.timer_fd = -1;
+    self->is_open = true; /* what is opened halfway is closed */
+    if (open_blast(self, args, kwargs)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static void blast_dealloc(PyObject *self) {
+    close_blast((struct blast_object *)self);
+    release(self);
+}
+
+static struct blast *blast_of(PyObject *self) {
+    struct blast_object *object = (struct blast_object *)self;
+    return object->is_open ? &object->blast : (closed_error(), NULL);
+}
+
+static PyObject *blast_fileno(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct blast *blast = blast_of(self);
+    return blast ? PyLong_FromLong(blast->poller.epoll_fd) : NULL;
+}
+
+static PyObject *blast_start_method(PyObject *self, PyObject *args) {
+    long long start;
+    double connect_hz;
+    struct blast *blast = blast_of(self);
+    if (!blast || !PyArg_ParseTuple(args, "Ld:start", &start, &connect_hz)) return NULL;
+    blast_start(blast, start, connect_hz);
+    Py_RETURN_NONE;
+}
+
+static PyObject *blast_hold_method(PyObject *self, PyObject *args) {
+    long long at;
+    struct blast *blast = blast_of(self);
+    if (!blast || !PyArg_ParseTuple(args, "L:begin_phases", &at)) return NULL;
+    if (blast->stage == STAGE_RAMP && blast->next_phase_ns == NEVER) blast_begin_phases(blast, at);
+    poller_arm(&blast->poller, 1);
+    Py_RETURN_NONE;
+}
+
+static PyObject *blast_stop_method(PyObject *self, PyObject *args) {
+    long long longest;
+    struct blast *blast = blast_of(self);
+    if (!blast || !PyArg_ParseTuple(args, "L:stop", &longest)) return NULL;
+    if (blast->stage != STAGE_DONE) blast_begin_drain(blast, longest, false);
+    poller_arm(&blast->poller, 1);
+    Py_RETURN_NONE;
+}
+
+static PyObject *blast_leave_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct blast *blast = blast_of(self);
+    if (!blast) return NULL;
+    blast_finish(blast);
+    poller_arm(&blast->poller, 1);
+    Py_RETURN_NONE;
+}
+
+static PyObject *blast_turn_method(PyObject *self, PyObject *args) {
+    long long linger;
+    int says;
+    struct blast *blast = blast_of(self);
+    if (!blast || !PyArg_ParseTuple(args, "L:turn", &linger)) return NULL;
+    if (blast->stage == STAGE_DONE) return PyLong_FromLong(TURN_DONE);
+    Py_BEGIN_ALLOW_THREADS
+    says = blast_turn(blast, linger);
+    Py_END_ALLOW_THREADS
+    return blast->is_out_of_memory ? PyErr_NoMemory() : PyLong_FromLong(says);
+}
+
+static PyObject *blast_close_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    close_blast((struct blast_object *)self);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef blast_methods[] = {
+    {"fileno", blast_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
+    {"start", blast_start_method, METH_VARARGS, "Begins connecting at a time (monotonic ns), at a rate (hertz, over all)."},
+    {"begin_phases", blast_hold_method, METH_VARARGS, "The ramp ends at that time (monotonic ns)."},
+    {"stop", blast_stop_method, METH_VARARGS, "Sends nothing new and waits so long (ns) for replies."},
+    {"leave", blast_leave_method, METH_NOARGS, "Ends at once, and counts what was under way as unanswered."},
+    {"turn", blast_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD, PHASE and DONE, or'ed."},
+    {"close", blast_close_method, METH_NOARGS, "Gives everything back."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* -- Serve */
+
+static int read_listeners(struct serve *serve, PyObject *fds) {
+    Py_ssize_t count = PyTuple_Size(fds);
+    serve->listeners = calloc((size_t)count + 1, sizeof *serve->listeners);
+    if (!serve->listeners) return PyErr_NoMemory(), -1;
+    serve->listener_count = (uint32_t)count;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        serve->listeners[i] = (int)PyLong_AsLong(PyTuple_GetItem(fds, i));
+        if (PyErr_Occurred()) return -1;
+    }
+    return 0;
+}
+
+static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "most", "edge_triggered", NULL};
+    struct serve *serve = &self->serve;
+    PyObject *fds;
+    int control_fd, edge_triggered;
+    long long idle_timeout, most;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LLp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
+                                     &fds, &idle_timeout, &most, &edge_triggered))
+        return -1;
+    serve->idle_timeout_ns = idle_timeout;
+    serve->most = most;
+    serve->is_edge_triggered = edge_triggered;
+    if (read_listeners(serve, fds)) return -1;
+    if (board_open(&serve->board, self->words.buf, self->words.len / 8, 1) ||
+        serve_open(serve, control_fd, slot_limit(UINT32_MAX))) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return 0;
+}
+
+static void close_serve(struct serve_object *self) {
+    if (!self->is_open) return;
+    self->is_open = false;
+    serve_close(&self->serve);
+    if (self->words.obj) PyBuffer_Release(&self->words);
+}
+
+static PyObject *serve_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    struct serve_object *self = allocate(type);
+    if (!self) return NULL;
+    self->serve.poller.epoll_fd = self->serve.poller.timer_fd = self->serve.spare_fd = -1;
+    self->is_open = true;
+    if (open_serve(self, args, kwargs)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static void serve_dealloc(PyObject *self) {
+    close_serve((struct serve_object *)self);
+    release(self);
+}
+
+static struct serve *serve_of(PyObject *self) {
+    struct serve_object *object = (struct serve_object *)self;
+    return object->is_open ? &object->serve : (closed_error(), NULL);
+}
+
+static PyObject *serve_fileno(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct serve *serve = serve_of(self);
+    return serve ? PyLong_FromLong(serve->poller.epoll_fd) : NULL;
+}
+
+static PyObject *serve_stop_method(PyObject *self, PyObject *args) {
+    long long grace;
+    struct serve *serve = serve_of(self);
+    if (!serve || !PyArg_ParseTuple(args, "L:stop", &grace)) return NULL;
+    serve_stop(serve, grace);
+    Py_RETURN_NONE;
+}
+
+static PyObject *serve_leave_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct serve *serve = serve_of(self);
+    if (!serve) return NULL;
+    serve_finish(serve);
+    poller_arm(&serve->poller, 1);
+    Py_RETURN_NONE;
+}
+
+static PyObject *serve_turn_method(PyObject *self, PyObject *args) {
+    long long linger;
+    int says;
+    struct serve *serve = serve_of(self);
+    if (!serve || !PyArg_ParseTuple(args, "L:turn", &linger)) return NULL;
+    if (serve->is_done) return PyLong_FromLong(TURN_DONE);
+    Py_BEGIN_ALLOW_THREADS
+    says = serve_turn(serve, linger);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(says);
+}
+
+static PyObject *serve_close_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    close_serve((struct serve_object *)self);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef serve_methods[] = {
+    {"fileno", serve_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
+    {"stop", serve_stop_method, METH_VARARGS, "Accepts no more; it is over when all peers have gone, or after so long (ns)."},
+    {"leave", serve_leave_method, METH_NOARGS, "Ends at once."},
+    {"turn", serve_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD and DONE, or'ed."},
+    {"close", serve_close_method, METH_NOARGS, "Gives everything back."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* -- the module */
+
+static PyType_Slot blast_slots[] = {
+    {Py_tp_doc, "A shard of the blast end under way."},
+    {Py_tp_new, blast_new},
+    {Py_tp_dealloc, blast_dealloc},
+    {Py_tp_methods, blast_methods},
+    {0, NULL},
+};
+static PyType_Slot serve_slots[] = {
+    {Py_tp_doc, "A worker of the serve end under way."},
+    {Py_tp_new, serve_new},
+    {Py_tp_dealloc, serve_dealloc},
+    {Py_tp_methods, serve_methods},
+    {0, NULL},
+};
+static PyType_Spec blast_spec = {"loadkit.engine.native._core.Blast", sizeof(struct blast_object), 0, Py_TPFLAGS_DEFAULT,
+                                 blast_slots};
+static PyType_Spec serve_spec = {"loadkit.engine.native._core.Serve", sizeof(struct serve_object), 0, Py_TPFLAGS_DEFAULT,
+                                 serve_slots};
+
+#define AS_STRING(name) #name,
+static const char *const state_names[] = {STATE_NAMES(AS_STRING) NULL};
+static const char *const counter_names[] = {COUNTER_NAMES(AS_STRING) NULL};
+static const char *const histogram_names[] = {HISTOGRAM_NAMES(AS_STRING) NULL};
+static const char *const step_names[] = {STEP_NAMES(AS_STRING) NULL};
+
+static int add_names(PyObject *module, const char *key, const char *const *names) {
+    Py_ssize_t count = 0;
+    while (names[count]) count++;
+    PyObject *tuple = PyTuple_New(count);
+    if (!tuple) return -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *name = PyUnicode_FromString(names[i]);
+        if (!name || PyTuple_SetItem(tuple, i, name)) {
+            Py_DECREF(tuple);
+            return -1;
+        }
+    }
+    int failed = PyModule_AddObjectRef(module, key, tuple);
+    Py_DECREF(tuple);
+    return failed;
+}
+
+static int add_own_errors(PyObject *module) {
+#define AS_ENTRY(name, number) || PyModule_AddIntConstant(module, #name, number)
+    return 0 OWN_ERRORS(AS_ENTRY);
+}
+
+static int add_type(PyObject *module, const char *name, PyType_Spec *spec) {
+    PyObject *type = PyType_FromSpec(spec);
+    if (!type) return -1;
+    int failed = PyModule_AddObjectRef(module, name, type);
+    Py_DECREF(type);
+    return failed;
+}
+
+static int fill_module(PyObject *module) {
+    if (add_type(module, "Blast", &blast_spec) || add_type(module, "Serve", &serve_spec)) return -1;
+    if (add_names(module, "STATE", state_names) || add_names(module, "COUNTERS", counter_names) ||
+        add_names(module, "HISTOGRAMS", histogram_names) || add_names(module, "STEPS", step_names))
+        return -1;
+    if (PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) || PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) ||
+        PyModule_AddIntConstant(module, "DONE", TURN_DONE) || PyModule_AddIntConstant(module, "ERRNOS", ERRNOS) ||
+        PyModule_AddIntConstant(module, "CONNECTION_BYTES", sizeof(struct connection)) ||
+        PyModule_AddIntConstant(module, "PEER_BYTES", sizeof(struct peer)))
+        return -1;
+    return add_own_errors(module) ? -1 : 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, fill_module},
+    {0, NULL},
+};
+static struct PyModuleDef module_definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_core",
+    .m_doc = "loadkit's compiled engine: a worker's core around one epoll fd.",
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&module_definition); }

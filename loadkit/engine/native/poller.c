@@ -1,0 +1,91 @@
+#include "poller.h"
+
+#include <errno.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+int poller_open(struct poller *poller, struct board *board, int control_fd) {
+    poller->board = board;
+    poller->armed_ns = NEVER;
+    poller->return_ns = 0;
+    poller->timer_fd = -1;
+    poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (poller->epoll_fd < 0) return -1;
+    poller->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (poller->timer_fd < 0 || poller_add(poller, poller->timer_fd, EPOLLIN, token_of(KIND_TIMER, 0, 0)) ||
+        poller_add(poller, control_fd, EPOLLIN, token_of(KIND_CONTROL, 0, 0))) {
+        int number = errno;
+        poller_close(poller);
+        errno = number;
+        return -1;
+    }
+    return 0;
+}
+
+void poller_close(struct poller *poller) {
+    if (poller->timer_fd >= 0) close(poller->timer_fd);
+    if (poller->epoll_fd >= 0) close(poller->epoll_fd);
+    poller->timer_fd = poller->epoll_fd = -1;
+}
+
+int poller_add(struct poller *poller, int fd, uint32_t events, uint64_t token) {
+    struct epoll_event event = {.events = events, .data.u64 = token};
+    return epoll_ctl(poller->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+int poller_change(struct poller *poller, int fd, uint32_t events, uint64_t token) {
+    struct epoll_event event = {.events = events, .data.u64 = token};
+    return epoll_ctl(poller->epoll_fd, EPOLL_CTL_MOD, fd, &event);
+}
+
+void poller_arm(struct poller *poller, int64_t at) {
+    if (at == poller->armed_ns) return;
+    struct itimerspec spec = {{0, 0}, {0, 0}};
+    if (at < NEVER) {
+        int64_t from = at > 1 ? at : 1; /* zero would disarm */
+        spec.it_value.tv_sec = from / NS_PER_S;
+        spec.it_value.tv_nsec = from % NS_PER_S;
+    }
+    /* Setting it anew also takes back an expiry that was not read, so it is never read. */
+    timerfd_settime(poller->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+    poller->armed_ns = at;
+}
+
+static void count_flags(int64_t *page, const struct epoll_event *events, int count) {
+    for (int i = 0; i < count; i++) {
+        uint32_t flags = events[i].events;
+        page[COUNT_events_in] += (flags & EPOLLIN) != 0;
+        page[COUNT_events_out] += (flags & EPOLLOUT) != 0;
+        page[COUNT_events_err] += (flags & EPOLLERR) != 0;
+        page[COUNT_events_hup] += (flags & EPOLLHUP) != 0;
+        page[COUNT_events_rdhup] += (flags & EPOLLRDHUP) != 0;
+    }
+}
+
+int poller_wait(struct poller *poller, int64_t until) {
+    int64_t begin = clock_ns();
+    int64_t left = until - begin;
+    int timeout = left <= 0 ? 0 : (int)((left + 999999) / 1000000);
+    int count = epoll_wait(poller->epoll_fd, poller->events, BATCH, timeout);
+    int64_t end = clock_ns();
+    if (count < 0) count = 0; /* EINTR: nothing came */
+    int64_t *page = board_page(poller->board, end);
+    page[COUNT_waits]++;
+    page[COUNT_blocked_ns] += end - begin;
+    if (poller->return_ns) page[COUNT_busy_ns] += begin - poller->return_ns;
+    poller->return_ns = end;
+    if (count) {
+        page[COUNT_wakeups]++;
+        page[COUNT_events] += count;
+        count_flags(page, poller->events, count);
+        board_record(poller->board, page, HISTOGRAM_batch, count);
+    }
+    return count;
+}
+
+void poller_pause(struct poller *poller) {
+    if (!poller->return_ns) return;
+    int64_t now = clock_ns();
+    board_count(poller->board, COUNT_busy_ns, now, now - poller->return_ns);
+    poller->return_ns = 0;
+}

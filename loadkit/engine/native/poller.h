@@ -1,0 +1,51 @@
+/* An epoll instance of our own, a timerfd in it, and the count of what it does.
+ *
+ * The epoll file descriptor is itself pollable (epoll(7)): the asyncio loop watches it, and one callback drains it. The
+ * timerfd wakes either of them up at an absolute time, to the microsecond, where epoll_wait's own time-out has
+ * milliseconds.
+ *
+ * An event carries a token: what the file descriptor is (kind), which slot, and the slot's generation, so that an event
+ * of a connection that was closed earlier in the same batch is not taken for its successor's.
+ */
+#ifndef LOADKIT_POLLER_H
+#define LOADKIT_POLLER_H
+
+#include <stdbool.h>
+#include <sys/epoll.h>
+
+#include "board.h"
+
+/* Events of one wake-up at most: with the kernel's round robin over what is ready nobody waits for more than this. */
+enum { BATCH = 1024 };
+enum kind { KIND_TIMER, KIND_CONTROL, KIND_LISTENER, KIND_CONNECTION };
+
+struct poller {
+    int epoll_fd, timer_fd;
+    int64_t armed_ns;  /* when the timerfd fires; NEVER when it does not */
+    int64_t return_ns; /* of the last wait; 0 before the first */
+    struct board *board;
+    struct epoll_event events[BATCH];
+};
+
+static inline uint64_t token_of(enum kind kind, uint32_t slot, uint32_t generation) {
+    return (uint64_t)kind << 62 | (uint64_t)(generation & 0x3fffffff) << 32 | slot;
+}
+static inline enum kind kind_of(uint64_t token) { return (enum kind)(token >> 62); }
+static inline uint32_t slot_of(uint64_t token) { return (uint32_t)token; }
+static inline bool is_of_generation(uint64_t token, uint32_t generation) {
+    return ((uint32_t)(token >> 32) & 0x3fffffff) == (generation & 0x3fffffff);
+}
+
+/* -1 with errno when the system has no file descriptor for it. */
+int poller_open(struct poller *poller, struct board *board, int control_fd);
+void poller_close(struct poller *poller);
+int poller_add(struct poller *poller, int fd, uint32_t events, uint64_t token);
+int poller_change(struct poller *poller, int fd, uint32_t events, uint64_t token);
+/* Lets the epoll fd become readable at that time; NEVER: not by time. */
+void poller_arm(struct poller *poller, int64_t at);
+/* Waits until something is ready or `until`, at once if `until` is past; returns the number of events. */
+int poller_wait(struct poller *poller, int64_t until);
+/* Says that the asyncio loop has the thread now: what follows is neither busy nor blocked time of ours. */
+void poller_pause(struct poller *poller);
+
+#endif

@@ -1,0 +1,68 @@
+#include "schedule.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static int64_t time_of(const struct pace *pace, int64_t k) {
+    if (pace->change_hz_per_s == 0.0) return pace->begin_ns + llrint((double)k * 1e9 / pace->start_hz);
+    double inside = pace->start_hz * pace->start_hz + 2.0 * (double)k * pace->change_hz_per_s;
+    double seconds = k ? 2.0 * (double)k / (pace->start_hz + sqrt(inside > 0.0 ? inside : 0.0)) : 0.0;
+    return pace->begin_ns + llrint(seconds * 1e9);
+}
+
+static void find_next(struct schedule *schedule) {
+    while (schedule->first < schedule->count) {
+        struct pace *pace = &schedule->paces[schedule->first];
+        if (pace->next < pace->total) {
+            schedule->next_ns = time_of(pace, pace->next);
+            return;
+        }
+        schedule->first++;
+    }
+    schedule->next_ns = NEVER;
+}
+
+int schedule_open(struct schedule *schedule, int capacity) {
+    schedule->paces = calloc((size_t)capacity, sizeof *schedule->paces);
+    schedule->count = schedule->first = 0;
+    schedule->next_ns = NEVER;
+    return schedule->paces ? 0 : -1;
+}
+
+void schedule_close(struct schedule *schedule) {
+    free(schedule->paces);
+    schedule->paces = NULL;
+}
+
+void schedule_append(struct schedule *schedule, struct pace pace) {
+    schedule->paces[schedule->count++] = pace;
+    if (schedule->next_ns == NEVER) find_next(schedule);
+}
+
+void schedule_advance(struct schedule *schedule) {
+    struct pace *pace = &schedule->paces[schedule->first];
+    pace->next += pace->step;
+    find_next(schedule);
+}
+
+void schedule_clear(struct schedule *schedule) {
+    schedule->first = schedule->count;
+    schedule->next_ns = NEVER;
+}
+
+void schedule_cut(struct schedule *schedule, int64_t until) {
+    for (int i = schedule->first; i < schedule->count; i++) {
+        struct pace *pace = &schedule->paces[i];
+        /* The first event past `until` by bisection: time_of grows with k. */
+        int64_t low = pace->next, high = pace->total;
+        while (low < high) {
+            int64_t middle = low + (high - low) / 2;
+            if (time_of(pace, middle) <= until)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        pace->total = low;
+    }
+    find_next(schedule);
+}

@@ -1,0 +1,35 @@
+/* When connects and messages are due: plan/pacing.py's formula, one event at a time.
+ *
+ * A pace changes linearly from a to b hertz over T seconds; event k is due after 2 k / (a + sqrt(a^2 + 2 k (b - a) / T)).
+ * Worker i of n takes k = i, i + n, ... A schedule is a queue of paces: what is left of one comes before the next.
+ */
+#ifndef LOADKIT_SCHEDULE_H
+#define LOADKIT_SCHEDULE_H
+
+#include "board.h"
+
+struct pace {
+    int64_t begin_ns;
+    double start_hz, change_hz_per_s; /* the second is 0 for a constant rate */
+    int64_t next, step, total;        /* the events next, next + step, ... below total are still to come */
+};
+
+struct schedule {
+    struct pace *paces;
+    int count, first;
+    int64_t next_ns; /* when the next event is due; NEVER when there is none */
+};
+
+/* Room for so many paces; -1 for want of memory. */
+int schedule_open(struct schedule *schedule, int capacity);
+void schedule_close(struct schedule *schedule);
+/* Appends a pace; there has to be room. */
+void schedule_append(struct schedule *schedule, struct pace pace);
+/* Moves on to the event after this one. */
+void schedule_advance(struct schedule *schedule);
+/* Drops everything. */
+void schedule_clear(struct schedule *schedule);
+/* Drops what is due after `until`. */
+void schedule_cut(struct schedule *schedule, int64_t until);
+
+#endif

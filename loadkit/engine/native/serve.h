@@ -1,0 +1,65 @@
+/* The serve end's worker: echo with back-pressure.
+ *
+ *     accepting -> stopping -> done             the worker
+ *     FREE -> ECHOING <-> OWING -> FREE         a peer: OWING it has not taken all of its echo, and is not read from
+ *
+ * Memory. Peers are slots of one array, reserved as address space for as many as there can be file descriptors. A read goes
+ * to the one shared buffer and is written back from there; only what the peer's socket does not take is copied to a buffer of
+ * the peer's own, which goes away when it has. So a peer that does not read costs one read's worth at most.
+ *
+ * When file descriptors run out the listener stays readable while each accept fails. One descriptor is kept in reserve: it is
+ * given back, the connection accepted and reset, and counted, and the reserve taken up again.
+ */
+#ifndef LOADKIT_SERVE_H
+#define LOADKIT_SERVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "board.h"
+#include "poller.h"
+
+enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING };
+enum { SERVE_READ_BYTES = 256 * 1024, SERVE_READS_A_TURN = 16, ACCEPTS_A_TURN = 256, MOST_LISTENERS = 4096 };
+
+struct peer {
+    int64_t active_ns; /* when it last sent something; kept only with an idle time-out */
+    unsigned char *owed;
+    uint32_t owed_from, owed_until;
+    int32_t fd;
+    uint32_t generation;
+    uint32_t next, previous; /* among the peers from the longest idle to the last active one; `next` of a free slot too */
+    uint8_t state;
+};
+
+struct serve {
+    struct board board;
+    struct poller poller;
+    int64_t idle_timeout_ns, most; /* -1: none; most: connections open at once */
+    bool is_edge_triggered;
+    int *listeners;
+    uint32_t listener_count;
+    struct peer *slots;
+    size_t slots_bytes;
+    uint32_t slot_count, slot_limit, free_slot;
+    uint32_t idlest, latest;
+    int64_t open_count;
+    int spare_fd;
+    int64_t listen_again_ns; /* NEVER while the listeners are watched */
+    int64_t stop_ns;         /* NEVER until told to stop; then the end of the grace */
+    bool is_done;
+    uint64_t *ready; /* as in blast.h */
+    size_t ready_count, ready_capacity;
+    unsigned char *buffer;
+    int turn_says;
+};
+
+/* -1 with errno when the system has no room for it. */
+int serve_open(struct serve *serve, int control_fd, uint32_t limit);
+void serve_close(struct serve *serve);
+/* Accepts no more; it is over when the last peer has gone, or after the grace. */
+void serve_stop(struct serve *serve, int64_t grace_ns);
+void serve_finish(struct serve *serve);
+int serve_turn(struct serve *serve, int64_t linger_ns);
+
+#endif

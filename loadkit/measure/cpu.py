@@ -1,0 +1,41 @@
+"""The CPU time of this process, as it goes onto the board."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+from loadkit.measure.board import COUNTERS, Slot
+from loadkit.units import NS_PER_S
+
+__all__ = ["CpuMeter"]
+
+_COUNTERS = tuple(COUNTERS.index(name) for name in ("cpu_user_ns", "cpu_system_ns", "run_delay_ns"))
+
+
+class CpuMeter:
+    """User, system and run-delay time since it was made, or since the last fold."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = _cpu_times()
+
+    def fold(self, slot: Slot, phase: int) -> None:
+        """Adds the time since the last fold to a phase; call it at every phase's end too."""
+        before, self._last = self._last, _cpu_times()
+        counters = slot.pages[phase].counters
+        for counter, was, now in zip(_COUNTERS, before, self._last, strict=True):
+            counters[counter] += now - was
+        slot.set("max_rss_bytes", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def _cpu_times() -> tuple[int, int, int]:
+    """Returns user, system and run-delay nanoseconds of this process (proc_pid_schedstat: its second field)."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        delay = int(Path(f"/proc/{os.getpid()}/schedstat").read_text().split()[1])
+    except (OSError, IndexError):
+        delay = 0
+    return round(usage.ru_utime * NS_PER_S), round(usage.ru_stime * NS_PER_S), delay
