@@ -53,6 +53,11 @@ def _quantity(kind: type[Count] | type[Duration], least: int) -> dict[str, Any]:
     show_default=True,
     help="how a worker moves bytes",
 )
+@click.option(
+    "--edge-triggered/--level-triggered",
+    default=False,
+    help="watch sockets edge-triggered (EPOLLET) instead of level-triggered; engine native",
+)
 @click.option("--pin/--no-pin", default=True, help="pin each worker to a core")
 @click.option(
     "--backlog", **_quantity(Count, 1), default="4096", show_default=True, help="connections waiting for accept"
@@ -90,6 +95,7 @@ def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> in
         workers=values["workers"],
         pin=values["pin"],
         engine=EngineName(values["engine"]),
+        edge_triggered=values["edge_triggered"],
         backlog=values["backlog"],
         max_connections=values["max_connections"],
         idle_timeout_ns=values["idle_timeout"],
@@ -102,10 +108,10 @@ def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> in
             f"warning: the kernel cuts the backlog of {format_count(plan.backlog)} to net.core.somaxconn = "
             f"{format_count(host.somaxconn)}: sysctl -w net.core.somaxconn={plan.backlog}"
         )
-    seen: dict[int, int] = {}
+    asked, seen = plan.engine, dict[int, int]()
     samples, signals = run_serve(
         plan,
-        on_ready=lambda group: _tell_ready(group, where.host, ready_file, quiet),
+        on_ready=lambda group: _tell_ready(group, asked, where.host, ready_file, quiet),
         on_change=lambda dead, group: _tell_changes(dead, group, seen),
     )
     if not quiet:
@@ -117,7 +123,9 @@ def _say(text: str) -> None:
     click.echo(f"loadkit: {text}", err=True)
 
 
-def _tell_ready(group: ServeGroup, host: str, ready_file: str | None, quiet: bool) -> None:
+def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready_file: str | None, quiet: bool) -> None:
+    from loadkit.engine.registry import fallback_reason
+
     plan = group.plan
     address = f"[{plan.addresses[0]}]" if ":" in plan.addresses[0] else plan.addresses[0]
     if ready_file:
@@ -134,6 +142,9 @@ def _tell_ready(group: ServeGroup, host: str, ready_file: str | None, quiet: boo
         write_whole(ready_file, json.dumps(ready) + "\n")
     if not quiet:
         _say(f"ready on {address}:{plan.port} with {plan.workers} workers ({plan.engine}); Ctrl-C stops")
+        fallback = fallback_reason(asked, plan.engine)
+        if fallback:
+            _say(f"{plan.engine} echoes, for {fallback}")
     sys.stderr.flush()
 
 

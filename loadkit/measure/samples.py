@@ -161,3 +161,4 @@ class RunSamples:
     intervals: tuple[IntervalSample, ...]
     interrupted: str | None  # "SIGINT", "SIGTERM"
     serve: ServeSamples | None
+    fallback: str | None = None  # why `auto` did not take the native engine

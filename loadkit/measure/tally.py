@@ -9,11 +9,8 @@ A sample belongs to the phase in which its message was *intended*, whenever it w
 
 from __future__ import annotations
 
-import os
-import resource
 from bisect import bisect_right
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from loadkit.errors import OptionError
-from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, WorkerRecord
+from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, Wakeups, WorkerRecord
 from loadkit.report.slo import parse_slo
 from loadkit.report.summary import crowd_line, headline, load_line, next_command, plural, target_line
 from loadkit.units import format_count, format_duration, format_rate, format_size
@@ -83,6 +83,11 @@ def _what(record: RunRecord) -> Iterator[str]:
             f"{format_size(record.rates.received_bytes_per_s)}/s received",
         )
     yield _row("CPU per reply", _cpu(record))
+    wakeups = [("blast", record.wakeups), ("serve", record.server.wakeups if record.server else None)]
+    if any(one for _, one in wakeups):
+        yield _row("wake-ups", ", ".join(_wakeups(end, one, record) for end, one in wakeups if one))
+    if record.tool.fallback:
+        yield _row("engine", f"{record.tool.engine}: {record.tool.fallback}")
     if record.window:
         span = format_duration(record.window.measured_ns)
         runs = f" in {record.merged} runs" if record.merged > 1 else ""
@@ -105,6 +110,15 @@ def _cpu(record: RunRecord) -> str:
                 f"{cpu.system_ns / 1e3:.1f})"
             )
     return ", ".join(parts)
+
+
+def _wakeups(end: str, wakeups: Wakeups, record: RunRecord) -> str:
+    """Says what a wake-up brings: many events at once is a loop that never catches up, one is a wake-up a message."""
+    mean = wakeups.batch.mean or 0.0
+    spent = wakeups.blocked_ns + wakeups.busy_ns
+    per_reply = f", {wakeups.wakeups / record.messages.replied:.2g} a reply" if record.messages.replied else ""
+    waiting = f", {wakeups.blocked_ns / spent:.0%} of the time waiting" if spent else ""
+    return f"{end} {format_count(wakeups.wakeups)} of {mean:.1f} events{per_reply}{waiting}"
 
 
 def _histograms(record: RunRecord) -> Iterator[str]:

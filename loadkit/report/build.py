@@ -23,6 +23,7 @@ from loadkit.measure.samples import (
     WorkerSamples,
     merge,
 )
+from loadkit.measure.wakeups import WakeupSamples, add_wakeups, read_wakeups
 from loadkit.plan.model import PhaseKind, PhasePlan, Plan
 from loadkit.report.advice import advise
 from loadkit.report.record import (
@@ -44,6 +45,7 @@ from loadkit.report.record import (
     ServerRecord,
     Tool,
     Verdict,
+    Wakeups,
     Window,
     WorkerRecord,
 )
@@ -90,7 +92,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
         started=samples.started,
-        tool=_tool(samples.engine),
+        tool=_tool(samples),
         plan=_plan(plan),
         host=asdict(host),
         verdict=Verdict("valid"),
@@ -110,6 +112,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
             "serve": cpu_per_reply(server.workers, messages.replied) if server and not _has_gaps(window) else None,
         },
         histograms=_histograms(hold) | {name: _histograms(setup)[name] for name in ("connect", "first_byte")},
+        wakeups=wakeups_record(read_wakeups(hold)),
         phases=tuple(_phase(phase, one) for phase, one in zip(plan.phases, phases, strict=True)),
         workers=workers,
         intervals=tuple(_interval(row, plan) for row in samples.intervals),
@@ -144,11 +147,11 @@ def cpu_per_reply(workers: Sequence[WorkerRecord], replied: int) -> CpuPerReply 
     )
 
 
-def histogram_record(histogram: Histogram, dropped: int) -> HistogramRecord:
+def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> HistogramRecord:
     """Returns a histogram as it stands in a record."""
     some = histogram.count > 0
     return HistogramRecord(
-        unit="ns",
+        unit=unit,
         count=histogram.count,
         sum=histogram.sum_ns,
         min=histogram.min_ns if some else None,
@@ -157,6 +160,22 @@ def histogram_record(histogram: Histogram, dropped: int) -> HistogramRecord:
         percentiles={f"{percentile:g}": value for percentile, value in histogram.percentiles(PERCENTILES).items()},
         dropped=dropped,
         hdr=histogram.encode(),
+    )
+
+
+def wakeups_record(samples: WakeupSamples | None) -> Wakeups | None:
+    """Returns the wake-ups as they stand in a record; the engine that counts them is the only source there is."""
+    if samples is None:
+        return None
+    return Wakeups(
+        source="native",
+        waits=samples.waits,
+        wakeups=samples.wakeups,
+        events=samples.events,
+        batch=histogram_record(samples.batch, 0, "events"),
+        blocked_ns=samples.blocked_ns,
+        busy_ns=samples.busy_ns,
+        flags=dict(samples.flags),
     )
 
 
@@ -178,9 +197,9 @@ def _settled(part: PhaseSamples) -> PhaseSamples:
     return PhaseSamples(counters, part.errors, part.histograms, part.dropped)
 
 
-def _tool(engine: str) -> Tool:
-    uvloop = engine.removeprefix("uvloop ") if engine.startswith("uvloop ") else None
-    return Tool(__version__, platform.python_version(), uvloop, engine)
+def _tool(samples: RunSamples) -> Tool:
+    _, _, uvloop = samples.engine.partition("uvloop ")
+    return Tool(__version__, platform.python_version(), uvloop or None, samples.engine, samples.fallback)
 
 
 def _plan(plan: Plan) -> dict[str, Origin]:
@@ -363,7 +382,14 @@ def _server(serve: ServeSamples | None, window: Window | None) -> ServerRecord |
         restarts=serve.restarts,
         cpu_ns=sum(worker.cpu_ns or 0 for worker in workers) if window else None,
         shed=sum(row.count for row in errors if row.error in ("EMFILE", "ENFILE")),
+        wakeups=_serve_wakeups(serve) if window and not _has_gaps(window) else None,
     )
+
+
+def _serve_wakeups(serve: ServeSamples) -> Wakeups | None:
+    """Of the window. A worker that was replaced goes on counting in its predecessor's place."""
+    pairs = zip(serve.at_start, serve.at_end, strict=True)
+    return wakeups_record(add_wakeups(read_wakeups(after.phases[0], before.phases[0]) for before, after in pairs))
 
 
 def _serve_worker(

@@ -27,6 +27,7 @@ from loadkit.report.record import (
     RunRecord,
     ServerRecord,
     Verdict,
+    Wakeups,
     Window,
 )
 from loadkit.report.slo import Slo, check, parse_slo
@@ -79,6 +80,7 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
             "serve": cpu_per_reply(server.workers, messages.replied) if server and _has_cpu(left, right) else None,
         },
         histograms=_add_histograms(left.histograms, right.histograms),
+        wakeups=_add_wakeups(left.wakeups, right.wakeups),
         phases=tuple(_add_phases(one, other) for one, other in zip(left.phases, right.phases, strict=True)),
         workers=workers,
         intervals=(
@@ -155,7 +157,7 @@ def _add_histogram(name: str, left: HistogramRecord, right: HistogramRecord) -> 
         "max_ns": max([one.max for one in (left, right) if one.max is not None], default=0),
     }
     total = Histogram(both.highest_ns, both.counts, left.sum + right.sum, **exact)
-    return histogram_record(total, left.dropped + right.dropped)
+    return histogram_record(total, left.dropped + right.dropped, left.unit)
 
 
 def _decoded(record: HistogramRecord) -> Histogram:
@@ -214,6 +216,23 @@ def _add_servers(left: ServerRecord | None, right: ServerRecord | None) -> Serve
         restarts=left.restarts + right.restarts,
         cpu_ns=_add_known(left.cpu_ns, right.cpu_ns),
         shed=_add_known(left.shed, right.shed),
+        wakeups=_add_wakeups(left.wakeups, right.wakeups),
+    )
+
+
+def _add_wakeups(left: Wakeups | None, right: Wakeups | None) -> Wakeups | None:
+    """Adds what both measured; what one did not measure, the sum is not either."""
+    if left is None or right is None:
+        return None
+    return Wakeups(
+        left.source,
+        waits=left.waits + right.waits,
+        wakeups=left.wakeups + right.wakeups,
+        events=left.events + right.events,
+        batch=_add_histogram("wakeups.batch", left.batch, right.batch),
+        blocked_ns=left.blocked_ns + right.blocked_ns,
+        busy_ns=left.busy_ns + right.busy_ns,
+        flags={flag: left.flags[flag] + right.flags[flag] for flag in left.flags},
     )
 
 

@@ -53,12 +53,16 @@ STATES: tuple[State, ...] = ("valid", "suspect", "invalid")  # from good to bad
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """What made the record. `uvloop` is its version where it was the engine."""
+    """What made the record. `uvloop` is its version where it was the engine, or the loop around it.
+
+    `fallback` says why `--engine auto` did not take the native engine, null where it did or was not asked to.
+    """
 
     loadkit: str
     python: str
     uvloop: str | None
     engine: str
+    fallback: str | None = None
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -194,6 +198,24 @@ class HistogramRecord(msgspec.Struct, frozen=True):
 Histograms = dict[str, HistogramRecord]
 
 
+class Wakeups(msgspec.Struct, frozen=True):
+    """What epoll did in the window, added up over the workers of an end.
+
+    `waits` are calls of epoll_wait, `wakeups` those of them that brought an event, `batch` the events of each. `flags`
+    counts events by flag, one with two of them twice. `blocked_ns` was spent inside the calls, `busy_ns` between them.
+    `source` says who counted: `native`, the compiled engine itself.
+    """
+
+    source: str
+    waits: int
+    wakeups: int
+    events: int
+    batch: HistogramRecord
+    blocked_ns: int
+    busy_ns: int
+    flags: dict[str, int]
+
+
 class PhaseRecord(msgspec.Struct, frozen=True):
     """A phase's own figures, under the same names as the run's."""
 
@@ -277,6 +299,7 @@ class ServerRecord(msgspec.Struct, frozen=True):
     restarts: int
     cpu_ns: int | None = None
     shed: int | None = None
+    wakeups: Wakeups | None = None
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -305,7 +328,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     connecting: Connecting | None = None
     cpu_per_reply_ns: dict[str, CpuPerReply | None]
     histograms: Histograms
-    wakeups: dict[str, Any] | None = None
+    wakeups: Wakeups | None = None
     journey: dict[str, Any] | None = None
     kernel: dict[str, Any] | None = None
     phases: tuple[PhaseRecord, ...]

@@ -39,7 +39,8 @@ def target_line(record: RunRecord) -> str:
 def load_line(record: RunRecord) -> str:
     """Returns whether the loop was open, at which rate asked and achieved, and what was sent."""
     plan = _plan(record)
-    shape = f"{format_size(plan['size_bytes'])} messages, depth {plan['depth']}, {record.tool.engine}"
+    triggering = " (edge-triggered)" if plan.get("edge_triggered") else ""
+    shape = f"{format_size(plan['size_bytes'])} messages, depth {plan['depth']}, {record.tool.engine}{triggering}"
     rates = _hold_rates(record)
     if not rates:
         return (

@@ -11,12 +11,12 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection
 
 import msgspec
 
-from loadkit.engine.registry import choose_engine, get_engine
+from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
 from loadkit.errors import TargetError
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import IntervalSample, RunSamples, ServeSamples, WorkerSamples, read_board
@@ -60,7 +60,8 @@ def run_blast(plan: Plan, observer: Observer | None = None) -> tuple[Plan, RunSa
     Raises PreflightError, TargetError or WorkerError when the run cannot start. Once started it always returns, with
     whatever was recorded.
     """
-    plan = msgspec.structs.replace(plan, engine=choose_engine(plan.engine, plan.edge_triggered))
+    asked = plan.engine
+    plan = msgspec.structs.replace(plan, engine=choose_engine(asked, plan.edge_triggered))
     with Interrupts() as interrupts:
         group = ServeGroup(plan.serve) if plan.serve else None
         try:
@@ -71,7 +72,7 @@ def run_blast(plan: Plan, observer: Observer | None = None) -> tuple[Plan, RunSa
                 _connect_once(plan)
             run = _Run(plan, group, interrupts, observer)
             run.drive()
-            return plan, run.samples()
+            return plan, replace(run.samples(), fallback=fallback_reason(asked, plan.engine))
         finally:
             if group:
                 group.leave()

@@ -21,12 +21,16 @@ __all__ = ["Worker", "end_all", "start_workers"]
 _READY_S = 60.0
 
 
+# What workers share the pages of; the last is not there without a compiler, which the forkserver passes over.
+_PRELOADED = ["loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.native.engine"]
+
+
 class Worker:
     """A worker process, from the parent's side."""
 
     def __init__(self, work: Shard | ServeWork, board: Board) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["loadkit.run.worker", "loadkit.engine.aio.loop"])
+        context.set_forkserver_preload(_PRELOADED)
         self.work = work
         self.index = work.index
         self.failure: str | None = None

@@ -59,6 +59,7 @@ def made_up_plan(rate_hz: float | None = None, target: Target = _EMBEDDED, **cha
         close=Close.RST,
         check=True,
         engine=EngineName.UVLOOP,
+        edge_triggered=False,
         workers=2,
         cores=(0, 1),
         routes=(Route(None, target.addresses[0], 100),),
@@ -112,10 +113,20 @@ def worker(index: int, *phases: PhaseSamples, **state: int) -> WorkerSamples:
     return WorkerSamples(index, dict.fromkeys(STATE, 0) | known | state, phases)
 
 
-def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = (52, 48), **more: Any) -> ServeSamples:
-    """A serve end whose workers each spent `cpu_ns` (user, system) in the window; 100 bytes went each way."""
+def woken(batches: list[int], busy_ns: int = 9 * S) -> dict[str, Any]:
+    """Counters and histogram of wake-ups with these many events each, and one wait in vain; blocked for 1 s."""
+    counts = {"waits": len(batches) + 1, "wakeups": len(batches), "events": sum(batches), "events_in": sum(batches)}
+    return {**counts, "blocked_ns": S, "busy_ns": busy_ns, "histograms": {"batch": batches}}
 
-    def look(spent: tuple[int, int]) -> tuple[WorkerSamples, ...]:
+
+def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = (52, 48), **more: Any) -> ServeSamples:
+    """A serve end whose workers each spent `cpu_ns` (user, system) in the window; 100 bytes went each way.
+
+    `batches` are the wake-ups before the window, and those by its end.
+    """
+    before_and_after = more.get("batches", ([], []))
+
+    def look(spent: tuple[int, int], batches: list[int]) -> tuple[WorkerSamples, ...]:
         return tuple(
             worker(
                 index,
@@ -127,6 +138,7 @@ def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = 
                     cpu_user_ns=spent[0],
                     cpu_system_ns=spent[1],
                     errors=more.get("errors") if not index else None,
+                    **(woken(batches) if batches else {}),
                 ),
                 peak=count,
                 core=index + 2,
@@ -135,9 +147,16 @@ def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = 
         )
 
     before = (7 * S, 5 * S)
-    after = look((before[0] + cpu_ns[0], before[1] + cpu_ns[1]))
+    after = look((before[0] + cpu_ns[0], before[1] + cpu_ns[1]), before_and_after[1])
     ends = tuple(WorkerEnd(index, 200 + index, index + 2, None) for index in range(len(accepted)))
-    return ServeSamples(look(before), after, after, more.get("ends", ends), more.get("restarts", 0), "uvloop 0.22.1")
+    return ServeSamples(
+        look(before, before_and_after[0]),
+        after,
+        after,
+        more.get("ends", ends),
+        more.get("restarts", 0),
+        "uvloop 0.22.1",
+    )
 
 
 def made_up_samples(*workers: WorkerSamples, **changes: Any) -> RunSamples:
@@ -170,7 +189,9 @@ def steady(latencies: list[int], lateness: list[int] | None = None, **more: Any)
 def made_up_record(plan: Plan, samples: RunSamples) -> RunRecord:
     """The record, as the same tool on the same host would always have made it."""
     record = build_record(plan, made_up_host(), samples)
-    return msgspec.structs.replace(record, tool=Tool("0.1.0", "3.11.7", "0.22.1", "uvloop 0.22.1"))
+    return msgspec.structs.replace(
+        record, tool=Tool("0.1.0", "3.11.7", "0.22.1", samples.engine, fallback=samples.fallback)
+    )
 
 
 def _spread(count: int, low: int = 100 * US, high: int = 2 * MS) -> list[int]:
@@ -215,9 +236,11 @@ def _saturated() -> RunRecord:
 
 
 def _interrupted() -> RunRecord:
-    """Ended by SIGINT in the ramp: nothing was measured, and nothing is 0 that is not known."""
+    """Ended by SIGINT in the ramp: nothing was measured, and nothing is 0 that is not known; not the native engine."""
     workers = [worker(index, ramp(20), page(), page(), page(), settled_ns=0, settled=20, peak=20) for index in (0, 1)]
-    samples = made_up_samples(*workers, window_start_ns=None, window_end_ns=None, interrupted="SIGINT")
+    samples = made_up_samples(
+        *workers, window_start_ns=None, window_end_ns=None, interrupted="SIGINT", fallback="no compiler"
+    )
     return made_up_record(made_up_plan(500.0, REMOTE, slo=("latency.p50<5ms",)), samples)
 
 
@@ -227,9 +250,19 @@ def _open_loop() -> RunRecord:
     return made_up_record(plan, steady(_spread(2_000), [20 * US] * 2_000))
 
 
+def _native() -> RunRecord:
+    """The compiled engine, which counts its wake-ups, at both ends."""
+    samples = steady(_spread(2_000), **woken([1] * 300 + [20] * 85))
+    before = [3] * 10
+    serve = serve_end(batches=(before, [*before, *[2] * 900, 200]))
+    samples = made_up_samples(*samples.workers, serve=serve, engine="native in uvloop 0.22.1")
+    return made_up_record(made_up_plan(engine=EngineName.NATIVE, edge_triggered=True), samples)
+
+
 RUNS = {
     "closed_loop": _closed_loop,
     "interrupted": _interrupted,
+    "native": _native,
     "open_loop": _open_loop,
     "saturated": _saturated,
 }

@@ -13,7 +13,7 @@ from loadkit.measure.histogram import Histogram
 from loadkit.plan.model import ServePlan, Target
 from loadkit.profile.model import EngineName
 from loadkit.report.merge import merge_records
-from loadkit.report.record import RunRecord, SloRecord, Window
+from loadkit.report.record import RunRecord, ServerRecord, SloRecord, Window
 from tests.golden.made_up import (
     HIGHEST_NS,
     HOLD_NS,
@@ -268,3 +268,32 @@ def test_an_objective_of_a_later_loadkit_is_refused_as_the_records_fault() -> No
     later = msgspec.structs.replace(_record([MS]), slo=(SloRecord("latency.p95<5ms", MS, True),))
     with pytest.raises(RecordError, match=r"latency\.p95<5ms.*upgrade loadkit"):
         merge_records([later, later])
+
+
+def test_wake_ups_are_added_batch_by_batch() -> None:
+    one = RUNS["native"]()
+    both = merge_records([one, one])
+    for single, merged in ((one.wakeups, both.wakeups), (_server(one).wakeups, _server(both).wakeups)):
+        assert single is not None
+        assert merged is not None
+        assert (merged.waits, merged.events, merged.busy_ns) == (
+            2 * single.waits,
+            2 * single.events,
+            2 * single.busy_ns,
+        )
+        assert merged.flags["IN"] == 2 * single.flags["IN"] > 0
+        assert merged.batch.count == 2 * single.batch.count == merged.wakeups
+        assert merged.batch.unit == "events"
+        assert merged.batch.percentiles == single.batch.percentiles
+
+
+def test_wake_ups_that_one_run_did_not_count_are_not_known_of_both() -> None:
+    one = RUNS["native"]()
+    both = merge_records([one, msgspec.structs.replace(one, wakeups=None)])
+    assert both.wakeups is None
+    assert _server(both).wakeups is not None
+
+
+def _server(record: RunRecord) -> ServerRecord:
+    assert record.server is not None
+    return record.server

@@ -1,4 +1,5 @@
-from collections.abc import Buffer
+import numpy as np
+from numpy.typing import NDArray
 
 STATE: tuple[str, ...]
 COUNTERS: tuple[str, ...]
@@ -15,7 +16,7 @@ class Blast:
     def __new__(
         cls,
         *,
-        words: Buffer,
+        words: NDArray[np.int64],
         control_fd: int,
         phases: tuple[tuple[int, int, bool, bool, float, float, int, int, int, int], ...],
         routes: tuple[tuple[str | None, str, int], ...],
@@ -47,7 +48,7 @@ class Serve:
     def __new__(
         cls,
         *,
-        words: Buffer,
+        words: NDArray[np.int64],
         control_fd: int,
         listeners: tuple[int, ...],
         idle_timeout: int,

@@ -1,9 +1,9 @@
 """The Python side of the compiled engine: the plan goes in, and an asyncio loop watches the core's epoll fd.
 
 The loop keeps what is not hot: what the parent says, the CPU figures ten times a second, the beginning and the end. A
-callback is a turn of the core, without the GIL. A turn stays in the core for up to LINGER_NS and waits in the core's own
-epoll_wait: returning to the loop after each batch would cost a second epoll_wait and a Python callback a wake-up (a
-closed loop of 50 connections lost 12 % by it). What the parent says is in the core's epoll set too, so it ends the turn.
+callback is a turn of the core, without the GIL. A turn stays in the core for up to LINGER_NS and waits in the core's
+own epoll_wait: returning to the loop after each batch would cost a second epoll_wait and a Python callback a wake-up.
+What the parent says is in the core's epoll set too, so it ends the turn.
 """
 
 from __future__ import annotations

@@ -1,0 +1,68 @@
+"""What epoll did: how often it was called, how often it woke us up, and with how many events at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadkit.measure.histogram import Histogram, counts_length, highest_of
+from loadkit.measure.samples import PhaseSamples
+
+__all__ = ["FLAGS", "WakeupSamples", "add_wakeups", "read_wakeups"]
+
+# epoll takes at most 1,024 events a call here and in libuv: up to 2,047 a counter has one value alone.
+_HIGHEST = highest_of(counts_length(0) - 1)
+_COUNTS = ("waits", "wakeups", "events", "blocked_ns", "busy_ns")
+FLAGS = {"IN": "events_in", "OUT": "events_out", "ERR": "events_err", "HUP": "events_hup", "RDHUP": "events_rdhup"}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WakeupSamples:
+    """Calls of epoll_wait, those that brought events, the events, and the times inside and between the calls.
+
+    `flags` counts events by flag, an event with two of them twice. `batch` has the events of each wake-up.
+    """
+
+    waits: int
+    wakeups: int
+    events: int
+    blocked_ns: int
+    busy_ns: int
+    flags: Mapping[str, int]
+    batch: Histogram
+
+
+def read_wakeups(after: PhaseSamples, before: PhaseSamples | None = None) -> WakeupSamples | None:
+    """Returns what came since `before`, an earlier look at the same; None where the engine does not count."""
+    if not after.counters["waits"]:
+        return None
+    was = before.counters if before else dict.fromkeys(after.counters, 0)
+    counts = after.histograms["batch"].counts[: counts_length(0)].copy()
+    if before:
+        counts -= before.histograms["batch"].counts[: counts_length(0)]
+    since = {name: after.counters[name] - was[name] for name in (*_COUNTS, *FLAGS.values())}
+    return WakeupSamples(
+        **{name: since[name] for name in _COUNTS},
+        flags={flag: since[name] for flag, name in FLAGS.items()},
+        batch=_histogram(counts, since["events"]),
+    )
+
+
+def add_wakeups(parts: Iterable[WakeupSamples | None]) -> WakeupSamples | None:
+    """Adds up those of several workers; None when none of them counted."""
+    known = [part for part in parts if part]
+    if not known:
+        return None
+    return WakeupSamples(
+        **{name: sum(getattr(part, name) for part in known) for name in _COUNTS},
+        flags={flag: sum(part.flags[flag] for part in known) for flag in FLAGS},
+        batch=_histogram(np.sum([part.batch.counts for part in known], axis=0), sum(part.events for part in known)),
+    )
+
+
+def _histogram(counts: np.ndarray[tuple[int], np.dtype[np.int64]], total: int) -> Histogram:
+    (used,) = np.nonzero(counts)
+    low, high = (int(used[0]), int(used[-1])) if used.size else (0, 0)
+    return Histogram(_HIGHEST, counts, total, low, high)
