@@ -14,6 +14,7 @@ from pathlib import Path
 from pairs import LOADKIT, loadkit_server, pss_bytes, worker_pids
 
 FEW, MANY = 100, 10_000
+MOST_BYTES = {"native": 200}
 
 
 def pss_holding(engine: str, connections: int) -> tuple[int, int]:
@@ -55,11 +56,16 @@ def _wait_for_sockets(pid: int, count: int) -> None:
 def main() -> int:
     print(f"user memory per idle connection (PSS, {FEW:,} to {MANY:,} connections)")
     print(f"{'engine':<10}{'blast':>10}{'serve':>10}   and the worker process itself, with {FEW} connections")
-    for engine in ("uvloop", "asyncio"):
+    missed = 0
+    for engine in ("native", "uvloop", "asyncio"):
         few, many = pss_holding(engine, FEW), pss_holding(engine, MANY)
         blast, serve = ((after - before) / (MANY - FEW) for before, after in zip(few, many, strict=True))
-        print(f"{engine:<10}{blast:>8,.0f} B{serve:>8,.0f} B   {few[0] / 2**20:.1f} MiB, {few[1] / 2**20:.1f} MiB")
-    return 0
+        most = MOST_BYTES.get(engine)
+        verdict = "" if most is None else f"  asked {most} B at most: {'ok' if max(blast, serve) <= most else 'MISSED'}"
+        missed += "MISSED" in verdict
+        itself = f"{few[0] / 2**20:.1f} MiB, {few[1] / 2**20:.1f} MiB"
+        print(f"{engine:<10}{blast:>8,.0f} B{serve:>8,.0f} B   {itself}{verdict}")
+    return min(missed, 1)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def floor_server(floor: Path) -> Iterator[int]:
-    """Runs the floor's server and yields its port."""
+def floor_server(floor: Path) -> Iterator[dict[str, Any]]:
+    """Runs the floor's server and yields its port and pid, as `loadkit serve` writes its own."""
     port = free_port()
     process = subprocess.Popen(["taskset", "-c", SERVE_CORE, floor, "serve", str(port)])
     try:
@@ -48,7 +49,7 @@ def floor_server(floor: Path) -> Iterator[int]:
                 break
             if time.monotonic() > deadline:
                 raise TimeoutError("the floor's server does not listen")
-        yield port
+        yield {"port": port, "workers": [{"pid": process.pid}]}
     finally:
         process.kill()
         process.wait()
@@ -73,21 +74,43 @@ def loadkit_server(engine: str) -> Iterator[dict[str, Any]]:
             process.wait(timeout=20)
 
 
-def floor_blast(floor: Path, port: int, connections: int, size: int, seconds: float, depth: int = 1) -> float:
-    """Returns the replies per second of the floor's client."""
-    return _floor_figure(floor, "blast", port, connections, size, seconds, depth)
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of a run: replies (or connections, in churn) per second, and CPU time a reply of the blast end."""
+
+    per_s: float
+    user_us: float
+    system_us: float
 
 
-def floor_churn(floor: Path, port: int, connections: int, size: int, seconds: float) -> float:
-    """Returns the connections (one exchange each) per second of the floor's churn loop."""
-    return _floor_figure(floor, "churn", port, connections, size, seconds)
+def floor_blast(floor: Path, port: int, connections: int, size: int, seconds: float, depth: int = 1) -> Figures:
+    """Returns the figures of the floor's client."""
+    return _floor_figures(floor, "blast", port, connections, size, seconds, depth)
 
 
-def _floor_figure(floor: Path, *arguments: object) -> float:
+def floor_churn(floor: Path, port: int, connections: int, size: int, seconds: float) -> Figures:
+    """Returns the figures of the floor's churn loop: connections of one exchange each."""
+    return _floor_figures(floor, "churn", port, connections, size, seconds)
+
+
+def _floor_figures(floor: Path, *arguments: object) -> Figures:
     command = ["taskset", "-c", BLAST_CORE, str(floor), *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-    replies, seconds, _user, _system = done.stdout.split()
-    return float(replies) / float(seconds)
+    replies, seconds, user, system = map(float, done.stdout.split())
+    return Figures(replies / seconds, user / replies * 1e6, system / replies * 1e6)
+
+
+def figures_of(record: dict[str, Any]) -> Figures:
+    """Returns the figures of a record's measured window."""
+    cpu = record["cpu_per_reply_ns"]["blast"]
+    return Figures(record["rates"]["replies_per_s"], cpu["user_ns"] / 1e3, cpu["system_ns"] / 1e3)
+
+
+def cpu_seconds(pid: int) -> tuple[float, float]:
+    """Returns the user and system seconds a process has used (proc_pid_stat(5): fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    tick = os.sysconf("SC_CLK_TCK")
+    return int(fields[11]) / tick, int(fields[12]) / tick
 
 
 def loadkit_blast(port: int, *options: str) -> dict[str, Any]:
