@@ -168,7 +168,8 @@ def _errors(record: RunRecord) -> Iterator[str]:
 
 
 def _workers(record: RunRecord) -> Iterator[str]:
-    yield f"{'worker':<10}{'core':>5}{'pid':>9}{'opened':>12}{'replied':>13}{'cpu':>7}{'waiting':>9}{'memory':>11}"
+    titles = f"{'opened':>12}{'replied':>13}{'cpu':>7}{'busy':>7}{'waiting':>9}{'memory':>11}"
+    yield f"{'worker':<10}{'core':>5}{'pid':>9}{titles}"
     for worker in record.workers:
         yield _worker("blast", worker)
     if record.server:
@@ -183,12 +184,12 @@ def _workers(record: RunRecord) -> Iterator[str]:
 
 
 def _worker(end: str, worker: WorkerRecord) -> str:
-    cpu = _share(worker.cpu_share)
+    cpu, busy = _share(worker.cpu_share), _share(worker.busy_share)
     waiting = _share(worker.run_delay_share)
     died = f"\n{'':<10}{worker.died}" if worker.died else ""
     return (
         f"{end + ' ' + str(worker.index):<10}{_count(worker.core):>5}{worker.pid if worker.pid else '-':>9}"
-        f"{format_count(worker.opened):>12}{_count(worker.replied):>13}{cpu:>7}{waiting:>9}"
+        f"{format_count(worker.opened):>12}{_count(worker.replied):>13}{cpu:>7}{busy:>7}{waiting:>9}"
         f"{format_size(worker.max_rss_bytes):>11}{died}"
     )
 

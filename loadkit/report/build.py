@@ -337,6 +337,7 @@ def _worker_record(
         max_rss_bytes=worker.state["max_rss_bytes"],
         restarts=worker.state["generation"],
         died=died[-1] if died else None,
+        busy_share=cpu["busy_ns"] / span_ns if span_ns > 0 and cpu["waits"] else None,
         **figures,
     )
 
@@ -400,7 +401,7 @@ def _serve_worker(
     return _worker_record(
         final,
         ends,
-        {name: end[name] - start[name] for name in ("cpu_user_ns", "cpu_system_ns", "run_delay_ns")},
+        {name: end[name] - start[name] for name in start},
         window.end_ns - window.start_ns if window else 0,
         opened=whole.counters["opened"],
         replied=None,

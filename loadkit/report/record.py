@@ -233,7 +233,9 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     """A worker process.
 
     CPU times, their shares (by the window) and `replied` are of the window; the rest is of the whole run. `open` are
-    the connections open at the last look. `died` says how it ended when it did not end well.
+    the connections open at the last look. `died` says how it ended when it did not end well. `busy_share` is the part
+    of the window spent between one wait for events and the next, null where the engine does not count: one that asks
+    again and again for some microseconds rather than sleep uses CPU time that it had no work for.
     """
 
     index: int
@@ -255,6 +257,7 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     run_delay_share: float | None = None
     sent_bytes: int | None = None
     open: int | None = None
+    busy_share: float | None = None
 
 
 class IntervalLatency(msgspec.Struct, frozen=True):

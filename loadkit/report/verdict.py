@@ -47,10 +47,7 @@ class _Case:
 
     def busiest(self) -> tuple[int, float]:
         """The blast worker with the least time to spare, and the part of the window it had work for."""
-        shares = [
-            (worker.index, (worker.cpu_share or 0.0) + (worker.run_delay_share or 0.0))
-            for worker in self.record.workers
-        ]
+        shares = [(worker.index, _work_share(worker)) for worker in self.record.workers]
         return max(shares, key=lambda share: share[1], default=(0, 0.0))
 
     def lateness_p99(self) -> int:
@@ -389,3 +386,10 @@ SUSPECT: tuple[Rule, ...] = (
     _few_samples,
     _shared_core,
 )
+
+
+def _work_share(worker: WorkerRecord) -> float:
+    """The part of the window a worker had work for: as it counted itself, else what it ran or wanted to run."""
+    if worker.busy_share is not None:
+        return worker.busy_share
+    return (worker.cpu_share or 0.0) + (worker.run_delay_share or 0.0)

@@ -360,3 +360,18 @@ def test_a_run_that_ends_by_its_messages_has_no_rate_to_miss() -> None:
 def test_a_worker_killed_between_batches_is_not_said_to_be_off_by_one() -> None:
     ends = (WorkerEnd(0, 4711, 0, "killed by SIGKILL"),)
     assert "off by one batch" not in _verdict(_CLOSED, _run(exchanged(_LATENCIES), ends=ends)).reasons[0].text
+
+
+@pytest.mark.parametrize(
+    ("busy", "codes"),
+    [
+        pytest.param(0.4, ["valid"], id="asked again and again for want of work"),
+        pytest.param(0.98, ["suspect", "blast-bound"], id="had work all the time"),
+    ],
+)
+def test_an_engine_that_counts_its_busy_time_is_judged_by_that_and_not_by_its_cpu(
+    busy: float, codes: list[str]
+) -> None:
+    hold = exchanged(_LATENCIES, **_of(cpu=0.99), waits=5, busy_ns=round(busy * 10 * S))
+    state, reasons = _codes(_CLOSED, _run(hold))
+    assert [state, *reasons] == codes

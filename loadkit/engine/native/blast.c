@@ -208,6 +208,8 @@ static void handle(struct blast *blast, int count) {
         const struct epoll_event *event = &blast->poller.events[i];
         if (kind_of(event->data.u64) == KIND_CONTROL) {
             blast->turn_says |= TURN_HEARD;
+        } else if (kind_of(event->data.u64) == KIND_TIMER) {
+            poller_arm(&blast->poller, NEVER); /* or it stays readable */
         } else if (kind_of(event->data.u64) == KIND_CONNECTION) {
             connection_on_event(blast, event->data.u64, event->events);
             blast_mend(blast);
@@ -227,10 +229,17 @@ int blast_turn(struct blast *blast, int64_t linger_ns) {
         do_due(blast, now);
         if (blast->turn_says || blast->is_out_of_memory) break;
         int64_t next = next_time(blast);
-        bool is_late = next <= now || has_work(blast);
-        if (!is_late) poller_arm(&blast->poller, next);
         if (now >= until) break;
-        handle(blast, poller_wait(&blast->poller, is_late ? 0 : until));
+        int count;
+        if (next <= now || has_work(blast)) {
+            count = poller_wait(&blast->poller, 0);
+        } else if (next - now < SPIN_NS) {
+            count = poller_spin(&blast->poller, next);
+        } else {
+            poller_arm(&blast->poller, next);
+            count = poller_wait(&blast->poller, until);
+        }
+        handle(blast, count);
         if (blast->turn_says) break;
         now = clock_ns();
     }

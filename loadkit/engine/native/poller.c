@@ -62,24 +62,40 @@ static void count_flags(int64_t *page, const struct epoll_event *events, int cou
     }
 }
 
+/* Counts a call of epoll_wait from `begin` to `end`, or a run of calls in vain and the last one. */
+static void count_waits(struct poller *poller, int64_t begin, int64_t end, int64_t waits, int count) {
+    int64_t *page = board_page(poller->board, end);
+    page[COUNT_waits] += waits;
+    page[COUNT_blocked_ns] += end - begin;
+    if (poller->return_ns) page[COUNT_busy_ns] += begin - poller->return_ns;
+    poller->return_ns = end;
+    if (!count) return;
+    page[COUNT_wakeups]++;
+    page[COUNT_events] += count;
+    count_flags(page, poller->events, count);
+    board_record(poller->board, page, HISTOGRAM_batch, count);
+}
+
 int poller_wait(struct poller *poller, int64_t until) {
     int64_t begin = clock_ns();
     int64_t left = until - begin;
     int timeout = left <= 0 ? 0 : (int)((left + 999999) / 1000000);
     int count = epoll_wait(poller->epoll_fd, poller->events, BATCH, timeout);
-    int64_t end = clock_ns();
     if (count < 0) count = 0; /* EINTR: nothing came */
-    int64_t *page = board_page(poller->board, end);
-    page[COUNT_waits]++;
-    page[COUNT_blocked_ns] += end - begin;
-    if (poller->return_ns) page[COUNT_busy_ns] += begin - poller->return_ns;
-    poller->return_ns = end;
-    if (count) {
-        page[COUNT_wakeups]++;
-        page[COUNT_events] += count;
-        count_flags(page, poller->events, count);
-        board_record(poller->board, page, HISTOGRAM_batch, count);
-    }
+    count_waits(poller, begin, clock_ns(), 1, count);
+    return count;
+}
+
+int poller_spin(struct poller *poller, int64_t until) {
+    int64_t begin = clock_ns(), now, waits = 0;
+    int count;
+    do {
+        count = epoll_wait(poller->epoll_fd, poller->events, BATCH, 0);
+        now = clock_ns();
+        waits++;
+    } while (count <= 0 && now < until);
+    if (count < 0) count = 0;
+    count_waits(poller, begin, now, waits, count);
     return count;
 }
 

@@ -17,6 +17,10 @@
 
 /* Events of one wake-up at most: with the kernel's round robin over what is ready nobody waits for more than this. */
 enum { BATCH = 1024 };
+/* A wait shorter than this is spent asking again and again. Arming a timer, sleeping and being woken up costs 20 to 50 us of
+ * lateness on a virtual machine, and the CPU two exits to the hypervisor: at 60,000 messages a second on a 2-core VM
+ * (2026-11-23, kernel 6.18) that, not the messages, was 97 % of the core. */
+#define SPIN_NS INT64_C(50000)
 enum kind { KIND_TIMER, KIND_CONTROL, KIND_LISTENER, KIND_CONNECTION };
 
 struct poller {
@@ -43,8 +47,10 @@ int poller_add(struct poller *poller, int fd, uint32_t events, uint64_t token);
 int poller_change(struct poller *poller, int fd, uint32_t events, uint64_t token);
 /* Lets the epoll fd become readable at that time; NEVER: not by time. */
 void poller_arm(struct poller *poller, int64_t at);
-/* Waits until something is ready or `until`, at once if `until` is past; returns the number of events. */
+/* Waits until something is ready or `until`, not at all if `until` is past; returns the number of events. */
 int poller_wait(struct poller *poller, int64_t until);
+/* The same without sleeping: for a wait shorter than SPIN_NS. */
+int poller_spin(struct poller *poller, int64_t until);
 /* Says that the asyncio loop has the thread now: what follows is neither busy nor blocked time of ours. */
 void poller_pause(struct poller *poller);
 

@@ -334,7 +334,7 @@ static void handle(struct serve *serve, int count) {
             case KIND_CONTROL: serve->turn_says |= TURN_HEARD; break;
             case KIND_LISTENER: accept_some(serve, slot_of(event->data.u64)); break;
             case KIND_CONNECTION: on_event(serve, event->data.u64, event->events); break;
-            case KIND_TIMER: break;
+            case KIND_TIMER: poller_arm(&serve->poller, NEVER); break; /* or it stays readable */
         }
     }
     size_t ready = serve->ready_count;
