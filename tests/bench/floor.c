@@ -6,6 +6,9 @@
  *     floor serve PORT                                   echo until killed
  *     floor blast PORT CONNECTIONS SIZE SECONDS DEPTH    closed loop; prints "replies seconds user_s system_s"
  *     floor churn PORT CONNECTIONS SIZE SECONDS          connect, one exchange, RST close; prints the same
+ *     floor pace RATE SECONDS                            does nothing but look at the clock; prints how late it was for
+ *                                                        events at that rate: "p50 p99 p99.9" in ns. What is taken from
+ *                                                        this loop the machine takes from everybody.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -166,6 +169,27 @@ static void blast(int port, int connections, int size, double seconds, int depth
            (double)usage.ru_stime.tv_sec + 1e-6 * (double)usage.ru_stime.tv_usec);
 }
 
+static int by_value(const void *one, const void *other) {
+    long a = *(const long *)one, b = *(const long *)other;
+    return (a > b) - (a < b);
+}
+
+static void pace(double rate, double seconds) {
+    long count = (long)(rate * seconds);
+    long *late = malloc((size_t)count * sizeof *late);
+    if (!late) die("malloc");
+    memset(late, 0, (size_t)count * sizeof *late);
+    double begin = now();
+    for (long k = 0; k < count; k++) {
+        double due = begin + (double)k / rate, t;
+        while ((t = now()) < due) {}
+        late[k] = (long)((t - due) * 1e9);
+    }
+    qsort(late, (size_t)count, sizeof *late, by_value);
+    printf("%ld %ld %ld\n", late[count / 2], late[count * 99 / 100], late[count * 999 / 1000]);
+    free(late);
+}
+
 int main(int argc, char **argv) {
     if (argc == 3 && !strcmp(argv[1], "serve")) {
         serve(atoi(argv[2]));
@@ -173,9 +197,11 @@ int main(int argc, char **argv) {
         blast(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atof(argv[5]), atoi(argv[6]), 0);
     } else if (argc == 6 && !strcmp(argv[1], "churn")) {
         blast(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atof(argv[5]), 1, 1);
+    } else if (argc == 4 && !strcmp(argv[1], "pace")) {
+        pace(atof(argv[2]), atof(argv[3]));
     } else {
         fprintf(stderr, "usage: floor serve PORT | floor blast PORT CONNECTIONS SIZE SECONDS DEPTH | "
-                        "floor churn PORT CONNECTIONS SIZE SECONDS\n");
+                        "floor churn PORT CONNECTIONS SIZE SECONDS | floor pace RATE SECONDS\n");
         return 2;
     }
     return 0;

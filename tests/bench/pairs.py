@@ -100,6 +100,13 @@ def _floor_figures(floor: Path, *arguments: object) -> Figures:
     return Figures(replies / seconds, user / replies * 1e6, system / replies * 1e6)
 
 
+def floor_lateness(floor: Path, rate: float, seconds: float) -> dict[str, float]:
+    """Returns how late (ns, by percentile) a loop is that does nothing but look at the clock."""
+    command = ["taskset", "-c", BLAST_CORE, str(floor), "pace", f"{rate:.0f}", f"{seconds:g}"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    return dict(zip(("50", "99", "99.9"), map(float, done.stdout.split()), strict=True))
+
+
 def figures_of(record: dict[str, Any]) -> Figures:
     """Returns the figures of a record's measured window."""
     cpu = record["cpu_per_reply_ns"]["blast"]
