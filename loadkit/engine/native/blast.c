@@ -67,6 +67,10 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
         blast_begin_drain(blast, phase->duration_ns, true);
         return;
     }
+    if (blast->budget <= 0) { /* more workers than messages: none is ours */
+        blast_begin_drain(blast, blast->options.timeout_ns, true);
+        return;
+    }
     blast->stage = STAGE_TRAFFIC;
     blast->next_phase_ns = at + phase->duration_ns;
     /* More connections come evenly over the phase; fewer go at its beginning. */

@@ -260,6 +260,7 @@ void messages_read(struct blast *blast, struct connection *connection, uint32_t 
 }
 
 void messages_replied(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event) {
+    if (connection->state == BROKEN) return;
     bool is_exchanging = blast->options.lifetime_ns == 0 && blast->is_sending; /* churn: one exchange a connection */
     if (connection->state == RETIRING || is_exchanging) {
         if (!connection->pending_count) connection_end(blast, connection, now, is_own_event);
