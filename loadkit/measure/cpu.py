@@ -20,22 +20,28 @@ class CpuMeter:
     __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._last = _cpu_times()
+        user, system, delay = _cpu_times()
+        self._last = (user, system, delay or 0)
 
     def fold(self, slot: Slot, phase: int) -> None:
         """Adds the time since the last fold to a phase; call it at every phase's end too."""
-        before, self._last = self._last, _cpu_times()
+        before, now = self._last, _cpu_times()
+        # Out of file descriptors the run delay cannot be read: it counts when it can again.
+        self._last = now = (now[0], now[1], before[2] if now[2] is None else now[2])
         counters = slot.pages[phase].counters
-        for counter, was, now in zip(_COUNTERS, before, self._last, strict=True):
-            counters[counter] += now - was
+        for counter, was, is_now in zip(_COUNTERS, before, now, strict=True):
+            counters[counter] += is_now - was
         slot.set("max_rss_bytes", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def _cpu_times() -> tuple[int, int, int]:
-    """Returns user, system and run-delay nanoseconds of this process (proc_pid_schedstat: its second field)."""
+def _cpu_times() -> tuple[int, int, int | None]:
+    """Returns user, system and run-delay nanoseconds of this process (proc_pid_schedstat: its second field).
+
+    The last is None where it cannot be read.
+    """
     usage = resource.getrusage(resource.RUSAGE_SELF)
     try:
         delay = int(Path(f"/proc/{os.getpid()}/schedstat").read_text().split()[1])
     except (OSError, IndexError):
-        delay = 0
+        delay = None
     return round(usage.ru_utime * NS_PER_S), round(usage.ru_stime * NS_PER_S), delay

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import resource
 import socket
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from loadkit.engine.base import Control
+from loadkit.engine.descriptors import free_descriptors
 from loadkit.measure.board import OwnError, Slot
 from loadkit.measure.tally import FOLD_NS, Tally
 from loadkit.plan.model import ServePlan
 from loadkit.units import NS_PER_S
 
 __all__ = ["Echo"]
-
-# File descriptors kept free of connections: the accept in flight, and what the interpreter opens late.
-_RESERVE = 16
 
 clock = time.monotonic_ns
 
@@ -113,8 +109,7 @@ class Echo:
         for listener in self.listeners:
             server = await self.loop.create_server(lambda: kind(self), sock=listener, backlog=self.plan.backlog)
             self._servers.append(server)
-        used = len(list(Path("/proc/self/fd").iterdir()))
-        self._fd_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - used - _RESERVE
+        self._fd_limit = free_descriptors()
         self.tally.begin_phase(0, 0)
         self.control.ready()
         self.loop.add_reader(self.control.fileno(), self._heard)

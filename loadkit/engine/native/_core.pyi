@@ -53,6 +53,7 @@ class Serve:
         listeners: tuple[int, ...],
         idle_timeout: int,
         most: int,
+        slots: int,
         edge_triggered: bool,
     ) -> Serve: ...
     def fileno(self) -> int: ...

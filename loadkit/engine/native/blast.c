@@ -199,6 +199,7 @@ static void do_due(struct blast *blast, int64_t now) {
 static void read_ready(struct blast *blast) {
     size_t count = blast->ready_count;
     for (size_t i = 0; i < count; i++) {
+        blast->slots[slot_of(blast->ready[i])].is_ready = false;
         /* The end of the stream may be behind what is left, and its event has been. */
         connection_on_event(blast, blast->ready[i], EPOLLIN | EPOLLRDHUP);
         blast_mend(blast);

@@ -65,6 +65,7 @@ struct connection {
     uint8_t step;    /* … and the step it happened in */
     uint8_t state, broke_from;
     bool first;         /* one of those that the ramp opens */
+    bool is_ready;      /* it is among those to read on from */
     bool has_successor; /* churn: another one is opened when this one ends */
 };
 

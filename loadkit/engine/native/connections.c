@@ -236,8 +236,10 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
             blast->board.state[STATE_settled_ns] = clock_ns();
             blast->board.state[STATE_settled]++;
         }
+        if (blast->options.lifetime_ns >= 0 && blast->stage < STAGE_DRAIN) try_again(blast, route);
         return;
     }
+    connection->is_ready = false;
     connection->due_ns = due;
     connection->route = route;
     connection->first = is_first;
@@ -266,8 +268,10 @@ void connection_on_event(struct blast *blast, uint64_t token, uint32_t events) {
     struct connection *connection = &blast->slots[slot_of(token)];
     if (!is_of_generation(token, connection->generation)) return;
     if (connection->state == CONNECTING) {
-        if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) finish_connect(blast, connection);
-        return;
+        if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
+        finish_connect(blast, connection);
+        if (!is_of_generation(token, connection->generation)) return;
+        /* What came with it is read below: edge-triggered, it is not said again. */
     }
     if ((events & EPOLLOUT) && connection->written < connection->owed) {
         messages_write(blast, connection);

@@ -9,10 +9,12 @@ What the parent says is in the core's epoll set too, so it ends the turn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Sequence
 
 from loadkit.engine.base import Control
+from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.native import _core
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, OwnError, Slot
 from loadkit.measure.cpu import CpuMeter
@@ -28,6 +30,7 @@ __all__ = ["NativeEngine", "matches_board"]
 # How long a turn may keep the loop from its timers and callbacks: none of them is hot.
 LINGER_NS = 10_000_000
 _TICK_S = 0.1
+_MOST_SLOTS = 1 << 24
 # A gentle stop waits this long for the replies under way.
 _STOP_NS = NS_PER_S
 
@@ -58,31 +61,22 @@ class NativeEngine:
     def blast(self, shard: Shard, slot: Slot, control: Control) -> None:
         """Runs a shard of the blast end."""
         core = _open_blast(shard, slot, control)
-        try:
+        with contextlib.closing(core), contextlib.closing(self._new_loop()) as loop:
             control.ready()
-            start = control.wait_start()
-            core.start(start, shard.plan.connect_rate_hz)
-            self._run(core, slot, control, lambda: _blast_heard(core, control))
-        finally:
-            core.close()
+            core.start(control.wait_start(), shard.plan.connect_rate_hz)
+            loop.run_until_complete(_Turns(loop, core, slot, lambda: _blast_heard(core, control)).run())
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
         """Runs a worker of the serve end."""
-        core = _open_serve(plan, listeners, slot, control)
         try:
-            control.ready()
-            self._run(core, slot, control, lambda: _serve_heard(core, plan, listeners, control))
+            core = _open_serve(plan, listeners, slot, control)
+            with contextlib.closing(core), contextlib.closing(self._new_loop()) as loop:
+                control.ready()
+                turns = _Turns(loop, core, slot, lambda: _serve_heard(core, plan, listeners, control))
+                loop.run_until_complete(turns.run())
         finally:
-            core.close()
             for listener in listeners:
                 listener.close()
-
-    def _run(self, core: _core.Blast | _core.Serve, slot: Slot, control: Control, heard: Callable[[], None]) -> None:
-        loop = self._new_loop()
-        try:
-            loop.run_until_complete(_Turns(loop, core, slot, heard).run())
-        finally:
-            loop.close()
 
 
 class _Turns:
@@ -105,6 +99,7 @@ class _Turns:
         self._loop.add_reader(self._core.fileno(), self._turn)
         self._loop.call_soon(self._turn)
         self._tick()
+        self._heard()  # what was said, and read, before we listened
         try:
             await self._done
         finally:
@@ -216,5 +211,7 @@ def _open_serve(plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot,
         idle_timeout=-1 if plan.idle_timeout_ns is None else plan.idle_timeout_ns,
         # Accepted connections are split evenly between workers by the kernel's hash, so the limit is too.
         most=-1 if most is None else -(-most // plan.workers),
+        # They are address space, and a limit may be a thousand million: more than this nobody serves in one process.
+        slots=min(free_descriptors(), _MOST_SLOTS),
         edge_triggered=plan.edge_triggered,
     )

@@ -223,7 +223,8 @@ static void take(struct blast *blast, struct connection *connection, int64_t len
         messages_replied(blast, connection, now, true);
 }
 
-static void read_on_later(struct blast *blast, const struct connection *connection) {
+static void read_on_later(struct blast *blast, struct connection *connection) {
+    if (connection->is_ready) return;
     if (blast->ready_count == blast->ready_capacity) {
         size_t capacity = blast->ready_capacity ? 2 * blast->ready_capacity : BATCH;
         uint64_t *ready = realloc(blast->ready, capacity * sizeof *ready);
@@ -234,6 +235,7 @@ static void read_on_later(struct blast *blast, const struct connection *connecti
         blast->ready = ready;
         blast->ready_capacity = capacity;
     }
+    connection->is_ready = true;
     blast->ready[blast->ready_count++] =
         token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
 }

@@ -7,6 +7,7 @@
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,21 +70,19 @@ static int read_phase(PyObject *item, struct phase *phase) {
 }
 
 static int read_address(const char *text, int port, struct sockaddr_storage *address, socklen_t *length) {
-    struct sockaddr_in *four = (struct sockaddr_in *)address;
-    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
-    memset(address, 0, sizeof *address);
-    if (inet_pton(AF_INET, text, &four->sin_addr) == 1) {
-        four->sin_family = AF_INET;
-        four->sin_port = htons((uint16_t)port);
-        *length = sizeof *four;
-    } else if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1) {
-        six->sin6_family = AF_INET6;
-        six->sin6_port = htons((uint16_t)port);
-        *length = sizeof *six;
-    } else {
+    /* getaddrinfo and not inet_pton: it knows the zone of a link-local address (fe80::1%eth0). */
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *found;
+    if (getaddrinfo(text, NULL, &hints, &found)) {
         PyErr_Format(PyExc_ValueError, "%s is not an IP address", text);
         return -1;
     }
+    memcpy(address, found->ai_addr, found->ai_addrlen);
+    *length = found->ai_addrlen;
+    freeaddrinfo(found);
+    if (address->ss_family == AF_INET)
+        ((struct sockaddr_in *)address)->sin_port = htons((uint16_t)port);
+    else
+        ((struct sockaddr_in6 *)address)->sin6_port = htons((uint16_t)port);
     return 0;
 }
 
@@ -274,20 +273,24 @@ static int read_listeners(struct serve *serve, PyObject *fds) {
 }
 
 static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "most", "edge_triggered", NULL};
+    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "most", "slots", "edge_triggered", NULL};
     struct serve *serve = &self->serve;
     PyObject *fds;
     int control_fd, edge_triggered;
-    long long idle_timeout, most;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LLp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
-                                     &fds, &idle_timeout, &most, &edge_triggered))
+    long long idle_timeout, most, slots;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LLLp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
+                                     &fds, &idle_timeout, &most, &slots, &edge_triggered))
         return -1;
+    if (slots < 1) {
+        PyErr_SetString(PyExc_ValueError, "slots has to be at least 1");
+        return -1;
+    }
     serve->idle_timeout_ns = idle_timeout;
     serve->most = most;
     serve->is_edge_triggered = edge_triggered;
     if (read_listeners(serve, fds)) return -1;
     if (board_open(&serve->board, self->words.buf, self->words.len / 8, 1) ||
-        serve_open(serve, control_fd, slot_limit(UINT32_MAX))) {
+        serve_open(serve, control_fd, slot_limit((uint64_t)slots))) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }

@@ -112,7 +112,7 @@ static void close_peer(struct serve *serve, struct peer *peer) {
 
 /* It failed. A reset is how many peers close, so that alone is no error. */
 static void lose_peer(struct serve *serve, struct peer *peer, int step, int number) {
-    if (number != ECONNRESET && number != EPIPE) board_error(&serve->board, step, number, clock_ns());
+    if (number != ECONNRESET) board_error(&serve->board, step, number, clock_ns());
     close_peer(serve, peer);
 }
 
@@ -155,6 +155,7 @@ static void owe(struct serve *serve, struct peer *peer, const unsigned char *byt
 }
 
 static void read_on_later(struct serve *serve, struct peer *peer) {
+    if (peer->is_ready) return;
     if (serve->ready_count == serve->ready_capacity) {
         size_t capacity = serve->ready_capacity ? 2 * serve->ready_capacity : BATCH;
         uint64_t *ready = realloc(serve->ready, capacity * sizeof *ready);
@@ -165,6 +166,7 @@ static void read_on_later(struct serve *serve, struct peer *peer) {
         serve->ready = ready;
         serve->ready_capacity = capacity;
     }
+    peer->is_ready = true;
     serve->ready[serve->ready_count++] = token_of(KIND_CONNECTION, number_of(serve, peer), peer->generation);
 }
 
@@ -235,6 +237,7 @@ static void take_in(struct serve *serve, int fd) {
     if (serve->free_slot != NONE) serve->free_slot = peer->next;
     peer->fd = fd;
     peer->state = PEER_ECHOING;
+    peer->is_ready = false;
     serve->open_count++;
     page_of(serve)[COUNT_opened]++;
     publish_open(serve);
@@ -252,9 +255,10 @@ static void watch_listeners(struct serve *serve, uint32_t events) {
         poller_change(&serve->poller, serve->listeners[i], events, token_of(KIND_LISTENER, i, 0));
 }
 
-/* Out of file descriptors: turns one connection away with the spare one. False when that fails too. */
-static bool shed(struct serve *serve, int listener, int number) {
-    if (serve->spare_fd < 0) return false;
+/* Out of file descriptors: turns one connection away with the spare one. 1: it did; 0: nobody was there (accept4 says EMFILE
+ * before it looks); -1: that failed too. */
+static int shed(struct serve *serve, int listener, int number) {
+    if (serve->spare_fd < 0) return -1;
     close(serve->spare_fd);
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     int failure = fd < 0 ? errno : 0;
@@ -263,7 +267,8 @@ static bool shed(struct serve *serve, int listener, int number) {
         board_error(&serve->board, STEP_connect, number, clock_ns());
     }
     serve->spare_fd = take_spare();
-    return failure == 0 || failure == EAGAIN || failure == ECONNABORTED;
+    if (failure == EAGAIN) return 0;
+    return failure == 0 || failure == ECONNABORTED ? 1 : -1;
 }
 
 static void accept_some(struct serve *serve, uint32_t index) {
@@ -279,7 +284,9 @@ static void accept_some(struct serve *serve, uint32_t index) {
         /* accept(2): errors of a connection that is gone by now; the next one may be fine. */
         if (number == EINTR || number == ECONNABORTED || number == EPERM || number == EPROTO) continue;
         bool is_out = number == EMFILE || number == ENFILE;
-        if (is_out && shed(serve, listener, number)) continue;
+        int turned_away = is_out ? shed(serve, listener, number) : -1;
+        if (turned_away == 0) return;
+        if (turned_away > 0) continue;
         board_error(&serve->board, STEP_connect, number, clock_ns());
         watch_listeners(serve, 0);
         serve->listen_again_ns = clock_ns() + REST_NS;
@@ -317,6 +324,7 @@ static int64_t next_time(const struct serve *serve) {
 static void do_due(struct serve *serve, int64_t now) {
     if (serve->listen_again_ns <= now) {
         serve->listen_again_ns = NEVER;
+        if (serve->spare_fd < 0) serve->spare_fd = take_spare();
         watch_listeners(serve, EPOLLIN);
     }
     while (serve->idle_timeout_ns >= 0 && serve->idlest != NONE) {
@@ -339,7 +347,10 @@ static void handle(struct serve *serve, int count) {
     }
     size_t ready = serve->ready_count;
     if (!ready) return;
-    for (size_t i = 0; i < ready; i++) on_event(serve, serve->ready[i], EPOLLIN | EPOLLRDHUP);
+    for (size_t i = 0; i < ready; i++) {
+        serve->slots[slot_of(serve->ready[i])].is_ready = false;
+        on_event(serve, serve->ready[i], EPOLLIN | EPOLLRDHUP);
+    }
     memmove(serve->ready, serve->ready + ready, (serve->ready_count - ready) * sizeof *serve->ready);
     serve->ready_count -= ready;
 }
@@ -357,8 +368,8 @@ int serve_turn(struct serve *serve, int64_t linger_ns) {
         now = clock_ns();
     }
     if (!serve->is_done) {
-        /* What is left to read makes the epoll fd readable. */
-        if (serve->ready_count) poller_arm(&serve->poller, 1);
+        /* What is left to read makes the epoll fd readable, now; what is due, when it is. */
+        poller_arm(&serve->poller, serve->ready_count ? 1 : next_time(serve));
         poller_pause(&serve->poller);
     }
     return serve->turn_says;

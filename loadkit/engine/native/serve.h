@@ -7,8 +7,9 @@
  * to the one shared buffer and is written back from there; only what the peer's socket does not take is copied to a buffer of
  * the peer's own, which goes away when it has. So a peer that does not read costs one read's worth at most.
  *
- * When file descriptors run out the listener stays readable while each accept fails. One descriptor is kept in reserve: it is
- * given back, the connection accepted and reset, and counted, and the reserve taken up again.
+ * When file descriptors run out the listener stays readable while each accept fails. So there are fewer slots than
+ * descriptors, and a connection without a slot is reset and counted. Where they run out all the same (ENFILE, or somebody
+ * else in the process), one kept in reserve is given back, the connection accepted and reset, and the reserve taken again.
  */
 #ifndef LOADKIT_SERVE_H
 #define LOADKIT_SERVE_H
@@ -30,6 +31,7 @@ struct peer {
     uint32_t generation;
     uint32_t next, previous; /* among the peers from the longest idle to the last active one; `next` of a free slot too */
     uint8_t state;
+    bool is_ready; /* it is among those to read on from */
 };
 
 struct serve {
