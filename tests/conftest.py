@@ -1,9 +1,87 @@
-"""Options of the whole test suite."""
+"""Options of the whole test suite, and `loadkit serve` as a process for the tests that look at it from outside."""
 
 from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files, to be reviewed as text")
+
+
+@dataclass
+class Served:
+    """A running serve end."""
+
+    process: subprocess.Popen[str]
+    ready: dict[str, Any]
+
+    @property
+    def port(self) -> int:
+        return int(self.ready["port"])
+
+    @property
+    def workers(self) -> list[int]:
+        """The pids of its workers."""
+        return [worker["pid"] for worker in self.ready["workers"]]
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
+
+    def end(self, timeout: float = 20) -> tuple[int, str, str]:
+        """Waits for the end; returns exit status, stdout, stderr."""
+        out, err = self.process.communicate(timeout=timeout)
+        return self.process.returncode, out, err
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts `loadkit serve 127.0.0.1:0` with more options, waits for its ready file, ends what is left."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str, wrapper: tuple[str, ...] = ()) -> Served:
+        ready = tmp_path / f"ready-{len(started)}.json"
+        command = [
+            *wrapper,
+            sys.executable,
+            "-m",
+            "loadkit",
+            "serve",
+            "127.0.0.1:0",
+            "--ready-file",
+            str(ready),
+            *options,
+        ]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        deadline = time.monotonic() + 30
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise AssertionError(f"serve is not ready: {process.communicate()}")
+            time.sleep(0.02)
+        return Served(process, json.loads(ready.read_text()))
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

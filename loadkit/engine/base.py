@@ -8,8 +8,12 @@ from typing import Protocol
 
 from loadkit.measure.board import Slot
 from loadkit.plan.model import ServePlan, Shard
+from loadkit.units import NS_PER_S
 
-__all__ = ["Control", "Engine"]
+__all__ = ["STOP_NS", "Control", "Engine"]
+
+# A gentle stop waits this long for the replies under way.
+STOP_NS = NS_PER_S
 
 
 class Control(Protocol):

@@ -92,11 +92,15 @@ def judge(record: RunRecord, plan: Plan, samples: RunSamples) -> Verdict:
 def _worker_died(case: _Case) -> Iterator[Reason]:
     for end in case.samples.ends:
         if end.died:
+            # A worker that hung was killed by the parent: run/local.py.
+            cause = (
+                "stopped, or starved of CPU?" if "hung" in end.died else "look for the kernel's OOM killer in `dmesg`"
+            )
             writing = "; it was writing, so its figures may be off by one batch" if end.mid_fold else ""
             yield Reason(
                 "worker-died",
                 f"blast worker {end.index} (pid {end.pid}) ended before its time: {end.died}{writing}. What it had "
-                f"recorded is here, its share of the load is missing; look for the kernel's OOM killer in `dmesg`",
+                f"recorded is here, its share of the load is missing; {cause}",
             )
 
 

@@ -16,6 +16,7 @@ from multiprocessing import connection
 
 import msgspec
 
+from loadkit.engine.base import STOP_NS
 from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
 from loadkit.errors import TargetError
 from loadkit.measure.board import Board, BoardLayout
@@ -35,6 +36,10 @@ _AHEAD_NS = 50_000_000
 _LOOK_NS = NS_PER_S // 10
 # After this much more than the plan's own time a worker that has not ended is told to leave.
 _PATIENCE_NS = 5 * NS_PER_S
+# The same after a gentle stop.
+_STOP_PATIENCE_NS = STOP_NS + _PATIENCE_NS
+# A worker that was told to leave and has not ended by then is hung, and killed.
+_LEAVE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ class _Run:
         self.window: tuple[int, int] | None = None
         self.serve_at_start: tuple[WorkerSamples, ...] = ()
         self.serve_at_end: tuple[WorkerSamples, ...] = ()
-        self._is_stopping = False
+        self._stop_ns: int | None = None
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self.start_ns = time.monotonic_ns() + _AHEAD_NS
         self.end_ns = self.start_ns
@@ -130,16 +135,13 @@ class _Run:
     # -- while it goes on
 
     def drive(self) -> None:
-        """Looks on until every worker has ended."""
+        """Looks on until every worker has ended, a second signal has come, or it has taken too long."""
         try:
             while True:
                 now = time.monotonic_ns()
                 running = [worker.process.sentinel for worker in self.workers if not worker.is_gone()]
                 self._look(now)
-                if not running:
-                    break
-                if now > self._give_up_ns():
-                    self._say("leave")
+                if not running or self.interrupts.count > 1 or now > self._give_up_ns():
                     break
                 group = self.group.sentinels if self.group else []
                 pause = max(0, self._next_look(now) - now) / NS_PER_S
@@ -147,31 +149,30 @@ class _Run:
                 self._heed()
         finally:
             self._say("leave")
-            end_all(self.workers, patience_s=2.0)
+            end_all(self.workers, patience_s=_LEAVE_S)
             self.end_ns = time.monotonic_ns()
             self._look(self.end_ns)
             self.series.close(self.end_ns - self.start_ns)
 
     def _heed(self) -> None:
-        """Acts on signals and on deaths."""
-        if self.interrupts.count > 1:
-            self._say("leave")
-        elif self.interrupts.count and not self._is_stopping:
+        """Acts on a first signal and on deaths."""
+        if self.interrupts.count:
             self._stop()
         self.interrupts.clear()
         if self.group:
             self.group.mend()
-        if not self._is_stopping and any(worker.is_gone() and worker.died() for worker in self.workers):
+        if any(worker.is_gone() and worker.died() for worker in self.workers):
             # Its share of the load is missing from now on: what follows would not be the run that was asked for.
             self._stop()
 
     def _stop(self) -> None:
-        self._is_stopping = True
-        self._say("stop")
+        if self._stop_ns is None:
+            self._stop_ns = time.monotonic_ns()
+            self._say("stop")
 
     def _look(self, now: int) -> None:
         """Reads the board: the ramp's end, the window's edges, the series, the live view."""
-        if self.hold_ns is None and not self._is_stopping and (self._ramp_is_over() or now > self._ramp_limit_ns()):
+        if self.hold_ns is None and self._stop_ns is None and (self._ramp_is_over() or now > self._ramp_limit_ns()):
             self.hold_ns = now + _AHEAD_NS
             self._say("hold", self.hold_ns)
             self.window = self._planned_window(self.hold_ns)
@@ -201,7 +202,8 @@ class _Run:
 
     def _give_up_ns(self) -> int:
         begin = self.hold_ns or self._ramp_limit_ns()
-        return begin + sum(phase.duration_ns for phase in self.plan.phases[1:]) + _PATIENCE_NS
+        planned = begin + sum(phase.duration_ns for phase in self.plan.phases[1:]) + _PATIENCE_NS
+        return planned if self._stop_ns is None else min(planned, self._stop_ns + _STOP_PATIENCE_NS)
 
     def _planned_window(self, begin: int) -> tuple[int, int]:
         """From the first measured phase's start to the last one's end."""
@@ -255,7 +257,8 @@ class _Run:
         if self.window is None or self.end_ns <= self.window[0]:
             return None, None
         finished = [slot.get("finished_ns") for slot in self.board.slots]
-        last = max(finished) if all(finished) else self.end_ns
+        # A worker that died or hung does not say; what it was waited for after a stop is not traffic.
+        last = max(finished) if all(finished) else self._stop_ns or self.end_ns
         if last <= self.window[0]:
             return None, None
         return self.window[0], min(self.window[1], last)

@@ -34,6 +34,7 @@ class Worker:
         self.work = work
         self.index = work.index
         self.failure: str | None = None
+        self._is_hung = False
         self.is_ready = False
         self.pipe, theirs = context.Pipe()
         handle = BoardHandle(board.layout, board.fd)
@@ -72,9 +73,17 @@ class Worker:
         self.listen()
         if not status:
             return None
+        if self._is_hung:
+            return "killed by SIGKILL after it hung"
         if status < 0:
             return f"killed by {signal.Signals(-status).name}"
         return self.failure or f"exit status {status}"
+
+    def kill(self) -> None:
+        """Ends one that does not end by itself."""
+        self._is_hung = True
+        self.process.kill()
+        self.process.join()
 
     def end(self) -> WorkerEnd:
         """Returns how it ended."""
@@ -119,5 +128,4 @@ def end_all(workers: Sequence[Worker], patience_s: float) -> None:
         worker.process.join(max(0.0, deadline - time.monotonic()))
     for worker in workers:
         if not worker.is_gone():
-            worker.process.kill()
-            worker.process.join()
+            worker.kill()

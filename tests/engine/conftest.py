@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -12,26 +14,36 @@ from typing import Any
 import pytest
 
 from loadkit.engine.base import Engine
-from loadkit.engine.registry import get_engine
+from loadkit.engine.registry import get_engine, native_missing
 from loadkit.host import read_host
 from loadkit.measure.board import Board, BoardLayout
-from loadkit.measure.samples import PhaseSamples, WorkerSamples, merge, read_worker
+from loadkit.measure.samples import PhaseSamples, merge, read_board
 from loadkit.plan.build import build_plan, build_serve_plan
-from loadkit.plan.model import Plan, Target
+from loadkit.plan.model import Plan, Shard, Target
 from loadkit.plan.split import split
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import EngineName
 from loadkit.run.worker import listen_on
 
 TIMEOUT_S = 60.0
+LOOPBACK = "127.0.0.1"
+
+# What the contract holds for: the engine, and whether it watches its sockets edge-triggered.
+ENGINES = {
+    "native": (EngineName.NATIVE, False),
+    "native edge-triggered": (EngineName.NATIVE, True),
+    "uvloop": (EngineName.UVLOOP, False),
+    "asyncio": (EngineName.ASYNCIO, False),
+}
+EDGE_TRIGGERED = pytest.StashKey[bool]()
 
 
 class HandControl:
-    """A control whose answers the test sets; `hold_after_ramp` plays the parent that ends the ramp."""
+    """A control whose answers the test sets; `hold_ns` is what the parent says when it ends the ramp."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_ns: int = 0) -> None:
         self._mine, self._theirs = socket.socketpair()
-        self.start_ns: int | None = None
+        self.start_ns = start_ns
         self.hold_ns: int | None = None
         self.stop = False
         self.leave = False
@@ -41,7 +53,7 @@ class HandControl:
         self.is_ready.set()
 
     def wait_start(self) -> int:
-        return time.monotonic_ns() + 1_000_000
+        return self.start_ns
 
     def hold_start(self) -> int | None:
         self._hear()
@@ -78,49 +90,91 @@ class HandControl:
 
 
 class Blasting:
-    """A shard under way in a thread."""
+    """A plan under way: a thread for each shard, all on one board."""
 
     def __init__(self, engine: Engine, plan: Plan) -> None:
         self.plan = plan
         self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns))
-        self.control = HandControl()
-        self.failure: BaseException | None = None
-        [self.shard] = split(plan)
         self._engine = engine
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
+        self._failures: list[BaseException] = []
+        start_ns = time.monotonic_ns() + 5_000_000
+        self._controls = [HandControl(start_ns) for _ in range(plan.workers)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(shard, control), daemon=True)
+            for shard, control in zip(split(plan), self._controls, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def _run(self) -> None:
+    def _run(self, shard: Shard, control: HandControl) -> None:
         try:
-            self._engine.blast(self.shard, self.board.slots[0], self.control)
+            self._engine.blast(shard, self.board.slots[shard.index], control)
         except BaseException as error:
-            self.failure = error
+            self._failures.append(error)
+
+    def say(self, **words: Any) -> None:
+        """Says it to every worker."""
+        for control in self._controls:
+            control.say(**words)
+
+    def settled(self) -> int:
+        """How many of the first connections opened or failed."""
+        return sum(slot.get("settled") for slot in self.board.slots)
 
     def end_ramp(self) -> None:
         """Waits until every first connection is settled, then lets the phases begin."""
-        wait_for(lambda: self.board.slots[0].get("settled") >= self.plan.phases[0].connections or self.is_over())
-        self.control.say(hold_ns=time.monotonic_ns() + 5_000_000)
+        wait_for(lambda: self.settled() >= self.plan.phases[0].connections or self.is_over())
+        self.say(hold_ns=time.monotonic_ns() + 5_000_000)
 
     def is_over(self) -> bool:
-        return not self.thread.is_alive()
+        return not any(thread.is_alive() for thread in self._threads)
 
-    def end(self) -> WorkerSamples:
-        """Waits for the end and returns what was recorded."""
-        self.thread.join(TIMEOUT_S)
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(TIMEOUT_S)
+
+    def end(self) -> PhaseSamples:
+        """Waits for the end and returns the whole; what has to add up after any run does."""
+        self.join()
         assert self.is_over(), "the engine does not end"
-        self.control.close()
-        if self.failure:
-            raise self.failure
-        return read_worker(self.board, 0)
+        for control in self._controls:
+            control.close()
+        for failure in self._failures:
+            raise failure
+        for worker in read_board(self.board):
+            for phase in worker.phases:
+                assert_adds_up(phase)
+            counters = merge(worker.phases, self.plan.highest_ns).counters
+            assert counters["asked"] == counters["opened"] + counters["failed_connects"]
+            assert counters["opened"] == counters["closed"]
+            assert worker.state["open"] == 0
+            assert worker.state["sequence"] % 2 == 0
+            assert worker.state["finished_ns"] > 0
+        return self.whole()
 
     def phase(self, name: str) -> PhaseSamples:
-        """Returns a phase by its name."""
+        """Returns a phase by its name, added up over the workers."""
         index = [phase.name for phase in self.plan.phases].index(name)
-        return read_worker(self.board, 0).phases[index]
+        return merge([worker.phases[index] for worker in read_board(self.board)], self.plan.highest_ns)
 
     def whole(self) -> PhaseSamples:
         """Returns the phases added up."""
-        return merge(read_worker(self.board, 0).phases, self.plan.highest_ns)
+        phases = [phase for worker in read_board(self.board) for phase in worker.phases]
+        return merge(phases, self.plan.highest_ns)
+
+
+def assert_adds_up(phase: PhaseSamples) -> None:
+    counters = phase.counters
+    assert counters["intended"] == counters["sent"] + counters["unsent"]
+    assert counters["sent"] == counters["replied"] + counters["failed"] + counters["unanswered"]
+    assert phase.histograms["latency"].count == phase.histograms["service"].count == counters["replied"]
+    assert phase.histograms["lateness"].count == counters["sent"]
+
+
+def run(blasting: Blasting) -> PhaseSamples:
+    """Runs to the end and returns the whole."""
+    blasting.end_ramp()
+    return blasting.end()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -130,19 +184,30 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-@pytest.fixture(params=["native", "uvloop", "asyncio"])
+Server = Callable[..., tuple[int, Board, HandControl]]
+Blast = Callable[..., Blasting]
+Behaviour = Callable[[socket.socket, int], None]
+Peer = Callable[[Behaviour], int]
+
+
+@pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """Each engine that moves bytes."""
-    return get_engine(EngineName(request.param))
+    """Each engine that moves bytes. `server` and `blast` know from the test's stash how it watches."""
+    name, edge_triggered = ENGINES[request.param]
+    if name is EngineName.NATIVE and (missing := native_missing()):
+        pytest.skip(missing)
+    request.node.stash[EDGE_TRIGGERED] = edge_triggered
+    return get_engine(name)
 
 
 @pytest.fixture
-def server(engine: Engine) -> Iterator[Callable[..., tuple[int, Board, HandControl]]]:
+def server(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Server]:
     """Serves in a thread; returns port, board and control."""
     started: list[tuple[threading.Thread, HandControl]] = []
 
-    def serve(**more: Any) -> tuple[int, Board, HandControl]:
-        plan = build_serve_plan(read_host(), ("127.0.0.1",), 0, workers=1, **more)
+    def serve(address: str = LOOPBACK, **more: Any) -> tuple[int, Board, HandControl]:
+        more = {"edge_triggered": request.node.stash.get(EDGE_TRIGGERED, False), **more}
+        plan = build_serve_plan(read_host(), (address,), 0, workers=1, **more)
         listeners = listen_on(plan.addresses, 0, plan.backlog)
         board = Board(BoardLayout(1, 1, 0))
         control = HandControl()
@@ -162,21 +227,58 @@ def server(engine: Engine) -> Iterator[Callable[..., tuple[int, Board, HandContr
 
 
 @pytest.fixture
-def blast(engine: Engine) -> Iterator[Callable[..., Blasting]]:
-    """Blasts in a thread, with options as on the command line."""
+def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
+    """Blasts in threads, with options as on the command line and `phases` as in a profile."""
     started: list[Blasting] = []
 
-    def start(port: int, **options: Any) -> Blasting:
-        values = {"workers": "1", "warmup": "0s", "pin": False, **options}
+    def start(port: int, address: str = LOOPBACK, **options: Any) -> Blasting:
+        edge_triggered = request.node.stash.get(EDGE_TRIGGERED, False)
+        values = {"workers": "1", "pin": False, "edge_triggered": edge_triggered, **options}
+        if "phases" not in options:
+            values.setdefault("warmup", "0s")
         profile, sources = load_profile(None, values)
-        target = Target("127.0.0.1", ("127.0.0.1",), port)
         host = replace(read_host(), nofile_hard=20_000)
-        blasting = Blasting(engine, build_plan(profile, sources, host, target))
+        blasting = Blasting(engine, build_plan(profile, sources, host, Target(address, (address,), port)))
         started.append(blasting)
         return blasting
 
     yield start
     for blasting in started:
         if not blasting.is_over():
-            blasting.control.say(leave=True)
-            blasting.thread.join(TIMEOUT_S)
+            blasting.say(leave=True)
+            blasting.join()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    """Listens, hands each connection with its number to a function in a thread of its own, and returns the port."""
+    listeners: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def take(behave: Behaviour, sock: socket.socket, number: int) -> None:
+        # The blast end closes by a reset when it is done.
+        with sock, contextlib.suppress(OSError):
+            behave(sock, number)
+
+    def listen(listener: socket.socket, behave: Behaviour) -> None:
+        with contextlib.suppress(OSError):  # the listener's end
+            for number in itertools.count():
+                sock, _address = listener.accept()
+                begin(take, behave, sock, number)
+
+    def begin(target: Callable[..., None], *arguments: object) -> None:
+        threads.append(threading.Thread(target=target, args=arguments, daemon=True))
+        threads[-1].start()
+
+    def start(behave: Behaviour) -> int:
+        listeners.append(socket.create_server((LOOPBACK, 0), backlog=64))
+        begin(listen, listeners[-1], behave)
+        return int(listeners[-1].getsockname()[1])
+
+    yield start
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)  # ends accept(), which close() does not
+        listener.close()
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+        assert not thread.is_alive()

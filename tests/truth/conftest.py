@@ -38,11 +38,20 @@ class Run:
         """Returns the pids of the workers called so, waiting until there is one."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            found = [pid for pid in processes(name) if os.getpgid(pid) == self.process.pid]
+            found = processes(name, group=self.process.pid)
             if found:
                 return found
             time.sleep(0.02)
         raise AssertionError(f"no process {name}")
+
+    def wait_until_gone(self, name: str) -> None:
+        """Waits until it has no worker called so any more."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if not processes(name, group=self.process.pid):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{name} stays")
 
     def wait_until_open(self, pid: int, sockets: int) -> None:
         """Waits until the process has that many file descriptors open."""
@@ -54,12 +63,14 @@ class Run:
         raise AssertionError(f"{sockets} sockets did not open")
 
 
-def processes(name: str) -> list[int]:
-    """Returns the pids of all processes called so."""
+def processes(name: str, group: int) -> list[int]:
+    """Returns the pids of the processes of a group that are called so."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and (entry / "comm").read_text().rstrip("\n") == name:
+            if not entry.name.isdigit() or (entry / "comm").read_text().rstrip("\n") != name:
+                continue
+            if os.getpgid(int(entry.name)) == group:
                 found.append(int(entry.name))
     return found
 
@@ -112,33 +123,6 @@ def blast(tmp_path: Path) -> Iterator[Callable[..., Run]]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Starts `loadkit serve` and returns its ready file, with `command`, the parent's pid."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*options: str) -> dict[str, Any]:
-        ready = tmp_path / f"ready-{len(started)}.json"
-        command = [sys.executable, "-m", "loadkit", "serve", "127.0.0.1:0", "-q", "--ready-file", str(ready), *options]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
-        started.append(process)
-        deadline = time.monotonic() + 30
-        while not ready.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline, "serve is not ready"
-            time.sleep(0.02)
-        return dict(json.loads(ready.read_text()))
-
-    yield start
-    for process in started:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def assert_adds_up(record: dict[str, Any]) -> None:

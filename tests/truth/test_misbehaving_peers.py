@@ -34,7 +34,7 @@ def run(blast: Blast, port: int, *options: object) -> dict[str, Any]:
     return started.record
 
 
-@pytest.mark.parametrize("engine", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("engine", ["auto", "uvloop"])
 @pytest.mark.parametrize("piece", [1, 7, 63])
 def test_replies_in_pieces_are_whole_replies(peer: Peer, blast: Blast, piece: int, engine: str) -> None:
     record = run(blast, peer("split", piece), *OPEN, "--engine", engine)

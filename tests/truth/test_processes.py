@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Serve
+
 from .conftest import Run, assert_adds_up, errors_of, processes
 
 pytestmark = pytest.mark.slow
 Blast = Callable[..., Run]
-Served = Callable[..., dict[str, Any]]
 
 
 def reasons(record: dict[str, Any]) -> dict[str, str]:
@@ -55,10 +56,10 @@ def test_a_killed_blast_worker_leaves_what_it_had_recorded(blast: Blast) -> None
     assert run.out.startswith("invalid")
 
 
-def test_a_killed_serve_workers_connections_are_errors_and_the_others_go_on(blast: Blast, served: Served) -> None:
-    ready = served("-w", "2")
-    victim = ready["workers"][0]["pid"]
-    run = blast(f"127.0.0.1:{ready['port']}", "-c", "100", "-R", "1k", "-d", "4s", "--warmup", "0s", "-w", "1")
+def test_a_killed_serve_workers_connections_are_errors_and_the_others_go_on(blast: Blast, serve: Serve) -> None:
+    served = serve("-w", "2")
+    victim = served.workers[0]
+    run = blast(f"127.0.0.1:{served.port}", "-c", "100", "-R", "1k", "-d", "4s", "--warmup", "0s", "-w", "1")
     wait_until_measuring(run, 100)
     os.kill(victim, signal.SIGKILL)
     assert run.end() == 4
@@ -74,7 +75,7 @@ def test_a_killed_serve_workers_connections_are_errors_and_the_others_go_on(blas
     assert record["messages"]["intended"] == record["messages"]["sent"] == 4000
     assert record["messages"]["replied"] >= 4000 - lost
     assert all(row["replied"] > 0 for row in record["intervals"][:4])
-    [successor] = [pid for pid in processes("loadkit-serve-0") if os.getpgid(pid) == os.getpgid(ready["pid"])]
+    [successor] = processes("loadkit-serve-0", group=served.process.pid)
     assert successor != victim
 
 
@@ -136,3 +137,70 @@ def test_a_second_ctrl_c_leaves_at_once(blast: Blast) -> None:
     os.kill(run.process.pid, signal.SIGINT)
     os.kill(run.process.pid, signal.SIGINT)
     assert run.end(timeout=15) == 130
+
+
+def hang(run: Run, name: str) -> int:
+    """Stops a worker for good, as one that hangs; it answers to SIGKILL alone."""
+    [worker] = run.workers(name)
+    os.kill(worker, signal.SIGSTOP)
+    return worker
+
+
+def interrupted_run(run: Run, timeout: float) -> dict[str, Any]:
+    """Returns the record of a run that Ctrl-C ended, and did not wait for its 120 s."""
+    assert run.end(timeout=timeout) == 130
+    assert run.record["partial"] is True
+    assert_adds_up(run.record)
+    return run.record
+
+
+def test_a_hung_worker_keeps_a_ctrl_c_waiting_for_seconds_only_and_is_named(blast: Blast) -> None:
+    run = blast("-c", "50", "-R", "1k", "-d", "120s", "--warmup", "0s", "-w", "2")
+    wait_until_measuring(run, 25)
+    hung = hang(run, "loadkit-blast-1")
+    os.kill(run.process.pid, signal.SIGINT)
+    begin = time.monotonic()
+    record = interrupted_run(run, timeout=30)
+    # A second for replies, five of patience, two after it was told to leave.
+    assert 5 < time.monotonic() - begin < 20
+    assert [worker["died"] for worker in record["workers"]] == [None, "killed by SIGKILL after it hung"]
+    assert f"pid {hung}" in reasons(record)["worker-died"]
+    assert f"pid {hung}" in run.out
+    assert record["workers"][0]["replied"] > 0
+    # What it was waited for is not measured.
+    assert record["window"]["end_ns"] - record["window"]["start_ns"] < 4e9
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_hung_worker(blast: Blast) -> None:
+    run = blast("-c", "50", "-R", "1k", "-d", "120s", "--warmup", "0s", "-w", "2")
+    wait_until_measuring(run, 25)
+    hung = hang(run, "loadkit-blast-1")
+    os.kill(run.process.pid, signal.SIGINT)
+    # The first has been heard when the other worker has ended its part.
+    run.wait_until_gone("loadkit-blast-0")
+    begin = time.monotonic()
+    os.kill(run.process.pid, signal.SIGINT)
+    record = interrupted_run(run, timeout=30)
+    assert time.monotonic() - begin < 10
+    assert f"pid {hung}" in reasons(record)["worker-died"]
+
+
+def test_ctrl_c_in_the_ramp_does_not_wait_for_a_hung_worker(blast: Blast) -> None:
+    run = blast("-c", "1000", "--connect-rate", "100", "-d", "120s", "-w", "1")
+    [pid] = run.workers("loadkit-blast-0")
+    run.wait_until_open(pid, 50)
+    hang(run, "loadkit-blast-0")
+    os.kill(run.process.pid, signal.SIGINT)
+    record = interrupted_run(run, timeout=30)
+    assert record["workers"][0]["died"] == "killed by SIGKILL after it hung"
+    assert record["window"] is None
+
+
+def test_a_hung_worker_of_the_embedded_server_does_not_keep_a_ctrl_c_waiting(blast: Blast) -> None:
+    run = blast("-c", "50", "-R", "1k", "-d", "120s", "--warmup", "0s", "-w", "1")
+    wait_until_measuring(run, 50)
+    for worker in run.workers("loadkit-serve-0"):
+        os.kill(worker, signal.SIGSTOP)
+    os.kill(run.process.pid, signal.SIGINT)
+    record = interrupted_run(run, timeout=30)
+    assert [worker["died"] for worker in record["workers"]] == [None]

@@ -10,21 +10,22 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Serve
+
 from .conftest import Run, assert_adds_up
 from .test_misbehaving_peers import share_at_least
 
 pytestmark = pytest.mark.slow
 Blast = Callable[..., Run]
-Served = Callable[..., dict[str, Any]]
 
 STALL_S = 1.0
 
 
-def stalled_run(blast: Blast, served: Served, *options: object) -> dict[str, Any]:
+def stalled_run(blast: Blast, serve: Serve, *options: object) -> dict[str, Any]:
     """Runs 10 s, with the server's one worker stopped for a second in the middle."""
-    ready = served("-w", "1")
-    worker = ready["workers"][0]["pid"]
-    run = blast(f"127.0.0.1:{ready['port']}", "-c", "50", "-w", "1", "-d", "10s", "--warmup", "500ms", *options)
+    served = serve("-w", "1")
+    [worker] = served.workers
+    run = blast(f"127.0.0.1:{served.port}", "-c", "50", "-w", "1", "-d", "10s", "--warmup", "500ms", *options)
     [client] = run.workers("loadkit-blast-0")
     run.wait_until_open(client, 50)
     time.sleep(4.0)  # into the measured part
@@ -36,8 +37,8 @@ def stalled_run(blast: Blast, served: Served, *options: object) -> dict[str, Any
     return run.record
 
 
-def test_an_open_loop_shows_the_stall_in_every_message_that_was_due(blast: Blast, served: Served) -> None:
-    record = stalled_run(blast, served, "-R", "1k")
+def test_an_open_loop_shows_the_stall_in_every_message_that_was_due(blast: Blast, serve: Serve) -> None:
+    record = stalled_run(blast, serve, "-R", "1k")
     assert record["messages"]["replied"] == record["messages"]["intended"] == 10_000
     latency = record["histograms"]["latency"]
     # 1,000 messages/s x 1 s = 1,000 of 10,000 were due in the stall, with 1,000 down to 0 ms of it to wait: 900 of
@@ -49,8 +50,8 @@ def test_an_open_loop_shows_the_stall_in_every_message_that_was_due(blast: Blast
     assert "peer-behind" in {reason["code"] for reason in record["verdict"]["reasons"]}
 
 
-def test_a_closed_loop_hides_the_same_stall(blast: Blast, served: Served) -> None:
-    record = stalled_run(blast, served)
+def test_a_closed_loop_hides_the_same_stall(blast: Blast, serve: Serve) -> None:
+    record = stalled_run(blast, serve)
     latency = record["histograms"]["latency"]
     assert latency["count"] > 10_000
     # One message on each of the 50 connections carried it.

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from loadkit.engine.aio.connect import open_route
 from loadkit.engine.aio.connection import Connection, State
 from loadkit.engine.aio.timer import Timer
-from loadkit.engine.base import Control
+from loadkit.engine.base import STOP_NS, Control
 from loadkit.measure.board import OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, FOLD_NS, Tally
 from loadkit.plan.model import PhaseKind, Route, Shard
@@ -34,8 +34,6 @@ __all__ = ["Swarm"]
 
 _ROUND = 128
 _NEVER = 2**62
-# A gentle stop waits this long for the replies under way.
-_STOP_NS = NS_PER_S
 # A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
 # that refuses, short enough that a restarted one is found.
 _RETRY_S = 0.1
@@ -130,7 +128,7 @@ class Swarm:
         if self.control.should_leave():
             self._finish()
         elif self.control.should_stop():
-            self._begin_drain(_STOP_NS, keep_held=False)
+            self._begin_drain(STOP_NS, keep_held=False)
         elif self.stage is Stage.RAMP:
             start = self.control.hold_start()
             if start is not None:
@@ -207,9 +205,10 @@ class Swarm:
         self.tally.fold_cpu(at_ns - 1)
         self._phase = index
         self.slot.set("phase", index)
-        if phase.kind is PhaseKind.DRAIN:
+        if phase.kind is PhaseKind.DRAIN or self.budget <= 0:
+            # Without a budget this shard's part of --messages is none: it is done before it begins.
             self._next_phase = _NEVER
-            self._begin_drain(phase.duration_ns, keep_held=True)
+            self._begin_drain(self.plan.timeout_ns, keep_held=True)
             return
         self.stage = Stage.TRAFFIC
         self._next_phase = at_ns + phase.duration_ns

@@ -13,7 +13,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Sequence
 
-from loadkit.engine.base import Control
+from loadkit.engine.base import STOP_NS, Control
 from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.native import _core
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, OwnError, Slot
@@ -31,8 +31,6 @@ __all__ = ["NativeEngine", "matches_board"]
 LINGER_NS = 10_000_000
 _TICK_S = 0.1
 _MOST_SLOTS = 1 << 24
-# A gentle stop waits this long for the replies under way.
-_STOP_NS = NS_PER_S
 
 Phase = tuple[int, int, bool, bool, float, float, int, int, int, int]
 
@@ -136,7 +134,7 @@ def _blast_heard(core: _core.Blast, control: Control) -> None:
     if control.should_leave():
         core.leave()
     elif control.should_stop():
-        core.stop(_STOP_NS)
+        core.stop(STOP_NS)
     else:
         start = control.hold_start()
         if start is not None:

@@ -55,12 +55,19 @@ static PyObject *closed_error(void) {
     return NULL;
 }
 
+/* Says what is wrong and returns -1, for bad arguments. */
+static int refuse(PyObject *error, const char *text) {
+    PyErr_SetString(error, text);
+    return -1;
+}
+
 /* -- Blast. What Python says arms the timer in the past, so that the loop calls for a turn. */
 
 static int read_phase(PyObject *item, struct phase *phase) {
     int is_drain, is_paced;
     double start_hz, change;
     long long duration, connections, next, step, total, fewer;
+    if (!PyTuple_Check(item)) return refuse(PyExc_TypeError, "a phase has to be a tuple");
     if (!PyArg_ParseTuple(item, "LLppddLLLL;a phase", &duration, &connections, &is_drain, &is_paced, &start_hz, &change,
                           &next, &step, &total, &fewer))
         return -1;
@@ -89,7 +96,9 @@ static int read_address(const char *text, int port, struct sockaddr_storage *add
 static int read_route(PyObject *item, int port, struct route *route) {
     const char *source, *destination;
     long long connections;
+    if (!PyTuple_Check(item)) return refuse(PyExc_TypeError, "a route has to be a tuple");
     if (!PyArg_ParseTuple(item, "zsL;a route", &source, &destination, &connections)) return -1;
+    if (connections < 0) return refuse(PyExc_ValueError, "a route has no fewer than 0 connections");
     memset(route, 0, sizeof *route);
     route->connections = connections;
     if (source && read_address(source, 0, &route->source, &route->source_length)) return -1;
@@ -98,15 +107,13 @@ static int read_route(PyObject *item, int port, struct route *route) {
 
 static int read_phases(struct blast *blast, PyObject *phases) {
     Py_ssize_t count = PyTuple_Size(phases);
-    if (count < 1) {
-        PyErr_SetString(PyExc_ValueError, "there has to be a phase");
-        return -1;
-    }
+    if (count < 1) return refuse(PyExc_ValueError, "there has to be a phase");
     blast->phases = (int)count;
     blast->phase_plans = calloc((size_t)count, sizeof *blast->phase_plans);
     if (!blast->phase_plans) return PyErr_NoMemory(), -1;
     for (Py_ssize_t i = 0; i < count; i++)
         if (read_phase(PyTuple_GetItem(phases, i), &blast->phase_plans[i])) return -1;
+    if (!blast->phase_plans[count - 1].is_drain) return refuse(PyExc_ValueError, "the last phase has to be the drain");
     return 0;
 }
 
@@ -120,10 +127,7 @@ static int read_routes(struct blast *blast, PyObject *routes, int port) {
         if (read_route(PyTuple_GetItem(routes, i), port, &blast->routes[i])) return -1;
         total += blast->routes[i].connections;
     }
-    if (total < 1) {
-        PyErr_SetString(PyExc_ValueError, "there has to be a route with a connection");
-        return -1;
-    }
+    if (total < 1) return refuse(PyExc_ValueError, "there has to be a route with a connection");
     return 0;
 }
 
@@ -142,10 +146,10 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
                                      &depth, &timeout, &connect_timeout, &lifetime, &messages, &most, &open_loop, &check,
                                      &rst, &edge_triggered))
         return -1;
-    if (depth < 1 || size < 1 || period < 1 || period > 256 || most < 1) {
-        PyErr_SetString(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
-        return -1;
-    }
+    if (depth < 1 || depth > UINT32_MAX || size < 1 || period < 1 || period > 256 || most < 1)
+        return refuse(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
+    if (port < 0 || port > UINT16_MAX) return refuse(PyExc_ValueError, "port has to be 0 to 65535");
+    if (index < 0 || index >= of) return refuse(PyExc_ValueError, "index has to be at least 0 and below of");
     *options = (struct options){size,  lifetime, timeout, connect_timeout, messages, (uint32_t)depth, index, of,
                                 open_loop, check, rst, edge_triggered};
     if (read_phases(blast, phases) || read_routes(blast, routes, port)) return -1;
@@ -281,10 +285,7 @@ static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwarg
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LLLp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
                                      &fds, &idle_timeout, &most, &slots, &edge_triggered))
         return -1;
-    if (slots < 1) {
-        PyErr_SetString(PyExc_ValueError, "slots has to be at least 1");
-        return -1;
-    }
+    if (slots < 1) return refuse(PyExc_ValueError, "slots has to be at least 1");
     serve->idle_timeout_ns = idle_timeout;
     serve->most = most;
     serve->is_edge_triggered = edge_triggered;
