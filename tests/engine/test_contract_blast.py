@@ -18,6 +18,7 @@ from loadkit.plan.model import Target
 from loadkit.plan.split import share
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import EngineName
+from tests.conftest import Serve
 
 from .conftest import LOOPBACK, Blast, Blasting, Peer, Server, run, wait_for
 
@@ -256,19 +257,31 @@ def test_a_stop_before_the_ramp_is_over_ends_it(blast: Blast) -> None:
     assert counters["unanswered"] == counters["intended"] >= 20
 
 
-def test_running_out_of_file_descriptors_is_an_error_of_connect(server: Server, blast: Blast) -> None:
-    port, _board, _control = server()
+def test_running_out_of_file_descriptors_is_an_error_of_connect(serve: Serve, blast: Blast) -> None:
+    # In a process of its own: one that shared our descriptors would give some back by turning connections away.
+    port = serve("-q").port
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = len(list(Path("/proc/self/fd").iterdir()))
     try:
-        # Both ends are in this process: 40 more are a board, a control, a loop and its timer, and some 15 connections.
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, hard))
+        # 30 more are a board, a control, a loop and its timer, and some 20 connections.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 30, hard))
         blasting = blast(port, connections="50", rate="100", duration="200ms")
         wait_for(lambda: blasting.settled() == 50)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert run(blasting).errors[("connect", "EMFILE")] >= 5
     assert blasting.phase("hold").counters["intended"] == 20
+
+
+@pytest.mark.parametrize("lifetime", ["0", "5ms"])
+def test_a_connection_opened_as_the_hold_begins_spends_of_the_messages_too(
+    server: Server, blast: Blast, lifetime: str
+) -> None:
+    port, _board, _control = server()
+    for _ in range(5):
+        blasting = blast(port, connections="20", messages="200", lifetime=lifetime)
+        run(blasting)
+        assert blasting.phase("hold").counters["intended"] == 200
 
 
 def test_the_fake_engine_gives_the_plan_back() -> None:

@@ -137,8 +137,7 @@ class Swarm:
     def _on_time(self) -> None:
         """Does what is due. One clock reading decides the round."""
         now = clock()
-        while self._next_phase <= now:
-            self._enter_phase(self._phase + 1, self._next_phase)
+        self._enter_phases(now)
         for _ in range(_ROUND):
             if self._next_connect > now:
                 break
@@ -197,6 +196,11 @@ class Swarm:
             self.tally.begin_phase(index, at_ns)
             at_ns += phase.duration_ns
         self._arm()
+
+    def _enter_phases(self, now: int) -> None:
+        """Enters the phases that have begun by now."""
+        while self._next_phase <= now:
+            self._enter_phase(self._phase + 1, self._next_phase)
 
     def _enter_phase(self, index: int, at_ns: int) -> None:
         """Phase `index` begins; `at_ns` is when it should have."""
@@ -360,6 +364,8 @@ class Swarm:
             connection.close(Close.RST)
             self._not_needed(connection)
             return
+        # Its first message is the new phase's if one has begun, and then counts against --messages.
+        self._enter_phases(connection.established_ns)
         self.tally.connected.extend((connection.due_ns, connection.established_ns))
         connection.place = len(self.live)
         self.live.append(connection)

@@ -96,6 +96,10 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     }
 }
 
+void blast_enter_phases(struct blast *blast, int64_t now) {
+    while (blast->next_phase_ns <= now) enter_phase(blast, blast->phase + 1, blast->next_phase_ns);
+}
+
 void blast_spend(struct blast *blast) {
     if (--blast->budget > 0) return;
     schedule_clear(&blast->due);
@@ -169,7 +173,7 @@ static void fill_some(struct blast *blast) {
 
 /* Does what is due by `now`, at most a round of each kind. */
 static void do_due(struct blast *blast, int64_t now) {
-    while (blast->next_phase_ns <= now) enter_phase(blast, blast->phase + 1, blast->next_phase_ns);
+    blast_enter_phases(blast, now);
     for (int i = 0; i < ROUND && blast->connects.next_ns <= now; i++) {
         int64_t due = blast->connects.next_ns;
         schedule_advance(&blast->connects);

@@ -155,6 +155,8 @@ void blast_close(struct blast *blast);
 void blast_start(struct blast *blast, int64_t start, double connect_hz);
 /* The ramp ends at that time and the phases follow one another. */
 void blast_begin_phases(struct blast *blast, int64_t at);
+/* Enters the phases that have begun by now. */
+void blast_enter_phases(struct blast *blast, int64_t now);
 void blast_begin_drain(struct blast *blast, int64_t longest_ns, bool keep_held);
 /* Counts what was left unanswered and closes everything. */
 void blast_finish(struct blast *blast);

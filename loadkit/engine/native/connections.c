@@ -142,6 +142,8 @@ static void publish_open(struct blast *blast) {
 /* It is established; `written` bytes of its first message may be on their way already. */
 static void opened(struct blast *blast, struct connection *connection, int64_t at, int64_t written) {
     struct board *board = &blast->board;
+    /* Its first message is the new phase's if one has begun, and then counts against --messages. */
+    blast_enter_phases(blast, at);
     int64_t *page = board_page(board, connection->due_ns);
     board_begin_write(board);
     page[COUNT_opened]++;

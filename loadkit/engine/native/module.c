@@ -7,6 +7,7 @@
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 #include <arpa/inet.h>
+#include <limits.h>
 #include <netdb.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -15,6 +16,9 @@
 
 #include "blast.h"
 #include "serve.h"
+
+/* Times from now may be added to the clock without overflow. */
+#define LONGEST_NS (INT64_C(1) << 60)
 
 struct blast_object {
     PyObject_HEAD
@@ -148,6 +152,8 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
         return -1;
     if (depth < 1 || depth > UINT32_MAX || size < 1 || period < 1 || period > 256 || most < 1)
         return refuse(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
+    if (timeout < 0 || timeout > LONGEST_NS || connect_timeout < 0 || connect_timeout > LONGEST_NS || lifetime > LONGEST_NS)
+        return refuse(PyExc_ValueError, "timeout, connect_timeout and lifetime have to be within 36 years");
     if (port < 0 || port > UINT16_MAX) return refuse(PyExc_ValueError, "port has to be 0 to 65535");
     if (index < 0 || index >= of) return refuse(PyExc_ValueError, "index has to be at least 0 and below of");
     *options = (struct options){size,  lifetime, timeout, connect_timeout, messages, (uint32_t)depth, index, of,
@@ -202,6 +208,10 @@ static PyObject *blast_start_method(PyObject *self, PyObject *args) {
     double connect_hz;
     struct blast *blast = blast_of(self);
     if (!blast || !PyArg_ParseTuple(args, "Ld:start", &start, &connect_hz)) return NULL;
+    if (blast->connects.count) {
+        PyErr_SetString(PyExc_ValueError, "it has been started");
+        return NULL;
+    }
     blast_start(blast, start, connect_hz);
     Py_RETURN_NONE;
 }
@@ -219,6 +229,7 @@ static PyObject *blast_stop_method(PyObject *self, PyObject *args) {
     long long longest;
     struct blast *blast = blast_of(self);
     if (!blast || !PyArg_ParseTuple(args, "L:stop", &longest)) return NULL;
+    if (longest < 0 || longest > LONGEST_NS) return refuse(PyExc_ValueError, "it has to be within 36 years"), NULL;
     if (blast->stage != STAGE_DONE) blast_begin_drain(blast, longest, false);
     poller_arm(&blast->poller, 1);
     Py_RETURN_NONE;
@@ -270,8 +281,10 @@ static int read_listeners(struct serve *serve, PyObject *fds) {
     if (!serve->listeners) return PyErr_NoMemory(), -1;
     serve->listener_count = (uint32_t)count;
     for (Py_ssize_t i = 0; i < count; i++) {
-        serve->listeners[i] = (int)PyLong_AsLong(PyTuple_GetItem(fds, i));
+        long fd = PyLong_AsLong(PyTuple_GetItem(fds, i));
         if (PyErr_Occurred()) return -1;
+        if (fd < 0 || fd > INT_MAX) return refuse(PyExc_ValueError, "a listener has to be a file descriptor");
+        serve->listeners[i] = (int)fd;
     }
     return 0;
 }
@@ -337,6 +350,7 @@ static PyObject *serve_stop_method(PyObject *self, PyObject *args) {
     long long grace;
     struct serve *serve = serve_of(self);
     if (!serve || !PyArg_ParseTuple(args, "L:stop", &grace)) return NULL;
+    if (grace < 0 || grace > LONGEST_NS) return refuse(PyExc_ValueError, "it has to be within 36 years"), NULL;
     serve_stop(serve, grace);
     Py_RETURN_NONE;
 }
