@@ -100,6 +100,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return any(phase.rate_hz is not None for phase in self.phases)
 
     @property
+    def held_ns(self) -> int:
+        """How long into the drain a message that is due, and has to wait for room, may still go out.
+
+        It counts for the measured time, which is over: so 1 % of that at most (10 ms of a very short run), or a rate
+        far above what both ends can do would be reported as reached.
+        """
+        measured = sum(phase.duration_ns for phase in self.phases if phase.kind is PhaseKind.HOLD)
+        return max(10_000_000, measured // 100)
+
+    @property
     def asked_rate_hz(self) -> float | None:
         """The mean rate over the measured phases; None in a closed loop."""
         held = [phase for phase in self.phases if phase.kind is PhaseKind.HOLD and phase.rate_hz is not None]

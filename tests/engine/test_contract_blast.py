@@ -284,6 +284,40 @@ def test_a_connection_opened_as_the_hold_begins_spends_of_the_messages_too(
         assert blasting.phase("hold").counters["intended"] == 200
 
 
+def test_a_rate_that_cannot_be_kept_ends_with_its_time_and_not_with_its_messages(peer: Peer, blast: Blast) -> None:
+    def answer_slowly(sock: socket.socket, _number: int) -> None:
+        while chunk := sock.recv(64):
+            time.sleep(0.02)
+            sock.sendall(chunk)
+
+    # 2 connections of 50 replies a second each: 100/s are possible, and 5,000 are due.
+    blasting = blast(peer(answer_slowly), connections="2", rate="10k", duration="500ms", timeout="10s")
+    run(blasting)
+    hold = blasting.phase("hold").counters
+    assert hold["intended"] == 5000
+    assert hold["replied"] <= 60
+    assert hold["unsent"] >= 4900
+
+
+def test_the_last_of_n_messages_in_an_open_loop_are_waited_for_however_long_they_are_held(
+    peer: Peer, blast: Blast
+) -> None:
+    def answer_slowly(sock: socket.socket, _number: int) -> None:
+        while chunk := sock.recv(64):
+            time.sleep(0.01)
+            sock.sendall(chunk)
+
+    blasting = blast(peer(answer_slowly), connections="2", rate="10k", messages="60", timeout="10s")
+    blasting.end_ramp()
+    begin = time.monotonic_ns()
+    blasting.end()
+    hold = blasting.phase("hold").counters
+    assert hold["intended"] == hold["replied"] == 60
+    # 30 in a row of 10 ms each: the hold is as long as it took to send them, so that the rate is what was reached.
+    state = read_worker(blasting.board, 0).state
+    assert state["finished_ns"] - begin >= 250_000_000
+
+
 def test_the_fake_engine_gives_the_plan_back() -> None:
     options = {"connections": "20", "rate": "1k", "duration": "2s", "workers": "2", "engine": "fake"}
     profile, sources = load_profile(None, options)

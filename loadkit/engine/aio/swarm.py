@@ -89,7 +89,7 @@ class Swarm:
         self._next_connect = self._next_due = self._next_phase = _NEVER
         self._routes = _endless(shard.routes)
         self._done: asyncio.Future[None] = loop.create_future()
-        self._drain_until = _NEVER
+        self._drain_until = self._held_until = _NEVER
         self._timer = Timer(loop, self._on_time)
         self._tick_handle: asyncio.TimerHandle | None = None
 
@@ -128,7 +128,7 @@ class Swarm:
         if self.control.should_leave():
             self._finish()
         elif self.control.should_stop():
-            self._begin_drain(STOP_NS, keep_held=False)
+            self._begin_drain(STOP_NS, 0)
         elif self.stage is Stage.RAMP:
             start = self.control.hold_start()
             if start is not None:
@@ -169,10 +169,14 @@ class Swarm:
         while self._connecting and (self._connecting[0][0] <= now or self._connecting[0][1].done()):
             self._connecting.popleft()[1].cancel()
         self._find_timeouts(now)
+        self._end_if_spent()
+        if self.stage is Stage.DRAIN and self._held_until <= now:
+            self._drop_due(now)
+            self._held_until = _NEVER
         if self.stage is Stage.DRAIN and (now >= self._drain_until or self._is_drained()):
             self._finish()
             return
-        pause = 0.02 if self.stage is Stage.DRAIN else FOLD_NS / NS_PER_S
+        pause = 0.02 if self.stage is Stage.DRAIN or self.budget <= 0 else FOLD_NS / NS_PER_S
         self._tick_handle = self.loop.call_later(pause, self._tick)
 
     def _publish(self, now: int) -> None:
@@ -212,7 +216,7 @@ class Swarm:
         if phase.kind is PhaseKind.DRAIN or self.budget <= 0:
             # Without a budget this shard's part of --messages is none: it is done before it begins.
             self._next_phase = _NEVER
-            self._begin_drain(self.plan.timeout_ns, keep_held=True)
+            self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
             return
         self.stage = Stage.TRAFFIC
         self._next_phase = at_ns + phase.duration_ns
@@ -256,13 +260,14 @@ class Swarm:
         if waiting[_ROUND:]:
             self.loop.call_soon(self._fill_some, waiting[_ROUND:])
 
-    def _begin_drain(self, longest_ns: int, keep_held: bool) -> None:
-        """Nothing new falls due; replies under way are waited for, and messages that are due may still go out."""
+    def _begin_drain(self, longest_ns: int, held_ns: int) -> None:
+        """Nothing new falls due; replies are waited for, for a little while messages that are due may still go out."""
         now = clock()
         self._drain_until = min(self._drain_until, now + longest_ns)
+        self._held_until = min(self._held_until, now + held_ns)
         self._due = self._left_due(until=now)
         self._next_due = next(self._due, _NEVER)
-        if not keep_held:
+        if not held_ns:
             self._drop_due(now)
         if self.stage is Stage.DRAIN:
             return
@@ -393,7 +398,18 @@ class Swarm:
         self.budget -= 1
         if self.budget <= 0:
             self._due, self._next_due = iter(()), _NEVER
-            self._begin_drain(self.plan.timeout_ns, keep_held=True)
+            self.sending = self.free_running = False
+            self._end_if_spent()
+            if self._tick_handle and self.stage is Stage.TRAFFIC:
+                self._tick_handle.cancel()
+                self._tick_handle = self.loop.call_later(0, self._tick)
+
+    def _end_if_spent(self) -> None:
+        """The last of --messages has gone out: nothing is left but replies."""
+        if self.budget > 0 or self.stage is not Stage.TRAFFIC or self._waiting:
+            return
+        if not any(connection.held for connection in self.live):
+            self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
 
     def replied(self, connection: Connection, now: int) -> None:
         """Whole replies came in, and the connection may have room: go on, retire, or stop."""
@@ -483,7 +499,7 @@ class Swarm:
 
     def _dispatch(self, intended: int, was_held: bool = False) -> None:
         """Gives a due message to the connection whose turn it is. One that `was_held` is not counted as that again."""
-        if self.stage is Stage.DRAIN and self._drain_until <= clock():
+        if self.stage is Stage.DRAIN and (self._held_until == _NEVER or self._held_until <= clock()):
             self.tally.unsent.append(intended)
             return
         connection = None

@@ -28,6 +28,7 @@ class Blast:
         depth: int,
         timeout: int,
         connect_timeout: int,
+        held: int,
         lifetime: int,
         messages: int,
         most: int,

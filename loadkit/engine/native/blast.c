@@ -18,7 +18,7 @@ static void free_blast_parts(struct blast *blast) {
 }
 
 int blast_open(struct blast *blast, int control_fd) {
-    blast->drain_until_ns = blast->next_phase_ns = NEVER;
+    blast->drain_until_ns = blast->held_until_ns = blast->next_phase_ns = NEVER;
     blast->budget = blast->options.messages < 0 ? NEVER : blast->options.messages;
     blast->free_node = NONE;
     blast->waiting = blast->orphans = (struct queue){NONE, NONE};
@@ -64,11 +64,11 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     blast->turn_says |= TURN_PHASE;
     if (phase->is_drain) {
         blast->next_phase_ns = NEVER;
-        blast_begin_drain(blast, phase->duration_ns, true);
+        blast_begin_drain(blast, phase->duration_ns, blast->options.held_ns);
         return;
     }
     if (blast->budget <= 0) { /* more workers than messages: none is ours */
-        blast_begin_drain(blast, blast->options.timeout_ns, true);
+        blast_begin_drain(blast, blast->options.timeout_ns, blast->options.held_ns);
         return;
     }
     blast->stage = STAGE_TRAFFIC;
@@ -100,18 +100,26 @@ void blast_enter_phases(struct blast *blast, int64_t now) {
     while (blast->next_phase_ns <= now) enter_phase(blast, blast->phase + 1, blast->next_phase_ns);
 }
 
+/* The last of --messages has gone out: nothing is left but replies. */
+static void end_if_spent(struct blast *blast) {
+    if (blast->budget <= 0 && blast->stage == STAGE_TRAFFIC && !blast->held_count && blast->waiting.first == NONE)
+        blast_begin_drain(blast, blast->options.timeout_ns, blast->options.held_ns);
+}
+
 void blast_spend(struct blast *blast) {
     if (--blast->budget > 0) return;
     schedule_clear(&blast->due);
-    blast_begin_drain(blast, blast->options.timeout_ns, true);
+    blast->is_sending = false;
+    end_if_spent(blast);
 }
 
-void blast_begin_drain(struct blast *blast, int64_t longest_ns, bool keep_held) {
+void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns) {
     int64_t now = clock_ns();
     if (now + longest_ns < blast->drain_until_ns) blast->drain_until_ns = now + longest_ns;
-    /* Nothing new falls due; what is due already may still go out. */
+    if (now + held_ns < blast->held_until_ns) blast->held_until_ns = now + held_ns;
+    /* Nothing new falls due. */
     schedule_cut(&blast->due, now);
-    if (!keep_held) messages_drop_due(blast, now);
+    if (!held_ns) messages_drop_due(blast, now);
     if (blast->stage >= STAGE_DRAIN) return;
     blast->stage = STAGE_DRAIN;
     int last = blast->phases - 1;
@@ -136,7 +144,7 @@ static bool is_drained(const struct blast *blast) {
 void blast_finish(struct blast *blast) {
     if (blast->stage == STAGE_DONE) return;
     blast->stage = STAGE_DONE;
-    blast->drain_until_ns = 0;
+    blast->drain_until_ns = blast->held_until_ns = 0;
     blast->is_sending = false;
     blast->fill_at = blast->fill_end = 0;
     blast_mend(blast);
@@ -156,7 +164,7 @@ static int64_t next_time(const struct blast *blast) {
     int64_t next = earlier(blast->due.next_ns, blast->connects.next_ns);
     next = earlier(next, earlier(blast->next_phase_ns, deadlines_first(&blast->deadlines)));
     if (blast->retry_count) next = earlier(next, blast->retries[blast->retry_first].at_ns);
-    return blast->stage == STAGE_DRAIN ? earlier(next, blast->drain_until_ns) : next;
+    return blast->stage == STAGE_DRAIN ? earlier(next, earlier(blast->drain_until_ns, blast->held_until_ns)) : next;
 }
 
 static bool has_work(const struct blast *blast) { return blast->fill_at < blast->fill_end || blast->ready_count; }
@@ -196,6 +204,11 @@ static void do_due(struct blast *blast, int64_t now) {
     }
     if (blast->fill_at < blast->fill_end) fill_some(blast);
     blast_mend(blast);
+    end_if_spent(blast);
+    if (blast->stage == STAGE_DRAIN && blast->held_until_ns <= now) {
+        messages_drop_due(blast, now);
+        blast->held_until_ns = NEVER;
+    }
     if (blast->stage == STAGE_DRAIN && (now >= blast->drain_until_ns || is_drained(blast))) blast_finish(blast);
 }
 

@@ -101,7 +101,7 @@ struct retry {
 };
 
 struct options {
-    int64_t size, lifetime_ns, timeout_ns, connect_timeout_ns, messages; /* lifetime and messages: -1 is none */
+    int64_t size, lifetime_ns, timeout_ns, connect_timeout_ns, held_ns, messages; /* lifetime and messages: -1 is none */
     uint32_t depth;
     int64_t index, of;
     bool is_open_loop, is_checked, closes_by_rst, is_edge_triggered;
@@ -140,7 +140,7 @@ struct blast {
 
     struct schedule connects, due;
     struct deadlines deadlines;
-    int64_t next_phase_ns, drain_until_ns;
+    int64_t next_phase_ns, drain_until_ns, held_until_ns;
     bool is_sending;        /* a closed loop follows each reply with the next message */
     bool is_out_of_memory;
     int64_t budget;         /* messages that may still be begun */
@@ -157,7 +157,8 @@ void blast_start(struct blast *blast, int64_t start, double connect_hz);
 void blast_begin_phases(struct blast *blast, int64_t at);
 /* Enters the phases that have begun by now. */
 void blast_enter_phases(struct blast *blast, int64_t now);
-void blast_begin_drain(struct blast *blast, int64_t longest_ns, bool keep_held);
+/* Waits for replies for so long, and lets go out what is due and has to wait for room for so long. */
+void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns);
 /* Counts what was left unanswered and closes everything. */
 void blast_finish(struct blast *blast);
 /* Works for `linger_ns`, or until something has to be said; returns TURN_ flags. */

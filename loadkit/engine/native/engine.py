@@ -166,6 +166,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control) -> _core.Blast:
         depth=plan.depth,
         timeout=plan.timeout_ns,
         connect_timeout=plan.connect_timeout_ns,
+        held=plan.held_ns,
         lifetime=-1 if plan.lifetime_ns is None else plan.lifetime_ns,
         messages=-1 if shard.messages is None else shard.messages,
         # A phase with more connections may begin while those of the last are still waiting for their last replies.

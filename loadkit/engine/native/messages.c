@@ -145,7 +145,7 @@ static void send_one(struct blast *blast, struct connection *connection, int64_t
 void messages_dispatch(struct blast *blast, int64_t intended, bool was_held) {
     struct board *board = &blast->board;
     bool is_draining = blast->stage >= STAGE_DRAIN;
-    if (is_draining && blast->drain_until_ns <= clock_ns()) {
+    if (is_draining && (blast->held_until_ns == NEVER || blast->held_until_ns <= clock_ns())) {
         board_count(board, COUNT_unsent, intended, 1);
         return;
     }

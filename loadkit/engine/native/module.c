@@ -138,25 +138,26 @@ static int read_routes(struct blast *blast, PyObject *routes, int port) {
 static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"words",   "control_fd", "phases",          "routes",   "port",
                             "index",   "of",         "size",            "period",   "depth",
-                            "timeout", "connect_timeout", "lifetime",   "messages", "most",
+                            "timeout", "connect_timeout", "held", "lifetime",   "messages", "most",
                             "open_loop", "check",    "rst",             "edge_triggered", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
     PyObject *phases, *routes;
     int control_fd, port, open_loop, check, rst, edge_triggered;
-    long long index, of, size, period, depth, timeout, connect_timeout, lifetime, messages, most;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLpppp:Blast", names, &self->words, &control_fd,
+    long long index, of, size, period, depth, timeout, connect_timeout, held, lifetime, messages, most;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLpppp:Blast", names, &self->words, &control_fd,
                                      &PyTuple_Type, &phases, &PyTuple_Type, &routes, &port, &index, &of, &size, &period,
-                                     &depth, &timeout, &connect_timeout, &lifetime, &messages, &most, &open_loop, &check,
+                                     &depth, &timeout, &connect_timeout, &held, &lifetime, &messages, &most, &open_loop, &check,
                                      &rst, &edge_triggered))
         return -1;
     if (depth < 1 || depth > UINT32_MAX || size < 1 || period < 1 || period > 256 || most < 1)
         return refuse(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
-    if (timeout < 0 || timeout > LONGEST_NS || connect_timeout < 0 || connect_timeout > LONGEST_NS || lifetime > LONGEST_NS)
-        return refuse(PyExc_ValueError, "timeout, connect_timeout and lifetime have to be within 36 years");
+    if (timeout < 0 || timeout > LONGEST_NS || connect_timeout < 0 || connect_timeout > LONGEST_NS || lifetime > LONGEST_NS ||
+        held < 0 || held > LONGEST_NS)
+        return refuse(PyExc_ValueError, "timeout, connect_timeout, held and lifetime have to be within 36 years");
     if (port < 0 || port > UINT16_MAX) return refuse(PyExc_ValueError, "port has to be 0 to 65535");
     if (index < 0 || index >= of) return refuse(PyExc_ValueError, "index has to be at least 0 and below of");
-    *options = (struct options){size,  lifetime, timeout, connect_timeout, messages, (uint32_t)depth, index, of,
+    *options = (struct options){size,  lifetime, timeout, connect_timeout, held, messages, (uint32_t)depth, index, of,
                                 open_loop, check, rst, edge_triggered};
     if (read_phases(blast, phases) || read_routes(blast, routes, port)) return -1;
     if (board_open(&blast->board, self->words.buf, self->words.len / 8, blast->phases) ||
@@ -230,7 +231,7 @@ static PyObject *blast_stop_method(PyObject *self, PyObject *args) {
     struct blast *blast = blast_of(self);
     if (!blast || !PyArg_ParseTuple(args, "L:stop", &longest)) return NULL;
     if (longest < 0 || longest > LONGEST_NS) return refuse(PyExc_ValueError, "it has to be within 36 years"), NULL;
-    if (blast->stage != STAGE_DONE) blast_begin_drain(blast, longest, false);
+    if (blast->stage != STAGE_DONE) blast_begin_drain(blast, longest, 0);
     poller_arm(&blast->poller, 1);
     Py_RETURN_NONE;
 }
