@@ -40,9 +40,8 @@ sanitize: $(VENV)/installed
 
 # One after the other: two measurements at once measure each other.
 bench: $(VENV)/installed
-	cd tests/bench && ../../$(BIN)/python recording.py
-	cd tests/bench && ../../$(BIN)/python memory.py
-	cd tests/bench && ../../$(BIN)/python throughput.py
+	cd tests/bench && status=0; for part in recording memory throughput bulk cpu lateness; do \
+		../../$(BIN)/python $$part.py || status=1; done; exit $$status
 
 $(VENV)/installed: pyproject.toml $(wildcard loadkit/engine/native/*.[ch])
 	$(PYTHON) -m venv $(VENV)

@@ -236,10 +236,7 @@ static void handle(struct blast *blast, int count) {
             connection_on_event(blast, event->data.u64, event->events);
             blast_mend(blast);
         }
-        if (i % 16 == 15) {
-            int64_t now = clock_ns();
-            if (earlier(blast->due.next_ns, blast->connects.next_ns) <= now) do_due(blast, now);
-        }
+        if (earlier(blast->due.next_ns, blast->connects.next_ns) <= blast->read_ns) do_due(blast, blast->read_ns);
     }
     if (blast->stage != STAGE_DONE && blast->ready_count) read_ready(blast);
 }

@@ -141,6 +141,7 @@ struct blast {
     struct schedule connects, due;
     struct deadlines deadlines;
     int64_t next_phase_ns, drain_until_ns, held_until_ns;
+    int64_t read_ns; /* the clock at the last read: what falls due within a batch is done within it */
     bool is_sending;        /* a closed loop follows each reply with the next message */
     bool is_out_of_memory;
     int64_t budget;         /* messages that may still be begun */

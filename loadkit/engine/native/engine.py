@@ -27,9 +27,10 @@ from loadkit.wire.echo import EchoFraming
 
 __all__ = ["NativeEngine", "matches_board"]
 
-# How long a turn may keep the loop from its timers and callbacks: none of them is hot.
-LINGER_NS = 10_000_000
 _TICK_S = 0.1
+# How long a turn may keep the loop from its timers and callbacks: there is only the tick, and messages would be late by
+# each return to the loop.
+LINGER_NS = 100_000_000
 _MOST_SLOTS = 1 << 24
 
 Phase = tuple[int, int, bool, bool, float, float, int, int, int, int]

@@ -250,7 +250,8 @@ void messages_read(struct blast *blast, struct connection *connection, uint32_t 
             connection_fail(blast, connection, STEP_receive, length ? errno : OWN_CLOSED_BY_PEER);
             return;
         }
-        take(blast, connection, length, clock_ns());
+        blast->read_ns = clock_ns();
+        take(blast, connection, length, blast->read_ns);
         if (!blast->options.is_edge_triggered) return;
         /* Ended, broken, or opened anew in its place: nothing was read of that one yet. */
         if (connection->generation != generation || connection->state == BROKEN || !connection->received) return;
