@@ -160,9 +160,11 @@ void blast_finish(struct blast *blast) {
 
 static int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
 
+/* When the next message or connect is due: that is what has to be on time. */
+static int64_t next_due(const struct blast *blast) { return earlier(blast->due.next_ns, blast->connects.next_ns); }
+
 static int64_t next_time(const struct blast *blast) {
-    int64_t next = earlier(blast->due.next_ns, blast->connects.next_ns);
-    next = earlier(next, earlier(blast->next_phase_ns, deadlines_first(&blast->deadlines)));
+    int64_t next = earlier(next_due(blast), earlier(blast->next_phase_ns, deadlines_first(&blast->deadlines)));
     if (blast->retry_count) next = earlier(next, blast->retries[blast->retry_first].at_ns);
     return blast->stage == STAGE_DRAIN ? earlier(next, earlier(blast->drain_until_ns, blast->held_until_ns)) : next;
 }
@@ -236,7 +238,7 @@ static void handle(struct blast *blast, int count) {
             connection_on_event(blast, event->data.u64, event->events);
             blast_mend(blast);
         }
-        if (earlier(blast->due.next_ns, blast->connects.next_ns) <= blast->read_ns) do_due(blast, blast->read_ns);
+        if (next_due(blast) <= blast->read_ns) do_due(blast, blast->read_ns);
     }
     if (blast->stage != STAGE_DONE && blast->ready_count) read_ready(blast);
 }
@@ -247,15 +249,16 @@ int blast_turn(struct blast *blast, int64_t linger_ns) {
     for (;;) {
         do_due(blast, now);
         if (blast->turn_says || blast->is_out_of_memory) break;
-        int64_t next = next_time(blast);
         if (now >= until) break;
+        int64_t next = next_time(blast), due = next_due(blast);
         int count;
         if (next <= now || has_work(blast)) {
             count = poller_wait(&blast->poller, 0);
-        } else if (next - now < SPIN_NS) {
+        } else if (due - now < SPIN_NS) {
             count = poller_spin(&blast->poller, next);
         } else {
-            poller_arm(&blast->poller, next);
+            /* Awake in time to be on time. */
+            poller_arm(&blast->poller, earlier(next, due - SPIN_NS));
             count = poller_wait(&blast->poller, until);
         }
         handle(blast, count);
