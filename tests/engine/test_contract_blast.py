@@ -169,6 +169,17 @@ def test_churn_by_exchange_opens_a_connection_for_each_message(server: Server, b
     assert served.errors == {}
 
 
+def test_churn_that_ends_with_its_time_ends_between_two_exchanges(server: Server, blast: Blast) -> None:
+    # The end falls anywhere: often enough between connect() and the first message.
+    for _ in range(20):
+        whole = run(blast(server()[0], connections="4", lifetime="0", duration="25ms"))
+        assert whole.errors == {}
+        counters = whole.counters
+        assert counters["opened"] == counters["asked"] == counters["closed"]
+        # What opens in the drain sends nothing.
+        assert counters["opened"] - 4 <= counters["replied"] + counters["unanswered"] <= counters["opened"]
+
+
 def test_churn_by_lifetime_keeps_as_many_open(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     blasting = blast(port, connections="10", lifetime="50ms", rate="500", duration="300ms")

@@ -207,6 +207,8 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     }
     int64_t now = clock_ns();
     connection->established_ns = now;
+    /* If a phase ends with `now`, then before we decide by it, not between the first message and its being noted. */
+    blast_enter_phases(blast, now);
     if (blast->stage < STAGE_DRAIN) {
         size_t length;
         const unsigned char *bytes = stream_at(&blast->stream, 0, blast->options.size, &length);
