@@ -104,12 +104,20 @@ def _cpu(record: RunRecord) -> str:
     for end, cpu in record.cpu_per_reply_ns.items():
         if cpu is None:
             parts.append(f"{end} not measured")
-        else:
-            parts.append(
-                f"{end} {(cpu.user_ns + cpu.system_ns) / 1e3:.1f} us (user {cpu.user_ns / 1e3:.1f}, system "
-                f"{cpu.system_ns / 1e3:.1f})"
-            )
+            continue
+        busy = _busy(cpu.user_ns + cpu.system_ns, record.wakeups, record.messages.replied) if end == "blast" else ""
+        parts.append(
+            f"{end} {(cpu.user_ns + cpu.system_ns) / 1e3:.1f} us (user {cpu.user_ns / 1e3:.1f}, system "
+            f"{cpu.system_ns / 1e3:.1f}{busy})"
+        )
     return ", ".join(parts)
+
+
+def _busy(cpu_ns: float, wakeups: Wakeups | None, replied: int) -> str:
+    """Says how much of the CPU time was work, where most of it went into staying awake for what is due next."""
+    if not wakeups or not replied or wakeups.busy_ns / replied > cpu_ns / 2:
+        return ""
+    return f"; {wakeups.busy_ns / replied / 1e3:.1f} at work, the rest awake to be on time"
 
 
 def _wakeups(end: str, wakeups: Wakeups, record: RunRecord) -> str:
