@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,6 +177,19 @@ def run(blasting: Blasting) -> PhaseSamples:
     """Runs to the end and returns the whole."""
     blasting.end_ramp()
     return blasting.end()
+
+
+@contextlib.contextmanager
+def few_descriptors(spare: int) -> Iterator[None]:
+    """Leaves this process `spare` file descriptors more than it has. The limit is on numbers, which may have gaps."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(file.name) for file in Path("/proc/self/fd").iterdir()}
+    free = itertools.islice(itertools.filterfalse(used.__contains__, itertools.count()), spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import time
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +18,7 @@ from loadkit.profile.load import load_profile
 from loadkit.profile.model import EngineName
 from tests.conftest import Serve
 
-from .conftest import LOOPBACK, Blast, Blasting, Peer, Server, run, wait_for
+from .conftest import LOOPBACK, Blast, Blasting, Peer, Server, few_descriptors, run, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -271,15 +269,9 @@ def test_a_stop_before_the_ramp_is_over_ends_it(blast: Blast) -> None:
 def test_running_out_of_file_descriptors_is_an_error_of_connect(serve: Serve, blast: Blast) -> None:
     # In a process of its own: one that shared our descriptors would give some back by turning connections away.
     port = serve("-q").port
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = len(list(Path("/proc/self/fd").iterdir()))
-    try:
-        # 30 more are a board, a control, a loop and its timer, and some 20 connections.
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 30, hard))
+    with few_descriptors(30):  # a board, a control, a loop and its timer, and some 20 connections
         blasting = blast(port, connections="50", rate="100", duration="200ms")
         wait_for(lambda: blasting.settled() == 50)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert run(blasting).errors[("connect", "EMFILE")] >= 5
     assert blasting.phase("hold").counters["intended"] == 20
 

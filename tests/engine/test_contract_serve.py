@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import socket
 import struct
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
 from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
 
-from .conftest import LOOPBACK, Server, wait_for
+from .conftest import LOOPBACK, Server, few_descriptors, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -167,10 +165,7 @@ def test_connections_beyond_the_limit_are_turned_away_and_counted(server: Server
 def test_out_of_file_descriptors_serve_turns_away_counts_and_does_not_spin(server: Server) -> None:
     # Both ends are in this process, so the clients' descriptors are had before there are few.
     clients = [socket.socket() for _ in range(80)]
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = len(list(Path("/proc/self/fd").iterdir()))
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 50, hard))
+    with few_descriptors(50):
         port, board, _control = server()
         for sock in clients:
             sock.settimeout(30)
@@ -189,10 +184,8 @@ def test_out_of_file_descriptors_serve_turns_away_counts_and_does_not_spin(serve
         wait_for(lambda: counters(board)["closed"] == counters(board)["opened"] - len(inside))
         with connect(port) as late:
             assert echoes(late)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for sock in clients:
-            sock.close()
+    for sock in clients:
+        sock.close()
 
 
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not(server: Server) -> None:
