@@ -31,6 +31,9 @@ class Control(Protocol):
     def should_stop(self) -> bool:
         """Whether the parent wants the run ended gently: no new messages, then drain."""
 
+    def should_stop_opening(self) -> bool:
+        """Whether no more connections should be opened: the machine has no room for them."""
+
     def should_leave(self) -> bool:
         """Whether to end at once: the second signal, or a parent that is gone."""
 
@@ -46,8 +49,12 @@ class Engine(Protocol):
     def version(self) -> str:
         """Returns the name and version of what is underneath, for the record."""
 
-    def blast(self, shard: Shard, slot: Slot, control: Control) -> None:
-        """Runs a shard: ramp, phases, drain, close. Writes to `slot` alone."""
+    def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
+        """Runs a shard: ramp, phases, drain, close. Writes to `slot` alone.
+
+        `before` is the slot of the worker whose connects come before ours on this core: ours wait until it has settled
+        all of its own.
+        """
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
         """Echoes on the listening sockets until told to stop. Writes to `slot` alone."""

@@ -32,7 +32,7 @@ class FakeEngine:
         """Returns the engine's name; there is nothing underneath."""
         return "fake"
 
-    def blast(self, shard: Shard, slot: Slot, control: Control) -> None:
+    def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Notes what a perfect peer would have given."""
         plan = shard.plan
         tally = Tally(slot, plan.size_bytes, due_is_sent=not plan.open_loop)
@@ -40,7 +40,13 @@ class FakeEngine:
         start = control.wait_start()
         tally.begin_phase(0, start)
         opened = share(plan.phases[0].connections, shard.index, shard.of)
-        for due in every(start, plan.connect_rate_hz, plan.phases[0].connections, shard.index, shard.of):
+        for due in every(
+            start,
+            plan.connect_rate_hz,
+            shard.ramp_first + shard.ramp_step * shard.ramp_connects,
+            shard.ramp_first,
+            shard.ramp_step,
+        ):
             tally.count("asked", due)
             tally.connected.extend((due, due + CONNECT_NS))
             tally.first_bytes.extend((due, due + CONNECT_NS, due + CONNECT_NS + REPLY_NS))

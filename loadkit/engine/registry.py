@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 
 from loadkit.engine.base import Engine
@@ -23,7 +24,7 @@ def choose_engine(name: EngineName, needs_native: bool = False) -> EngineName:
     if needs_native and name is EngineName.AUTO:
         name = EngineName.NATIVE
     missing = native_missing() if name in (EngineName.AUTO, EngineName.NATIVE) else None
-    has_uvloop = importlib.util.find_spec("uvloop") is not None
+    has_uvloop = _has("uvloop")
     if name is EngineName.AUTO:
         if missing is None:
             return EngineName.NATIVE
@@ -42,9 +43,14 @@ def fallback_reason(asked: EngineName, chosen: EngineName) -> str | None:
     return f"the native engine is not there: {native_missing() or 'it was built meanwhile'}; {_MEND}"
 
 
+@functools.cache
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
 def native_missing() -> str | None:
     """Says why the compiled engine cannot be used; None when it can."""
-    if importlib.util.find_spec("loadkit.engine.native._core") is None:
+    if not _has("loadkit.engine.native._core"):
         return _NOT_BUILT
     from loadkit.engine.native.engine import matches_board
 
@@ -53,7 +59,11 @@ def native_missing() -> str | None:
 
 def get_engine(name: EngineName) -> Engine:
     """Returns the engine of that name. Raises PreflightError for one that is not installed."""
-    chosen = choose_engine(name)
+    return _engine(choose_engine(name))
+
+
+@functools.cache
+def _engine(chosen: EngineName) -> Engine:
     if chosen is EngineName.FAKE:
         from loadkit.engine.fake import FakeEngine
 
@@ -63,6 +73,6 @@ def get_engine(name: EngineName) -> Engine:
     if chosen is EngineName.NATIVE:
         from loadkit.engine.native.engine import NativeEngine
 
-        around = UvloopEngine() if importlib.util.find_spec("uvloop") else AsyncioEngine()
-        return NativeEngine(around.new_loop, around.version())
+        around = UvloopEngine() if _has("uvloop") else AsyncioEngine()
+        return NativeEngine(around.new_loop, around.version)
     return UvloopEngine() if chosen is EngineName.UVLOOP else AsyncioEngine()

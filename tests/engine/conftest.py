@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loadkit.engine.base import Engine
@@ -21,7 +22,7 @@ from loadkit.host import read_host
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import PhaseSamples, merge, read_board
 from loadkit.plan.build import build_plan, build_serve_plan
-from loadkit.plan.model import Plan, Shard, Target
+from loadkit.plan.model import Plan, Route, Shard, Target
 from loadkit.plan.split import split
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import EngineName
@@ -48,6 +49,7 @@ class HandControl:
         self.start_ns = start_ns
         self.hold_ns: int | None = None
         self.stop = False
+        self.enough = False
         self.leave = False
         self.is_ready = threading.Event()
 
@@ -64,6 +66,10 @@ class HandControl:
     def should_stop(self) -> bool:
         self._hear()
         return self.stop
+
+    def should_stop_opening(self) -> bool:
+        self._hear()
+        return self.enough
 
     def should_leave(self) -> bool:
         self._hear()
@@ -99,6 +105,7 @@ class Blasting:
         self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns))
         self._engine = engine
         self._failures: list[BaseException] = []
+        self.has_ended = False
         start_ns = time.monotonic_ns() + 5_000_000
         self._controls = [HandControl(start_ns) for _ in range(plan.workers)]
         self._threads = [
@@ -110,7 +117,8 @@ class Blasting:
 
     def _run(self, shard: Shard, control: HandControl) -> None:
         try:
-            self._engine.blast(shard, self.board.slots[shard.index], control)
+            before = self.board.slots[shard.index - shard.ramp_step] if shard.connects_before else None
+            self._engine.blast(shard, self.board.slots[shard.index], control, before)
         except BaseException as error:
             self._failures.append(error)
 
@@ -131,13 +139,11 @@ class Blasting:
     def is_over(self) -> bool:
         return not any(thread.is_alive() for thread in self._threads)
 
-    def join(self) -> None:
-        for thread in self._threads:
-            thread.join(TIMEOUT_S)
-
     def end(self) -> PhaseSamples:
         """Waits for the end and returns the whole; what has to add up after any run does."""
-        self.join()
+        self.has_ended = True
+        for thread in self._threads:
+            thread.join(TIMEOUT_S)
         assert self.is_over(), "the engine does not end"
         for control in self._controls:
             control.close()
@@ -246,22 +252,23 @@ def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
     """Blasts in threads, with options as on the command line and `phases` as in a profile."""
     started: list[Blasting] = []
 
-    def start(port: int, address: str = LOOPBACK, **options: Any) -> Blasting:
+    def start(port: int, address: str = LOOPBACK, routes: tuple[Route, ...] = (), **options: Any) -> Blasting:
         edge_triggered = request.node.stash.get(EDGE_TRIGGERED, False)
         values = {"workers": "1", "pin": False, "edge_triggered": edge_triggered, **options}
         if "phases" not in options:
             values.setdefault("warmup", "0s")
         profile, sources = load_profile(None, values)
         host = replace(read_host(), nofile_hard=20_000)
-        blasting = Blasting(engine, build_plan(profile, sources, host, Target(address, (address,), port)))
+        plan = build_plan(profile, sources, host, Target(address, (address,), port))
+        blasting = Blasting(engine, msgspec.structs.replace(plan, routes=routes or plan.routes))
         started.append(blasting)
         return blasting
 
     yield start
     for blasting in started:
-        if not blasting.is_over():
+        if not blasting.has_ended:
             blasting.say(leave=True)
-            blasting.join()
+            blasting.end()
 
 
 @pytest.fixture

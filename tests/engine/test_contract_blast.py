@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from loadkit.engine.registry import get_engine
 from loadkit.host import read_host
 from loadkit.measure.samples import read_board, read_worker
 from loadkit.plan.build import build_plan
-from loadkit.plan.model import Target
+from loadkit.plan.model import Route, Target
 from loadkit.plan.split import share
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import EngineName
@@ -331,3 +332,75 @@ def test_the_fake_engine_gives_the_plan_back() -> None:
     assert hold.counters["replied"] == 2000
     assert hold.histograms["latency"].min_ns == hold.histograms["latency"].max_ns == REPLY_NS
     assert whole.histograms["connect"].min_ns == whole.histograms["connect"].max_ns == CONNECT_NS
+
+
+# -- opening many
+
+
+def test_no_more_than_so_many_connections_wait_for_their_first_reply(blast: Blast) -> None:
+    with socket.create_server((LOOPBACK, 0), backlog=64) as listener:  # the kernel accepts, nobody replies
+        blasting = blast(listener.getsockname()[1], connections="20", opening="5", connect_rate="1k")
+        wait_for(lambda: blasting.board.slots[0].get("open") == 5)
+        time.sleep(0.2)  # ten times what all 20 would have taken
+        assert blasting.board.slots[0].get("open") == 5
+        peers = [listener.accept()[0] for _ in range(5)]
+        for peer in peers:
+            peer.sendall(peer.recv(64))
+        wait_for(lambda: blasting.board.slots[0].get("open") == 10)
+        for peer in peers:
+            peer.close()
+    connect = read_board(blasting.board)[0].phases[0].histograms["connect"]
+    assert connect.max_ns > 200_000_000  # the wait counts
+
+
+def test_told_that_there_is_no_room_it_opens_no_more(server: Server, blast: Blast) -> None:
+    port, _board, _control = server()
+    blasting = blast(port, connections="100", connect_rate="100", duration="2s")
+    wait_for(lambda: blasting.board.slots[0].get("open") >= 5)
+    blasting.say(enough=True)
+    time.sleep(0.2)  # it has heard
+    opened = blasting.board.slots[0].get("open")
+    blasting.say(hold_ns=time.monotonic_ns() + 5_000_000)
+    wait_for(lambda: blasting.board.slots[0].get("phase") == 1)
+    time.sleep(0.2)  # 20 more would have come
+    assert blasting.board.slots[0].get("open") == opened < 60
+    assert blasting.phase("ramp").counters["asked"] == opened
+
+
+def test_workers_of_one_core_open_theirs_in_turn(server: Server, blast: Blast) -> None:
+    port, _board, _control = server()
+    blasting = blast(port, connections="60", workers="6", connect_rate="100", duration="1s")
+    lanes = blasting.plan.lanes
+    if lanes >= 6:
+        pytest.skip("this machine has a core for each worker")
+    first, later = blasting.board.slots[0], blasting.board.slots[lanes]
+    wait_for(lambda: first.get("settled") > 0)
+    while first.get("settled") < 10:
+        assert later.get("settled") == 0
+    wait_for(lambda: later.get("settled") == 10)
+    whole = run(blasting)
+    assert whole.counters["opened"] == 60
+    assert whole.errors == {}
+
+
+def test_idle_connections_are_probed_when_that_is_asked(server: Server, blast: Blast) -> None:
+    port, _board, _control = server()
+
+    def timers() -> set[str]:
+        """The timers of our sockets to that port: 02 is keep-alive (proc(5))."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return {row[5].split(":")[0] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"}
+
+    blasting = blast(port, connections="5", rate="1", keepalive="30s")
+    wait_for(lambda: blasting.settled() == 5)
+    wait_for(lambda: timers() == {"02"})
+
+
+def test_a_tuple_may_be_filled_to_the_last_port(server: Server, blast: Blast) -> None:
+    port, _board, _control = server()
+    blasting = blast(
+        port, connections="50", rate="100", duration="100ms", routes=(Route(None, LOOPBACK, 50, (47000, 47049)),)
+    )
+    whole = run(blasting)
+    assert whole.counters["opened"] == 50
+    assert whole.errors == {}

@@ -31,7 +31,7 @@ from loadkit.profile.model import EngineName
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import EchoFraming
 
-from .conftest import EDGE_TRIGGERED, LOOPBACK, Blast, Peer, Server, wait_for
+from .conftest import EDGE_TRIGGERED, LOOPBACK, Blast, Peer, Server, run, wait_for
 
 if missing := native_missing():
     pytest.skip(f"the native engine: {missing}", allow_module_level=True)
@@ -379,7 +379,7 @@ def test_a_half_close_that_comes_with_the_end_of_the_connect_is_not_lost(
         open_sockets.enter_context(socket.create_connection((LOOPBACK, port)))
         edge_triggered = request.node.stash[EDGE_TRIGGERED]
         core = open_sockets.enter_context(Core(port=port, edge_triggered=edge_triggered, timeout=2 * NS_PER_S))
-        core.blast.start(time.monotonic_ns(), 1000.0)
+        core.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 1)
         core.turn(0)
         assert core.slot.get("open") == 0, "this test needs a connect that is under way"
         listener.settimeout(30)
@@ -399,7 +399,7 @@ class Core:
 
     def __init__(self, **changes: Any) -> None:
         highest_ns = changes.pop("highest_ns", 3600 * NS_PER_S)
-        self.sockets = socket.socketpair()
+        self.sockets = list(socket.socketpair())
         self.board = Board(BoardLayout(1, 3, highest_ns))
         self.slot = self.board.slots[0]
         self.blast = _core.Blast(**{**arguments(self.slot.words, self.sockets[0].fileno()), **changes})
@@ -426,6 +426,14 @@ class Core:
 
         wait_for(is_so)
 
+    def open_one(self, listener: socket.socket) -> None:
+        """Opens a connection, and answers its first message: nothing is under way then."""
+        self.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 1)
+        self.turn_until(lambda: self.slot.get("open") == 1)
+        self.sockets.append(listener.accept()[0])
+        self.sockets[-1].sendall(self.sockets[-1].recv(64))
+        self.turn_until(lambda: self.phase(0).counters["replied"] == 1)
+
     def phase(self, index: int) -> PhaseSamples:
         return read_worker(self.board, 0).phases[index]
 
@@ -437,7 +445,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
         "words": words,
         "control_fd": control_fd,
         "phases": (a_phase(second), a_phase(3600 * second), a_phase(second, is_drain=True)),
-        "routes": ((None, LOOPBACK, 1),),
+        "routes": ((None, LOOPBACK, 1, 0, 0, 0),),
         "port": 9,
         "index": 0,
         "of": 1,
@@ -450,10 +458,14 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
         "lifetime": -1,
         "messages": -1,
         "most": 16,
+        "opening": 16,
+        "awake": 100_000,
+        "keepalive": 0,
         "open_loop": True,
         "check": True,
         "rst": True,
         "edge_triggered": False,
+        "choose_ports": False,
     }
 
 
@@ -523,8 +535,7 @@ def test_lateness_counts_from_the_times_of_the_pace(start_hz: float, end_hz: flo
     pace = LinearPace(0, 100 * NS_PER_S, start_hz, end_hz)
     with socket.create_server((LOOPBACK, 0)) as listener:
         with Core(phases=paced(pace), port=listener.getsockname()[1]) as core:
-            core.blast.start(time.monotonic_ns(), 1000.0)
-            core.turn_until(lambda: core.slot.get("open") == 1)
+            core.open_one(listener)
             begin = time.monotonic_ns() - pace.duration_ns // 2
             before = time.monotonic_ns()
             core.blast.begin_phases(begin)
@@ -540,6 +551,63 @@ def test_lateness_counts_from_the_times_of_the_pace(start_hz: float, end_hz: flo
     assert sent * before - due.sum() <= lateness.sum_ns <= sent * after - due.sum()
     assert before - due[0] <= lateness.max_ns <= after - due[0]
     assert 0 <= lateness.min_ns <= after - due[-1]
+
+
+def test_what_is_under_way_when_a_phase_is_heard_of_too_late_belongs_to_the_phase() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(port=listener.getsockname()[1]) as core:
+            began = time.monotonic_ns()
+            core.blast.start(began, 1000.0, 0, 1, 1)
+            core.turn_until(lambda: core.slot.get("open") == 1)
+            assert core.phase(0).counters["sent"] == core.phase(0).counters["intended"] == 1
+            core.blast.begin_phases(began)
+            ramp, phase = core.phase(0), core.phase(1)
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(peer.recv(64))
+                core.turn_until(lambda: core.phase(1).counters["replied"] == 1)
+    for name in ("sent", "intended", "sent_bytes"):
+        assert (ramp.counters[name], phase.counters[name]) == (0, 1)
+    assert (ramp.histograms["lateness"].count, phase.histograms["lateness"].count) == (0, 1)
+
+
+def test_closing_comes_after_the_turn_that_began_the_drain() -> None:
+    # Or the CPU time that it takes would be counted in the phase before.
+    phases = (a_phase(NS_PER_S), a_phase(1_000_000), a_phase(NS_PER_S, is_drain=True))
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(phases=phases, port=listener.getsockname()[1], open_loop=True) as core:
+            core.open_one(listener)
+            core.blast.begin_phases(time.monotonic_ns() - 2_000_000)
+            assert core.blast.turn(NS_PER_S) & (_core.PHASE | _core.DONE) == _core.PHASE
+            assert (core.slot.get("phase"), core.slot.get("open")) == (2, 1)
+            assert core.blast.turn(NS_PER_S) & (_core.PHASE | _core.DONE) == _core.DONE
+            assert core.slot.get("open") == 0
+
+
+def test_idle_connections_wake_nobody_up_each_for_itself(server: Server, blast: Blast) -> None:
+    port, _board, _control = server()
+    # Each had a message, whose time-out would end within the hold.
+    blasting = blast(port, connections="300", connect_rate="3k", rate="5", timeout="1s", duration="1500ms")
+    whole = run(blasting)
+    assert whole.errors == {}
+    assert blasting.phase("hold").counters["wakeups"] < 60
+
+
+@pytest.mark.parametrize("source", [None, LOOPBACK])
+def test_where_the_kernel_has_no_port_ranges_the_engine_goes_through_the_ports(source: str | None) -> None:
+    low = 46_000
+    with socket.create_server((LOOPBACK, 0)) as listener, socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((LOOPBACK, low + 1))
+        taken.connect(listener.getsockname())  # this tuple is in use
+        routes = ((source, LOOPBACK, 4, low, low + 4, low + 3),)
+        with Core(port=listener.getsockname()[1], routes=routes, choose_ports=True) as core:
+            core.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 4)
+            core.turn_until(lambda: core.slot.get("open") == 4)
+            accepted = [listener.accept() for _ in range(5)]
+        for peer, _ in accepted:
+            peer.close()
+    assert {port for _, (_, port) in accepted} == {low, low + 1, low + 2, low + 3, low + 4}
 
 
 # -- histograms
@@ -559,8 +627,7 @@ def test_a_value_is_in_the_counter_that_the_formula_says(age_ns: int) -> None:
     assert pace.total() == 1
     with socket.create_server((LOOPBACK, 0)) as listener:
         with Core(phases=paced(pace), port=listener.getsockname()[1], highest_ns=_HIGHEST_NS) as core:
-            core.blast.start(time.monotonic_ns(), 1000.0)
-            core.turn_until(lambda: core.slot.get("open") == 1)
+            core.open_one(listener)
             core.blast.begin_phases(time.monotonic_ns() - age_ns)
             core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
             head, counts = core.slot.pages[1].histograms["lateness"]
@@ -578,8 +645,7 @@ def test_a_value_beyond_the_histogram_is_counted_as_dropped() -> None:
     pace = LinearPace(0, 3600 * NS_PER_S, 0.0001, 0.0001)
     with socket.create_server((LOOPBACK, 0)) as listener:
         with Core(phases=paced(pace), port=listener.getsockname()[1], highest_ns=highest_ns) as core:
-            core.blast.start(time.monotonic_ns(), 1000.0)
-            core.turn_until(lambda: core.slot.get("open") == 1)
+            core.open_one(listener)
             core.blast.begin_phases(time.monotonic_ns() - 1800 * NS_PER_S)
             core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
             phase = core.phase(1)
@@ -674,11 +740,16 @@ BAD_BLASTS: dict[str, dict[str, Any]] = {
     "no route": {"routes": ()},
     "a route that is none": {"routes": ("127.0.0.1",)},
     "a route too short": {"routes": ((None, LOOPBACK),)},
-    "no connection on any route": {"routes": ((None, LOOPBACK, 0),)},
-    "fewer connections than none": {"routes": ((None, LOOPBACK, -1), (None, LOOPBACK, 2))},
-    "a name for an address": {"routes": ((None, "localhost", 1),)},
-    "a name for a source": {"routes": (("localhost", LOOPBACK, 1),)},
-    "an address behind a good one": {"routes": ((None, LOOPBACK, 1), (None, "", 1))},
+    "no connection on any route": {"routes": ((None, LOOPBACK, 0, 0, 0, 0),)},
+    "fewer connections than none": {"routes": ((None, LOOPBACK, -1, 0, 0, 0), (None, LOOPBACK, 2, 0, 0, 0))},
+    "a name for an address": {"routes": ((None, "localhost", 1, 0, 0, 0),)},
+    "a name for a source": {"routes": (("localhost", LOOPBACK, 1, 0, 0, 0),)},
+    "an address behind a good one": {"routes": ((None, LOOPBACK, 1, 0, 0, 0), (None, "", 1, 0, 0, 0))},
+    "ports beyond the last": {"routes": ((None, LOOPBACK, 1, 1000, 65536, 1000),)},
+    "a next port outside of the range": {"routes": ((None, LOOPBACK, 1, 1000, 2000, 2001),)},
+    "nothing may be opening": {"opening": 0},
+    "awake for minutes": {"awake": 60 * NS_PER_S},
+    "no such time of idleness": {"keepalive": -1},
     "no bytes": {"size": 0},
     "fewer than no bytes": {"size": -1},
     "no period": {"period": 0},
@@ -782,7 +853,15 @@ def core(request: pytest.FixtureRequest) -> Iterator[Any]:
         opened.close()
 
 
-METHODS = {"fileno": (), "start": (0, 1.0), "begin_phases": (0,), "stop": (0,), "leave": (), "turn": (0,)}
+METHODS = {
+    "fileno": (),
+    "start": (0, 1.0, 0, 1, 1),
+    "stop_opening": (),
+    "begin_phases": (0,),
+    "stop": (0,),
+    "leave": (),
+    "turn": (0,),
+}
 
 
 def test_a_closed_core_refuses_every_method_but_close(core: Any) -> None:
@@ -809,7 +888,7 @@ def test_a_core_gives_everything_back_when_closed_or_forgotten() -> None:
     def begin(is_closed: bool) -> None:
         with socket.create_server((LOOPBACK, 0)) as listener:
             core = _core.Blast(**{**arguments(words, mine.fileno()), "port": listener.getsockname()[1]})
-            core.start(time.monotonic_ns(), 1000.0)
+            core.start(time.monotonic_ns(), 1000.0, 0, 1, 1)
             wait_for(lambda: core.turn(0) >= 0 and words[2] == 1)  # one is open
             words[2] = 0
             if is_closed:

@@ -20,6 +20,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from loadkit.engine.aio.connect import keep_alive
 from loadkit.measure.board import OwnError
 from loadkit.plan.model import Route
 from loadkit.profile.model import Close
@@ -54,6 +55,7 @@ class Connection(asyncio.Protocol):
         "first",
         "has_successor",
         "held",
+        "opening",
         "paused",
         "pending",
         "place",
@@ -70,6 +72,7 @@ class Connection(asyncio.Protocol):
         self.due_ns = due_ns
         self.route = route
         self.first = first  # one of those that the ramp opens
+        self.opening = False  # a schedule asked for it, and its first reply is not there yet
         self.has_successor = has_successor  # churn: another one is opened when this one ends
         self.state = State.CONNECTING
         self.pending: list[int] = []
@@ -91,6 +94,8 @@ class Connection(asyncio.Protocol):
         # With a mark of 0 uvloop writes at once instead of at the end of the loop's turn: `sent` is then the time at
         # which the kernel has it, not the one at which it was queued behind a batch of reads.
         self.transport.set_write_buffer_limits(high=0)
+        if self.swarm.plan.keepalive_ns:
+            keep_alive(transport.get_extra_info("socket"), self.swarm.plan.keepalive_ns)
         self.state = State.OPEN
         self.swarm.opened(self)
 
@@ -117,6 +122,7 @@ class Connection(asyncio.Protocol):
         swarm = self.swarm
         received = self.received
         if not received:
+            swarm.settle_opening(self)
             swarm.tally.first_bytes.extend((self.due_ns, self.established_ns, now))
         swarm.tally.extra_bytes += len(chunk)
         if received + len(chunk) > self.sent:

@@ -31,9 +31,9 @@ class AsyncioEngine:
         """Returns a fresh loop of this engine's kind."""
         return asyncio.SelectorEventLoop()
 
-    def blast(self, shard: Shard, slot: Slot, control: Control) -> None:
+    def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Runs a shard of the blast end."""
-        self._run(lambda loop: Swarm(loop, shard, slot, control))
+        self._run(lambda loop: Swarm(loop, shard, slot, control, before))
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
         """Runs a worker of the serve end."""

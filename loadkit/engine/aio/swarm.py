@@ -37,6 +37,8 @@ _NEVER = 2**62
 # A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
 # that refuses, short enough that a restarted one is found.
 _RETRY_S = 0.1
+# How often we look whether the worker before us has connected; it says so ten times a second.
+_LOOK_NS = 20_000_000
 
 clock = time.monotonic_ns
 
@@ -52,7 +54,14 @@ class Stage(enum.Enum):
 class Swarm:
     """A shard under way."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, shard: Shard, slot: Slot, control: Control) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        shard: Shard,
+        slot: Slot,
+        control: Control,
+        before: Slot | None = None,
+    ) -> None:
         plan = shard.plan
         self.loop = loop
         self.shard = shard
@@ -87,6 +96,12 @@ class Swarm:
         self._connects: Iterator[int] = iter(())
         self._due: Iterator[int] = iter(())
         self._next_connect = self._next_due = self._next_phase = _NEVER
+        self._before = before
+        self._look_ns = 0  # when to look again whether it is our turn to connect
+        self._opening = 0  # connections a schedule asked for that have no reply yet
+        self._most_opening = max(1, plan.opening // plan.lanes)
+        self._has_enough = False  # no schedule opens any more connections
+        self._noted_ns = 0  # in the ramp: the latest time that something was counted under
         self._routes = _endless(shard.routes)
         self._done: asyncio.Future[None] = loop.create_future()
         self._drain_until = self._held_until = _NEVER
@@ -100,7 +115,9 @@ class Swarm:
         self.control.ready()
         start = self.control.wait_start()
         self.tally.begin_phase(0, start)
-        self._open_at(every(start, self.plan.connect_rate_hz, self.plan.phases[0].connections, *self._part))
+        first, step = self.shard.ramp_first, self.shard.ramp_step
+        total = first + step * self.shard.ramp_connects
+        self._open_at(every(start, self.plan.connect_rate_hz, total, first, step))
         self.loop.add_reader(self.control.fileno(), self._heard)
         self._tick()
         self._on_time()
@@ -129,8 +146,10 @@ class Swarm:
             self._finish()
         elif self.control.should_stop():
             self._begin_drain(STOP_NS, 0)
-        elif self.stage is Stage.RAMP:
-            start = self.control.hold_start()
+        else:
+            if self.control.should_stop_opening():
+                self._connects, self._next_connect, self._has_enough = iter(()), _NEVER, True
+            start = self.control.hold_start() if self.stage is Stage.RAMP else None
             if start is not None:
                 self._begin_phases(start)
 
@@ -138,11 +157,12 @@ class Swarm:
         """Does what is due. One clock reading decides the round."""
         now = clock()
         self._enter_phases(now)
+        self._look_before(now)
         for _ in range(_ROUND):
-            if self._next_connect > now:
+            if self._connect_time() > now:
                 break
-            self._open(self._next_connect, next(self._routes), first=self.stage is Stage.RAMP)
-            self._next_connect = next(self._connects, _NEVER)
+            due, self._next_connect = self._next_connect, next(self._connects, _NEVER)
+            self._open(due, next(self._routes), first=self.stage is Stage.RAMP, scheduled=True)
         for _ in range(_ROUND):
             if self._next_due > now:
                 break
@@ -153,10 +173,24 @@ class Swarm:
         self._arm()
 
     def _arm(self) -> None:
-        first = min(self._next_phase, self._next_connect, self._next_due)
+        first = min(self._next_phase, self._connect_time(), self._next_due)
         if self._expiring:
             first = min(first, self._expiring[0][0])
         self._timer.arm(first if first < _NEVER else None)
+
+    def _connect_time(self) -> int:
+        """When the next connect can be begun; the native engine (native/blast.c) says why not when it is due."""
+        if self._opening >= self._most_opening:
+            return _NEVER
+        return max(self._next_connect, self._look_ns) if self._before else self._next_connect
+
+    def _look_before(self, now: int) -> None:
+        """Looks whether the worker before us on this core has connected."""
+        if self._before and self._connect_time() <= now:
+            if self._before.get("settled") >= self.shard.connects_before or self.stage is not Stage.RAMP:
+                self._before = None
+            else:
+                self._look_ns = now + _LOOK_NS
 
     @property
     def _is_churning_exchanges(self) -> bool:
@@ -197,7 +231,8 @@ class Swarm:
         """
         self._next_phase = at_ns
         for index, phase in enumerate(self.plan.phases[1:], 1):
-            self.tally.begin_phase(index, at_ns)
+            # If we hear of it too late, what was counted as the ramp's stays there.
+            self.tally.begin_phase(index, max(at_ns, self._noted_ns + 1))
             at_ns += phase.duration_ns
         self._arm()
 
@@ -234,7 +269,7 @@ class Swarm:
 
     def _change_connections(self, before: int, after: int, at_ns: int, duration_ns: int) -> None:
         """More connections come evenly over the phase; fewer go at its beginning."""
-        if after > before:
+        if after > before and not self._has_enough:
             self._open_at(every(at_ns, (after - before) / (duration_ns / NS_PER_S), after - before, *self._part))
         for _ in range(share(before, *self._part) - share(after, *self._part)):
             if self.live:
@@ -323,8 +358,12 @@ class Swarm:
 
     # -- connections
 
-    def _open(self, due_ns: int, route: Route, first: bool) -> None:
+    def _open(self, due_ns: int, route: Route, first: bool, scheduled: bool = False) -> None:
         connection = Connection(self, due_ns, route, first, has_successor=self.plan.lifetime_ns is not None)
+        connection.opening = scheduled
+        self._opening += scheduled
+        if self.stage is Stage.RAMP:
+            self._noted_ns = max(self._noted_ns, due_ns)
         self.tally.count("asked", due_ns)
         task = self.loop.create_task(self._connect(connection))
         self._connecting.append((clock() + self.plan.connect_timeout_ns, task))
@@ -347,6 +386,7 @@ class Swarm:
         self.tally.count("failed_connects", connection.due_ns)
         self.tally.error("connect", number, now)
         self._settle(connection)
+        self.settle_opening(connection)
         self._again(connection)
 
     def _not_needed(self, connection: Connection) -> None:
@@ -362,6 +402,14 @@ class Swarm:
             self._settled += 1
             self._settled_ns = clock()
             connection.first = False
+
+    def settle_opening(self, connection: Connection) -> None:
+        """Its first reply has come, or it has ended without."""
+        if connection.opening:
+            connection.opening = False
+            self._opening -= 1
+            if self._opening == self._most_opening - 1:
+                self._arm()
 
     def opened(self, connection: Connection) -> None:
         """A connection is established: its first message goes out at once."""
@@ -386,6 +434,8 @@ class Swarm:
             self._spend()
         elif not self.closed_loop:
             self.tally.due.append(connection.established_ns)
+        if self.stage is Stage.RAMP:
+            self._noted_ns = connection.established_ns
         connection.send(connection.established_ns)
         if self.sending and not self._is_churning_exchanges:
             self.room(connection)
@@ -480,6 +530,7 @@ class Swarm:
         if connection.place >= 0:
             self._leave(connection)
         connection.close(how or self.plan.close)
+        self.settle_opening(connection)
         self.tally.count("closed", now)
 
     def _leave(self, connection: Connection) -> None:

@@ -9,6 +9,7 @@ ERRNOS: int
 HEARD: int
 PHASE: int
 DONE: int
+AWAKE_NS: int
 CONNECTION_BYTES: int
 PEER_BYTES: int
 
@@ -19,7 +20,7 @@ class Blast:
         words: NDArray[np.int64],
         control_fd: int,
         phases: tuple[tuple[int, int, bool, bool, float, float, int, int, int, int], ...],
-        routes: tuple[tuple[str | None, str, int], ...],
+        routes: tuple[tuple[str | None, str, int, int, int, int], ...],
         port: int,
         index: int,
         of: int,
@@ -32,15 +33,21 @@ class Blast:
         lifetime: int,
         messages: int,
         most: int,
+        opening: int,
+        awake: int,
+        keepalive: int,
         open_loop: bool,
         check: bool,
         rst: bool,
         edge_triggered: bool,
+        choose_ports: bool,
     ) -> Blast: ...
     def fileno(self) -> int: ...
-    def start(self, start_ns: int, connect_hz: float) -> None: ...
+    def start(self, start_ns: int, connect_hz: float, first: int, step: int, count: int) -> None: ...
+    def start_after(self, words: NDArray[np.int64], connects: int) -> None: ...
     def begin_phases(self, at_ns: int) -> None: ...
     def stop(self, longest_ns: int) -> None: ...
+    def stop_opening(self) -> None: ...
     def leave(self) -> None: ...
     def turn(self, linger_ns: int) -> int: ...
     def close(self) -> None: ...

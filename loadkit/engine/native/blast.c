@@ -4,6 +4,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* How often we look at the worker whose connects come before ours: while it is at it, and before. */
+#define LOOK_NS INT64_C(2000000)
+#define REST_NS INT64_C(200000000)
+/* A time-out is found by this part of it later, at the most. */
+#define GRAINS 64
+#define LONGEST_GRAIN_NS INT64_C(100000000)
+
+static int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
+
 static void free_blast_parts(struct blast *blast) {
     schedule_close(&blast->connects);
     schedule_close(&blast->due);
@@ -20,6 +29,8 @@ static void free_blast_parts(struct blast *blast) {
 int blast_open(struct blast *blast, int control_fd) {
     blast->drain_until_ns = blast->held_until_ns = blast->next_phase_ns = NEVER;
     blast->budget = blast->options.messages < 0 ? NEVER : blast->options.messages;
+    blast->grain_ns = earlier(blast->options.timeout_ns, blast->options.connect_timeout_ns) / GRAINS;
+    blast->grain_ns = blast->grain_ns < 1 ? 1 : earlier(blast->grain_ns, LONGEST_GRAIN_NS);
     blast->free_node = NONE;
     blast->waiting = blast->orphans = (struct queue){NONE, NONE};
     blast->route_left = blast->routes[0].connections;
@@ -37,23 +48,27 @@ void blast_close(struct blast *blast) {
     board_close(&blast->board);
 }
 
-void blast_start(struct blast *blast, int64_t start, double connect_hz) {
-    struct pace pace = {.begin_ns = start,
-                        .start_hz = connect_hz,
-                        .next = blast->options.index,
-                        .step = blast->options.of,
-                        .total = blast->phase_plans[0].connections};
+void blast_start(struct blast *blast, int64_t start, double connect_hz, int64_t first, int64_t step, int64_t count) {
+    struct pace pace = {
+        .begin_ns = start, .start_hz = connect_hz, .next = first, .step = step, .total = first + step * count};
     schedule_append(&blast->connects, pace);
+}
+
+void blast_start_after(struct blast *blast, const int64_t *state, int64_t connects) {
+    blast->before = state;
+    blast->before_connects = connects;
 }
 
 /* -- phases */
 
 void blast_begin_phases(struct blast *blast, int64_t at) {
+    int64_t began = at;
     blast->next_phase_ns = at;
     for (int i = 1; i < blast->phases; i++) {
         board_begin_phase(&blast->board, i, at);
         at += blast->phase_plans[i].duration_ns;
     }
+    if (began <= clock_ns()) connections_move_to_phase(blast, began);
 }
 
 static void enter_phase(struct blast *blast, int index, int64_t at) {
@@ -75,7 +90,7 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     blast->next_phase_ns = at + phase->duration_ns;
     /* More connections come evenly over the phase; fewer go at its beginning. */
     int64_t more = phase->connections - before;
-    if (more > 0) {
+    if (more > 0 && !blast->has_enough) {
         struct pace pace = {.begin_ns = at,
                             .start_hz = (double)more / ((double)phase->duration_ns / 1e9),
                             .next = blast->options.index,
@@ -158,10 +173,24 @@ void blast_finish(struct blast *blast) {
 
 /* -- the loop */
 
-static int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
+/* When the next connect is due. While too many are opening it waits for one of them: a serve end that cannot keep up would
+ * only be drowned, and its replies come later than any time-out. The wait counts, for it is late from then on. */
+static int64_t next_connect(const struct blast *blast) {
+    if (blast->opening_count >= blast->options.opening) return NEVER;
+    return blast->before && blast->connects.next_ns < blast->look_ns ? blast->look_ns : blast->connects.next_ns;
+}
+
+/* Looks whether it is our turn to connect: the worker before us on this core has done so, or the ramp is over. */
+static void look_before(struct blast *blast, int64_t now) {
+    int64_t settled = __atomic_load_n(&blast->before[STATE_settled], __ATOMIC_RELAXED);
+    if (settled >= blast->before_connects || blast->stage != STAGE_RAMP)
+        blast->before = NULL;
+    else
+        blast->look_ns = now + (settled ? LOOK_NS : REST_NS);
+}
 
 /* When the next message or connect is due: that is what has to be on time. */
-static int64_t next_due(const struct blast *blast) { return earlier(blast->due.next_ns, blast->connects.next_ns); }
+static int64_t next_due(const struct blast *blast) { return earlier(blast->due.next_ns, next_connect(blast)); }
 
 static int64_t next_time(const struct blast *blast) {
     int64_t next = earlier(next_due(blast), earlier(blast->next_phase_ns, deadlines_first(&blast->deadlines)));
@@ -169,7 +198,11 @@ static int64_t next_time(const struct blast *blast) {
     return blast->stage == STAGE_DRAIN ? earlier(next, earlier(blast->drain_until_ns, blast->held_until_ns)) : next;
 }
 
-static bool has_work(const struct blast *blast) { return blast->fill_at < blast->fill_end || blast->ready_count; }
+static bool is_over(const struct blast *blast) { return blast->stage == STAGE_DRAIN && is_drained(blast); }
+
+static bool has_work(const struct blast *blast) {
+    return blast->fill_at < blast->fill_end || blast->ready_count || is_over(blast);
+}
 
 static void fill_some(struct blast *blast) {
     int64_t now = clock_ns();
@@ -184,10 +217,11 @@ static void fill_some(struct blast *blast) {
 /* Does what is due by `now`, at most a round of each kind. */
 static void do_due(struct blast *blast, int64_t now) {
     blast_enter_phases(blast, now);
-    for (int i = 0; i < ROUND && blast->connects.next_ns <= now; i++) {
+    if (blast->before && next_connect(blast) <= now) look_before(blast, now);
+    for (int i = 0; i < ROUND && next_connect(blast) <= now; i++) {
         int64_t due = blast->connects.next_ns;
         schedule_advance(&blast->connects);
-        connection_begin(blast, due, next_route(blast), blast->stage == STAGE_RAMP);
+        connection_begin(blast, due, next_route(blast), true);
     }
     for (int i = 0; i < ROUND && blast->due.next_ns <= now; i++) {
         int64_t due = blast->due.next_ns;
@@ -211,7 +245,9 @@ static void do_due(struct blast *blast, int64_t now) {
         messages_drop_due(blast, now);
         blast->held_until_ns = NEVER;
     }
-    if (blast->stage == STAGE_DRAIN && (now >= blast->drain_until_ns || is_drained(blast))) blast_finish(blast);
+    /* Not in the turn that began the drain: closing takes CPU time, which is to be counted there. */
+    if (blast->turn_says & TURN_PHASE) return;
+    if (is_over(blast) || (blast->stage == STAGE_DRAIN && now >= blast->drain_until_ns)) blast_finish(blast);
 }
 
 /* Reads on from those that had more than a turn's worth. */
@@ -254,11 +290,11 @@ int blast_turn(struct blast *blast, int64_t linger_ns) {
         int count;
         if (next <= now || has_work(blast)) {
             count = poller_wait(&blast->poller, 0);
-        } else if (due - now < SPIN_NS) {
+        } else if (due - now < blast->options.awake_ns) {
             count = poller_spin(&blast->poller, next);
         } else {
             /* Awake in time to be on time. */
-            poller_arm(&blast->poller, earlier(next, due - SPIN_NS));
+            poller_arm(&blast->poller, earlier(next, due - blast->options.awake_ns));
             count = poller_wait(&blast->poller, until);
         }
         handle(blast, count);

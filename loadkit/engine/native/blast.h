@@ -65,6 +65,7 @@ struct connection {
     uint8_t step;    /* … and the step it happened in */
     uint8_t state, broke_from;
     bool first;         /* one of those that the ramp opens */
+    bool is_opening;    /* a schedule asked for it, and its first reply is not there yet */
     bool is_ready;      /* it is among those to read on from */
     bool has_successor; /* churn: another one is opened when this one ends */
 };
@@ -77,6 +78,8 @@ struct route {
     struct sockaddr_storage source, destination; /* a source of family AF_UNSPEC: the kernel's choice */
     socklen_t source_length, destination_length;
     int64_t connections;
+    int port_low, port_high; /* the local port comes from here; 0: the kernel's own range and search */
+    int next_port;           /* where we choose it: the next one to try */
 };
 
 struct phase {
@@ -104,7 +107,11 @@ struct options {
     int64_t size, lifetime_ns, timeout_ns, connect_timeout_ns, held_ns, messages; /* lifetime and messages: -1 is none */
     uint32_t depth;
     int64_t index, of;
+    int64_t opening; /* of those that a schedule asks for, so many may be without their first reply */
+    int64_t awake_ns; /* before something is due we do not sleep any more */
+    int64_t keepalive_s; /* 0: none */
     bool is_open_loop, is_checked, closes_by_rst, is_edge_triggered;
+    bool chooses_ports; /* the kernel has no IP_LOCAL_PORT_RANGE */
 };
 
 struct blast {
@@ -126,7 +133,10 @@ struct blast {
     uint32_t *live; /* the open connections that messages are spread over */
     uint32_t live_count;
     size_t live_bytes;
-    int64_t retiring_count, pending_count, held_count;
+    const int64_t *before; /* the state of the worker whose connects come before ours on this core; NULL: none */
+    int64_t before_connects, look_ns; /* how many it has; when to look at it again */
+    int64_t grain_ns; /* time-outs are looked at this far apart */
+    int64_t retiring_count, pending_count, held_count, opening_count;
     uint64_t turn;     /* whose turn it is */
     uint32_t fill_at, fill_end; /* closed loop beginning: live connections still to start */
 
@@ -143,6 +153,7 @@ struct blast {
     int64_t next_phase_ns, drain_until_ns, held_until_ns;
     int64_t read_ns; /* the clock at the last read: what falls due within a batch is done within it */
     bool is_sending;        /* a closed loop follows each reply with the next message */
+    bool has_enough;        /* no schedule opens any more connections */
     bool is_out_of_memory;
     int64_t budget;         /* messages that may still be begun */
     int turn_says;
@@ -152,8 +163,10 @@ struct blast {
 /* blast.c: the time line */
 int blast_open(struct blast *blast, int control_fd);
 void blast_close(struct blast *blast);
-/* Begins: connects from `start` on, at so many a second. */
-void blast_start(struct blast *blast, int64_t start, double connect_hz);
+/* Begins: connects from `start` on, at so many a second, of which number first, first + step, ... are ours. */
+void blast_start(struct blast *blast, int64_t start, double connect_hz, int64_t first, int64_t step, int64_t count);
+/* The connects of the ramp wait until the worker with that state has settled so many of its own. */
+void blast_start_after(struct blast *blast, const int64_t *state, int64_t connects);
 /* The ramp ends at that time and the phases follow one another. */
 void blast_begin_phases(struct blast *blast, int64_t at);
 /* Enters the phases that have begun by now. */
@@ -170,10 +183,23 @@ void blast_spend(struct blast *blast);
 /* connections.c: their lives */
 int connections_open(struct blast *blast, uint32_t limit);
 void connections_close(struct blast *blast);
-void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_first);
+/* `is_scheduled`: it adds to those that are open, and counts among those that are opening. */
+void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_scheduled);
+/* A phase has begun without our knowing: moves what is under way and belongs to it there, from the ramp. */
+void connections_move_to_phase(struct blast *blast, int64_t began);
+/* Its first reply has come, or it has ended without. */
+static inline void connection_settle_opening(struct blast *blast, struct connection *connection) {
+    blast->opening_count -= connection->is_opening;
+    connection->is_opening = false;
+}
 void connection_on_event(struct blast *blast, uint64_t token, uint32_t events);
 void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now);
 void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at);
+/* When a time-out that ends then is looked at: a little later, together with its neighbours. Or a worker with many idle
+ * connections would wake up for each of them alone, once in a time-out. */
+static inline int64_t look_at_timeout(const struct blast *blast, int64_t at) {
+    return at + blast->grain_ns - 1 - (at + blast->grain_ns - 1) % blast->grain_ns;
+}
 void connection_watch(struct blast *blast, struct connection *connection, uint32_t events);
 /* Marks it as broken; what follows from that is blast_mend's. */
 void connection_fail(struct blast *blast, struct connection *connection, int step, int number);

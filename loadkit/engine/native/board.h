@@ -87,9 +87,14 @@ static inline void board_end_write(struct board *board) {
     __atomic_store_n(&board->state[STATE_sequence], board->state[STATE_sequence] + 1, __ATOMIC_RELAXED);
 }
 
+/* A histogram of a page: its head, then its counts. */
+static inline int64_t *board_histogram(const struct board *board, int64_t *page, int histogram) {
+    return page + COUNTERS + STEPS * ERRNOS + histogram * board->histogram_words;
+}
+
 /* Adds a value to a histogram of a page; one outside its range is counted as dropped. */
 static inline void board_record(const struct board *board, int64_t *page, int histogram, int64_t value) {
-    int64_t *head = page + COUNTERS + STEPS * ERRNOS + histogram * board->histogram_words;
+    int64_t *head = board_histogram(board, page, histogram);
     if (value < 0) {
         head[HEAD_dropped]++;
         return;

@@ -14,6 +14,9 @@
 #define RETRY_NS (NS_PER_S / 10)
 /* The least a peer may announce as its segment size (RFC 9293, 3.7.1, less options): a message that fits goes out whole. */
 enum { LEAST_SEGMENT = 536 };
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51 /* linux/in.h since 6.3 */
+#endif
 
 /* -- slots */
 
@@ -127,6 +130,7 @@ static void not_opened(struct blast *blast, struct connection *connection, int n
     board_count(&blast->board, COUNT_failed_connects, connection->due_ns, 1);
     board_error(&blast->board, STEP_connect, number, clock_ns());
     settle(blast, connection);
+    connection_settle_opening(blast, connection);
     if (connection->has_successor && blast->stage < STAGE_DRAIN) try_again(blast, connection->route);
     if (connection->fd >= 0) close(connection->fd);
     connection->fd = -1;
@@ -169,7 +173,42 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     while (blast->waiting.first != NONE) messages_dispatch(blast, queue_pop(blast, &blast->waiting), true);
 }
 
-static int make_socket(const struct blast *blast, const struct route *route) {
+/* The next port of the route's range, bound; SO_REUSEADDR lets the same one serve other destinations. */
+static int bind_chosen(int fd, struct route *route) {
+    struct sockaddr_storage source = route->source;
+    socklen_t length = route->source_length;
+    int one = 1;
+    if (source.ss_family == AF_UNSPEC) {
+        source.ss_family = route->destination.ss_family; /* the rest is zero: any address */
+        length = route->destination_length;
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one)) return -1;
+    for (int left = route->port_high - route->port_low; left >= 0; left--) {
+        in_port_t port = htons((uint16_t)route->next_port);
+        route->next_port = route->next_port < route->port_high ? route->next_port + 1 : route->port_low;
+        /* The port stands in the same place in both families. */
+        ((struct sockaddr_in *)&source)->sin_port = port;
+        if (!bind(fd, (const struct sockaddr *)&source, length)) return 0;
+        if (errno != EADDRINUSE) return -1;
+    }
+    return -1;
+}
+
+/* ip(7): connect(2) looks for a free port among those of one parity first, and slows down once they are taken. With a range
+ * of its own a socket is spared that (kernel 6.8 on), and so it is when it comes with a port. */
+static int take_port(const struct blast *blast, int fd, struct route *route) {
+    if (blast->options.chooses_ports) return bind_chosen(fd, route);
+    uint32_t range = (uint32_t)route->port_low | (uint32_t)route->port_high << 16;
+    return setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof range);
+}
+
+static int keep_alive(int fd, int64_t seconds) {
+    int one = 1, idle = (int)seconds;
+    return setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one) ||
+           setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+}
+
+static int make_socket(const struct blast *blast, struct route *route) {
     int one = 1;
     int fd = socket(route->destination.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
@@ -177,7 +216,9 @@ static int make_socket(const struct blast *blast, const struct route *route) {
      * time in one segment never is, and then the system call is saved. */
     bool is_held_back = blast->options.depth > 1 || blast->options.size > LEAST_SEGMENT;
     if (is_held_back && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one)) goto failed;
-    if (route->source.ss_family != AF_UNSPEC) {
+    if (blast->options.keepalive_s && keep_alive(fd, blast->options.keepalive_s)) goto failed;
+    if (route->port_low && take_port(blast, fd, route)) goto failed;
+    if (route->source.ss_family != AF_UNSPEC && !(route->port_low && blast->options.chooses_ports)) {
         /* ip(7): the port is chosen at connect(), by the whole tuple, so one port serves many destinations. */
         if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one)) goto failed;
         if (bind(fd, (const struct sockaddr *)&route->source, route->source_length)) goto failed;
@@ -194,14 +235,23 @@ failed:;
  * goes out at once: a socket that is not established yet refuses it with EAGAIN. That saves a wake-up, and two changes of
  * what epoll watches. */
 static void connect_slot(struct blast *blast, struct connection *connection) {
-    const struct route *route = &blast->routes[connection->route];
+    struct route *route = &blast->routes[connection->route];
     connection->state = CONNECTING;
     connection->owed = connection->written = connection->received = connection->into = 0;
     connection->pending_first = connection->pending_count = 0;
     connection->held_first = connection->held_last = NONE;
     connection->place = NONE;
     const struct sockaddr *destination = (const struct sockaddr *)&route->destination;
-    if (connect(connection->fd, destination, route->destination_length) && errno != EINPROGRESS) {
+    int failed = connect(connection->fd, destination, route->destination_length);
+    /* A port we chose is bound for every destination, and may be taken with this one: the next. */
+    for (int left = blast->options.chooses_ports ? route->port_high - route->port_low : 0;
+         failed && errno == EADDRNOTAVAIL && left > 0; left--) {
+        close(connection->fd);
+        connection->fd = make_socket(blast, route);
+        if (connection->fd < 0) break;
+        failed = connect(connection->fd, destination, route->destination_length);
+    }
+    if (failed && errno != EINPROGRESS) {
         not_opened(blast, connection, errno);
         return;
     }
@@ -222,14 +272,15 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
             return;
         }
     }
-    int64_t patience = blast->options.connect_timeout_ns;
+    int64_t until = look_at_timeout(blast, now + blast->options.connect_timeout_ns);
     /* What will be needed once it is open is asked for now, so that no entry is pushed in vain. */
-    if (blast->options.lifetime_ns > 0 && blast->options.lifetime_ns < patience) patience = blast->options.lifetime_ns;
-    connection_need_deadline(blast, connection, now + patience);
+    if (blast->options.lifetime_ns > 0 && now + blast->options.lifetime_ns < until) until = now + blast->options.lifetime_ns;
+    connection_need_deadline(blast, connection, until);
     connection_watch(blast, connection, EPOLLOUT);
 }
 
-void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_first) {
+void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_scheduled) {
+    bool is_first = is_scheduled && blast->stage == STAGE_RAMP;
     board_count(&blast->board, COUNT_asked, due, 1);
     struct connection *connection = take_slot(blast);
     if (!connection) {
@@ -247,6 +298,8 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
     connection->due_ns = due;
     connection->route = route;
     connection->first = is_first;
+    connection->is_opening = is_scheduled;
+    blast->opening_count += is_scheduled;
     connection->has_successor = blast->options.lifetime_ns >= 0;
     connection->interest = 0;
     connection->fd = make_socket(blast, &blast->routes[route]);
@@ -264,6 +317,39 @@ static void finish_connect(struct blast *blast, struct connection *connection) {
         not_opened(blast, connection, number);
     else
         opened(blast, connection, clock_ns(), 0);
+}
+
+static void move_message(struct blast *blast, const struct message *message) {
+    struct board *board = &blast->board;
+    int64_t *ramp = board->first_page, *page = board_page(board, message->intended);
+    ramp[COUNT_intended]--;
+    ramp[COUNT_sent]--;
+    ramp[COUNT_sent_bytes] -= blast->options.size;
+    page[COUNT_intended]++;
+    page[COUNT_sent]++;
+    page[COUNT_sent_bytes] += blast->options.size;
+    /* In the ramp a message goes out when it is due. */
+    int64_t *lateness = board_histogram(board, ramp, HISTOGRAM_lateness);
+    lateness[HEAD_count]--;
+    lateness[HEAD_WORDS]--;
+    board_record(board, page, HISTOGRAM_lateness, 0);
+}
+
+/* Otherwise its reply would be counted in the phase, and it in the ramp. */
+void connections_move_to_phase(struct blast *blast, int64_t began) {
+    board_begin_write(&blast->board);
+    for (uint32_t i = 0; i < blast->slot_count; i++) {
+        const struct connection *connection = &blast->slots[i];
+        if (connection->state == CONNECTING && connection->due_ns >= began) {
+            blast->board.first_page[COUNT_asked]--;
+            board_page(&blast->board, connection->due_ns)[COUNT_asked]++;
+        }
+        for (uint32_t k = 0; connection->state != FREE && k < connection->pending_count; k++) {
+            const struct message *message = pending_at(blast, connection, k);
+            if (message->intended >= began) move_message(blast, message);
+        }
+    }
+    board_end_write(&blast->board);
 }
 
 /* -- events and deadlines */
@@ -291,7 +377,7 @@ void connection_on_deadline(struct blast *blast, struct deadline deadline, int64
     connection->timer_ns = 0;
     if (connection->state == FREE || connection->state == BROKEN) return;
     if (connection->state == CONNECTING) {
-        int64_t until = connection->established_ns + blast->options.connect_timeout_ns;
+        int64_t until = look_at_timeout(blast, connection->established_ns + blast->options.connect_timeout_ns);
         if (until <= now)
             not_opened(blast, connection, OWN_CONNECT_TIMEOUT);
         else
@@ -300,7 +386,7 @@ void connection_on_deadline(struct blast *blast, struct deadline deadline, int64
     }
     int64_t next = NEVER;
     if (connection->pending_count) {
-        next = pending_at(blast, connection, 0)->sent + blast->options.timeout_ns;
+        next = look_at_timeout(blast, pending_at(blast, connection, 0)->sent + blast->options.timeout_ns);
         if (next <= now) {
             connection_fail(blast, connection, STEP_receive, OWN_REPLY_TIMEOUT);
             return;
@@ -341,6 +427,7 @@ static void leave_live(struct blast *blast, struct connection *connection) {
 
 static void close_slot(struct blast *blast, struct connection *connection, int64_t now, bool by_rst) {
     leave_live(blast, connection);
+    connection_settle_opening(blast, connection);
     if (by_rst) {
         /* socket(7): close() then sends RST and leaves no TIME_WAIT. */
         struct linger reset = {1, 0};
@@ -360,6 +447,7 @@ static bool connect_anew(struct blast *blast, struct connection *connection, int
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
     if (connect(connection->fd, &nowhere, sizeof nowhere)) return false;
     leave_live(blast, connection);
+    connection_settle_opening(blast, connection);
     board_count(&blast->board, COUNT_closed, due, 1);
     board_count(&blast->board, COUNT_asked, due, 1);
     connection->due_ns = due;
@@ -440,6 +528,7 @@ void connection_finish(struct blast *blast, struct connection *connection, int64
             return;
         }
         board_count(&blast->board, COUNT_asked, connection->due_ns, -1);
+        connection_settle_opening(blast, connection);
         close(connection->fd);
         connection->fd = -1;
         free_slot(blast, connection);

@@ -1,7 +1,7 @@
 """The Python side of the compiled engine: the plan goes in, and an asyncio loop watches the core's epoll fd.
 
 The loop keeps what is not hot: what the parent says, the CPU figures ten times a second, the beginning and the end. A
-callback is a turn of the core, without the GIL. A turn stays in the core for up to LINGER_NS and waits in the core's
+callback is a turn of the core, without the GIL. A turn stays in the core for up to a tick and waits in the core's
 own epoll_wait: returning to the loop after each batch would cost a second epoll_wait and a Python callback a wake-up.
 What the parent says is in the core's epoll set too, so it ends the turn.
 """
@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from loadkit.engine.base import STOP_NS, Control
 from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.native import _core
+from loadkit.engine.ports import knows_port_range
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, OwnError, Slot
 from loadkit.measure.cpu import CpuMeter
-from loadkit.plan.model import PhaseKind, PhasePlan, ServePlan, Shard
+from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.split import share
 from loadkit.profile.model import Close
@@ -27,10 +28,8 @@ from loadkit.wire.echo import EchoFraming
 
 __all__ = ["NativeEngine", "matches_board"]
 
-_TICK_S = 0.1
-# How long a turn may keep the loop from its timers and callbacks: there is only the tick, and messages would be late by
-# each return to the loop.
-LINGER_NS = 100_000_000
+# How often the CPU figures are read: of many workers more seldom, as a hundred of them would spend a tenth of a core.
+_TICK_NS, _LONGEST_TICK_NS, _SOON = 100_000_000, 1_000_000_000, 8
 _MOST_SLOTS = 1 << 24
 
 Phase = tuple[int, int, bool, bool, float, float, int, int, int, int]
@@ -49,21 +48,25 @@ class NativeEngine:
 
     name = "native"
 
-    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop], around: str) -> None:
+    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop], around: Callable[[], str]) -> None:
         self._new_loop = new_loop
         self._around = around
 
     def version(self) -> str:
         """Returns its name and the loop around it."""
-        return f"native in {self._around}"
+        return f"native in {self._around()}"
 
-    def blast(self, shard: Shard, slot: Slot, control: Control) -> None:
+    def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Runs a shard of the blast end."""
         core = _open_blast(shard, slot, control)
         with contextlib.closing(core), contextlib.closing(self._new_loop()) as loop:
             control.ready()
-            core.start(control.wait_start(), shard.plan.connect_rate_hz)
-            loop.run_until_complete(_Turns(loop, core, slot, lambda: _blast_heard(core, control)).run())
+            ramp = shard.ramp_first, shard.ramp_step, shard.ramp_connects
+            if before:
+                core.start_after(before.words, shard.connects_before)
+            core.start(control.wait_start(), shard.plan.connect_rate_hz, *ramp)
+            turns = _Turns(loop, core, slot, lambda: _blast_heard(core, control), shard.of)
+            loop.run_until_complete(turns.run())
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
         """Runs a worker of the serve end."""
@@ -71,7 +74,7 @@ class NativeEngine:
             core = _open_serve(plan, listeners, slot, control)
             with contextlib.closing(core), contextlib.closing(self._new_loop()) as loop:
                 control.ready()
-                turns = _Turns(loop, core, slot, lambda: _serve_heard(core, plan, listeners, control))
+                turns = _Turns(loop, core, slot, lambda: _serve_heard(core, plan, listeners, control), plan.workers)
                 loop.run_until_complete(turns.run())
         finally:
             for listener in listeners:
@@ -82,12 +85,20 @@ class _Turns:
     """The core's turns in a loop, until it is done."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, core: _core.Blast | _core.Serve, slot: Slot, heard: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        core: _core.Blast | _core.Serve,
+        slot: Slot,
+        heard: Callable[[], None],
+        workers: int,
     ) -> None:
         self._loop = loop
         self._core = core
         self._slot = slot
         self._heard = heard
+        # A turn keeps the loop from its timers for as long: there is only the tick, and messages would be late by each
+        # return to the loop.
+        self._tick_ns = min(_LONGEST_TICK_NS, _TICK_NS * max(_SOON, workers) // _SOON)
         self._cpu = CpuMeter()
         self._phase = 0
         self._next_tick: asyncio.TimerHandle | None = None
@@ -111,7 +122,7 @@ class _Turns:
         if self._done.done():
             return
         try:
-            says = self._core.turn(LINGER_NS)
+            says = self._core.turn(self._tick_ns)
             if says & _core.HEARD:
                 self._heard()
         except BaseException as error:
@@ -127,7 +138,7 @@ class _Turns:
 
     def _tick(self) -> None:
         self._cpu.fold(self._slot, self._phase)
-        self._next_tick = self._loop.call_later(_TICK_S, self._tick)
+        self._next_tick = self._loop.call_later(self._tick_ns / NS_PER_S, self._tick)
 
 
 def _blast_heard(core: _core.Blast, control: Control) -> None:
@@ -137,6 +148,8 @@ def _blast_heard(core: _core.Blast, control: Control) -> None:
     elif control.should_stop():
         core.stop(STOP_NS)
     else:
+        if control.should_stop_opening():
+            core.stop_opening()
         start = control.hold_start()
         if start is not None:
             core.begin_phases(start)
@@ -158,7 +171,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control) -> _core.Blast:
         words=slot.words,
         control_fd=control.fileno(),
         phases=tuple(_phase(phase, before, shard) for phase, before in zip(plan.phases, befores, strict=False)),
-        routes=tuple((route.source, route.destination, route.connections) for route in shard.routes),
+        routes=tuple(_route(route, shard) for route in shard.routes),
         port=plan.target.port,
         index=shard.index,
         of=shard.of,
@@ -172,11 +185,22 @@ def _open_blast(shard: Shard, slot: Slot, control: Control) -> _core.Blast:
         messages=-1 if shard.messages is None else shard.messages,
         # A phase with more connections may begin while those of the last are still waiting for their last replies.
         most=2 * shard.connections + 1024,
+        opening=max(1, plan.opening // plan.lanes),
+        awake=_core.AWAKE_NS if plan.stays_awake else 0,
+        keepalive=(plan.keepalive_ns or 0) // NS_PER_S,
         open_loop=plan.open_loop,
         check=plan.check,
         rst=plan.close is Close.RST,
         edge_triggered=plan.edge_triggered,
+        choose_ports=not knows_port_range(),
     )
+
+
+def _route(route: Route, shard: Shard) -> tuple[str | None, str, int, int, int, int]:
+    """Returns what the core knows of a route; workers that choose ports begin in different places of the range."""
+    low, high = route.ports or (0, 0)
+    begin = low + (high - low) * shard.index // shard.of
+    return route.source, route.destination, route.connections, low, high, begin
 
 
 def _phase(phase: PhasePlan, before: PhasePlan, shard: Shard) -> Phase:

@@ -93,7 +93,7 @@ void messages_note(struct blast *blast, struct connection *connection, int64_t i
     board_end_write(board);
     blast->pending_count += count;
     connection->owed += count * blast->options.size;
-    connection_need_deadline(blast, connection, sent + blast->options.timeout_ns);
+    connection_need_deadline(blast, connection, look_at_timeout(blast, sent + blast->options.timeout_ns));
 }
 
 void messages_write(struct blast *blast, struct connection *connection) {
@@ -207,6 +207,7 @@ static void take(struct blast *blast, struct connection *connection, int64_t len
         wrong = OWN_WRONG_BYTES;
     board_begin_write(board);
     if (!connection->received) {
+        connection_settle_opening(blast, connection);
         int64_t *page = board_page(board, connection->due_ns);
         board_record(board, page, HISTOGRAM_first_byte, now - connection->established_ns);
     }

@@ -22,7 +22,7 @@
 
 struct blast_object {
     PyObject_HEAD
-    Py_buffer words;
+    Py_buffer words, before;
     bool is_open;
     struct blast blast;
 };
@@ -100,11 +100,18 @@ static int read_address(const char *text, int port, struct sockaddr_storage *add
 static int read_route(PyObject *item, int port, struct route *route) {
     const char *source, *destination;
     long long connections;
+    int port_low, port_high, next_port;
     if (!PyTuple_Check(item)) return refuse(PyExc_TypeError, "a route has to be a tuple");
-    if (!PyArg_ParseTuple(item, "zsL;a route", &source, &destination, &connections)) return -1;
+    if (!PyArg_ParseTuple(item, "zsLiii;a route", &source, &destination, &connections, &port_low, &port_high, &next_port))
+        return -1;
     if (connections < 0) return refuse(PyExc_ValueError, "a route has no fewer than 0 connections");
+    if (port_low && (port_low < 1 || port_high > UINT16_MAX || next_port < port_low || next_port > port_high))
+        return refuse(PyExc_ValueError, "a route's ports have to be from 1 to 65535, the next one among them");
     memset(route, 0, sizeof *route);
     route->connections = connections;
+    route->port_low = port_low;
+    route->port_high = port_high;
+    route->next_port = next_port;
     if (source && read_address(source, 0, &route->source, &route->source_length)) return -1;
     return read_address(destination, port, &route->destination, &route->destination_length);
 }
@@ -139,29 +146,33 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
     static char *names[] = {"words",   "control_fd", "phases",          "routes",   "port",
                             "index",   "of",         "size",            "period",   "depth",
                             "timeout", "connect_timeout", "held", "lifetime",   "messages", "most",
-                            "open_loop", "check",    "rst",             "edge_triggered", NULL};
+                            "opening", "awake",      "keepalive",
+                            "open_loop", "check",    "rst",             "edge_triggered", "choose_ports", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
     PyObject *phases, *routes;
-    int control_fd, port, open_loop, check, rst, edge_triggered;
-    long long index, of, size, period, depth, timeout, connect_timeout, held, lifetime, messages, most;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLpppp:Blast", names, &self->words, &control_fd,
+    int control_fd, port, open_loop, check, rst, edge_triggered, choose_ports;
+    long long index, of, size, period, depth, timeout, connect_timeout, held, lifetime, messages, most, opening, awake,
+        keepalive;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLLLLppppp:Blast", names, &self->words, &control_fd,
                                      &PyTuple_Type, &phases, &PyTuple_Type, &routes, &port, &index, &of, &size, &period,
-                                     &depth, &timeout, &connect_timeout, &held, &lifetime, &messages, &most, &open_loop, &check,
-                                     &rst, &edge_triggered))
+                                     &depth, &timeout, &connect_timeout, &held, &lifetime, &messages, &most, &opening, &awake, &keepalive,
+                                     &open_loop, &check, &rst, &edge_triggered, &choose_ports))
         return -1;
     if (depth < 1 || depth > UINT32_MAX || size < 1 || period < 1 || period > 256 || most < 1)
         return refuse(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
     if (timeout < 0 || timeout > LONGEST_NS || connect_timeout < 0 || connect_timeout > LONGEST_NS || lifetime > LONGEST_NS ||
         held < 0 || held > LONGEST_NS)
         return refuse(PyExc_ValueError, "timeout, connect_timeout, held and lifetime have to be within 36 years");
+    if (opening < 1 || awake < 0 || awake > NS_PER_S || keepalive < 0 || keepalive > INT16_MAX)
+        return refuse(PyExc_ValueError, "opening has to be at least 1, awake 1 s and keepalive 32767 s at most");
     if (port < 0 || port > UINT16_MAX) return refuse(PyExc_ValueError, "port has to be 0 to 65535");
     if (index < 0 || index >= of) return refuse(PyExc_ValueError, "index has to be at least 0 and below of");
     *options = (struct options){size,  lifetime, timeout, connect_timeout, held, messages, (uint32_t)depth, index, of,
-                                open_loop, check, rst, edge_triggered};
+                                opening, awake, keepalive, open_loop, check, rst, edge_triggered, choose_ports};
     if (read_phases(blast, phases) || read_routes(blast, routes, port)) return -1;
     if (board_open(&blast->board, self->words.buf, self->words.len / 8, blast->phases) ||
-        stream_open(&blast->stream, period) || connections_open(blast, slot_limit((uint64_t)most)) ||
+        stream_open(&blast->stream, period, size > INT32_MAX / depth ? INT32_MAX : size * depth) || connections_open(blast, slot_limit((uint64_t)most)) ||
         blast_open(blast, control_fd)) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
@@ -173,6 +184,7 @@ static void close_blast(struct blast_object *self) {
     if (!self->is_open) return;
     self->is_open = false;
     blast_close(&self->blast);
+    if (self->before.obj) PyBuffer_Release(&self->before);
     if (self->words.obj) PyBuffer_Release(&self->words);
 }
 
@@ -205,15 +217,32 @@ static PyObject *blast_fileno(PyObject *self, PyObject *unused) {
 }
 
 static PyObject *blast_start_method(PyObject *self, PyObject *args) {
-    long long start;
+    long long start, first, step, count;
     double connect_hz;
     struct blast *blast = blast_of(self);
-    if (!blast || !PyArg_ParseTuple(args, "Ld:start", &start, &connect_hz)) return NULL;
+    if (!blast || !PyArg_ParseTuple(args, "LdLLL:start", &start, &connect_hz, &first, &step, &count)) return NULL;
+    if (first < 0 || step < 1 || count < 0 || first > UINT32_MAX || step > UINT32_MAX || count > UINT32_MAX)
+        return refuse(PyExc_ValueError, "first, step and count have to be what a shard has"), NULL;
     if (blast->connects.count) {
         PyErr_SetString(PyExc_ValueError, "it has been started");
         return NULL;
     }
-    blast_start(blast, start, connect_hz);
+    blast_start(blast, start, connect_hz, first, step, count);
+    Py_RETURN_NONE;
+}
+
+static PyObject *blast_start_after_method(PyObject *self, PyObject *args) {
+    struct blast_object *object = (struct blast_object *)self;
+    struct blast *blast = blast_of(self);
+    long long connects;
+    Py_buffer words;
+    if (!blast || !PyArg_ParseTuple(args, "y*L:start_after", &words, &connects)) return NULL;
+    if (object->before.obj || words.len < (Py_ssize_t)(STATE_WORDS * sizeof(int64_t))) {
+        PyBuffer_Release(&words);
+        return refuse(PyExc_ValueError, "it has to be another worker's slot, once"), NULL;
+    }
+    object->before = words;
+    blast_start_after(blast, words.buf, connects);
     Py_RETURN_NONE;
 }
 
@@ -233,6 +262,15 @@ static PyObject *blast_stop_method(PyObject *self, PyObject *args) {
     if (longest < 0 || longest > LONGEST_NS) return refuse(PyExc_ValueError, "it has to be within 36 years"), NULL;
     if (blast->stage != STAGE_DONE) blast_begin_drain(blast, longest, 0);
     poller_arm(&blast->poller, 1);
+    Py_RETURN_NONE;
+}
+
+static PyObject *blast_stop_opening_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct blast *blast = blast_of(self);
+    if (!blast) return NULL;
+    schedule_clear(&blast->connects);
+    blast->has_enough = true;
     Py_RETURN_NONE;
 }
 
@@ -268,6 +306,8 @@ static PyMethodDef blast_methods[] = {
     {"start", blast_start_method, METH_VARARGS, "Begins connecting at a time (monotonic ns), at a rate (hertz, over all)."},
     {"begin_phases", blast_hold_method, METH_VARARGS, "The ramp ends at that time (monotonic ns)."},
     {"stop", blast_stop_method, METH_VARARGS, "Sends nothing new and waits so long (ns) for replies."},
+    {"start_after", blast_start_after_method, METH_VARARGS, "Connects after the worker of that slot, which has so many."},
+    {"stop_opening", blast_stop_opening_method, METH_NOARGS, "Drops the connects that are still to come."},
     {"leave", blast_leave_method, METH_NOARGS, "Ends at once, and counts what was under way as unanswered."},
     {"turn", blast_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD, PHASE and DONE, or'ed."},
     {"close", blast_close_method, METH_NOARGS, "Gives everything back."},
@@ -454,7 +494,7 @@ static int fill_module(PyObject *module) {
     if (add_names(module, "STATE", state_names) || add_names(module, "COUNTERS", counter_names) ||
         add_names(module, "HISTOGRAMS", histogram_names) || add_names(module, "STEPS", step_names))
         return -1;
-    if (PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) || PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) ||
+    if (PyModule_AddIntConstant(module, "AWAKE_NS", AWAKE_NS) || PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) || PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) ||
         PyModule_AddIntConstant(module, "DONE", TURN_DONE) || PyModule_AddIntConstant(module, "ERRNOS", ERRNOS) ||
         PyModule_AddIntConstant(module, "CONNECTION_BYTES", sizeof(struct connection)) ||
         PyModule_AddIntConstant(module, "PEER_BYTES", sizeof(struct peer)))

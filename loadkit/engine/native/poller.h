@@ -21,8 +21,8 @@ enum { BATCH = 1024 };
  * 50 us of lateness on a virtual machine, more where its host is busy, and each sleep two exits to the hypervisor: at 60,000
  * messages a second on a 2-core VM that, not the messages, was 97 % of the core. Measured there (2026-11-23, kernel 6.18; 2,000
  * connections, 10,000/s), lateness p50 and p99: sleeping 36 us and 1.5 ms, 50 us 0.36 us and 0.54 ms, 100 us 0.34 us and 41 us,
- * 200 us no better, and half of a core at 2,000/s. */
-#define SPIN_NS INT64_C(100000)
+ * 200 us no better, and half of a core at 2,000/s. Not where workers share a core: there it would keep the others waiting. */
+#define AWAKE_NS INT64_C(100000)
 enum kind { KIND_TIMER, KIND_CONTROL, KIND_LISTENER, KIND_CONNECTION };
 
 struct poller {
@@ -51,7 +51,7 @@ int poller_change(struct poller *poller, int fd, uint32_t events, uint64_t token
 void poller_arm(struct poller *poller, int64_t at);
 /* Waits until something is ready or `until`, not at all if `until` is past; returns the number of events. */
 int poller_wait(struct poller *poller, int64_t until);
-/* The same without sleeping: for a wait shorter than SPIN_NS. */
+/* The same without sleeping: for a short wait. */
 int poller_spin(struct poller *poller, int64_t until);
 /* Says that the asyncio loop has the thread now: what follows is neither busy nor blocked time of ours. */
 void poller_pause(struct poller *poller);

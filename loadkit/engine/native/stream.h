@@ -16,8 +16,8 @@ struct stream {
     int64_t period;
 };
 
-/* -1 for want of memory. */
-int stream_open(struct stream *stream, int64_t period);
+/* For so many bytes under way on a connection; -1 for want of memory. */
+int stream_open(struct stream *stream, int64_t period, int64_t under_way);
 void stream_close(struct stream *stream);
 /* The bytes from `position` on; `*length` becomes how many of those wanted are there in one piece. */
 const unsigned char *stream_at(const struct stream *stream, int64_t position, int64_t wanted, size_t *length);
