@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import resource
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from loadkit.cgroup import CgroupLimits, read_cgroup
 
 __all__ = ["Host", "raise_nofile", "read_host"]
 
@@ -33,14 +36,45 @@ class Host:
     port_high: int
     reserved_ports: int
     tw_reuse: int | None
+    tw_max: int | None = None
+    time_waits: int | None = None
+    syn_backlog: int | None = None
+    syncookies: int | None = None
+    page_bytes: int = 4096
+    tcp_mem_pages: tuple[int, int, int] | None = None  # low, pressure, high: tcp(7)
+    tcp_used_pages: int | None = None
+    tcp_sockets: int | None = None
+    conntrack_max: int | None = None  # None too where nf_conntrack is not loaded
+    conntrack_used: int | None = None
+    cgroup: CgroupLimits = field(default_factory=CgroupLimits)
+    capabilities: int | None = None  # the effective set: capabilities(7), a bit each
+    nproc_soft: int | None = None
+    tasks_of_user: int | None = None
+    tasks: int | None = None
+    pid_max: int | None = None
+    threads_max: int | None = None
+    governor: str | None = None
+    clock_source: str | None = None
+    steal_share: float | None = None  # of the CPU time since boot
+
+    @property
+    def free_memory_bytes(self) -> int | None:
+        """What is available on the machine, or within the control group where that is less."""
+        limits = (self.memory_available_bytes, _room(self.cgroup.memory_max_bytes, self.cgroup.memory_used_bytes))
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
-def read_host(proc: Path = Path("/proc")) -> Host:
-    """Reads the facts; `proc` is another root in tests. Never fails: what cannot be read is None or Linux's default."""
+def read_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Host:
+    """Reads the facts; `proc` and `sys` are other roots in tests.
+
+    Never fails: what cannot be read is None or Linux's default.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     low, high = _numbers(proc / "sys/net/ipv4/ip_local_port_range", 2) or (32768, 60999)
     memory = _meminfo(proc)
     file_nr = _numbers(proc / "sys/fs/file-nr", 3)
+    tcp_mem = _numbers(proc / "sys/net/ipv4/tcp_mem", 3)
+    sockets = _tcp_sockets(proc)
     return Host(
         system=platform.system(),
         kernel=platform.release(),
@@ -60,6 +94,26 @@ def read_host(proc: Path = Path("/proc")) -> Host:
         port_high=high,
         reserved_ports=_reserved(proc / "sys/net/ipv4/ip_local_reserved_ports", low, high),
         tw_reuse=_number(proc / "sys/net/ipv4/tcp_tw_reuse"),
+        tw_max=_number(proc / "sys/net/ipv4/tcp_max_tw_buckets"),
+        time_waits=sockets.get("tw"),
+        syn_backlog=_number(proc / "sys/net/ipv4/tcp_max_syn_backlog"),
+        syncookies=_number(proc / "sys/net/ipv4/tcp_syncookies"),
+        page_bytes=resource.getpagesize(),
+        tcp_mem_pages=(tcp_mem[0], tcp_mem[1], tcp_mem[2]) if tcp_mem else None,
+        tcp_used_pages=sockets.get("mem"),
+        tcp_sockets=sockets.get("inuse"),
+        conntrack_max=_number(proc / "sys/net/netfilter/nf_conntrack_max"),
+        conntrack_used=_number(proc / "sys/net/netfilter/nf_conntrack_count"),
+        cgroup=read_cgroup(proc, sys),
+        capabilities=_capabilities(proc),
+        nproc_soft=_limit(resource.getrlimit(resource.RLIMIT_NPROC)[0]),
+        tasks_of_user=_tasks_of(os.getuid(), proc),
+        tasks=_tasks(proc),
+        pid_max=_number(proc / "sys/kernel/pid_max"),
+        threads_max=_number(proc / "sys/kernel/threads-max"),
+        governor=_word(sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        clock_source=_word(sys / "devices/system/clocksource/clocksource0/current_clocksource"),
+        steal_share=_steal_share(proc),
     )
 
 
@@ -69,6 +123,10 @@ def raise_nofile() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return _limit(hard)
+
+
+def _room(limit: int | None, used: int | None) -> int | None:
+    return None if limit is None else max(0, limit - (used or 0))
 
 
 def _limit(value: int) -> int:
@@ -92,6 +150,10 @@ def _number(path: Path) -> int | None:
     return numbers[0] if numbers else None
 
 
+def _word(path: Path) -> str | None:
+    return _text(path).strip() or None
+
+
 def _meminfo(proc: Path) -> dict[str, int]:
     rows = (line.split() for line in _text(proc / "meminfo").splitlines())
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) >= 2}
@@ -112,3 +174,56 @@ def _reserved(path: Path, low: int, high: int) -> int:
         if first.strip().isdigit():
             total += max(0, min(high, int(last or first)) - max(low, int(first)) + 1)
     return total
+
+
+def _tcp_sockets(proc: Path) -> Mapping[str, int]:
+    """Returns the pairs of the line `TCP: inuse 4 orphan 0 tw 0 alloc 6 mem 1`, IPv6 sockets counted in `inuse`."""
+    found: dict[str, int] = {}
+    for name in ("net/sockstat", "net/sockstat6"):
+        for line in _text(proc / name).splitlines():
+            words = line.split()
+            if words[:1] in (["TCP:"], ["TCP6:"]):
+                for key, value in zip(words[1::2], words[2::2], strict=False):
+                    found[key] = found.get(key, 0) + int(value)
+    return found
+
+
+def _capabilities(proc: Path) -> int | None:
+    for line in _text(proc / "self/status").splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return None
+
+
+def _tasks_of(user: int, proc: Path) -> int | None:
+    """Counts the user's tasks (processes and their threads), which is what RLIMIT_NPROC limits: getrlimit(2)."""
+    total = 0
+    try:
+        processes = [path / "task" for path in proc.iterdir() if path.name.isdigit()]
+    except OSError:
+        return None
+    for tasks in processes:
+        try:
+            if tasks.stat().st_uid == user:
+                total += len(os.listdir(tasks))  # noqa: PTH208 - a thousand Paths would only be counted
+        except OSError:
+            continue  # it has ended meanwhile
+    return total or None
+
+
+def _tasks(proc: Path) -> int | None:
+    """Returns all the tasks there are: the second number of `2/345` in /proc/loadavg."""
+    fields = _text(proc / "loadavg").split()
+    total = fields[3].partition("/")[2] if len(fields) > 3 else ""
+    return int(total) if total.isdigit() else None
+
+
+def _steal_share(proc: Path) -> float | None:
+    """Returns the part of the CPU time that the hypervisor gave to others: proc_stat(5), the eighth column."""
+    for line in _text(proc / "stat").splitlines():
+        if line.startswith("cpu "):
+            ticks = [int(field) for field in line.split()[1:9]]
+            # guest time, the columns behind, is in `user` already
+            total = sum(ticks)
+            return ticks[7] / total if len(ticks) == 8 and total else None
+    return None

@@ -17,14 +17,16 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 # The part of loadkit a module belongs to -> the parts it may import, beside its own. `doctor` may be asked by `cli`
 # alone, and `report` and `engine` never meet.
-_FLOOR = {"errors", "units", "clock", "host"}
+_FLOOR = {"errors", "units", "clock", "cgroup", "host", "sockets"}
 _PLAN = _FLOOR | {"profile", "plan"}
 _MEASURED = _PLAN | {"wire", "measure"}
 _MAY_IMPORT = {
     "errors": set[str](),
     "units": {"errors"},
     "clock": set[str](),
-    "host": set[str](),
+    "cgroup": set[str](),
+    "host": {"cgroup"},
+    "sockets": set[str](),
     "profile": _FLOOR,
     "plan": _FLOOR | {"profile"},
     "wire": _PLAN,

@@ -9,6 +9,7 @@ import click
 
 from loadkit.cli.options import given, profile_options
 from loadkit.cli.output import check_format, check_writable, write_whole
+from loadkit.cli.preflight import check_machine
 
 __all__ = ["blast"]
 
@@ -43,6 +44,10 @@ def blast(
 
     Without HOST:PORT it starts an embedded `loadkit serve` on a free loopback port for the run.
     """
+    from loadkit.doctor.demand import demand_of_blast, demand_of_plan
+    from loadkit.doctor.preflight import in_our_words
+    from loadkit.engine.registry import choose_engine
+    from loadkit.errors import PreflightError
     from loadkit.host import raise_nofile, read_host
     from loadkit.plan.build import build_plan
     from loadkit.profile.load import load_profile
@@ -51,6 +56,7 @@ def blast(
     from loadkit.report.record import encode
     from loadkit.report.slo import parse_slo
     from loadkit.run.target import resolve
+    from loadkit.sockets import read_sockets
 
     profile, sources = load_profile(profile_name, given(values))
     for path in output:
@@ -59,12 +65,21 @@ def blast(
         parse_slo(expression)
     raise_nofile()
     host = read_host()
-    plan = build_plan(profile, sources, host, resolve(target) if target else None, profile_name)
+    where = resolve(target) if target else None
+    sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
+    try:
+        plan = build_plan(profile, sources, host, where, profile_name, sockets)
+    except PreflightError as error:
+        if profile.source or profile.phases:
+            raise  # which the doctor knows nothing of
+        demand = demand_of_blast(host, int(profile.connections), where, profile.engine, sockets)
+        raise in_our_words(error, demand) from None
     if dry_run:
         import msgspec
 
         click.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
         return 0
+    check_machine(demand_of_plan(host, plan, choose_engine(plan.engine, plan.edge_triggered)), quiet)
     for path in output:
         check_writable(path)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadkit.cli.output import check_writable, write_whole
+from loadkit.cli.preflight import check_machine
 from loadkit.profile.model import EngineName
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
 
@@ -79,6 +80,10 @@ def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> in
     HOST:PORT is 127.0.0.1:7000 by default; 0.0.0.0:7000 listens everywhere, port 0 finds a free one. The first Ctrl-C
     or SIGTERM stops accepting and lets open connections finish, the second leaves at once.
     """
+    from loadkit.doctor.demand import demand_of_serve, demand_of_serve_plan
+    from loadkit.doctor.preflight import in_our_words
+    from loadkit.engine.registry import choose_engine
+    from loadkit.errors import PreflightError
     from loadkit.host import raise_nofile, read_host
     from loadkit.plan.build import build_serve_plan
     from loadkit.run.serve import run_serve
@@ -88,26 +93,26 @@ def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> in
     raise_nofile()
     host = read_host()
     where = resolve(listen, listening=True)
-    plan = build_serve_plan(
-        host,
-        where.addresses,
-        where.port,
-        workers=values["workers"],
-        pin=values["pin"],
-        engine=EngineName(values["engine"]),
-        edge_triggered=values["edge_triggered"],
-        backlog=values["backlog"],
-        max_connections=values["max_connections"],
-        idle_timeout_ns=values["idle_timeout"],
-        grace_ns=values["grace"],
-    )
+    try:
+        plan = build_serve_plan(
+            host,
+            where.addresses,
+            where.port,
+            workers=values["workers"],
+            pin=values["pin"],
+            engine=EngineName(values["engine"]),
+            edge_triggered=values["edge_triggered"],
+            backlog=values["backlog"],
+            max_connections=values["max_connections"],
+            idle_timeout_ns=values["idle_timeout"],
+            grace_ns=values["grace"],
+        )
+    except PreflightError as error:
+        raise in_our_words(error, demand_of_serve(host, values["max_connections"] or 0)) from None
+    engine = choose_engine(plan.engine, plan.edge_triggered)
+    check_machine(demand_of_serve_plan(host, plan, engine=engine), quiet)
     if ready_file:
         check_writable(ready_file)
-    if host.somaxconn is not None and host.somaxconn < plan.backlog:
-        _say(
-            f"warning: the kernel cuts the backlog of {format_count(plan.backlog)} to net.core.somaxconn = "
-            f"{format_count(host.somaxconn)}: sysctl -w net.core.somaxconn={plan.backlog}"
-        )
     asked, seen = plan.engine, dict[int, int]()
     samples, signals = run_serve(
         plan,

@@ -1,71 +1,56 @@
-"""Examines a host for a number of connections. Pure: a Host goes in, findings come out; cli/ prints them."""
+"""Examines a machine for what is asked of it. Pure: facts go in, findings come out; cli/ prints them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadkit.doctor.cpu import check_cores
+from loadkit.doctor.capabilities import check_capabilities
+from loadkit.doctor.cpu import check_cpu
 from loadkit.doctor.demand import Demand
-from loadkit.doctor.finding import Finding, Level
+from loadkit.doctor.finding import Finding, failing, warned
 from loadkit.doctor.limits import check_limits
 from loadkit.doctor.memory import check_memory
 from loadkit.doctor.net import check_net
-from loadkit.host import Host
-from loadkit.plan.model import Target
+from loadkit.doctor.nic import Nic
+from loadkit.doctor.nic_check import check_nic
+from loadkit.doctor.processes import check_processes
 
-__all__ = ["Finding", "Level", "as_text", "can_work", "examine"]
-
-_WORST_FIRST = tuple(Level)
+__all__ = ["examine", "summary"]
 
 
-def examine(host: Host, connections: int, target: Target | None) -> tuple[Finding, ...]:
-    """Returns the findings for `connections` against `target`, or against an embedded server when it is None.
+def examine(demand: Demand, nic: Nic | None = None) -> tuple[Finding, ...]:
+    """Returns the findings, in the order in which a run meets what they are about.
 
-    The first one sums up the others; the rest are in the order in which a run meets them.
+    `nic` is the card that the connections go through, where they leave this machine.
     """
-    demand = Demand(host, connections, target)
-    checks = (*check_limits(demand), *check_net(demand), *check_memory(demand), *check_cores(demand))
-    return (_sum_up(demand, checks), *checks)
+    checks = [*check_limits(demand), *check_processes(demand), *check_net(demand), *check_memory(demand)]
+    checks += check_cpu(demand)
+    if nic is not None:
+        checks += check_nic(demand, nic)
+    capabilities = check_capabilities(demand.host, checks)
+    return (*checks, capabilities) if capabilities else tuple(checks)
 
 
-def can_work(findings: Sequence[Finding]) -> bool:
-    """Whether nothing stands in the way; warnings do not."""
-    return all(finding.level is not Level.FAIL for finding in findings)
-
-
-def as_text(findings: Sequence[Finding]) -> str:
-    """Returns the conclusion in a line of its own, then the findings, the failing ones first."""
-    conclusion, *rest = findings
-    lines = [conclusion.seen]
-    width = max(len(finding.code) for finding in rest)
-    apart = True
-    for finding in sorted(rest, key=lambda finding: _WORST_FIRST.index(finding.level)):
-        if apart or finding.why:
-            lines.append("")
-        apart = bool(finding.why)
-        lines += _lines(finding, width)
-    return "\n".join(lines)
-
-
-def _lines(finding: Finding, width: int) -> list[str]:
-    lines = [f"{finding.level.value:<4}  {finding.code:<{width}}  {finding.seen}; needed: {finding.needed}"]
-    indent = " " * (width + 8)
-    if finding.why:
-        lines.append(f"{indent}{finding.why}")
-    if finding.fix:
-        lines.append(f"{indent}fix: {finding.fix}")
-    return lines
-
-
-def _sum_up(demand: Demand, checks: Sequence[Finding]) -> Finding:
+def summary(demand: Demand, findings: Sequence[Finding]) -> str:
+    """Returns the conclusion in one line: what can run here and in how many processes, or what stands in the way."""
     asked = f"c={demand.connections:,}"
-    failing = [finding for finding in checks if finding.level is Level.FAIL]
-    if failing:
-        codes = ", ".join(finding.code for finding in failing)
-        seen = f"cannot: {asked} does not fit this machine: {codes}. {failing[0].why}"
-        return Finding("conclusion", Level.FAIL, seen, asked)
-    serve = f", {demand.serve_workers:,} to serve" if demand.embedded else ""
-    warned = sum(finding.level is Level.WARN for finding in checks)
-    warnings = f", {warned} warning{'s' * (warned > 1)}" if warned else ""
-    seen = f"{asked} can run here: {demand.blast_workers:,} process(es) to blast{serve}{warnings}"
-    return Finding("conclusion", Level.OK, seen, asked)
+    if failed := failing(findings):
+        codes = ", ".join(finding.code for finding in failed)
+        return f"cannot: {asked} does not fit this machine: {codes}. {failed[0].why}"
+    ends = []
+    if demand.blast_workers:
+        ends.append(f"{_processes(demand.blast_workers)} to blast")
+    if demand.serve_workers:
+        ends.append(f"{_processes(demand.serve_workers)} to serve")
+    where = (
+        f" (-w {demand.serve_workers})"
+        if demand.serve_workers > len(demand.host.cores) > 0 == demand.blast_workers
+        else ""
+    )
+    count = len(warned(findings))
+    warnings = f", {count} warning{'s' * (count > 1)}" if count else ""
+    return f"{asked} can run here: {', '.join(ends)}{where}{warnings}"
+
+
+def _processes(count: int) -> str:
+    return f"{count:,} process{'es' * (count != 1)}"

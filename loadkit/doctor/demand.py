@@ -1,57 +1,148 @@
-"""What a run would ask of the machine: the sums that the checks share, made by the plan's own functions."""
+"""What a run would ask of the machine: the numbers that the checks share, decided by the plan's own functions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from loadkit.errors import PreflightError
 from loadkit.host import Host
 from loadkit.plan.addresses import is_loopback
-from loadkit.plan.build import IMBALANCE, blast_cores, workers_for
-from loadkit.plan.model import Target
+from loadkit.plan.build import build_plan, build_serve_plan
+from loadkit.plan.model import Plan, Route, ServePlan, Target
+from loadkit.profile.model import Close, EngineName, Profile
+from loadkit.sockets import Sockets
+from loadkit.units import NS_PER_S, Count
 
-__all__ = ["Demand"]
+__all__ = [
+    "BACKLOG",
+    "TIME_WAIT_S",
+    "Demand",
+    "demand_of_blast",
+    "demand_of_plan",
+    "demand_of_serve",
+    "demand_of_serve_plan",
+]
+
+BACKLOG = 4096  # what `loadkit serve` listens with
+TIME_WAIT_S = 60.0  # TCP_TIMEWAIT_LEN of include/net/tcp.h
+
+_ENDLESS_FDS: dict[str, Any] = {"nofile_hard": 2**62}
+_ENDLESS_PORTS: dict[str, Any] = {"port_low": 0, "port_high": 2**31, "reserved_ports": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """`connections` of `host` against `target`; None is an embedded server."""
+    """`connections` of `host`, and which of their ends are here. 0 connections: as many as come."""
 
     host: Host
     connections: int
-    target: Target | None
+    target: Target | None  # None: only the serve end is here, and the connections come from elsewhere
+    engine: EngineName
+    blast_workers: int  # 0: the blast end is not ours, or no process can hold any connection
+    serve_workers: int
+    routes: tuple[Route, ...] = ()
+    refused: str = ""  # the plan's words, where there are too few ports
+    backlog: int = BACKLOG
+    churn_hz: float | None = None  # connections closed by FIN a second
+    sockets: Sockets | None = None  # around the target's port, where they are known
+    churn_s: float = TIME_WAIT_S  # how long for, as far as it matters: TIME_WAITs older than a minute are gone
 
     @property
     def embedded(self) -> bool:
-        """Whether loadkit is the serve end too."""
+        """Whether loadkit is both ends."""
+        return self.target is not None and self.target.embedded
+
+    @property
+    def serves_alone(self) -> bool:
+        """Whether only the serve end is here."""
         return self.target is None
 
     @property
     def local(self) -> bool:
         """Whether both ends of a connection live in this machine's kernel."""
-        return self.target is None or all(is_loopback(address) for address in self.target.addresses)
+        return self.target is not None and all(is_loopback(address) for address in self.target.addresses)
 
     @property
-    def fds(self) -> int:
-        """File descriptors on this machine: one for each end that is here."""
-        return self.connections * (2 if self.local else 1)
+    def ends(self) -> int:
+        """Ends of a connection that are here, each with a socket and a file descriptor."""
+        return 2 if self.local else 1
 
     @property
-    def blast_workers(self) -> int:
-        """Processes of the blast end, 0 where the fd limit is too low for any."""
-        cores, _ = blast_cores(self.host, self.embedded)
-        return min(self.connections, max(len(cores), self._processes(self.connections)))
+    def workers(self) -> int:
+        """Processes of both ends."""
+        return self.blast_workers + self.serve_workers
 
-    @property
-    def serve_workers(self) -> int:
-        """Processes of the embedded serve end, 0 without one."""
-        if not self.embedded:
-            return 0
-        _, cores = blast_cores(self.host, embedded=True)
-        return max(len(cores), self._processes(round(self.connections * IMBALANCE)))
 
-    def _processes(self, connections: int) -> int:
-        try:
-            return workers_for(connections, self.host)
-        except PreflightError:
-            return 0
+def demand_of_plan(host: Host, plan: Plan, engine: EngineName | None = None) -> Demand:
+    """Returns what a run asks; `engine` is what `auto` was resolved to."""
+    serve = plan.serve
+    churn_s = sum(phase.duration_ns for phase in plan.phases) / NS_PER_S
+    return Demand(
+        host=host,
+        connections=plan.connections,
+        target=plan.target,
+        engine=engine or plan.engine,
+        blast_workers=plan.workers,
+        serve_workers=serve.workers if serve else 0,
+        routes=plan.routes,
+        backlog=serve.backlog if serve else BACKLOG,
+        # Of a connection that lasts for one exchange nobody knows how long that takes.
+        churn_hz=plan.connections * NS_PER_S / plan.lifetime_ns
+        if plan.close is Close.FIN and plan.lifetime_ns
+        else None,
+        churn_s=min(TIME_WAIT_S, churn_s),
+    )
+
+
+def demand_of_serve_plan(host: Host, plan: ServePlan, connections: int = 0, engine: EngineName | None = None) -> Demand:
+    """Returns what a serve end asks, for at most `connections` where that is known."""
+    return Demand(
+        host=host,
+        connections=connections or plan.max_connections or 0,
+        target=None,
+        engine=engine or plan.engine,
+        blast_workers=0,
+        serve_workers=plan.workers,
+        backlog=plan.backlog,
+    )
+
+
+def demand_of_blast(
+    host: Host,
+    connections: int,
+    target: Target | None,
+    engine: EngineName = EngineName.AUTO,
+    sockets: Sockets | None = None,
+) -> Demand:
+    """Returns what `loadkit blast -c N` would ask, with an embedded server where `target` is None.
+
+    `sockets` are those around the target's port. Where the plan refuses, the numbers are those of a machine that has
+    what is missing.
+    """
+    refused = _refusal(replace(host, **_ENDLESS_FDS), connections, target, sockets)
+    hosts = (replace(host, **more) for more in ({}, _ENDLESS_PORTS, _ENDLESS_FDS, _ENDLESS_FDS | _ENDLESS_PORTS))
+    enough = next(one for one in hosts if not _refusal(one, connections, target, sockets))
+    demand = demand_of_plan(host, _plan(enough, connections, target, sockets), engine)
+    return replace(demand, refused=refused, churn_s=TIME_WAIT_S, sockets=sockets)
+
+
+def demand_of_serve(host: Host, connections: int, engine: EngineName = EngineName.AUTO) -> Demand:
+    """Returns what `loadkit serve` would ask for `connections` from elsewhere."""
+    try:
+        plan = build_serve_plan(host, (), 0, connections=connections, engine=engine)
+    except PreflightError:
+        plan = build_serve_plan(host, (), 0, workers=len(host.cores), engine=engine)
+    return demand_of_serve_plan(host, plan, connections, engine)
+
+
+def _plan(host: Host, connections: int, target: Target | None, sockets: Sockets | None) -> Plan:
+    return build_plan(Profile(connections=Count(connections)), {}, host, target, sockets=sockets)
+
+
+def _refusal(host: Host, connections: int, target: Target | None, sockets: Sockets | None) -> str:
+    try:
+        _plan(host, connections, target, sockets)
+    except PreflightError as error:
+        return str(error)
+    return ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Finding", "Level"]
+__all__ = ["Finding", "Level", "can_work", "failing", "quoted", "sysctl_fix", "warned"]
 
 
 class Level(enum.StrEnum):
@@ -18,7 +19,11 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at. `why` and `fix` are empty where all is well; `fix` is a line to paste."""
+    """What was looked at. `why` and `fix` are empty where all is well; `fix` is a line to paste.
+
+    `sysctls` are the assignments in `fix`, and `in_runs` says whether blast and serve speak of it before they start: of
+    what limits the run that was asked for, not of what makes any run on this machine a little less exact.
+    """
 
     code: str
     level: Level
@@ -26,3 +31,44 @@ class Finding:
     needed: str
     why: str = ""
     fix: str = ""
+    sysctls: tuple[str, ...] = ()
+    in_runs: bool = True
+
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        return f"{self.code}: {self.seen}; needed: {self.needed}; {self.why}; fix: {self.fix}"
+
+
+def failing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Returns those that stand in the way."""
+    return tuple(finding for finding in findings if finding.level is Level.FAIL)
+
+
+def warned(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Returns those that do not stand in the way, but are worth mending."""
+    return tuple(finding for finding in findings if finding.level is Level.WARN)
+
+
+def can_work(findings: Sequence[Finding]) -> bool:
+    """Whether nothing stands in the way; warnings do not."""
+    return not failing(findings)
+
+
+# Those that a network namespace, and so a container, has for itself; of the others there is one for the whole machine,
+# which `docker run --sysctl` refuses.
+_OF_A_NAMESPACE = ("net.core.somaxconn", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_max_")
+
+
+def sysctl_fix(assignment: str) -> str:
+    """Returns the lines that set it: as root, and for a container where it can have one of its own."""
+    text = f"sysctl -w {quoted(assignment)}"
+    if assignment.startswith(_OF_A_NAMESPACE):
+        return f"{text}, or docker run --sysctl {quoted(assignment)}"
+    return text
+
+
+def quoted(assignment: str) -> str:
+    """Returns the assignment as a shell takes it."""
+    name, _, value = assignment.partition("=")
+    return f'{name}="{value}"' if " " in value else assignment

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadkit.doctor.demand import Demand
-from loadkit.doctor.finding import Finding, Level
+from loadkit.doctor.finding import Finding, Level, sysctl_fix
 from loadkit.plan.build import FD_RESERVE, IMBALANCE, blast_cores
 
 __all__ = ["check_limits"]
+
+_ENOUGH_FDS = 65_536  # where a number of connections was not given
 
 
 def check_limits(demand: Demand) -> Iterator[Finding]:
@@ -23,8 +25,10 @@ def check_limits(demand: Demand) -> Iterator[Finding]:
 def _one_a_core(demand: Demand) -> int:
     """Returns the fds a process needs when each core has one process an end and no more."""
     blast, serve = blast_cores(demand.host, demand.embedded)
-    worst = -(-demand.connections // max(1, len(blast)))
-    if demand.embedded:
+    worst = 0
+    if not demand.serves_alone:
+        worst = -(-demand.connections // max(1, len(blast)))
+    if demand.embedded or demand.serves_alone:
         worst = max(worst, -(-round(demand.connections * IMBALANCE) // max(1, len(serve))))
     return worst + FD_RESERVE
 
@@ -32,9 +36,11 @@ def _one_a_core(demand: Demand) -> int:
 def _nofile(demand: Demand) -> Finding:
     soft, hard = demand.host.nofile_soft, demand.host.nofile_hard
     wanted = _one_a_core(demand)
+    enough = wanted if demand.connections else _ENOUGH_FDS
     seen = f"soft {_limit(soft)}, hard {_limit(hard)} a process (loadkit raises soft to hard)"
     fix = (
-        f"ulimit -Hn {wanted} (as root), docker run --ulimit nofile={wanted}:{wanted}, or systemd LimitNOFILE={wanted}"
+        f"ulimit -Hn {enough} (as root), or docker run --ulimit nofile={enough}:{enough}, or systemd "
+        f"LimitNOFILE={enough}"
     )
     budget = hard - FD_RESERVE
     if budget < 1:
@@ -42,14 +48,21 @@ def _nofile(demand: Demand) -> Finding:
         return Finding("nofile", Level.FAIL, seen, f"more than {FD_RESERVE}", why, fix)
     if wanted <= hard:
         return Finding("nofile", Level.OK, seen, f"{wanted:,} with a process a core")
-    ends = f"{demand.blast_workers:,} processes" + (
-        f" and {demand.serve_workers:,} to serve" if demand.embedded else ""
-    )
-    why = (
-        f"{demand.connections:,} connections / ({hard:,} - {FD_RESERVE} of a worker's own) = "
-        f"{-(-demand.connections // budget):,}: it takes {ends}, more than the cores, and they take turns"
-    )
-    return Finding("nofile", Level.WARN, seen, f"{wanted:,} for a process a core", why, fix)
+    needed = f"{wanted:,} for a process a core"
+    sum_ = f"{demand.connections:,} connections / ({hard:,} - {FD_RESERVE} of a worker's own)"
+    spread = round(demand.connections * IMBALANCE)
+    if demand.serves_alone and demand.serve_workers * budget < spread:
+        why = f"{demand.serve_workers:,} workers x {budget:,} = {demand.serve_workers * budget:,} connections at most"
+        return Finding("nofile", Level.WARN, seen, needed, why, f"-w {-(-spread // budget)}, or {fix}")
+    why = f"{sum_} = {-(-demand.connections // budget):,}: {_processes(demand)}, more than the cores, which take turns"
+    return Finding("nofile", Level.WARN, seen, needed, why, fix)
+
+
+def _processes(demand: Demand) -> str:
+    if demand.serves_alone:
+        return f"{demand.serve_workers:,} processes to serve"
+    serve = f" and {demand.serve_workers:,} to serve" if demand.embedded else ""
+    return f"{demand.blast_workers:,} to blast{serve}"
 
 
 def _nr_open(demand: Demand, nr_open: int) -> Finding:
@@ -58,19 +71,21 @@ def _nr_open(demand: Demand, nr_open: int) -> Finding:
     if nr_open >= wanted or demand.host.nofile_hard >= wanted:
         return Finding("nr_open", Level.OK, seen, f"{wanted:,}")
     why = "no limit of open files can be raised above it"
-    return Finding("nr_open", Level.WARN, seen, f"{wanted:,}", why, f"sysctl -w fs.nr_open={wanted}")
+    sysctl = f"fs.nr_open={wanted}"
+    return Finding("nr_open", Level.WARN, seen, f"{wanted:,}", why, sysctl_fix(sysctl), (sysctl,))
 
 
 def _file_max(demand: Demand, file_max: int) -> Finding:
     used = demand.host.files_used or 0
-    free = file_max - used
+    free, wanted = file_max - used, demand.connections * demand.ends
     seen = f"fs.file-max {file_max:,}, {used:,} in use"
     sides = "2 fds a connection, both ends are here" if demand.local else "1 fd a connection"
-    needed = f"{demand.fds:,} ({sides})"
-    if demand.fds <= free:
+    needed = f"{wanted:,} ({sides})"
+    if wanted <= free:
         return Finding("file-max", Level.OK, seen, needed)
-    why = f"the whole machine has {max(0, free):,} files left and {demand.fds:,} are needed"
-    return Finding("file-max", Level.FAIL, seen, needed, why, f"sysctl -w fs.file-max={used + 2 * demand.fds}")
+    why = f"the whole machine has {max(0, free):,} files left and {wanted:,} are needed"
+    sysctl = f"fs.file-max={used + 2 * wanted}"
+    return Finding("file-max", Level.FAIL, seen, needed, why, sysctl_fix(sysctl), (sysctl,))
 
 
 def _limit(value: int) -> str:

@@ -1,44 +1,79 @@
-"""Memory of idle connections, estimated from what was measured (kernel 6.18, uvloop 0.23, CPython 3.11)."""
+"""Memory: of the machine or of the control group, and what the kernel lets TCP have of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from loadkit.doctor.demand import Demand
-from loadkit.doctor.finding import Finding, Level
+from loadkit.doctor.finding import Finding, Level, sysctl_fix
+from loadkit.plan.memory import FIRST_PROCESS_BYTES, WORKER_BYTES, estimate_memory
 from loadkit.units import format_size
 
-__all__ = ["KERNEL_BYTES", "USER_BYTES", "WORKER_BYTES", "check_memory"]
-
-KERNEL_BYTES = 4_100  # an end: TCP 2,368 + inode 832 + file, dentry 192 each + epitem; 8.2 KB for both
-USER_BYTES = 1_350  # an end: a transport and its Protocol
-WORKER_BYTES = 45_000_000  # a process: interpreter, numpy, uvloop and its pages of the board
+__all__ = ["check_memory"]
 
 _TIGHT = 0.8  # of what is available: buffers under load come on top of what idle connections hold
 
 
 def check_memory(demand: Demand) -> Iterator[Finding]:
-    """Yields the finding on memory; none where the machine does not say what it has."""
-    available = demand.host.memory_available_bytes
-    if available is None:
-        return
-    here = 2 if demand.local else 1
-    ours = 2 if demand.embedded else 1
-    workers = demand.blast_workers + demand.serve_workers
-    kernel, user = demand.connections * KERNEL_BYTES * here, demand.connections * USER_BYTES * ours
-    total = kernel + user + workers * WORKER_BYTES
-    seen = f"{format_size(available)} available"
+    """Yields the findings on memory and tcp_mem; none where the machine does not say what it has."""
+    if demand.host.free_memory_bytes is not None:
+        yield _memory(demand, demand.host.free_memory_bytes)
+    if demand.host.tcp_mem_pages is not None:
+        yield _tcp_mem(demand, demand.host.tcp_mem_pages[2])
+
+
+def _memory(demand: Demand, available: int) -> Finding:
+    estimate = estimate_memory(
+        demand.connections,
+        kernel_ends=demand.ends,
+        blast=not demand.serves_alone,
+        serve=demand.embedded or demand.serves_alone,
+        engine=demand.engine,
+        workers=demand.workers,
+    )
+    total = estimate.total_bytes
+    seen = f"{format_size(available)} available{_because(demand, available)}"
     needed = (
-        f"about {format_size(total)} = kernel {format_size(kernel)} + connections {format_size(user)} + "
-        f"{workers:,} processes x {format_size(WORKER_BYTES)}"
+        f"about {format_size(total)} = kernel {format_size(estimate.kernel_bytes)} + connections "
+        f"{format_size(estimate.user_bytes)} + {demand.workers:,} workers x {format_size(WORKER_BYTES)} + "
+        f"{format_size(FIRST_PROCESS_BYTES)}"
     )
     if total <= available * _TIGHT:
-        yield Finding("memory", Level.OK, seen, needed)
-        return
-    fits = demand.connections * available // total
-    level = Level.FAIL if total > available else Level.WARN
+        return Finding("memory", Level.OK, seen, needed)
+    # Fewer connections take fewer workers too.
+    each = (total - FIRST_PROCESS_BYTES) / max(1, demand.connections)
+    fits, keep = (max(0, int((part * available - FIRST_PROCESS_BYTES) / each)) for part in (1, _TIGHT))
     why = (
-        f"about {format_size(total)} are needed; with what is available about {fits:,} idle connections fit, "
-        f"fewer with data in their buffers"
+        f"with what is available {fits:,} idle connections fit, fewer with data in their buffers: each takes "
+        f"{format_size(each)} with its part of the workers"
     )
-    yield Finding("memory", level, seen, needed, why, f"-c {round(fits * _TIGHT)}, or a machine with more memory")
+    level = Level.FAIL if total > available else Level.WARN
+    fix = f"-c {keep}, or more memory" if keep > 0 else "more memory"
+    if _because(demand, available):
+        wanted = round(total / _TIGHT) + (demand.host.cgroup.memory_used_bytes or 0)
+        fix += f": docker run --memory={-(-wanted // 2**20)}m, or systemd MemoryMax={-(-wanted // 2**20)}M"
+    return Finding("memory", level, seen, needed, why, fix)
+
+
+def _because(demand: Demand, available: int) -> str:
+    if available == demand.host.memory_available_bytes:
+        return ""
+    limit, used = demand.host.cgroup.memory_max_bytes or 0, demand.host.cgroup.memory_used_bytes or 0
+    return f" (the control group's memory.max {format_size(limit)} less {format_size(used)} in use)"
+
+
+def _tcp_mem(demand: Demand, high: int) -> Finding:
+    # An idle socket holds no page; one with a message in its queue holds one: sk_forward_alloc goes by pages.
+    used, wanted = demand.host.tcp_used_pages or 0, demand.connections * demand.ends
+    seen = f"net.ipv4.tcp_mem {high:,} pages at most, {used:,} in use"
+    needed = f"{wanted:,} when all are answered at once, a page an end"
+    if wanted <= high - used:
+        return Finding("tcp_mem", Level.OK, seen, needed)
+    why = (
+        f"{high:,} - {used:,} = {max(0, high - used):,} pages are left; past that the kernel drops segments, and a "
+        "burst waits for retransmissions"
+    )
+    # The kernel's own proportions are 3 : 4 : 6 (net/ipv4/tcp.c, tcp_init_mem).
+    top = used + wanted
+    sysctl = f"net.ipv4.tcp_mem={top // 2} {top * 2 // 3} {top}"
+    return Finding("tcp_mem", Level.WARN, seen, needed, why, sysctl_fix(sysctl), (sysctl,))

@@ -2,21 +2,39 @@
 
 connect() picks a local port per (source, destination, destination port). Its first pass tries the ports of one parity,
 half of the range; past that every connect scans: at 19,000 connections on one tuple 1,764 connects/s were measured
-where 31,600 were with at most 8,000 (kernel 6.18). So a tuple takes PER_TUPLE connections when addresses allow it.
+where 31,600 were with at most 8,000 (kernel 6.18). So a tuple takes PER_TUPLE connections when addresses allow it. What
+is there already counts: connections of other programs, and those of the run before this one, in TIME_WAIT.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from loadkit.errors import OptionError, PreflightError
 from loadkit.plan.model import Route
+from loadkit.sockets import Sockets
 
-__all__ = ["PER_TUPLE", "is_loopback", "loopback_addresses", "plan_routes", "source_addresses", "tuples_for"]
+__all__ = [
+    "PER_TUPLE",
+    "is_loopback",
+    "loopback_addresses",
+    "plan_addresses",
+    "plan_routes",
+    "reusable_ports",
+    "source_addresses",
+    "tuples_for",
+]
 
 PER_TUPLE = 8_000
+
+_Counts = Mapping[tuple[str | None, str], int]
+_NONE: _Counts = MappingProxyType({})
+
+_FIRST = "127.0.0.1"
+_BROADCAST = "127.255.255.255"  # the one address of loopback that connect() refuses, with ENETUNREACH
 
 
 def is_loopback(address: str) -> bool:
@@ -24,14 +42,13 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 
 
-def loopback_addresses(count: int, first: str = "127.0.0.1") -> tuple[str, ...]:
+def loopback_addresses(count: int, first: str = _FIRST) -> tuple[str, ...]:
     """Returns `count` addresses from `first` on; all of 127.0.0.0/8 is local without being configured."""
-    start = int(ipaddress.IPv4Address(first))
-    return tuple(str(ipaddress.IPv4Address(start + i)) for i in range(count))
+    return tuple(itertools.islice(_loopback(first), count))
 
 
 def source_addresses(networks: Sequence[str], most: int) -> tuple[str, ...]:
-    """Returns up to `most` host addresses of the networks, taken from each in turn.
+    """Returns up to `most` host addresses of the networks, taken from each in turn, none twice.
 
     Raises OptionError naming the network that is none.
     """
@@ -44,8 +61,13 @@ def source_addresses(networks: Sequence[str], most: int) -> tuple[str, ...]:
                 f"--source: expected a network such as 10.0.0.0/28 or an address, got {network!r}"
             ) from None
         pools.append(str(address) for address in parsed.hosts())
-    turns = itertools.chain.from_iterable(itertools.zip_longest(*pools))
-    return tuple(itertools.islice((address for address in turns if address is not None), most))
+    found: dict[str, None] = {}
+    for address in itertools.chain.from_iterable(itertools.zip_longest(*pools)):
+        if len(found) >= most:
+            break
+        if address is not None:
+            found[address] = None
+    return tuple(found)
 
 
 def tuples_for(connections: int, ports: int) -> int:
@@ -53,26 +75,155 @@ def tuples_for(connections: int, ports: int) -> int:
     return max(1, -(-connections // max(1, min(PER_TUPLE, ports))))
 
 
-def plan_routes(
-    connections: int, sources: Sequence[str | None], destinations: Sequence[str], ports: int
-) -> tuple[Route, ...]:
-    """Spreads `connections` evenly over as few (source, destination) tuples as keep each within PER_TUPLE.
+def plan_addresses(
+    connections: int,
+    target_addresses: Sequence[str],
+    networks: Sequence[str],
+    ports: int,
+    sockets: Sockets | None,
+    embedded: bool,
+) -> tuple[tuple[str | None, ...], tuple[str, ...]]:
+    """Returns (sources, destinations) for `connections` of `ports` a tuple, as few as keep each within PER_TUPLE.
 
-    Where there are fewer ports than that, they are what counts. When there are too few tuples, all are used, up to
-    `ports` connections each. Raises PreflightError with the arithmetic when even that is too little.
+    Source None leaves the choice to the kernel, without a bind. `networks` are the sources asked for. An embedded
+    server listens on all of `target_addresses`. A foreign one on IPv4 loopback is reached over more destinations where
+    `sockets` says that it listens on all, else from more sources. Raises OptionError for a network that is none.
     """
-    tuples = len(sources) * len(destinations)
-    if connections > tuples * ports:
+    used = sockets.used if sockets else _NONE
+    prefer = min(PER_TUPLE, ports)
+    # So many suffice even where all that are in use come first and are full. Without a port none does.
+    most = tuples_for(connections, ports) + len(used) if ports > 0 else 1
+    sources: tuple[str | None, ...] = (None,)
+    destinations = tuple(target_addresses)
+    fans_out = not embedded and all(map(_is_v4_loopback, destinations))
+    # An address that is listened to by its own name may be another program's than all the others.
+    listeners = sockets.listeners if sockets and sockets.listens_on_wildcard else frozenset[str]()
+    by_destination = fans_out and bool(listeners) and listeners.isdisjoint(destinations)
+
+    def room(sources: Iterable[str | None], destinations: Iterable[str]) -> int:
+        return _room((used.get(_key(*pair), 0) for pair in itertools.product(sources, destinations)), prefer)
+
+    if networks:
+        sources = _enough(
+            source_addresses(networks, most), lambda source: room([source], target_addresses), connections
+        )
+    elif fans_out and not by_destination:
+        pool = itertools.islice(_loopback(_FIRST), most)
+        sources = _enough(pool, lambda source: room([source], target_addresses), connections)
+        if sources == (_FIRST,):
+            sources = (None,)
+    if by_destination:
+        others = (address for address in _loopback(_FIRST) if address not in listeners.union(target_addresses))
+        pool = itertools.islice(itertools.chain(target_addresses, others), most)
+        destinations = _enough(pool, lambda destination: room(sources, [destination]), connections)
+    return sources, destinations
+
+
+def reusable_ports(sockets: Sockets | None, tw_reuse: int | None) -> _Counts:
+    """Returns how many of the TIME_WAIT sockets between two addresses do not keep their port from a new connection.
+
+    net.ipv4.tcp_tw_reuse (ip-sysctl.rst): 1 gives a port out again after a second, 2 does so on loopback only, 0 never
+    does. 2 is the default, taken where the machine does not say. Seen on Linux 6.18: after 1.00 s, not after 0.75 s.
+    """
+    if sockets is None or tw_reuse == 0:
+        return _NONE
+    return {
+        (source, destination): count
+        for (source, destination), count in sockets.waiting.items()
+        if tw_reuse == 1 or is_loopback(destination) or (source is not None and is_loopback(source))
+    }
+
+
+def plan_routes(
+    connections: int,
+    sources: Sequence[str | None],
+    destinations: Sequence[str],
+    ports: int,
+    used: _Counts = _NONE,
+    reusable: _Counts = _NONE,
+    port_range: tuple[int, int] | None = None,
+) -> tuple[Route, ...]:
+    """Spreads `connections` over as few (source, destination) tuples as keep each within PER_TUPLE, least used first.
+
+    `used` is what a tuple has already; they are filled up to one level with that included. Where there are fewer ports
+    than PER_TUPLE, they are what counts. When there are too few tuples, all are used, up to `ports` each; those of more
+    than PER_TUPLE get `port_range` to choose from. `reusable` of the used ones do not count against `ports`, and are
+    turned to last. Raises PreflightError with the arithmetic when even that is too little.
+    """
+    pairs = [(source, destination) for source in sources for destination in destinations]
+    there = [used.get(_key(*pair), 0) for pair in pairs]
+    held = [max(0, count - reusable.get(_key(*pair), 0)) for pair, count in zip(pairs, there, strict=True)]
+    room = _room(held, ports)
+    if connections > room:
+        less = len(pairs) * ports - room
+        in_use = f", less {less:,} in use or TIME_WAIT" if less else ""
         raise PreflightError(
             f"{connections:,} connections need more ports than there are: {len(sources):,} source address(es) x "
-            f"{len(destinations):,} destination(s) x {ports:,} ephemeral ports = {tuples * ports:,}; give more source "
+            f"{len(destinations):,} destination(s) x {ports:,} ephemeral ports{in_use} = {room:,}; give more source "
             f"addresses with --source CIDR, or widen net.ipv4.ip_local_port_range"
         )
-    used = min(tuples, tuples_for(connections, ports))
-    pairs = itertools.islice(itertools.product(sources, destinations), used)
-    share, rest = divmod(connections, used)
+    prefer = min(PER_TUPLE, ports)
+    if connections <= _room(there, prefer):
+        counts = _fill(there, connections, _fewest(there, connections, prefer))
+    elif connections <= _room(there, ports):
+        counts = _fill(there, connections, len(pairs))
+    else:
+        counts = _fill(held, connections, len(pairs))
     return tuple(
-        Route(source, destination, share + (i < rest))
-        for i, (source, destination) in enumerate(pairs)
-        if share + (i < rest)
+        Route(*pairs[i], count, port_range if count + there[i] > PER_TUPLE else None) for i, count in counts if count
     )
+
+
+def _key(source: str | None, destination: str) -> tuple[str | None, str]:
+    """Says from where to `destination` the kernel connects, where it is known beforehand.
+
+    That is 127.0.0.1 for every address of 127.0.0.0/8, not the destination's own (seen on Linux 6.18 for 127.0.0.5 and
+    127.9.8.7; a test asks the kernel); IPv6 has one address of loopback.
+    """
+    if source is None and destination.startswith("127."):
+        return _FIRST, destination
+    if source is None and destination == "::1":
+        return destination, destination
+    return source, destination
+
+
+def _room(taken: Iterable[int], ports: int) -> int:
+    return sum(max(0, ports - count) for count in taken)
+
+
+def _fewest(taken: Sequence[int], connections: int, ports: int) -> int:
+    """Counts the tuples, least taken first, that `connections` need at up to `ports` each."""
+    rooms = itertools.accumulate(max(0, ports - count) for count in sorted(taken))
+    return 1 + next(i for i, room in enumerate(rooms) if room >= connections)
+
+
+def _fill(taken: Sequence[int], connections: int, tuples: int) -> list[tuple[int, int]]:
+    """Returns (index, connections) of the `tuples` least taken, in that order, raised to one level like water."""
+    order = sorted(range(len(taken)), key=taken.__getitem__)[:tuples]
+    sums = itertools.accumulate(taken[i] for i in order)
+    for wet, below in enumerate(sums, 1):
+        level, rest = divmod(connections + below, wet)
+        if wet == len(order) or level < taken[order[wet]]:
+            return [(i, level - taken[i] + (nth < rest)) for nth, i in enumerate(order[:wet])]
+    return []
+
+
+def _enough(candidates: Iterable[str], room: Callable[[str], int], connections: int) -> tuple[str, ...]:
+    """Takes candidates until their rooms add up to `connections`; all, where they do not."""
+    taken = []
+    for candidate in candidates:
+        taken.append(candidate)
+        connections -= room(candidate)
+        if connections <= 0:
+            break
+    return tuple(taken)
+
+
+def _loopback(first: str) -> Iterator[str]:
+    start = int(ipaddress.IPv4Address(first))
+    addresses = (str(ipaddress.IPv4Address(number)) for number in itertools.count(start))
+    return itertools.takewhile(lambda address: address != _BROADCAST, addresses)
+
+
+def _is_v4_loopback(address: str) -> bool:
+    return ":" not in address and is_loopback(address)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import msgspec
+
 from loadkit.errors import OptionError, PreflightError, ProfileError
 from loadkit.host import Host
-from loadkit.plan.addresses import is_loopback, loopback_addresses, plan_routes, source_addresses, tuples_for
-from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, ServePlan, Target
+from loadkit.plan.addresses import loopback_addresses, plan_addresses, plan_routes, reusable_ports, tuples_for
+from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, ServePlan, Target
+from loadkit.plan.split import share
 from loadkit.profile.model import LONGEST_RUN, EngineName, PhaseSpec, Profile
+from loadkit.sockets import Sockets
 from loadkit.units import NS_PER_S, Duration, format_count, format_duration, format_rate
 
 __all__ = [
@@ -19,14 +23,16 @@ __all__ = [
     "build_plan",
     "build_serve_plan",
     "ports_of",
-    "sources_for",
     "workers_for",
 ]
 
 # What a worker needs beside its connections: interpreter, loop, timers, control, listeners, libraries loaded late.
 FD_RESERVE = 200
-# A hash over SO_REUSEPORT listeners is uneven: 400 connections over 4 gave max/mean 1.04, 4,000 1.06, 64 1.25.
 IMBALANCE = 1.15
+# Up to 10k/s one uvloop worker keeps up, and the connect histogram shows the peer and the kernel. Of many connections
+# nobody wants to wait for: they come within 5 s, or at 20k/s, which is what two cores do of both ends.
+DEFAULT_CONNECT_HZ, MOST_DEFAULT_CONNECT_HZ = 10_000.0, 20_000.0
+DEFAULT_RAMP_S = 5.0
 
 DEFAULT_DURATION = Duration.parse("10s")
 DEFAULT_WARMUP = Duration.parse("2s")
@@ -83,10 +89,16 @@ def build_serve_plan(
 
 
 def build_plan(
-    profile: Profile, sources: Mapping[str, str], host: Host, target: Target | None, name: str | None = None
+    profile: Profile,
+    sources: Mapping[str, str],
+    host: Host,
+    target: Target | None,
+    name: str | None = None,
+    sockets: Sockets | None = None,
 ) -> Plan:
     """Decides a blast run against `target`, or against an embedded server when it is None.
 
+    `sockets` are those around the target's port, where they are known: the run keeps off what they hold.
     Raises OptionError, ProfileError or PreflightError for what cannot work.
     """
     phases = _phases(profile)
@@ -95,27 +107,20 @@ def build_plan(
     _check_ramp(profile, phases[0], sources)
     _check_triggering(profile.engine, profile.edge_triggered)
     blast, serve = blast_cores(host, target is None)
+    if target is None and workers_for(connections, host) > len(serve):
+        # More processes than cores, for their fds. They take turns, so each end may have all cores; connecting costs
+        # the blast end three times what accepting costs the other.
+        blast, serve = host.cores, (*host.cores[1:], host.cores[0])
     serve_plan = None
     if target is None:
-        listen = loopback_addresses(tuples_for(connections, ports_of(host)))
-        target = Target(EMBEDDED, listen, 0, embedded=True)
-        serve_plan = build_serve_plan(
-            host,
-            listen,
-            0,
-            cores=serve,
-            pin=profile.pin,
-            connections=connections,
-            engine=profile.engine,
-            edge_triggered=profile.edge_triggered,
-        )
+        serve_plan = _embedded_server(profile, connections, serve, host)
+        target = Target(EMBEDDED, serve_plan.addresses, 0, embedded=True)
     workers = _workers(profile, connections, blast, host)
-    _check_fds_system_wide(connections * (2 if serve_plan else 1), host)
     span_ns = sum(phase.duration_ns for phase in phases)
     return Plan(
         target=target,
         connections=connections,
-        connect_rate_hz=float(profile.connect_rate),
+        connect_rate_hz=_connect_hz(profile, phases[0].connections),
         phases=phases,
         messages=_int(profile.messages),
         size_bytes=int(profile.size),
@@ -123,15 +128,17 @@ def build_plan(
         lifetime_ns=_int(profile.lifetime),
         timeout_ns=int(profile.timeout),
         connect_timeout_ns=int(profile.connect_timeout),
+        opening=int(profile.opening),
+        keepalive_ns=_int(profile.keepalive),
         close=profile.close,
         check=profile.check,
         engine=profile.engine,
         edge_triggered=profile.edge_triggered,
         workers=workers,
         cores=blast if profile.pin else (),
-        routes=plan_routes(
-            connections, sources_for(profile.source, connections, target, host), target.addresses, ports_of(host)
-        ),
+        lanes=min(workers, len(blast) if profile.pin else len(host.cores)),
+        stays_awake=_has_cores_of_its_own(workers, blast, serve_plan, host),
+        routes=_routes(profile, connections, target, serve_plan, host, sockets),
         serve=serve_plan,
         slo=profile.slo,
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
@@ -160,7 +167,7 @@ def _phases(profile: Profile) -> tuple[PhasePlan, ...]:
     if not any(phase.kind is PhaseKind.HOLD for phase in asked):
         raise ProfileError("phases: none is measured; leave `measured = false` out of at least one")
     opened = asked[0].connections
-    ramp = PhasePlan("ramp", PhaseKind.RAMP, round(opened / profile.connect_rate * NS_PER_S), opened)
+    ramp = PhasePlan("ramp", PhaseKind.RAMP, round(opened / _connect_hz(profile, opened) * NS_PER_S), opened)
     drain = PhasePlan("drain", PhaseKind.DRAIN, int(profile.timeout), asked[-1].connections)
     names = [phase.name for phase in (ramp, *asked, drain)]
     if len(set(names)) < len(names):
@@ -168,6 +175,62 @@ def _phases(profile: Profile) -> tuple[PhasePlan, ...]:
             f"phases: names must differ from one another and from ramp and drain: {', '.join(names[1:-1])}"
         )
     return (ramp, *asked, drain)
+
+
+def _embedded_server(profile: Profile, connections: int, cores: tuple[int, ...], host: Host) -> ServePlan:
+    """A worker a core, as `serve` has it; more where their fds do not suffice, and then each with its own addresses."""
+
+    def plan(addresses: int, workers: int | None) -> ServePlan:
+        return build_serve_plan(
+            host,
+            loopback_addresses(addresses),
+            0,
+            workers=workers,
+            cores=cores,
+            pin=profile.pin,
+            connections=connections,
+            engine=profile.engine,
+            edge_triggered=profile.edge_triggered,
+        )
+
+    whole = plan(tuples_for(connections, ports_of(host)), None)
+    if whole.workers <= len(cores):
+        return whole
+    workers = max(len(cores), workers_for(connections, host))
+    each = tuples_for(-(-connections // workers), ports_of(host))
+    while -(-connections // (workers * each)) * each > host.nofile_hard - FD_RESERVE:
+        workers += 1
+    return msgspec.structs.replace(plan(workers * each, workers), is_apart=True)
+
+
+def _routes(
+    profile: Profile, connections: int, target: Target, serve: ServePlan | None, host: Host, sockets: Sockets | None
+) -> tuple[Route, ...]:
+    if serve and serve.is_apart:
+        # Every address is some serve worker's, and has its share.
+        of = len(target.addresses)
+        return tuple(
+            Route(None, address, share(connections, index, of)) for index, address in enumerate(target.addresses)
+        )
+    ports = ports_of(host, sockets)
+    sources, destinations = plan_addresses(
+        connections, target.addresses, profile.source, ports, sockets, target.embedded
+    )
+    return plan_routes(
+        connections,
+        sources,
+        destinations,
+        ports,
+        used=sockets.used if sockets else {},
+        reusable=reusable_ports(sockets, host.tw_reuse),
+        port_range=(host.port_low, host.port_high),
+    )
+
+
+def _connect_hz(profile: Profile, connections: int) -> float:
+    if profile.connect_rate is not None:
+        return float(profile.connect_rate)
+    return min(MOST_DEFAULT_CONNECT_HZ, max(DEFAULT_CONNECT_HZ, connections / DEFAULT_RAMP_S))
 
 
 def _phase(spec: PhaseSpec, profile: Profile) -> PhasePlan:
@@ -195,8 +258,8 @@ def _check_loop(profile: Profile, phases: tuple[PhasePlan, ...]) -> None:
 
 
 def _check_ramp(profile: Profile, ramp: PhasePlan, sources: Mapping[str, str]) -> None:
-    """Refuses a ramp longer than what it is for: a run that mostly opens connections measures nothing else."""
-    if profile.phases:
+    """Refuses a ramp that was asked for and is longer than what it is for: a run that mostly opens connections."""
+    if profile.phases or profile.connect_rate is None:
         return
     duration = profile.duration or (DEFAULT_DURATION if profile.messages is None else LONGEST_RUN)
     if ramp.duration_ns > duration:
@@ -206,6 +269,13 @@ def _check_ramp(profile: Profile, ramp: PhasePlan, sources: Mapping[str, str]) -
             f"{format_duration(ramp.duration_ns)}, longer than the {format_duration(duration)} of --duration; ask for "
             f"--connect-rate {needed} or more, or --duration {-(-ramp.duration_ns // NS_PER_S)}s or more"
         )
+
+
+def _has_cores_of_its_own(workers: int, cores: tuple[int, ...], serve: ServePlan | None, host: Host) -> bool:
+    """Whether nobody waits for a core that a blast worker keeps by not sleeping."""
+    everybody = workers + (serve.workers if serve else 0)
+    apart = not serve or not set(cores) & set(serve.cores or cores)
+    return workers <= len(cores) if apart else everybody <= len(host.cores)
 
 
 def _check_triggering(engine: EngineName, edge_triggered: bool) -> None:
@@ -232,40 +302,15 @@ def _workers(profile: Profile, connections: int, cores: tuple[int, ...], host: H
     return int(profile.workers)
 
 
-def _check_fds_system_wide(needed: int, host: Host) -> None:
-    if host.file_max is None:
-        return
-    free = host.file_max - (host.files_used or 0)
-    if needed > free:
-        raise PreflightError(
-            f"{format_count(needed)} file descriptors are needed on this machine and {format_count(free)} are left of "
-            f"fs.file-max {format_count(host.file_max)}; raise it: sysctl -w fs.file-max={needed * 2}"
-        )
-
-
-def sources_for(networks: tuple[str, ...], connections: int, target: Target, host: Host) -> tuple[str | None, ...]:
-    """Returns the addresses to connect from: those of `networks` if any, else as many of loopback as are needed.
-
-    (None,) leaves the choice to the kernel. Raises OptionError for a network that is none.
-    """
-    wanted = tuples_for(connections, ports_of(host))
-    if networks:
-        return source_addresses(networks, wanted)
-    if target.embedded or wanted == 1 or not all(_is_v4_loopback(address) for address in target.addresses):
-        return (None,)
-    # A foreign server on loopback may listen on one address only, so we fan out over sources.
-    return loopback_addresses(wanted)
-
-
 def _int(value: int | None) -> int | None:
     """Takes the unit off a quantity; the plan's field names carry it."""
     return None if value is None else int(value)
 
 
-def _is_v4_loopback(address: str) -> bool:
-    return is_loopback(address) and ":" not in address
+def ports_of(host: Host, sockets: Sockets | None = None) -> int:
+    """Returns how many ports connect() may choose from per (source, destination, port).
 
-
-def ports_of(host: Host) -> int:
-    """Returns how many ports connect() may choose from per (source, destination, port)."""
-    return host.port_high - host.port_low + 1 - host.reserved_ports
+    Those that something listens on are not among them, whatever its address.
+    """
+    bound = len(sockets.bound) if sockets else 0
+    return max(0, host.port_high - host.port_low + 1 - host.reserved_ports - bound)

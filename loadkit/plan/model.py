@@ -46,15 +46,24 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """`connections` of them go from `source` (None: the kernel's choice, no bind) to `destination`."""
+    """`connections` of them go from `source` (None: the kernel's choice, no bind) to `destination`.
+
+    `ports` (low, high; both included) is where their local ports come from, where there are so many that the kernel's
+    default search for one would be slow.
+    """
 
     source: str | None
     destination: str
     connections: int
+    ports: tuple[int, int] | None = None
 
 
 class ServePlan(msgspec.Struct, frozen=True):
-    """A serve end: one worker a process, each with SO_REUSEPORT listeners on every one of `addresses`."""
+    """A serve end: one worker a process, each with SO_REUSEPORT listeners on every one of `addresses`.
+
+    Where `is_apart`, each has addresses of its own instead, as many as the others: then nothing is left to a hash,
+    which would give one worker more connections than it has file descriptors for.
+    """
 
     addresses: tuple[str, ...]
     port: int
@@ -66,6 +75,14 @@ class ServePlan(msgspec.Struct, frozen=True):
     idle_timeout_ns: int | None = None
     grace_ns: int = 5 * 10**9
     edge_triggered: bool = False
+    is_apart: bool = False
+
+    def addresses_of(self, index: int) -> tuple[str, ...]:
+        """Returns where worker `index` listens."""
+        if not self.is_apart:
+            return self.addresses
+        each = len(self.addresses) // self.workers
+        return self.addresses[index * each : (index + 1) * each]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,12 +98,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     lifetime_ns: int | None
     timeout_ns: int
     connect_timeout_ns: int
+    opening: int  # connections that may be without their first reply while a schedule opens more
+    keepalive_ns: int | None
     close: Close
     check: bool
     engine: EngineName
     edge_triggered: bool
     workers: int
     cores: tuple[int, ...]
+    lanes: int  # workers that open connections at the same time, one a core; those of a core do so in turn
+    stays_awake: bool  # before a message is due: only where each worker has a core of its own
     routes: tuple[Route, ...]
     serve: ServePlan | None
     slo: tuple[str, ...]
@@ -120,7 +141,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """Worker `index` of `of`'s part: the events (connects, messages) number index + k of, for k = 0, 1, 2 and so on."""
+    """Worker `index` of `of`'s part: the messages number index + k of, for k = 0, 1, 2 and so on.
+
+    The connects of the ramp are `ramp_connects`, number ramp_first + k ramp_step: those of workers on one core follow
+    one another, because processes that take turns at it cost more than the connections (measured: plan/split.py).
+    """
 
     plan: Plan
     index: int
@@ -129,3 +154,7 @@ class Shard(msgspec.Struct, frozen=True):
     connections: int  # the most it has open at once
     messages: int | None
     routes: tuple[Route, ...]
+    ramp_first: int
+    ramp_step: int
+    ramp_connects: int
+    connects_before: int  # of worker index - ramp_step, whose turn comes first; 0: nobody's does

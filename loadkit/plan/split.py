@@ -18,9 +18,13 @@ def split(plan: Plan) -> tuple[Shard, ...]:
     """Returns the shards of `plan`, one a worker."""
     shards = []
     routes = list(plan.routes)
+    opened = plan.phases[0].connections
+    lanes = min(plan.lanes, plan.workers)
+    before = [0] * lanes  # connects of the workers of a lane that come first
     for index in range(plan.workers):
         connections = share(plan.connections, index, plan.workers)
         mine, routes = _take(routes, connections)
+        lane, connects = index % lanes, share(opened, index, plan.workers)
         shards.append(
             Shard(
                 plan=plan,
@@ -30,8 +34,13 @@ def split(plan: Plan) -> tuple[Shard, ...]:
                 connections=connections,
                 messages=None if plan.messages is None else share(plan.messages, index, plan.workers),
                 routes=tuple(mine),
+                ramp_first=lane + lanes * before[lane],
+                ramp_step=lanes,
+                ramp_connects=connects,
+                connects_before=share(opened, index - lanes, plan.workers) if index >= lanes else 0,
             )
         )
+        before[lane] += connects
     return tuple(shards)
 
 
@@ -42,8 +51,8 @@ def _take(routes: Sequence[Route], count: int) -> tuple[list[Route], list[Route]
     while count:
         route = rest.pop(0)
         now = min(count, route.connections)
-        taken.append(Route(route.source, route.destination, now))
+        taken.append(Route(route.source, route.destination, now, route.ports))
         if now < route.connections:
-            rest.insert(0, Route(route.source, route.destination, route.connections - now))
+            rest.insert(0, Route(route.source, route.destination, route.connections - now, route.ports))
         count -= now
     return taken, rest

@@ -100,11 +100,26 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "messages outstanding on a connection at most", "-p", "--depth", metavar="N", at_least=1, at_most=65536
         ),
     ] = Count(1)
-    # One uvloop worker opens 10-12k connections a second: up to there the connect histogram shows the peer and the
-    # kernel, above it our own queue.
     connect_rate: Annotated[
-        Rate, _option("connections opened per second, in all", "--connect-rate", metavar="RATE", at_least=0.001)
-    ] = Rate(10_000)
+        Rate | None,
+        _option(
+            "connections opened per second, in all [10k; for more than 50k connections up to 20k]",
+            "--connect-rate",
+            metavar="RATE",
+            at_least=0.001,
+        ),
+    ] = None
+    # 4,096: what a listener's backlog holds, and 20,000/s at a round trip of 100 ms.
+    opening: Annotated[
+        Count,
+        _option(
+            "connections that may wait for their first reply while they are opened; what is due beyond that waits, and "
+            "its connect time counts the wait",
+            "--opening",
+            metavar="N",
+            at_least=1,
+        ),
+    ] = Count(4096)
     lifetime: Annotated[
         Duration | None,
         _option(
@@ -129,6 +144,14 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     warmup: Annotated[
         Duration | None,
         _option("load before the measured part [2s; 0s with -n]", "--warmup", at_least=0),
+    ] = None
+    keepalive: Annotated[
+        Duration | None,
+        _option(
+            "have the kernel probe connections that were idle for this long (SO_KEEPALIVE)",
+            "--keepalive",
+            at_least=10**9,
+        ),
     ] = None
     close: Annotated[Close, _option("how connections are closed: rst leaves no TIME_WAIT", "--close")] = Close.RST
     check: Annotated[bool, _option("compare the content of every reply", "--check/--no-check")] = True

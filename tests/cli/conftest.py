@@ -16,9 +16,9 @@ Loadkit = Callable[..., "subprocess.CompletedProcess[str]"]
 def loadkit(tmp_path: Path) -> Loadkit:
     """Runs `loadkit …` in an empty directory and returns what it said."""
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, wrapper: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "loadkit", *map(str, arguments)],
+            [*wrapper, sys.executable, "-m", "loadkit", *map(str, arguments)],
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -84,7 +84,7 @@ def test_n_messages_are_sent_exactly(loadkit: Loadkit, tmp_path: Path) -> None:
 
 def test_profiles_are_listed_and_shown(loadkit: Loadkit) -> None:
     names = [line.split()[0] for line in loadkit("profiles").stdout.splitlines()]
-    assert names == ["burst", "churn", "closed-loop", "many-idle", "ramp", "smoke", "steady"]
+    assert names == ["burst", "c100k", "c10k", "c1m", "churn", "closed-loop", "many-idle", "ramp", "smoke", "steady"]
     assert "[[phases]]" in loadkit("profiles", "show", "ramp").stdout
 
 

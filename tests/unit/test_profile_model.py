@@ -35,11 +35,12 @@ def test_a_default_lies_within_the_option_s_own_bounds(name: str, option: Option
 
 def test_the_defaults_are_the_documented_ones() -> None:
     profile = Profile()
-    assert (profile.connections, profile.size, profile.depth, profile.connect_rate) == (1000, 64, 1, 10_000)
+    assert (profile.connections, profile.size, profile.depth, profile.opening) == (1000, 64, 1, 4096)
     assert (profile.timeout, profile.connect_timeout) == (10 * 10**9, 5 * 10**9)
     assert (profile.close, profile.engine, profile.check, profile.pin) == (Close.RST, EngineName.AUTO, True, True)
     # None: the plan decides
     assert (profile.duration, profile.messages, profile.rate, profile.workers, profile.warmup) == (None,) * 5
+    assert (profile.connect_rate, profile.keepalive) == (None, None)
 
 
 def test_a_phase_s_keys_but_its_own_are_keys_of_the_profile() -> None:

@@ -86,3 +86,22 @@ def test_workers_take_the_cores_in_turn() -> None:
 def test_without_pinning_a_shard_has_no_core() -> None:
     plan = build_plan(Profile(pin=False), {}, made_up_host(), _LOCAL)
     assert [shard.core for shard in split(plan)] == [None, None]
+
+
+@given(st.integers(1, 5_000), st.integers(1, 60), st.integers(1, 8))
+def test_workers_of_a_core_connect_one_after_the_other_and_cores_side_by_side(
+    connections: int, workers: int, cores: int
+) -> None:
+    shards = split(_plan(connections, min(connections, workers), cores=cores))
+    lanes = min(len(shards), cores)
+    assert sum(shard.ramp_connects for shard in shards) == connections
+    for lane in range(lanes):
+        numbers = [
+            number
+            for shard in shards[lane::lanes]
+            for number in range(shard.ramp_first, shard.ramp_first + shard.ramp_step * shard.ramp_connects, lanes)
+        ]
+        assert numbers == list(range(lane, lane + lanes * len(numbers), lanes))
+    assert [shard.connects_before for shard in shards] == [0] * lanes + [
+        shard.ramp_connects for shard in shards[: len(shards) - lanes]
+    ]

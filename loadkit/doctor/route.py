@@ -1,0 +1,75 @@
+"""Which network interface the connections to an address leave by."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["find_interface"]
+
+_SIOCGIFADDR = 0x8915
+_UP = 0x1  # RTF_UP
+
+AddressOf = Callable[[str], str | None]
+
+
+def find_interface(
+    address: str, source: str, proc: Path = Path("/proc"), address_of: AddressOf | None = None
+) -> str | None:
+    """Returns the name of the interface that has `source`, or that the routes to `address` name.
+
+    None for an address of this machine's own, which no card is needed for, and where nothing is found.
+    """
+    if source == address:
+        return None
+    if ":" in address:
+        return _holder_of_v6(source, proc)
+    ask = address_of or _address_of
+    for _, name in socket.if_nameindex():
+        if ask(name) == source:
+            return name
+    # The ioctl knows an interface's first address only.
+    return _by_routes(address, proc)
+
+
+def _address_of(name: str) -> str | None:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            answer = fcntl.ioctl(sock, _SIOCGIFADDR, struct.pack("16s24x", name.encode()[:15]))
+    except OSError:
+        return None
+    return socket.inet_ntoa(answer[20:24])
+
+
+def _by_routes(address: str, proc: Path) -> str | None:
+    """Returns the interface of the longest prefix in /proc/net/route, whose addresses are hexadecimal, reversed."""
+    wanted = int.from_bytes(socket.inet_aton(address), "little")
+    best: tuple[int, str] | None = None
+    for line in _text(proc / "net/route").splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 8 or not int(fields[3], 16) & _UP:
+            continue
+        destination, mask = int(fields[1], 16), int(fields[7], 16)
+        if wanted & mask == destination and (best is None or mask.bit_count() > best[0]):
+            best = (mask.bit_count(), fields[0])
+    return best[1] if best else None
+
+
+def _holder_of_v6(source: str, proc: Path) -> str | None:
+    wanted = f"{int(ipaddress.IPv6Address(source.partition('%')[0])):032x}"
+    for line in _text(proc / "net/if_inet6").splitlines():
+        fields = line.split()
+        if fields and fields[0] == wanted:
+            return fields[-1]
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from loadkit.doctor.demand import demand_of_serve_plan
+from loadkit.doctor.finding import Level
+from loadkit.doctor.limits import check_limits
+from loadkit.plan.build import build_serve_plan
+from loadkit.plan.model import Target
+from tests.unit.examined import LOCAL, REMOTE, find
+from tests.unit.made_up import made_up_host
+
+_TABLE = [
+    # 1,000 x 1.15 + 200 of a worker's own = 1,350 of the serve end's one process
+    pytest.param("nofile", 1000, None, {"nofile_hard": 1350}, Level.OK, "", "", id="nofile just enough"),
+    pytest.param(
+        "nofile",
+        1000,
+        None,
+        {"nofile_hard": 1349},
+        Level.WARN,
+        # 1,000 / 1,149 -> 1; that the hash is uneven is why the serve end has 2 or more
+        "1,000 connections / (1,349 - 200 of a worker's own) = 1: 1 to blast and 1 to serve",
+        "ulimit -Hn 1350 (as root), or docker run --ulimit nofile=1350:1350, or systemd LimitNOFILE=1350",
+        id="nofile one too few for a process a core",
+    ),
+    pytest.param(
+        "nofile",
+        10,
+        None,
+        {"nofile_hard": 200},
+        Level.FAIL,
+        "a worker needs 200 for itself, which leaves 0 of 200 for connections",
+        "ulimit -Hn 212 (as root)",  # 10 x 1.15 = 12
+        id="nofile too low for any",
+    ),
+    pytest.param(
+        "nofile",
+        100_000,
+        REMOTE,
+        {"port_low": 1024, "port_high": 200_000},
+        Level.WARN,
+        # 100,000 / 19,800 = 5.05
+        "100,000 connections / (20,000 - 200 of a worker's own) = 6: 6 to blast, more than the cores",
+        "ulimit -Hn 50200 (as root)",  # 100,000 / 2 cores + 200
+        id="nofile against a server elsewhere",
+    ),
+    pytest.param(
+        "nr_open",
+        10**6,
+        REMOTE,
+        {"nr_open": 400_000},
+        Level.WARN,
+        "no limit of open files can be raised above it",
+        "sysctl -w fs.nr_open=500200",  # 1,000,000 / 2 + 200
+        id="nr_open below what nofile should be",
+    ),
+    pytest.param("nr_open", 1000, None, {"nr_open": 1000}, Level.OK, "", "", id="nr_open does not matter with room"),
+    pytest.param("file-max", 1000, None, {"file_max": 3000}, Level.OK, "", "", id="file-max: 2 x 1,000 + 1,000 used"),
+    pytest.param(
+        "file-max",
+        1000,
+        None,
+        {"file_max": 2999},
+        Level.FAIL,
+        "the whole machine has 1,999 files left and 2,000 are needed",
+        "sysctl -w fs.file-max=5000",  # 1,000 in use + twice 2,000
+        id="file-max one too few",
+    ),
+    pytest.param("file-max", 1000, REMOTE, {"file_max": 2999}, Level.OK, "", "", id="file-max: one end is elsewhere"),
+    pytest.param(
+        "file-max", 1000, LOCAL, {"file_max": 2999}, Level.FAIL, "the whole machine", "sysctl", id="both ends are here"
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "connections", "target", "facts", "level", "why", "fix"), _TABLE)
+def test_each_finding_says_why_and_the_line_that_mends_it(
+    code: str, connections: int, target: Target | None, facts: Mapping[str, Any], level: Level, why: str, fix: str
+) -> None:
+    found = find(code, connections, target, **facts)
+    assert found.level is level, found
+    assert found.why.startswith(why)
+    assert found.fix.startswith(fix)
+
+
+def test_serving_takes_one_fd_a_connection_and_a_hash_that_is_uneven() -> None:
+    # 10,000 x 1.15 / 2 cores + 200
+    assert find("nofile", 10_000, serve=True, nofile_hard=5950).level is Level.OK
+    found = find("nofile", 10_000, serve=True, nofile_hard=5949)
+    assert found.level is Level.WARN
+    assert found.fix.startswith("ulimit -Hn 5950 ")
+    assert find("file-max", 10_000, serve=True, file_max=11_000).level is Level.OK
+    assert find("file-max", 10_000, serve=True, file_max=10_999).level is Level.FAIL
+
+
+def test_a_serve_end_with_too_few_workers_is_told_how_many_it_takes() -> None:
+    host = made_up_host()
+    plan = build_serve_plan(host, ("127.0.0.1",), 7000, workers=2, max_connections=100_000)
+    found = next(iter(check_limits(demand_of_serve_plan(host, plan))))
+    assert found.level is Level.WARN
+    assert found.why == "2 workers x 19,800 = 39,600 connections at most"
+    assert found.fix.startswith("-w 6, or ulimit")  # 100,000 x 1.15 / 19,800 = 5.8
+
+
+def test_a_serve_end_that_takes_what_comes_needs_no_more_than_a_worker_s_own() -> None:
+    host = made_up_host()
+    demand = demand_of_serve_plan(host, build_serve_plan(host, ("127.0.0.1",), 7000))
+    assert {finding.level for finding in check_limits(demand)} == {Level.OK}

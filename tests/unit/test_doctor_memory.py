@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from loadkit.cgroup import CgroupLimits
+from loadkit.doctor.finding import Level
+from loadkit.plan.memory import FIRST_PROCESS_BYTES, KERNEL_BYTES, USER_BYTES, WORKER_BYTES
+from loadkit.plan.model import Target
+from loadkit.profile.model import EngineName
+from tests.unit.examined import LOCAL, REMOTE, codes, find
+
+_BLAST, _SERVE = USER_BYTES[EngineName.NATIVE]
+_PROCESSES = FIRST_PROCESS_BYTES + 2 * WORKER_BYTES
+
+
+@pytest.mark.parametrize(
+    ("target", "serve", "each"),
+    [
+        pytest.param(None, False, 2 * KERNEL_BYTES + _BLAST + _SERVE, id="embedded"),
+        pytest.param(LOCAL, False, 2 * KERNEL_BYTES + _BLAST, id="somebody's server here"),
+        pytest.param(REMOTE, False, KERNEL_BYTES + _BLAST, id="elsewhere"),
+        pytest.param(None, True, KERNEL_BYTES + _SERVE, id="the serve end alone"),
+    ],
+)
+def test_memory_is_the_ends_that_are_here_and_the_processes(target: Target | None, serve: bool, each: int) -> None:
+    needed = 10_000 * each + _PROCESSES
+
+    def level(available: int) -> Level:
+        return find("memory", 10_000, target, serve=serve, memory_available_bytes=available).level
+
+    assert level(needed * 10 // 8 + 1) is Level.OK  # at most four fifths of what there is
+    assert level(needed * 10 // 8 - 10) is Level.WARN
+    assert level(needed) is Level.WARN
+    assert level(needed - 1) is Level.FAIL
+
+
+def test_memory_says_how_many_connections_would_fit() -> None:
+    each = 2 * KERNEL_BYTES + _BLAST + _SERVE + 2 * WORKER_BYTES / 10_000  # with its part of the workers
+    available = FIRST_PROCESS_BYTES + round(5_000.5 * each)
+    found = find("memory", 10_000, None, memory_available_bytes=available)
+    assert "5,000 idle connections fit" in found.why
+    kept = int((0.8 * available - FIRST_PROCESS_BYTES) / each)  # a fifth is kept back
+    assert 2_900 < kept < 5_000
+    assert found.fix == f"-c {kept}, or more memory"
+
+
+def test_where_not_even_the_workers_fit_no_number_of_connections_is_advised() -> None:
+    found = find("memory", 10_000, None, memory_available_bytes=1_000_000)
+    assert found.level is Level.FAIL
+    assert found.fix == "more memory"
+
+
+def test_the_control_group_s_limit_counts_where_it_is_tighter() -> None:
+    group = CgroupLimits(memory_max_bytes=256 * 2**20, memory_used_bytes=156 * 2**20)
+    found = find("memory", 10_000, None, cgroup=group)
+    assert found.level is Level.FAIL
+    assert found.seen == "100 MiB available (the control group's memory.max 256 MiB less 156 MiB in use)"
+    needed = 10_000 * (2 * KERNEL_BYTES + _BLAST + _SERVE) + _PROCESSES
+    mib = math.ceil(needed / 0.8 / 2**20 + 156)
+    assert found.fix.endswith(f"or more memory: docker run --memory={mib}m, or systemd MemoryMax={mib}M")
+    roomy = CgroupLimits(memory_max_bytes=2**40, memory_used_bytes=0)
+    assert find("memory", 10_000, None, cgroup=roomy).seen == "6 GiB available"
+
+
+def test_tcp_mem_has_a_page_for_each_end_when_all_are_answered_at_once() -> None:
+    # 2 x 10,000 + 100 in use
+    mem = {"tcp_mem_pages": (1, 2, 20_100), "tcp_used_pages": 100}
+    assert find("tcp_mem", 10_000, None, **mem).level is Level.OK
+    assert find("tcp_mem", 20_000, REMOTE, **mem).level is Level.OK
+    assert find("tcp_mem", 20_000, serve=True, **mem).level is Level.OK
+    found = find("tcp_mem", 10_001, None, **mem)
+    assert found.level is Level.WARN
+    assert found.why.startswith("20,100 - 100 = 20,000 pages are left")
+    # 100 + 20,002 = 20,102; half of it; two thirds
+    assert found.fix == 'sysctl -w net.ipv4.tcp_mem="10051 13401 20102"'
+
+
+def test_what_the_machine_does_not_say_is_left_out() -> None:
+    assert not {"memory", "tcp_mem"} & set(codes(memory_available_bytes=None))
