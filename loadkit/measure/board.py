@@ -14,6 +14,7 @@ that nobody wrote cost nothing. What a killed worker wrote is still there.
 from __future__ import annotations
 
 import errno
+import functools
 import mmap
 import os
 from dataclasses import dataclass
@@ -190,9 +191,17 @@ class Board:
         if fd is None:
             os.ftruncate(self.fd, layout.size_bytes)
         self._map = mmap.mmap(self.fd, layout.size_bytes)
-        words = np.frombuffer(self._map, np.int64)
-        size = layout.slot_words
-        self.slots = [Slot(words[i * size : (i + 1) * size], layout) for i in range(layout.workers)]
+        self._words = np.frombuffer(self._map, np.int64)
+
+    @functools.cached_property
+    def slots(self) -> list[Slot]:
+        """All of them, for who reads."""
+        return [self.slot(index) for index in range(self.layout.workers)]
+
+    def slot(self, index: int) -> Slot:
+        """Returns one worker's. Its arrays take 30 KB, so a worker makes none but its own."""
+        size = self.layout.slot_words
+        return Slot(self._words[index * size : (index + 1) * size], self.layout)
 
     def close(self) -> None:
         """Gives the file descriptor back; the mapping goes with its last reader."""

@@ -13,6 +13,7 @@ from loadkit.measure.histogram import Histogram, index_of
 
 __all__ = [
     "IntervalSample",
+    "MemorySamples",
     "PhaseSamples",
     "RunSamples",
     "ServeSamples",
@@ -64,9 +65,10 @@ def read_counters(slot: Slot) -> dict[str, int]:
 
 
 def _read_page(page: Page, highest_ns: int) -> PhaseSamples:
+    counts = page.errors.copy()  # nonzero() raises RuntimeError over what changes under its hands
     errors = {
-        (STEPS[step], error_name(int(number))): int(page.errors[step, number])
-        for step, number in zip(*np.nonzero(page.errors), strict=True)
+        (STEPS[step], error_name(int(number))): int(counts[step, number])
+        for step, number in zip(*np.nonzero(counts), strict=True)
     }
     return PhaseSamples(
         counters=dict(zip(COUNTERS, (int(value) for value in page.counters), strict=True)),
@@ -146,6 +148,21 @@ class ServeSamples:
     engine: str
 
 
+@dataclass(frozen=True, slots=True)
+class MemorySamples:
+    """What `connections` open ones took, in bytes, over what was there before; `serve_bytes` None: not our end.
+
+    `kernel_bytes` is of both ends where both are here. `processes_bytes` is what the workers and what they were forked
+    from took before the first connection, and the boards.
+    """
+
+    connections: int
+    kernel_bytes: int
+    blast_bytes: int
+    serve_bytes: int | None
+    processes_bytes: int
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class RunSamples:
     """Everything measured in a run. Times are monotonic ns; the window is what the hold phases covered."""
@@ -162,3 +179,7 @@ class RunSamples:
     interrupted: str | None  # "SIGINT", "SIGTERM"
     serve: ServeSamples | None
     fallback: str | None = None  # why `auto` did not take the native engine
+    tenths_ns: tuple[int, ...] = ()  # from the start until each tenth of the first connections was open
+    stopped_opening: str | None = None  # why no more of them were opened
+    memory: MemorySamples | None = None
+    closing_ns: int | None = None  # from the end of the traffic until every process of both ends was gone

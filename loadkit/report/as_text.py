@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from loadkit.errors import OptionError
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, Wakeups, WorkerRecord
+from loadkit.report.scale import memory_line, opening_line
 from loadkit.report.slo import parse_slo
 from loadkit.report.summary import crowd_line, headline, load_line, next_command, plural, target_line
 from loadkit.units import format_count, format_duration, format_rate, format_size
@@ -14,6 +15,7 @@ from loadkit.units import format_count, format_duration, format_rate, format_siz
 __all__ = ["as_text"]
 
 _WIDTH = 100
+_MOST_WORKERS, _BUSIEST = 16, 4
 _COLUMNS = ("50", "90", "99", "99.9", "99.99")
 
 
@@ -69,6 +71,11 @@ def _what(record: RunRecord) -> Iterator[str]:
         f"{format_count(connections.failed)} failed, peak {_count(connections.peak)}, "
         f"at {_rate(record.rates.connects_per_s)}",
     )
+    for name, line in (("opening", opening_line(record)), ("memory", memory_line(record))):
+        if line:
+            yield _row(name, line)
+    if record.closing_ns is not None and opening_line(record):
+        yield _row("closing", f"{format_duration(record.closing_ns)} until all were closed and every process was gone")
     yield _row(
         "messages",
         f"{format_count(messages.intended)} intended, {format_count(messages.sent)} sent, "
@@ -105,7 +112,7 @@ def _cpu(record: RunRecord) -> str:
         if cpu is None:
             parts.append(f"{end} not measured")
             continue
-        busy = _busy(cpu.user_ns + cpu.system_ns, record.wakeups, record.messages.replied) if end == "blast" else ""
+        busy = _busy(cpu.user_ns + cpu.system_ns, record) if end == "blast" else ""
         parts.append(
             f"{end} {(cpu.user_ns + cpu.system_ns) / 1e3:.1f} us (user {cpu.user_ns / 1e3:.1f}, system "
             f"{cpu.system_ns / 1e3:.1f}{busy})"
@@ -113,9 +120,11 @@ def _cpu(record: RunRecord) -> str:
     return ", ".join(parts)
 
 
-def _busy(cpu_ns: float, wakeups: Wakeups | None, replied: int) -> str:
+def _busy(cpu_ns: float, record: RunRecord) -> str:
     """Says how much of the CPU time was work, where most of it went into staying awake for what is due next."""
-    if not wakeups or not replied or wakeups.busy_ns / replied > cpu_ns / 2:
+    wakeups, replied = record.wakeups, record.messages.replied
+    stays_awake = record.plan.get("stays_awake")
+    if not wakeups or not replied or wakeups.busy_ns / replied > cpu_ns / 2 or (stays_awake and not stays_awake.value):
         return ""
     return f"; {wakeups.busy_ns / replied / 1e3:.1f} at work, the rest awake to be on time"
 
@@ -176,19 +185,30 @@ def _errors(record: RunRecord) -> Iterator[str]:
 
 
 def _workers(record: RunRecord) -> Iterator[str]:
-    titles = f"{'opened':>12}{'replied':>13}{'cpu':>7}{'busy':>7}{'waiting':>9}{'memory':>11}"
+    titles = f"{'opened':>12}{'replied':>13}{'cpu':>7}{'busy':>7}{'waiting':>9}{'max rss':>11}"
     yield f"{'worker':<10}{'core':>5}{'pid':>9}{titles}"
-    for worker in record.workers:
-        yield _worker("blast", worker)
+    yield from _end("blast", record.workers)
     if record.server:
-        for worker in record.server.workers:
-            yield _worker("serve", worker)
+        yield from _end("serve", record.server.workers)
         if record.server.balance and len(record.server.workers) > 1:
             restarts = f"; {plural(record.server.restarts, 'worker')} replaced" if record.server.restarts else ""
             yield (
                 f"serve end: {format_count(record.server.accepted)} accepted, busiest worker "
                 f"{record.server.balance.max_over_mean:.2f} x the mean{restarts}"
             )
+
+
+def _end(end: str, workers: Sequence[WorkerRecord]) -> Iterator[str]:
+    """Of many workers those that used the most CPU, or waited for it, and those that died."""
+    shown = set(range(len(workers)))
+    if len(workers) > _MOST_WORKERS:
+        by_load = sorted(shown, key=lambda at: -(workers[at].cpu_share or 0) - (workers[at].run_delay_share or 0))
+        shown = {*by_load[:_BUSIEST], *(at for at in shown if workers[at].died)}
+    for at in sorted(shown):
+        yield _worker(end, workers[at])
+    others = [worker for at, worker in enumerate(workers) if at not in shown]
+    if others:
+        yield f"{end} {plural(len(others), 'other worker')}, with less to do: the record has them all"
 
 
 def _worker(end: str, worker: WorkerRecord) -> str:

@@ -49,6 +49,7 @@ from loadkit.report.record import (
     Window,
     WorkerRecord,
 )
+from loadkit.report.scale import memory_record, opening_record
 from loadkit.report.slo import check, parse_slo
 from loadkit.report.verdict import judge
 from loadkit.units import NS_PER_S
@@ -106,6 +107,9 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         window=window,
         rates=make_rates(messages, moved, window, connecting),
         connecting=connecting,
+        opening=opening_record(plan, samples),
+        memory=memory_record(plan, samples),
+        closing_ns=samples.closing_ns,
         cpu_per_reply_ns={
             "blast": cpu_per_reply(workers, messages.replied),
             # Between measured phases the serve end goes on with what is not: its CPU time is not the window's alone.

@@ -75,6 +75,10 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
         window=window,
         rates=make_rates(messages, moved, window, connecting),
         connecting=connecting,
+        # Of one run each: a mean of them would be nobody's.
+        opening=None,
+        memory=None,
+        closing_ns=None,
         cpu_per_reply_ns={
             "blast": cpu_per_reply(workers, messages.replied),
             "serve": cpu_per_reply(server.workers, messages.replied) if server and _has_cpu(left, right) else None,

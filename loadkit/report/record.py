@@ -162,6 +162,36 @@ class Connecting(msgspec.Struct, frozen=True):
     duration_ns: int
 
 
+class Opening(msgspec.Struct, frozen=True):
+    """How the first connections opened: so many, from the start until the last of them had opened or failed.
+
+    `deciles_per_s` are connects a second over each tenth of them, null where not all opened, or too few to tell.
+    `stopped` says why no more were opened, where that was our own decision.
+    """
+
+    opened: int
+    duration_ns: int
+    deciles_per_s: tuple[float, ...] | None
+    stopped: str | None = None
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What `connections` open ones took when the ramp was over, on this machine, and what was reckoned for them.
+
+    `kernel_bytes` (slab, page tables, TCP's buffers) is of both ends where both are here; `blast_bytes` and
+    `serve_bytes` is what their workers' own memory grew by (null: not our end). `processes_bytes` is what workers and
+    boards take without connections. `used_bytes` is the sum of these.
+    """
+
+    connections: int
+    kernel_bytes: int
+    blast_bytes: int
+    serve_bytes: int | None
+    processes_bytes: int
+    used_bytes: int
+    estimated_bytes: int
+
+
 class Rates(msgspec.Struct, frozen=True):
     """Per second of the window; `connects_per_s` over the time that `Connecting` tells."""
 
@@ -309,7 +339,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A run. Top-level messages, bytes, rates and histograms are of the measured window (the hold phases) only.
 
     The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
-    and first_byte are of the whole run but for warm-up phases.
+    and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
+    process of both ends had closed its connections and was gone.
     """
 
     format: str = FORMAT
@@ -329,6 +360,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     window: Window | None
     rates: Rates
     connecting: Connecting | None = None
+    opening: Opening | None = None
+    memory: Memory | None = None
+    closing_ns: int | None = None
     cpu_per_reply_ns: dict[str, CpuPerReply | None]
     histograms: Histograms
     wakeups: Wakeups | None = None

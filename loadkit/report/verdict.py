@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from loadkit.measure.samples import RunSamples
 from loadkit.plan.model import PhaseKind, Plan
 from loadkit.report.record import STATES, Messages, Reason, RunRecord, Verdict, WorkerRecord
+from loadkit.report.scale import stall_cause
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate
 
 __all__ = ["judge"]
@@ -118,8 +119,8 @@ def _incomplete(case: _Case) -> Iterator[Reason]:
     if missing > asked * (1 - ENOUGH_CONNECTIONS) and not _is_cut_in_ramp(case):
         yield Reason(
             "incomplete",
-            f"{_missing_text(missing, asked)}: a smaller experiment than the one asked for. The errors say what "
-            f"stopped them; `loadkit doctor -c {asked}` has the arithmetic",
+            f"stalled at {format_count(asked - missing)} of {format_count(asked)}: {_cause(case)}. A smaller "
+            f"experiment than the one asked for, and the figures are its; `loadkit doctor -c {asked}` has the sums",
         )
 
 
@@ -220,8 +221,9 @@ def _few_missing(case: _Case) -> Iterator[Reason]:
     if 0 < missing <= asked * (1 - ENOUGH_CONNECTIONS):
         yield Reason(
             "connections-missing",
-            f"{_missing_text(missing, asked)}: the load was a little less than asked for. The errors say what "
-            f"stopped them; `loadkit doctor -c {asked}` has the arithmetic",
+            f"{format_count(missing)} of {format_count(asked)} connections were never open at the same time as the "
+            f"others: {_cause(case)}. The load was a little less than asked for; `loadkit doctor -c {asked}` has the "
+            f"arithmetic",
         )
 
 
@@ -328,6 +330,8 @@ def _uneven(case: _Case) -> Iterator[Reason]:
     server = case.record.server
     if not server or not server.balance or server.accepted < ENOUGH_TO_BALANCE * len(server.workers):
         return
+    if case.plan.serve and case.plan.serve.is_apart:
+        return  # each has addresses of its own, and a ramp cut short leaves the last ones without
     if server.balance.max_over_mean > UNEVEN:
         yield Reason(
             "uneven",
@@ -358,10 +362,8 @@ def _missing(case: _Case) -> tuple[int, int]:
     return max(0, asked - (case.record.connections.peak or 0)), asked
 
 
-def _missing_text(missing: int, asked: int) -> str:
-    return (
-        f"{format_count(missing)} of {format_count(asked)} connections were never open at the same time as the others"
-    )
+def _cause(case: _Case) -> str:
+    return stall_cause(case.record.errors, case.samples.stopped_opening)
 
 
 INVALID: tuple[Rule, ...] = (

@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime
 import os
 import socket
+import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import connection
 
@@ -20,11 +21,23 @@ from loadkit.engine.base import STOP_NS
 from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
 from loadkit.errors import TargetError
 from loadkit.measure.board import Board, BoardLayout
-from loadkit.measure.samples import IntervalSample, RunSamples, ServeSamples, WorkerSamples, read_board
+from loadkit.measure.memory import Room, read_room
+from loadkit.measure.samples import (
+    IntervalSample,
+    MemorySamples,
+    RunSamples,
+    ServeSamples,
+    WorkerSamples,
+    read_board,
+)
 from loadkit.plan.model import PhaseKind, Plan
 from loadkit.plan.split import split
+from loadkit.profile.model import Close
+from loadkit.run.footprint import Footprint
+from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
 from loadkit.run.local import Worker, end_all, start_workers
+from loadkit.run.ramp import Ramp
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import Interrupts
 from loadkit.units import NS_PER_S, format_duration
@@ -33,13 +46,17 @@ __all__ = ["Observer", "Progress", "run_blast"]
 
 # Between saying when something begins and its beginning: every worker has heard it by then.
 _AHEAD_NS = 50_000_000
-_LOOK_NS = NS_PER_S // 10
+_AHEAD_A_WORKER_NS = 5_000_000
+_LOOK_NS, _RAMP_LOOK_NS = NS_PER_S // 10, NS_PER_S // 20
 # After this much more than the plan's own time a worker that has not ended is told to leave.
 _PATIENCE_NS = 5 * NS_PER_S
-# The same after a gentle stop.
-_STOP_PATIENCE_NS = STOP_NS + _PATIENCE_NS
 # A worker that was told to leave and has not ended by then is hung, and killed.
-_LEAVE_S = 2.0
+_LEAVE_NS = 2 * NS_PER_S
+# Closing takes the kernel its time: a million connections 26 s on two cores, both ends. This is twice that, and some.
+_CLOSE_NS = 60_000
+
+# struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
+_RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +76,38 @@ class Progress:
 Observer = Callable[[Progress], None]
 
 
-def run_blast(plan: Plan, observer: Observer | None = None) -> tuple[Plan, RunSamples]:
+def run_blast(
+    plan: Plan, observer: Observer | None = None, room: Callable[[], Room | None] = read_room
+) -> tuple[Plan, RunSamples]:
     """Runs the plan and returns it as it was run (port and engine filled in), with what was measured.
 
+    `room` tells how much memory is left; when it gets tight no more connections are opened.
     Raises PreflightError, TargetError or WorkerError when the run cannot start. Once started it always returns, with
     whatever was recorded.
     """
     asked = plan.engine
     plan = msgspec.structs.replace(plan, engine=choose_engine(asked, plan.edge_triggered))
-    with Interrupts() as interrupts:
-        group = ServeGroup(plan.serve) if plan.serve else None
+    footprint = Footprint(plan.connections)
+    with Interrupts() as interrupts, Forker() as forker:
+        group = ServeGroup(plan.serve, forker) if plan.serve else None
         try:
             if group:
                 target = msgspec.structs.replace(plan.target, port=group.plan.port)
                 plan = msgspec.structs.replace(plan, target=target, serve=group.plan)
             else:
                 _connect_once(plan)
-            run = _Run(plan, group, interrupts, observer)
+            run = _Run(plan, group, forker, interrupts, observer, footprint, room)
             run.drive()
             return plan, replace(run.samples(), fallback=fallback_reason(asked, plan.engine))
         finally:
             if group:
                 group.leave()
-                group.close(2.0)
+                group.close(_closing_ns(plan, _LEAVE_NS) / NS_PER_S)
+
+
+def _closing_ns(plan: Plan, least: int) -> int:
+    """Returns how long closing its connections may take a run."""
+    return least + plan.connections * _CLOSE_NS
 
 
 def _connect_once(plan: Plan) -> None:
@@ -92,8 +118,9 @@ def _connect_once(plan: Plan) -> None:
     try:
         with socket.create_connection(
             (route.destination, plan.target.port), timeout=plan.connect_timeout_ns / NS_PER_S, source_address=source
-        ):
-            return
+        ) as probe:
+            if plan.close is Close.RST:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     except TimeoutError:
         raise TargetError(
             f"{where}: no answer within {format_duration(plan.connect_timeout_ns)}; a firewall may drop the packets: "
@@ -110,13 +137,22 @@ def _connect_once(plan: Plan) -> None:
 class _Run:
     """A run under way, in the parent."""
 
-    def __init__(self, plan: Plan, group: ServeGroup | None, interrupts: Interrupts, observer: Observer | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        group: ServeGroup | None,
+        forker: Forker,
+        interrupts: Interrupts,
+        observer: Observer | None,
+        footprint: Footprint,
+        room: Callable[[], Room | None],
+    ) -> None:
         self.plan = plan
         self.group = group
         self.interrupts = interrupts
         self.observer = observer
         self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns))
-        self.workers: list[Worker] = start_workers(split(plan), self.board)
+        self.workers: list[Worker] = start_workers(forker, split(plan), self.board)
         self.series = Series(self.board)
         self.hold_ns: int | None = None
         self.window: tuple[int, int] | None = None
@@ -124,7 +160,13 @@ class _Run:
         self.serve_at_end: tuple[WorkerSamples, ...] = ()
         self._stop_ns: int | None = None
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        self.start_ns = time.monotonic_ns() + _AHEAD_NS
+        self.footprint = footprint
+        self.memory: MemorySamples | None = None
+        footprint.ready([forker.pid, *self._pids(self.workers), *self._pids(group.workers if group else [])])
+        self._ahead_ns = _AHEAD_NS + plan.workers * _AHEAD_A_WORKER_NS
+        self.start_ns = time.monotonic_ns() + self._ahead_ns
+        self.ramp = Ramp(self.board, plan.phases[0].connections, self.start_ns, room)
+        self._shown_ns = 0
         self.end_ns = self.start_ns
         self._say("start", self.start_ns)
 
@@ -139,7 +181,7 @@ class _Run:
         try:
             while True:
                 now = time.monotonic_ns()
-                running = [worker.process.sentinel for worker in self.workers if not worker.is_gone()]
+                running = [worker.sentinel for worker in self.workers if not worker.is_gone()]
                 self._look(now)
                 if not running or self.interrupts.count > 1 or now > self._give_up_ns():
                     break
@@ -149,7 +191,7 @@ class _Run:
                 self._heed()
         finally:
             self._say("leave")
-            end_all(self.workers, patience_s=_LEAVE_S)
+            end_all(self.workers, _closing_ns(self.plan, _LEAVE_NS) / NS_PER_S)
             self.end_ns = time.monotonic_ns()
             self._look(self.end_ns)
             self.series.close(self.end_ns - self.start_ns)
@@ -172,26 +214,39 @@ class _Run:
 
     def _look(self, now: int) -> None:
         """Reads the board: the ramp's end, the window's edges, the series, the live view."""
-        if self.hold_ns is None and self._stop_ns is None and (self._ramp_is_over() or now > self._ramp_limit_ns()):
-            self.hold_ns = now + _AHEAD_NS
-            self._say("hold", self.hold_ns)
-            self.window = self._planned_window(self.hold_ns)
+        if self.hold_ns is None and self._stop_ns is None:
+            self._look_at_ramp(now)
         if self.window and self.group:
             if not self.serve_at_start and now >= self.window[0]:
                 self.serve_at_start = self.group.read()
             if not self.serve_at_end and (now >= self.window[1] or self._traffic_is_over()):
                 self.serve_at_end = self.group.read()
         self.series.look(now - self.start_ns)
-        if self.observer:
+        if self.observer and now >= self._shown_ns + _LOOK_NS:
+            self._shown_ns = now
             self.observer(self._progress(now))
+
+    def _look_at_ramp(self, now: int) -> None:
+        had_room = self.ramp.stopped is None
+        self.ramp.look(now)
+        if had_room and self.ramp.stopped is not None:
+            self._say("enough")
+        if self.ramp.is_over(now) or now > self._ramp_limit_ns():
+            serve = self.group.workers if self.group else []
+            boards = [self.board, *([self.group.board] if self.group else [])]
+            opened = sum(slot.get("open") for slot in self.board.slots)
+            self.memory = self.footprint.opened(opened, self._pids(self.workers), self._pids(serve), boards)
+            self.hold_ns = time.monotonic_ns() + self._ahead_ns
+            self._say("hold", self.hold_ns)
+            self.window = self._planned_window(self.hold_ns)
+
+    @staticmethod
+    def _pids(workers: Sequence[Worker]) -> list[int]:
+        return [worker.pid for worker in workers]
 
     def _next_look(self, now: int) -> int:
         edges = [edge for edge in self.window or () if edge > now]
-        return min([now + _LOOK_NS, *edges])
-
-    def _ramp_is_over(self) -> bool:
-        first = self.plan.phases[0].connections
-        return sum(slot.get("settled") for slot in self.board.slots) >= first
+        return min([now + (_RAMP_LOOK_NS if self.hold_ns is None else _LOOK_NS), *edges])
 
     def _traffic_is_over(self) -> bool:
         return all(slot.get("finished_ns") for slot in self.board.slots)
@@ -202,8 +257,10 @@ class _Run:
 
     def _give_up_ns(self) -> int:
         begin = self.hold_ns or self._ramp_limit_ns()
-        planned = begin + sum(phase.duration_ns for phase in self.plan.phases[1:]) + _PATIENCE_NS
-        return planned if self._stop_ns is None else min(planned, self._stop_ns + _STOP_PATIENCE_NS)
+        traffic = begin + sum(phase.duration_ns for phase in self.plan.phases[1:])
+        if self._stop_ns is not None:
+            traffic = min(traffic, self._stop_ns + STOP_NS)
+        return traffic + _closing_ns(self.plan, _PATIENCE_NS)
 
     def _planned_window(self, begin: int) -> tuple[int, int]:
         """From the first measured phase's start to the last one's end."""
@@ -247,6 +304,10 @@ class _Run:
             intervals=tuple(self.series.rows),
             interrupted=self.interrupts.first,
             serve=serve,
+            tenths_ns=tuple(self.ramp.tenths),
+            stopped_opening=self.ramp.stopped,
+            memory=self.memory,
+            closing_ns=time.monotonic_ns() - self._traffic_end_ns(),
         )
         for worker in self.workers:
             worker.close()
@@ -256,12 +317,15 @@ class _Run:
         """The planned window, cut where the last worker ended its traffic: by --messages, a signal or a death."""
         if self.window is None or self.end_ns <= self.window[0]:
             return None, None
-        finished = [slot.get("finished_ns") for slot in self.board.slots]
-        # A worker that died or hung does not say; what it was waited for after a stop is not traffic.
-        last = max(finished) if all(finished) else self._stop_ns or self.end_ns
+        last = self._traffic_end_ns()
         if last <= self.window[0]:
             return None, None
         return self.window[0], min(self.window[1], last)
+
+    def _traffic_end_ns(self) -> int:
+        """A worker that died or hung does not say; what it was waited for after a stop is not traffic."""
+        finished = [slot.get("finished_ns") for slot in self.board.slots]
+        return max(finished) if all(finished) else self._stop_ns or self.end_ns
 
     def _serve_samples(self) -> ServeSamples | None:
         if self.group is None:
@@ -269,4 +333,4 @@ class _Run:
         start = self.serve_at_start or self.group.read()
         end = self.serve_at_end or self.group.read()
         self.group.stop()
-        return self.group.samples(start, end, self.group.close(2.0))
+        return self.group.samples(start, end, self.group.close(_closing_ns(self.plan, _LEAVE_NS) / NS_PER_S))

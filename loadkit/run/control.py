@@ -1,6 +1,7 @@
 """What parent and worker say to each other: a pipe each, small tuples, nothing in the hot path.
 
-Parent to worker: ("start", ns), ("hold", ns), ("stop",), ("leave",). Worker to parent: ("ready",), ("failed", text).
+Parent to worker: ("start", ns), ("hold", ns), ("enough",), ("stop",), ("leave",). Worker to parent: ("ready",),
+("failed", text).
 A pipe that is closed tells that the other end is gone; so no worker outlives its parent.
 """
 
@@ -19,6 +20,7 @@ class PipeControl:
         self._start: int | None = None
         self._hold: int | None = None
         self._stop = False
+        self._enough = False
         self._leave = False
 
     def ready(self) -> None:
@@ -47,6 +49,11 @@ class PipeControl:
         self._read()
         return self._stop
 
+    def should_stop_opening(self) -> bool:
+        """Whether to open no more connections."""
+        self._read()
+        return self._enough
+
     def should_leave(self) -> bool:
         """Whether to end at once."""
         self._read()
@@ -65,6 +72,8 @@ class PipeControl:
                     self._start = rest[0]
                 elif said == "hold":
                     self._hold = rest[0]
+                elif said == "enough":
+                    self._enough = True
                 elif said == "stop":
                     self._stop = True
                 elif said == "leave":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import math
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from loadkit.errors import WorkerError
 from loadkit.measure.board import Board
 from loadkit.measure.samples import WorkerEnd
 from loadkit.plan.model import Shard
-from loadkit.run.worker import BoardHandle, ServeWork, run_worker
+from loadkit.run.forker import LOST, Forker, read_status
+from loadkit.run.worker import ServeWork
 
 __all__ = ["Worker", "end_all", "start_workers"]
 
@@ -21,32 +23,32 @@ __all__ = ["Worker", "end_all", "start_workers"]
 _READY_S = 60.0
 
 
-# What workers share the pages of; the last is not there without a compiler, which the forkserver passes over.
-_PRELOADED = ["loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.native.engine"]
-
-
 class Worker:
     """A worker process, from the parent's side."""
 
-    def __init__(self, work: Shard | ServeWork, board: Board) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOADED)
+    def __init__(self, forker: Forker, work: Shard | ServeWork, board: Board) -> None:
         self.work = work
         self.index = work.index
         self.failure: str | None = None
         self._is_hung = False
         self.is_ready = False
-        self.pipe, theirs = context.Pipe()
-        handle = BoardHandle(board.layout, board.fd)
-        self.process = context.Process(target=run_worker, args=(work, handle, theirs), daemon=True)
-        self.process.start()
-        theirs.close()
+        self._status: int | None = None
+        self._forker = forker
+        self.pipe, theirs = connection.Pipe()
+        with theirs:
+            self._child = forker.fork(theirs.fileno(), board.fd)
+        self.say(work, board.layout)
         self._slot = board.slots[work.index]
 
     @property
     def pid(self) -> int:
         """The process's id."""
-        return self.process.pid or 0
+        return self._child.pid
+
+    @property
+    def sentinel(self) -> int:
+        """For multiprocessing.connection.wait: readable when the process has ended."""
+        return self._child.status_fd
 
     def say(self, *words: object) -> None:
         """Sends it a message; one that is gone does not hear it."""
@@ -65,25 +67,27 @@ class Worker:
 
     def is_gone(self) -> bool:
         """Whether the process has ended."""
-        return self.process.exitcode is not None
+        if self._status is None:
+            self._status = read_status(self._child)
+        return self._status is not None
 
     def died(self) -> str | None:
         """Says how it ended when it did not end well, else None."""
-        status = self.process.exitcode
-        self.listen()
-        if not status:
+        if not self.is_gone() or not self._status:
             return None
+        self.listen()
         if self._is_hung:
             return "killed by SIGKILL after it hung"
-        if status < 0:
-            return f"killed by {signal.Signals(-status).name}"
-        return self.failure or f"exit status {status}"
+        if self._status == LOST:
+            return "lost: the process that it was forked from was killed"
+        if self._status < 0:
+            return f"killed by {signal.Signals(-self._status).name}"
+        return self.failure or f"exit status {self._status}"
 
     def kill(self) -> None:
         """Ends one that does not end by itself."""
         self._is_hung = True
-        self.process.kill()
-        self.process.join()
+        self._forker.kill(self._child)
 
     def end(self) -> WorkerEnd:
         """Returns how it ended."""
@@ -94,15 +98,14 @@ class Worker:
     def close(self) -> None:
         """Lets go of the process and the pipe."""
         self.pipe.close()
-        if self.is_gone():
-            self.process.close()
+        os.close(self._child.status_fd)
 
 
-def start_workers(works: Sequence[Shard | ServeWork], board: Board) -> list[Worker]:
+def start_workers(forker: Forker, works: Sequence[Shard | ServeWork], board: Board) -> list[Worker]:
     """Starts a worker for each and waits until all are ready. Raises WorkerError with the first one's reason."""
     workers: list[Worker] = []
     try:
-        workers.extend(Worker(work, board) for work in works)
+        workers.extend(Worker(forker, work, board) for work in works)
         deadline = time.monotonic() + _READY_S
         while not all(worker.is_ready for worker in workers):
             waiting = [worker for worker in workers if not worker.is_ready]
@@ -117,15 +120,25 @@ def start_workers(works: Sequence[Shard | ServeWork], board: Board) -> list[Work
                 raise WorkerError(f"worker {waiting[0].index} was not ready within {_READY_S:.0f} s")
     except BaseException:
         end_all(workers, patience_s=0.0)
+        for worker in workers:
+            worker.close()
         raise
     return workers
 
 
 def end_all(workers: Sequence[Worker], patience_s: float) -> None:
     """Waits for the workers to end, then kills those that have not."""
-    deadline = time.monotonic() + patience_s
-    for worker in workers:
-        worker.process.join(max(0.0, deadline - time.monotonic()))
+    _wait_for(workers, patience_s)
     for worker in workers:
         if not worker.is_gone():
             worker.kill()
+    _wait_for(workers, None)
+
+
+def _wait_for(workers: Sequence[Worker], patience_s: float | None) -> None:
+    deadline = math.inf if patience_s is None else time.monotonic() + patience_s
+    while running := [worker.sentinel for worker in workers if not worker.is_gone()]:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        connection.wait(running, timeout=min(left, 1.0))

@@ -16,6 +16,7 @@ from loadkit.errors import PreflightError, WorkerError
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import ServeSamples, WorkerEnd, WorkerSamples, read_board
 from loadkit.plan.model import ServePlan
+from loadkit.run.forker import Forker
 from loadkit.run.local import Worker, end_all, start_workers
 from loadkit.run.signals import Interrupts
 from loadkit.run.worker import ServeWork, listen_on
@@ -35,7 +36,8 @@ class ServeGroup:
     replaced, and gets no connections.
     """
 
-    def __init__(self, plan: ServePlan) -> None:
+    def __init__(self, plan: ServePlan, forker: Forker) -> None:
+        self._forker = forker
         plan = msgspec.structs.replace(plan, engine=choose_engine(plan.engine, plan.edge_triggered))
         self._anchors = reserve_port(plan.addresses, plan.port)
         self.plan = msgspec.structs.replace(plan, port=self._anchors[0].getsockname()[1])
@@ -46,7 +48,7 @@ class ServeGroup:
         self._is_stopping = False
         self.workers: list[Worker] = []
         try:
-            self.workers = start_workers([self._work(index) for index in range(plan.workers)], self.board)
+            self.workers = start_workers(forker, [self._work(index) for index in range(plan.workers)], self.board)
         except BaseException:
             self._let_go()
             raise
@@ -59,7 +61,7 @@ class ServeGroup:
     @property
     def sentinels(self) -> list[int]:
         """For multiprocessing.connection.wait: ready when a worker has ended."""
-        return [worker.process.sentinel for worker in self.workers if not worker.is_gone()]
+        return [worker.sentinel for worker in self.workers if not worker.is_gone()]
 
     def mend(self) -> list[WorkerEnd]:
         """Replaces dead workers and returns how they ended. Raises WorkerError when they do not stay alive."""
@@ -73,7 +75,6 @@ class ServeGroup:
             self._young_deaths = self._young_deaths + 1 if time.monotonic() - self._born[at] < _YOUNG_S else 0
             if self._young_deaths >= _YOUNG_DEATHS:
                 raise WorkerError(f"serve worker {worker.index} dies again and again: {end.died or 'it ended'}")
-            worker.close()
             slot = self.board.slots[at]
             slot.set("generation", slot.get("generation") + 1)
             slot.set("open", 0)
@@ -81,7 +82,8 @@ class ServeGroup:
                 slot.set("sequence", slot.get("sequence") + 1)
             self.restarts += 1
             self._born[at] = time.monotonic()
-            self.workers[at] = Worker(self._work(at), self.board)
+            self.workers[at] = Worker(self._forker, self._work(at), self.board)
+            worker.close()
         for worker in self.workers:
             worker.listen()
         return dead
@@ -171,8 +173,8 @@ def run_serve(
     `on_ready` is called once all workers listen, `on_change` once a second with the workers that died since.
     Raises PreflightError or WorkerError.
     """
-    with Interrupts() as interrupts:
-        group = ServeGroup(plan)
+    with Interrupts() as interrupts, Forker() as forker:
+        group = ServeGroup(plan, forker)
         before = group.read()
         try:
             on_ready(group)

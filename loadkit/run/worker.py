@@ -1,53 +1,23 @@
-"""The body of a worker process: one thread, one loop, one core.
-
-Workers are forked from a warm, single-threaded process (multiprocessing's forkserver, which has this module and what it
-imports loaded), so that a new one shares its pages and starts in milliseconds, and nothing of the parent's threads,
-loops or terminal comes along.
-"""
+"""The body of a worker process: one thread, one loop, one core. run/forker.py is where it comes from."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import socket
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import reduction
 from multiprocessing.connection import Connection
-from typing import Any
 
 from loadkit.engine.registry import get_engine
 from loadkit.errors import LoadkitError
 from loadkit.host import raise_nofile
-from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.board import Board
 from loadkit.plan.model import ServePlan, Shard
 from loadkit.run.control import PipeControl
 
-__all__ = ["BoardHandle", "ServeWork", "listen_on", "run_worker"]
-
-_PR_SET_NAME = 15
-
-
-class BoardHandle:
-    """A board on its way to a worker: pickled, it is the layout and a duplicate of the file descriptor."""
-
-    def __init__(self, layout: BoardLayout, fd: int) -> None:
-        self.layout = layout
-        self.fd = fd
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _received_board, (self.layout, reduction.DupFd(self.fd))
-
-    def open(self) -> Board:
-        """Maps the board."""
-        return Board(self.layout, self.fd)
-
-
-def _received_board(layout: BoardLayout, duplicate: Any) -> BoardHandle:
-    return BoardHandle(layout, duplicate.detach())
+__all__ = ["ServeWork", "listen_on", "name_process", "run_worker"]
 
 
 @dataclass(frozen=True)
@@ -58,45 +28,59 @@ class ServeWork:
     index: int
     core: int | None
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return self.plan.addresses_of(self.index)
 
-def run_worker(work: Shard | ServeWork, board: BoardHandle, pipe: Connection) -> None:
-    """Does a shard, or a worker's part of serving, to its end. Exit status 1 when it failed, with the reason sent."""
-    # Signals from the terminal reach the whole group; what they mean is for the parent to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+def run_worker(pipe: Connection, board_fd: int) -> int:
+    """Does what the parent says over the pipe, a shard or a worker's part of serving, to its end.
+
+    Returns the exit status: 1 when it failed, with the reason sent.
+    """
     control = PipeControl(pipe)
     try:
-        _settle_in(work)
-        slot = board.open().slots[work.index]
-        slot.set("core", -1 if work.core is None else work.core)
-        if isinstance(work, Shard):
-            get_engine(work.plan.engine).blast(work, slot, control)
-        else:
-            listeners = listen_on(work.plan.addresses, work.plan.port, work.plan.backlog)
-            get_engine(work.plan.engine).serve(work.plan, listeners, slot, control)
+        work, layout = pipe.recv()
+        _do(work, Board(layout, board_fd), control)
+        return 0
     except EOFError:
-        return
+        return 0
     except LoadkitError as error:
-        _give_up(control, str(error))
+        reason = str(error)
     except OSError as error:
-        _give_up(control, f"{error.strerror or error} ({type(error).__name__})")
+        reason = f"{error.strerror or error} ({type(error).__name__})"
     except BaseException:
-        _give_up(control, traceback.format_exc())
-
-
-def _give_up(control: PipeControl, text: str) -> None:
+        reason = traceback.format_exc()
     with contextlib.suppress(OSError):
-        control.failed(text)
-    os._exit(1)
+        control.failed(reason)
+    return 1
+
+
+def _do(work: Shard | ServeWork, board: Board, control: PipeControl) -> None:
+    _settle_in(work)
+    slot = board.slot(work.index)
+    slot.set("core", -1 if work.core is None else work.core)
+    if isinstance(work, Shard):
+        before = board.slot(work.index - work.ramp_step) if work.connects_before else None
+        get_engine(work.plan.engine).blast(work, slot, control, before)
+    else:
+        listeners = listen_on(work.addresses, work.plan.port, work.plan.backlog)
+        get_engine(work.plan.engine).serve(work.plan, listeners, slot, control)
 
 
 def _settle_in(work: Shard | ServeWork) -> None:
     raise_nofile()
     end = "blast" if isinstance(work, Shard) else "serve"
-    # The name that top and ps show, 15 bytes at most (prctl(2)).
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, f"loadkit-{end}-{work.index}".encode()[:15], 0, 0, 0)
+    name_process(f"loadkit-{end}-{work.index}")
     if work.core is not None:
         os.sched_setaffinity(0, {work.core})
+
+
+def name_process(name: str) -> None:
+    """Sets the name that top and ps show, cut to 15 bytes (proc(5))."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb", buffering=0) as comm:  # noqa: PTH123 - fewer pages
+        comm.write(name.encode())
 
 
 def listen_on(addresses: Sequence[str], port: int, backlog: int | None) -> list[socket.socket]:

@@ -11,6 +11,7 @@ from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import (
     IntervalSample,
+    MemorySamples,
     PhaseSamples,
     RunSamples,
     ServeSamples,
@@ -56,12 +57,16 @@ def made_up_plan(rate_hz: float | None = None, target: Target = _EMBEDDED, **cha
         lifetime_ns=None,
         timeout_ns=10 * S,
         connect_timeout_ns=5 * S,
+        opening=4096,
+        keepalive_ns=None,
         close=Close.RST,
         check=True,
         engine=EngineName.UVLOOP,
         edge_triggered=False,
         workers=2,
         cores=(0, 1),
+        lanes=2,
+        stays_awake=True,
         routes=(Route(None, target.addresses[0], 100),),
         serve=ServePlan(("127.0.0.1",), 40_000, EngineName.UVLOOP, 2, (2, 3)) if target.embedded else None,
         slo=(),
@@ -259,8 +264,30 @@ def _native() -> RunRecord:
     return made_up_record(made_up_plan(engine=EngineName.NATIVE, edge_triggered=True), samples)
 
 
+def _crowd() -> RunRecord:
+    """More workers than cores, and 10,000 connections: what opening, holding and closing them took."""
+    base = made_up_plan(200.0)
+    phases = tuple(msgspec.structs.replace(phase, connections=10_000) for phase in base.phases)
+    plan = made_up_plan(200.0, connections=10_000, phases=phases, workers=4, lanes=2, engine=EngineName.NATIVE)
+    state = {"peak": 2_500, "settled": 2_500}
+    workers = [
+        worker(index, ramp(2_500), page(), exchanged(_spread(500), [20 * US] * 500), page(closed=2_500), **state)
+        for index in range(4)
+    ]
+    samples = made_up_samples(
+        *workers,
+        serve=serve_end(accepted=(5_100, 4_900)),
+        tenths_ns=tuple(round(S * (0.08 * tenth + 0.002 * tenth * tenth)) for tenth in range(1, 11)),
+        memory=MemorySamples(10_000, 89_000_000, 1_750_000, 500_000, 60_000_000),
+        closing_ns=350 * MS,
+        engine="native in uvloop 0.22.1",
+    )
+    return made_up_record(plan, samples)
+
+
 RUNS = {
     "closed_loop": _closed_loop,
+    "crowd": _crowd,
     "interrupted": _interrupted,
     "native": _native,
     "open_loop": _open_loop,

@@ -186,11 +186,11 @@ def test_idle_connections_are_closed_and_busy_ones_are_not(serve: Serve) -> None
 
 
 def test_out_of_file_descriptors_it_serves_on_says_so_and_does_not_spin(serve: Serve) -> None:
-    served = serve("-w", "1", wrapper=("prlimit", "--nofile=80:80"))
+    served = serve("-w", "1", wrapper=("prlimit", "--nofile=210:210"))
     worker = served.workers[0]
-    assert resource.prlimit(worker, resource.RLIMIT_NOFILE) == (80, 80)
+    assert resource.prlimit(worker, resource.RLIMIT_NOFILE) == (210, 210)
     sockets = []
-    for _ in range(100):
+    for _ in range(230):
         with contextlib.suppress(ConnectionResetError):  # turned away before connect() returned
             sockets.append(connect(served))
     line = served.process.stderr.readline() + served.process.stderr.readline()  # type: ignore[union-attr]

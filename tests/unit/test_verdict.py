@@ -240,6 +240,7 @@ def _text(plan: Plan, samples: RunSamples, code: str) -> str:
 
 
 _HALF = steady([MS] * 1_000, _ON_TIME[:1_000], intended=1_000, unsent=1_000, held=900)
+_REFUSED = {("connect", "EADDRNOTAVAIL"): 20, ("connect", "ECONNREFUSED"): 10, ("receive", "WRONG_BYTES"): 90}
 _SHED = serve_end(errors={("connect", "EMFILE"): 9})
 
 
@@ -306,8 +307,27 @@ _SHED = serve_end(errors={("connect", "EMFILE"): 9})
             _CLOSED,
             made_up_samples(worker(0, ramp(100), page(), exchanged(_LATENCIES), page(), peak=70)),
             "incomplete",
-            ["30 of 100", "doctor -c 100"],
+            ["stalled at 70 of 100", "ramp was over before they were begun", "doctor -c 100"],
             id="incomplete",
+        ),
+        pytest.param(
+            _CLOSED,
+            made_up_samples(
+                worker(0, ramp(70, errors=_REFUSED), page(), exchanged(_LATENCIES), page(), peak=70),
+            ),
+            "incomplete",
+            ["stalled at 70 of 100: ports", "(EADDRNOTAVAIL)"],
+            id="incomplete for want of ports",
+        ),
+        pytest.param(
+            _CLOSED,
+            made_up_samples(
+                worker(0, ramp(70, errors=_REFUSED), page(), exchanged(_LATENCIES), page(), peak=70),
+                stopped_opening="memory: 1 GiB of 24 GiB were left",
+            ),
+            "incomplete",
+            ["stalled at 70 of 100: memory: 1 GiB of 24 GiB were left."],
+            id="incomplete for want of memory",
         ),
         pytest.param(
             made_up_plan(),

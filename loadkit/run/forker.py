@@ -1,0 +1,206 @@
+"""Where worker processes come from: one warm process, which is forked for each of them.
+
+It is started anew, so it has none of its parent's threads, loops and locks; it imports what workers need, and then
+forks whenever it is asked to. A worker costs the memory that it writes to, the rest are shared pages. (The fork server
+of multiprocessing does the same; what it unpickles, registers and looks up in every child costs 1.1 MB more of each.)
+
+Parent to forker, over a socket that keeps messages apart: `F` with the file descriptors of the worker's pipe, its board
+and its status pipe; answered by the pid, or minus the errno. `K` with a pid kills that worker, if it has not ended.
+Forker to parent, over a worker's status pipe: how it ended, as waitpid() has it. The forker ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+
+from loadkit.errors import WorkerError
+
+__all__ = ["LOST", "Child", "Forker", "main", "read_status"]
+
+LOST = 255  # instead of an exit status: the forker was killed, and nobody knows how the worker ended, or if
+
+_INT = struct.Struct("i")
+# What all workers share the pages of. The engines are imported by name: native is not there without a compiler.
+_PRELOADED = ("loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.native.engine", "uvloop")
+_START = "import sys; sys.path[:] = sys.argv[2:]; from loadkit.run.forker import main; main(int(sys.argv[1]))"
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A forked process. `status_fd` becomes readable when it ends; closing it is its owner's part."""
+
+    pid: int
+    status_fd: int
+
+
+class Forker:
+    """The parent's side. While entered, processes can be forked."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - this very Python
+                [sys.executable, "-c", _START, str(theirs.fileno()), *sys.path],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    @property
+    def pid(self) -> int:
+        """The forker's own process id."""
+        return self._process.pid
+
+    def __enter__(self) -> Forker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+        self._process.wait()
+
+    def fork(self, pipe_fd: int, board_fd: int) -> Child:
+        """Forks a worker, which is told the rest over its pipe. Raises WorkerError."""
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            socket.send_fds(self._socket, [b"F"], [pipe_fd, board_fd, write])
+            (pid,) = _INT.unpack(self._socket.recv(_INT.size))
+        except (OSError, struct.error):
+            os.close(read)
+            raise WorkerError(
+                "the process that workers are forked from has ended: the kernel may have killed it for want of memory "
+                "(`dmesg` says so); see `loadkit doctor`"
+            ) from None
+        finally:
+            os.close(write)
+        if pid < 0:
+            os.close(read)
+            raise WorkerError(
+                f"cannot fork: {os.strerror(-pid)}; `ulimit -u`, the control group's pids.max and kernel.pid_max "
+                f"limit the number of processes: see `loadkit doctor`"
+            )
+        return Child(pid, read)
+
+    def kill(self, child: Child) -> None:
+        """Kills it, unless it has ended: then its pid may be somebody else's by now."""
+        with contextlib.suppress(OSError):
+            self._socket.send(b"K" + _INT.pack(child.pid))
+
+
+def read_status(child: Child) -> int | None:
+    """Returns how the process ended as subprocess has it (minus the signal's number), None as long as it has not."""
+    try:
+        told = os.read(child.status_fd, _INT.size)
+    except BlockingIOError:
+        return None
+    return os.waitstatus_to_exitcode(_INT.unpack(told)[0]) if told else LOST
+
+
+# -- in the forker
+
+
+def main(fd: int) -> None:
+    """Forks for each request until the parent is gone."""
+    # Signals from the terminal reach the whole group; what they mean is for the parent to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    _warm_up()
+    from loadkit.run.worker import name_process
+
+    name_process("loadkit-forker")
+    parent = socket.socket(fileno=fd)
+    status_fds: dict[int, int] = {}
+    poller = select.poll()
+    for readable in (fd, wake_read):
+        poller.register(readable, select.POLLIN)
+    while True:
+        ready = {number for number, _event in poller.poll()}
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+            _reap(status_fds)
+        if fd in ready and not _obey(parent, status_fds):
+            return
+
+
+def _warm_up() -> None:
+    for name in _PRELOADED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    # A page stays shared until somebody writes to it, and the collector writes to every object that it looks at.
+    gc.collect()
+    gc.freeze()
+
+
+def _obey(parent: socket.socket, status_fds: dict[int, int]) -> bool:
+    """Does what the parent asks; False when it is gone."""
+    message, fds, _flags, _address = socket.recv_fds(parent, 64, 3)
+    if not message:
+        return False
+    if message[:1] == b"K":
+        (pid,) = _INT.unpack(message[1:])
+        if pid in status_fds:
+            os.kill(pid, signal.SIGKILL)
+        return True
+    pipe_fd, board_fd, status_fd = fds
+    try:
+        pid = os.fork()
+    except OSError as error:
+        pid = -(error.errno or 1)
+    if pid == 0:
+        _be_worker(pipe_fd, board_fd)
+    os.close(pipe_fd)
+    os.close(board_fd)
+    if pid > 0:
+        status_fds[pid] = status_fd
+    else:
+        os.close(status_fd)
+    parent.send(_INT.pack(pid))
+    return True
+
+
+def _reap(status_fds: dict[int, int]) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            status_fd = status_fds.pop(pid)
+            with contextlib.suppress(OSError):  # the parent does not want to know
+                os.write(status_fd, _INT.pack(status))
+            os.close(status_fd)
+
+
+# -- in the worker
+
+
+def _be_worker(pipe_fd: int, board_fd: int) -> None:
+    from loadkit.run.worker import run_worker
+
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # The forker's, and those of other workers: a pipe is closed when all its holders have closed it.
+    first, second = sorted((pipe_fd, board_fd))
+    os.closerange(3, first)
+    os.closerange(first + 1, second)
+    os.closerange(second + 1, os.sysconf("SC_OPEN_MAX"))
+    status = 1
+    try:
+        status = run_worker(Connection(pipe_fd), board_fd)
+    finally:
+        # The frames above are the forker's.
+        os._exit(status)
