@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format bench sanitize clean
+.PHONY: demo test lint format bench bench-scale sanitize clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
@@ -42,6 +42,10 @@ sanitize: $(VENV)/installed
 bench: $(VENV)/installed
 	cd tests/bench && status=0; for part in recording memory throughput bulk cpu lateness; do \
 		../../$(BIN)/python $$part.py || status=1; done; exit $$status
+
+# With LOADKIT_BENCH_1M=1 a million connections too: 10 GiB of memory.
+bench-scale: $(VENV)/installed
+	cd tests/bench && ../../$(BIN)/python scale.py
 
 $(VENV)/installed: pyproject.toml $(wildcard loadkit/engine/native/*.[ch])
 	$(PYTHON) -m venv $(VENV)
