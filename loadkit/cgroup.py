@@ -16,31 +16,40 @@ __all__ = ["CgroupLimits", "read_cgroup"]
 
 @dataclass(frozen=True, slots=True)
 class CgroupLimits:
-    """What the tightest group leaves us. None where no group limits it."""
+    """What the tightest group leaves us. None where no group limits it.
+
+    `memory_file` says which of its two limits of memory that is: past memory.max a process of the group is killed, past
+    memory.high all of them are slowed down until they hardly move.
+    """
 
     memory_max_bytes: int | None = None
     memory_used_bytes: int | None = None
     pids_max: int | None = None
     pids_used: int | None = None
     cpu_cores: float | None = None  # quota / period
+    memory_file: str = "memory.max"
 
 
 def read_cgroup(proc: Path, sys: Path) -> CgroupLimits:
     """Reads the limits. Never fails: what cannot be read limits nothing."""
-    memory: list[tuple[int, int]] = []
+    memory: list[tuple[int, int, str]] = []
     pids: list[tuple[int, int]] = []
     cpu: list[float] = []
     for group in _groups(proc, sys):
-        if (limit := _number(group / "memory.max")) is not None:
-            memory.append((limit, max(0, (_number(group / "memory.current") or 0) - _reclaimable(group))))
+        for name in ("memory.max", "memory.high"):
+            if (limit := _number(group / name)) is not None:
+                used = max(0, (_number(group / "memory.current") or 0) - _reclaimable(group))
+                memory.append((limit, used, name))
         if (limit := _number(group / "pids.max")) is not None:
             pids.append((limit, _number(group / "pids.current") or 0))
         quota, _, period = _text(group / "cpu.max").strip().partition(" ")
         if quota.isdigit() and period.isdigit() and int(period):
             cpu.append(int(quota) / int(period))
-    memory_max, memory_used = min(memory, key=_free, default=(None, None))
-    pids_max, pids_used = min(pids, key=_free, default=(None, None))
-    return CgroupLimits(memory_max, memory_used, pids_max, pids_used, min(cpu, default=None))
+    memory_max, memory_used, memory_file = min(
+        memory, key=lambda one: one[0] - one[1], default=(None, None, "memory.max")
+    )
+    pids_max, pids_used = min(pids, key=lambda one: one[0] - one[1], default=(None, None))
+    return CgroupLimits(memory_max, memory_used, pids_max, pids_used, min(cpu, default=None), memory_file)
 
 
 def _groups(proc: Path, sys: Path) -> Iterator[Path]:
@@ -74,10 +83,6 @@ def _reclaimable(group: Path) -> int:
         if name == "inactive_file" and value.isdigit():
             return int(value)
     return 0
-
-
-def _free(limit_and_used: tuple[int, int]) -> int:
-    return limit_and_used[0] - limit_and_used[1]
 
 
 def _number(path: Path) -> int | None:

@@ -48,12 +48,17 @@ class Host:
     conntrack_used: int | None = None
     cgroup: CgroupLimits = field(default_factory=CgroupLimits)
     capabilities: int | None = None  # the effective set: capabilities(7), a bit each
+    is_root: bool = False  # by its number, in whatever user namespace
+    in_user_namespace: bool = False  # of our own: what root may do in it ends at what belongs to it
+    can_set_net_sysctls: bool = True  # net.*, which go with the network namespace; docker mounts all read-only
+    can_set_other_sysctls: bool = True
     nproc_soft: int | None = None
     tasks_of_user: int | None = None
     tasks: int | None = None
     pid_max: int | None = None
     threads_max: int | None = None
-    governor: str | None = None
+    epoll_watches: int | None = None  # that a user may have
+    governor: str | None = None  # of the cores we may run on; several, where they differ
     clock_source: str | None = None
     steal_share: float | None = None  # of the CPU time since boot
 
@@ -106,12 +111,17 @@ def read_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Host:
         conntrack_used=_number(proc / "sys/net/netfilter/nf_conntrack_count"),
         cgroup=read_cgroup(proc, sys),
         capabilities=_capabilities(proc),
+        is_root=os.getuid() == 0,
+        in_user_namespace=_in_user_namespace(proc),
+        can_set_net_sysctls=_can_write(proc / "sys/net/core/somaxconn"),
+        can_set_other_sysctls=_can_write(proc / "sys/fs/file-max"),
         nproc_soft=_limit(resource.getrlimit(resource.RLIMIT_NPROC)[0]),
         tasks_of_user=_tasks_of(os.getuid(), proc),
         tasks=_tasks(proc),
         pid_max=_number(proc / "sys/kernel/pid_max"),
         threads_max=_number(proc / "sys/kernel/threads-max"),
-        governor=_word(sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        epoll_watches=_number(proc / "sys/fs/epoll/max_user_watches"),
+        governor=_governors(sys / "devices/system/cpu"),
         clock_source=_word(sys / "devices/system/clocksource/clocksource0/current_clocksource"),
         steal_share=_steal_share(proc),
     )
@@ -193,6 +203,23 @@ def _capabilities(proc: Path) -> int | None:
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)
     return None
+
+
+def _in_user_namespace(proc: Path) -> bool:
+    """Whether users here are others outside: only the first user namespace maps all of them to themselves."""
+    fields = _text(proc / "self/uid_map").split()
+    return bool(fields) and fields != ["0", "0", "4294967295"]
+
+
+def _can_write(sysctl: Path) -> bool:
+    """Asks the kernel, which knows of read-only mounts and of whose the namespaces are (access(2))."""
+    return os.access(sysctl, os.W_OK)
+
+
+def _governors(cpus: Path) -> str | None:
+    """Returns the frequency governors of the cores we may run on, each named once."""
+    words = {_word(cpus / f"cpu{core}/cpufreq/scaling_governor") for core in os.sched_getaffinity(0)}
+    return ", ".join(sorted(word for word in words if word)) or None
 
 
 def _tasks_of(user: int, proc: Path) -> int | None:

@@ -70,16 +70,16 @@ def blast(
     try:
         plan = build_plan(profile, sources, host, where, profile_name, sockets)
     except PreflightError as error:
-        if profile.source or profile.phases:
+        if profile.phases:
             raise  # which the doctor knows nothing of
-        demand = demand_of_blast(host, int(profile.connections), where, profile.engine, sockets)
+        demand = demand_of_blast(host, int(profile.connections), where, profile.engine, sockets, profile.source)
         raise in_our_words(error, demand) from None
     if dry_run:
         import msgspec
 
         click.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
         return 0
-    check_machine(demand_of_plan(host, plan, choose_engine(plan.engine, plan.edge_triggered)), quiet)
+    check_machine(demand_of_plan(host, plan, choose_engine(plan.engine, plan.edge_triggered), sockets), quiet)
     for path in output:
         check_writable(path)
 

@@ -14,10 +14,20 @@ __all__ = ["doctor"]
 
 _Quantity = TypeVar("_Quantity", Count, Rate)
 
+# A thousand machines full. Of more it would take minutes to say that they do not fit.
+_MOST = 1_000_000_000
 
-@click.command()
+_EXAMPLES = """\b
+Examples:
+  loadkit doctor -c 1m                              both ends here, as `loadkit blast -c 1m` has them
+  loadkit doctor -c 100k 10.0.0.5:7000 --source 10.0.1.0/28
+  loadkit doctor -c 1m --serve --fix-script fix.sh"""
+
+
+@click.command(epilog=_EXAMPLES)
 @click.argument("target", metavar="[HOST:PORT]", required=False)
 @click.option("-c", "--connections", metavar="N", default="10k", show_default=True, help="connections that should work")
+@click.option("--source", multiple=True, metavar="CIDR", help="bound to the addresses of this network (repeatable)")
 @click.option(
     "--serve", is_flag=True, help="only the serve end is here: N connections from elsewhere to `loadkit serve`"
 )
@@ -27,7 +37,13 @@ _Quantity = TypeVar("_Quantity", Count, Rate)
 @click.option("--json", "as_object", is_flag=True, help="print the findings as JSON")
 @click.option("--fix-script", metavar="FILE", help="write the sysctl lines as a shell script; it applies none of them")
 def doctor(
-    target: str | None, connections: str, serve: bool, churn: str | None, as_object: bool, fix_script: str | None
+    target: str | None,
+    connections: str,
+    source: tuple[str, ...],
+    serve: bool,
+    churn: str | None,
+    as_object: bool,
+    fix_script: str | None,
 ) -> int:
     """Say whether this machine can hold N connections, and the exact lines that mend what is in the way.
 
@@ -39,6 +55,7 @@ def doctor(
     from loadkit.doctor.check import examine
     from loadkit.doctor.demand import demand_of_blast, demand_of_serve
     from loadkit.doctor.finding import can_work
+    from loadkit.doctor.locate import locate
     from loadkit.doctor.nic import find_nic
     from loadkit.engine.registry import choose_engine
     from loadkit.errors import OptionError
@@ -48,20 +65,29 @@ def doctor(
     from loadkit.sockets import read_sockets
 
     count = _parse("--connections", Count, connections)
-    if count < 1:
-        raise OptionError("--connections: 0 is below the least, 1")
+    if not 1 <= count <= _MOST:
+        bound = "below the least, 1" if count < 1 else f"above the most, {_MOST:,}"
+        raise OptionError(f"--connections: {connections} is {bound}")
     churn_hz = _parse("--churn", Rate, churn) if churn is not None else None
-    if serve and target:
-        raise OptionError("--serve: the connections come from elsewhere; leave HOST:PORT out")
-    if fix_script:
+    if churn is not None and not churn_hz:
+        raise OptionError("--churn: 0 closes none; leave it out")
+    if serve and (target or source):
+        what = "HOST:PORT" if target else "--source"
+        raise OptionError(f"--serve: the connections come from elsewhere; leave {what} out")
+    if fix_script is not None:
+        if not fix_script:
+            raise OptionError("--fix-script: give the name of a file")
         check_writable(fix_script)
     where = resolve(target) if target else None
     host, engine = read_host(), choose_engine(EngineName.AUTO)
-    sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
-    demand = demand_of_serve(host, count, engine) if serve else demand_of_blast(host, count, where, engine, sockets)
-    demand = replace(demand, churn_hz=churn_hz)
+    if serve:
+        demand = demand_of_serve(host, count, engine)
+    else:
+        sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
+        demand = demand_of_blast(host, count, where, engine, sockets, source)
+    demand = replace(locate(demand), churn_hz=churn_hz)
     findings = examine(demand, find_nic(where))
-    if fix_script:
+    if fix_script is not None:
         write_whole(fix_script, as_script(demand, findings))
     click.echo(as_json(demand, findings) if as_object else as_text(demand, findings))
     return 0 if can_work(findings) else 1

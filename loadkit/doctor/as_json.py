@@ -33,6 +33,7 @@ def as_json(demand: Demand, findings: Sequence[Finding]) -> str:
                     "needed": finding.needed,
                     "why": finding.why,
                     "fix": finding.fix,
+                    "sysctls": finding.sysctls,
                 }
                 for finding in findings
             ],

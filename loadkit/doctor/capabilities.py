@@ -9,38 +9,48 @@ from loadkit.host import Host
 
 __all__ = ["check_capabilities"]
 
-_NAMES = {12: "NET_ADMIN", 21: "SYS_ADMIN", 24: "SYS_RESOURCE"}  # linux/capability.h
+_NAMES = {12: "CAP_NET_ADMIN", 24: "CAP_SYS_RESOURCE"}  # linux/capability.h
+_NET_SYSCTLS, _OTHER_SYSCTLS = "writable net.* sysctls", "writable other sysctls"
 
 
 def check_capabilities(host: Host, findings: Sequence[Finding]) -> Finding | None:
     """Returns whether the fixes of `findings` can be applied in here; None where the machine does not say."""
-    held = host.capabilities
-    if held is None:
+    if host.capabilities is None:
         return None
-    has = {name for bit, name in _NAMES.items() if held >> bit & 1}
-    seen = ", ".join(f"CAP_{name} {'yes' if name in has else 'no'}" for name in _NAMES.values())
-    wanted = {name: codes for name in _NAMES.values() if (codes := _wanting(name, findings))}
-    missing = {name: codes for name, codes in wanted.items() if name not in has}
-    needed = ", ".join(f"CAP_{name} for {', '.join(codes)}" for name, codes in wanted.items())
+    has = {name for bit, name in _NAMES.items() if host.capabilities >> bit & 1}
+    seen = ", ".join(f"{name} {'yes' if name in has else 'no'}" for name in _NAMES.values())
+    if host.in_user_namespace:
+        # capabilities(7): only what belongs to the namespace, as a network may, and a limit does not.
+        seen += " (in a user namespace, where CAP_SYS_RESOURCE does not count)"
+        has -= {"CAP_SYS_RESOURCE"}
+    for name, is_there in ((_NET_SYSCTLS, host.can_set_net_sysctls), (_OTHER_SYSCTLS, host.can_set_other_sysctls)):
+        seen += f", {name} {'yes' if is_there else 'no'}"
+        has |= {name} if is_there else set()
+    wanted: dict[str, list[str]] = {}
+    for finding in findings:
+        if need := _need(finding):
+            wanted.setdefault(need, []).append(finding.code)
+    missing = [need for need in wanted if need not in has]
+    needed = "; ".join(f"{need} for {', '.join(codes)}" for need, codes in wanted.items())
     if not missing:
         return Finding("capabilities", Level.OK, seen, needed or "none", in_runs=False)
-    why = "; ".join(
-        f"{', '.join(codes)} cannot be mended from in here without CAP_{name}" for name, codes in missing.items()
-    )
-    adds = " ".join(f"--cap-add {name}" for name in missing)
-    fix = f"mend it from outside (root on the host, docker run --ulimit or --sysctl), or docker run {adds}"
+    why = "; ".join(f"{', '.join(wanted[need])} cannot be mended from in here without {need}" for need in missing)
+    fix = "mend it as root of the machine, or from outside of the container (docker run --ulimit or --sysctl)"
+    # What a user namespace takes away no option gives back, and none makes docker's /proc/sys one that can be written.
+    if not host.in_user_namespace and all(need.startswith("CAP_") for need in missing):
+        adds = " ".join(f"--cap-add {need.removeprefix('CAP_')}" for need in missing)
+        fix += f", or docker run {adds}"
     return Finding("capabilities", Level.WARN, seen, needed, why, fix, in_runs=False)
 
 
-def _wanting(name: str, findings: Sequence[Finding]) -> list[str]:
-    """Returns the codes of the findings whose fix needs the capability."""
-    return [finding.code for finding in findings if finding.level is not Level.OK and _needs(finding) == name]
-
-
-def _needs(finding: Finding) -> str | None:
-    """Returns the capability that the fix takes (capabilities(7)); of fs.* and kernel.* root's own files."""
+def _need(finding: Finding) -> str | None:
+    """Returns what it takes to apply the fix; None where that is nothing."""
+    if finding.level is Level.OK:
+        return None
     if finding.code in ("nofile", "nproc"):
-        return "SYS_RESOURCE"
-    if finding.code.startswith("nic-") or any(sysctl.startswith("net.") for sysctl in finding.sysctls):
-        return "NET_ADMIN"
-    return None
+        return "CAP_SYS_RESOURCE"
+    if finding.code == "sources" or finding.code.startswith("nic-"):
+        return "CAP_NET_ADMIN"
+    if not finding.sysctls:
+        return None
+    return _NET_SYSCTLS if all(sysctl.startswith("net.") for sysctl in finding.sysctls) else _OTHER_SYSCTLS

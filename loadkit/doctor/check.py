@@ -13,6 +13,7 @@ from loadkit.doctor.memory import check_memory
 from loadkit.doctor.net import check_net
 from loadkit.doctor.nic import Nic
 from loadkit.doctor.nic_check import check_nic
+from loadkit.doctor.ports import check_ports
 from loadkit.doctor.processes import check_processes
 
 __all__ = ["examine", "summary"]
@@ -23,8 +24,8 @@ def examine(demand: Demand, nic: Nic | None = None) -> tuple[Finding, ...]:
 
     `nic` is the card that the connections go through, where they leave this machine.
     """
-    checks = [*check_limits(demand), *check_processes(demand), *check_net(demand), *check_memory(demand)]
-    checks += check_cpu(demand)
+    checks = [*check_limits(demand), *check_processes(demand), *check_net(demand), *check_ports(demand)]
+    checks += [*check_memory(demand), *check_cpu(demand)]
     if nic is not None:
         checks += check_nic(demand, nic)
     capabilities = check_capabilities(demand.host, checks)

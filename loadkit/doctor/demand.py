@@ -47,6 +47,9 @@ class Demand:
     churn_hz: float | None = None  # connections closed by FIN a second
     sockets: Sockets | None = None  # around the target's port, where they are known
     churn_s: float = TIME_WAIT_S  # how long for, as far as it matters: TIME_WAITs older than a minute are gone
+    networks: tuple[str, ...] = ()  # that sources were asked for from
+    is_own_target: bool = False  # one of this machine's own addresses, other than loopback
+    missing_sources: tuple[str, ...] = ()  # those that this machine has not
 
     @property
     def embedded(self) -> bool:
@@ -59,9 +62,14 @@ class Demand:
         return self.target is None
 
     @property
+    def loopback(self) -> bool:
+        """Whether connections go over loopback."""
+        return self.embedded or (self.target is not None and all(map(is_loopback, self.target.addresses)))
+
+    @property
     def local(self) -> bool:
         """Whether both ends of a connection live in this machine's kernel."""
-        return self.target is not None and all(is_loopback(address) for address in self.target.addresses)
+        return self.loopback or self.is_own_target
 
     @property
     def ends(self) -> int:
@@ -74,8 +82,8 @@ class Demand:
         return self.blast_workers + self.serve_workers
 
 
-def demand_of_plan(host: Host, plan: Plan, engine: EngineName | None = None) -> Demand:
-    """Returns what a run asks; `engine` is what `auto` was resolved to."""
+def demand_of_plan(host: Host, plan: Plan, engine: EngineName | None = None, sockets: Sockets | None = None) -> Demand:
+    """Returns what a run asks; `engine` is what `auto` was resolved to, `sockets` those around the target's port."""
     serve = plan.serve
     churn_s = sum(phase.duration_ns for phase in plan.phases) / NS_PER_S
     return Demand(
@@ -92,6 +100,7 @@ def demand_of_plan(host: Host, plan: Plan, engine: EngineName | None = None) -> 
         if plan.close is Close.FIN and plan.lifetime_ns
         else None,
         churn_s=min(TIME_WAIT_S, churn_s),
+        sockets=sockets,
     )
 
 
@@ -114,17 +123,24 @@ def demand_of_blast(
     target: Target | None,
     engine: EngineName = EngineName.AUTO,
     sockets: Sockets | None = None,
+    source: tuple[str, ...] = (),
 ) -> Demand:
     """Returns what `loadkit blast -c N` would ask, with an embedded server where `target` is None.
 
-    `sockets` are those around the target's port. Where the plan refuses, the numbers are those of a machine that has
-    what is missing.
+    `sockets` are those around the target's port, `source` the networks to connect from. Where the plan refuses, the
+    numbers are those of a machine that has what is missing. Raises OptionError for a network that is none.
     """
-    refused = _refusal(replace(host, **_ENDLESS_FDS), connections, target, sockets)
-    hosts = (replace(host, **more) for more in ({}, _ENDLESS_PORTS, _ENDLESS_FDS, _ENDLESS_FDS | _ENDLESS_PORTS))
-    enough = next(one for one in hosts if not _refusal(one, connections, target, sockets))
-    demand = demand_of_plan(host, _plan(enough, connections, target, sockets), engine)
-    return replace(demand, refused=refused, churn_s=TIME_WAIT_S, sockets=sockets)
+    profile = Profile(connections=Count(connections), source=source)
+    plan, refused = _try(host, profile, target, sockets), ""
+    if isinstance(plan, str):
+        # What stands in the way are ports, or files, of which the findings know by themselves.
+        without_files = _try(replace(host, **_ENDLESS_FDS), profile, target, sockets)
+        refused = without_files if isinstance(without_files, str) else ""
+        hosts = (replace(host, **more) for more in (_ENDLESS_PORTS, _ENDLESS_FDS, _ENDLESS_FDS | _ENDLESS_PORTS))
+        plans = (_try(one, profile, target, sockets) for one in hosts)
+        plan = next(one for one in plans if not isinstance(one, str))
+    demand = demand_of_plan(host, plan, engine, sockets)
+    return replace(demand, refused=refused, churn_s=TIME_WAIT_S, networks=source)
 
 
 def demand_of_serve(host: Host, connections: int, engine: EngineName = EngineName.AUTO) -> Demand:
@@ -136,13 +152,9 @@ def demand_of_serve(host: Host, connections: int, engine: EngineName = EngineNam
     return demand_of_serve_plan(host, plan, connections, engine)
 
 
-def _plan(host: Host, connections: int, target: Target | None, sockets: Sockets | None) -> Plan:
-    return build_plan(Profile(connections=Count(connections)), {}, host, target, sockets=sockets)
-
-
-def _refusal(host: Host, connections: int, target: Target | None, sockets: Sockets | None) -> str:
+def _try(host: Host, profile: Profile, target: Target | None, sockets: Sockets | None) -> Plan | str:
+    """Returns the plan, or the words in which it refuses."""
     try:
-        _plan(host, connections, target, sockets)
+        return build_plan(profile, {}, host, target, sockets=sockets)
     except PreflightError as error:
         return str(error)
-    return ""

@@ -57,7 +57,14 @@ def can_work(findings: Sequence[Finding]) -> bool:
 
 # Those that a network namespace, and so a container, has for itself; of the others there is one for the whole machine,
 # which `docker run --sysctl` refuses.
-_OF_A_NAMESPACE = ("net.core.somaxconn", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_max_")
+_OF_A_NAMESPACE = (
+    "net.core.somaxconn",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_tw_reuse",
+)
 
 
 def sysctl_fix(assignment: str) -> str:

@@ -14,12 +14,14 @@ _ENOUGH_FDS = 65_536  # where a number of connections was not given
 
 
 def check_limits(demand: Demand) -> Iterator[Finding]:
-    """Yields the findings on nofile, fs.nr_open and fs.file-max; what the machine hides is left out."""
+    """Yields the findings on nofile, fs.nr_open, fs.file-max and epoll; what the machine hides is left out."""
     yield _nofile(demand)
     if demand.host.nr_open is not None:
         yield _nr_open(demand, demand.host.nr_open)
     if demand.host.file_max is not None:
         yield _file_max(demand, demand.host.file_max)
+    if demand.host.epoll_watches is not None:
+        yield _epoll(demand, demand.host.epoll_watches)
 
 
 def _one_a_core(demand: Demand) -> int:
@@ -69,10 +71,11 @@ def _nr_open(demand: Demand, nr_open: int) -> Finding:
     wanted = _one_a_core(demand)
     seen = f"fs.nr_open {nr_open:,}"
     if nr_open >= wanted or demand.host.nofile_hard >= wanted:
-        return Finding("nr_open", Level.OK, seen, f"{wanted:,}")
+        return Finding("nr_open", Level.OK, seen, f"{wanted:,}", in_runs=False)
     why = "no limit of open files can be raised above it"
     sysctl = f"fs.nr_open={wanted}"
-    return Finding("nr_open", Level.WARN, seen, f"{wanted:,}", why, sysctl_fix(sysctl), (sysctl,))
+    # A run has nothing of it: what limits that is nofile.
+    return Finding("nr_open", Level.WARN, seen, f"{wanted:,}", why, sysctl_fix(sysctl), (sysctl,), in_runs=False)
 
 
 def _file_max(demand: Demand, file_max: int) -> Finding:
@@ -86,6 +89,17 @@ def _file_max(demand: Demand, file_max: int) -> Finding:
     why = f"the whole machine has {max(0, free):,} files left and {wanted:,} are needed"
     sysctl = f"fs.file-max={used + 2 * wanted}"
     return Finding("file-max", Level.FAIL, seen, needed, why, sysctl_fix(sysctl), (sysctl,))
+
+
+def _epoll(demand: Demand, watches: int) -> Finding:
+    """Judges fs.epoll.max_user_watches: 4 % of the memory in watches (eventpoll.c), so mostly memory ends before it."""
+    wanted = demand.connections * ((not demand.serves_alone) + (demand.embedded or demand.serves_alone))
+    seen, needed = f"fs.epoll.max_user_watches {watches:,}", f"{wanted:,}, one an end that is loadkit's"
+    if wanted <= watches:
+        return Finding("epoll", Level.OK, seen, needed)
+    why = f"a user may watch {watches:,} sockets and {wanted:,} are needed; epoll_ctl fails with ENOSPC beyond"
+    sysctl = f"fs.epoll.max_user_watches={2 * wanted}"
+    return Finding("epoll", Level.FAIL, seen, needed, why, sysctl_fix(sysctl), (sysctl,))
 
 
 def _limit(value: int) -> str:

@@ -51,15 +51,17 @@ def _memory(demand: Demand, available: int) -> Finding:
     fix = f"-c {keep}, or more memory" if keep > 0 else "more memory"
     if _because(demand, available):
         wanted = round(total / _TIGHT) + (demand.host.cgroup.memory_used_bytes or 0)
-        fix += f": docker run --memory={-(-wanted // 2**20)}m, or systemd MemoryMax={-(-wanted // 2**20)}M"
+        key = "MemoryHigh" if demand.host.cgroup.memory_file == "memory.high" else "MemoryMax"
+        fix += f": docker run --memory={-(-wanted // 2**20)}m, or systemd {key}={-(-wanted // 2**20)}M"
     return Finding("memory", level, seen, needed, why, fix)
 
 
 def _because(demand: Demand, available: int) -> str:
     if available == demand.host.memory_available_bytes:
         return ""
-    limit, used = demand.host.cgroup.memory_max_bytes or 0, demand.host.cgroup.memory_used_bytes or 0
-    return f" (the control group's memory.max {format_size(limit)} less {format_size(used)} in use)"
+    group = demand.host.cgroup
+    limit, used = format_size(group.memory_max_bytes or 0), format_size(group.memory_used_bytes or 0)
+    return f" (the control group's {group.memory_file} {limit} less {used} in use)"
 
 
 def _tcp_mem(demand: Demand, high: int) -> Finding:

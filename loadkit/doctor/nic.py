@@ -8,14 +8,18 @@ from pathlib import Path
 
 from loadkit.doctor.ethtool import (
     Ask,
+    Channels,
     Coalescing,
     Offload,
     Pair,
+    Rss,
     ask_driver,
     read_channels,
     read_coalescing,
+    read_driver,
     read_flag,
     read_rings,
+    read_rss,
 )
 from loadkit.doctor.route import find_interface
 from loadkit.plan.addresses import is_loopback
@@ -34,8 +38,10 @@ class Nic:
 
     name: str
     driver: str | None
+    is_virtual: bool  # such as a container's veth: the card is on the other side of it
     rx_queues: int | None
-    channels: Pair | None
+    channels: Channels | None
+    rss: Rss
     steered: bool  # RPS: the kernel hands packets of a queue to other cores too
     irqs: tuple[tuple[int, str], ...]  # (number, the cores it may go to, as `0-3`)
     rings: tuple[Pair, Pair] | None  # receive, send
@@ -53,14 +59,18 @@ def find_nic(target: Target | None) -> Nic | None:
 
 
 def read_nic(name: str, proc: Path = Path("/proc"), sys: Path = Path("/sys"), ask: Ask = ask_driver) -> Nic:
-    """Reads the facts of interface `name`. Never fails: what cannot be read is None."""
+    """Reads the facts of interface `name`, or of the card below it. Never fails: what cannot be read is None."""
+    name = _below(name, sys)
     folder = sys / "class/net" / name
+    driver = read_driver(name, ask)
     queues = sorted(folder.glob("queues/rx-*"))
     return Nic(
         name=name,
-        driver=_driver(folder),
+        driver=(driver.name if driver else None) or _driver(folder),
+        is_virtual=not driver.bus if driver else "virtual" in folder.resolve().parts,
         rx_queues=len(queues) or None,
         channels=read_channels(name, ask),
+        rss=read_rss(name, ask),
         # A mask of CPUs such as `00000000,0000000f`.
         steered=any(_text(queue / "rps_cpus").strip(" 0,\n") for queue in queues),
         irqs=tuple(_irqs(folder, proc)),
@@ -68,6 +78,16 @@ def read_nic(name: str, proc: Path = Path("/proc"), sys: Path = Path("/sys"), as
         coalescing=read_coalescing(name, ask),
         offloads=tuple((flag, read_flag(name, flag, ask)) for flag in OFFLOADS),
     )
+
+
+def _below(name: str, sys: Path) -> str:
+    """Returns what carries a VLAN, a bridge or a bond: of several, the first; they are mostly alike."""
+    for _ in range(4):  # a VLAN on a bridge on a bond is the most that is seen
+        lower = sorted(path.name.removeprefix("lower_") for path in (sys / "class/net" / name).glob("lower_*"))
+        if not lower:
+            break
+        name = lower[0]
+    return name
 
 
 def _driver(folder: Path) -> str | None:

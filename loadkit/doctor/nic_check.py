@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.ethtool import Pair
@@ -16,30 +16,58 @@ _NOT_KNOWN = "not known: no permission, or the driver does not say"
 
 
 def check_nic(demand: Demand, nic: Nic) -> Iterator[Finding]:
-    """Yields the findings on queues, interrupts, rings, offloads and interrupt coalescing."""
-    yield _queues(nic, len(demand.host.cores))
+    """Yields the findings on queues, RSS, interrupts, rings, offloads and interrupt coalescing."""
+    if nic.is_virtual:
+        yield _ok(
+            "nic", f"{_name(nic)} is virtual: the card is on the host's side", "the card: loadkit doctor on that host"
+        )
+        return
+    yield _queues(nic, demand.host.cores)
+    if (_queue_count(nic) or 0) > 1:
+        yield _rss(nic)
     yield _irqs(nic, demand.host.cpus)
     yield _rings(nic)
     yield _offloads(nic)
     yield _coalescing(nic)
 
 
-def _queues(nic: Nic, cores: int) -> Finding:
-    now, most = nic.channels or (nic.rx_queues, None)
-    now = now or nic.rx_queues
-    needed = f"{cores}, a queue for each core that may be used"
+def _queue_count(nic: Nic) -> int | None:
+    return (nic.channels.now if nic.channels else None) or nic.rx_queues
+
+
+def _queues(nic: Nic, cores: Sequence[int]) -> Finding:
+    now, wanted = _queue_count(nic), len(cores)
+    needed = f"{wanted}, a queue for each core that may be used"
     if now is None:
         return _ok("nic-queues", f"{_name(nic)}: {_NOT_KNOWN}", needed)
-    seen = f"{_name(nic)}: {now} receive queue(s)" + (f" of {most}" if most else "")
+    seen = f"{_name(nic)}: {now} receive queue(s)" + (f" of {nic.channels.most}" if nic.channels else "")
     if nic.steered:
         return _ok("nic-queues", f"{seen}, spread over cores by RPS", needed)
-    if now >= cores:
+    if now >= wanted:
         return _ok("nic-queues", seen, needed)
     why = f"{now} core(s) receive the packets of all connections, on top of what a worker does there"
-    if most and most > now:
-        return _warning("nic-queues", seen, needed, why, f"ethtool -L {nic.name} combined {min(most, cores)}")
-    fix = f"echo {_mask(cores)} > /sys/class/net/{nic.name}/queues/rx-0/rps_cpus (as root; RPS, for each rx-N)"
-    return _warning("nic-queues", seen, needed, why, fix)
+    if nic.channels and nic.channels.most > now:
+        more = min(nic.channels.most, wanted)
+        return _warning("nic-queues", seen, needed, why, f"ethtool -L {nic.name} {nic.channels.kind} {more}")
+    queues = f"/sys/class/net/{nic.name}/queues/rx-*/rps_cpus"
+    return _warning("nic-queues", seen, needed, why, f"echo {_mask(cores)} | tee {queues} (as root; RPS)")
+
+
+def _rss(nic: Nic) -> Finding:
+    """Judges how the card spreads connections over the queues that it has."""
+    queues, now = nic.rss.queues, _queue_count(nic) or 1
+    needed = f"{now} queues, by addresses and ports"
+    if queues is None and nic.rss.by_ports is None:
+        return _ok("nic-rss", _NOT_KNOWN, needed)
+    by = {True: ", by addresses and ports", False: ", by addresses alone", None: ""}[nic.rss.by_ports]
+    seen = f"RSS spreads over {now if queues is None else queues} of {now} queues{by}"
+    if nic.rss.by_ports is False:
+        why = "all connections between two addresses come in by the same queue, and so on one core"
+        return _warning("nic-rss", seen, needed, why, f"ethtool -N {nic.name} rx-flow-hash tcp4 sdfn")
+    if queues is not None and queues < now:
+        why = f"{now - queues} queue(s) get nothing, and the cores of the others all of it"
+        return _warning("nic-rss", seen, needed, why, f"ethtool -X {nic.name} equal {now}")
+    return _ok("nic-rss", seen, needed)
 
 
 def _irqs(nic: Nic, cpus: int) -> Finding:
@@ -103,8 +131,11 @@ def _of(pair: Pair) -> str:
     return f"{pair[0]:,} of {pair[1]:,}"
 
 
-def _mask(cores: int) -> str:
-    return f"{(1 << cores) - 1:x}"
+def _mask(cores: Sequence[int]) -> str:
+    """Returns the cores as the kernel takes a mask: groups of 32 bits with commas between (lib/bitmap-str.c)."""
+    digits = f"{sum(1 << core for core in cores):x}"
+    first = len(digits) % 8 or 8
+    return ",".join([digits[:first], *(digits[at : at + 8] for at in range(first, len(digits), 8))])
 
 
 def _ok(code: str, seen: str, needed: str) -> Finding:

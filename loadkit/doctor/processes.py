@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
+from loadkit.host import Host
 
 __all__ = ["check_processes"]
 
 # Beside the workers: multiprocessing's fork server and resource tracker, and a thread or two of libraries.
 _OTHERS = 8
-# Either frees a process of RLIMIT_NPROC: kernel/fork.c, copy_process.
 _EXEMPT = 1 << 21 | 1 << 24  # CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 
 
@@ -37,11 +37,16 @@ def check_processes(demand: Demand) -> Iterator[Finding]:
 def _nproc(demand: Demand, limit: int, used: int, wanted: int, needed: str) -> Finding:
     if limit >= 2**62:
         return Finding("nproc", Level.OK, "no limit of processes a user", needed)
-    if (demand.host.capabilities or 0) & _EXEMPT:
-        return Finding("nproc", Level.OK, f"limit {limit:,} a user, of which our capabilities free us", needed)
+    if _is_exempt(demand.host):
+        return Finding("nproc", Level.OK, f"limit {limit:,} a user, which is not for root", needed)
     room = used + 2 * wanted
     fix = f"ulimit -u {room}, or docker run --ulimit nproc={room}:{room}, or systemd LimitNPROC={room}"
     return _limited("nproc", "soft limit of processes a user", limit, used, wanted, needed, fix)
+
+
+def _is_exempt(host: Host) -> bool:
+    """Whether RLIMIT_NPROC is not for us: copy_process in kernel/fork.c. A container's own root is nobody outside."""
+    return not host.in_user_namespace and (host.is_root or bool((host.capabilities or 0) & _EXEMPT))
 
 
 def _limited(code: str, name: str, limit: int, used: int, wanted: int, needed: str, fix: str, *sysctls: str) -> Finding:

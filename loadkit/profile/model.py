@@ -68,7 +68,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     # 1,000 is more than a page's worth and fits every machine's fd limit once the soft one is raised (wrk takes 10,
     # k6 one: neither shows what a server does with many).
     connections: Annotated[
-        Count, _option("connections to open and hold", "-c", "--connections", metavar="N", at_least=1)
+        Count, _option("connections to open and hold", "-c", "--connections", metavar="N", at_least=1, at_most=10**9)
     ] = Count(1000)
     # 10 s as wrk and hey have it: ten intervals, and enough replies for a p99.9.
     duration: Annotated[

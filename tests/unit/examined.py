@@ -9,6 +9,7 @@ from loadkit.doctor.check import examine
 from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_serve
 from loadkit.doctor.finding import Finding, Level
 from loadkit.plan.model import Target
+from loadkit.sockets import Sockets
 from tests.unit.made_up import made_up_host
 
 REMOTE = Target("db", ("10.0.0.1",), 5432)
@@ -21,11 +22,15 @@ def demanded(
     *,
     serve: bool = False,
     churn_hz: float | None = None,
+    source: tuple[str, ...] = (),
+    sockets: Sockets | None = None,
     **facts: Any,
 ) -> Demand:
     """Returns what is asked of the made-up host with some facts changed."""
     host = made_up_host(**facts)
-    demand = demand_of_serve(host, connections) if serve else demand_of_blast(host, connections, target)
+    if serve:
+        return replace(demand_of_serve(host, connections), churn_hz=churn_hz)
+    demand = demand_of_blast(host, connections, target, sockets=sockets, source=source)
     return replace(demand, churn_hz=churn_hz)
 
 

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from loadkit.cgroup import CgroupLimits
-from loadkit.doctor.check import examine
 from loadkit.doctor.finding import Level
 from loadkit.plan.model import Target
-from tests.unit.examined import REMOTE, demanded, find
+from tests.unit.examined import REMOTE, find
 
 _TABLE = [
     pytest.param(
@@ -46,6 +45,15 @@ _TABLE = [
     pytest.param(
         "governor", None, {"governor": "powersave"}, Level.WARN, "a core", "echo perf", id="governor powersave"
     ),
+    pytest.param(
+        "governor",
+        None,
+        {"governor": "ondemand, performance"},
+        Level.WARN,
+        "a core",
+        "echo perf",
+        id="governor: mixed",
+    ),
     pytest.param("steal", None, {"steal_share": 0.009}, Level.OK, "", "", id="little steal"),
     pytest.param("steal", None, {"steal_share": 0.01}, Level.WARN, "the hypervisor", "a machine", id="steal"),
     pytest.param("clock", None, {"clock_source": "kvm-clock"}, Level.OK, "", "", id="clock read in user space"),
@@ -66,36 +74,3 @@ def test_each_finding_says_why_and_the_line_that_mends_it(
 
 def test_the_fix_for_a_serve_end_names_its_command() -> None:
     assert "loadkit serve" in find("cores", 1000, serve=True, cpus=8).fix
-
-
-_NET_ADMIN, _SYS_RESOURCE = 1 << 12, 1 << 24
-
-
-@pytest.mark.parametrize(
-    ("held", "facts", "level", "why"),
-    [
-        pytest.param(0, {}, Level.OK, "", id="nothing to mend"),
-        pytest.param(0, {"nofile_hard": 1000}, Level.WARN, "nofile cannot be mended", id="limits"),
-        pytest.param(_SYS_RESOURCE, {"nofile_hard": 1000}, Level.OK, "", id="limits that we may raise"),
-        pytest.param(0, {"somaxconn": 1}, Level.WARN, "somaxconn cannot be mended", id="a sysctl of the network"),
-        pytest.param(_NET_ADMIN, {"somaxconn": 1}, Level.OK, "", id="a sysctl that we may set"),
-        pytest.param(
-            _NET_ADMIN,
-            {"somaxconn": 1, "nofile_hard": 1000},
-            Level.WARN,
-            "nofile cannot be mended from in here without CAP_SYS_RESOURCE",
-            id="one of two",
-        ),
-    ],
-)
-def test_capabilities_matter_where_something_is_to_be_mended(
-    held: int, facts: Mapping[str, Any], level: Level, why: str
-) -> None:
-    found = find("capabilities", 1000, None, capabilities=held, **facts)
-    assert found.level is level, found
-    assert found.why.startswith(why)
-    assert ("--cap-add" in found.fix) == (level is Level.WARN)
-
-
-def test_capabilities_come_last_because_they_speak_of_the_others() -> None:
-    assert examine(demanded(capabilities=0))[-1].code == "capabilities"

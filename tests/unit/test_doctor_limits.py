@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from loadkit.doctor.finding import Level
 from loadkit.doctor.limits import check_limits
 from loadkit.plan.build import build_serve_plan
 from loadkit.plan.model import Target
-from tests.unit.examined import LOCAL, REMOTE, find
+from tests.unit.examined import LOCAL, REMOTE, demanded, find
 from tests.unit.made_up import made_up_host
 
 _TABLE = [
@@ -74,6 +75,18 @@ _TABLE = [
     pytest.param(
         "file-max", 1000, LOCAL, {"file_max": 2999}, Level.FAIL, "the whole machine", "sysctl", id="both ends are here"
     ),
+    pytest.param("epoll", 1000, None, {"epoll_watches": 2000}, Level.OK, "", "", id="epoll: both ends watch theirs"),
+    pytest.param("epoll", 1000, LOCAL, {"epoll_watches": 1000}, Level.OK, "", "", id="epoll: one end is another's"),
+    pytest.param(
+        "epoll",
+        1000,
+        None,
+        {"epoll_watches": 1999},
+        Level.FAIL,
+        "a user may watch 1,999 sockets and 2,000 are needed",
+        "sysctl -w fs.epoll.max_user_watches=4000",
+        id="epoll one too few",
+    ),
 ]
 
 
@@ -87,6 +100,17 @@ def test_each_finding_says_why_and_the_line_that_mends_it(
     assert found.fix.startswith(fix)
 
 
+def test_a_limit_that_only_stands_in_a_fix_s_way_is_nothing_to_a_run() -> None:
+    assert not find("nr_open", 10**6, REMOTE, nr_open=400_000).in_runs
+    assert find("nofile", 10**6, REMOTE).in_runs
+
+
+def test_an_address_of_our_own_has_both_ends_here() -> None:
+    there = replace(demanded(1000, REMOTE, file_max=2999), is_own_target=True)
+    [found] = [found for found in check_limits(there) if found.code == "file-max"]
+    assert (found.level, found.needed) == (Level.FAIL, "2,000 (2 fds a connection, both ends are here)")
+
+
 def test_serving_takes_one_fd_a_connection_and_a_hash_that_is_uneven() -> None:
     # 10,000 x 1.15 / 2 cores + 200
     assert find("nofile", 10_000, serve=True, nofile_hard=5950).level is Level.OK
@@ -95,6 +119,8 @@ def test_serving_takes_one_fd_a_connection_and_a_hash_that_is_uneven() -> None:
     assert found.fix.startswith("ulimit -Hn 5950 ")
     assert find("file-max", 10_000, serve=True, file_max=11_000).level is Level.OK
     assert find("file-max", 10_000, serve=True, file_max=10_999).level is Level.FAIL
+    assert find("epoll", 10_000, serve=True, epoll_watches=10_000).level is Level.OK
+    assert find("epoll", 10_000, serve=True, epoll_watches=9_999).level is Level.FAIL
 
 
 def test_a_serve_end_with_too_few_workers_is_told_how_many_it_takes() -> None:

@@ -64,6 +64,13 @@ def test_the_control_group_s_limit_counts_where_it_is_tighter() -> None:
     assert find("memory", 10_000, None, cgroup=roomy).seen == "6 GiB available"
 
 
+def test_a_limit_that_slows_down_is_named_with_its_own_fix() -> None:
+    group = CgroupLimits(memory_max_bytes=100 * 2**20, memory_used_bytes=0, memory_file="memory.high")
+    found = find("memory", 10_000, None, cgroup=group)
+    assert found.seen == "100 MiB available (the control group's memory.high 100 MiB less 0 B in use)"
+    assert ", or systemd MemoryHigh=" in found.fix
+
+
 def test_tcp_mem_has_a_page_for_each_end_when_all_are_answered_at_once() -> None:
     # 2 x 10,000 + 100 in use
     mem = {"tcp_mem_pages": (1, 2, 20_100), "tcp_used_pages": 100}

@@ -27,6 +27,14 @@ _TABLE = [
     pytest.param(
         "nproc", {"nproc_soft": 1, "tasks_of_user": 9, "capabilities": 1 << 24}, Level.OK, "", id="CAP_SYS_RESOURCE"
     ),
+    pytest.param("nproc", {"nproc_soft": 1, "tasks_of_user": 9, "is_root": True}, Level.OK, "", id="root"),
+    pytest.param(
+        "nproc",
+        {"nproc_soft": 1, "tasks_of_user": 9, "is_root": True, "capabilities": 1 << 24, "in_user_namespace": True},
+        Level.FAIL,
+        "ulimit -u 29",  # 9 + 2 x 10
+        id="root of a user namespace",
+    ),
     pytest.param("pids", {"cgroup": CgroupLimits(pids_max=15, pids_used=5)}, Level.OK, "", id="pids just enough"),
     pytest.param(
         "pids",

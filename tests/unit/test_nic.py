@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from loadkit.doctor.ethtool import Channels, Rss
 from loadkit.doctor.nic import find_nic, read_nic
 from loadkit.plan.model import Target
 from tests.unit.examined import LOCAL
 
+_DRIVER_INFO = 3  # ETHTOOL_GDRVINFO
 
-def _silent(name: str, command: int, count: int) -> None:
+
+def _silent(name: str, words: Sequence[int]) -> None:
     return None
 
 
@@ -40,7 +47,39 @@ def test_the_facts_are_read_from_sys_and_proc(tmp_path: Path) -> None:
     assert (nic.name, nic.driver, nic.rx_queues, nic.steered) == ("eth0", "virtio_net", 2, False)
     assert nic.irqs == ((37, "0-3"), (38, "2"))
     assert nic.offloads == (("gro", None), ("tso", None), ("rx", None), ("tx", None))
-    assert (nic.channels, nic.rings, nic.coalescing) == (None, None, None)
+    assert (nic.channels, nic.rings, nic.coalescing, nic.rss) == (None, None, None, Rss(None, None))
+    assert not nic.is_virtual
+
+
+@pytest.mark.parametrize("bus", [b"", b"0000:03:00.0"])
+def test_an_interface_without_a_bus_is_virtual(tmp_path: Path, bus: bytes) -> None:
+    raw = struct.pack("=I32s32s32s32s64x", _DRIVER_INFO, b"veth", b"1.0", b"", bus)
+
+    def ask(name: str, words: Sequence[int]) -> tuple[int, ...] | None:
+        return struct.unpack("49I", raw) if words[0] == _DRIVER_INFO else None
+
+    nic = read_nic("eth0", *_machine(tmp_path), ask)
+    assert (nic.driver, nic.is_virtual) == ("veth", not bus)
+
+
+def test_an_interface_that_sys_calls_virtual_is(tmp_path: Path) -> None:
+    bridge = tmp_path / "sys/devices/virtual/net/br0"
+    bridge.mkdir(parents=True)
+    (tmp_path / "sys/class/net").mkdir(parents=True)
+    (tmp_path / "sys/class/net/br0").symlink_to(bridge)
+    assert read_nic("br0", tmp_path / "proc", tmp_path / "sys", _silent).is_virtual
+
+
+def test_below_a_vlan_on_a_bond_the_card_is_looked_at(tmp_path: Path) -> None:
+    proc, sys = _machine(tmp_path)
+    for upper, lowers in (("vlan7", ["bond0"]), ("bond0", ["eth1", "eth0"])):
+        folder = sys / "devices/virtual/net" / upper
+        folder.mkdir(parents=True)
+        (sys / "class/net" / upper).symlink_to(folder)
+        for lower in lowers:
+            (folder / f"lower_{lower}").symlink_to(sys / "class/net" / lower)
+    nic = read_nic("vlan7", proc, sys, _silent)
+    assert (nic.name, nic.driver, nic.is_virtual) == ("eth0", "virtio_net", False)
 
 
 def test_packet_steering_is_seen(tmp_path: Path) -> None:
@@ -50,14 +89,16 @@ def test_packet_steering_is_seen(tmp_path: Path) -> None:
 
 
 def test_the_driver_s_answers_become_facts(tmp_path: Path) -> None:
-    def ask(name: str, command: int, count: int) -> tuple[int, ...]:
-        return (command, *range(1, count))
+    def ask(name: str, words: Sequence[int]) -> tuple[int, ...] | None:
+        return (words[0], *range(1, len(words))) if words[0] != _DRIVER_INFO else None
 
     nic = read_nic("eth0", *_machine(tmp_path), ask)
     assert nic.rings == ((5, 1), (8, 4))
-    assert nic.channels == (13, 4)
+    assert nic.channels == Channels(13, 4, "combined")
+    assert nic.rss == Rss(1, False)
     assert nic.coalescing == (1, True)
     assert all(on for _, on in nic.offloads)
+    assert (nic.driver, nic.is_virtual) == ("virtio_net", False)  # from /sys
 
 
 def test_an_interface_that_says_nothing_gives_none_and_no_error(tmp_path: Path) -> None:

@@ -7,42 +7,91 @@ from typing import Any
 import pytest
 
 from loadkit.doctor.check import examine
-from loadkit.doctor.finding import Level
+from loadkit.doctor.ethtool import Channels, Rss
+from loadkit.doctor.finding import Finding, Level
 from loadkit.doctor.nic import Nic
 from tests.unit.examined import REMOTE, check_form, demanded
 
 _GOOD = Nic(
     name="eth0",
     driver="ixgbe",
+    is_virtual=False,
     rx_queues=4,
-    channels=(4, 8),
+    channels=Channels(4, 8, "combined"),
+    rss=Rss(4, True),
     steered=False,
     irqs=((40, "0"), (41, "1"), (42, "2"), (43, "3")),
     rings=((4096, 4096), (4096, 4096)),
     coalescing=(50, False),
     offloads=(("gro", True), ("tso", True), ("rx", True), ("tx", True)),
 )
-_UNKNOWN = Nic("eth0", None, None, None, False, (), None, None, (("gro", None), ("tso", None)))
+_UNKNOWN = Nic(
+    name="eth0",
+    driver=None,
+    is_virtual=False,
+    rx_queues=None,
+    channels=None,
+    rss=Rss(None, None),
+    steered=False,
+    irqs=(),
+    rings=None,
+    coalescing=None,
+    offloads=(("gro", None), ("tso", None)),
+)
 
 _TABLE = [
     pytest.param(
-        "nic-queues", {"channels": (2, 8)}, Level.WARN, "2 core", "ethtool -L eth0 combined 4", id="few queues"
-    ),
-    pytest.param(
-        "nic-queues", {"channels": (2, 3)}, Level.WARN, "2 core", "ethtool -L eth0 combined 3", id="as it can"
+        "nic-queues",
+        {"channels": Channels(2, 8, "combined")},
+        Level.WARN,
+        "2 core",
+        "ethtool -L eth0 combined 4",
+        id="few queues",
     ),
     pytest.param(
         "nic-queues",
-        {"channels": (1, 1)},
+        {"channels": Channels(2, 3, "rx")},
+        Level.WARN,
+        "2 core",
+        "ethtool -L eth0 rx 3",
+        id="as many as it can",
+    ),
+    pytest.param(
+        "nic-queues",
+        {"channels": Channels(1, 1, "combined")},
         Level.WARN,
         "1 core",
-        "echo f > /sys/class/net/eth0/queues/rx-0/rps_cpus",  # four cores
+        "echo f | tee /sys/class/net/eth0/queues/rx-*/rps_cpus",  # four cores
         id="a card with one queue",
     ),
     pytest.param(
         "nic-queues", {"channels": None, "rx_queues": 1}, Level.WARN, "1 core", "echo f", id="a driver that is silent"
     ),
-    pytest.param("nic-queues", {"channels": (1, 1), "steered": True}, Level.OK, "", "", id="one queue and RPS"),
+    pytest.param(
+        "nic-queues",
+        {"channels": Channels(1, 1, "combined"), "steered": True},
+        Level.OK,
+        "",
+        "",
+        id="one queue and RPS",
+    ),
+    pytest.param(
+        "nic-rss",
+        {"rss": Rss(4, False)},
+        Level.WARN,
+        "all connections between two addresses come in by the same queue",
+        "ethtool -N eth0 rx-flow-hash tcp4 sdfn",
+        id="a hash of addresses alone",
+    ),
+    pytest.param(
+        "nic-rss",
+        {"rss": Rss(1, True)},
+        Level.WARN,
+        "3 queue(s) get nothing",
+        "ethtool -X eth0 equal 4",
+        id="a table of one queue",
+    ),
+    pytest.param("nic-rss", {"rss": Rss(None, True)}, Level.OK, "", "", id="a table that is not known"),
     pytest.param(
         "nic-irqs",
         {"irqs": ((40, "1"), (41, "1"))},
@@ -81,12 +130,12 @@ _TABLE = [
     ),
     pytest.param("nic-coalesce", {"coalescing": (200, True)}, Level.OK, "", "", id="a card that adapts"),
 ]
-_CODES = ["nic-queues", "nic-irqs", "nic-rings", "nic-offload", "nic-coalesce"]
+_CODES = ["nic-queues", "nic-rss", "nic-irqs", "nic-rings", "nic-offload", "nic-coalesce"]
 
 
-def _findings(nic: Nic) -> dict[str, Any]:
-    demand = demanded(1000, REMOTE, cores=(0, 1, 2, 3), cpus=4)
-    return {found.code: found for found in examine(demand, nic) if found.code.startswith("nic-")}
+def _findings(nic: Nic, cores: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, Finding]:
+    demand = demanded(1000, REMOTE, cores=cores, cpus=128)
+    return {found.code: found for found in examine(demand, nic) if found.code.startswith("nic")}
 
 
 @pytest.mark.parametrize(("code", "facts", "level", "why", "fix"), _TABLE)
@@ -109,10 +158,34 @@ def test_a_good_card_is_ok() -> None:
 
 def test_what_is_not_known_is_said_and_not_held_against_the_card() -> None:
     findings = _findings(_UNKNOWN)
-    assert list(findings) == _CODES
+    assert list(findings) == [code for code in _CODES if code != "nic-rss"]  # with one queue there is nothing to spread
     for found in findings.values():
         assert found.level is Level.OK
         assert "not known" in found.seen
+
+
+@pytest.mark.parametrize(
+    ("cores", "mask"),
+    [
+        pytest.param((2, 3), "c", id="not from the first core on"),
+        pytest.param((0, 33), "2,00000001", id="more than a word"),
+        pytest.param((31, 95), "80000000,00000000,80000000", id="three words, the last of them full"),
+    ],
+)
+def test_packets_are_steered_to_the_cores_that_we_may_use(cores: tuple[int, ...], mask: str) -> None:
+    one_queue = replace(_GOOD, channels=Channels(1, 1, "combined"))
+    assert _findings(one_queue, cores)["nic-queues"].fix.startswith(f"echo {mask} | tee ")
+
+
+def test_of_rss_that_is_not_known_it_says_so() -> None:
+    found = _findings(replace(_GOOD, rss=Rss(None, None)))["nic-rss"]
+    assert (found.level, "not known" in found.seen) == (Level.OK, True)
+
+
+def test_behind_a_virtual_interface_the_card_is_the_host_s() -> None:
+    [found] = _findings(replace(_UNKNOWN, driver="veth", is_virtual=True)).values()
+    assert (found.code, found.level) == ("nic", Level.OK)
+    assert found.seen.startswith("eth0 (veth) is virtual")
 
 
 def test_without_a_card_nothing_is_said_of_it() -> None:

@@ -1,0 +1,155 @@
+"""The ports of the end that connects: those it needs open, and those that TIME_WAIT keeps of closed ones."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterator
+
+from loadkit.doctor.demand import TIME_WAIT_S, Demand
+from loadkit.doctor.finding import Finding, Level, sysctl_fix
+from loadkit.plan.addresses import PER_TUPLE, is_loopback, source_addresses, tuples_for
+from loadkit.plan.build import ports_of
+from loadkit.units import format_rate
+
+__all__ = ["check_ports"]
+
+# Of the whole port range, as root; those below 1024 are for services.
+_ALL_PORTS, _WHOLE = "net.ipv4.ip_local_port_range=1024 65535", 64_512
+
+
+def check_ports(demand: Demand) -> Iterator[Finding]:
+    """Yields the findings on ports, source addresses and TIME_WAIT."""
+    if demand.serves_alone:
+        if demand.churn_hz is not None:
+            seen = "none here: the end that closes first has them, and that is not ours"
+            yield Finding("time-wait", Level.OK, seen, "none")
+        return
+    yield _ports(demand)
+    # On loopback they are there without being added.
+    sources = {route.source for route in demand.routes if route.source and not is_loopback(route.source)}
+    if sources:
+        yield _sources(demand, len(sources))
+    if demand.churn_hz is not None:
+        yield _time_wait_ports(demand, demand.churn_hz)
+        if demand.host.tw_max is not None:
+            yield _time_wait_table(demand, demand.churn_hz, demand.host.tw_max)
+
+
+def _ports(demand: Demand) -> Finding:
+    """Judges the plan's routes, which have looked at what is in use; where it has none, its reason says why."""
+    host, ports = demand.host, ports_of(demand.host, demand.sockets)
+    sources, destinations = {one.source for one in demand.routes}, {one.destination for one in demand.routes}
+    worst = max(route.connections for route in demand.routes)
+    used, waiting = _in_use(demand)
+    listening = len(demand.sockets.bound) if demand.sockets else 0
+    seen = f"ip_local_port_range {host.port_low} {host.port_high}"
+    if host.reserved_ports or listening:
+        seen += f", less {host.reserved_ports:,} reserved and {listening:,} that something listens on"
+    if used:
+        seen += f" ({used:,} in use towards that port, {waiting:,} of them in TIME_WAIT)"
+    needed = f"{demand.connections:,}, of at most {PER_TUPLE:,} a pair of addresses"
+    if demand.refused or worst > ports:
+        # The way out that the words end with is for all; this one knows how many addresses it takes.
+        why = demand.refused.partition(";")[0] or f"{worst:,} connections between two addresses, and {ports:,} ports"
+        fixes, sysctls = _ways_out(demand, ports, used, waiting)
+        seen += f", {ports:,} ports a pair of addresses"
+        return Finding("ports", Level.FAIL, seen, needed, why, ", or ".join(fixes), sysctls)
+    spread = f"{len(sources):,} source(s) x {len(destinations):,} destination(s)"
+    seen += f": {spread}, at most {worst:,} of {ports:,} ports each"
+    if any(route.connections > PER_TUPLE and route.ports is None for route in demand.routes):
+        why = f"{worst:,} connections between two addresses: past {PER_TUPLE:,} each connect searches for a free port"
+        return Finding("ports", Level.WARN, seen, needed, why, _more_sources(demand, ports))
+    return Finding("ports", Level.OK, seen, needed)
+
+
+def _in_use(demand: Demand) -> tuple[int, int]:
+    """Returns how many sockets hold a port towards the target, and how many of these are in TIME_WAIT."""
+    if demand.sockets is None:
+        return 0, 0
+    # Those of source None are there a second time, under the address that the kernel chooses.
+    used = sum(count for (source, _), count in demand.sockets.used.items() if source is not None)
+    return used, sum(count for (source, _), count in demand.sockets.waiting.items() if source is not None)
+
+
+def _ways_out(demand: Demand, ports: int, used: int, waiting: int) -> tuple[list[str], tuple[str, ...]]:
+    """Returns what would give ports enough, and the sysctls in it."""
+    pairs = max(1, len(source_addresses(demand.networks, tuples_for(demand.connections, ports))))
+    fixes, sysctls = list[str](), tuple[str, ...]()
+    if demand.connections <= pairs * ports - used + waiting:
+        fixes.append(f"wait {TIME_WAIT_S:g} s until the {waiting:,} in TIME_WAIT are gone")
+    if not demand.loopback:
+        fixes.append(_more_sources(demand, ports))
+    elif demand.target and ":" in demand.target.addresses[0]:
+        fixes.append("127.0.0.1 in its place, because of 127.0.0.0/8 loadkit takes as many addresses as it needs")
+    if _widens(demand) and (not fixes or demand.connections <= pairs * _WHOLE - used):
+        fixes.append(sysctl_fix(_ALL_PORTS))
+        sysctls = (_ALL_PORTS,)
+    return fixes or ["fewer ports in net.ipv4.ip_local_reserved_ports"], sysctls
+
+
+def _more_sources(demand: Demand, ports: int) -> str:
+    count = tuples_for(demand.connections, ports)
+    return f"--source CIDR with {count:,} addresses of this machine (ip addr add ... for those it has not)"
+
+
+def _widens(demand: Demand) -> bool:
+    """Whether the port range could be wider."""
+    return demand.host.port_high - demand.host.port_low + 1 < _WHOLE
+
+
+def _sources(demand: Demand, asked: int) -> Finding:
+    missing = demand.missing_sources
+    seen, needed = f"{asked - len(missing):,} of {asked:,} source address(es) are this machine's", "all of them"
+    if not missing:
+        return Finding("sources", Level.OK, seen, needed)
+    count = sum(route.connections for route in demand.routes if route.source in missing)
+    why = f"{count:,} connections cannot be bound to theirs, such as {missing[0]}: EADDRNOTAVAIL"
+    v4 = ipaddress.collapse_addresses(ipaddress.IPv4Network(address) for address in missing if ":" not in address)
+    v6 = ipaddress.collapse_addresses(ipaddress.IPv6Network(address) for address in missing if ":" in address)
+    networks = " ".join(map(str, [*v4, *v6]))
+    fix = f"for net in {networks}; do ip route add local $net dev lo; done (as root; and others route them to here)"
+    return Finding("sources", Level.FAIL, seen, needed, why, fix)
+
+
+def _time_wait_ports(demand: Demand, churn_hz: float) -> Finding:
+    """Judges the ports that TIME_WAIT keeps on the end that closes first, ours.
+
+    tcp_tw_reuse lets connect() take one after a second: 1 for all, 2 on loopback alone (ip-sysctl.rst). More sources
+    would not help: a plan takes as few as the connections that are open need.
+    """
+    tw_reuse = demand.host.tw_reuse
+    reuse = tw_reuse == 1 or (tw_reuse == 2 and demand.loopback)
+    seconds = min(1.0 if reuse else TIME_WAIT_S, demand.churn_s)
+    pairs = len({(route.source, route.destination) for route in demand.routes})
+    room, kept = pairs * ports_of(demand.host, demand.sockets), round(churn_hz * seconds)
+    setting = "not known" if tw_reuse is None else tw_reuse
+    seen = f"{room:,} ports, tcp_tw_reuse {setting}: each is kept for {seconds:g} s after its connection"
+    needed = f"{demand.connections + kept:,} = {demand.connections:,} open + {format_rate(churn_hz)} x {seconds:g} s"
+    if demand.connections + kept <= room:
+        return Finding("time-wait", Level.OK, seen, needed)
+    most_hz = max(0, room - demand.connections) / seconds
+    why = (
+        f"connects fail with EADDRNOTAVAIL: ({room:,} - {demand.connections:,}) / {seconds:g} s = "
+        f"{format_rate(most_hz)} at most"
+    )
+    fixes, sysctls = ["--close rst, which leaves none"], tuple[str, ...]()
+    if most_hz:
+        fixes.append(f"--lifetime {math.ceil(demand.connections / most_hz)}s or longer")
+    if not reuse and demand.connections + churn_hz <= room:
+        sysctls = ("net.ipv4.tcp_tw_reuse=1",)
+    elif _widens(demand) and demand.connections + kept <= pairs * _WHOLE:
+        sysctls = (_ALL_PORTS,)
+    fixes += map(sysctl_fix, sysctls)
+    return Finding("time-wait", Level.FAIL, seen, needed, why, "; or ".join(fixes), sysctls)
+
+
+def _time_wait_table(demand: Demand, churn_hz: float, limit: int) -> Finding:
+    used, wanted = demand.host.time_waits or 0, round(churn_hz * demand.churn_s)
+    seen = f"net.ipv4.tcp_max_tw_buckets {limit:,}, {used:,} in TIME_WAIT"
+    needed = f"{wanted:,} = {format_rate(churn_hz)} x {demand.churn_s:g} s"
+    if wanted <= limit - used:
+        return Finding("tw-buckets", Level.OK, seen, needed)
+    why = "past it the kernel forgets TIME_WAITs early, and a late segment of an old connection can reach a new one"
+    sysctl = f"net.ipv4.tcp_max_tw_buckets={used + 2 * wanted}"
+    return Finding("tw-buckets", Level.WARN, seen, needed, why, sysctl_fix(sysctl), (sysctl,))
