@@ -17,13 +17,19 @@ STOP_NS = NS_PER_S
 
 
 class Control(Protocol):
-    """What the parent says to a worker, as the worker sees it. Nothing here blocks but `wait_start`."""
+    """What the parent says to a worker, as the worker sees it. Nothing here blocks but `wait_start`.
+
+    The answers are as of the last `hear`: one that read on between two of them would lose what came in between.
+    """
 
     def ready(self) -> None:
         """Tells the parent that everything is set up and the start may come."""
 
     def wait_start(self) -> int:
         """Waits for the common start and returns it (monotonic ns), possibly a little ahead of now."""
+
+    def hear(self) -> None:
+        """Takes in what was said; to be called whenever the file descriptor is readable."""
 
     def hold_start(self) -> int | None:
         """Returns when the phases after the ramp begin (monotonic ns), None while the ramp goes on."""
@@ -38,7 +44,7 @@ class Control(Protocol):
         """Whether to end at once: the second signal, or a parent that is gone."""
 
     def fileno(self) -> int:
-        """A file descriptor that is readable when one of the answers above may have changed."""
+        """A file descriptor that is readable when there is something to hear."""
 
 
 class Engine(Protocol):

@@ -87,15 +87,19 @@ class FakeEngine:
         return list(due_times(LinearPace(begin, phase.duration_ns, *rate), shard.index, shard.of))
 
     def _wait_hold(self, control: Control) -> int | None:
+        control.hear()
         while not (control.should_stop() or control.should_leave()):
             begin = control.hold_start()
             if begin is not None:
                 return begin
             select.select([control.fileno()], [], [])
+            control.hear()
         return None
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
         """Serves nobody until told to stop."""
         control.ready()
+        control.hear()
         while not (control.should_stop() or control.should_leave()):
             select.select([control.fileno()], [], [])
+            control.hear()

@@ -39,24 +39,24 @@ class PipeControl:
                 raise EOFError("told to stop before the start")
         return self._start
 
+    def hear(self) -> None:
+        """Takes in what was said."""
+        self._read()
+
     def hold_start(self) -> int | None:
         """Returns when the phases after the ramp begin, None as long as the parent has not said."""
-        self._read()
         return self._hold
 
     def should_stop(self) -> bool:
         """Whether to end gently."""
-        self._read()
         return self._stop
 
     def should_stop_opening(self) -> bool:
         """Whether to open no more connections."""
-        self._read()
         return self._enough
 
     def should_leave(self) -> bool:
         """Whether to end at once."""
-        self._read()
         return self._leave
 
     def fileno(self) -> int:

@@ -51,6 +51,7 @@ class HandControl:
         self.stop = False
         self.enough = False
         self.leave = False
+        self._heard: dict[str, Any] = {"hold_ns": None, "stop": False, "enough": False, "leave": False}
         self.is_ready = threading.Event()
 
     def ready(self) -> None:
@@ -59,32 +60,27 @@ class HandControl:
     def wait_start(self) -> int:
         return self.start_ns
 
+    def hear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._mine.recv(64, socket.MSG_DONTWAIT):
+                pass
+        self._heard = {"hold_ns": self.hold_ns, "stop": self.stop, "enough": self.enough, "leave": self.leave}
+
     def hold_start(self) -> int | None:
-        self._hear()
-        return self.hold_ns
+        hold_ns: int | None = self._heard["hold_ns"]
+        return hold_ns
 
     def should_stop(self) -> bool:
-        self._hear()
-        return self.stop
+        return bool(self._heard["stop"])
 
     def should_stop_opening(self) -> bool:
-        self._hear()
-        return self.enough
+        return bool(self._heard["enough"])
 
     def should_leave(self) -> bool:
-        self._hear()
-        return self.leave
+        return bool(self._heard["leave"])
 
     def fileno(self) -> int:
         return self._mine.fileno()
-
-    def _hear(self) -> None:
-        self._mine.setblocking(False)
-        try:
-            while self._mine.recv(64):
-                pass
-        except BlockingIOError:
-            pass
 
     def say(self, **words: Any) -> None:
         """Sets answers and makes the file descriptor readable."""

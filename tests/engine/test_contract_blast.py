@@ -353,6 +353,15 @@ def test_no_more_than_so_many_connections_wait_for_their_first_reply(blast: Blas
     assert connect.max_ns > 200_000_000  # the wait counts
 
 
+def test_what_was_still_connecting_when_it_had_to_leave_is_accounted_for(server: Server, blast: Blast) -> None:
+    port, _board, _control = server()
+    for pause in (0.0, 0.005, 0.006, 0.007, 0.01):  # it begins after 5 ms
+        blasting = blast(port, connections="300", connect_rate="100k")
+        time.sleep(pause)
+        blasting.say(leave=True)
+        blasting.end()
+
+
 def test_told_that_there_is_no_room_it_opens_no_more(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     blasting = blast(port, connections="100", connect_rate="100", duration="2s")

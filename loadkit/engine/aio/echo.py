@@ -127,6 +127,7 @@ class Echo:
             self._publish()
 
     def _heard(self) -> None:
+        self.control.hear()
         if self.control.should_leave():
             self._finish()
         elif self.control.should_stop() and self._stop_at is None:

@@ -88,7 +88,7 @@ class Swarm:
         self._scan = 0
         self._phase = 0
         self._settled = self._settled_ns = 0
-        self._connecting: deque[tuple[int, asyncio.Task[None]]] = deque()
+        self._connecting: deque[tuple[int, asyncio.Task[None], Connection]] = deque()
         self._expiring: deque[tuple[int, Connection]] = deque()
         self._retiring: set[Connection] = set()
         self._waiting: list[int] = []  # due messages while churn has no connection open
@@ -129,9 +129,12 @@ class Swarm:
             self._timer.close()
             if self._tick_handle:
                 self._tick_handle.cancel()
-            for task in [task for _, task in self._connecting]:
+            for _, task, _ in self._connecting:
                 task.cancel()
-            await asyncio.gather(*(task for _, task in self._connecting), return_exceptions=True)
+            await asyncio.gather(*(task for _, task, _ in self._connecting), return_exceptions=True)
+            for _, _, connection in self._connecting:
+                if connection.state is State.CONNECTING:  # its task was cancelled before it began
+                    self._not_needed(connection)
             # The transports that were closed report connection_lost in the next turn.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -142,6 +145,7 @@ class Swarm:
 
     def _heard(self) -> None:
         """The parent said something."""
+        self.control.hear()
         if self.control.should_leave():
             self._finish()
         elif self.control.should_stop():
@@ -366,7 +370,7 @@ class Swarm:
             self._noted_ns = max(self._noted_ns, due_ns)
         self.tally.count("asked", due_ns)
         task = self.loop.create_task(self._connect(connection))
-        self._connecting.append((clock() + self.plan.connect_timeout_ns, task))
+        self._connecting.append((clock() + self.plan.connect_timeout_ns, task, connection))
 
     async def _connect(self, connection: Connection) -> None:
         try:

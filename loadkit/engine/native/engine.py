@@ -143,6 +143,7 @@ class _Turns:
 
 def _blast_heard(core: _core.Blast, control: Control) -> None:
     """The parent said something."""
+    control.hear()
     if control.should_leave():
         core.leave()
     elif control.should_stop():
@@ -156,6 +157,7 @@ def _blast_heard(core: _core.Blast, control: Control) -> None:
 
 
 def _serve_heard(core: _core.Serve, plan: ServePlan, listeners: Sequence[socket.socket], control: Control) -> None:
+    control.hear()
     if control.should_leave():
         core.leave()
     elif control.should_stop():
