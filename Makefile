@@ -40,14 +40,14 @@ sanitize: $(VENV)/installed
 
 # One after the other: two measurements at once measure each other.
 bench: $(VENV)/installed
-	cd tests/bench && status=0; for part in recording memory throughput bulk cpu lateness; do \
+	cd tests/bench && status=0; for part in recording memory throughput bulk cpu lateness wakeups; do \
 		../../$(BIN)/python $$part.py || status=1; done; exit $$status
 
 # With LOADKIT_BENCH_1M=1 a million connections too: 10 GiB of memory.
 bench-scale: $(VENV)/installed
 	cd tests/bench && ../../$(BIN)/python scale.py
 
-$(VENV)/installed: pyproject.toml $(wildcard loadkit/engine/native/*.[ch])
+$(VENV)/installed: pyproject.toml $(wildcard loadkit/engine/native/*.[ch] loadkit/engine/aio/*.c)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@

@@ -33,7 +33,7 @@ def live_view(enabled: bool) -> Iterator[Observer | None]:
 
 
 def progress_line(progress: Progress) -> str:
-    """Returns phase, connections open / asked, replies/s, latency p50 / p99, errors and time left in one line."""
+    """Returns phase, connections open / asked, replies/s, latency p50 / p99, events a wake-up, errors and time left."""
     latency = "-"
     if progress.interval and progress.interval.latency.count:
         found = progress.interval.latency.percentiles([50, 99])
@@ -42,6 +42,15 @@ def progress_line(progress: Progress) -> str:
     left = -(-progress.left_ns // NS_PER_S)
     return (
         f"{progress.phase}  {format_count(progress.open)}/{format_count(progress.asked)} open  "
-        f"{format_count(progress.replies_per_s)} replies/s  {latency}  {format_count(progress.errors)} errors  "
+        f"{format_count(progress.replies_per_s)} replies/s  {latency}  {_batch(progress)}"
+        f"{format_count(progress.errors)} errors  "
         f"{left} s left"
     )
+
+
+def _batch(progress: Progress) -> str:
+    """Says how many events a wake-up brought in the last second, where that is counted."""
+    row = progress.interval
+    if row is None or not row.wakeups or row.events is None:
+        return ""
+    return f"{row.events / row.wakeups:.1f} events a wake-up  "

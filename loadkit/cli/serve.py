@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -174,7 +175,12 @@ def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]
 
 def _served(samples: ServeSamples) -> str:
     """Returns what was served, a line a worker and the total."""
-    lines = [f"{'worker':>6} {'core':>4} {'accepted':>10} {'peak':>8} {'received':>10} {'sent':>10} {'cpu':>8}"]
+    from loadkit.report.wakeups import phase_wakeups, wakeups_line, wakeups_record
+
+    lines = [
+        f"{'worker':>6} {'core':>4} {'accepted':>10} {'peak':>8} {'received':>10} {'sent':>10} {'cpu':>8} "
+        f"{'wake-ups':>11} {'events each':>11}"
+    ]
     total = 0
     for worker in samples.final:
         counters = worker.phases[0].counters
@@ -184,7 +190,7 @@ def _served(samples: ServeSamples) -> str:
             f"{worker.index:>6} {core if core >= 0 else '-':>4} {format_count(counters['opened']):>10} "
             f"{format_count(worker.state['peak']):>8} {format_size(counters['received_bytes']):>10} "
             f"{format_size(counters['sent_bytes']):>10} "
-            f"{format_duration(counters['cpu_user_ns'] + counters['cpu_system_ns']):>8}"
+            f"{format_duration(counters['cpu_user_ns'] + counters['cpu_system_ns']):>8} {_woken(counters)}"
         )
     mean = total / len(samples.final)
     most = max(worker.phases[0].counters["opened"] for worker in samples.final)
@@ -195,4 +201,13 @@ def _served(samples: ServeSamples) -> str:
         for (step, name), count in worker.phases[0].errors.items():
             errors[f"{step} {name}"] = errors.get(f"{step} {name}", 0) + count
     trouble = "".join(f"\n{format_count(count)} x {what}" for what, count in sorted(errors.items()))
+    wakeups = wakeups_record(phase_wakeups(samples.final, [0]))
+    if wakeups:
+        lines.append(wakeups_line("wake-ups:", wakeups, 0))
     return f"served {format_count(total)} connections{balance}{restarts}\n" + "\n".join(lines) + trouble
+
+
+def _woken(counters: Mapping[str, int]) -> str:
+    """Returns the wake-ups and the events of each, where they are counted."""
+    wakeups, events = counters["wakeups"], counters["events"]
+    return f"{format_count(wakeups):>11} {events / wakeups:>11.1f}" if wakeups else f"{'-':>11} {'-':>11}"

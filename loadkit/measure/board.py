@@ -29,7 +29,7 @@ __all__ = [
     "HISTOGRAMS",
     "STATE",
     "STEPS",
-    "TIMES",
+    "WAKEUP_SOURCES",
     "Board",
     "BoardLayout",
     "OwnError",
@@ -49,6 +49,7 @@ STATE = (
     "core",  # where it is pinned, -1 when it is not
     "max_rss_bytes",
     "generation",  # how many processes had this slot before
+    "wakeup_source",  # index in WAKEUP_SOURCES
 )
 COUNTERS = (
     "asked",  # connects begun
@@ -67,6 +68,8 @@ COUNTERS = (
     "cpu_user_ns",
     "cpu_system_ns",
     "run_delay_ns",  # runnable, and not running
+    "voluntary_switches",  # gave the core away to wait; not a count of wake-ups
+    "involuntary_switches",  # lost it to another process
     "waits",  # calls of epoll_wait; this and the rest is 0 where an engine does not count them
     "wakeups",  # … that returned with at least one event
     "events",
@@ -78,8 +81,12 @@ COUNTERS = (
     "events_hup",
     "events_rdhup",
 )
+# Who counts the calls of epoll_wait: nobody; the compiled engine its own; the hook in libuv's import table; a selector
+# of ours under asyncio; libuv's own metrics, which know the turns of the loop and the events, and nothing else.
+WAKEUP_SOURCES = ("none", "native", "hook", "selector", "uv_metrics")
 TIMES = ("connect", "first_byte", "latency", "service", "lateness")  # in nanoseconds
-HISTOGRAMS = (*TIMES, "batch")  # batch: the events of one wake-up
+# batch: the events of one wake-up; busy: the time between one return of epoll_wait and the next call
+HISTOGRAMS = (*TIMES, "batch", "busy")
 STEPS = ("connect", "send", "receive", "close")
 
 _HEAD = ("count", "sum", "min", "max", "dropped")

@@ -10,6 +10,7 @@ import numpy as np
 
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, Board, Page, Slot, error_name
 from loadkit.measure.histogram import Histogram, index_of
+from loadkit.measure.kernel import KernelSamples
 
 __all__ = [
     "IntervalSample",
@@ -123,6 +124,8 @@ class IntervalSample:
     received_bytes: int
     errors: int
     latency: Histogram
+    wakeups: int | None = None  # of the blast end; None: not counted
+    events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,4 +185,5 @@ class RunSamples:
     tenths_ns: tuple[int, ...] = ()  # from the start until each tenth of the first connections was open
     stopped_opening: str | None = None  # why no more of them were opened
     memory: MemorySamples | None = None
+    kernel: KernelSamples | None = None  # of the window
     closing_ns: int | None = None  # from the end of the traffic until every process of both ends was gone

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.histogram import index_of
 from loadkit.units import NS_PER_S
 
-__all__ = ["FOLD_EVERY", "FOLD_NS", "Tally"]
+__all__ = ["FOLD_EVERY", "FOLD_NS", "Tally", "record"]
 
 FOLD_EVERY = 2048
 FOLD_NS = NS_PER_S // 10
@@ -30,6 +31,13 @@ _SEQUENCE = STATE.index("sequence")
 _FOREVER = 2**62
 
 Rows = NDArray[np.int64]
+
+
+class Folding(Protocol):
+    """What counts for itself, and is taken into the board from time to time."""
+
+    def fold(self, page: Page) -> None:
+        """Adds what came since the last time to the page."""
 
 
 class Tally:
@@ -60,6 +68,7 @@ class Tally:
         "size",
         "slot",
         "unsent",
+        "wakeups",
     )
 
     def __init__(self, slot: Slot, size_bytes: int, due_is_sent: bool = False) -> None:
@@ -76,6 +85,7 @@ class Tally:
         self.extra_bytes = 0  # received beside whole replies
         self._starts = [-_FOREVER] + [_FOREVER] * (len(slot.pages) - 1)
         self._cpu = CpuMeter()
+        self.wakeups: Folding | None = None
 
     def begin_phase(self, index: int, at_ns: int) -> None:
         """Says that phase `index` begins at `at_ns`; what is intended from then on is its."""
@@ -110,22 +120,22 @@ class Tally:
                 if self.due_is_sent:
                     page.counters[_AT["intended"]] += len(rows)
                 page.counters[_AT["sent_bytes"]] += len(rows) * self.size
-                _record(page, "lateness", rows[:, 1] - rows[:, 0])
+                record(page, "lateness", rows[:, 1] - rows[:, 0])
         if self.replied:
             for page, rows in self._by_phase(self.replied, 3):
                 page.counters[_AT["replied"]] += len(rows)
                 page.counters[_AT["received_bytes"]] += len(rows) * self.size
-                _record(page, "latency", rows[:, 2] - rows[:, 0])
-                _record(page, "service", rows[:, 2] - rows[:, 1])
+                record(page, "latency", rows[:, 2] - rows[:, 0])
+                record(page, "service", rows[:, 2] - rows[:, 1])
         if self.exchanges:
             self._fold_exchanges()
         if self.connected:
             for page, rows in self._by_phase(self.connected, 2):
                 page.counters[_AT["opened"]] += len(rows)
-                _record(page, "connect", rows[:, 1] - rows[:, 0])
+                record(page, "connect", rows[:, 1] - rows[:, 0])
         if self.first_bytes:
             for page, rows in self._by_phase(self.first_bytes, 3):
-                _record(page, "first_byte", rows[:, 2] - rows[:, 1])
+                record(page, "first_byte", rows[:, 2] - rows[:, 1])
         if self.extra_bytes:
             self.count("received_bytes", now_ns, self.extra_bytes)
             self.extra_bytes = 0
@@ -140,16 +150,19 @@ class Tally:
             page.counters[_AT["received_bytes"]] += len(part) * self.size
             times = part[:, 1] - part[:, 0]
             for name in ("latency", "service"):
-                _record(page, name, times)
+                record(page, name, times)
         for page, part in self._split_by_phase(rows[:, 1:]):
             page.counters[_AT["intended"]] += len(part)
             page.counters[_AT["sent"]] += len(part)
             page.counters[_AT["sent_bytes"]] += len(part) * self.size
-            _record(page, "lateness", np.zeros(len(part), np.int64))
+            record(page, "lateness", np.zeros(len(part), np.int64))
 
     def fold_cpu(self, now_ns: int) -> None:
-        """Adds the CPU time since the last call to the phase of `now_ns`; call it at every phase's end too."""
-        self._cpu.fold(self.slot, self.phase_of(now_ns))
+        """Adds CPU time and wake-ups since the last call to the phase of `now_ns`; call it at every phase's end too."""
+        phase = self.phase_of(now_ns)
+        self._cpu.fold(self.slot, phase)
+        if self.wakeups:
+            self.wakeups.fold(self.slot.pages[phase])
 
     def _by_phase(self, noted: list[int], width: int) -> Iterator[tuple[Page, Rows]]:
         """Empties a list and yields (page, its rows); rows are `width` numbers, the first is the intended time."""
@@ -168,7 +181,7 @@ class Tally:
             yield self.slot.pages[phase], rows[phases == phase]
 
 
-def _record(page: Page, name: str, values: Rows) -> None:
+def record(page: Page, name: str, values: Rows) -> None:
     """Adds values (ns) to a histogram of the page; what lies outside its range is counted as dropped."""
     head, counts = page.histograms[name]
     least, most = int(values.min()), int(values.max())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from loadkit.measure.histogram import Histogram, counts_length, highest_of
+from loadkit.measure.board import WAKEUP_SOURCES
+from loadkit.measure.histogram import Histogram, counts_length, highest_of, lowest_of
 from loadkit.measure.samples import PhaseSamples
 
 __all__ = ["FLAGS", "WakeupSamples", "add_wakeups", "read_wakeups"]
@@ -22,9 +24,11 @@ FLAGS = {"IN": "events_in", "OUT": "events_out", "ERR": "events_err", "HUP": "ev
 class WakeupSamples:
     """Calls of epoll_wait, those that brought events, the events, and the times inside and between the calls.
 
-    `flags` counts events by flag, an event with two of them twice. `batch` has the events of each wake-up.
+    `flags` counts events by flag, an event with two of them twice. `batch` has the events of each wake-up, `busy` the
+    times between a return and the next call. `source` is one of WAKEUP_SOURCES; of what it cannot see there is 0.
     """
 
+    source: str
     waits: int
     wakeups: int
     events: int
@@ -32,21 +36,29 @@ class WakeupSamples:
     busy_ns: int
     flags: Mapping[str, int]
     batch: Histogram
+    busy: Histogram
 
 
-def read_wakeups(after: PhaseSamples, before: PhaseSamples | None = None) -> WakeupSamples | None:
-    """Returns what came since `before`, an earlier look at the same; None where the engine does not count."""
-    if not after.counters["waits"]:
+def read_wakeups(source: int, after: PhaseSamples, before: PhaseSamples | None = None) -> WakeupSamples | None:
+    """Returns what came since `before`, an earlier look at the same; None where nobody counts.
+
+    `source` is the worker's `wakeup_source`.
+    """
+    if not source or not after.counters["waits"]:
         return None
     was = before.counters if before else dict.fromkeys(after.counters, 0)
-    counts = after.histograms["batch"].counts[: counts_length(0)].copy()
+    batch = after.histograms["batch"].counts[: counts_length(0)].copy()
+    busy = after.histograms["busy"]
     if before:
-        counts -= before.histograms["batch"].counts[: counts_length(0)]
+        batch -= before.histograms["batch"].counts[: counts_length(0)]
+        busy = _since(busy, before.histograms["busy"])
     since = {name: after.counters[name] - was[name] for name in (*_COUNTS, *FLAGS.values())}
     return WakeupSamples(
+        source=WAKEUP_SOURCES[source],
         **{name: since[name] for name in _COUNTS},
         flags={flag: since[name] for flag, name in FLAGS.items()},
-        batch=_histogram(counts, since["events"]),
+        batch=_histogram(batch, since["events"]),
+        busy=busy,
     )
 
 
@@ -56,10 +68,22 @@ def add_wakeups(parts: Iterable[WakeupSamples | None]) -> WakeupSamples | None:
     if not known:
         return None
     return WakeupSamples(
+        source=known[0].source,
         **{name: sum(getattr(part, name) for part in known) for name in _COUNTS},
         flags={flag: sum(part.flags[flag] for part in known) for flag in FLAGS},
         batch=_histogram(np.sum([part.batch.counts for part in known], axis=0), sum(part.events for part in known)),
+        busy=functools.reduce(Histogram.merge, (part.busy for part in known)),
     )
+
+
+def _since(after: Histogram, before: Histogram) -> Histogram:
+    """Returns what came in between. Its extremes are known to their counter only."""
+    counts = np.maximum(after.counts - before.counts, 0)
+    (used,) = np.nonzero(counts)
+    if not used.size:
+        return Histogram.empty(after.highest_ns)
+    low, high = lowest_of(int(used[0])), highest_of(int(used[-1]))
+    return Histogram(after.highest_ns, counts, after.sum_ns - before.sum_ns, low, high)
 
 
 def _histogram(counts: np.ndarray[tuple[int], np.dtype[np.int64]], total: int) -> Histogram:

@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from loadkit.errors import OptionError
-from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, Wakeups, WorkerRecord
+from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, WorkerRecord
 from loadkit.report.scale import memory_line, opening_line
 from loadkit.report.slo import parse_slo
 from loadkit.report.summary import crowd_line, headline, load_line, next_command, plural, target_line
+from loadkit.report.wakeups import wakeups_line
 from loadkit.units import format_count, format_duration, format_rate, format_size
 
 __all__ = ["as_text"]
@@ -28,6 +29,7 @@ def as_text(record: RunRecord, path: str | None = None) -> str:
         _what(record),
         _histograms(record),
         _phases(record),
+        _kernel(record),
         _errors(record),
         _workers(record),
         _next(record, path),
@@ -92,7 +94,9 @@ def _what(record: RunRecord) -> Iterator[str]:
     yield _row("CPU per reply", _cpu(record))
     wakeups = [("blast", record.wakeups), ("serve", record.server.wakeups if record.server else None)]
     if any(one for _, one in wakeups):
-        yield _row("wake-ups", ", ".join(_wakeups(end, one, record) for end, one in wakeups if one))
+        yield _row(
+            "wake-ups", ", ".join(wakeups_line(end, one, record.messages.replied) for end, one in wakeups if one)
+        )
     if record.tool.fallback:
         yield _row("engine", f"{record.tool.engine}: {record.tool.fallback}")
     if record.window:
@@ -124,18 +128,11 @@ def _busy(cpu_ns: float, record: RunRecord) -> str:
     """Says how much of the CPU time was work, where most of it went into staying awake for what is due next."""
     wakeups, replied = record.wakeups, record.messages.replied
     stays_awake = record.plan.get("stays_awake")
-    if not wakeups or not replied or wakeups.busy_ns / replied > cpu_ns / 2 or (stays_awake and not stays_awake.value):
+    if not wakeups or wakeups.busy_ns is None or not replied or (stays_awake and not stays_awake.value):
+        return ""
+    if wakeups.busy_ns / replied > cpu_ns / 2:
         return ""
     return f"; {wakeups.busy_ns / replied / 1e3:.1f} at work, the rest awake to be on time"
-
-
-def _wakeups(end: str, wakeups: Wakeups, record: RunRecord) -> str:
-    """Says what a wake-up brings: many events at once is a loop that never catches up, one is a wake-up a message."""
-    mean = wakeups.batch.mean or 0.0
-    spent = wakeups.blocked_ns + wakeups.busy_ns
-    per_reply = f", {wakeups.wakeups / record.messages.replied:.2g} a reply" if record.messages.replied else ""
-    waiting = f", {wakeups.blocked_ns / spent:.0%} of the time waiting" if spent else ""
-    return f"{end} {format_count(wakeups.wakeups)} of {mean:.1f} events{per_reply}{waiting}"
 
 
 def _histograms(record: RunRecord) -> Iterator[str]:
@@ -175,6 +172,17 @@ def _phase(phase: PhaseRecord) -> str:
     return f"{name:<15}" + "".join(f"{format_count(count):>10}" for count in counts) + times
 
 
+def _kernel(record: RunRecord) -> Iterator[str]:
+    """The machine's CPU time, and what the kernel says of this run, if there is something to be said."""
+    kernel = record.kernel
+    if kernel is None:
+        return
+    busy = {name: share for name, share in kernel.cpu.items() if name not in ("idle", "iowait") and share >= 0.005}
+    yield _row("machine", ", ".join(f"{name} {share:.0%}" for name, share in busy.items()) + " of all CPU time")
+    for finding in kernel.findings:
+        yield from _wrapped(f"{finding.code}: {finding.text}", indent=4)
+
+
 def _errors(record: RunRecord) -> Iterator[str]:
     rows = [*record.errors, *(record.server.errors if record.server else ())]
     if rows:
@@ -185,7 +193,7 @@ def _errors(record: RunRecord) -> Iterator[str]:
 
 
 def _workers(record: RunRecord) -> Iterator[str]:
-    titles = f"{'opened':>12}{'replied':>13}{'cpu':>7}{'busy':>7}{'waiting':>9}{'max rss':>11}"
+    titles = f"{'opened':>12}{'replied':>13}{'cpu':>7}{'busy':>7}{'waiting':>9}{'batch':>7}{'max rss':>11}"
     yield f"{'worker':<10}{'core':>5}{'pid':>9}{titles}"
     yield from _end("blast", record.workers)
     if record.server:
@@ -217,9 +225,15 @@ def _worker(end: str, worker: WorkerRecord) -> str:
     died = f"\n{'':<10}{worker.died}" if worker.died else ""
     return (
         f"{end + ' ' + str(worker.index):<10}{_count(worker.core):>5}{worker.pid if worker.pid else '-':>9}"
-        f"{format_count(worker.opened):>12}{_count(worker.replied):>13}{cpu:>7}{busy:>7}{waiting:>9}"
+        f"{format_count(worker.opened):>12}{_count(worker.replied):>13}{cpu:>7}{busy:>7}{waiting:>9}{_batch(worker):>7}"
         f"{format_size(worker.max_rss_bytes):>11}{died}"
     )
+
+
+def _batch(worker: WorkerRecord) -> str:
+    """Returns the events of a wake-up, where they are counted."""
+    wakeups = worker.wakeups
+    return f"{wakeups.events / wakeups.wakeups:.1f}" if wakeups and wakeups.wakeups else "-"
 
 
 def _next(record: RunRecord, path: str | None) -> Iterator[str]:

@@ -13,7 +13,6 @@ import msgspec
 from loadkit import __version__
 from loadkit.host import Host
 from loadkit.measure.board import TIMES
-from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import (
     IntervalSample,
     PhaseSamples,
@@ -23,11 +22,13 @@ from loadkit.measure.samples import (
     WorkerSamples,
     merge,
 )
-from loadkit.measure.wakeups import WakeupSamples, add_wakeups, read_wakeups
+from loadkit.measure.wakeups import WakeupSamples
+from loadkit.plan.addresses import is_loopback
 from loadkit.plan.model import PhaseKind, PhasePlan, Plan
 from loadkit.report.advice import advise
+from loadkit.report.histograms import histogram_record
+from loadkit.report.kernel import kernel_record
 from loadkit.report.record import (
-    PERCENTILES,
     Advised,
     Balance,
     Bytes,
@@ -45,16 +46,16 @@ from loadkit.report.record import (
     ServerRecord,
     Tool,
     Verdict,
-    Wakeups,
     Window,
     WorkerRecord,
 )
 from loadkit.report.scale import memory_record, opening_record
 from loadkit.report.slo import check, parse_slo
 from loadkit.report.verdict import judge
+from loadkit.report.wakeups import phase_wakeups, wakeups_record, window_wakeups, worker_wakeups
 from loadkit.units import NS_PER_S
 
-__all__ = ["build_record", "cpu_per_reply", "histogram_record", "make_rates"]
+__all__ = ["build_record", "cpu_per_reply", "make_rates"]
 
 # Field of the plan -> the option that sets it. What is not here the plan worked out.
 _OPTION_OF = {
@@ -116,8 +117,16 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
             "serve": cpu_per_reply(server.workers, messages.replied) if server and not _has_gaps(window) else None,
         },
         histograms=_histograms(hold) | {name: _histograms(setup)[name] for name in ("connect", "first_byte")},
-        wakeups=wakeups_record(read_wakeups(hold)),
-        phases=tuple(_phase(phase, one) for phase, one in zip(plan.phases, phases, strict=True)),
+        wakeups=wakeups_record(phase_wakeups(samples.workers, _numbers(plan, PhaseKind.HOLD))),
+        kernel=kernel_record(
+            samples.kernel,
+            window.end_ns - window.start_ns if window else 0,
+            all(is_loopback(address) for address in plan.target.addresses),
+        ),
+        phases=tuple(
+            _phase(phase, one, phase_wakeups(samples.workers, [number]))
+            for number, (phase, one) in enumerate(zip(plan.phases, phases, strict=True))
+        ),
         workers=workers,
         intervals=tuple(_interval(row, plan) for row in samples.intervals),
         server=server,
@@ -148,38 +157,6 @@ def cpu_per_reply(workers: Sequence[WorkerRecord], replied: int) -> CpuPerReply 
     return CpuPerReply(
         sum(worker.cpu_user_ns or 0 for worker in workers) / replied,
         sum(worker.cpu_system_ns or 0 for worker in workers) / replied,
-    )
-
-
-def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> HistogramRecord:
-    """Returns a histogram as it stands in a record."""
-    some = histogram.count > 0
-    return HistogramRecord(
-        unit=unit,
-        count=histogram.count,
-        sum=histogram.sum_ns,
-        min=histogram.min_ns if some else None,
-        mean=histogram.mean_ns if some else None,
-        max=histogram.max_ns if some else None,
-        percentiles={f"{percentile:g}": value for percentile, value in histogram.percentiles(PERCENTILES).items()},
-        dropped=dropped,
-        hdr=histogram.encode(),
-    )
-
-
-def wakeups_record(samples: WakeupSamples | None) -> Wakeups | None:
-    """Returns the wake-ups as they stand in a record; the engine that counts them is the only source there is."""
-    if samples is None:
-        return None
-    return Wakeups(
-        source="native",
-        waits=samples.waits,
-        wakeups=samples.wakeups,
-        events=samples.events,
-        batch=histogram_record(samples.batch, 0, "events"),
-        blocked_ns=samples.blocked_ns,
-        busy_ns=samples.busy_ns,
-        flags=dict(samples.flags),
     )
 
 
@@ -247,6 +224,10 @@ def _has_gaps(window: Window | None) -> bool:
     return window is not None and window.measured_ns < window.end_ns - window.start_ns
 
 
+def _numbers(plan: Plan, kind: PhaseKind) -> list[int]:
+    return [number for number, phase in enumerate(plan.phases) if phase.kind is kind]
+
+
 def _of_kinds(plan: Plan, phases: Sequence[PhaseSamples], kinds: Sequence[PhaseKind]) -> PhaseSamples:
     return merge([one for phase, one in zip(plan.phases, phases, strict=True) if phase.kind in kinds], plan.highest_ns)
 
@@ -255,7 +236,7 @@ def _histograms(part: PhaseSamples) -> dict[str, HistogramRecord]:
     return {name: histogram_record(part.histograms[name], part.dropped[name]) for name in TIMES}
 
 
-def _phase(phase: PhasePlan, part: PhaseSamples) -> PhaseRecord:
+def _phase(phase: PhasePlan, part: PhaseSamples, wakeups: WakeupSamples | None) -> PhaseRecord:
     return PhaseRecord(
         name=phase.name,
         kind=phase.kind.value,
@@ -265,6 +246,7 @@ def _phase(phase: PhasePlan, part: PhaseSamples) -> PhaseRecord:
         bytes=Bytes(part.counters["sent_bytes"], part.counters["received_bytes"]),
         histograms=_histograms(part),
         errors=_errors([(phase.name, part)]),
+        wakeups=worker_wakeups(wakeups),
     )
 
 
@@ -316,6 +298,7 @@ def _worker(plan: Plan, worker: WorkerSamples, ends: Sequence[WorkerEnd], window
         sent_bytes=whole.counters["sent_bytes"],
         received_bytes=whole.counters["received_bytes"],
         errors=sum(whole.errors.values()),
+        wakeups=worker_wakeups(phase_wakeups([worker], _numbers(plan, PhaseKind.HOLD))),
     )
 
 
@@ -336,6 +319,8 @@ def _worker_record(
         cpu_share=(user + system) / span_ns if span_ns > 0 else None,
         run_delay_ns=cpu["run_delay_ns"],
         run_delay_share=cpu["run_delay_ns"] / span_ns if span_ns > 0 else None,
+        voluntary_switches=cpu["voluntary_switches"],
+        involuntary_switches=cpu["involuntary_switches"],
         open=worker.state["open"],
         peak=worker.state["peak"],
         max_rss_bytes=worker.state["max_rss_bytes"],
@@ -356,6 +341,8 @@ def _interval(row: IntervalSample, plan: Plan) -> Interval:
         bytes=row.received_bytes,
         errors=row.errors,
         latency=IntervalLatency(found[50.0], found[99.0], row.latency.max_ns if row.latency.count else None),
+        wakeups=row.wakeups,
+        events=row.events,
     )
 
 
@@ -387,14 +374,10 @@ def _server(serve: ServeSamples | None, window: Window | None) -> ServerRecord |
         restarts=serve.restarts,
         cpu_ns=sum(worker.cpu_ns or 0 for worker in workers) if window else None,
         shed=sum(row.count for row in errors if row.error in ("EMFILE", "ENFILE")),
-        wakeups=_serve_wakeups(serve) if window and not _has_gaps(window) else None,
+        wakeups=wakeups_record(window_wakeups(serve.at_start, serve.at_end))
+        if window and not _has_gaps(window)
+        else None,
     )
-
-
-def _serve_wakeups(serve: ServeSamples) -> Wakeups | None:
-    """Of the window. A worker that was replaced goes on counting in its predecessor's place."""
-    pairs = zip(serve.at_start, serve.at_end, strict=True)
-    return wakeups_record(add_wakeups(read_wakeups(after.phases[0], before.phases[0]) for before, after in pairs))
 
 
 def _serve_worker(
@@ -412,4 +395,5 @@ def _serve_worker(
         sent_bytes=whole.counters["sent_bytes"],
         received_bytes=whole.counters["received_bytes"],
         errors=sum(whole.errors.values()),
+        wakeups=worker_wakeups(window_wakeups([before], [after])),
     )

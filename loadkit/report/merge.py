@@ -14,7 +14,8 @@ import msgspec
 
 from loadkit.errors import OptionError, RecordError
 from loadkit.measure.histogram import Histogram, highest_of, lowest_of
-from loadkit.report.build import cpu_per_reply, histogram_record, make_rates
+from loadkit.report.build import cpu_per_reply, make_rates
+from loadkit.report.histograms import histogram_record
 from loadkit.report.record import (
     STATES,
     Advised,
@@ -79,6 +80,7 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
         opening=None,
         memory=None,
         closing_ns=None,
+        kernel=None,
         cpu_per_reply_ns={
             "blast": cpu_per_reply(workers, messages.replied),
             "serve": cpu_per_reply(server.workers, messages.replied) if server and _has_cpu(left, right) else None,
@@ -188,6 +190,7 @@ def _add_phases(left: PhaseRecord, right: PhaseRecord) -> PhaseRecord:
         bytes=_add(left.bytes, right.bytes),
         histograms=_add_histograms(left.histograms, right.histograms),
         errors=_add_errors(left.errors, right.errors),
+        wakeups=None,
     )
 
 
@@ -231,13 +234,20 @@ def _add_wakeups(left: Wakeups | None, right: Wakeups | None) -> Wakeups | None:
     return Wakeups(
         left.source,
         waits=left.waits + right.waits,
-        wakeups=left.wakeups + right.wakeups,
+        wakeups=_add_known(left.wakeups, right.wakeups),
         events=left.events + right.events,
-        batch=_add_histogram("wakeups.batch", left.batch, right.batch),
-        blocked_ns=left.blocked_ns + right.blocked_ns,
-        busy_ns=left.busy_ns + right.busy_ns,
-        flags={flag: left.flags[flag] + right.flags[flag] for flag in left.flags},
+        batch=_add_known_histogram("wakeups.batch", left.batch, right.batch),
+        busy=_add_known_histogram("wakeups.busy", left.busy, right.busy),
+        blocked_ns=_add_known(left.blocked_ns, right.blocked_ns),
+        busy_ns=_add_known(left.busy_ns, right.busy_ns),
+        flags={flag: _add_known(left.flags[flag], right.flags.get(flag)) for flag in left.flags},
     )
+
+
+def _add_known_histogram(
+    name: str, left: HistogramRecord | None, right: HistogramRecord | None
+) -> HistogramRecord | None:
+    return None if left is None or right is None else _add_histogram(name, left, right)
 
 
 def _add_known(left: int | None, right: int | None) -> int | None:

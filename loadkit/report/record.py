@@ -232,18 +232,36 @@ class Wakeups(msgspec.Struct, frozen=True):
     """What epoll did in the window, added up over the workers of an end.
 
     `waits` are calls of epoll_wait, `wakeups` those of them that brought an event, `batch` the events of each. `flags`
-    counts events by flag, one with two of them twice. `blocked_ns` was spent inside the calls, `busy_ns` between them.
-    `source` says who counted: `native`, the compiled engine itself.
+    counts events by flag, one with two of them twice. `blocked_ns` was spent inside the calls, `busy_ns` between them,
+    and `busy` has the times between: how long one turn keeps everybody else waiting.
+
+    `source` says who counted: `native`, the compiled engine itself; `hook`, in the import table of uvloop's libuv;
+    `selector`, ours under asyncio, which does not see ERR, HUP and RDHUP; `uv_metrics`, libuv's own: approximate, with
+    turns of the loop as `waits`, and events. What a source cannot see is null.
     """
 
     source: str
     waits: int
+    wakeups: int | None
+    events: int
+    batch: HistogramRecord | None
+    blocked_ns: int | None
+    busy_ns: int | None
+    flags: dict[str, int | None]
+    busy: HistogramRecord | None = None
+
+
+class WorkerWakeups(msgspec.Struct, frozen=True):
+    """The same of one worker, or of one phase: the largest batch, and the longest turns, in place of the histograms."""
+
+    waits: int
     wakeups: int
     events: int
-    batch: HistogramRecord
     blocked_ns: int
     busy_ns: int
-    flags: dict[str, int]
+    batch_max: int | None
+    busy_p99_ns: int | None
+    busy_max_ns: int | None
 
 
 class PhaseRecord(msgspec.Struct, frozen=True):
@@ -257,12 +275,14 @@ class PhaseRecord(msgspec.Struct, frozen=True):
     bytes: Bytes
     histograms: Histograms
     errors: tuple[Advised, ...] = ()
+    wakeups: WorkerWakeups | None = None
 
 
 class WorkerRecord(msgspec.Struct, frozen=True):
     """A worker process.
 
-    CPU times, their shares (by the window) and `replied` are of the window; the rest is of the whole run. `open` are
+    CPU times, their shares (by the window), context switches and `replied` are of the window; the rest is of the whole
+    run. `open` are
     the connections open at the last look. `died` says how it ended when it did not end well. `busy_share` is the part
     of the window spent between one wait for events and the next, null where the engine does not count: one that asks
     again and again for some microseconds rather than sleep uses CPU time that it had no work for.
@@ -288,6 +308,9 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     sent_bytes: int | None = None
     open: int | None = None
     busy_share: float | None = None
+    wakeups: WorkerWakeups | None = None
+    voluntary_switches: int | None = None
+    involuntary_switches: int | None = None
 
 
 class IntervalLatency(msgspec.Struct, frozen=True):
@@ -299,7 +322,10 @@ class IntervalLatency(msgspec.Struct, frozen=True):
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A stretch of the series; `t_s` is its end, from the start of the run."""
+    """A stretch of the series; `t_s` is its end, from the start of the run.
+
+    `wakeups` and `events` are the blast end's, null where its engine does not count them.
+    """
 
     t_s: float
     phase: str
@@ -308,6 +334,8 @@ class Interval(msgspec.Struct, frozen=True):
     bytes: int
     errors: int
     latency: IntervalLatency
+    wakeups: int | None = None
+    events: int | None = None
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -333,6 +361,27 @@ class ServerRecord(msgspec.Struct, frozen=True):
     cpu_ns: int | None = None
     shed: int | None = None
     wakeups: Wakeups | None = None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that the kernel counted and that matters: what it means, and what to do."""
+
+    code: str
+    text: str
+
+
+class Kernel(msgspec.Struct, frozen=True):
+    """What the kernel of this machine counted in the window, of everything that ran there: measure/kernel.py.
+
+    `counters` are those of netstat and snmp that went up, `sockets` are of the window's end, `cpu` shares of all CPU
+    time.
+    """
+
+    counters: dict[str, int]
+    softnet: dict[str, int]
+    sockets: dict[str, int]
+    cpu: dict[str, float]
+    findings: tuple[Finding, ...]
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -367,7 +416,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     histograms: Histograms
     wakeups: Wakeups | None = None
     journey: dict[str, Any] | None = None
-    kernel: dict[str, Any] | None = None
+    kernel: Kernel | None = None
     phases: tuple[PhaseRecord, ...]
     workers: tuple[WorkerRecord, ...]
     intervals: tuple[Interval, ...]

@@ -21,6 +21,7 @@ from loadkit.engine.base import STOP_NS
 from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
 from loadkit.errors import TargetError
 from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.kernel import KernelLook, difference, read_kernel
 from loadkit.measure.memory import Room, read_room
 from loadkit.measure.samples import (
     IntervalSample,
@@ -156,6 +157,8 @@ class _Run:
         self.series = Series(self.board)
         self.hold_ns: int | None = None
         self.window: tuple[int, int] | None = None
+        self.kernel_at_start: KernelLook | None = None
+        self.kernel_at_end: KernelLook | None = None
         self.serve_at_start: tuple[WorkerSamples, ...] = ()
         self.serve_at_end: tuple[WorkerSamples, ...] = ()
         self._stop_ns: int | None = None
@@ -216,6 +219,11 @@ class _Run:
         """Reads the board: the ramp's end, the window's edges, the series, the live view."""
         if self.hold_ns is None and self._stop_ns is None:
             self._look_at_ramp(now)
+        if self.window:
+            if not self.kernel_at_start and now >= self.window[0]:
+                self.kernel_at_start = read_kernel()
+            if not self.kernel_at_end and (now >= self.window[1] or self._traffic_is_over()):
+                self.kernel_at_end = read_kernel()
         if self.window and self.group:
             if not self.serve_at_start and now >= self.window[0]:
                 self.serve_at_start = self.group.read()
@@ -307,6 +315,9 @@ class _Run:
             tenths_ns=tuple(self.ramp.tenths),
             stopped_opening=self.ramp.stopped,
             memory=self.memory,
+            kernel=difference(self.kernel_at_start, self.kernel_at_end)
+            if self.kernel_at_start and self.kernel_at_end
+            else None,
             closing_ns=time.monotonic_ns() - self._traffic_end_ns(),
         )
         for worker in self.workers:

@@ -67,6 +67,8 @@ class Series:
                 received_bytes=counters["received_bytes"] - self._counters["received_bytes"],
                 errors=errors - self._errors,
                 latency=self._latency_since(),
+                wakeups=counters["wakeups"] - self._counters["wakeups"] if counters["wakeups"] else None,
+                events=counters["events"] - self._counters["events"] if counters["events"] else None,
             )
         )
         self._at_ns, self._counters, self._errors = t_ns, counters, errors

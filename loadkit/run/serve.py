@@ -27,6 +27,8 @@ __all__ = ["ServeGroup", "run_serve"]
 # A worker that dies this soon, this often, will not live: its reason is said and the serve end gives up.
 _YOUNG_S = 1.0
 _YOUNG_DEATHS = 5
+# The serve end times nothing but its own turns; one that is longer is counted as dropped.
+_LONGEST_TURN_NS = 10 * NS_PER_S
 
 
 class ServeGroup:
@@ -41,7 +43,7 @@ class ServeGroup:
         plan = msgspec.structs.replace(plan, engine=choose_engine(plan.engine, plan.edge_triggered))
         self._anchors = reserve_port(plan.addresses, plan.port)
         self.plan = msgspec.structs.replace(plan, port=self._anchors[0].getsockname()[1])
-        self.board = Board(BoardLayout(plan.workers, 1, 0))
+        self.board = Board(BoardLayout(plan.workers, 1, _LONGEST_TURN_NS))
         self.restarts = 0
         self._young_deaths = 0
         self._ends: list[WorkerEnd] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, WAKEUP_SOURCES
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import (
     IntervalSample,
@@ -115,13 +115,17 @@ def ramp(opened: int = 50, **more: Any) -> PhaseSamples:
 def worker(index: int, *phases: PhaseSamples, **state: int) -> WorkerSamples:
     """A worker's slot, all its connections settled 1 s after the start."""
     known = {"peak": 50, "settled": 50, "settled_ns": START_NS + S, "core": index, "max_rss_bytes": 35 * 2**20}
+    if any(phase.counters["waits"] for phase in phases):
+        known["wakeup_source"] = WAKEUP_SOURCES.index("native")
     return WorkerSamples(index, dict.fromkeys(STATE, 0) | known | state, phases)
 
 
 def woken(batches: list[int], busy_ns: int = 9 * S) -> dict[str, Any]:
     """Counters and histogram of wake-ups with these many events each, and one wait in vain; blocked for 1 s."""
     counts = {"waits": len(batches) + 1, "wakeups": len(batches), "events": sum(batches), "events_in": sum(batches)}
-    return {**counts, "blocked_ns": S, "busy_ns": busy_ns, "histograms": {"batch": batches}}
+    # As long as each other, all turns.
+    busy = [busy_ns // len(batches)] * len(batches)
+    return {**counts, "blocked_ns": S, "busy_ns": busy_ns, "histograms": {"batch": batches, "busy": busy}}
 
 
 def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = (52, 48), **more: Any) -> ServeSamples:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import pytest
 
+from loadkit.measure.board import WAKEUP_SOURCES
 from loadkit.measure.wakeups import FLAGS, add_wakeups, read_wakeups
 from tests.golden.made_up import page, woken
 
+_NATIVE = WAKEUP_SOURCES.index("native")
+
 
 def test_an_engine_that_does_not_count_has_none() -> None:
-    assert read_wakeups(page()) is None
+    assert read_wakeups(_NATIVE, page()) is None
     assert add_wakeups([None, None]) is None
 
 
 def test_what_came_since_an_earlier_look_is_the_difference() -> None:
     before, after = page(**woken([5, 5, 1000], busy_ns=1)), page(**woken([5, 5, 1000, 7, 7, 9], busy_ns=10))
-    since = read_wakeups(after, before)
+    since = read_wakeups(_NATIVE, after, before)
     assert since is not None
     assert (since.waits, since.wakeups, since.events, since.busy_ns) == (3, 3, 23, 9)
     assert since.flags == {flag: 23 if flag == "IN" else 0 for flag in FLAGS}
@@ -25,13 +28,13 @@ def test_what_came_since_an_earlier_look_is_the_difference() -> None:
 
 def test_nothing_since_is_a_count_of_nothing_and_not_unknown() -> None:
     look = page(**woken([5]))
-    since = read_wakeups(look, look)
+    since = read_wakeups(_NATIVE, look, look)
     assert since is not None
     assert (since.waits, since.events, since.batch.count, since.batch.max_ns) == (0, 0, 0, 0)
 
 
 def test_workers_add_up_and_those_that_do_not_count_are_left_out() -> None:
-    one, other = read_wakeups(page(**woken([1, 2]))), read_wakeups(page(**woken([1024])))
+    one, other = read_wakeups(_NATIVE, page(**woken([1, 2]))), read_wakeups(_NATIVE, page(**woken([1024])))
     total = add_wakeups([one, None, other])
     assert total is not None
     assert (total.waits, total.wakeups, total.events, total.blocked_ns) == (5, 3, 1027, 2 * 10**9)
@@ -41,6 +44,6 @@ def test_workers_add_up_and_those_that_do_not_count_are_left_out() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 1023, 1024])
 def test_every_size_of_a_batch_has_a_counter_of_its_own(size: int) -> None:
-    since = read_wakeups(page(**woken([size])))
+    since = read_wakeups(_NATIVE, page(**woken([size])))
     assert since is not None
     assert since.batch.counts[size] == 1

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from loadkit.engine.aio.echo import Echo
 from loadkit.engine.aio.swarm import Swarm
+from loadkit.engine.aio.wakeups import Counting, CountingSelector, count_libuv
 from loadkit.engine.base import Control
 from loadkit.measure.board import Slot
 from loadkit.plan.model import ServePlan, Shard
@@ -33,26 +34,35 @@ class AsyncioEngine:
 
     def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Runs a shard of the blast end."""
-        self._run(lambda loop: Swarm(loop, shard, slot, control, before))
+        self._run(slot, lambda loop: Swarm(loop, shard, slot, control, before))
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
         """Runs a worker of the serve end."""
-        self._run(lambda loop: Echo(loop, plan, listeners, slot, control))
+        self._run(slot, lambda loop: Echo(loop, plan, listeners, slot, control))
 
-    def _run(self, make: Callable[[asyncio.AbstractEventLoop], Swarm | Echo]) -> None:
-        loop = self.new_loop()
+    def _open(self, slot: Slot) -> tuple[asyncio.AbstractEventLoop, Counting | None]:
+        """Returns a fresh loop, and what counts its wake-ups."""
+        selector = CountingSelector(slot)
+        return asyncio.SelectorEventLoop(selector), selector
+
+    def _run(self, slot: Slot, make: Callable[[asyncio.AbstractEventLoop], Swarm | Echo]) -> None:
+        loop, counting = self._open(slot)
         asyncio.set_event_loop(loop)
         # What exists now stays, and a collection over 10,000 live connections stops the loop for milliseconds.
         threshold = gc.get_threshold()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         try:
-            loop.run_until_complete(make(loop).run())
+            runner = make(loop)
+            runner.tally.wakeups = counting
+            loop.run_until_complete(runner.run())
         finally:
             gc.set_threshold(*threshold)
             gc.unfreeze()
             asyncio.set_event_loop(None)
             loop.close()
+            if counting:
+                counting.close()
 
 
 class UvloopEngine(AsyncioEngine):
@@ -69,3 +79,8 @@ class UvloopEngine(AsyncioEngine):
         import uvloop
 
         return uvloop.new_event_loop()
+
+    def _open(self, slot: Slot) -> tuple[asyncio.AbstractEventLoop, Counting | None]:
+        """Returns a fresh loop, and what counts its wake-ups."""
+        loop = self.new_loop()
+        return loop, count_libuv(loop, slot)

@@ -15,12 +15,14 @@
 #define NEVER (INT64_C(1) << 62)
 
 #define STATE_NAMES(X)                                                                                                 \
-    X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes) X(generation)
+    X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes) X(generation) \
+    X(wakeup_source)
 #define COUNTER_NAMES(X)                                                                                               \
     X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)   \
-    X(held) X(sent_bytes) X(received_bytes) X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) X(waits) X(wakeups)        \
+    X(held) X(sent_bytes) X(received_bytes) X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) \
+    X(voluntary_switches) X(involuntary_switches) X(waits) X(wakeups)                                                  \
     X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)
-#define HISTOGRAM_NAMES(X) X(connect) X(first_byte) X(latency) X(service) X(lateness) X(batch)
+#define HISTOGRAM_NAMES(X) X(connect) X(first_byte) X(latency) X(service) X(lateness) X(batch) X(busy)
 #define STEP_NAMES(X) X(connect) X(send) X(receive) X(close)
 #define OWN_ERRORS(X)                                                                                                  \
     X(WRONG_BYTES, 140) X(CLOSED_BY_PEER, 141) X(REPLY_TIMEOUT, 142) X(EXTRA_BYTES, 143) X(CONNECT_TIMEOUT, 144)       \

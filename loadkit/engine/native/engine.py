@@ -17,7 +17,7 @@ from loadkit.engine.base import STOP_NS, Control
 from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.native import _core
 from loadkit.engine.ports import knows_port_range
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, OwnError, Slot
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, WAKEUP_SOURCES, OwnError, Slot
 from loadkit.measure.cpu import CpuMeter
 from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
 from loadkit.plan.pacing import LinearPace
@@ -31,6 +31,7 @@ __all__ = ["NativeEngine", "matches_board"]
 # How often the CPU figures are read: of many workers more seldom, as a hundred of them would spend a tenth of a core.
 _TICK_NS, _LONGEST_TICK_NS, _SOON = 100_000_000, 1_000_000_000, 8
 _MOST_SLOTS = 1 << 24
+_COUNTED = WAKEUP_SOURCES.index("native")
 
 Phase = tuple[int, int, bool, bool, float, float, int, int, int, int]
 
@@ -60,6 +61,7 @@ class NativeEngine:
         """Runs a shard of the blast end."""
         core = _open_blast(shard, slot, control)
         with contextlib.closing(core), contextlib.closing(self._new_loop()) as loop:
+            slot.set("wakeup_source", _COUNTED)
             control.ready()
             ramp = shard.ramp_first, shard.ramp_step, shard.ramp_connects
             if before:
@@ -73,6 +75,7 @@ class NativeEngine:
         try:
             core = _open_serve(plan, listeners, slot, control)
             with contextlib.closing(core), contextlib.closing(self._new_loop()) as loop:
+                slot.set("wakeup_source", _COUNTED)
                 control.ready()
                 turns = _Turns(loop, core, slot, lambda: _serve_heard(core, plan, listeners, control), plan.workers)
                 loop.run_until_complete(turns.run())

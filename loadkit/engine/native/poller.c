@@ -4,6 +4,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "counting.h"
+
 int poller_open(struct poller *poller, struct board *board, int control_fd) {
     poller->board = board;
     poller->armed_ns = NEVER;
@@ -51,57 +53,40 @@ void poller_arm(struct poller *poller, int64_t at) {
     poller->armed_ns = at;
 }
 
-static void count_flags(int64_t *page, const struct epoll_event *events, int count) {
-    for (int i = 0; i < count; i++) {
-        uint32_t flags = events[i].events;
-        page[COUNT_events_in] += (flags & EPOLLIN) != 0;
-        page[COUNT_events_out] += (flags & EPOLLOUT) != 0;
-        page[COUNT_events_err] += (flags & EPOLLERR) != 0;
-        page[COUNT_events_hup] += (flags & EPOLLHUP) != 0;
-        page[COUNT_events_rdhup] += (flags & EPOLLRDHUP) != 0;
-    }
-}
-
 /* Counts a call of epoll_wait from `begin` to `end`, or a run of calls in vain and the last one. */
-static void count_waits(struct poller *poller, int64_t begin, int64_t end, int64_t waits, int count) {
+static void count(struct poller *poller, int64_t begin, int64_t end, int64_t waits, int count) {
     int64_t *page = board_page(poller->board, end);
-    page[COUNT_waits] += waits;
-    page[COUNT_blocked_ns] += end - begin;
-    if (poller->return_ns) page[COUNT_busy_ns] += begin - poller->return_ns;
+    if (poller->return_ns) count_busy(poller->board, page, begin - poller->return_ns);
     poller->return_ns = end;
-    if (!count) return;
-    page[COUNT_wakeups]++;
-    page[COUNT_events] += count;
-    count_flags(page, poller->events, count);
-    board_record(poller->board, page, HISTOGRAM_batch, count);
+    count_waits(poller->board, page, begin, end, waits, poller->events, count);
 }
 
 int poller_wait(struct poller *poller, int64_t until) {
     int64_t begin = clock_ns();
     int64_t left = until - begin;
     int timeout = left <= 0 ? 0 : (int)((left + 999999) / 1000000);
-    int count = epoll_wait(poller->epoll_fd, poller->events, BATCH, timeout);
-    if (count < 0) count = 0; /* EINTR: nothing came */
-    count_waits(poller, begin, clock_ns(), 1, count);
-    return count;
+    int events = epoll_wait(poller->epoll_fd, poller->events, BATCH, timeout);
+    if (events < 0) events = 0; /* EINTR: nothing came */
+    count(poller, begin, clock_ns(), 1, events);
+    return events;
 }
 
 int poller_spin(struct poller *poller, int64_t until) {
     int64_t begin = clock_ns(), now, waits = 0;
-    int count;
+    int events;
     do {
-        count = epoll_wait(poller->epoll_fd, poller->events, BATCH, 0);
+        events = epoll_wait(poller->epoll_fd, poller->events, BATCH, 0);
         now = clock_ns();
         waits++;
-    } while (count <= 0 && now < until);
-    if (count < 0) count = 0;
-    count_waits(poller, begin, now, waits, count);
-    return count;
+    } while (events <= 0 && now < until);
+    if (events < 0) events = 0;
+    count(poller, begin, now, waits, events);
+    return events;
 }
 
 void poller_pause(struct poller *poller) {
     if (!poller->return_ns) return;
     int64_t now = clock_ns();
-    board_count(poller->board, COUNT_busy_ns, now, now - poller->return_ns);
+    count_busy(poller->board, board_page(poller->board, now), now - poller->return_ns);
     poller->return_ns = 0;
 }

@@ -1,0 +1,40 @@
+/* What a call of epoll_wait brought, counted into a page of the board: by the compiled engine for its own calls, and by
+ * aio/hook.c for libuv's.
+ */
+#ifndef LOADKIT_COUNTING_H
+#define LOADKIT_COUNTING_H
+
+#include <sys/epoll.h>
+
+#include "board.h"
+
+static inline void count_flags(int64_t *page, const struct epoll_event *events, int count) {
+    for (int i = 0; i < count; i++) {
+        uint32_t flags = events[i].events;
+        page[COUNT_events_in] += (flags & EPOLLIN) != 0;
+        page[COUNT_events_out] += (flags & EPOLLOUT) != 0;
+        page[COUNT_events_err] += (flags & EPOLLERR) != 0;
+        page[COUNT_events_hup] += (flags & EPOLLHUP) != 0;
+        page[COUNT_events_rdhup] += (flags & EPOLLRDHUP) != 0;
+    }
+}
+
+/* The thread was busy since the last call returned. */
+static inline void count_busy(const struct board *board, int64_t *page, int64_t busy) {
+    page[COUNT_busy_ns] += busy;
+    board_record(board, page, HISTOGRAM_busy, busy);
+}
+
+/* Counts a call from `begin` to `end` (or a run of calls in vain and the last one) that brought `count` events. */
+static inline void count_waits(const struct board *board, int64_t *page, int64_t begin, int64_t end, int64_t waits,
+                               const struct epoll_event *events, int count) {
+    page[COUNT_waits] += waits;
+    page[COUNT_blocked_ns] += end - begin;
+    if (count <= 0) return;
+    page[COUNT_wakeups]++;
+    page[COUNT_events] += count;
+    count_flags(page, events, count);
+    board_record(board, page, HISTOGRAM_batch, count);
+}
+
+#endif

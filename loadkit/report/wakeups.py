@@ -1,0 +1,97 @@
+"""Wake-ups on their way into a record, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from loadkit.measure.histogram import Histogram
+from loadkit.measure.samples import WorkerSamples
+from loadkit.measure.wakeups import WakeupSamples, add_wakeups, read_wakeups
+from loadkit.report.histograms import histogram_record
+from loadkit.report.record import HistogramRecord, Wakeups, WorkerWakeups
+from loadkit.units import format_count, format_duration
+
+__all__ = ["phase_wakeups", "wakeups_line", "wakeups_record", "window_wakeups", "worker_wakeups"]
+
+# libuv's own metrics are of turns of the loop; nothing of what is in here.
+_APPROXIMATE = "uv_metrics"
+# What a selector tells of an event.
+_SELECTOR_FLAGS = ("IN", "OUT")
+
+
+def phase_wakeups(workers: Iterable[WorkerSamples], phases: Iterable[int]) -> WakeupSamples | None:
+    """Returns what the workers of the blast end counted in the phases of these numbers."""
+    numbers = tuple(phases)
+    return add_wakeups(
+        read_wakeups(worker.state["wakeup_source"], worker.phases[number]) for worker in workers for number in numbers
+    )
+
+
+def window_wakeups(before: Iterable[WorkerSamples], after: Iterable[WorkerSamples]) -> WakeupSamples | None:
+    """Returns what the serve end counted between two looks. One that was replaced goes on in the other's place."""
+    return add_wakeups(
+        read_wakeups(late.state["wakeup_source"], late.phases[0], early.phases[0])
+        for early, late in zip(before, after, strict=True)
+    )
+
+
+def wakeups_record(samples: WakeupSamples | None) -> Wakeups | None:
+    """Returns the wake-ups as they stand in a record, null for what their source cannot see."""
+    if samples is None:
+        return None
+    exact = samples.source != _APPROXIMATE
+    return Wakeups(
+        source=samples.source,
+        waits=samples.waits,
+        wakeups=samples.wakeups if exact else None,
+        events=samples.events,
+        batch=histogram_record(samples.batch, 0, "events") if exact else None,
+        busy=histogram_record(samples.busy, 0) if exact else None,
+        blocked_ns=samples.blocked_ns if exact else None,
+        busy_ns=samples.busy_ns if exact else None,
+        flags={
+            flag: count if exact and (samples.source != "selector" or flag in _SELECTOR_FLAGS) else None
+            for flag, count in samples.flags.items()
+        },
+    )
+
+
+def worker_wakeups(samples: WakeupSamples | None) -> WorkerWakeups | None:
+    """Returns the same of one worker, without its histograms but for their ends."""
+    if samples is None or samples.source == _APPROXIMATE:
+        return None
+    return WorkerWakeups(
+        waits=samples.waits,
+        wakeups=samples.wakeups,
+        events=samples.events,
+        blocked_ns=samples.blocked_ns,
+        busy_ns=samples.busy_ns,
+        batch_max=_most(samples.batch),
+        busy_p99_ns=samples.busy.percentiles([99.0])[99.0],
+        busy_max_ns=_most(samples.busy),
+    )
+
+
+def wakeups_line(end: str, wakeups: Wakeups, replied: int) -> str:
+    """Says what a wake-up brings: many events at once is a loop that never catches up, one is a wake-up a message."""
+    if wakeups.wakeups is None or wakeups.batch is None or wakeups.blocked_ns is None or wakeups.busy_ns is None:
+        return f"{end} about {format_count(wakeups.events)} events in {format_count(wakeups.waits)} turns of the loop"
+    text = f"{end} {format_count(wakeups.wakeups)} of {wakeups.batch.mean or 0.0:.1f} events"
+    if replied:
+        text += f", {wakeups.wakeups / replied:.2g} a reply"
+    if wakeups.blocked_ns + wakeups.busy_ns:
+        text += f", {wakeups.blocked_ns / (wakeups.blocked_ns + wakeups.busy_ns):.0%} of the time waiting"
+    return text + _turns(wakeups.busy)
+
+
+def _turns(busy: HistogramRecord | None) -> str:
+    """Says how long one turn keeps the others waiting."""
+    if busy is None or busy.max is None:
+        return ""
+    p99 = busy.percentiles["99"]
+    usual = f"p99 {format_duration(p99)}, " if p99 is not None else ""
+    return f", a turn {usual}at most {format_duration(busy.max)}"
+
+
+def _most(histogram: Histogram) -> int | None:
+    return histogram.max_ns if histogram.count else None

@@ -1,0 +1,70 @@
+"""What counting wake-ups costs: the same load with and without, in alternating pairs, one core each end.
+
+python tests/bench/wakeups.py [ROUNDS] [SECONDS]
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from pairs import compile_floor, figures_of, floor_server, loadkit_blast
+
+CONNECTIONS = 50
+LEAST = 0.98
+# Read by every Python before anything else: uvloop is left to libuv's own metrics, looked at ten times a second, and
+# asyncio's selector to its parent's method.
+UNCOUNTED = """
+import selectors, sys
+sys.modules["loadkit.engine.aio._hook"] = None
+import loadkit.engine.aio.wakeups
+del loadkit.engine.aio.wakeups.CountingSelector.select
+"""
+
+
+def rate(port: int, engine: str, seconds: float, path: str) -> float:
+    os.environ["PYTHONPATH"] = path
+    options = ["-c", str(CONNECTIONS), "-d", f"{seconds}s", "--warmup", "500ms", "--engine", engine]
+    record = loadkit_blast(port, *options)
+    source = (record["wakeups"] or {}).get("source")
+    if (source in ("hook", "selector")) is bool(path) and not (path and engine == "asyncio"):
+        raise RuntimeError(f"wake-ups were counted by {source}")
+    return figures_of(record).per_s
+
+
+def main() -> int:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 1.5
+    missed = 0
+    print(f"counting wake-ups, {CONNECTIONS} connections, closed loop, {rounds} pairs of {seconds:g} s")
+    print(f"{'':<10}{'counted/s':>11}{'not/s':>11}{'ratio':>7}{'least':>7}{'most':>7}")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "sitecustomize.py").write_text(UNCOUNTED)
+        floor = compile_floor(Path(folder))
+        if floor is None:
+            print("no C compiler")
+            return 1
+        for engine in ("uvloop", "asyncio"):
+            pairs = []
+            with floor_server(floor) as ready:
+                for index in range(rounds):
+                    order = ("", folder) if index % 2 else (folder, "")
+                    rates = {path: rate(ready["port"], engine, seconds, path) for path in order}
+                    pairs.append((rates[""], rates[folder]))
+            ratios = [counted / plain for counted, plain in pairs]
+            median = statistics.median(ratios)
+            counted, plain = (statistics.median(column) for column in zip(*pairs, strict=True))
+            ok = median >= LEAST
+            missed += not ok
+            print(
+                f"{engine:<10}{counted:>11,.0f}{plain:>11,.0f}{median:>7.3f}{min(ratios):>7.2f}{max(ratios):>7.2f}"
+                f"  asked {LEAST}: {'ok' if ok else 'MISSED'}"
+            )
+    return min(missed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
