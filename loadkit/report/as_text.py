@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from loadkit.errors import OptionError
-from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, WorkerRecord
+from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord
 from loadkit.report.scale import memory_line, opening_line
 from loadkit.report.slo import parse_slo
 from loadkit.report.summary import crowd_line, headline, load_line, next_command, plural, target_line
@@ -202,8 +202,18 @@ def _workers(record: RunRecord) -> Iterator[str]:
             restarts = f"; {plural(record.server.restarts, 'worker')} replaced" if record.server.restarts else ""
             yield (
                 f"serve end: {format_count(record.server.accepted)} accepted, busiest worker "
-                f"{record.server.balance.max_over_mean:.2f} x the mean{restarts}"
+                f"{record.server.balance.max_over_mean:.2f} x the mean{_usual(record.server)}{restarts}"
             )
+
+
+def _usual(server: ServerRecord) -> str:
+    """Says what luck there is in a hash, where there was one to be had, and how even the replies were."""
+    balance = server.balance
+    if balance is None or balance.usual is None:
+        return ""
+    replies = balance.replies_max_over_mean
+    text = f" (a fair hash: {balance.usual:.2f} at most)"
+    return f"{text}, of the replies {replies:.2f} x" if replies is not None else text
 
 
 def _end(end: str, workers: Sequence[WorkerRecord]) -> Iterator[str]:

@@ -26,11 +26,11 @@ from loadkit.measure.wakeups import WakeupSamples
 from loadkit.plan.addresses import is_loopback
 from loadkit.plan.model import PhaseKind, PhasePlan, Plan
 from loadkit.report.advice import advise
+from loadkit.report.balance import balance_record
 from loadkit.report.histograms import histogram_record
 from loadkit.report.kernel import kernel_record
 from loadkit.report.record import (
     Advised,
-    Balance,
     Bytes,
     Connecting,
     Connections,
@@ -90,7 +90,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     messages, moved = _messages(hold), Bytes(hold.counters["sent_bytes"], hold.counters["received_bytes"])
     connecting = _connecting(plan, hold, phases[0], samples, window)
     workers = tuple(_worker(plan, worker, samples.ends, window) for worker in samples.workers)
-    server = _server(samples.serve, window)
+    server = _server(samples.serve, window, is_hashed=not (plan.serve and plan.serve.is_apart))
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
         started=samples.started,
@@ -346,7 +346,7 @@ def _interval(row: IntervalSample, plan: Plan) -> Interval:
     )
 
 
-def _server(serve: ServeSamples | None, window: Window | None) -> ServerRecord | None:
+def _server(serve: ServeSamples | None, window: Window | None, is_hashed: bool) -> ServerRecord | None:
     if serve is None:
         return None
     counters = [worker.phases[0].counters for worker in serve.final]
@@ -367,7 +367,14 @@ def _server(serve: ServeSamples | None, window: Window | None) -> ServerRecord |
             peak=sum(worker.state["peak"] for worker in serve.final),
             closed=sum(one["closed"] for one in counters),
         ),
-        balance=Balance(max(accepted) * len(accepted) / total) if total else None,
+        balance=balance_record(
+            accepted,
+            [
+                late.phases[0].counters["sent_bytes"] - early.phases[0].counters["sent_bytes"]
+                for early, late in zip(serve.at_start, serve.at_end, strict=True)
+            ],
+            is_hashed,
+        ),
         bytes=Bytes(sum(one["sent_bytes"] for one in counters), sum(one["received_bytes"] for one in counters)),
         errors=errors,
         workers=workers,

@@ -339,9 +339,15 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """How evenly SO_REUSEPORT spread the connections: the busiest worker by the mean."""
+    """How evenly SO_REUSEPORT spread the connections: the busiest worker by the mean.
+
+    `usual` is what that is at the most in 99 of 100 fair hashes of so many: above it, it is no bad luck.
+    `replies_max_over_mean` is the same of the bytes sent back in the window, null where there were none.
+    """
 
     max_over_mean: float
+    usual: float | None = None
+    replies_max_over_mean: float | None = None
 
 
 class ServerRecord(msgspec.Struct, frozen=True):

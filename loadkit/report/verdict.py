@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from loadkit.measure.samples import RunSamples
 from loadkit.plan.model import PhaseKind, Plan
-from loadkit.report.record import STATES, Messages, Reason, RunRecord, Verdict, WorkerRecord
+from loadkit.report.record import STATES, Balance, Messages, Reason, RunRecord, Verdict, WorkerRecord
 from loadkit.report.scale import stall_cause
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate
 
@@ -336,8 +336,17 @@ def _uneven(case: _Case) -> Iterator[Reason]:
         yield Reason(
             "uneven",
             f"the busiest serve worker accepted {server.balance.max_over_mean:.2f} x the mean: it sets the upper "
-            f"percentiles while others idle. More connections or more sources spread better",
+            f"percentiles while others idle. {_luck(server.balance)}",
         )
+
+
+def _luck(balance: Balance) -> str:
+    if balance.usual is None or balance.max_over_mean <= balance.usual:
+        return "With so few connections a fair hash does that: more connections or more sources spread better"
+    return (
+        f"That is no bad luck, a fair hash gives {balance.usual:.2f} x at most in 99 of 100 runs: did a worker begin "
+        f"to listen late, or do the connections come from few addresses and ports?"
+    )
 
 
 def _shared_core(case: _Case) -> Iterator[Reason]:

@@ -331,6 +331,20 @@ _SHED = serve_end(errors={("connect", "EMFILE"): 9})
         ),
         pytest.param(
             made_up_plan(),
+            made_up_samples(*steady(_LATENCIES).workers, serve=serve_end(accepted=(260, 140))),
+            "uneven",
+            ["1.30 x the mean", "no bad luck", "1.13 x at most"],
+            id="uneven beyond luck",
+        ),
+        pytest.param(
+            made_up_plan(),
+            made_up_samples(*steady(_LATENCIES).workers, serve=serve_end(accepted=(130, 108, *[99] * 38))),
+            "uneven",
+            ["1.30 x the mean", "a fair hash does that"],
+            id="uneven by luck",
+        ),
+        pytest.param(
+            made_up_plan(),
             made_up_samples(*steady(_LATENCIES).workers, serve=_SHED),
             "server-shed",
             ["9 connections"],
