@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loadkit.cli.output import check_writable, write_whole
+from loadkit.cli.output import check_format, check_writable, write_whole
 from loadkit.cli.preflight import check_machine
 from loadkit.profile.model import EngineName
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
@@ -74,8 +74,9 @@ def _quantity(kind: type[Count] | type[Duration], least: int) -> dict[str, Any]:
     help="let open connections finish for this long",
 )
 @click.option("--ready-file", metavar="FILE", help="write where it listens here, as JSON, once it does")
+@click.option("-o", "--output", metavar="FILE", help="write a record of this end here when it ends, as .json")
 @click.option("-q", "--quiet", is_flag=True, help="print nothing but errors")
-def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> int:
+def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, **values: Any) -> int:
     """Echo what every connection sends, with one worker process per core.
 
     HOST:PORT is 127.0.0.1:7000 by default; 0.0.0.0:7000 listens everywhere, port 0 finds a free one. The first Ctrl-C
@@ -87,9 +88,12 @@ def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> in
     from loadkit.errors import PreflightError
     from loadkit.host import raise_nofile, read_host
     from loadkit.plan.build import build_serve_plan
+    from loadkit.report.serve import build_serve_record, encode_serve
     from loadkit.run.serve import run_serve
     from loadkit.run.target import resolve
 
+    if output:
+        check_format(output)
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
     raise_nofile()
     host = read_host()
@@ -112,17 +116,20 @@ def serve(listen: str, ready_file: str | None, quiet: bool, **values: Any) -> in
         raise in_our_words(error, demand_of_serve(host, values["max_connections"] or 0)) from None
     engine = choose_engine(plan.engine, plan.edge_triggered)
     check_machine(demand_of_serve_plan(host, plan, engine=engine), quiet)
-    if ready_file:
-        check_writable(ready_file)
+    for path in (ready_file, output):
+        if path:
+            check_writable(path)
     asked, seen = plan.engine, dict[int, int]()
-    samples, signals = run_serve(
+    run = run_serve(
         plan,
         on_ready=lambda group: _tell_ready(group, asked, where.host, ready_file, quiet),
         on_change=lambda dead, group: _tell_changes(dead, group, seen),
     )
+    if output:
+        write_whole(output, encode_serve(build_serve_record(run, host)))
     if not quiet:
-        click.echo(_served(samples))
-    return 130 if signals > 1 else 0
+        click.echo(_served(run.samples))
+    return 130 if run.signals > 1 else 0
 
 
 def _say(text: str) -> None:

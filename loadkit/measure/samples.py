@@ -11,12 +11,15 @@ import numpy as np
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, Board, Page, Slot, error_name
 from loadkit.measure.histogram import Histogram, index_of
 from loadkit.measure.kernel import KernelSamples
+from loadkit.plan.model import ServePlan
 
 __all__ = [
     "IntervalSample",
     "MemorySamples",
     "PhaseSamples",
     "RunSamples",
+    "ServeRow",
+    "ServeRun",
     "ServeSamples",
     "WorkerEnd",
     "WorkerSamples",
@@ -149,6 +152,33 @@ class ServeSamples:
     ends: tuple[WorkerEnd, ...]
     restarts: int
     engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServeRow:
+    """What the workers of a serve end did in a second; `t_s` is its end, seconds since 1970."""
+
+    t_s: float
+    accepted: int
+    received_bytes: int
+    sent_bytes: int
+    cpu_user_ns: int
+    cpu_system_ns: int
+    wakeups: int
+    events: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ServeRun:
+    """A serve end by itself, from start to end. `rows` are of the last hour, `signals` how many ended it."""
+
+    plan: ServePlan
+    samples: ServeSamples
+    started_s: float
+    span_ns: int
+    rows: tuple[ServeRow, ...]
+    kernel: KernelSamples | None
+    signals: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,9 +94,11 @@ def _what(record: RunRecord) -> Iterator[str]:
     yield _row("CPU per reply", _cpu(record))
     wakeups = [("blast", record.wakeups), ("serve", record.server.wakeups if record.server else None)]
     if any(one for _, one in wakeups):
-        yield _row(
-            "wake-ups", ", ".join(wakeups_line(end, one, record.messages.replied) for end, one in wakeups if one)
-        )
+        # Of a whole life there are more wake-ups than belong to the replies of the window.
+        of_window = {"blast": True, "serve": not (record.server and record.server.is_whole_life)}
+        replied = record.messages.replied
+        lines = (wakeups_line(end, one, replied if of_window[end] else 0) for end, one in wakeups if one)
+        yield _row("wake-ups", "; ".join(lines))
     if record.tool.fallback:
         yield _row("engine", f"{record.tool.engine}: {record.tool.fallback}")
     if record.window:
@@ -200,9 +202,12 @@ def _workers(record: RunRecord) -> Iterator[str]:
         yield from _end("serve", record.server.workers)
         if record.server.balance and len(record.server.workers) > 1:
             restarts = f"; {plural(record.server.restarts, 'worker')} replaced" if record.server.restarts else ""
-            yield (
+            life = ", all of its whole life" if record.server.is_whole_life else ""
+            yield from _wrapped(
                 f"serve end: {format_count(record.server.accepted)} accepted, busiest worker "
-                f"{record.server.balance.max_over_mean:.2f} x the mean{_usual(record.server)}{restarts}"
+                f"{record.server.balance.max_over_mean:.2f} x the mean{_usual(record.server)}{restarts}{life}",
+                indent=11,
+                first=0,
             )
 
 
@@ -255,8 +260,8 @@ def _next(record: RunRecord, path: str | None) -> Iterator[str]:
     yield f"  {command}"
 
 
-def _wrapped(text: str, indent: int) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent=" " * indent)
+def _wrapped(text: str, indent: int, first: int = 2) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=" " * first, subsequent_indent=" " * indent)
 
 
 def _time(value: float | None) -> str:

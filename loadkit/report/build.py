@@ -55,7 +55,7 @@ from loadkit.report.verdict import judge
 from loadkit.report.wakeups import phase_wakeups, wakeups_record, window_wakeups, worker_wakeups
 from loadkit.units import NS_PER_S
 
-__all__ = ["build_record", "cpu_per_reply", "make_rates"]
+__all__ = ["build_record", "cpu_per_reply", "make_rates", "server_record"]
 
 # Field of the plan -> the option that sets it. What is not here the plan worked out.
 _OPTION_OF = {
@@ -90,7 +90,9 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     messages, moved = _messages(hold), Bytes(hold.counters["sent_bytes"], hold.counters["received_bytes"])
     connecting = _connecting(plan, hold, phases[0], samples, window)
     workers = tuple(_worker(plan, worker, samples.ends, window) for worker in samples.workers)
-    server = _server(samples.serve, window, is_hashed=not (plan.serve and plan.serve.is_apart))
+    server = None
+    if samples.serve:
+        server = server_record(samples.serve, window, is_hashed=not (plan.serve and plan.serve.is_apart))
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
         started=samples.started,
@@ -346,9 +348,8 @@ def _interval(row: IntervalSample, plan: Plan) -> Interval:
     )
 
 
-def _server(serve: ServeSamples | None, window: Window | None, is_hashed: bool) -> ServerRecord | None:
-    if serve is None:
-        return None
+def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -> ServerRecord:
+    """Returns the serve end's part of a record; `is_hashed`: the kernel's hash decided who got which connection."""
     counters = [worker.phases[0].counters for worker in serve.final]
     accepted = [one["opened"] for one in counters]
     total = sum(accepted)

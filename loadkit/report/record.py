@@ -351,7 +351,9 @@ class Balance(msgspec.Struct, frozen=True):
 
 
 class ServerRecord(msgspec.Struct, frozen=True):
-    """The serve end, where it was ours: of the whole run, but for `cpu_ns`, which is of the window.
+    """The serve end, where it was ours: of the whole run, but for `cpu_ns` and `wakeups`, which are of the window.
+
+    One that was joined from a record of its own `is_whole_life`: all of it is from its start to its end.
 
     `shed` are the connections it could not accept for want of file descriptors (EMFILE, ENFILE).
     """
@@ -367,6 +369,7 @@ class ServerRecord(msgspec.Struct, frozen=True):
     cpu_ns: int | None = None
     shed: int | None = None
     wakeups: Wakeups | None = None
+    is_whole_life: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -477,7 +480,7 @@ def load(path: str) -> RunRecord:
         text = Path(path).read_bytes()
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
-    _check_header(path, text)
+    check_header(path, text, FORMAT, VERSION, "`loadkit blast -o run.json` writes one")
     try:
         record = msgspec.json.decode(text, type=RunRecord)
         msgspec.convert({key: origin.value for key, origin in record.plan.items()}, _Asked)
@@ -487,18 +490,19 @@ def load(path: str) -> RunRecord:
     return record
 
 
-def _check_header(path: str, text: bytes) -> None:
+def check_header(path: str, text: bytes, kind: str, version: int, writes: str) -> None:
+    """Raises RecordError when the text is no JSON, or not of that format in a version up to this."""
     try:
         header = msgspec.json.decode(text, type=_Header)
     except msgspec.ValidationError:
-        raise RecordError(f"{path}: not a loadkit record; `loadkit blast -o run.json` writes one") from None
+        raise RecordError(f"{path}: not a {kind.replace('-', ' ')}; {writes}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"{path}: damaged, or not a record: {error}; write it again with -o") from None
-    if header.format != FORMAT or header.version < 1:
-        raise RecordError(f"{path}: not a loadkit record; `loadkit blast -o run.json` writes one")
-    if header.version > VERSION:
+    if header.format != kind or header.version < 1:
+        raise RecordError(f"{path}: not a {kind.replace('-', ' ')}; {writes}")
+    if header.version > version:
         raise RecordError(
-            f"{path}: written by a newer loadkit, version {header.version}; this one reads up to {VERSION}: upgrade "
+            f"{path}: written by a newer loadkit, version {header.version}; this one reads up to {version}: upgrade "
             f"loadkit"
         )
 

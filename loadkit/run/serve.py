@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing import connection
 
@@ -14,7 +15,16 @@ import msgspec
 from loadkit.engine.registry import choose_engine, get_engine
 from loadkit.errors import PreflightError, WorkerError
 from loadkit.measure.board import Board, BoardLayout
-from loadkit.measure.samples import ServeSamples, WorkerEnd, WorkerSamples, read_board
+from loadkit.measure.kernel import difference, read_kernel
+from loadkit.measure.samples import (
+    ServeRow,
+    ServeRun,
+    ServeSamples,
+    WorkerEnd,
+    WorkerSamples,
+    read_board,
+    read_counters,
+)
 from loadkit.plan.model import ServePlan
 from loadkit.run.forker import Forker
 from loadkit.run.local import Worker, end_all, start_workers
@@ -169,19 +179,22 @@ def _bind_advice(number: int | None) -> str:
 
 def run_serve(
     plan: ServePlan, on_ready: Callable[[ServeGroup], None], on_change: Callable[[list[WorkerEnd], ServeGroup], None]
-) -> tuple[ServeSamples, int]:
-    """Serves until SIGINT or SIGTERM. Returns what was served and how many signals came.
+) -> ServeRun:
+    """Serves until SIGINT or SIGTERM, and returns what was served.
 
     `on_ready` is called once all workers listen, `on_change` once a second with the workers that died since.
     Raises PreflightError or WorkerError.
     """
     with Interrupts() as interrupts, Forker() as forker:
         group = ServeGroup(plan, forker)
-        before = group.read()
+        before, kernel = group.read(), read_kernel()
+        started_s, begin = time.time(), time.monotonic_ns()
+        rows = _Rows(group.board)
         try:
             on_ready(group)
             while not interrupts.count:
-                connection.wait([interrupts.fileno(), *group.sentinels], timeout=1.0)
+                connection.wait([interrupts.fileno(), *group.sentinels], timeout=rows.left_s())
+                rows.look()
                 on_change(group.mend(), group)
             interrupts.clear()
             group.stop()
@@ -190,8 +203,51 @@ def run_serve(
             group.leave()
             group.close(1.0)
             raise
+        rows.close()
         ends = group.close(1.0 if interrupts.count > 1 else 5.0)
-        return group.samples(before, group.read(), ends), interrupts.count
+        after = read_kernel()
+        return ServeRun(
+            plan=group.plan,
+            samples=group.samples(before, group.read(), ends),
+            started_s=started_s,
+            span_ns=time.monotonic_ns() - begin,
+            rows=tuple(rows.rows),
+            kernel=difference(kernel, after) if kernel and after else None,
+            signals=interrupts.count,
+        )
+
+
+class _Rows:
+    """What each second brought, of the last hour."""
+
+    _NAMES = ("opened", "received_bytes", "sent_bytes", "cpu_user_ns", "cpu_system_ns", "wakeups", "events")
+
+    def __init__(self, board: Board) -> None:
+        self.rows: deque[ServeRow] = deque(maxlen=3600)
+        self._board = board
+        self._last = self._counters()
+        self._next_ns = time.monotonic_ns() + NS_PER_S
+
+    def left_s(self) -> float:
+        """Returns how long it is until the next look."""
+        return max(0.0, (self._next_ns - time.monotonic_ns()) / NS_PER_S)
+
+    def look(self) -> None:
+        """Adds a row when a second has passed."""
+        if time.monotonic_ns() >= self._next_ns:
+            self._next_ns = time.monotonic_ns() + NS_PER_S
+            self.close()
+
+    def close(self) -> None:
+        """Adds what is left."""
+        now = self._counters()
+        since = [count - was for count, was in zip(now, self._last, strict=True)]
+        self.rows.append(ServeRow(time.time(), *since))
+        self._last = now
+
+    def _counters(self) -> list[int]:
+        each = [read_counters(slot) for slot in self._board.slots]
+        return [sum(counters[name] for counters in each) for name in self._NAMES]
 
 
 def _wait_for_end(group: ServeGroup, interrupts: Interrupts) -> None:

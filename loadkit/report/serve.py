@@ -1,0 +1,135 @@
+"""The serve end's own record, `loadkit serve -o FILE`, and how it joins the blast end's."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadkit import __version__
+from loadkit.errors import RecordError
+from loadkit.host import Host
+from loadkit.measure.samples import ServeRun
+from loadkit.report.build import server_record
+from loadkit.report.kernel import kernel_record
+from loadkit.report.record import CpuPerReply, Kernel, RunRecord, ServerRecord, Tool, Window, check_header
+from loadkit.units import NS_PER_S
+
+__all__ = ["FORMAT", "ServeRecord", "ServeRow", "build_serve_record", "encode_serve", "join", "load_serve"]
+
+FORMAT = "loadkit-serve-record"
+VERSION = 1
+# The clocks of two machines, and the second that a row is long.
+_SLACK_S = 2.0
+
+
+class ServeRow(msgspec.Struct, frozen=True):
+    """What a second brought, added up over the workers; `t_s` is its end, in seconds since 1970 (UTC)."""
+
+    t_s: float
+    accepted: int
+    received_bytes: int
+    sent_bytes: int
+    cpu_user_ns: int
+    cpu_system_ns: int
+    wakeups: int
+    events: int
+
+
+class ServeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A serve end, from its start to its end. `intervals` are of the last hour."""
+
+    format: str = FORMAT
+    version: int = VERSION
+    started: str
+    duration_ns: int
+    tool: Tool
+    plan: dict[str, Any]
+    host: dict[str, Any]
+    server: ServerRecord
+    kernel: Kernel | None
+    intervals: tuple[ServeRow, ...]
+
+
+def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
+    """Returns the record of a serve end that has ended."""
+    _, _, uvloop = run.samples.engine.partition("uvloop ")
+    window = Window(0, run.span_ns, run.span_ns)
+    return ServeRecord(
+        started=datetime.datetime.fromtimestamp(run.started_s, datetime.UTC).isoformat(timespec="milliseconds"),
+        duration_ns=run.span_ns,
+        tool=Tool(__version__, platform.python_version(), uvloop or None, run.samples.engine),
+        plan=msgspec.to_builtins(run.plan),
+        host=asdict(host),
+        server=msgspec.structs.replace(
+            server_record(run.samples, window, is_hashed=not run.plan.is_apart), is_whole_life=True
+        ),
+        kernel=kernel_record(run.kernel, run.span_ns, is_local=False),
+        intervals=tuple(ServeRow(**asdict(row)) for row in run.rows),
+    )
+
+
+def encode_serve(record: ServeRecord) -> str:
+    """Returns the record as JSON text, indented, ending in a newline."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+
+
+def load_serve(path: str) -> ServeRecord:
+    """Reads a serve record. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+    check_header(path, text, FORMAT, VERSION, "`loadkit serve -o serve.json` writes one")
+    try:
+        return msgspec.json.decode(text, type=ServeRecord)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"{path}: not a whole record: {error}") from None
+
+
+def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
+    """Returns a blast end's record with the serve end in it.
+
+    Its figures are of the serve end's whole life, but for the CPU time a reply, which is of the seconds of the window,
+    by the clocks of both machines. Raises RecordError when the two are not of one run, or there is a serve end already.
+    """
+    if record.server is not None:
+        raise RecordError(f"{path}: the record has its serve end already: it was embedded, or joined before")
+    asked, port = record.plan["target"].value["port"], serve.plan["port"]
+    if asked != port:
+        raise RecordError(f"{path}: not of this run: it served on port {port}, and the run went to port {asked}")
+    start_s = datetime.datetime.fromisoformat(record.started).timestamp()
+    begun_s = datetime.datetime.fromisoformat(serve.started).timestamp()
+    ended_s = begun_s + serve.duration_ns / NS_PER_S
+    if not begun_s - _SLACK_S <= start_s <= ended_s + _SLACK_S:
+        raise RecordError(
+            f"{path}: not of this run: it served from {serve.started} for {ended_s - begun_s:.0f} s, and the run began "
+            f"at {record.started}"
+        )
+    cpu = _cpu_per_reply(record, serve, start_s)
+    return msgspec.structs.replace(
+        record, server=serve.server, cpu_per_reply_ns={**record.cpu_per_reply_ns, "serve": cpu}
+    )
+
+
+def _cpu_per_reply(record: RunRecord, serve: ServeRecord, start_s: float) -> CpuPerReply | None:
+    """Of the whole seconds within the window, by the replies that so many seconds of it brought."""
+    if record.window is None or not record.messages.replied:
+        return None
+    begin, end = (start_s + at / NS_PER_S for at in (record.window.start_ns, record.window.end_ns))
+    rows = [
+        (row, row.t_s - before.t_s)
+        for before, row in zip(serve.intervals, serve.intervals[1:], strict=False)
+        if begin <= before.t_s and row.t_s <= end
+    ]
+    seconds = sum(span for _row, span in rows)
+    if seconds <= 0:
+        return None
+    replies = record.messages.replied * seconds * NS_PER_S / (record.window.end_ns - record.window.start_ns)
+    return CpuPerReply(
+        sum(row.cpu_user_ns for row, _span in rows) / replies, sum(row.cpu_system_ns for row, _span in rows) / replies
+    )

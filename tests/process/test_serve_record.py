@@ -1,0 +1,64 @@
+"""The serve end's own record, and both ends of one run in one report."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+
+pytestmark = pytest.mark.slow
+
+
+def loadkit(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "loadkit", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_path: Path) -> None:
+    served = serve("-w", "2", "-o", str(tmp_path / "serve.json"))
+    blast = ("-c", "50", "-R", "2k", "-d", "3s", "--warmup", "0s", "-q", "-o", "blast.json")
+    assert loadkit(tmp_path, "blast", f"127.0.0.1:{served.port}", *blast).returncode in (0, 4)
+    served.signal(signal.SIGTERM)
+    assert served.end()[0] == 0
+
+    messages = sum(phase["messages"]["sent"] for phase in json.loads((tmp_path / "blast.json").read_text())["phases"])
+    alone = json.loads((tmp_path / "serve.json").read_text())
+    assert (alone["format"], alone["version"]) == ("loadkit-serve-record", 1)
+    assert alone["plan"]["port"] == served.port
+    # One more asks whether anybody is there.
+    assert alone["server"]["accepted"] == sum(row["accepted"] for row in alone["intervals"]) == 51
+    assert alone["server"]["bytes"] == {"sent": messages * 64, "received": messages * 64}
+    assert sum(row["sent_bytes"] for row in alone["intervals"]) == messages * 64
+    assert len(alone["intervals"]) >= 3
+
+    joined = loadkit(tmp_path, "report", "blast.json", "--server", "serve.json", "-o", "both.json")
+    assert joined.returncode == 0, joined.stderr
+    assert "serve end: 51 accepted" in joined.stdout
+    assert "all of its whole life" in " ".join(joined.stdout.split())
+    both = json.loads((tmp_path / "both.json").read_text())
+    assert both["server"]["accepted"] == 51
+    assert both["cpu_per_reply_ns"]["serve"]["system_ns"] > 0
+
+    def refused(*arguments: str) -> str:
+        done = loadkit(tmp_path, "report", *arguments)
+        assert done.returncode in (1, 2)
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+        return done.stderr
+
+    assert "has its serve end already" in refused("both.json", "--server", "serve.json")
+    (tmp_path / "port.json").write_text(json.dumps({**alone, "plan": {**alone["plan"], "port": served.port + 1}}))
+    assert f"it served on port {served.port + 1}, and the run went to port {served.port}" in refused(
+        "blast.json", "--server", "port.json"
+    )
+    (tmp_path / "old.json").write_text(json.dumps({**alone, "started": "2020-01-01T00:00:00+00:00"}))
+    assert "not of this run: it served from 2020-01-01" in refused("blast.json", "--server", "old.json")
+    assert "serve.json: not a loadkit record" in refused("serve.json")
+    assert "blast.json: not a loadkit serve record" in refused("blast.json", "--server", "blast.json")
+    assert "give one RECORD" in refused("blast.json", "blast.json", "--server", "serve.json")
