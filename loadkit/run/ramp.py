@@ -37,6 +37,8 @@ class Ramp:
         """Notes which tenths are full, and looks whether there is room; `stopped` says why there is not."""
         before, was = self._seen
         opened = sum(int(page.counters[_OPENED]) for page in self._pages)
+        if opened >= self._connections:  # when the last did, the workers know better than when we looked
+            now = min(now, max(slot.get("settled_ns") for slot in self._slots) or now)
         while len(self.tenths) < _TENTHS:
             full = -(-self._connections * (len(self.tenths) + 1) // _TENTHS)
             if opened < full or opened == was:

@@ -88,7 +88,8 @@ def row(size: str, engine: str, record: dict[str, Any], targets: Targets) -> str
     if engine == "native":
         targets.hold(f"{name}: opening, s", seconds, MOST_SECONDS.get(size, seconds))
         targets.hold(f"{name}: user bytes a connection", max(blast_bytes, serve_bytes), MOST_USER_BYTES)
-        targets.hold(f"{name}: first tenth by the last", deciles[0] / deciles[-1], 1 / LEAST_LAST_TENTH)
+        if deciles:  # which take a second to tell
+            targets.hold(f"{name}: first tenth by the last", deciles[0] / deciles[-1], 1 / LEAST_LAST_TENTH)
     replies = record["rates"]["replies_per_s"]
     return (
         f"{name:<14}{seconds:>7.2f}{connect['50'] / 1e6:>9.2f}{connect['99'] / 1e6:>10.1f}"

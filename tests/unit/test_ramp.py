@@ -43,6 +43,19 @@ def test_the_times_of_the_tenths_are_between_two_looks() -> None:
     board.close()
 
 
+def test_the_last_tenth_ends_when_the_workers_say_so() -> None:
+    board = board_of()
+    ramp = Ramp(board, 100, 0, lambda: PLENTY)
+    open_on(board, 0, 90)
+    ramp.look(900 * MS)
+    open_on(board, 1, 10)
+    board.slots[0].set("settled_ns", 890 * MS)
+    board.slots[1].set("settled_ns", 1000 * MS)
+    ramp.look(1045 * MS)
+    assert ramp.tenths == [tenth * 100 * MS for tenth in range(1, 11)]
+    board.close()
+
+
 def test_it_is_over_when_each_has_opened_or_failed() -> None:
     board = board_of()
     ramp = Ramp(board, 100, 0, lambda: PLENTY)

@@ -1,0 +1,98 @@
+"""What opening and holding many connections took, from samples to words."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from loadkit.measure.samples import MemorySamples, RunSamples
+from loadkit.plan.memory import estimate_memory
+from loadkit.profile.model import EngineName
+from loadkit.report.record import Advised
+from loadkit.report.scale import memory_line, memory_record, opening_line, opening_record, stall_cause
+from tests.golden.made_up import REMOTE, RUNS, START_NS, S, made_up_plan, made_up_samples, page, ramp, worker
+
+_PLAN = made_up_plan()
+_TENTHS = tuple(S // 10 * tenth for tenth in range(1, 11))
+
+
+def samples_of(settled_ns: int = S, **changes: object) -> RunSamples:
+    one = worker(0, ramp(100), page(), page(), page(), settled_ns=START_NS + settled_ns)
+    return made_up_samples(one, **{"tenths_ns": _TENTHS, **changes})
+
+
+def test_the_rate_of_each_tenth_is_its_connections_by_its_time() -> None:
+    tenths = (*_TENTHS[:9], 2 * S)  # the last took eleven times as long
+    opening = opening_record(_PLAN, samples_of(2 * S, tenths_ns=tenths))
+    assert opening is not None
+    assert (opening.opened, opening.duration_ns) == (100, 2 * S)
+    assert opening.deciles_per_s == (*(100.0,) * 9, 9.1)
+
+
+@pytest.mark.parametrize(
+    ("settled_ns", "tenths"),
+    [
+        pytest.param(S - 1, _TENTHS, id="too fast to be looked at often enough"),
+        pytest.param(S, _TENTHS[:9], id="not all opened"),
+    ],
+)
+def test_what_was_not_seen_well_enough_has_no_tenths(settled_ns: int, tenths: tuple[int, ...]) -> None:
+    opening = opening_record(_PLAN, samples_of(settled_ns, tenths_ns=tenths))
+    assert opening is not None
+    assert opening.deciles_per_s is None
+
+
+def test_where_nothing_opened_there_is_none() -> None:
+    nothing = made_up_samples(worker(0, page(), page(), page(), page(), settled_ns=0))
+    assert opening_record(_PLAN, nothing) is None
+
+
+@pytest.mark.parametrize(("plan", "kernel_ends", "serve"), [(_PLAN, 2, True), (made_up_plan(target=REMOTE), 1, False)])
+def test_memory_stands_beside_what_the_doctor_reckons(plan: object, kernel_ends: int, serve: bool) -> None:
+    taken = MemorySamples(10_000, 90_000_000, 2_000_000, 500_000 if serve else None, 60_000_000)
+    memory = memory_record(msgspec.structs.replace(plan, engine=EngineName.NATIVE), samples_of(memory=taken))
+    assert memory is not None
+    assert memory.used_bytes == 152_000_000 + (500_000 if serve else 0)
+    workers = 4 if serve else 2
+    estimate = estimate_memory(
+        10_000, kernel_ends=kernel_ends, blast=True, serve=serve, engine=EngineName.NATIVE, workers=workers
+    )
+    assert memory.estimated_bytes == estimate.total_bytes
+    assert memory_record(_PLAN, samples_of()) is None
+
+
+def test_the_lines_say_what_a_connection_cost_and_how_far_the_estimate_was_off() -> None:
+    record = RUNS["crowd"]()
+    memory = record.memory
+    assert memory is not None
+    known = msgspec.structs.replace(memory, used_bytes=100 * 2**20, estimated_bytes=110 * 2**20)
+    line = memory_line(msgspec.structs.replace(record, memory=known))
+    assert line is not None
+    assert "kernel 8.69 KiB, blast end 175 B, serve end 50 B" in line
+    assert line.endswith("100 MiB in all, the doctor's estimate was 110 MiB (+10%)")
+    opening = opening_line(record)
+    assert opening is not None
+    assert opening.startswith("10,000 in 1 s: 12,195/s the first tenth, 8,475/s the last (0.69 x)")
+    few = msgspec.structs.replace(record, memory=None, opening=None)
+    assert (memory_line(few), opening_line(few)) == (None, None)
+
+
+def rows(**counts: int) -> tuple[Advised, ...]:
+    return tuple(Advised("ramp", *name.split("__"), count, "") for name, count in counts.items())
+
+
+@pytest.mark.parametrize(
+    ("errors", "stopped", "cause"),
+    [
+        (rows(connect__EADDRNOTAVAIL=5, connect__EMFILE=2), None, "ports: "),
+        (rows(connect__EADDRNOTAVAIL=2, connect__EMFILE=5), None, "file descriptors of a worker (EMFILE)"),
+        (rows(receive__WRONG_BYTES=50, receive__CLOSED_BY_PEER=1), None, "the target closed them"),
+        (rows(connect__EWHATEVER=1), None, "see the errors (EWHATEVER)"),
+        (rows(connect__EMFILE=5), "memory: none left", "memory: none left"),
+        ((), None, "time: the ramp was over before they were begun"),
+    ],
+)
+def test_a_stall_has_the_cause_of_most_of_those_missing(
+    errors: tuple[Advised, ...], stopped: str | None, cause: str
+) -> None:
+    assert stall_cause(errors, stopped).startswith(cause)
