@@ -88,7 +88,8 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     from loadkit.errors import PreflightError
     from loadkit.host import raise_nofile, read_host
     from loadkit.plan.build import build_serve_plan
-    from loadkit.report.serve import build_serve_record, encode_serve
+    from loadkit.report.record import encode
+    from loadkit.report.serve import build_serve_record
     from loadkit.run.serve import run_serve
     from loadkit.run.target import resolve
 
@@ -126,7 +127,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
         on_change=lambda dead, group: _tell_changes(dead, group, seen),
     )
     if output:
-        write_whole(output, encode_serve(build_serve_record(run, host)))
+        write_whole(output, encode(build_serve_record(run, host)))
     if not quiet:
         click.echo(_served(run.samples))
     return 130 if run.signals > 1 else 0

@@ -99,6 +99,8 @@ def _what(record: RunRecord) -> Iterator[str]:
         replied = record.messages.replied
         lines = (wakeups_line(end, one, replied if of_window[end] else 0) for end, one in wakeups if one)
         yield _row("wake-ups", "; ".join(lines))
+    elif record.wakeups_missing:
+        yield _row("wake-ups", record.wakeups_missing)
     if record.tool.fallback:
         yield _row("engine", f"{record.tool.engine}: {record.tool.fallback}")
     if record.window:

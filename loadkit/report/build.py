@@ -52,7 +52,7 @@ from loadkit.report.record import (
 from loadkit.report.scale import memory_record, opening_record
 from loadkit.report.slo import check, parse_slo
 from loadkit.report.verdict import judge
-from loadkit.report.wakeups import phase_wakeups, wakeups_record, window_wakeups, worker_wakeups
+from loadkit.report.wakeups import missing_reason, phase_wakeups, wakeups_record, window_wakeups, worker_wakeups
 from loadkit.units import NS_PER_S
 
 __all__ = ["build_record", "cpu_per_reply", "make_rates", "server_record"]
@@ -93,6 +93,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     server = None
     if samples.serve:
         server = server_record(samples.serve, window, is_hashed=not (plan.serve and plan.serve.is_apart))
+    wakeups = wakeups_record(phase_wakeups(samples.workers, _numbers(plan, PhaseKind.HOLD)))
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
         started=samples.started,
@@ -119,7 +120,8 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
             "serve": cpu_per_reply(server.workers, messages.replied) if server and not _has_gaps(window) else None,
         },
         histograms=_histograms(hold) | {name: _histograms(setup)[name] for name in ("connect", "first_byte")},
-        wakeups=wakeups_record(phase_wakeups(samples.workers, _numbers(plan, PhaseKind.HOLD))),
+        wakeups=wakeups,
+        wakeups_missing=None if wakeups else missing_reason(samples.workers),
         kernel=kernel_record(
             samples.kernel,
             window.end_ns - window.start_ns if window else 0,

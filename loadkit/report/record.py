@@ -398,7 +398,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
     and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
-    process of both ends had closed its connections and was gone.
+    process of both ends had closed its connections and was gone. `wakeups_missing` says why `wakeups` is null.
     """
 
     format: str = FORMAT
@@ -424,6 +424,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     cpu_per_reply_ns: dict[str, CpuPerReply | None]
     histograms: Histograms
     wakeups: Wakeups | None = None
+    wakeups_missing: str | None = None
     journey: dict[str, Any] | None = None
     kernel: Kernel | None = None
     phases: tuple[PhaseRecord, ...]
@@ -469,7 +470,7 @@ class _Asked(msgspec.Struct):
     serve: _Crowd | None
 
 
-def encode(record: RunRecord) -> str:
+def encode(record: msgspec.Struct) -> str:
     """Returns the record as JSON text, indented, ending in a newline."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
 

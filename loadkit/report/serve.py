@@ -13,31 +13,18 @@ import msgspec
 from loadkit import __version__
 from loadkit.errors import RecordError
 from loadkit.host import Host
-from loadkit.measure.samples import ServeRun
+from loadkit.measure.samples import ServeRow, ServeRun
 from loadkit.report.build import server_record
 from loadkit.report.kernel import kernel_record
 from loadkit.report.record import CpuPerReply, Kernel, RunRecord, ServerRecord, Tool, Window, check_header
 from loadkit.units import NS_PER_S
 
-__all__ = ["FORMAT", "ServeRecord", "ServeRow", "build_serve_record", "encode_serve", "join", "load_serve"]
+__all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_serve"]
 
 FORMAT = "loadkit-serve-record"
 VERSION = 1
 # The clocks of two machines, and the second that a row is long.
 _SLACK_S = 2.0
-
-
-class ServeRow(msgspec.Struct, frozen=True):
-    """What a second brought, added up over the workers; `t_s` is its end, in seconds since 1970 (UTC)."""
-
-    t_s: float
-    accepted: int
-    received_bytes: int
-    sent_bytes: int
-    cpu_user_ns: int
-    cpu_system_ns: int
-    wakeups: int
-    events: int
 
 
 class ServeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,13 +56,8 @@ def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
             server_record(run.samples, window, is_hashed=not run.plan.is_apart), is_whole_life=True
         ),
         kernel=kernel_record(run.kernel, run.span_ns, is_local=False),
-        intervals=tuple(ServeRow(**asdict(row)) for row in run.rows),
+        intervals=run.rows,
     )
-
-
-def encode_serve(record: ServeRecord) -> str:
-    """Returns the record as JSON text, indented, ending in a newline."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
 
 
 def load_serve(path: str) -> ServeRecord:

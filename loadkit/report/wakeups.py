@@ -11,7 +11,7 @@ from loadkit.report.histograms import histogram_record
 from loadkit.report.record import HistogramRecord, Wakeups, WorkerWakeups
 from loadkit.units import format_count, format_duration
 
-__all__ = ["phase_wakeups", "wakeups_line", "wakeups_record", "window_wakeups", "worker_wakeups"]
+__all__ = ["missing_reason", "phase_wakeups", "wakeups_line", "wakeups_record", "window_wakeups", "worker_wakeups"]
 
 # libuv's own metrics are of turns of the loop; nothing of what is in here.
 _APPROXIMATE = "uv_metrics"
@@ -53,6 +53,16 @@ def wakeups_record(samples: WakeupSamples | None) -> Wakeups | None:
             flag: count if exact and (samples.source != "selector" or flag in _SELECTOR_FLAGS) else None
             for flag, count in samples.flags.items()
         },
+    )
+
+
+def missing_reason(workers: Iterable[WorkerSamples]) -> str:
+    """Returns why there are no wake-ups of these workers in the window."""
+    if any(worker.state["wakeup_source"] for worker in workers):
+        return "nothing was measured"
+    return (
+        "nobody could count them: libuv has no metrics here, and the hook in its import table was not compiled, or "
+        "found no entry"
     )
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from loadkit.measure.board import WAKEUP_SOURCES
 from loadkit.measure.wakeups import FLAGS, add_wakeups, read_wakeups
-from tests.golden.made_up import page, woken
+from loadkit.report.as_text import as_text
+from tests.golden.made_up import RUNS, page, woken
 
 _NATIVE = WAKEUP_SOURCES.index("native")
 
@@ -40,6 +41,15 @@ def test_workers_add_up_and_those_that_do_not_count_are_left_out() -> None:
     assert (total.waits, total.wakeups, total.events, total.blocked_ns) == (5, 3, 1027, 2 * 10**9)
     assert total.batch.percentiles([50.0])[50.0] == 2
     assert (total.batch.min_ns, total.batch.max_ns) == (1, 1024)
+
+
+def test_where_nobody_counted_the_record_says_why() -> None:
+    record = RUNS["open_loop"]()
+    assert record.wakeups is None
+    assert record.wakeups_missing is not None
+    assert record.wakeups_missing.startswith("nobody could count them")
+    assert "wake-ups       nobody could count them" in as_text(record)
+    assert RUNS["native"]().wakeups_missing is None
 
 
 @pytest.mark.parametrize("size", [1, 2, 1023, 1024])
