@@ -1,7 +1,8 @@
 """The board: one shared-memory table of 64-bit numbers that workers write and the parent reads.
 
 Layout, in 8-byte words: a slot a worker; a slot is its own words (STATE), then a page a phase: COUNTERS, ERRORS (a
-counter for each step and error number), and for each of HISTOGRAMS its count, sum, min, max, dropped and counts array.
+counter for each step and error number), and for each of HISTOGRAMS its count, sum, min, max, dropped and counts array;
+in a run with journeys also one for each of STAGES, and TAIL_ROWS rows of a count and the sum of every stage.
 
 Only the owning worker writes a slot; an aligned 64-bit store is atomic on every machine we run on, so a reader sees
 each number whole at any time. A batch of numbers is not one store: `STATE.sequence` is odd while a batch is folded in,
@@ -27,8 +28,12 @@ from loadkit.measure.histogram import counts_length
 __all__ = [
     "COUNTERS",
     "HISTOGRAMS",
+    "JOURNEY_SOURCES",
+    "STAGE",
+    "STAGES",
     "STATE",
     "STEPS",
+    "TAIL_ROWS",
     "WAKEUP_SOURCES",
     "Board",
     "BoardLayout",
@@ -50,6 +55,8 @@ STATE = (
     "max_rss_bytes",
     "generation",  # how many processes had this slot before
     "wakeup_source",  # index in WAKEUP_SOURCES
+    "journeys",  # 1: the pages have STAGES and tails
+    "journey_source",  # index in JOURNEY_SOURCES
 )
 COUNTERS = (
     "asked",  # connects begun
@@ -80,15 +87,59 @@ COUNTERS = (
     "events_err",
     "events_hup",
     "events_rdhup",
+    "probes",  # connections of other blast ends' probes
+    "probe_events",  # of our own probes and those of others; they are among `events`
+    "probe_wakeups",  # … that brought nothing else
+    "probes_lost",  # probes whose connection ended
+    "probes_unanswered",
+    "journeys_stepped",  # left out because the clock was set meanwhile
+    "journeys_disordered",  # … because a stamp was before the one ahead of it
+    "journeys_unstamped",  # … because the kernel did not stamp all of its way
 )
 # Who counts the calls of epoll_wait: nobody; the compiled engine its own; the hook in libuv's import table; a selector
 # of ours under asyncio; libuv's own metrics, which know the turns of the loop and the events, and nothing else.
 WAKEUP_SOURCES = ("none", "native", "hook", "selector", "uv_metrics")
+# Who answers the probes of a journey: a serve end on this machine, one with another clock, or any echo; or why nobody
+# does.
+JOURNEY_SOURCES = (
+    "none",  # not asked for
+    "same_clock",
+    "other_clock",
+    "foreign",
+    "not_opened",
+    "no_stamps",
+    "no_waits",
+    "not_compiled",
+)
 TIMES = ("connect", "first_byte", "latency", "service", "lateness")  # in nanoseconds
 # batch: the events of one wake-up; busy: the time between one return of epoll_wait and the next call
 HISTOGRAMS = (*TIMES, "batch", "busy")
+# A probe's way, in order, and what it adds up to (engine/native/probes.h). `network` stands for there and back where
+# the other end has another clock, `peer` for all of the other end where it does not say.
+STAGES = (
+    "held",
+    "late",
+    "send",
+    "queue",
+    "there",
+    "serve_busy",
+    "serve_wake",
+    "serve_batch",
+    "serve_echo",
+    "back",
+    "network",
+    "peer",
+    "busy",
+    "wake",
+    "batch",
+    "read",
+    "total",
+)
+# Totals of journeys by quarters of an octave, each with the sum of every stage: where the time went of the slowest.
+TAIL_ROWS = 160
 STEPS = ("connect", "send", "receive", "close")
 
+STAGE = "stage_"
 _HEAD = ("count", "sum", "min", "max", "dropped")
 _ERRNOS = 160  # Linux's highest is 133
 
@@ -121,6 +172,17 @@ class BoardLayout:
     workers: int
     phases: int
     highest_ns: int
+    has_journeys: bool = False
+
+    @property
+    def histograms(self) -> tuple[str, ...]:
+        """Those of a page, in their order; a stage's name begins with STAGE."""
+        return (*HISTOGRAMS, *(f"{STAGE}{name}" for name in STAGES)) if self.has_journeys else HISTOGRAMS
+
+    @property
+    def tail_words(self) -> int:
+        """Words of the rows of journeys of a phase."""
+        return TAIL_ROWS * (1 + len(STAGES)) if self.has_journeys else 0
 
     @property
     def histogram_words(self) -> int:
@@ -130,7 +192,7 @@ class BoardLayout:
     @property
     def page_words(self) -> int:
         """Words of one phase of one worker."""
-        return len(COUNTERS) + len(STEPS) * _ERRNOS + len(HISTOGRAMS) * self.histogram_words
+        return len(COUNTERS) + len(STEPS) * _ERRNOS + len(self.histograms) * self.histogram_words + self.tail_words
 
     @property
     def slot_words(self) -> int:
@@ -146,7 +208,7 @@ class BoardLayout:
 class Page:
     """One phase of one worker, as arrays that look into the board."""
 
-    __slots__ = ("counters", "errors", "histograms")
+    __slots__ = ("counters", "errors", "histograms", "tails")
 
     def __init__(self, words: NDArray[np.int64], layout: BoardLayout) -> None:
         at = len(COUNTERS)
@@ -154,10 +216,11 @@ class Page:
         self.errors = words[at : at + len(STEPS) * _ERRNOS].reshape(len(STEPS), _ERRNOS)
         at += self.errors.size
         self.histograms: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-        for name in HISTOGRAMS:
+        for name in layout.histograms:
             head, end = at + len(_HEAD), at + layout.histogram_words
             self.histograms[name] = (words[at:head], words[head:end])
             at = end
+        self.tails = words[at : at + layout.tail_words].reshape(-1, 1 + len(STAGES))
 
     def add(self, counter: str, amount: int = 1) -> None:
         """Adds to a counter."""
@@ -199,6 +262,9 @@ class Board:
             os.ftruncate(self.fd, layout.size_bytes)
         self._map = mmap.mmap(self.fd, layout.size_bytes)
         self._words = np.frombuffer(self._map, np.int64)
+        if fd is None and layout.has_journeys:
+            for slot in self.slots:
+                slot.set("journeys", 1)
 
     @functools.cached_property
     def slots(self) -> list[Slot]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, Board, Page, Slot, error_name
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, Board, Page, Slot, error_name
 from loadkit.measure.histogram import Histogram, index_of
 from loadkit.measure.kernel import KernelSamples
 from loadkit.plan.model import ServePlan
@@ -39,6 +40,7 @@ class PhaseSamples:
     errors: Mapping[tuple[str, str], int]
     histograms: Mapping[str, Histogram]
     dropped: Mapping[str, int]  # values that no counter of a histogram could take
+    tails: NDArray[np.int64]  # rows of journeys: measure/board.py; no row where there are none
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,8 +79,9 @@ def _read_page(page: Page, highest_ns: int) -> PhaseSamples:
     return PhaseSamples(
         counters=dict(zip(COUNTERS, (int(value) for value in page.counters), strict=True)),
         errors=errors,
-        histograms={name: read_histogram(page, name, highest_ns) for name in HISTOGRAMS},
-        dropped={name: int(page.histograms[name][0][4]) for name in HISTOGRAMS},
+        histograms={name: read_histogram(page, name, highest_ns) for name in page.histograms},
+        dropped={name: int(page.histograms[name][0][4]) for name in page.histograms},
+        tails=page.tails.copy(),
     )
 
 
@@ -96,13 +99,16 @@ def read_histogram(page: Page, name: str, highest_ns: int) -> Histogram:
 
 def merge(parts: Iterable[PhaseSamples], highest_ns: int) -> PhaseSamples:
     """Adds phases up: those of one worker over time, or one phase over workers."""
+    found = tuple(parts)
+    names = tuple(found[0].histograms) if found else HISTOGRAMS
     nothing = PhaseSamples(
         dict.fromkeys(COUNTERS, 0),
         {},
-        {name: Histogram.empty(highest_ns) for name in HISTOGRAMS},
-        dict.fromkeys(HISTOGRAMS, 0),
+        {name: Histogram.empty(highest_ns) for name in names},
+        dict.fromkeys(names, 0),
+        np.zeros_like(found[0].tails) if found else np.zeros((0, 1 + len(STAGES)), np.int64),
     )
-    return reduce(_add, parts, nothing)
+    return reduce(_add, found, nothing)
 
 
 def _add(left: PhaseSamples, right: PhaseSamples) -> PhaseSamples:
@@ -111,8 +117,9 @@ def _add(left: PhaseSamples, right: PhaseSamples) -> PhaseSamples:
         left,
         counters={name: left.counters[name] + right.counters[name] for name in COUNTERS},
         errors={key: left.errors.get(key, 0) + right.errors.get(key, 0) for key in keys},
-        histograms={name: left.histograms[name].merge(right.histograms[name]) for name in HISTOGRAMS},
-        dropped={name: left.dropped[name] + right.dropped[name] for name in HISTOGRAMS},
+        histograms={name: one.merge(right.histograms[name]) for name, one in left.histograms.items()},
+        dropped={name: count + right.dropped[name] for name, count in left.dropped.items()},
+        tails=left.tails + right.tails,
     )
 
 

@@ -12,7 +12,7 @@ from loadkit.host import Host
 from loadkit.plan.addresses import loopback_addresses, plan_addresses, plan_routes, reusable_ports, tuples_for
 from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, ServePlan, Target
 from loadkit.plan.split import share
-from loadkit.profile.model import LONGEST_RUN, EngineName, PhaseSpec, Profile
+from loadkit.profile.model import LONGEST_RUN, EngineName, PhaseSpec, Profile, Stamps
 from loadkit.sockets import Sockets
 from loadkit.units import NS_PER_S, Duration, format_count, format_duration, format_rate
 
@@ -71,6 +71,7 @@ def build_serve_plan(
     connections: int = 0,
     engine: EngineName = EngineName.AUTO,
     edge_triggered: bool = False,
+    stamps: Stamps = Stamps.OFF,
     **more: int | None,
 ) -> ServePlan:
     """Decides a serve end: a worker a core, more when `connections` fds need them."""
@@ -84,6 +85,7 @@ def build_serve_plan(
         count,
         cores if pin else (),
         edge_triggered=edge_triggered,
+        stamps=stamps,
         **more,  # type: ignore[arg-type]
     )
 
@@ -140,6 +142,8 @@ def build_plan(
         stays_awake=_has_cores_of_its_own(workers, blast, serve_plan, host),
         routes=_routes(profile, connections, target, serve_plan, host, sockets),
         serve=serve_plan,
+        journey=profile.journey,
+        stamps=profile.stamps,
         slo=profile.slo,
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
         profile=name,
@@ -191,6 +195,7 @@ def _embedded_server(profile: Profile, connections: int, cores: tuple[int, ...],
             connections=connections,
             engine=profile.engine,
             edge_triggered=profile.edge_triggered,
+            stamps=profile.stamps,
         )
 
     whole = plan(tuples_for(connections, ports_of(host)), None)

@@ -6,10 +6,11 @@ import enum
 
 import msgspec
 
-from loadkit.profile.model import Close, EngineName
+from loadkit.profile.model import Close, EngineName, Stamps
 
 __all__ = ["EMBEDDED", "PhaseKind", "PhasePlan", "Plan", "Route", "ServePlan", "Shard", "Target"]
 
+MOST_PROBED_BYTES = 16384  # engine/native/journey.h
 EMBEDDED = "embedded"  # the target's name when blast starts the server itself
 
 
@@ -75,6 +76,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     idle_timeout_ns: int | None = None
     grace_ns: int = 5 * 10**9
     edge_triggered: bool = False
+    stamps: Stamps = Stamps.OFF
     is_apart: bool = False
 
     def addresses_of(self, index: int) -> tuple[str, ...]:
@@ -110,10 +112,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     stays_awake: bool  # before a message is due: only where each worker has a core of its own
     routes: tuple[Route, ...]
     serve: ServePlan | None
+    journey: bool
+    stamps: Stamps
     slo: tuple[str, ...]
     highest_ns: int  # the histograms' upper end
     profile: str | None
     sources: dict[str, str]
+
+    @property
+    def probe_bytes(self) -> int:
+        """The size of a probe's message: that of the others, as far as an idle socket takes it whole."""
+        return min(self.size_bytes, MOST_PROBED_BYTES)
 
     @property
     def open_loop(self) -> bool:

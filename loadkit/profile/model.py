@@ -13,7 +13,7 @@ import msgspec
 
 from loadkit.units import Count, Duration, Pace, Rate, Size
 
-__all__ = ["Close", "EngineName", "Option", "PhaseSpec", "Profile", "options_of"]
+__all__ = ["Close", "EngineName", "Option", "PhaseSpec", "Profile", "Stamps", "options_of"]
 
 # A run without --duration that ends by --messages is bounded all the same: nothing runs for ever.
 LONGEST_RUN = Duration.parse("24h")
@@ -34,6 +34,13 @@ class Close(enum.StrEnum):
 
     RST = "rst"
     FIN = "fin"
+
+
+class Stamps(enum.StrEnum):
+    """What of ordinary connections the kernel stamps. It costs, so it is asked for."""
+
+    OFF = "off"
+    RX = "rx"
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -164,6 +171,20 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ),
     ] = False
     pin: Annotated[bool, _option("pin each worker to a core", "--pin/--no-pin")] = True
+    journey: Annotated[
+        bool,
+        _option(
+            "measure where the time goes on the way of a message: a few more connections, stamped by the kernel",
+            "--journey/--no-journey",
+        ),
+    ] = False
+    stamps: Annotated[
+        Stamps,
+        _option(
+            "rx: have the kernel stamp what comes in, and tell how long it lay in the receive buffer until it was read",
+            "--stamps",
+        ),
+    ] = Stamps.OFF
     slo: Annotated[
         tuple[str, ...],
         _option("an objective such as 'latency.p99<5ms' or 'errors==0' (repeatable)", "--slo", metavar="EXPR"),

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from loadkit.errors import OptionError
+from loadkit.report.journey import journey_line, journey_rows
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord
 from loadkit.report.scale import memory_line, opening_line
 from loadkit.report.slo import parse_slo
@@ -28,6 +29,7 @@ def as_text(record: RunRecord, path: str | None = None) -> str:
         _slo(record),
         _what(record),
         _histograms(record),
+        _journey(record),
         _phases(record),
         _kernel(record),
         _errors(record),
@@ -151,6 +153,19 @@ def _histograms(record: RunRecord) -> Iterator[str]:
 def _histogram(name: str, histogram: HistogramRecord) -> str:
     values = [histogram.min, *(histogram.percentiles[column] for column in _COLUMNS), histogram.max, histogram.mean]
     return f"{name:<11}{format_count(histogram.count):>12}" + "".join(f"{_time(value):>9}" for value in values)
+
+
+def _journey(record: RunRecord) -> Iterator[str]:
+    """Where the time of a message went: the sentence first, the stages below it."""
+    journey = record.journey
+    if journey is None:
+        if record.journey_missing:
+            yield _row("journey", f"not measured: {record.journey_missing}")
+        return
+    if journey.diagnosis:
+        yield _row("journey", journey.diagnosis)
+    yield _row("" if journey.diagnosis else "journey", journey_line(journey))
+    yield from journey_rows(journey)
 
 
 def _phases(record: RunRecord) -> Iterator[str]:

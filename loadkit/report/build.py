@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ from loadkit.plan.model import PhaseKind, PhasePlan, Plan
 from loadkit.report.advice import advise
 from loadkit.report.balance import balance_record
 from loadkit.report.histograms import histogram_record
+from loadkit.report.journey import diagnose, journey_missing, journey_record
 from loadkit.report.kernel import kernel_record
 from loadkit.report.record import (
     Advised,
@@ -72,6 +73,8 @@ _OPTION_OF = {
     "check": "check",
     "engine": "engine",
     "edge_triggered": "edge_triggered",
+    "journey": "journey",
+    "stamps": "stamps",
     "workers": "workers",
     "slo": "slo",
 }
@@ -94,6 +97,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     if samples.serve:
         server = server_record(samples.serve, window, is_hashed=not (plan.serve and plan.serve.is_apart))
     wakeups = wakeups_record(phase_wakeups(samples.workers, _numbers(plan, PhaseKind.HOLD)))
+    journey = journey_record(samples.workers, hold, plan.probe_bytes) if plan.journey else None
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
         started=samples.started,
@@ -122,6 +126,8 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         histograms=_histograms(hold) | {name: _histograms(setup)[name] for name in ("connect", "first_byte")},
         wakeups=wakeups,
         wakeups_missing=None if wakeups else missing_reason(samples.workers),
+        journey=journey,
+        journey_missing=journey_missing(samples.workers) if plan.journey and not journey else None,
         kernel=kernel_record(
             samples.kernel,
             window.end_ns - window.start_ns if window else 0,
@@ -135,6 +141,8 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         intervals=tuple(_interval(row, plan) for row in samples.intervals),
         server=server,
     )
+    if journey:
+        record = msgspec.structs.replace(record, journey=msgspec.structs.replace(journey, diagnosis=diagnose(record)))
     record = msgspec.structs.replace(record, verdict=judge(record, plan, samples))
     return msgspec.structs.replace(record, slo=check([parse_slo(text) for text in plan.slo], record))
 
@@ -179,7 +187,7 @@ def _settled(part: PhaseSamples) -> PhaseSamples:
     counters = dict(part.counters)
     counters["unanswered"] = max(0, counters["sent"] - counters["replied"] - counters["failed"])
     counters["unsent"] = max(0, counters["intended"] - counters["sent"])
-    return PhaseSamples(counters, part.errors, part.histograms, part.dropped)
+    return replace(part, counters=counters)
 
 
 def _tool(samples: RunSamples) -> Tool:

@@ -16,6 +16,7 @@ from loadkit.errors import OptionError, RecordError
 from loadkit.measure.histogram import Histogram, highest_of, lowest_of
 from loadkit.report.build import cpu_per_reply, make_rates
 from loadkit.report.histograms import histogram_record
+from loadkit.report.journey import diagnose, with_shares
 from loadkit.report.record import (
     STATES,
     Advised,
@@ -23,10 +24,12 @@ from loadkit.report.record import (
     Connections,
     HistogramRecord,
     Histograms,
+    Journey,
     Messages,
     PhaseRecord,
     RunRecord,
     ServerRecord,
+    Tail,
     Verdict,
     Wakeups,
     Window,
@@ -43,6 +46,7 @@ _PART_MAY_DIFFER = (("target", "port"), ("serve", "port"), ("serve", "cores"))
 def merge_records(records: Sequence[RunRecord]) -> RunRecord:
     """Returns one record of them all. Raises RecordError naming the first key that differs, with both values."""
     merged = reduce(_merge, records)
+    merged = msgspec.structs.replace(merged, journey=_diagnosed(merged))
     objectives = [_known(slo.expr) for slo in merged.slo]
     return msgspec.structs.replace(merged, slo=check(objectives, merged))
 
@@ -87,6 +91,7 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
         },
         histograms=_add_histograms(left.histograms, right.histograms),
         wakeups=_add_wakeups(left.wakeups, right.wakeups),
+        journey=_add_journeys(left.journey, right.journey),
         phases=tuple(_add_phases(one, other) for one, other in zip(left.phases, right.phases, strict=True)),
         workers=workers,
         intervals=(
@@ -240,8 +245,35 @@ def _add_wakeups(left: Wakeups | None, right: Wakeups | None) -> Wakeups | None:
         busy=_add_known_histogram("wakeups.busy", left.busy, right.busy),
         blocked_ns=_add_known(left.blocked_ns, right.blocked_ns),
         busy_ns=_add_known(left.busy_ns, right.busy_ns),
+        probe_wakeups=_add_known(left.probe_wakeups, right.probe_wakeups),
+        probe_events=_add_known(left.probe_events, right.probe_events),
         flags={flag: _add_known(left.flags[flag], right.flags.get(flag)) for flag in left.flags},
     )
+
+
+def _add_journeys(left: Journey | None, right: Journey | None) -> Journey | None:
+    """Adds what both measured, where the same kind of peer answered."""
+    if left is None or right is None or left.peer != right.peer or left.stages.keys() != right.stages.keys():
+        return None
+    counts = ("probes", "count", "unanswered", "stepped", "disordered", "unstamped", "lost")
+    tails: dict[int, Tail] = {}
+    for tail in (*left.tails, *right.tails):
+        known = tails.get(tail.from_ns)
+        sums = {name: value + known.stages[name] for name, value in tail.stages.items()} if known else tail.stages
+        tails[tail.from_ns] = Tail(tail.from_ns, tail.count + known.count if known else tail.count, sums)
+    return with_shares(
+        msgspec.structs.replace(
+            left,
+            **{name: getattr(left, name) + getattr(right, name) for name in counts},
+            stages=_add_histograms(left.stages, right.stages),
+            total=_add_histogram("journey.total", left.total, right.total),
+            tails=tuple(tails[at] for at in sorted(tails)),
+        )
+    )
+
+
+def _diagnosed(record: RunRecord) -> Journey | None:
+    return record.journey and msgspec.structs.replace(record.journey, diagnosis=diagnose(record))
 
 
 def _add_known_histogram(

@@ -28,6 +28,7 @@ __all__ = [
     "HistogramRecord",
     "Interval",
     "IntervalLatency",
+    "Journey",
     "Messages",
     "Origin",
     "PhaseRecord",
@@ -36,6 +37,7 @@ __all__ = [
     "RunRecord",
     "ServerRecord",
     "SloRecord",
+    "Tail",
     "Tool",
     "Verdict",
     "Window",
@@ -233,7 +235,8 @@ class Wakeups(msgspec.Struct, frozen=True):
 
     `waits` are calls of epoll_wait, `wakeups` those of them that brought an event, `batch` the events of each. `flags`
     counts events by flag, one with two of them twice. `blocked_ns` was spent inside the calls, `busy_ns` between them,
-    and `busy` has the times between: how long one turn keeps everybody else waiting.
+    and `busy` has the times between: how long one turn keeps everybody else waiting. `probe_events` are those of a
+    journey's probes, `probe_wakeups` those that brought nothing else.
 
     `source` says who counted: `native`, the compiled engine itself; `hook`, in the import table of uvloop's libuv;
     `selector`, ours under asyncio, which does not see ERR, HUP and RDHUP; `uv_metrics`, libuv's own: approximate, with
@@ -249,6 +252,8 @@ class Wakeups(msgspec.Struct, frozen=True):
     busy_ns: int | None
     flags: dict[str, int | None]
     busy: HistogramRecord | None = None
+    probe_wakeups: int | None = None
+    probe_events: int | None = None
 
 
 class WorkerWakeups(msgspec.Struct, frozen=True):
@@ -372,6 +377,46 @@ class ServerRecord(msgspec.Struct, frozen=True):
     is_whole_life: bool = False
 
 
+class Tail(msgspec.Struct, frozen=True):
+    """Journeys of a total from `from_ns` until that of the next row: how many, and the sum of each stage, in ns."""
+
+    from_ns: int
+    count: int
+    stages: dict[str, int]
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """Where the time goes on the way of a message, from probes: connections of their own, beside the others.
+
+    `peer` says who answered them: `same_clock`, a serve end of loadkit on this machine; `other_clock`, one on another,
+    where what lies between the two ends is one stage, network; `foreign`, any echo, where all of its end is one stage,
+    peer. `stages`, in the order of the way, add up to `total`, message by message. `shares` are their parts of all the
+    time, `slowest_shares` of that of the slowest `slowest_count` messages, those from `slowest_from_ns` on (null where
+    there are too few to tell). `tails` has the same by totals, for any other percentile.
+
+    Left out were messages during which a clock was set (`stepped`), whose stamps were not in order (`disordered`), and
+    of which the kernel did not stamp all (`unstamped`). `lost` probes had ended, by an error or the other end.
+    """
+
+    peer: str
+    probes: int
+    size_bytes: int
+    count: int
+    unanswered: int
+    stepped: int
+    disordered: int
+    unstamped: int
+    lost: int
+    stages: dict[str, HistogramRecord]
+    total: HistogramRecord
+    shares: dict[str, float]
+    slowest_shares: dict[str, float] | None
+    slowest_from_ns: int | None
+    slowest_count: int | None
+    tails: tuple[Tail, ...]
+    diagnosis: str | None = None
+
+
 class Finding(msgspec.Struct, frozen=True):
     """Something that the kernel counted and that matters: what it means, and what to do."""
 
@@ -398,7 +443,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
     and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
-    process of both ends had closed its connections and was gone. `wakeups_missing` says why `wakeups` is null.
+    process of both ends had closed its connections and was gone. `wakeups_missing` says why `wakeups` is null, and so
+    does `journey_missing` where a journey was asked for.
     """
 
     format: str = FORMAT
@@ -425,7 +471,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     histograms: Histograms
     wakeups: Wakeups | None = None
     wakeups_missing: str | None = None
-    journey: dict[str, Any] | None = None
+    journey: Journey | None = None
+    journey_missing: str | None = None
     kernel: Kernel | None = None
     phases: tuple[PhaseRecord, ...]
     workers: tuple[WorkerRecord, ...]
@@ -511,10 +558,12 @@ def check_header(path: str, text: bytes, kind: str, version: int, writes: str) -
 def _check_histograms(path: str, record: RunRecord) -> None:
     """Every histogram of every part stands in a record, empty or not, with every percentile."""
     parts = {"histograms": record.histograms}
+    if record.journey:
+        parts["journey"] = {**record.journey.stages, "total": record.journey.total}
     parts |= {f"phases[{index}].histograms": phase.histograms for index, phase in enumerate(record.phases)}
     percentiles = {f"{percentile:g}" for percentile in PERCENTILES}
     for where, histograms in parts.items():
-        for name in TIMES:
+        for name in TIMES if where.endswith("histograms") else histograms:
             if name not in histograms:
                 raise RecordError(f"{path}: not a whole record: {where}.{name} is missing")
             missing = sorted(percentiles - set(histograms[name].percentiles))

@@ -49,6 +49,8 @@ def wakeups_record(samples: WakeupSamples | None) -> Wakeups | None:
         busy=histogram_record(samples.busy, 0) if exact else None,
         blocked_ns=samples.blocked_ns if exact else None,
         busy_ns=samples.busy_ns if exact else None,
+        probe_wakeups=samples.probe_wakeups if exact else None,
+        probe_events=samples.probe_events if exact else None,
         flags={
             flag: count if exact and (samples.source != "selector" or flag in _SELECTOR_FLAGS) else None
             for flag, count in samples.flags.items()
@@ -87,8 +89,11 @@ def wakeups_line(end: str, wakeups: Wakeups, replied: int) -> str:
     if wakeups.wakeups is None or wakeups.batch is None or wakeups.blocked_ns is None or wakeups.busy_ns is None:
         return f"{end} about {format_count(wakeups.events)} events in {format_count(wakeups.waits)} turns of the loop"
     text = f"{end} {format_count(wakeups.wakeups)} of {wakeups.batch.mean or 0.0:.1f} events"
+    probes = wakeups.probe_wakeups or 0
     if replied:
-        text += f", {wakeups.wakeups / replied:.2g} a reply"
+        text += f", {(wakeups.wakeups - probes) / replied:.2g} a reply"
+    if probes:
+        text += f" ({format_count(probes)} more for probes alone)"
     if wakeups.blocked_ns + wakeups.busy_ns:
         text += f", {wakeups.blocked_ns / (wakeups.blocked_ns + wakeups.busy_ns):.0%} of the time waiting"
     return text + _turns(wakeups.busy)

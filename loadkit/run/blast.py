@@ -152,7 +152,7 @@ class _Run:
         self.group = group
         self.interrupts = interrupts
         self.observer = observer
-        self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns))
+        self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey))
         self.workers: list[Worker] = start_workers(forker, split(plan), self.board)
         self.series = Series(self.board)
         self.hold_ns: int | None = None

@@ -98,7 +98,7 @@ class Blasting:
 
     def __init__(self, engine: Engine, plan: Plan) -> None:
         self.plan = plan
-        self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns))
+        self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey))
         self._engine = engine
         self._failures: list[BaseException] = []
         self.has_ended = False

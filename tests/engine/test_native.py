@@ -461,6 +461,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
         "opening": 16,
         "awake": 100_000,
         "keepalive": 0,
+        "probes": (),
         "open_loop": True,
         "check": True,
         "rst": True,
@@ -834,6 +835,7 @@ def serve_arguments(words: Any, control_fd: int, listener: int) -> dict[str, Any
         "idle_timeout": -1,
         "most": -1,
         "slots": 100,
+        "machine": 1,
         "edge_triggered": False,
     }
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, WAKEUP_SOURCES
+from loadkit.measure.board import (
+    COUNTERS,
+    HISTOGRAMS,
+    JOURNEY_SOURCES,
+    STAGE,
+    STAGES,
+    STATE,
+    TAIL_ROWS,
+    WAKEUP_SOURCES,
+)
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import (
     IntervalSample,
@@ -19,8 +30,9 @@ from loadkit.measure.samples import (
     WorkerSamples,
 )
 from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, ServePlan, Target
-from loadkit.profile.model import Close, EngineName
+from loadkit.profile.model import Close, EngineName, Stamps
 from loadkit.report.build import build_record
+from loadkit.report.journey import tail_from
 from loadkit.report.record import RunRecord, Tool
 from tests.unit.made_up import made_up_host
 
@@ -69,6 +81,8 @@ def made_up_plan(rate_hz: float | None = None, target: Target = _EMBEDDED, **cha
         stays_awake=True,
         routes=(Route(None, target.addresses[0], 100),),
         serve=ServePlan(("127.0.0.1",), 40_000, EngineName.UVLOOP, 2, (2, 3)) if target.embedded else None,
+        journey=False,
+        stamps=Stamps.OFF,
         slo=(),
         highest_ns=HIGHEST_NS,
         profile=None,
@@ -91,6 +105,28 @@ def page(
         errors=dict(errors or {}),
         histograms={name: Histogram.of(values.get(name, ()), HIGHEST_NS) for name in HISTOGRAMS},
         dropped=dict.fromkeys(HISTOGRAMS, 0) | dict(dropped or {}),
+        tails=np.zeros((0, 1 + len(STAGES)), np.int64),
+    )
+
+
+def travelled(page_: PhaseSamples, journeys: list[dict[str, int]], **counters: int) -> PhaseSamples:
+    """The same phase with these journeys in it: of each, the stages and their times."""
+    tails = np.zeros((TAIL_ROWS, 1 + len(STAGES)), np.int64)
+    times: dict[str, list[int]] = {name: [] for name in STAGES}
+    for journey in journeys:
+        whole = journey | {"total": sum(journey.values())}
+        row = max(row for row in range(TAIL_ROWS) if tail_from(row) <= whole["total"])
+        tails[row, 0] += 1
+        for name, time in whole.items():
+            times[name].append(time)
+            tails[row, 1 + STAGES.index(name)] += time
+    stages = {STAGE + name: Histogram.of(values, HIGHEST_NS) for name, values in times.items()}
+    return replace(
+        page_,
+        counters={**page_.counters, **counters},
+        histograms={**page_.histograms, **stages},
+        dropped={**page_.dropped, **dict.fromkeys(stages, 0)},
+        tails=tails,
     )
 
 
@@ -289,10 +325,55 @@ def _crowd() -> RunRecord:
     return made_up_record(plan, samples)
 
 
+def journeys(count: int, of_which_slow: int, usual: dict[str, int], slow: dict[str, int]) -> list[dict[str, int]]:
+    """So many journeys, of which some are slow: each with its stages."""
+    return [slow if k < of_which_slow else usual for k in range(count)]
+
+
+BOTH_ENDS = {
+    "held": 0,
+    "late": 15 * US,
+    "send": 6 * US,
+    "queue": 2 * US,
+    "there": 2 * US,
+    "serve_busy": 0,
+    "serve_wake": 30 * US,
+    "serve_batch": 4 * US,
+    "serve_echo": 4 * US,
+    "back": 10 * US,
+    "busy": 0,
+    "wake": 25 * US,
+    "batch": 3 * US,
+    "read": 2 * US,
+}
+
+
+def _journey() -> RunRecord:
+    """Probes at a serve end of ours whose loop is now and then busy with others."""
+    slow = BOTH_ENDS | {"serve_busy": 600 * US, "serve_batch": 900 * US}
+    samples = steady(_spread(2_000), **woken([1] * 300 + [20] * 85))
+    probed = journeys(1_000, 20, BOTH_ENDS, slow)
+    workers = [
+        replace(
+            one,
+            state={**one.state, "journey_source": JOURNEY_SOURCES.index("same_clock")},
+            phases=tuple(
+                travelled(phase, probed if at == 2 else [], probes=4 * (at == 0), journeys_stepped=at == 2)
+                for at, phase in enumerate(one.phases)
+            ),
+        )
+        for one in samples.workers
+    ]
+    serve = serve_end(batches=([3] * 10, [*[3] * 10, *[2] * 900, 200]))
+    samples = made_up_samples(*workers, serve=serve, engine="native in uvloop 0.22.1")
+    return made_up_record(made_up_plan(engine=EngineName.NATIVE, journey=True), samples)
+
+
 RUNS = {
     "closed_loop": _closed_loop,
     "crowd": _crowd,
     "interrupted": _interrupted,
+    "journey": _journey,
     "native": _native,
     "open_loop": _open_loop,
     "saturated": _saturated,

@@ -58,3 +58,16 @@ def test_a_closed_loop_hides_the_same_stall(blast: Blast, serve: Serve) -> None:
     assert share_at_least(latency, 500_000_000) * latency["count"] <= 60
     assert latency["percentiles"]["99"] < 0.5e9
     assert latency["max"] >= 0.9 * STALL_S * 1e9
+
+
+def test_a_journey_shows_where_the_stall_was(blast: Blast, serve: Serve) -> None:
+    journey = stalled_run(blast, serve, "-R", "1k", "--journey")["journey"]
+    assert journey["peer"] == "same_clock"
+    assert journey["total"]["max"] >= 0.9 * STALL_S * 1e9
+    # One message of each probe lay there, in its loop's hands or in its receive buffer; those due later waited for it.
+    there = [journey["stages"][name]["max"] for name in ("serve_busy", "serve_wake", "serve_batch", "serve_echo")]
+    assert max(there) >= 0.9 * STALL_S * 1e9
+    assert journey["stages"]["held"]["percentiles"]["99"] > 0.3e9
+    for name in ("late", "send", "queue", "there", "back", "busy", "wake", "batch", "read"):
+        assert journey["stages"][name]["max"] < 0.5e9, name
+    assert "serve end" in journey["diagnosis"]

@@ -116,8 +116,6 @@ def test_a_wrong_field_is_named_with_its_path(spoil: Callable[[dict[str, Any]], 
 def test_a_key_that_a_later_loadkit_adds_does_no_harm(path: str) -> None:
     fields = json.loads(encode(RUNS["closed_loop"]()))
     fields["weather"] = "fine"
-    fields["journey"] = {"source": "probes", "messages": 3}
     fields["plan"]["framing"] = {"value": "echo", "source": "default"}
     Path(path).write_text(json.dumps(fields))
-    assert load(path).journey == {"source": "probes", "messages": 3}
     assert load(path).plan["framing"].value == "echo"

@@ -16,8 +16,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from loadkit.engine.aio.probing import Answering
 from loadkit.engine.base import Control
 from loadkit.engine.descriptors import free_descriptors
+from loadkit.engine.probes import HELLO_BYTES
 from loadkit.measure.board import OwnError, Slot
 from loadkit.measure.tally import FOLD_NS, Tally
 from loadkit.plan.model import ServePlan
@@ -45,7 +47,10 @@ class EchoConnection(asyncio.Protocol):
 
     def data_received(self, chunk: bytes) -> None:
         """Echoes."""
-        self.echo.received_bytes += len(chunk)
+        length = len(chunk)
+        if length == HELLO_BYTES and self.echo.takes_probe(self, chunk):
+            return
+        self.echo.received_bytes += length
         self._write(chunk)
 
     def pause_writing(self) -> None:
@@ -82,6 +87,7 @@ class Echo:
         listeners: Sequence[socket.socket],
         slot: Slot,
         control: Control,
+        answering: Answering | None = None,
     ) -> None:
         self.loop = loop
         self.plan = plan
@@ -89,6 +95,7 @@ class Echo:
         self.slot = slot
         self.page = slot.pages[0]
         self.control = control
+        self._answering = answering
         self.tally = Tally(slot, 0)
         self.connections: set[EchoConnection] = set()
         self.received_bytes = 0
@@ -125,6 +132,8 @@ class Echo:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             self._publish()
+            if self._answering:
+                self._answering.close()
 
     def _heard(self) -> None:
         self.control.hear()
@@ -176,6 +185,14 @@ class Echo:
         self.connections.add(connection)
         self._peak = max(self._peak, len(self.connections))
         self.page.add("opened")
+
+    def takes_probe(self, connection: EchoConnection, chunk: bytes) -> bool:
+        """Whether these bytes made it a probe: it is none of the connections served, and counted apart, from now on."""
+        if self._answering is None or not self._answering.takes(connection.transport, chunk):
+            return False
+        self.connections.discard(connection)
+        self.page.add("opened", -1)
+        return True
 
     def lost(self, connection: EchoConnection, exc: Exception | None) -> None:
         """Counts the end of a connection. A reset is how many peers close, so it is closed, and an error of receive."""

@@ -48,7 +48,7 @@ struct counter {
     bool is_on;
     struct board board;
     Py_buffer words;
-    int64_t return_ns; /* of the last call; 0 before the first */
+    struct waited last; /* a return_ns of 0: there was none yet */
 };
 
 static __thread struct counter counter;
@@ -65,9 +65,9 @@ static int counting_epoll_pwait(int fd, struct epoll_event *events, int most, in
     int number = errno;
     int64_t end = clock_ns();
     int64_t *page = page_now(&counter.board);
-    if (counter.return_ns) count_busy(&counter.board, page, begin - counter.return_ns);
+    if (counter.last.return_ns) count_busy(&counter.board, page, begin - counter.last.return_ns);
     count_waits(&counter.board, page, begin, end, 1, events, count);
-    counter.return_ns = end;
+    counter.last = (struct waited){begin, end, count};
     errno = number;
     return count;
 }
@@ -189,7 +189,7 @@ static PyObject *begin(PyObject *module, PyObject *args) {
         return PyErr_SetFromErrno(PyExc_OSError);
     }
     counter.words = words;
-    counter.return_ns = 0;
+    counter.last = (struct waited){0, 0, 0};
     counter.is_on = true;
     users++;
     Py_RETURN_NONE;
@@ -210,9 +210,16 @@ static PyObject *end(PyObject *module, PyObject *none) {
     Py_RETURN_NONE;
 }
 
+static PyObject *last(PyObject *module, PyObject *none) {
+    (void)module;
+    (void)none;
+    return Py_BuildValue("LLi", (long long)counter.last.call_ns, (long long)counter.last.return_ns, counter.last.count);
+}
+
 static PyMethodDef methods[] = {
     {"begin", begin, METH_VARARGS, "Counts this thread's calls through a library (its path), into the words of a slot."},
     {"end", end, METH_NOARGS, "Ends that; the last thread's end puts the import table back."},
+    {"last", last, METH_NOARGS, "This thread's last call: when it was made, when it returned (monotonic ns), its events."},
     {NULL, NULL, 0, NULL},
 };
 

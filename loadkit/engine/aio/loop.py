@@ -10,9 +10,11 @@ import socket
 from collections.abc import Callable, Sequence
 
 from loadkit.engine.aio.echo import Echo
+from loadkit.engine.aio.probing import Answering, Probing
 from loadkit.engine.aio.swarm import Swarm
 from loadkit.engine.aio.wakeups import Counting, CountingSelector, count_libuv
 from loadkit.engine.base import Control
+from loadkit.engine.probes import open_probes
 from loadkit.measure.board import Slot
 from loadkit.plan.model import ServePlan, Shard
 
@@ -34,18 +36,30 @@ class AsyncioEngine:
 
     def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Runs a shard of the blast end."""
-        self._run(slot, lambda loop: Swarm(loop, shard, slot, control, before))
+
+        def make(loop: asyncio.AbstractEventLoop, counting: Counting | None) -> Swarm:
+            last_wait = counting.last if counting else None
+            probes = open_probes(shard, slot, sees_waits=last_wait is not None)
+            probing = Probing(loop, slot, probes, last_wait) if probes.sockets and last_wait else None
+            return Swarm(loop, shard, slot, control, before, probing)
+
+        self._run(slot, make)
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
         """Runs a worker of the serve end."""
-        self._run(slot, lambda loop: Echo(loop, plan, listeners, slot, control))
+
+        def make(loop: asyncio.AbstractEventLoop, counting: Counting | None) -> Echo:
+            answering = Answering.find(loop, slot, counting.last if counting else None)
+            return Echo(loop, plan, listeners, slot, control, answering)
+
+        self._run(slot, make)
 
     def _open(self, slot: Slot) -> tuple[asyncio.AbstractEventLoop, Counting | None]:
         """Returns a fresh loop, and what counts its wake-ups."""
         selector = CountingSelector(slot)
         return asyncio.SelectorEventLoop(selector), selector
 
-    def _run(self, slot: Slot, make: Callable[[asyncio.AbstractEventLoop], Swarm | Echo]) -> None:
+    def _run(self, slot: Slot, make: Callable[[asyncio.AbstractEventLoop, Counting | None], Swarm | Echo]) -> None:
         loop, counting = self._open(slot)
         asyncio.set_event_loop(loop)
         # What exists now stays, and a collection over 10,000 live connections stops the loop for milliseconds.
@@ -53,7 +67,7 @@ class AsyncioEngine:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         try:
-            runner = make(loop)
+            runner = make(loop, counting)
             runner.tally.wakeups = counting
             loop.run_until_complete(runner.run())
         finally:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 from loadkit.engine.aio.connect import open_route
 from loadkit.engine.aio.connection import Connection, State
+from loadkit.engine.aio.probing import Probing
 from loadkit.engine.aio.timer import Timer
 from loadkit.engine.base import STOP_NS, Control
 from loadkit.measure.board import OwnError, Slot
@@ -61,8 +62,10 @@ class Swarm:
         slot: Slot,
         control: Control,
         before: Slot | None = None,
+        probing: Probing | None = None,
     ) -> None:
         plan = shard.plan
+        self._probing = probing
         self.loop = loop
         self.shard = shard
         self.plan = plan
@@ -127,6 +130,8 @@ class Swarm:
         finally:
             self.loop.remove_reader(self.control.fileno())
             self._timer.close()
+            if self._probing:
+                self._probing.close()
             if self._tick_handle:
                 self._tick_handle.cancel()
             for _, task, _ in self._connecting:
@@ -236,7 +241,10 @@ class Swarm:
         self._next_phase = at_ns
         for index, phase in enumerate(self.plan.phases[1:], 1):
             # If we hear of it too late, what was counted as the ramp's stays there.
-            self.tally.begin_phase(index, max(at_ns, self._noted_ns + 1))
+            begin = max(at_ns, self._noted_ns + 1)
+            self.tally.begin_phase(index, begin)
+            if self._probing:
+                self._probing.begin_phase(index, begin)
             at_ns += phase.duration_ns
         self._arm()
 
@@ -257,6 +265,8 @@ class Swarm:
             self._next_phase = _NEVER
             self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
             return
+        if self._probing and self.stage is Stage.RAMP:
+            self._probing.start(at_ns)
         self.stage = Stage.TRAFFIC
         self._next_phase = at_ns + phase.duration_ns
         self._change_connections(before.connections, phase.connections, at_ns, phase.duration_ns)
@@ -311,6 +321,8 @@ class Swarm:
         if self.stage is Stage.DRAIN:
             return
         self.stage = Stage.DRAIN
+        if self._probing:
+            self._probing.stop()
         last = len(self.plan.phases) - 1
         if self._phase != last:
             self.tally.fold(now)

@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import selectors
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,15 +19,22 @@ import numpy as np
 from loadkit.measure.board import COUNTERS, WAKEUP_SOURCES, Page, Slot
 from loadkit.measure.tally import Folding, record
 
-__all__ = ["Counting", "CountingSelector", "Hook", "LoopMetrics", "count_libuv"]
+__all__ = ["Counting", "CountingSelector", "Hook", "LoopMetrics", "Wait", "count_libuv"]
 
 _AT = {name: index for index, name in enumerate(COUNTERS)}
 
 clock = time.monotonic_ns
 
 
+Wait = tuple[int, int, int]  # of a call of epoll_wait: when it was made, when it returned (monotonic ns), its events
+
+
 class Counting(Folding, Protocol):
     """What counts until it is closed."""
+
+    @property
+    def last(self) -> Callable[[], Wait] | None:
+        """What tells of this thread's last wait, None where nobody sees it."""
 
     def close(self) -> None:
         """Counts no more."""
@@ -41,15 +49,21 @@ class CountingSelector(selectors.EpollSelector):
         self._waits = self._blocked_ns = self._reads = self._writes = 0
         self._batches: list[int] = []
         self._busy: list[int] = []
-        self._returned_ns = 0
+        self._last: Wait = (0, 0, 0)
+
+    @property
+    def last(self) -> Callable[[], Wait]:
+        """What tells of the last wait."""
+        return lambda: self._last
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Waits as its parent does."""
         begin = clock()
-        if self._returned_ns:
-            self._busy.append(begin - self._returned_ns)
+        if self._last[1]:
+            self._busy.append(begin - self._last[1])
         ready = super().select(timeout)
-        self._returned_ns = end = clock()
+        end = clock()
+        self._last = begin, end, len(ready)
         self._waits += 1
         self._blocked_ns += end - begin
         if ready:
@@ -88,6 +102,7 @@ class Hook:
 
         _hook.begin(slot.words, len(slot.pages), library)
         self._end = _hook.end
+        self.last: Callable[[], Wait] = _hook.last
         slot.set("wakeup_source", WAKEUP_SOURCES.index("hook"))
 
     def fold(self, page: Page) -> None:
@@ -111,6 +126,8 @@ class _Metrics(ctypes.Structure):
 
 class LoopMetrics:
     """libuv's own: how often the loop turned, and the events it handled."""
+
+    last = None
 
     def __init__(self, slot: Slot, loop: asyncio.AbstractEventLoop, library: str, pointer: Any) -> None:
         self._read = ctypes.CDLL(library).uv_metrics_info

@@ -38,11 +38,15 @@ int blast_open(struct blast *blast, int control_fd) {
     if (!blast->buffer || schedule_open(&blast->connects, blast->phases + 1) ||
         schedule_open(&blast->due, blast->phases + 1))
         return -1;
-    return poller_open(&blast->poller, &blast->board, control_fd);
+    if (poller_open(&blast->poller, &blast->board, control_fd)) return -1;
+    for (int i = 0; i < blast->prober.count; i++)
+        if (poller_add(&blast->poller, blast->prober.probes[i].fd, EPOLLIN, token_of(KIND_PROBE, (uint32_t)i, 0))) return -1;
+    return 0;
 }
 
 void blast_close(struct blast *blast) {
     connections_close(blast);
+    prober_close(&blast->prober);
     poller_close(&blast->poller);
     free_blast_parts(blast);
     board_close(&blast->board);
@@ -86,6 +90,7 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
         blast_begin_drain(blast, blast->options.timeout_ns, blast->options.held_ns);
         return;
     }
+    if (blast->stage == STAGE_RAMP) prober_start(&blast->prober, at);
     blast->stage = STAGE_TRAFFIC;
     blast->next_phase_ns = at + phase->duration_ns;
     /* More connections come evenly over the phase; fewer go at its beginning. */
@@ -137,6 +142,7 @@ void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns)
     if (!held_ns) messages_drop_due(blast, now);
     if (blast->stage >= STAGE_DRAIN) return;
     blast->stage = STAGE_DRAIN;
+    prober_stop(&blast->prober);
     int last = blast->phases - 1;
     if (blast->phase != last) {
         for (int i = blast->phase + 1; i <= last; i++) board_begin_phase(&blast->board, i, now);
@@ -190,7 +196,10 @@ static void look_before(struct blast *blast, int64_t now) {
 }
 
 /* When the next message or connect is due: that is what has to be on time. */
-static int64_t next_due(const struct blast *blast) { return earlier(blast->due.next_ns, next_connect(blast)); }
+static int64_t next_due(const struct blast *blast) {
+    int64_t next = earlier(blast->due.next_ns, next_connect(blast));
+    return blast->prober.count ? earlier(next, prober_next(&blast->prober)) : next;
+}
 
 static int64_t next_time(const struct blast *blast) {
     int64_t next = earlier(next_due(blast), earlier(blast->next_phase_ns, deadlines_first(&blast->deadlines)));
@@ -230,6 +239,7 @@ static void do_due(struct blast *blast, int64_t now) {
         messages_dispatch(blast, due, false);
         blast_spend(blast);
     }
+    if (blast->prober.count) prober_send_due(&blast->prober, now);
     for (int i = 0; i < ROUND && deadlines_first(&blast->deadlines) <= now; i++)
         connection_on_deadline(blast, deadlines_pop(&blast->deadlines), now);
     for (int i = 0; i < ROUND && blast->retry_count && blast->retries[blast->retry_first].at_ns <= now; i++) {
@@ -273,6 +283,9 @@ static void handle(struct blast *blast, int count) {
         } else if (kind_of(event->data.u64) == KIND_CONNECTION) {
             connection_on_event(blast, event->data.u64, event->events);
             blast_mend(blast);
+        } else if (kind_of(event->data.u64) == KIND_PROBE) {
+            count_apart(&blast->prober.apart, board_page(&blast->board, blast->poller.last.return_ns), &blast->poller.last);
+            prober_receive(&blast->prober, (int)slot_of(event->data.u64), &blast->poller.last);
         }
         if (next_due(blast) <= blast->read_ns) do_due(blast, blast->read_ns);
     }

@@ -30,6 +30,7 @@
 #include "board.h"
 #include "deadlines.h"
 #include "poller.h"
+#include "probes.h"
 #include "schedule.h"
 #include "stream.h"
 
@@ -118,6 +119,7 @@ struct blast {
     struct board board;
     struct poller poller;
     struct stream stream;
+    struct prober prober;
     struct options options;
     enum stage stage;
     int phase, phases;

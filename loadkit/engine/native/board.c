@@ -1,6 +1,7 @@
 #include "board.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 int board_open(struct board *board, int64_t *words, int64_t length, int phases) {
@@ -9,8 +10,10 @@ int board_open(struct board *board, int64_t *words, int64_t length, int phases) 
         errno = EINVAL;
         return -1;
     }
-    int64_t histograms = pages / phases - COUNTERS - STEPS * ERRNOS;
-    if (histograms % HISTOGRAMS || histograms / HISTOGRAMS <= HEAD_WORDS) {
+    bool has_journeys = words[STATE_journeys];
+    int histograms = HISTOGRAMS + (has_journeys ? STAGES : 0);
+    int64_t left = pages / phases - COUNTERS - STEPS * ERRNOS - (has_journeys ? TAIL_WORDS : 0);
+    if (left % histograms || left / histograms <= HEAD_WORDS) {
         errno = EINVAL;
         return -1;
     }
@@ -20,7 +23,8 @@ int board_open(struct board *board, int64_t *words, int64_t length, int phases) 
     board->state = words;
     board->first_page = words + STATE_WORDS;
     board->page_words = pages / phases;
-    board->histogram_words = histograms / HISTOGRAMS;
+    board->histograms = histograms;
+    board->histogram_words = left / histograms;
     board->counts_length = board->histogram_words - HEAD_WORDS;
     board->phases = phases;
     board->page_from = board->page_until = NEVER;

@@ -2,7 +2,7 @@
  *
  * The names below are compared with those of measure/board.py when the engine is loaded (engine.py), so the two cannot
  * drift apart. A slot is: STATE, then a page a phase: COUNTERS, ERRORS (step x number), HISTOGRAMS (5 words of head,
- * then the counts).
+ * then the counts), and where STATE.journeys is set the histograms of STAGES and TAIL_ROWS rows of a count and a sum a stage.
  */
 #ifndef LOADKIT_BOARD_H
 #define LOADKIT_BOARD_H
@@ -16,13 +16,19 @@
 
 #define STATE_NAMES(X)                                                                                                 \
     X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes) X(generation) \
-    X(wakeup_source)
+    X(wakeup_source) X(journeys) X(journey_source)
 #define COUNTER_NAMES(X)                                                                                               \
     X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)   \
     X(held) X(sent_bytes) X(received_bytes) X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) \
     X(voluntary_switches) X(involuntary_switches) X(waits) X(wakeups)                                                  \
-    X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)
+    X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)                  \
+    X(probes) X(probe_events) X(probe_wakeups) X(probes_lost) X(probes_unanswered) X(journeys_stepped)                 \
+    X(journeys_disordered) X(journeys_unstamped)
 #define HISTOGRAM_NAMES(X) X(connect) X(first_byte) X(latency) X(service) X(lateness) X(batch) X(busy)
+/* Of a probe's message, in the order of its way: journey.h. Their histograms come after the others, where there are any. */
+#define STAGE_NAMES(X)                                                                                                 \
+    X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_echo) X(back)          \
+    X(network) X(peer) X(busy) X(wake) X(batch) X(read) X(total)
 #define STEP_NAMES(X) X(connect) X(send) X(receive) X(close)
 #define OWN_ERRORS(X)                                                                                                  \
     X(WRONG_BYTES, 140) X(CLOSED_BY_PEER, 141) X(REPLY_TIMEOUT, 142) X(EXTRA_BYTES, 143) X(CONNECT_TIMEOUT, 144)       \
@@ -31,14 +37,18 @@
 #define AS_STATE(name) STATE_##name,
 #define AS_COUNTER(name) COUNT_##name,
 #define AS_HISTOGRAM(name) HISTOGRAM_##name,
+#define AS_STAGE(name) STAGE_##name,
 #define AS_STEP(name) STEP_##name,
 #define AS_OWN_ERROR(name, number) OWN_##name = number,
 enum { STATE_NAMES(AS_STATE) STATE_WORDS };
 enum { COUNTER_NAMES(AS_COUNTER) COUNTERS };
 enum { HISTOGRAM_NAMES(AS_HISTOGRAM) HISTOGRAMS };
+enum { STAGE_NAMES(AS_STAGE) STAGES };
 enum { STEP_NAMES(AS_STEP) STEPS };
 enum { OWN_ERRORS(AS_OWN_ERROR) ERRNOS = 160 };
 enum { HEAD_count, HEAD_sum, HEAD_min, HEAD_max, HEAD_dropped, HEAD_WORDS };
+/* Totals of journeys by quarters of an octave, each with the sum of every stage: where the time went of the slowest. */
+enum { TAIL_ROWS = 160, TAIL_WORDS = TAIL_ROWS * (1 + STAGES) };
 /* 2,048 sub-buckets resolve 3 significant digits: measure/histogram.py. */
 enum { SUB_BITS = 11, HALF = 1 << (SUB_BITS - 1) };
 
@@ -46,7 +56,7 @@ struct board {
     int64_t *state; /* the slot: its first STATE_WORDS words */
     int64_t *first_page;
     int64_t page_words, histogram_words, counts_length;
-    int phases;
+    int phases, histograms;
     int64_t *starts; /* when each phase begins; the first has everything before the second */
     /* The page that was looked up last, and what is intended from when until when belongs to it: nearly always this. */
     int64_t *page;
@@ -92,6 +102,11 @@ static inline void board_end_write(struct board *board) {
 /* A histogram of a page: its head, then its counts. */
 static inline int64_t *board_histogram(const struct board *board, int64_t *page, int histogram) {
     return page + COUNTERS + STEPS * ERRNOS + histogram * board->histogram_words;
+}
+
+/* The tails of a page: TAIL_ROWS rows of a count and a sum for each of STAGES. Only where there are journeys. */
+static inline int64_t *board_tails(const struct board *board, int64_t *page) {
+    return board_histogram(board, page, board->histograms);
 }
 
 /* Adds a value to a histogram of a page; one outside its range is counted as dropped. */

@@ -8,6 +8,12 @@
 
 #include "board.h"
 
+/* A call of epoll_wait, and what it brought. */
+struct waited {
+    int64_t call_ns, return_ns;
+    int count;
+};
+
 static inline void count_flags(int64_t *page, const struct epoll_event *events, int count) {
     for (int i = 0; i < count; i++) {
         uint32_t flags = events[i].events;

@@ -17,7 +17,8 @@ from loadkit.engine.base import STOP_NS, Control
 from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.native import _core
 from loadkit.engine.ports import knows_port_range
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, STEPS, WAKEUP_SOURCES, OwnError, Slot
+from loadkit.engine.probes import Probes, machine_name, open_probes
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, TAIL_ROWS, WAKEUP_SOURCES, OwnError, Slot
 from loadkit.measure.cpu import CpuMeter
 from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
 from loadkit.plan.pacing import LinearPace
@@ -40,7 +41,8 @@ def matches_board() -> bool:
     """Whether the core was built for this board: the same words in the same places."""
     own = {name: value for name, value in vars(OwnError).items() if name.isupper()}
     return (
-        (_core.STATE, _core.COUNTERS, _core.HISTOGRAMS, _core.STEPS) == (STATE, COUNTERS, HISTOGRAMS, STEPS)
+        (_core.STATE, _core.COUNTERS, _core.HISTOGRAMS, _core.STAGES, _core.TAIL_ROWS, _core.STEPS)
+        == (STATE, COUNTERS, HISTOGRAMS, STAGES, TAIL_ROWS, STEPS)
     ) and all(getattr(_core, name, None) == value for name, value in own.items())
 
 
@@ -59,7 +61,7 @@ class NativeEngine:
 
     def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Runs a shard of the blast end."""
-        core = _open_blast(shard, slot, control)
+        core = _open_blast(shard, slot, control, open_probes(shard, slot))
         with contextlib.closing(core), contextlib.closing(self._new_loop()) as loop:
             slot.set("wakeup_source", _COUNTED)
             control.ready()
@@ -169,7 +171,7 @@ def _serve_heard(core: _core.Serve, plan: ServePlan, listeners: Sequence[socket.
             listener.close()
 
 
-def _open_blast(shard: Shard, slot: Slot, control: Control) -> _core.Blast:
+def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _core.Blast:
     plan = shard.plan
     befores = (plan.phases[0], *plan.phases)
     return _core.Blast(
@@ -193,6 +195,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control) -> _core.Blast:
         opening=max(1, plan.opening // plan.lanes),
         awake=_core.AWAKE_NS if plan.stays_awake else 0,
         keepalive=(plan.keepalive_ns or 0) // NS_PER_S,
+        probes=probes.hand_over(),
         open_loop=plan.open_loop,
         check=plan.check,
         rst=plan.close is Close.RST,
@@ -242,5 +245,6 @@ def _open_serve(plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot,
         most=-1 if most is None else -(-most // plan.workers),
         # They are address space, and a limit may be a thousand million: more than this nobody serves in one process.
         slots=min(free_descriptors(), _MOST_SLOTS),
+        machine=machine_name(),
         edge_triggered=plan.edge_triggered,
     )

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 
 #include "blast.h"
+#include "module.h"
 #include "serve.h"
 
 /* Times from now may be added to the clock without overflow. */
@@ -42,25 +43,24 @@ static uint32_t slot_limit(uint64_t most) {
     return files < UINT32_MAX - 1 ? (uint32_t)files : UINT32_MAX - 1;
 }
 
-static void *allocate(PyTypeObject *type) {
+void *allocate(PyTypeObject *type) {
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     return alloc(type, 0);
 }
 
-static void release(PyObject *self) {
+void release(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     freefunc free_object = (freefunc)PyType_GetSlot(type, Py_tp_free);
     free_object(self);
     Py_DECREF(type);
 }
 
-static PyObject *closed_error(void) {
+PyObject *closed_error(void) {
     PyErr_SetString(PyExc_ValueError, "the engine's core is closed");
     return NULL;
 }
 
-/* Says what is wrong and returns -1, for bad arguments. */
-static int refuse(PyObject *error, const char *text) {
+int refuse(PyObject *error, const char *text) {
     PyErr_SetString(error, text);
     return -1;
 }
@@ -146,18 +146,18 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
     static char *names[] = {"words",   "control_fd", "phases",          "routes",   "port",
                             "index",   "of",         "size",            "period",   "depth",
                             "timeout", "connect_timeout", "held", "lifetime",   "messages", "most",
-                            "opening", "awake",      "keepalive",
+                            "opening", "awake",      "keepalive",       "probes",
                             "open_loop", "check",    "rst",             "edge_triggered", "choose_ports", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
-    PyObject *phases, *routes;
+    PyObject *phases, *routes, *probes;
     int control_fd, port, open_loop, check, rst, edge_triggered, choose_ports;
     long long index, of, size, period, depth, timeout, connect_timeout, held, lifetime, messages, most, opening, awake,
         keepalive;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLLLLppppp:Blast", names, &self->words, &control_fd,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLLLLO!ppppp:Blast", names, &self->words, &control_fd,
                                      &PyTuple_Type, &phases, &PyTuple_Type, &routes, &port, &index, &of, &size, &period,
                                      &depth, &timeout, &connect_timeout, &held, &lifetime, &messages, &most, &opening, &awake, &keepalive,
-                                     &open_loop, &check, &rst, &edge_triggered, &choose_ports))
+                                     &PyTuple_Type, &probes, &open_loop, &check, &rst, &edge_triggered, &choose_ports))
         return -1;
     if (depth < 1 || depth > UINT32_MAX || size < 1 || period < 1 || period > 256 || most < 1)
         return refuse(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
@@ -173,8 +173,8 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
     if (read_phases(blast, phases) || read_routes(blast, routes, port)) return -1;
     if (board_open(&blast->board, self->words.buf, self->words.len / 8, blast->phases) ||
         stream_open(&blast->stream, period, size > INT32_MAX / depth ? INT32_MAX : size * depth) || connections_open(blast, slot_limit((uint64_t)most)) ||
-        blast_open(blast, control_fd)) {
-        PyErr_SetFromErrno(PyExc_OSError);
+        open_prober(&blast->prober, &blast->board, probes) || blast_open(blast, control_fd)) {
+        if (!PyErr_Occurred()) PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
     return 0;
@@ -331,15 +331,17 @@ static int read_listeners(struct serve *serve, PyObject *fds) {
 }
 
 static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "most", "slots", "edge_triggered", NULL};
+    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "most", "slots", "machine", "edge_triggered", NULL};
     struct serve *serve = &self->serve;
     PyObject *fds;
     int control_fd, edge_triggered;
     long long idle_timeout, most, slots;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LLLp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
-                                     &fds, &idle_timeout, &most, &slots, &edge_triggered))
+    unsigned long long machine;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LLLKp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
+                                     &fds, &idle_timeout, &most, &slots, &machine, &edge_triggered))
         return -1;
     if (slots < 1) return refuse(PyExc_ValueError, "slots has to be at least 1");
+    serve->machine = machine;
     serve->idle_timeout_ns = idle_timeout;
     serve->most = most;
     serve->is_edge_triggered = edge_triggered;
@@ -457,6 +459,7 @@ static PyType_Spec serve_spec = {"loadkit.engine.native._core.Serve", sizeof(str
 static const char *const state_names[] = {STATE_NAMES(AS_STRING) NULL};
 static const char *const counter_names[] = {COUNTER_NAMES(AS_STRING) NULL};
 static const char *const histogram_names[] = {HISTOGRAM_NAMES(AS_STRING) NULL};
+static const char *const stage_names[] = {STAGE_NAMES(AS_STRING) NULL};
 static const char *const step_names[] = {STEP_NAMES(AS_STRING) NULL};
 
 static int add_names(PyObject *module, const char *key, const char *const *names) {
@@ -490,12 +493,20 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec) {
 }
 
 static int fill_module(PyObject *module) {
-    if (add_type(module, "Blast", &blast_spec) || add_type(module, "Serve", &serve_spec)) return -1;
+    if (add_type(module, "Blast", &blast_spec) || add_type(module, "Serve", &serve_spec) ||
+        add_type(module, "Prober", &prober_spec) || add_type(module, "Answers", &answers_spec))
+        return -1;
     if (add_names(module, "STATE", state_names) || add_names(module, "COUNTERS", counter_names) ||
-        add_names(module, "HISTOGRAMS", histogram_names) || add_names(module, "STEPS", step_names))
+        add_names(module, "HISTOGRAMS", histogram_names) || add_names(module, "STAGES", stage_names) ||
+        add_names(module, "STEPS", step_names))
         return -1;
     if (PyModule_AddIntConstant(module, "AWAKE_NS", AWAKE_NS) || PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) || PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) ||
-        PyModule_AddIntConstant(module, "DONE", TURN_DONE) || PyModule_AddIntConstant(module, "ERRNOS", ERRNOS) ||
+        PyModule_AddIntConstant(module, "DONE", TURN_DONE) || PyModule_AddIntConstant(module, "TAIL_ROWS", TAIL_ROWS) ||
+        PyModule_AddIntConstant(module, "HELLO_BYTES", HELLO_BYTES) ||
+        PyModule_AddIntConstant(module, "TRAILER_BYTES", TRAILER_BYTES) ||
+        PyModule_AddIntConstant(module, "MOST_PROBED_BYTES", MOST_PROBED_BYTES) ||
+        PyModule_AddStringConstant(module, "HELLO_TEXT", HELLO_TEXT) ||
+        PyModule_AddStringConstant(module, "WELCOME_TEXT", WELCOME_TEXT) || PyModule_AddIntConstant(module, "ERRNOS", ERRNOS) ||
         PyModule_AddIntConstant(module, "CONNECTION_BYTES", sizeof(struct connection)) ||
         PyModule_AddIntConstant(module, "PEER_BYTES", sizeof(struct peer)))
         return -1;

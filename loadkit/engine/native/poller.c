@@ -4,12 +4,11 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "counting.h"
-
 int poller_open(struct poller *poller, struct board *board, int control_fd) {
     poller->board = board;
     poller->armed_ns = NEVER;
-    poller->return_ns = 0;
+    poller->last = (struct waited){0, 0, 0};
+    poller->paused_ns = 0;
     poller->timer_fd = -1;
     poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (poller->epoll_fd < 0) return -1;
@@ -56,8 +55,10 @@ void poller_arm(struct poller *poller, int64_t at) {
 /* Counts a call of epoll_wait from `begin` to `end`, or a run of calls in vain and the last one. */
 static void count(struct poller *poller, int64_t begin, int64_t end, int64_t waits, int count) {
     int64_t *page = board_page(poller->board, end);
-    if (poller->return_ns) count_busy(poller->board, page, begin - poller->return_ns);
-    poller->return_ns = end;
+    if (poller->last.return_ns) count_busy(poller->board, page, begin - poller->last.return_ns);
+    /* While the asyncio loop has the thread it waits, in an epoll_wait of its own, for ours to be readable. */
+    poller->last = (struct waited){poller->paused_ns ? poller->paused_ns : begin, end, count};
+    poller->paused_ns = 0;
     count_waits(poller->board, page, begin, end, waits, poller->events, count);
 }
 
@@ -85,8 +86,9 @@ int poller_spin(struct poller *poller, int64_t until) {
 }
 
 void poller_pause(struct poller *poller) {
-    if (!poller->return_ns) return;
+    if (!poller->last.return_ns) return;
     int64_t now = clock_ns();
-    count_busy(poller->board, board_page(poller->board, now), now - poller->return_ns);
-    poller->return_ns = 0;
+    count_busy(poller->board, board_page(poller->board, now), now - poller->last.return_ns);
+    poller->last.return_ns = 0;
+    poller->paused_ns = now;
 }

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 
 #include "board.h"
+#include "counting.h"
 
 /* Events of one wake-up at most: with the kernel's round robin over what is ready nobody waits for more than this. */
 enum { BATCH = 1024 };
@@ -23,23 +24,24 @@ enum { BATCH = 1024 };
  * connections, 10,000/s), lateness p50 and p99: sleeping 36 us and 1.5 ms, 50 us 0.36 us and 0.54 ms, 100 us 0.34 us and 41 us,
  * 200 us no better, and half of a core at 2,000/s. Not where workers share a core: there it would keep the others waiting. */
 #define AWAKE_NS INT64_C(100000)
-enum kind { KIND_TIMER, KIND_CONTROL, KIND_LISTENER, KIND_CONNECTION };
+enum kind { KIND_TIMER, KIND_CONTROL, KIND_LISTENER, KIND_CONNECTION, KIND_PROBE };
 
 struct poller {
     int epoll_fd, timer_fd;
     int64_t armed_ns;  /* when the timerfd fires; NEVER when it does not */
-    int64_t return_ns; /* of the last wait; 0 before the first */
+    struct waited last; /* the last wait; a return_ns of 0: none since the asyncio loop had the thread */
+    int64_t paused_ns;  /* since when it had, until the first wait after it */
     struct board *board;
     struct epoll_event events[BATCH];
 };
 
 static inline uint64_t token_of(enum kind kind, uint32_t slot, uint32_t generation) {
-    return (uint64_t)kind << 62 | (uint64_t)(generation & 0x3fffffff) << 32 | slot;
+    return (uint64_t)kind << 61 | (uint64_t)(generation & 0x1fffffff) << 32 | slot;
 }
-static inline enum kind kind_of(uint64_t token) { return (enum kind)(token >> 62); }
+static inline enum kind kind_of(uint64_t token) { return (enum kind)(token >> 61); }
 static inline uint32_t slot_of(uint64_t token) { return (uint32_t)token; }
 static inline bool is_of_generation(uint64_t token, uint32_t generation) {
-    return ((uint32_t)(token >> 32) & 0x3fffffff) == (generation & 0x3fffffff);
+    return ((uint32_t)(token >> 32) & 0x1fffffff) == (generation & 0x1fffffff);
 }
 
 /* -1 with errno when the system has no file descriptor for it. */

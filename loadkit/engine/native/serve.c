@@ -37,11 +37,18 @@ int serve_open(struct serve *serve, int control_fd, uint32_t limit) {
     return 0;
 }
 
+/* What a peer has beside its descriptor. */
+static void give_back(struct peer *peer) {
+    if (peer->state == PEER_ANSWERING) answer_close(peer->answer);
+    free(peer->owed); /* or the answer */
+    peer->owed = NULL;
+}
+
 void serve_close(struct serve *serve) {
     for (uint32_t i = 0; i < serve->slot_count; i++) {
         if (serve->slots[i].state == PEER_FREE) continue;
         close(serve->slots[i].fd);
-        free(serve->slots[i].owed);
+        give_back(&serve->slots[i]);
     }
     if (serve->slots) munmap(serve->slots, serve->slots_bytes);
     if (serve->spare_fd >= 0) close(serve->spare_fd);
@@ -90,23 +97,25 @@ static void note_active(struct serve *serve, struct peer *peer) {
 
 static void publish_open(struct serve *serve) {
     int64_t *state = serve->board.state;
-    state[STATE_open] = serve->open_count;
-    if (serve->open_count > state[STATE_peak]) state[STATE_peak] = serve->open_count;
+    int64_t open = serve->open_count - serve->answering_count;
+    state[STATE_open] = open;
+    if (open > state[STATE_peak]) state[STATE_peak] = open;
 }
 
 static int64_t *page_of(struct serve *serve) { return serve->board.first_page; }
 
 static void close_peer(struct serve *serve, struct peer *peer) {
+    bool was_answering = peer->state == PEER_ANSWERING;
     close(peer->fd);
-    free(peer->owed);
-    peer->owed = NULL;
+    give_back(peer);
     if (serve->idle_timeout_ns >= 0) unlink_peer(serve, peer);
     peer->state = PEER_FREE;
     peer->generation++;
     peer->next = serve->free_slot;
     serve->free_slot = number_of(serve, peer);
     serve->open_count--;
-    page_of(serve)[COUNT_closed]++;
+    serve->answering_count -= was_answering;
+    page_of(serve)[COUNT_closed] += !was_answering;
     publish_open(serve);
 }
 
@@ -120,6 +129,31 @@ static void watch(struct serve *serve, struct peer *peer, uint32_t events) {
     if (serve->is_edge_triggered) return;
     uint64_t token = token_of(KIND_CONNECTION, number_of(serve, peer), peer->generation);
     poller_change(&serve->poller, peer->fd, events, token);
+}
+
+/* -- probes */
+
+/* It said hello: it is none of the connections that are served, and counted apart from now on. false: it cannot be answered, and
+ * is echoed to like anybody. */
+static bool begin_answering(struct serve *serve, struct peer *peer) {
+    struct answer *answer = malloc(sizeof *answer);
+    if (!answer || answer_open(answer, peer->fd, serve->buffer, serve->machine)) {
+        free(answer);
+        return false;
+    }
+    peer->answer = answer;
+    peer->state = PEER_ANSWERING;
+    serve->answering_count++;
+    page_of(serve)[COUNT_opened]--;
+    page_of(serve)[COUNT_probes]++;
+    publish_open(serve);
+    return true;
+}
+
+static void answer(struct serve *serve, struct peer *peer) {
+    note_active(serve, peer);
+    count_apart(&serve->apart, page_of(serve), &serve->poller.last);
+    if (answer_receive(peer->answer, &serve->poller.last)) close_peer(serve, peer);
 }
 
 /* -- echo */
@@ -180,6 +214,7 @@ static void echo(struct serve *serve, struct peer *peer, uint32_t events) {
             lose_peer(serve, peer, STEP_receive, length ? errno : ECONNRESET);
             return;
         }
+        if (is_hello(serve->buffer, (size_t)length) && begin_answering(serve, peer)) return;
         page_of(serve)[COUNT_received_bytes] += length;
         ssize_t taken = write_to(serve, peer, serve->buffer, (size_t)length);
         if (taken < 0) return;
@@ -210,7 +245,9 @@ static void pay(struct serve *serve, struct peer *peer) {
 static void on_event(struct serve *serve, uint64_t token, uint32_t events) {
     struct peer *peer = &serve->slots[slot_of(token)];
     if (!is_of_generation(token, peer->generation)) return;
-    if (peer->state == PEER_OWING) {
+    if (peer->state == PEER_ANSWERING) {
+        answer(serve, peer);
+    } else if (peer->state == PEER_OWING) {
         if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) pay(serve, peer);
     } else if (events & ~(uint32_t)EPOLLOUT) {
         echo(serve, peer, events);
@@ -236,6 +273,7 @@ static void take_in(struct serve *serve, int fd) {
     struct peer *peer = serve->free_slot != NONE ? &serve->slots[serve->free_slot] : &serve->slots[serve->slot_count++];
     if (serve->free_slot != NONE) serve->free_slot = peer->next;
     peer->fd = fd;
+    peer->owed = NULL;
     peer->state = PEER_ECHOING;
     peer->is_ready = false;
     serve->open_count++;
@@ -332,7 +370,7 @@ static void do_due(struct serve *serve, int64_t now) {
         if (peer->active_ns + serve->idle_timeout_ns > now) break;
         close_peer(serve, peer);
     }
-    if (serve->stop_ns != NEVER && (!serve->open_count || serve->stop_ns <= now)) serve_finish(serve);
+    if (serve->stop_ns != NEVER && (serve->open_count == serve->answering_count || serve->stop_ns <= now)) serve_finish(serve);
 }
 
 static void handle(struct serve *serve, int count) {
@@ -343,6 +381,7 @@ static void handle(struct serve *serve, int count) {
             case KIND_LISTENER: accept_some(serve, slot_of(event->data.u64)); break;
             case KIND_CONNECTION: on_event(serve, event->data.u64, event->events); break;
             case KIND_TIMER: poller_arm(&serve->poller, NEVER); break; /* or it stays readable */
+            case KIND_PROBE: break; /* the blast end's */
         }
     }
     size_t ready = serve->ready_count;

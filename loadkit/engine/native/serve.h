@@ -2,6 +2,7 @@
  *
  *     accepting -> stopping -> done             the worker
  *     FREE -> ECHOING <-> OWING -> FREE         a peer: OWING it has not taken all of its echo, and is not read from
+ *                 \-> ANSWERING -> FREE         … that turned out to be a probe: answers.h
  *
  * Memory. Peers are slots of one array, reserved as address space for as many as there can be file descriptors. A read goes
  * to the one shared buffer and is written back from there; only what the peer's socket does not take is copied to a buffer of
@@ -17,15 +18,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "answers.h"
 #include "board.h"
 #include "poller.h"
 
-enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING };
+enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING };
 enum { SERVE_READ_BYTES = 256 * 1024, SERVE_READS_A_TURN = 16, ACCEPTS_A_TURN = 256, MOST_LISTENERS = 4096 };
 
 struct peer {
     int64_t active_ns; /* when it last sent something; kept only with an idle time-out */
-    unsigned char *owed;
+    union {
+        unsigned char *owed;
+        struct answer *answer; /* while ANSWERING */
+    };
     uint32_t owed_from, owed_until;
     int32_t fd;
     uint32_t generation;
@@ -45,7 +50,9 @@ struct serve {
     size_t slots_bytes;
     uint32_t slot_count, slot_limit, free_slot;
     uint32_t idlest, latest;
-    int64_t open_count;
+    int64_t open_count, answering_count; /* the second are among the first */
+    struct apart apart;
+    uint64_t machine; /* whose clock the stamps are of */
     int spare_fd;
     int64_t listen_again_ns; /* NEVER while the listeners are watched */
     int64_t stop_ns;         /* NEVER until told to stop; then the end of the grace */

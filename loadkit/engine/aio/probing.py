@@ -1,0 +1,100 @@
+"""Probes and their answers in a loop: when they are due, and when something came.
+
+The compiled part does the work (native/probe_types.c); here its epoll fd is watched, and told of each wake-up when it
+began and ended. A probe is read where its turn comes in the batch, as any other connection is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from loadkit.engine.aio.timer import Timer
+from loadkit.engine.aio.wakeups import Wait
+from loadkit.engine.probes import Probes, machine_name
+from loadkit.engine.registry import native_missing
+from loadkit.measure.board import Slot
+
+if TYPE_CHECKING:
+    from loadkit.engine.native._core import Answers
+
+__all__ = ["Answering", "Probing"]
+
+
+class Probing:
+    """The blast end's probes under way."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, slot: Slot, probes: Probes, last_wait: Callable[[], Wait]
+    ) -> None:
+        from loadkit.engine.native._core import Prober
+
+        self._loop = loop
+        self._last_wait = last_wait
+        self._prober = Prober(words=slot.words, phases=len(slot.pages), probes=probes.hand_over())
+        self._timer = Timer(loop, self._send)
+        self.begin_phase = self._prober.begin_phase
+        loop.add_reader(self._prober.fileno(), self._receive)
+
+    def start(self, at_ns: int) -> None:
+        """Messages are due from then on."""
+        self._prober.start(at_ns)
+        self._send()
+
+    def stop(self) -> None:
+        """Nothing more is due; replies are still taken."""
+        self._prober.stop()
+        self._timer.arm(None)
+
+    def close(self) -> None:
+        """Closes the probes."""
+        self._loop.remove_reader(self._prober.fileno())
+        self._timer.close()
+        self._prober.close()
+
+    def _send(self) -> None:
+        self._timer.arm(self._prober.send_due())
+
+    def _receive(self) -> None:
+        self._timer.arm(self._prober.receive(*self._last_wait()))
+
+
+class Answering:
+    """The probes of others, at the serve end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, answers: Answers, last_wait: Callable[[], Wait]) -> None:
+        self._loop = loop
+        self._last_wait = last_wait
+        self._answers = answers
+        loop.add_reader(answers.fileno(), self._receive)
+
+    @classmethod
+    def find(
+        cls, loop: asyncio.AbstractEventLoop, slot: Slot, last_wait: Callable[[], Wait] | None
+    ) -> Answering | None:
+        """Returns what answers; None where nothing can: a probe is echoed to like any other connection then."""
+        if last_wait is None or native_missing():
+            return None
+        from loadkit.engine.native._core import Answers
+
+        return cls(loop, Answers(words=slot.words, machine=machine_name()), last_wait)
+
+    def takes(self, transport: asyncio.Transport, chunk: bytes) -> bool:
+        """Takes a connection over that said hello; False: it is one like any other, and nothing was sent."""
+        fd = os.dup(transport.get_extra_info("socket").fileno())
+        if not self._answers.add(fd, chunk):
+            os.close(fd)
+            return False
+        # Closes the loop's own descriptor; the connection lives on in ours.
+        transport.abort()
+        return True
+
+    def close(self) -> None:
+        """Closes them all."""
+        self._loop.remove_reader(self._answers.fileno())
+        self._answers.close()
+
+    def _receive(self) -> None:
+        self._answers.receive(*self._last_wait())

@@ -1,0 +1,357 @@
+/* Probes and answers for a loop that is not ours, uvloop's or asyncio's: Prober and Answers.
+ *
+ * Each has an epoll instance of its own, which that loop watches (an epoll fd is itself readable, epoll(7)): libuv would take a
+ * probe's EPOLLERR, by which the kernel says that it has something to tell of sending, for a broken socket.
+ */
+#define PY_SSIZE_T_CLEAN
+#include "module.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "answers.h"
+
+enum { EVENTS = 64, MOST_ANSWERS = 4096 };
+
+int open_prober(struct prober *prober, struct board *board, PyObject *probes) {
+    long long size, period;
+    PyObject *peers;
+    if (!PyTuple_Size(probes)) return 0;
+    if (!PyArg_ParseTuple(probes, "LLO!;probes", &size, &period, &PyTuple_Type, &peers)) return -1;
+    if (size < 1 || size > MOST_PROBED_BYTES || period < 2)
+        return refuse(PyExc_ValueError, "a probe's message has 1 to MOST_PROBED_BYTES, and a period");
+    if (prober_open(prober, board, (size_t)size, period, (uint64_t)clock_ns())) return -1;
+    for (Py_ssize_t i = 0; i < PyTuple_Size(peers); i++) {
+        int fd, peer;
+        if (!PyArg_ParseTuple(PyTuple_GetItem(peers, i), "ii;a probe", &fd, &peer)) goto failed;
+        if (peer < PEER_SAME_CLOCK || peer > PEER_FOREIGN) {
+            refuse(PyExc_ValueError, "there is no such kind of peer");
+            goto failed;
+        }
+        if (prober_add(prober, fd, peer)) goto failed;
+    }
+    return 0;
+failed:
+    prober->count = 0; /* the descriptors stay whose they were */
+    return -1;
+}
+
+static int watch(int epoll_fd, int fd, uint32_t index) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+static bool read_waited(PyObject *args, struct waited *waited) {
+    long long call, back;
+    int count;
+    if (!PyArg_ParseTuple(args, "LLi:receive", &call, &back, &count)) return false;
+    *waited = (struct waited){call, back, count};
+    return true;
+}
+
+/* -- Prober */
+
+struct prober_object {
+    PyObject_HEAD
+    Py_buffer words;
+    bool is_open;
+    int epoll_fd;
+    struct board board;
+    struct prober prober;
+};
+
+static int open_prober_object(struct prober_object *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"words", "phases", "probes", NULL};
+    PyObject *probes;
+    int phases;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!:Prober", names, &self->words, &phases, &PyTuple_Type, &probes))
+        return -1;
+    self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (self->epoll_fd < 0 || board_open(&self->board, self->words.buf, self->words.len / 8, phases) ||
+        open_prober(&self->prober, &self->board, probes)) {
+        if (!PyErr_Occurred()) PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    for (int i = 0; i < self->prober.count; i++)
+        if (watch(self->epoll_fd, self->prober.probes[i].fd, (uint32_t)i)) {
+            self->prober.count = 0;
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+    return 0;
+}
+
+static void close_prober_object(struct prober_object *self) {
+    if (!self->is_open) return;
+    self->is_open = false;
+    prober_close(&self->prober);
+    board_close(&self->board);
+    if (self->epoll_fd >= 0) close(self->epoll_fd);
+    if (self->words.obj) PyBuffer_Release(&self->words);
+}
+
+static PyObject *prober_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    struct prober_object *self = allocate(type);
+    if (!self) return NULL;
+    self->epoll_fd = -1;
+    self->is_open = true; /* what is opened halfway is closed */
+    if (open_prober_object(self, args, kwargs)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static void prober_dealloc(PyObject *self) {
+    close_prober_object((struct prober_object *)self);
+    release(self);
+}
+
+static struct prober_object *prober_of(PyObject *self) {
+    struct prober_object *object = (struct prober_object *)self;
+    return object->is_open ? object : (closed_error(), NULL);
+}
+
+static PyObject *prober_fileno(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct prober_object *object = prober_of(self);
+    return object ? PyLong_FromLong(object->epoll_fd) : NULL;
+}
+
+static PyObject *prober_begin_phase(PyObject *self, PyObject *args) {
+    struct prober_object *object = prober_of(self);
+    int index;
+    long long at;
+    if (!object || !PyArg_ParseTuple(args, "iL:begin_phase", &index, &at)) return NULL;
+    if (index < 0 || index >= object->board.phases) return refuse(PyExc_ValueError, "there is no such phase"), NULL;
+    board_begin_phase(&object->board, index, at);
+    Py_RETURN_NONE;
+}
+
+static PyObject *prober_start_method(PyObject *self, PyObject *args) {
+    struct prober_object *object = prober_of(self);
+    long long at;
+    if (!object || !PyArg_ParseTuple(args, "L:start", &at)) return NULL;
+    prober_start(&object->prober, at);
+    Py_RETURN_NONE;
+}
+
+static PyObject *prober_stop_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct prober_object *object = prober_of(self);
+    if (!object) return NULL;
+    prober_stop(&object->prober);
+    Py_RETURN_NONE;
+}
+
+static PyObject *next_time(const struct prober *prober) {
+    int64_t next = prober_next(prober);
+    if (next == NEVER) Py_RETURN_NONE;
+    return PyLong_FromLongLong(next);
+}
+
+static PyObject *prober_send_due_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct prober_object *object = prober_of(self);
+    if (!object) return NULL;
+    prober_send_due(&object->prober, clock_ns());
+    return next_time(&object->prober);
+}
+
+static PyObject *prober_receive_method(PyObject *self, PyObject *args) {
+    struct prober_object *object = prober_of(self);
+    struct waited waited;
+    struct epoll_event events[EVENTS];
+    if (!object || !read_waited(args, &waited)) return NULL;
+    count_apart(&object->prober.apart, board_page(&object->board, waited.return_ns), &waited);
+    int count = epoll_wait(object->epoll_fd, events, EVENTS, 0);
+    for (int i = 0; i < count; i++) prober_receive(&object->prober, (int)events[i].data.u32, &waited);
+    prober_send_due(&object->prober, clock_ns());
+    return next_time(&object->prober);
+}
+
+static PyObject *prober_close_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    close_prober_object((struct prober_object *)self);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef prober_methods[] = {
+    {"fileno", prober_fileno, METH_NOARGS, "The epoll fd: readable when something came for a probe."},
+    {"begin_phase", prober_begin_phase, METH_VARARGS, "Phase INDEX begins AT (monotonic ns)."},
+    {"start", prober_start_method, METH_VARARGS, "Messages are due from then on (monotonic ns)."},
+    {"stop", prober_stop_method, METH_NOARGS, "Nothing is due any more; replies are still taken."},
+    {"send_due", prober_send_due_method, METH_NOARGS, "Sends what is due; returns when the next is (monotonic ns), or None."},
+    {"receive", prober_receive_method, METH_VARARGS,
+     "Takes what came, which a call of epoll_wait said (made, returned, its events), and sends what is due; as send_due."},
+    {"close", prober_close_method, METH_NOARGS, "Closes the probes."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot prober_slots[] = {
+    {Py_tp_doc, "A worker's probes, of the blast end."},
+    {Py_tp_new, prober_new},
+    {Py_tp_dealloc, prober_dealloc},
+    {Py_tp_methods, prober_methods},
+    {0, NULL},
+};
+PyType_Spec prober_spec = {"loadkit.engine.native._core.Prober", sizeof(struct prober_object), 0, Py_TPFLAGS_DEFAULT,
+                           prober_slots};
+
+/* -- Answers */
+
+struct answers_object {
+    PyObject_HEAD
+    Py_buffer words;
+    bool is_open;
+    int epoll_fd;
+    uint64_t machine;
+    struct board board;
+    struct apart apart;
+    struct answer *answers; /* fd -1: free */
+    uint32_t count, capacity, open_count;
+};
+
+static int open_answers(struct answers_object *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"words", "machine", NULL};
+    unsigned long long machine;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*K:Answers", names, &self->words, &machine)) return -1;
+    self->machine = machine;
+    self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (self->epoll_fd < 0 || board_open(&self->board, self->words.buf, self->words.len / 8, 1)) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return 0;
+}
+
+static void drop_answer(struct answers_object *self, struct answer *answer) {
+    if (answer->fd < 0) return;
+    close(answer->fd);
+    answer_close(answer);
+    answer->fd = -1;
+    self->open_count--;
+}
+
+static void close_answers(struct answers_object *self) {
+    if (!self->is_open) return;
+    self->is_open = false;
+    for (uint32_t i = 0; i < self->count; i++) drop_answer(self, &self->answers[i]);
+    free(self->answers);
+    board_close(&self->board);
+    if (self->epoll_fd >= 0) close(self->epoll_fd);
+    if (self->words.obj) PyBuffer_Release(&self->words);
+}
+
+static PyObject *answers_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    struct answers_object *self = allocate(type);
+    if (!self) return NULL;
+    self->epoll_fd = -1;
+    self->is_open = true;
+    if (open_answers(self, args, kwargs)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static void answers_dealloc(PyObject *self) {
+    close_answers((struct answers_object *)self);
+    release(self);
+}
+
+static struct answers_object *answers_of(PyObject *self) {
+    struct answers_object *object = (struct answers_object *)self;
+    return object->is_open ? object : (closed_error(), NULL);
+}
+
+static PyObject *answers_fileno(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct answers_object *object = answers_of(self);
+    return object ? PyLong_FromLong(object->epoll_fd) : NULL;
+}
+
+/* A place for one more; NULL: there are enough. */
+static struct answer *free_place(struct answers_object *self) {
+    for (uint32_t i = 0; i < self->count; i++)
+        if (self->answers[i].fd < 0) return &self->answers[i];
+    if (self->count == MOST_ANSWERS) return NULL;
+    if (self->count == self->capacity) {
+        uint32_t capacity = self->capacity ? 2 * self->capacity : 16;
+        struct answer *answers = realloc(self->answers, capacity * sizeof *answers);
+        if (!answers) return NULL;
+        self->answers = answers;
+        self->capacity = capacity;
+    }
+    return &self->answers[self->count++];
+}
+
+static PyObject *answers_add(PyObject *self, PyObject *args) {
+    struct answers_object *object = answers_of(self);
+    int fd;
+    const char *hello;
+    Py_ssize_t length;
+    if (!object || !PyArg_ParseTuple(args, "iy#:add", &fd, &hello, &length)) return NULL;
+    if (!is_hello((const unsigned char *)hello, (size_t)length)) Py_RETURN_FALSE;
+    struct answer *answer = free_place(object);
+    if (!answer) Py_RETURN_FALSE;
+    answer->fd = -1;
+    struct answer opened;
+    if (watch(object->epoll_fd, fd, (uint32_t)(answer - object->answers))) Py_RETURN_FALSE;
+    if (answer_open(&opened, fd, (const unsigned char *)hello, object->machine)) {
+        epoll_ctl(object->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        Py_RETURN_FALSE;
+    }
+    *answer = opened;
+    object->open_count++;
+    object->board.first_page[COUNT_probes]++;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *answers_receive(PyObject *self, PyObject *args) {
+    struct answers_object *object = answers_of(self);
+    struct waited waited;
+    struct epoll_event events[EVENTS];
+    if (!object || !read_waited(args, &waited)) return NULL;
+    count_apart(&object->apart, object->board.first_page, &waited);
+    int count = epoll_wait(object->epoll_fd, events, EVENTS, 0);
+    for (int i = 0; i < count; i++) {
+        struct answer *answer = &object->answers[events[i].data.u32];
+        if (answer->fd >= 0 && answer_receive(answer, &waited)) drop_answer(object, answer);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *answers_open_count(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct answers_object *object = answers_of(self);
+    return object ? PyLong_FromLong(object->open_count) : NULL;
+}
+
+static PyObject *answers_close_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    close_answers((struct answers_object *)self);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef answers_methods[] = {
+    {"fileno", answers_fileno, METH_NOARGS, "The epoll fd: readable when something came from a probe."},
+    {"add", answers_add, METH_VARARGS,
+     "Answers a hello that came on a file descriptor, and takes it over: True; False: it cannot, and nothing was sent."},
+    {"receive", answers_receive, METH_VARARGS, "Answers what came, which a call of epoll_wait said (made, returned, its events)."},
+    {"count", answers_open_count, METH_NOARGS, "How many probes there are."},
+    {"close", answers_close_method, METH_NOARGS, "Closes them all."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot answers_slots[] = {
+    {Py_tp_doc, "The probes of others, at a worker of the serve end."},
+    {Py_tp_new, answers_new},
+    {Py_tp_dealloc, answers_dealloc},
+    {Py_tp_methods, answers_methods},
+    {0, NULL},
+};
+PyType_Spec answers_spec = {"loadkit.engine.native._core.Answers", sizeof(struct answers_object), 0, Py_TPFLAGS_DEFAULT,
+                            answers_slots};

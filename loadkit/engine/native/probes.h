@@ -1,0 +1,78 @@
+/* The blast end's probes: connections that carry one message at a time, each of which is stamped all along its way.
+ *
+ *     IDLE -> UNDER_WAY -> IDLE        a probe; its message is sent when it is due, or when the reply of the former is in
+ *        \-------\-----> LOST
+ *
+ * Each has a schedule of its own: messages are due on average every period, at random within half a period around it, so that
+ * they fall in step with nothing. It goes on while a reply is waited for: what was due meanwhile is late, and says so.
+ */
+#ifndef LOADKIT_PROBES_H
+#define LOADKIT_PROBES_H
+
+#include "journey.h"
+
+enum { MOST_PROBES = 64 };
+enum probe_state { PROBE_IDLE, PROBE_UNDER_WAY, PROBE_LOST };
+/* Who answers: a serve end on this machine, one with another clock, or any echo. */
+enum peer_kind { PEER_SAME_CLOCK, PEER_OTHER_CLOCK, PEER_FOREIGN };
+
+enum point {
+    POINT_due,
+    POINT_free, /* when the reply to the message before was in, if that was later */
+    POINT_write,
+    POINT_sched,
+    POINT_tx,
+    POINT_serve_rx,
+    POINT_serve_call,
+    POINT_serve_wakeup,
+    POINT_serve_read,
+    POINT_serve_write,
+    POINT_rx,
+    POINT_call,
+    POINT_wakeup,
+    POINT_read,
+    POINT_resumed,
+    POINTS
+};
+
+struct probe {
+    int fd;
+    enum probe_state state;
+    enum peer_kind peer;
+    size_t got;
+    uint32_t sent_bytes; /* since stamps were asked for; the kernel counts them the same way */
+    int64_t free_ns;     /* since when it has nothing under way */
+    int64_t next_ns;     /* when its next message is due; NEVER outside the traffic */
+    int64_t *page;
+    struct distance distance; /* when it was sent */
+    int64_t points[POINTS];   /* monotonic; those of the kernel and of the serve end realtime until it is whole */
+};
+
+struct prober {
+    struct board *board;
+    struct probe probes[MOST_PROBES];
+    int count;
+    size_t size;
+    int64_t period_ns;
+    uint64_t random;
+    struct apart apart;
+    unsigned char *message, *reply;
+};
+
+/* -1 with errno: for want of memory, or of a kernel that stamps. */
+int prober_open(struct prober *prober, struct board *board, size_t size, int64_t period_ns, uint64_t seed);
+/* Takes the file descriptor over, unless it fails. */
+int prober_add(struct prober *prober, int fd, enum peer_kind peer);
+void prober_close(struct prober *prober);
+/* Messages are due from that time on. */
+void prober_start(struct prober *prober, int64_t at);
+/* Nothing is due any more; replies are still taken. */
+void prober_stop(struct prober *prober);
+/* When the next message is due that can be sent then; NEVER: none is. */
+int64_t prober_next(const struct prober *prober);
+/* Sends what is due. */
+void prober_send_due(struct prober *prober, int64_t now);
+/* Something came for a probe; `waited` is the call that said so. */
+void prober_receive(struct prober *prober, int index, const struct waited *waited);
+
+#endif

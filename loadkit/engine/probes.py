@@ -1,0 +1,161 @@
+"""A worker's probes up to where the compiled part takes over: connected, and knowing who answers them.
+
+The first message of a probe is a hello. A serve end of loadkit answers it with a welcome of the same length, which
+names the machine whose clock it stamps with; any other echo sends it back as it is, and is told of nothing else. What
+goes on afterwards is native/journey.h's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadkit.engine.registry import native_missing
+from loadkit.measure.board import JOURNEY_SOURCES, Slot
+from loadkit.plan.model import Route, Shard
+from loadkit.units import NS_PER_S
+
+__all__ = ["HELLO_BYTES", "Probes", "machine_name", "open_probes"]
+
+# 200 messages a second and worker: 2,000 in ten seconds, enough for a p99 of each, and below one in a hundred of what a
+# busy worker sends. Of very many workers each has fewer.
+_PROBES, _MOST_PROBES, _PERIOD_NS = 4, 64, 20_000_000
+# An echo that answers a first message later than this, or waits for a longer one, is not waited for.
+_HELLO_S = 1.0
+# ip(7); Python has no name for it before 3.12.
+_IP_BIND_ADDRESS_NO_PORT = 24
+_SO_TIMESTAMPING = 37  # asm-generic/socket.h; Python has no name for it before 3.14
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+HELLO_BYTES = 47  # an odd one: whoever echoes messages of another length has nothing to look at
+SAME_CLOCK, OTHER_CLOCK, FOREIGN = range(3)  # enum peer_kind of native/probes.h
+
+
+class NoProbes(Exception):
+    """There are none; its argument is one of JOURNEY_SOURCES."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What a Prober, or a Blast, is made with. It takes the sockets over when it is; until then `close` does."""
+
+    size: int
+    sockets: tuple[tuple[socket.socket, int], ...] = ()
+
+    def hand_over(self) -> tuple[int, int, tuple[tuple[int, int], ...]] | tuple[()]:
+        """Returns (size, period, ((file descriptor, kind), …)) for the compiled part, or () where there are none."""
+        if not self.sockets:
+            return ()
+        return self.size, _PERIOD_NS, tuple((sock.detach(), kind) for sock, kind in self.sockets)
+
+
+def machine_name(boot_id: Path = _BOOT_ID) -> int:
+    """Returns 64 bits that name this boot of this machine, whose clock all its containers share.
+
+    Where the kernel does not tell, it is a number of no other: nobody's clock is taken for ours then.
+    """
+    try:
+        name = boot_id.read_bytes().strip()
+    except OSError:
+        name = os.urandom(16)
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "little")
+
+
+def open_probes(shard: Shard, slot: Slot, sees_waits: bool = True) -> Probes:
+    """Opens a worker's probes, and writes to its slot who answers them, or why nobody does. Never fails.
+
+    `sees_waits`: whether the engine knows when it waited for events.
+    """
+    plan = shard.plan
+    source, probes = "none", Probes(0)
+    if plan.journey and shard.routes:
+        try:
+            probes = _open(shard, sees_waits)
+            source = ("same_clock", "other_clock", "foreign")[probes.sockets[0][1]]
+        except NoProbes as reason:
+            source = str(reason)
+    slot.pages[0].add("probes", len(probes.sockets))
+    slot.set("journey_source", JOURNEY_SOURCES.index(source))
+    return probes
+
+
+def _open(shard: Shard, sees_waits: bool) -> Probes:
+    if native_missing():
+        raise NoProbes("not_compiled")
+    if not sees_waits:
+        raise NoProbes("no_waits")
+    plan = shard.plan
+    count = max(1, min(_PROBES, _MOST_PROBES // shard.of))
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            try:
+                sock = stack.enter_context(
+                    _connect(shard.routes[0], plan.target.port, plan.connect_timeout_ns / NS_PER_S)
+                )
+                opened.append((sock, _greet(sock, plan.probe_bytes)))
+            except OSError:
+                raise NoProbes("not_opened") from None
+            _check_stamps(sock)
+            sock.setblocking(False)
+        stack.pop_all()
+    return Probes(plan.probe_bytes, tuple(opened))
+
+
+def _connect(route: Route, port: int, timeout_s: float) -> socket.socket:
+    family = socket.AF_INET6 if ":" in route.destination else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if route.source:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((route.source, 0))
+        sock.settimeout(timeout_s)
+        sock.connect((route.destination, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _greet(sock: socket.socket, size: int) -> int:
+    """Says hello, and returns who answered. Raises OSError for who is no echo."""
+    from loadkit.engine.native._core import HELLO_TEXT, WELCOME_TEXT
+
+    hello = HELLO_TEXT.encode() + struct.pack("<I", size)
+    hello += bytes(HELLO_BYTES - len(hello))
+    sock.settimeout(_HELLO_S)
+    sock.sendall(hello)
+    answer = _receive(sock, HELLO_BYTES)
+    if answer == hello:
+        return FOREIGN
+    if not answer.startswith(WELCOME_TEXT.encode()):
+        raise OSError("neither an echo nor a serve end of loadkit")
+    (machine,) = struct.unpack("<Q", answer[len(WELCOME_TEXT) :])
+    return SAME_CLOCK if machine == machine_name() else OTHER_CLOCK
+
+
+def _receive(sock: socket.socket, length: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < length:
+        part = sock.recv(length - len(parts))
+        if not part:
+            raise OSError("closed before it answered")
+        parts += part
+    return bytes(parts)
+
+
+def _check_stamps(sock: socket.socket) -> None:
+    """Raises NoProbes where the kernel, or a sandbox in front of it, does not stamp."""
+    # Documentation/networking/timestamping.rst: RX_SOFTWARE, SOFTWARE, OPT_ID, OPT_TSONLY.
+    wanted = 1 << 3 | 1 << 4 | 1 << 7 | 1 << 11
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, wanted)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, 0)
+    except OSError:
+        raise NoProbes("no_stamps") from None

@@ -1,0 +1,291 @@
+"""Where the time goes on the way of a message: stages on their way into a record, as a waterfall, and in one sentence.
+
+The sentence is about the slowest messages (the slowest hundredth, or tenth where that has fewer than ten), for they are
+what a percentile is made of. Their time is put together by cause (_CAUSES), and the rule of the largest cause speaks.
+What they were held behind the reply to an earlier message is left out: that one's stages say why.
+
+1. no cause has _DOMINATES of the time: the two largest are named, and no advice given;
+2. the serve end's loop was busy, or its batch long: its workers are too few;
+3. the same at the blast end: what is measured is the generator;
+4. waking up, and the workers of that end waited for a core (_RUN_DELAY of the window): the machine is out of CPU;
+5. waking up, and they did not: cores that sleep take their time, which is what an idle machine costs;
+6. echoing: the serve end's own code; queueing: the queueing discipline; the network, the peer: what lies there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES
+from loadkit.measure.histogram import LEAST_ABOVE
+from loadkit.measure.samples import PhaseSamples, WorkerSamples
+from loadkit.report.histograms import histogram_record
+from loadkit.report.record import HistogramRecord, Journey, RunRecord, Tail, Wakeups
+from loadkit.units import format_count, format_duration
+
+__all__ = [
+    "PEERS",
+    "diagnose",
+    "journey_line",
+    "journey_missing",
+    "journey_record",
+    "journey_rows",
+    "slowest",
+    "tail_from",
+    "with_shares",
+]
+
+PEERS = ("same_clock", "other_clock", "foreign")
+
+# What one reads in the waterfall, in the order of the way.
+_WORDS = {
+    "held": "behind an earlier message of its connection",
+    "late": "blast: due, until its loop wrote it",
+    "send": "kernel: through TCP/IP",
+    "queue": "kernel: queueing discipline, to the driver",
+    "there": "network: to the serve end's socket",
+    "serve_busy": "serve: unread, its loop busy with others",
+    "serve_wake": "serve: unread, its loop waking up",
+    "serve_batch": "serve: unread, its turn in the batch",
+    "serve_echo": "serve: read, and written back",
+    "back": "kernel and network: back",
+    "network": "network: there and back",
+    "peer": "network and peer",
+    "busy": "blast: unread, its loop busy with others",
+    "wake": "blast: unread, its loop waking up",
+    "batch": "blast: unread, its turn in the batch",
+    "read": "blast: read",
+}
+_CAUSES: dict[str, tuple[str, ...]] = {
+    "serve loop": ("serve_busy", "serve_batch"),
+    "serve wake": ("serve_wake",),
+    "serve echo": ("serve_echo",),
+    "blast loop": ("late", "busy", "batch"),
+    "blast wake": ("wake",),
+    "queueing": ("queue",),
+    "network": ("send", "there", "back", "network", "read"),
+    "peer": ("peer",),
+}
+_DOMINATES = 0.4
+_RUN_DELAY = 0.05
+
+_MISSING = {
+    "not_opened": "the target did not answer a probe's first message of 47 bytes as an echo does, within a second",
+    "no_stamps": "the kernel, or a sandbox in front of it, refuses SO_TIMESTAMPING: gVisor does, seccomp may",
+    "no_waits": "nobody sees when this engine waits for events: the hook in uvloop's import table found no entry",
+    "not_compiled": "the compiled part is missing: with a C compiler and Python's headers install loadkit again",
+    "none": "no worker had a connection to send a probe beside",
+}
+
+
+def journey_missing(workers: Sequence[WorkerSamples]) -> str:
+    """Returns why there is no journey of these workers, where one was asked for."""
+    sources = [_source(worker) for worker in workers]
+    reasons = [source for source in sources if source not in PEERS]
+    return _MISSING[reasons[0]] if reasons else "no probe's message was replied to in the measured time"
+
+
+def _source(worker: WorkerSamples) -> str:
+    return JOURNEY_SOURCES[worker.state["journey_source"]]
+
+
+def journey_record(workers: Sequence[WorkerSamples], hold: PhaseSamples, size_bytes: int) -> Journey | None:
+    """Returns what the probes of these workers measured in `hold`, all of the measured phases; None: nothing."""
+    sources = [source for source in map(_source, workers) if source in PEERS]
+    if not sources or not hold.tails[:, 0].sum():
+        return None
+    names = [name for name in STAGES if hold.histograms[STAGE + name].count]
+    records = {name: histogram_record(hold.histograms[STAGE + name], hold.dropped[STAGE + name]) for name in names}
+    total = records.pop("total")
+    counters = hold.counters
+    return with_shares(
+        Journey(
+            peer=sources[0],
+            probes=sum(worker.phases[0].counters["probes"] for worker in workers),
+            size_bytes=size_bytes,
+            count=total.count,
+            unanswered=counters["probes_unanswered"],
+            stepped=counters["journeys_stepped"],
+            disordered=counters["journeys_disordered"],
+            unstamped=counters["journeys_unstamped"],
+            lost=counters["probes_lost"],
+            stages=records,
+            total=total,
+            shares={},
+            slowest_shares=None,
+            slowest_from_ns=None,
+            slowest_count=None,
+            tails=tuple(_tails(hold.tails, [name for name in names if name != "total"])),
+        )
+    )
+
+
+def tail_from(row: int) -> int:
+    """Returns the least total of a row of tails: quarters of an octave (engine/native/probes.c)."""
+    return row if row < 4 else (4 + row % 4) << (row // 4 - 1)
+
+
+def _tails(rows: NDArray[np.int64], names: Sequence[str]) -> Iterator[Tail]:
+    for row in np.flatnonzero(rows[:, 0]):
+        sums = {name: int(rows[row, 1 + STAGES.index(name)]) for name in names}
+        yield Tail(tail_from(int(row)), int(rows[row, 0]), sums)
+
+
+def with_shares(journey: Journey) -> Journey:
+    """Returns it with the parts of its stages worked out anew, from its sums."""
+    tail = slowest(journey)
+    return msgspec.structs.replace(
+        journey,
+        shares=_shares({name: one.sum for name, one in journey.stages.items()}),
+        slowest_shares=_shares(_sums(tail)) if tail else None,
+        slowest_from_ns=tail[0].from_ns if tail else None,
+        slowest_count=sum(row.count for row in tail) if tail else None,
+    )
+
+
+def slowest(journey: Journey) -> tuple[Tail, ...]:
+    """Returns the rows of the slowest hundredth, or tenth where that has fewer than ten; none where that has too."""
+    for part in (0.01, 0.1):
+        wanted = journey.count * part
+        if wanted < LEAST_ABOVE:
+            continue
+        count = 0
+        for at in range(len(journey.tails) - 1, -1, -1):
+            count += journey.tails[at].count
+            if count >= wanted:
+                return journey.tails[at:]
+    return ()
+
+
+def _sums(rows: Sequence[Tail]) -> dict[str, int]:
+    return {name: sum(row.stages[name] for row in rows) for name in rows[0].stages}
+
+
+def _shares(sums: Mapping[str, int]) -> dict[str, float]:
+    total = sum(sums.values())
+    return {name: one / total if total else 0.0 for name, one in sums.items()}
+
+
+# -- in words
+
+
+def journey_rows(journey: Journey) -> Iterator[str]:
+    """Yields the waterfall, a line a stage; what took no time at all (below half a per cent throughout) is left out."""
+    tail = f"of the {format_count(journey.slowest_count or 0)} slowest"
+    yield f"{'':<46}{'p50':>9}{'p99':>9}{'share':>8}{tail:>22}"
+    for name, stage in journey.stages.items():
+        share, late = journey.shares[name], (journey.slowest_shares or {}).get(name)
+        if share < 0.005 and (late or 0) < 0.005:
+            continue
+        yield f"  {_WORDS[name]:<44}{_times(stage)}{share:>8.0%}{'-' if late is None else f'{late:.0%}':>22}"
+    yield f"  {'total':<44}{_times(journey.total)}{'':>8}{_from(journey):>22}"
+
+
+def _times(histogram: HistogramRecord) -> str:
+    return "".join(
+        f"{'-' if value is None else format_duration(value):>9}"
+        for value in (histogram.percentiles["50"], histogram.percentiles["99"])
+    )
+
+
+def _from(journey: Journey) -> str:
+    return f"{format_duration(journey.slowest_from_ns)} and more" if journey.slowest_from_ns is not None else ""
+
+
+def journey_line(journey: Journey) -> str:
+    """Says what was measured, and what was left out."""
+    who = {
+        "same_clock": "a serve end on this machine",
+        "other_clock": "a serve end on another machine: its stamps are its own clock's, so the network is one stage",
+        "foreign": "an echo that is not loadkit's: all of it is one stage",
+    }[journey.peer]
+    parts = [
+        (journey.unanswered, "unanswered"),
+        (journey.stepped, "left out because a clock was set"),
+        (journey.disordered, "left out because their stamps were not in order"),
+        (journey.unstamped, "left out because the kernel did not stamp all of their way"),
+    ]
+    less = "".join(f", {format_count(count)} {what}" for count, what in parts if count)
+    lost = f"; {format_count(journey.lost)} probes ended before the run did" if journey.lost else ""
+    count, probes = format_count(journey.count), format_count(journey.probes)
+    return f"{count} messages of {probes} probes, answered by {who}{less}{lost}"
+
+
+# -- the sentence
+
+
+def diagnose(record: RunRecord) -> str | None:
+    """Says what the slowest messages spent their time with, and what to do; None where there are too few of them."""
+    journey = record.journey
+    if journey is None or journey.slowest_shares is None or not journey.slowest_count:
+        return None
+    shares = {
+        cause: sum(journey.slowest_shares.get(stage, 0.0) for stage in stages) for cause, stages in _CAUSES.items()
+    }
+    known = sum(shares.values())
+    if not known:
+        return None
+    shares = {cause: share / known for cause, share in shares.items()}
+    first, second, *_ = sorted(shares, key=lambda cause: -shares[cause])
+    part = f"{100 * journey.slowest_count / journey.count:.2g}%"
+    if shares[first] < _DOMINATES:
+        return (
+            f"nothing dominates the slowest {part}: {shares[first]:.0%} is {_what(first)}, {shares[second]:.0%} is "
+            f"{_what(second)}"
+        )
+    return f"{shares[first]:.0%} of the time of the slowest {part} is {_what(first)}{_detail(first, record)}"
+
+
+def _what(cause: str) -> str:
+    return {
+        "serve loop": "waiting, unread, for the serve end's loop",
+        "serve wake": "waking up the serve end",
+        "serve echo": "the serve end's own code, reading and writing back",
+        "blast loop": "waiting for the blast end's loop",
+        "blast wake": "waking up the blast end",
+        "queueing": "the queueing discipline of the blast end's kernel",
+        "network": "TCP/IP and the network",
+        "peer": "the network and the peer",
+    }[cause]
+
+
+def _detail(cause: str, record: RunRecord) -> str:
+    server = record.server
+    if cause == "serve loop":
+        return (
+            f"{_batch(server.wakeups if server else None)}: one core does not keep up there; more serve workers (-w), "
+            f"or fewer messages at once"
+        )
+    if cause == "blast loop":
+        return (
+            f"{_batch(record.wakeups)}: it is the generator that does not keep up, not what it measures; more cores "
+            f"for blast (-w), or a lower rate"
+        )
+    if cause in ("serve wake", "blast wake"):
+        workers = record.workers if cause == "blast wake" else server.workers if server else ()
+        delay = max((worker.run_delay_share or 0.0 for worker in workers), default=0.0)
+        if delay >= _RUN_DELAY:
+            return (
+                f", and its workers waited for a core {delay:.0%} of the time: the machine is out of CPU; fewer "
+                f"workers than cores, or nothing else beside them"
+            )
+        return (
+            ", and nobody else had its core: a core that sleeps takes its time to wake, more so in a virtual machine "
+            "(idle states; a busier loop does not sleep)"
+        )
+    return {
+        "serve echo": ": large messages, or a slow write: see the serve end's CPU per reply",
+        "queueing": ": see `tc -s qdisc`, and what else sends",
+        "network": ": see the kernel's findings, softirq time and retransmissions",
+        "peer": ": `loadkit serve` in its place, or a capture there, tells the two apart",
+    }[cause]
+
+
+def _batch(wakeups: Wakeups | None) -> str:
+    if wakeups is None or wakeups.batch is None or wakeups.batch.mean is None:
+        return ""
+    return f" ({wakeups.batch.mean:.1f} events a wake-up)"

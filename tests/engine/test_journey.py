@@ -1,0 +1,285 @@
+"""Probes: what every engine makes of them, at both ends, and what happens where they cannot be had."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadkit.engine import probes
+from loadkit.engine.registry import native_missing
+from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES, BoardLayout
+from loadkit.measure.samples import PhaseSamples, read_worker
+
+from .conftest import Blast, Blasting, Peer, Server, run, wait_for
+
+if missing := native_missing():
+    pytest.skip(missing, allow_module_level=True)
+
+from loadkit.engine.native import _core
+
+_BLAST_END = ("held", "late", "send", "queue", "busy", "wake", "batch", "read")
+_SERVE_END = ("serve_busy", "serve_wake", "serve_batch", "serve_echo")
+_TRAILER = struct.Struct("<7q")
+_CHECK = 0x6C6F61646B697401
+_HELLO = _core.HELLO_TEXT.encode() + struct.pack("<I", 64) + bytes(4)
+_WELCOME = _core.WELCOME_TEXT.encode() + struct.pack("<Q", probes.machine_name())
+
+
+def journey(blast: Blast, port: int, **options: Any) -> tuple[Blasting, PhaseSamples]:
+    """Runs with probes for a second; returns the run and its measured phase."""
+    values = {"connections": "4", "rate": "200", "duration": "1s", "journey": True, **options}
+    blasting = blast(port, **values)
+    run(blasting)
+    return blasting, blasting.phase("hold")
+
+
+def source_of(blasting: Blasting) -> str:
+    return JOURNEY_SOURCES[blasting.board.slots[0].get("journey_source")]
+
+
+def stages_of(hold: PhaseSamples) -> set[str]:
+    """Those that something was recorded of."""
+    return {name for name in STAGES if hold.histograms[STAGE + name].count}
+
+
+def assert_telescopes(hold: PhaseSamples) -> None:
+    """The stages of every message add up to its total: by the rows of totals, and over all."""
+    total = hold.histograms["stage_total"]
+    assert total.count >= 20  # of 200
+    assert (hold.tails[:, 1:-1].sum(axis=1) == hold.tails[:, -1]).all()
+    assert hold.tails[:, 0].sum() == total.count
+    sums = {name: hold.histograms[STAGE + name] for name in stages_of(hold)}
+    del sums["total"]
+    assert sum(one.sum_ns for one in sums.values()) == total.sum_ns
+    assert {one.count for one in sums.values()} == {total.count}
+
+
+def test_the_stages_of_both_ends_add_up_to_the_total(server: Server, blast: Blast) -> None:
+    port, board, _ = server()
+    blasting, hold = journey(blast, port)
+    assert source_of(blasting) == "same_clock"
+    assert stages_of(hold) == {*_BLAST_END, *_SERVE_END, "there", "back", "total"}
+    assert_telescopes(hold)
+    counters = hold.counters
+    assert counters["probes_lost"] == 0
+    assert counters["journeys_unstamped"] < 20  # the kernel begins to stamp a moment after it was first asked to
+    assert counters["journeys_stepped"] + counters["journeys_disordered"] < 20
+    # They are connections of their own, beside those that were asked for.
+    assert read_worker(board, 0).phases[0].counters["opened"] == blasting.whole().counters["opened"] == 4
+    assert read_worker(board, 0).phases[0].counters["probes"] == 4
+
+
+def test_the_probes_wake_ups_are_counted_apart_and_their_error_queues_wake_nobody(server: Server, blast: Blast) -> None:
+    port, board, _ = server()
+    blasting, hold = journey(blast, port, rate="50")
+    messages = hold.histograms["stage_total"].count
+    whole, served = blasting.whole().counters, read_worker(board, 0).phases[0].counters
+    for counters in (whole, served):
+        assert messages / 2 <= counters["probe_events"] <= counters["events"]
+        assert 0 < counters["probe_wakeups"] <= counters["probe_events"]
+    # An error queue that is not drained wakes the loop tens of thousands of times.
+    assert whole["wakeups"] < 5_000
+
+
+def test_a_serve_end_with_another_clock_leaves_the_network_as_one_stage(
+    server: Server, blast: Blast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, _, _ = server()
+    monkeypatch.setattr(probes, "machine_name", lambda: 12345)
+    blasting, hold = journey(blast, port)
+    assert source_of(blasting) == "other_clock"
+    assert stages_of(hold) == {*_BLAST_END, *_SERVE_END, "network", "total"}
+    assert_telescopes(hold)
+
+
+def test_any_echo_is_one_stage_and_is_never_told_of_trailers(peer: Peer, blast: Blast) -> None:
+    heard: dict[int, bytearray] = {}
+
+    def echo(sock: socket.socket, number: int) -> None:
+        heard[number] = bytearray()
+        while chunk := sock.recv(65536):
+            heard[number] += chunk
+            sock.sendall(chunk)
+
+    blasting, hold = journey(blast, peer(echo))
+    assert source_of(blasting) == "foreign"
+    assert stages_of(hold) == {*_BLAST_END, "peer", "total"}
+    assert_telescopes(hold)
+    probed = [said for said in heard.values() if said.startswith(_HELLO)]
+    assert len(probed) == 4
+    assert all((len(said) - len(_HELLO)) % 64 == 0 for said in probed)
+
+
+def stamped(**changes: int) -> bytes:
+    """A trailer of a serve end that has just now read and written."""
+    now = time.time_ns()
+    words = {"rx": now - 4000, "call": now - 9000, "wakeup": now - 3000, "read": now - 2000, "write": now - 1000}
+    return _TRAILER.pack(*{**words, "stepped": 0, "check": _CHECK, **changes}.values())
+
+
+@pytest.mark.parametrize(
+    ("trailer", "counter"),
+    [
+        pytest.param(lambda: stamped(stepped=1), "journeys_stepped", id="the clock was set"),
+        pytest.param(lambda: stamped(rx=0), "journeys_unstamped", id="no stamp"),
+        pytest.param(lambda: stamped(rx=time.time_ns() + 10**9), "journeys_disordered", id="came a second later"),
+        pytest.param(lambda: stamped(rx=time.time_ns() - 10**9), "journeys_disordered", id="came before it was sent"),
+        pytest.param(lambda: stamped(check=1), "probes_lost", id="not a trailer"),
+    ],
+)
+def test_what_a_serve_end_says_wrong_is_left_out_and_counted(
+    trailer: Callable[[], bytes], counter: str, peer: Peer, blast: Blast
+) -> None:
+    def serve(sock: socket.socket, number: int) -> None:
+        if sock.recv(47, socket.MSG_WAITALL | socket.MSG_PEEK) != _HELLO:
+            while chunk := sock.recv(65536):
+                sock.sendall(chunk)
+            return
+        sock.recv(47)
+        sock.sendall(_WELCOME)
+        while message := sock.recv(64, socket.MSG_WAITALL):
+            sock.sendall(message + trailer())
+
+    blasting, hold = journey(blast, peer(serve))
+    assert source_of(blasting) == "same_clock"
+    assert hold.counters[counter] >= 3
+    assert hold.histograms["stage_total"].count == 0
+    assert blasting.whole().counters["failed"] == 0
+
+
+def test_a_probe_that_is_closed_is_lost_and_the_run_goes_on(peer: Peer, blast: Blast) -> None:
+    def close_soon(sock: socket.socket, number: int) -> None:
+        echoed = 0
+        while chunk := sock.recv(65536):
+            sock.sendall(chunk)
+            echoed += len(chunk)
+            if echoed > 47 and (echoed - 47) % 64 == 0:
+                return
+
+    # Ordinary connections get three messages' worth at the most here, and are never of a hello's length.
+    blasting, hold = journey(blast, peer(close_soon), connections="1", rate="1", duration="500ms")
+    assert hold.counters["probes_lost"] == 4
+    assert source_of(blasting) == "foreign"
+
+
+def refuse_stamps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(sock: socket.socket) -> None:
+        raise probes.NoProbes("no_stamps")
+
+    monkeypatch.setattr(probes, "_check_stamps", refuse)
+
+
+def hide_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "native_missing", lambda: "it is not there")
+
+
+@pytest.mark.parametrize(
+    ("force", "source"),
+    [pytest.param(refuse_stamps, "no_stamps", id="sandbox"), pytest.param(hide_compiled, "not_compiled", id="pure")],
+)
+def test_where_it_cannot_be_had_the_run_goes_on_without_and_says_why(
+    force: Callable[[pytest.MonkeyPatch], None],
+    source: str,
+    server: Server,
+    blast: Blast,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port, _, _ = server()
+    force(monkeypatch)
+    blasting, hold = journey(blast, port, duration="200ms")
+    assert source_of(blasting) == source
+    assert stages_of(hold) == set()
+    assert hold.counters["replied"] > 0
+
+
+def test_a_peer_that_answers_no_hello_is_not_waited_for(
+    peer: Peer, blast: Blast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def echo_64(sock: socket.socket, number: int) -> None:
+        while len(message := sock.recv(64, socket.MSG_WAITALL)) == 64:
+            sock.sendall(message)
+
+    monkeypatch.setattr(probes, "_HELLO_S", 0.1)
+    blasting, hold = journey(blast, peer(echo_64), duration="200ms")
+    assert source_of(blasting) == "not_opened"
+    assert hold.counters["replied"] > 0
+
+
+# -- the serve end, by hand
+
+
+def greet(port: int, hello: bytes = _HELLO) -> tuple[socket.socket, bytes]:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    sock.sendall(hello)
+    return sock, sock.recv(len(hello), socket.MSG_WAITALL)
+
+
+def test_a_hello_is_welcomed_and_each_message_comes_back_with_its_stamps(server: Server) -> None:
+    port, board, control = server()
+    sock, answer = greet(port)
+    with sock:
+        assert answer == _WELCOME
+        for part in (1, 17, 64):  # in one segment or in two
+            before = time.time_ns()
+            sock.sendall(b"x" * part)
+            if part < 64:
+                time.sleep(0.02)
+                sock.sendall(b"x" * (64 - part))
+            reply = sock.recv(64 + _TRAILER.size, socket.MSG_WAITALL)
+            rx, call, wakeup, read, write, stepped, check = _TRAILER.unpack(reply[64:])
+            assert (reply[:64], stepped, check) == (b"x" * 64, 0, _CHECK)
+            assert before - 10_000 <= read <= write <= time.time_ns() + 10_000
+            assert call <= wakeup <= read
+            assert rx == 0 or before - 10_000 <= rx <= read + 10_000
+        wait_for(lambda: read_worker(board, 0).state["open"] == 0)
+        counters = read_worker(board, 0).phases[0].counters
+        assert (counters["opened"], counters["probes"]) == (0, 1)
+        control.say(stop=True)  # a probe keeps nobody from stopping
+        assert sock.recv(1) == b""
+    counters = read_worker(board, 0).phases[0].counters
+    assert (counters["opened"], counters["closed"], counters["received_bytes"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("size", [0, 16385, 2**32 - 1])
+def test_a_hello_of_a_size_that_cannot_be_is_echoed_like_anything_else(size: int, server: Server) -> None:
+    port, board, _ = server()
+    hello = _HELLO[:39] + struct.pack("<I", size) + bytes(4)
+    sock, answer = greet(port, hello)
+    with sock:
+        assert answer == hello
+        sock.sendall(b"more")
+        assert sock.recv(4, socket.MSG_WAITALL) == b"more"
+    wait_for(lambda: read_worker(board, 0).phases[0].counters["received_bytes"] == 51)
+    counters = read_worker(board, 0).phases[0].counters
+    assert (counters["opened"], counters["probes"]) == (1, 0)
+
+
+def test_a_probe_that_goes_is_forgotten(server: Server) -> None:
+    port, board, _ = server()
+    for _ in range(20):
+        sock, answer = greet(port)
+        assert answer == _WELCOME
+        sock.close()
+    fds = Path("/proc/self/fd")
+    wait_for(lambda: read_worker(board, 0).phases[0].counters["probes"] == 20)
+    used = len(list(fds.iterdir()))
+    sock, _answer = greet(port)
+    sock.close()
+    wait_for(lambda: len(list(fds.iterdir())) <= used)
+
+
+def test_a_machine_without_a_boot_id_has_a_clock_of_its_own(tmp_path: Path) -> None:
+    assert probes.machine_name() == probes.machine_name()
+    nowhere = tmp_path / "boot_id"
+    assert probes.machine_name(nowhere) != probes.machine_name(nowhere)
+
+
+def test_only_a_run_with_journeys_has_room_for_them() -> None:
+    without, some = BoardLayout(1, 1, 10**9), BoardLayout(1, 1, 10**9, has_journeys=True)
+    assert some.slot_words - without.slot_words == len(STAGES) * some.histogram_words + some.tail_words
