@@ -40,7 +40,7 @@ sanitize: $(VENV)/installed
 
 # One after the other: two measurements at once measure each other.
 bench: $(VENV)/installed
-	cd tests/bench && status=0; for part in recording memory throughput bulk cpu lateness wakeups; do \
+	cd tests/bench && status=0; for part in recording memory throughput bulk cpu lateness wakeups options; do \
 		../../$(BIN)/python $$part.py || status=1; done; exit $$status
 
 # With LOADKIT_BENCH_1M=1 a million connections too: 10 GiB of memory.

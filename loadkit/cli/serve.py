@@ -13,7 +13,7 @@ import click
 
 from loadkit.cli.output import check_format, check_writable, write_whole
 from loadkit.cli.preflight import check_machine
-from loadkit.profile.model import EngineName
+from loadkit.profile.model import EngineName, Stamps
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -59,6 +59,13 @@ def _quantity(kind: type[Count] | type[Duration], least: int) -> dict[str, Any]:
     "--edge-triggered/--level-triggered",
     default=False,
     help="watch sockets edge-triggered (EPOLLET) instead of level-triggered; engine native",
+)
+@click.option(
+    "--stamps",
+    type=click.Choice([choice.value for choice in Stamps]),
+    default="off",
+    show_default=True,
+    help="rx: have the kernel stamp what comes in, and tell how long it lay in the receive buffer until it was read",
 )
 @click.option("--pin/--no-pin", default=True, help="pin each worker to a core")
 @click.option(
@@ -108,6 +115,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
             pin=values["pin"],
             engine=EngineName(values["engine"]),
             edge_triggered=values["edge_triggered"],
+            stamps=Stamps(values["stamps"]),
             backlog=values["backlog"],
             max_connections=values["max_connections"],
             idle_timeout_ns=values["idle_timeout"],
@@ -183,6 +191,7 @@ def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]
 
 def _served(samples: ServeSamples) -> str:
     """Returns what was served, a line a worker and the total."""
+    from loadkit.report.unread import unread_of_life, unread_times
     from loadkit.report.wakeups import phase_wakeups, wakeups_line, wakeups_record
 
     lines = [
@@ -212,6 +221,9 @@ def _served(samples: ServeSamples) -> str:
     wakeups = wakeups_record(phase_wakeups(samples.final, [0]))
     if wakeups:
         lines.append(wakeups_line("wake-ups:", wakeups, 0))
+    unread = unread_of_life(samples.final)
+    if unread:
+        lines.append(f"in the receive buffer until read (one read in 16): {unread_times(unread)}")
     return f"served {format_count(total)} connections{balance}{restarts}\n" + "\n".join(lines) + trouble
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadkit.engine.registry import native_missing
+from loadkit.engine.stamps import RX_SOFTWARE, SO_TIMESTAMPING, SOFTWARE
 from loadkit.measure.board import JOURNEY_SOURCES, Slot
 from loadkit.plan.model import Route, Shard
 from loadkit.units import NS_PER_S
@@ -29,7 +30,6 @@ _PROBES, _MOST_PROBES, _PERIOD_NS = 4, 64, 20_000_000
 _HELLO_S = 1.0
 # ip(7); Python has no name for it before 3.12.
 _IP_BIND_ADDRESS_NO_PORT = 24
-_SO_TIMESTAMPING = 37  # asm-generic/socket.h; Python has no name for it before 3.14
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 HELLO_BYTES = 47  # an odd one: whoever echoes messages of another length has nothing to look at
@@ -152,10 +152,9 @@ def _receive(sock: socket.socket, length: int) -> bytes:
 
 def _check_stamps(sock: socket.socket) -> None:
     """Raises NoProbes where the kernel, or a sandbox in front of it, does not stamp."""
-    # Documentation/networking/timestamping.rst: RX_SOFTWARE, SOFTWARE, OPT_ID, OPT_TSONLY.
-    wanted = 1 << 3 | 1 << 4 | 1 << 7 | 1 << 11
+    wanted = RX_SOFTWARE | SOFTWARE | 1 << 7 | 1 << 11  # OPT_ID, OPT_TSONLY
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, wanted)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, 0)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, wanted)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, 0)
     except OSError:
         raise NoProbes("no_stamps") from None

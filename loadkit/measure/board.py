@@ -31,6 +31,7 @@ __all__ = [
     "JOURNEY_SOURCES",
     "STAGE",
     "STAGES",
+    "STAMP_SOURCES",
     "STATE",
     "STEPS",
     "TAIL_ROWS",
@@ -57,6 +58,7 @@ STATE = (
     "wakeup_source",  # index in WAKEUP_SOURCES
     "journeys",  # 1: the pages have STAGES and tails
     "journey_source",  # index in JOURNEY_SOURCES
+    "stamp_source",  # index in STAMP_SOURCES
 )
 COUNTERS = (
     "asked",  # connects begun
@@ -95,6 +97,12 @@ COUNTERS = (
     "journeys_stepped",  # left out because the clock was set meanwhile
     "journeys_disordered",  # … because a stamp was before the one ahead of it
     "journeys_unstamped",  # … because the kernel did not stamp all of its way
+    "stamps_stepped",  # stamped reads left out because the clock was set meanwhile
+    "tcp_samples",  # looks at TCP_INFO, and sums over them: measure/tcp_info.py
+    "tcp_retransmits",
+    "tcp_busy_us",
+    "tcp_rwnd_limited_us",
+    "tcp_sndbuf_limited_us",
 )
 # Who counts the calls of epoll_wait: nobody; the compiled engine its own; the hook in libuv's import table; a selector
 # of ours under asyncio; libuv's own metrics, which know the turns of the loop and the events, and nothing else.
@@ -111,9 +119,12 @@ JOURNEY_SOURCES = (
     "no_waits",
     "not_compiled",
 )
+# Whether the kernel stamps what comes in on ordinary connections, or why not.
+STAMP_SOURCES = ("none", "rx", "refused", "no_hook")
 TIMES = ("connect", "first_byte", "latency", "service", "lateness")  # in nanoseconds
-# batch: the events of one wake-up; busy: the time between one return of epoll_wait and the next call
-HISTOGRAMS = (*TIMES, "batch", "busy")
+# batch: the events of one wake-up; busy: the time between one return of epoll_wait and the next call; unread: from the
+# kernel's stamp until the read; the rest of TCP_INFO, delivery_rate in bytes a second
+HISTOGRAMS = (*TIMES, "batch", "busy", "unread", "rtt", "min_rtt", "rttvar", "delivery_rate")
 # A probe's way, in order, and what it adds up to (engine/native/probes.h). `network` stands for there and back where
 # the other end has another clock, `peer` for all of the other end where it does not say.
 STAGES = (

@@ -127,6 +127,18 @@ class Histogram:
             max(self.max_ns, other.max_ns),
         )
 
+    def since(self, before: Histogram) -> Histogram:
+        """Returns what was added after `before`, an earlier look at the same.
+
+        Its extremes are known to their counter only.
+        """
+        counts = np.maximum(self.counts - before.counts, 0)
+        (used,) = np.nonzero(counts)
+        if not used.size:
+            return Histogram.empty(self.highest_ns)
+        low, high = lowest_of(int(used[0])), highest_of(int(used[-1]))
+        return Histogram(self.highest_ns, counts, self.sum_ns - before.sum_ns, low, high)
+
     def percentiles(self, wanted: Iterable[float]) -> Mapping[float, int | None]:
         """Returns the value at each percentile, None where the count cannot support it.
 

@@ -136,6 +136,8 @@ class IntervalSample:
     latency: Histogram
     wakeups: int | None = None  # of the blast end; None: not counted
     events: int | None = None
+    serve_wakeups: int | None = None
+    serve_events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

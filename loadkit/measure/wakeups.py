@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadkit.measure.board import WAKEUP_SOURCES
-from loadkit.measure.histogram import Histogram, counts_length, highest_of, lowest_of
+from loadkit.measure.histogram import Histogram, counts_length, highest_of
 from loadkit.measure.samples import PhaseSamples
 
 __all__ = ["FLAGS", "WakeupSamples", "add_wakeups", "read_wakeups"]
@@ -55,7 +55,7 @@ def read_wakeups(source: int, after: PhaseSamples, before: PhaseSamples | None =
     busy = after.histograms["busy"]
     if before:
         batch -= before.histograms["batch"].counts[: counts_length(0)]
-        busy = _since(busy, before.histograms["busy"])
+        busy = busy.since(before.histograms["busy"])
     since = {name: after.counters[name] - was[name] for name in (*_COUNTS, *FLAGS.values())}
     return WakeupSamples(
         source=WAKEUP_SOURCES[source],
@@ -78,16 +78,6 @@ def add_wakeups(parts: Iterable[WakeupSamples | None]) -> WakeupSamples | None:
         batch=_histogram(np.sum([part.batch.counts for part in known], axis=0), sum(part.events for part in known)),
         busy=functools.reduce(Histogram.merge, (part.busy for part in known)),
     )
-
-
-def _since(after: Histogram, before: Histogram) -> Histogram:
-    """Returns what came in between. Its extremes are known to their counter only."""
-    counts = np.maximum(after.counts - before.counts, 0)
-    (used,) = np.nonzero(counts)
-    if not used.size:
-        return Histogram.empty(after.highest_ns)
-    low, high = lowest_of(int(used[0])), highest_of(int(used[-1]))
-    return Histogram(after.highest_ns, counts, after.sum_ns - before.sum_ns, low, high)
 
 
 def _histogram(counts: np.ndarray[tuple[int], np.dtype[np.int64]], total: int) -> Histogram:

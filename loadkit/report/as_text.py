@@ -11,6 +11,8 @@ from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, Serve
 from loadkit.report.scale import memory_line, opening_line
 from loadkit.report.slo import parse_slo
 from loadkit.report.summary import crowd_line, headline, load_line, next_command, plural, target_line
+from loadkit.report.tcp import tcp_line
+from loadkit.report.unread import unread_line
 from loadkit.report.wakeups import wakeups_line
 from loadkit.units import format_count, format_duration, format_rate, format_size
 
@@ -103,6 +105,9 @@ def _what(record: RunRecord) -> Iterator[str]:
         yield _row("wake-ups", "; ".join(lines))
     elif record.wakeups_missing:
         yield _row("wake-ups", record.wakeups_missing)
+    unread = unread_line(record)
+    if unread:
+        yield _row("unread", unread)
     if record.tool.fallback:
         yield _row("engine", f"{record.tool.engine}: {record.tool.fallback}")
     if record.window:
@@ -194,10 +199,15 @@ def _phase(phase: PhaseRecord) -> str:
 def _kernel(record: RunRecord) -> Iterator[str]:
     """The machine's CPU time, and what the kernel says of this run, if there is something to be said."""
     kernel = record.kernel
+    if record.tcp:
+        yield _row("tcp", tcp_line(record.tcp))
+        for finding in record.tcp.findings:
+            yield from _wrapped(f"{finding.code}: {finding.text}", indent=4)
     if kernel is None:
         return
     busy = {name: share for name, share in kernel.cpu.items() if name not in ("idle", "iowait") and share >= 0.005}
-    yield _row("machine", ", ".join(f"{name} {share:.0%}" for name, share in busy.items()) + " of all CPU time")
+    if busy:
+        yield _row("machine", ", ".join(f"{name} {share:.0%}" for name, share in busy.items()) + " of all CPU time")
     for finding in kernel.findings:
         yield from _wrapped(f"{finding.code}: {finding.text}", indent=4)
 

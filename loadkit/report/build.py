@@ -25,11 +25,12 @@ from loadkit.measure.samples import (
 from loadkit.measure.wakeups import WakeupSamples
 from loadkit.plan.addresses import is_loopback
 from loadkit.plan.model import PhaseKind, PhasePlan, Plan
+from loadkit.profile.model import Stamps
 from loadkit.report.advice import advise
 from loadkit.report.balance import balance_record
 from loadkit.report.histograms import histogram_record
 from loadkit.report.journey import diagnose, journey_missing, journey_record
-from loadkit.report.kernel import kernel_record
+from loadkit.report.kernel import kernel_missing, kernel_record
 from loadkit.report.record import (
     Advised,
     Bytes,
@@ -52,6 +53,8 @@ from loadkit.report.record import (
 )
 from loadkit.report.scale import memory_record, opening_record
 from loadkit.report.slo import check, parse_slo
+from loadkit.report.tcp import tcp_record
+from loadkit.report.unread import unread_missing, unread_of_hold, unread_of_window
 from loadkit.report.verdict import judge
 from loadkit.report.wakeups import missing_reason, phase_wakeups, wakeups_record, window_wakeups, worker_wakeups
 from loadkit.units import NS_PER_S
@@ -97,6 +100,12 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     if samples.serve:
         server = server_record(samples.serve, window, is_hashed=not (plan.serve and plan.serve.is_apart))
     wakeups = wakeups_record(phase_wakeups(samples.workers, _numbers(plan, PhaseKind.HOLD)))
+    unread, tcp = unread_of_hold(hold), tcp_record(hold)
+    kernel = kernel_record(
+        samples.kernel,
+        window.end_ns - window.start_ns if window else 0,
+        all(is_loopback(address) for address in plan.target.addresses),
+    )
     journey = journey_record(samples.workers, hold, plan.probe_bytes) if plan.journey else None
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
@@ -126,13 +135,14 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         histograms=_histograms(hold) | {name: _histograms(setup)[name] for name in ("connect", "first_byte")},
         wakeups=wakeups,
         wakeups_missing=None if wakeups else missing_reason(samples.workers),
+        unread=unread,
+        unread_missing=unread_missing(samples.workers) if plan.stamps is Stamps.RX and not unread else None,
         journey=journey,
         journey_missing=journey_missing(samples.workers) if plan.journey and not journey else None,
-        kernel=kernel_record(
-            samples.kernel,
-            window.end_ns - window.start_ns if window else 0,
-            all(is_loopback(address) for address in plan.target.addresses),
-        ),
+        tcp=tcp,
+        tcp_missing=None if tcp else "no open connection answered TCP_INFO in the measured time",
+        kernel=kernel,
+        kernel_missing=None if kernel else kernel_missing(window is not None),
         phases=tuple(
             _phase(phase, one, phase_wakeups(samples.workers, [number]))
             for number, (phase, one) in enumerate(zip(plan.phases, phases, strict=True))
@@ -355,11 +365,14 @@ def _interval(row: IntervalSample, plan: Plan) -> Interval:
         latency=IntervalLatency(found[50.0], found[99.0], row.latency.max_ns if row.latency.count else None),
         wakeups=row.wakeups,
         events=row.events,
+        serve_wakeups=row.serve_wakeups,
+        serve_events=row.serve_events,
     )
 
 
 def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -> ServerRecord:
     """Returns the serve end's part of a record; `is_hashed`: the kernel's hash decided who got which connection."""
+    is_measured = window is not None and not _has_gaps(window)
     counters = [worker.phases[0].counters for worker in serve.final]
     accepted = [one["opened"] for one in counters]
     total = sum(accepted)
@@ -392,9 +405,8 @@ def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -
         restarts=serve.restarts,
         cpu_ns=sum(worker.cpu_ns or 0 for worker in workers) if window else None,
         shed=sum(row.count for row in errors if row.error in ("EMFILE", "ENFILE")),
-        wakeups=wakeups_record(window_wakeups(serve.at_start, serve.at_end))
-        if window and not _has_gaps(window)
-        else None,
+        wakeups=wakeups_record(window_wakeups(serve.at_start, serve.at_end)) if is_measured else None,
+        unread=unread_of_window(serve.at_start, serve.at_end) if is_measured else None,
     )
 
 

@@ -15,7 +15,7 @@ from loadkit.measure.kernel import KernelSamples
 from loadkit.report.record import Finding, Kernel
 from loadkit.units import NS_PER_S, format_count
 
-__all__ = ["kernel_record"]
+__all__ = ["kernel_missing", "kernel_record"]
 
 RETRANSMITTED = 0.001
 SOFTIRQ = 0.3
@@ -63,6 +63,11 @@ _RULES = (
         "{n} TIME_WAITs were forgotten early: net.ipv4.tcp_max_tw_buckets, or --close rst",
     ),
 )
+
+
+def kernel_missing(has_window: bool) -> str:
+    """Returns why there is none of a run."""
+    return "none of /proc/net and /proc/stat could be read" if has_window else "nothing was measured"
 
 
 def kernel_record(samples: KernelSamples | None, span_ns: int, is_local: bool) -> Kernel | None:

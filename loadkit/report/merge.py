@@ -85,12 +85,14 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
         memory=None,
         closing_ns=None,
         kernel=None,
+        tcp=None,
         cpu_per_reply_ns={
             "blast": cpu_per_reply(workers, messages.replied),
             "serve": cpu_per_reply(server.workers, messages.replied) if server and _has_cpu(left, right) else None,
         },
         histograms=_add_histograms(left.histograms, right.histograms),
         wakeups=_add_wakeups(left.wakeups, right.wakeups),
+        unread=_add_known_histogram("unread", left.unread, right.unread),
         journey=_add_journeys(left.journey, right.journey),
         phases=tuple(_add_phases(one, other) for one, other in zip(left.phases, right.phases, strict=True)),
         workers=workers,
@@ -229,6 +231,7 @@ def _add_servers(left: ServerRecord | None, right: ServerRecord | None) -> Serve
         cpu_ns=_add_known(left.cpu_ns, right.cpu_ns),
         shed=_add_known(left.shed, right.shed),
         wakeups=_add_wakeups(left.wakeups, right.wakeups),
+        unread=_add_known_histogram("server.unread", left.unread, right.unread),
     )
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "ServerRecord",
     "SloRecord",
     "Tail",
+    "TcpRecord",
     "Tool",
     "Verdict",
     "Window",
@@ -329,7 +330,8 @@ class IntervalLatency(msgspec.Struct, frozen=True):
 class Interval(msgspec.Struct, frozen=True):
     """A stretch of the series; `t_s` is its end, from the start of the run.
 
-    `wakeups` and `events` are the blast end's, null where its engine does not count them.
+    `wakeups` and `events` are the blast end's, `serve_wakeups` and `serve_events` those of an embedded serve end; null
+    where an engine does not count them.
     """
 
     t_s: float
@@ -341,6 +343,8 @@ class Interval(msgspec.Struct, frozen=True):
     latency: IntervalLatency
     wakeups: int | None = None
     events: int | None = None
+    serve_wakeups: int | None = None
+    serve_events: int | None = None
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -360,7 +364,8 @@ class ServerRecord(msgspec.Struct, frozen=True):
 
     One that was joined from a record of its own `is_whole_life`: all of it is from its start to its end.
 
-    `shed` are the connections it could not accept for want of file descriptors (EMFILE, ENFILE).
+    `unread` is as in the run, of the window. `shed` are the connections it could not accept for want of file
+    descriptors (EMFILE, ENFILE).
     """
 
     engine: str
@@ -374,6 +379,7 @@ class ServerRecord(msgspec.Struct, frozen=True):
     cpu_ns: int | None = None
     shed: int | None = None
     wakeups: Wakeups | None = None
+    unread: HistogramRecord | None = None
     is_whole_life: bool = False
 
 
@@ -424,6 +430,26 @@ class Finding(msgspec.Struct, frozen=True):
     text: str
 
 
+class TcpRecord(msgspec.Struct, frozen=True):
+    """What the kernel knows of the blast end's connections (TCP_INFO), from `samples` looks at some of them, in turn.
+
+    `rtt` and `rttvar` are its smoothed estimates, `min_rtt` the least it saw lately, in ns; `delivery_rate` in bytes a
+    second. `retransmits_per_connection` counts from a connection's beginning, and so do the shares of the time with
+    unacknowledged bytes in which the peer's receive window, or the send buffer, held it back. Null: this kernel does
+    not tell.
+    """
+
+    samples: int
+    rtt: HistogramRecord | None
+    rttvar: HistogramRecord | None
+    min_rtt: HistogramRecord | None
+    delivery_rate: HistogramRecord | None
+    retransmits_per_connection: float
+    rwnd_limited_share: float | None
+    sndbuf_limited_share: float | None
+    findings: tuple[Finding, ...] = ()
+
+
 class Kernel(msgspec.Struct, frozen=True):
     """What the kernel of this machine counted in the window, of everything that ran there: measure/kernel.py.
 
@@ -443,8 +469,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
     and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
-    process of both ends had closed its connections and was gone. `wakeups_missing` says why `wakeups` is null, and so
-    does `journey_missing` where a journey was asked for.
+    process of both ends had closed its connections and was gone. `unread` is how long what came
+    in lay in the receive buffers, from the kernel's stamp to the read, of one read in sixteen (--stamps rx). Where one
+    of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why.
     """
 
     format: str = FORMAT
@@ -471,9 +498,14 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     histograms: Histograms
     wakeups: Wakeups | None = None
     wakeups_missing: str | None = None
+    unread: HistogramRecord | None = None
+    unread_missing: str | None = None
     journey: Journey | None = None
     journey_missing: str | None = None
     kernel: Kernel | None = None
+    kernel_missing: str | None = None
+    tcp: TcpRecord | None = None
+    tcp_missing: str | None = None
     phases: tuple[PhaseRecord, ...]
     workers: tuple[WorkerRecord, ...]
     intervals: tuple[Interval, ...]

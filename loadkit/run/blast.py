@@ -154,7 +154,7 @@ class _Run:
         self.observer = observer
         self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey))
         self.workers: list[Worker] = start_workers(forker, split(plan), self.board)
-        self.series = Series(self.board)
+        self.series = Series(self.board, group.board if group else None)
         self.hold_ns: int | None = None
         self.window: tuple[int, int] | None = None
         self.kernel_at_start: KernelLook | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from loadkit.measure.board import COUNTERS, Board
@@ -17,22 +19,20 @@ _STEP_NS = NS_PER_S
 class Series:
     """Rows of one second each; the last one is what was left when the run ended."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, serve: Board | None = None) -> None:
         self.rows: list[IntervalSample] = []
         self._board = board
+        self._serve = serve
         self._at_ns = 0
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._errors = 0
+        self._served = dict.fromkeys(COUNTERS, 0)
         self._latency: Counts = np.zeros(counts_length(board.layout.highest_ns), np.int64)
         self._sum_ns = 0
 
     def totals(self) -> tuple[dict[str, int], int]:
         """Returns the counters added up over everything, and how many connections are open."""
-        total = dict.fromkeys(COUNTERS, 0)
-        for slot in self._board.slots:
-            for name, value in read_counters(slot).items():
-                total[name] += value
-        return total, sum(slot.get("open") for slot in self._board.slots)
+        return _totals(self._board), sum(slot.get("open") for slot in self._board.slots)
 
     def errors(self) -> int:
         """Returns how many errors there were, of every step."""
@@ -57,6 +57,7 @@ class Series:
 
     def _add(self, t_ns: int) -> None:
         counters, _open = self.totals()
+        served = _totals(self._serve) if self._serve else self._served
         errors = self.errors()
         self.rows.append(
             IntervalSample(
@@ -67,11 +68,13 @@ class Series:
                 received_bytes=counters["received_bytes"] - self._counters["received_bytes"],
                 errors=errors - self._errors,
                 latency=self._latency_since(),
-                wakeups=counters["wakeups"] - self._counters["wakeups"] if counters["wakeups"] else None,
-                events=counters["events"] - self._counters["events"] if counters["events"] else None,
+                wakeups=_since("wakeups", counters, self._counters),
+                events=_since("events", counters, self._counters),
+                serve_wakeups=_since("wakeups", served, self._served),
+                serve_events=_since("events", served, self._served),
             )
         )
-        self._at_ns, self._counters, self._errors = t_ns, counters, errors
+        self._at_ns, self._counters, self._errors, self._served = t_ns, counters, errors, served
 
     def _latency_since(self) -> Histogram:
         """Returns the latencies recorded since the last row. Their extremes are known to their counter only."""
@@ -91,3 +94,16 @@ class Series:
         if not used.size:
             return Histogram.empty(highest_ns)
         return Histogram(highest_ns, counts, total_ns, lowest_of(int(used[0])), highest_of(int(used[-1])))
+
+
+def _totals(board: Board) -> dict[str, int]:
+    total = dict.fromkeys(COUNTERS, 0)
+    for slot in board.slots:
+        for name, value in read_counters(slot).items():
+            total[name] += value
+    return total
+
+
+def _since(name: str, after: Mapping[str, int], before: Mapping[str, int]) -> int | None:
+    """Returns what came in between; None where it is not counted. A worker that is replaced goes on in its place."""
+    return after[name] - before[name] if after[name] else None

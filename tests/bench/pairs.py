@@ -56,11 +56,12 @@ def floor_server(floor: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def loadkit_server(engine: str) -> Iterator[dict[str, Any]]:
+def loadkit_server(engine: str, *options: str) -> Iterator[dict[str, Any]]:
     """Runs `loadkit serve` with one worker and yields its ready file."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
         command = [*LOADKIT, "serve", "127.0.0.1:0", "-w", "1", "--engine", engine, "-q", "--ready-file", str(ready)]
+        command += options
         process = subprocess.Popen(["taskset", "-c", SERVE_CORE, *command], stdout=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + 20

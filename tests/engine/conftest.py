@@ -27,6 +27,7 @@ from loadkit.plan.split import split
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import EngineName
 from loadkit.run.worker import listen_on
+from loadkit.units import NS_PER_S
 
 TIMEOUT_S = 60.0
 LOOPBACK = "127.0.0.1"
@@ -143,6 +144,7 @@ class Blasting:
         assert self.is_over(), "the engine does not end"
         for control in self._controls:
             control.close()
+        self.board.close()  # it can still be read
         for failure in self._failures:
             raise failure
         for worker in read_board(self.board):
@@ -220,27 +222,28 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 @pytest.fixture
 def server(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Server]:
     """Serves in a thread; returns port, board and control."""
-    started: list[tuple[threading.Thread, HandControl]] = []
+    started: list[tuple[threading.Thread, HandControl, Board]] = []
 
     def serve(address: str = LOOPBACK, **more: Any) -> tuple[int, Board, HandControl]:
         more = {"edge_triggered": request.node.stash.get(EDGE_TRIGGERED, False), **more}
         plan = build_serve_plan(read_host(), (address,), 0, workers=1, **more)
         listeners = listen_on(plan.addresses, 0, plan.backlog)
-        board = Board(BoardLayout(1, 1, 0))
+        board = Board(BoardLayout(1, 1, 10 * NS_PER_S))
         control = HandControl()
         thread = threading.Thread(target=engine.serve, args=(plan, listeners, board.slots[0], control), daemon=True)
         thread.start()
-        started.append((thread, control))
+        started.append((thread, control, board))
         assert control.is_ready.wait(TIMEOUT_S)
         return listeners[0].getsockname()[1], board, control
 
     yield serve
-    for thread, control in started:
+    for thread, control, board in started:
         if thread.is_alive():
             control.say(leave=True)
         thread.join(TIMEOUT_S)
         assert not thread.is_alive()
         control.close()
+        board.close()
 
 
 @pytest.fixture

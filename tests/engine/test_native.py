@@ -462,6 +462,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
         "awake": 100_000,
         "keepalive": 0,
         "probes": (),
+        "stamps": False,
         "open_loop": True,
         "check": True,
         "rst": True,
@@ -836,6 +837,7 @@ def serve_arguments(words: Any, control_fd: int, listener: int) -> dict[str, Any
         "most": -1,
         "slots": 100,
         "machine": 1,
+        "stamps": False,
         "edge_triggered": False,
     }
 

@@ -12,6 +12,7 @@ stream (wire/echo.py).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import errno
 import socket
@@ -21,6 +22,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from loadkit.engine.aio.connect import keep_alive
+from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import OwnError
 from loadkit.plan.model import Route
 from loadkit.profile.model import Close
@@ -94,6 +96,9 @@ class Connection(asyncio.Protocol):
         # With a mark of 0 uvloop writes at once instead of at the end of the loop's turn: `sent` is then the time at
         # which the kernel has it, not the one at which it was queued behind a batch of reads.
         self.transport.set_write_buffer_limits(high=0)
+        if self.swarm.stamps:
+            with contextlib.suppress(OSError):  # gone by now
+                stamp_received(transport.get_extra_info("socket"))
         if self.swarm.plan.keepalive_ns:
             keep_alive(transport.get_extra_info("socket"), self.swarm.plan.keepalive_ns)
         self.state = State.OPEN

@@ -1,4 +1,5 @@
-/* Counts the calls of epoll_pwait that a library makes, uvloop's libuv, by standing in its import table.
+/* Stands in the import table of a library: of uvloop's libuv to count its calls of epoll_pwait, and to have the kernel's stamp
+ * of what it reads; of CPython's _socket for the latter under asyncio.
  *
  * A shared object calls what it imports through a table of pointers (the global offset table), which the dynamic linker
  * fills in from its relocations. dl_iterate_phdr(3) finds the object, its dynamic section (DT_JMPREL, DT_RELA) the
@@ -6,7 +7,7 @@
  * privilege and no LD_PRELOAD, and put it back when the last thread that counts has ended. See ELF-64 Object File Format
  * and the kernel's and glibc's <elf.h>, <link.h>.
  *
- * Which thread counts, and into which slot of the board, is the thread's own: others pass through.
+ * Which thread counts, or has stamps, and into which slot of the board, is the thread's own: others pass through.
  */
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
@@ -21,7 +22,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../native/counting.h"
+#include "../native/stamps.h"
 
 #if defined(__x86_64__)
 enum { TO_FUNCTION = R_X86_64_JUMP_SLOT, TO_POINTER = R_X86_64_GLOB_DAT };
@@ -33,25 +34,31 @@ enum { TO_FUNCTION = -1, TO_POINTER = -1 }; /* no entry is found: counted some o
 
 enum { MOST_ENTRIES = 8 };
 
-static const char SYMBOL[] = "epoll_pwait";
-
 struct entry {
     void **at;
     void *was;
     bool is_protected; /* made read-only by the linker after it was filled in (RELRO) */
 };
 
-static struct entry entries[MOST_ENTRIES];
-static int entry_count, users;
+/* A function in place of another, in one library, for as long as a thread needs it. */
+struct patch {
+    const char *symbol;
+    void *ours;
+    struct entry entries[MOST_ENTRIES];
+    int count, users;
+};
 
-struct counter {
+/* A worker's slot. */
+struct target {
     bool is_on;
     struct board board;
     Py_buffer words;
-    struct waited last; /* a return_ns of 0: there was none yet */
 };
 
-static __thread struct counter counter;
+static __thread struct target counted, stamped;
+static __thread struct waited last_wait; /* a return_ns of 0: there was none yet */
+static __thread struct stamper stamper;
+static __thread struct patch *stamped_by;
 
 /* The page of the phase that the worker is in. */
 static int64_t *page_now(const struct board *board) {
@@ -59,22 +66,49 @@ static int64_t *page_now(const struct board *board) {
 }
 
 static int counting_epoll_pwait(int fd, struct epoll_event *events, int most, int timeout, const sigset_t *mask) {
-    if (!counter.is_on) return epoll_pwait(fd, events, most, timeout, mask);
+    if (!counted.is_on) return epoll_pwait(fd, events, most, timeout, mask);
     int64_t begin = clock_ns();
     int count = epoll_pwait(fd, events, most, timeout, mask);
     int number = errno;
     int64_t end = clock_ns();
-    int64_t *page = page_now(&counter.board);
-    if (counter.last.return_ns) count_busy(&counter.board, page, begin - counter.last.return_ns);
-    count_waits(&counter.board, page, begin, end, 1, events, count);
-    counter.last = (struct waited){begin, end, count};
+    int64_t *page = page_now(&counted.board);
+    if (last_wait.return_ns) count_busy(&counted.board, page, begin - last_wait.return_ns);
+    count_waits(&counted.board, page, begin, end, 1, events, count);
+    last_wait = (struct waited){begin, end, count};
     errno = number;
     return count;
 }
 
+/* Receives with the stamp; -1 and ENOTSOCK for what is none. */
+static ssize_t stamping_receive(int fd, void *buffer, size_t most) {
+    int64_t begin = clock_ns(), stamp;
+    ssize_t length = receive_stamped(fd, buffer, most, &stamp);
+    int number = errno;
+    if (length > 0) stamper_note(&stamper, &stamped.board, page_now(&stamped.board), begin, stamp);
+    errno = number;
+    return length;
+}
+
+/* libuv reads pipes and eventfds the same way. */
+static ssize_t stamping_read(int fd, void *buffer, size_t most) {
+    if (!stamped.is_on || !stamper_is_due(&stamper)) return read(fd, buffer, most);
+    ssize_t length = stamping_receive(fd, buffer, most);
+    return length < 0 && errno == ENOTSOCK ? read(fd, buffer, most) : length;
+}
+
+static ssize_t stamping_recv(int fd, void *buffer, size_t most, int flags) {
+    if (!stamped.is_on || flags || !stamper_is_due(&stamper)) return recv(fd, buffer, most, flags);
+    return stamping_receive(fd, buffer, most);
+}
+
+static struct patch waits = {.symbol = "epoll_pwait", .ours = (void *)counting_epoll_pwait};
+static struct patch reads = {.symbol = "read", .ours = (void *)stamping_read};
+static struct patch receives = {.symbol = "recv", .ours = (void *)stamping_recv};
+
 /* -- the import table */
 
 struct search {
+    struct patch *patch;
     const char *library;
     bool is_found;
     int error;
@@ -105,18 +139,19 @@ static int put(const struct entry *entry, void *pointer) {
 
 static void take(struct search *search, const struct dl_phdr_info *object, const ElfW(Rela) *relocations, size_t bytes,
                  const ElfW(Sym) *symbols, const char *names) {
+    struct patch *patch = search->patch;
     for (size_t i = 0; i < bytes / sizeof *relocations; i++) {
         int kind = (int)ELF64_R_TYPE(relocations[i].r_info);
         if (kind != TO_FUNCTION && kind != TO_POINTER) continue;
-        if (strcmp(names + symbols[ELF64_R_SYM(relocations[i].r_info)].st_name, SYMBOL)) continue;
+        if (strcmp(names + symbols[ELF64_R_SYM(relocations[i].r_info)].st_name, patch->symbol)) continue;
         void **at = (void **)(object->dlpi_addr + relocations[i].r_offset);
-        if (*at == (void *)counting_epoll_pwait || entry_count == MOST_ENTRIES) continue;
+        if (*at == patch->ours || patch->count == MOST_ENTRIES) continue;
         struct entry entry = {at, *at, is_read_only(object, at)};
-        if (put(&entry, (void *)counting_epoll_pwait)) {
+        if (put(&entry, patch->ours)) {
             search->error = errno;
             return;
         }
-        entries[entry_count++] = entry;
+        patch->entries[patch->count++] = entry;
     }
 }
 
@@ -147,86 +182,127 @@ static int look_at(struct dl_phdr_info *object, size_t size, void *argument) {
     return 1;
 }
 
-static int put_back(void) {
+static int put_back(struct patch *patch) {
     int error = 0;
-    while (entry_count) {
-        struct entry *entry = &entries[--entry_count];
+    while (patch->count) {
+        struct entry *entry = &patch->entries[--patch->count];
         /* Somebody who stands there since then keeps calling us, and passes through. */
-        if (*entry->at == (void *)counting_epoll_pwait && put(entry, entry->was)) error = errno;
+        if (*entry->at == patch->ours && put(entry, entry->was)) error = errno;
     }
     return error;
 }
 
 /* -- for Python; the interpreter's lock guards what is not a thread's own */
 
+/* One more thread needs the patch: the first puts it in. -1 with a Python error. */
+static int use(struct patch *patch, const char *library) {
+    struct search search = {.patch = patch, .library = library};
+    if (!patch->users) {
+        dl_iterate_phdr(look_at, &search);
+        if (!patch->count || search.error) {
+            put_back(patch);
+            if (search.error)
+                PyErr_Format(PyExc_OSError, "its import table cannot be written: %s", strerror(search.error));
+            else
+                PyErr_Format(PyExc_OSError, search.is_found ? "%s imports no %s" : "%s is not loaded (%s)", library,
+                             patch->symbol);
+            return -1;
+        }
+    }
+    patch->users++;
+    return 0;
+}
+
+/* The last one takes it out. -1 with a Python error. */
+static int leave(struct patch *patch) {
+    int error = --patch->users ? 0 : put_back(patch);
+    if (error) PyErr_Format(PyExc_OSError, "its import table cannot be restored: %s", strerror(error));
+    return error ? -1 : 0;
+}
+
+/* This thread writes to that slot from now on. -1 with a Python error, and then the words are released. */
+static int aim(struct target *target, Py_buffer *words, int phases, struct patch *patch, const char *library) {
+    if (target->is_on) {
+        PyErr_SetString(PyExc_RuntimeError, "this thread does that already");
+    } else if (board_open(&target->board, words->buf, words->len / 8, phases)) {
+        PyErr_SetFromErrno(PyExc_OSError);
+    } else if (use(patch, library)) {
+        board_close(&target->board);
+    } else {
+        target->words = *words;
+        target->is_on = true;
+        return 0;
+    }
+    PyBuffer_Release(words);
+    return -1;
+}
+
+static int rest(struct target *target, struct patch *patch) {
+    if (!target->is_on) return 0;
+    target->is_on = false;
+    board_close(&target->board);
+    PyBuffer_Release(&target->words);
+    return leave(patch);
+}
+
 static PyObject *begin(PyObject *module, PyObject *args) {
     (void)module;
     Py_buffer words;
     int phases;
-    struct search search = {0};
-    if (!PyArg_ParseTuple(args, "w*is:begin", &words, &phases, &search.library)) return NULL;
-    if (counter.is_on) {
-        PyBuffer_Release(&words);
-        PyErr_SetString(PyExc_RuntimeError, "this thread counts already");
-        return NULL;
-    }
-    if (!users) {
-        dl_iterate_phdr(look_at, &search);
-        if (!entry_count || search.error) {
-            put_back();
-            PyBuffer_Release(&words);
-            if (search.error)
-                PyErr_Format(PyExc_OSError, "its import table cannot be written: %s", strerror(search.error));
-            else
-                PyErr_Format(PyExc_OSError, search.is_found ? "%s imports no %s" : "%s is not loaded (%s)", search.library,
-                             SYMBOL);
-            return NULL;
-        }
-    }
-    if (board_open(&counter.board, words.buf, words.len / 8, phases)) {
-        if (!users) put_back();
-        PyBuffer_Release(&words);
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    counter.words = words;
-    counter.last = (struct waited){0, 0, 0};
-    counter.is_on = true;
-    users++;
+    const char *library;
+    if (!PyArg_ParseTuple(args, "w*is:begin", &words, &phases, &library)) return NULL;
+    if (aim(&counted, &words, phases, &waits, library)) return NULL;
+    last_wait = (struct waited){0, 0, 0};
     Py_RETURN_NONE;
 }
 
 static PyObject *end(PyObject *module, PyObject *none) {
     (void)module;
     (void)none;
-    if (counter.is_on) {
-        counter.is_on = false;
-        board_close(&counter.board);
-        PyBuffer_Release(&counter.words);
-        if (!--users) {
-            int error = put_back();
-            if (error) return PyErr_Format(PyExc_OSError, "its import table cannot be restored: %s", strerror(error));
-        }
-    }
+    if (rest(&counted, &waits)) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *begin_stamps(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_buffer words;
+    int phases, by_recv;
+    const char *library;
+    if (!PyArg_ParseTuple(args, "w*isp:begin_stamps", &words, &phases, &library, &by_recv)) return NULL;
+    struct patch *patch = by_recv ? &receives : &reads;
+    if (aim(&stamped, &words, phases, patch, library)) return NULL;
+    stamped_by = patch;
+    stamper_open(&stamper, true);
+    Py_RETURN_NONE;
+}
+
+static PyObject *end_stamps(PyObject *module, PyObject *none) {
+    (void)module;
+    (void)none;
+    if (rest(&stamped, stamped_by)) return NULL;
     Py_RETURN_NONE;
 }
 
 static PyObject *last(PyObject *module, PyObject *none) {
     (void)module;
     (void)none;
-    return Py_BuildValue("LLi", (long long)counter.last.call_ns, (long long)counter.last.return_ns, counter.last.count);
+    return Py_BuildValue("LLi", (long long)last_wait.call_ns, (long long)last_wait.return_ns, last_wait.count);
 }
 
 static PyMethodDef methods[] = {
     {"begin", begin, METH_VARARGS, "Counts this thread's calls through a library (its path), into the words of a slot."},
     {"end", end, METH_NOARGS, "Ends that; the last thread's end puts the import table back."},
     {"last", last, METH_NOARGS, "This thread's last call: when it was made, when it returned (monotonic ns), its events."},
+    {"begin_stamps", begin_stamps, METH_VARARGS,
+     "Notes how long what this thread reads through a library (its path; by recv, or by read) lay unread, into a slot."},
+    {"end_stamps", end_stamps, METH_NOARGS, "Ends that."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_hook", .m_size = 0, .m_methods = methods};
 
 /* A forked process has the board too: what it does is not its parent's. */
-static void forget(void) { counter.is_on = false; }
+static void forget(void) { counted.is_on = stamped.is_on = false; }
 
 PyMODINIT_FUNC PyInit__hook(void) {
     int error = pthread_atfork(NULL, NULL, forget);

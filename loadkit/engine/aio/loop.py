@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import asyncio
+import contextlib
 import gc
 import importlib.metadata
 import platform
@@ -11,12 +13,15 @@ from collections.abc import Callable, Sequence
 
 from loadkit.engine.aio.echo import Echo
 from loadkit.engine.aio.probing import Answering, Probing
+from loadkit.engine.aio.stamping import Stamping
 from loadkit.engine.aio.swarm import Swarm
 from loadkit.engine.aio.wakeups import Counting, CountingSelector, count_libuv
 from loadkit.engine.base import Control
 from loadkit.engine.probes import open_probes
+from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import Slot
 from loadkit.plan.model import ServePlan, Shard
+from loadkit.profile.model import Stamps
 
 __all__ = ["AsyncioEngine", "UvloopEngine"]
 
@@ -43,7 +48,8 @@ class AsyncioEngine:
             probing = Probing(loop, slot, probes, last_wait) if probes.sockets and last_wait else None
             return Swarm(loop, shard, slot, control, before, probing)
 
-        self._run(slot, make)
+        with self._stamping(shard.plan.stamps, slot):
+            self._run(slot, make)
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
         """Runs a worker of the serve end."""
@@ -52,7 +58,14 @@ class AsyncioEngine:
             answering = Answering.find(loop, slot, counting.last if counting else None)
             return Echo(loop, plan, listeners, slot, control, answering)
 
-        self._run(slot, make)
+        with self._stamping(plan.stamps, slot) as stamping:
+            for listener in listeners if stamping.is_on else ():
+                stamp_received(listener)
+            self._run(slot, make)
+
+    def _stamping(self, asked: Stamps, slot: Slot) -> contextlib.closing[Stamping]:
+        """Returns what reads stamps, where they were asked for."""
+        return contextlib.closing(Stamping(asked, slot, getattr(_socket, "__file__", None), by_recv=True))
 
     def _open(self, slot: Slot) -> tuple[asyncio.AbstractEventLoop, Counting | None]:
         """Returns a fresh loop, and what counts its wake-ups."""
@@ -93,6 +106,12 @@ class UvloopEngine(AsyncioEngine):
         import uvloop
 
         return uvloop.new_event_loop()
+
+    def _stamping(self, asked: Stamps, slot: Slot) -> contextlib.closing[Stamping]:
+        """Returns what reads stamps, where they were asked for."""
+        from uvloop import loop as libuv
+
+        return contextlib.closing(Stamping(asked, slot, libuv.__file__, by_recv=False))
 
     def _open(self, slot: Slot) -> tuple[asyncio.AbstractEventLoop, Counting | None]:
         """Returns a fresh loop, and what counts its wake-ups."""

@@ -22,8 +22,9 @@ from loadkit.engine.aio.connection import Connection, State
 from loadkit.engine.aio.probing import Probing
 from loadkit.engine.aio.timer import Timer
 from loadkit.engine.base import STOP_NS, Control
-from loadkit.measure.board import OwnError, Slot
+from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, FOLD_NS, Tally
+from loadkit.measure.tcp_info import SAMPLES, note_tcp_info
 from loadkit.plan.model import PhaseKind, Route, Shard
 from loadkit.plan.pacing import LinearPace, due_times, every
 from loadkit.plan.split import share
@@ -66,6 +67,7 @@ class Swarm:
     ) -> None:
         plan = shard.plan
         self._probing = probing
+        self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
         self.loop = loop
         self.shard = shard
         self.plan = plan
@@ -88,7 +90,7 @@ class Swarm:
         self.live: list[Connection] = []
         self.budget = _NEVER if shard.messages is None else shard.messages
         self._turn = 0
-        self._scan = 0
+        self._scan = self._sampled = 0
         self._phase = 0
         self._settled = self._settled_ns = 0
         self._connecting: deque[tuple[int, asyncio.Task[None], Connection]] = deque()
@@ -209,6 +211,7 @@ class Swarm:
         """Ten times a second: fold, publish, and find what takes too long."""
         now = clock()
         self._publish(now)
+        self._sample_tcp_info()
         while self._connecting and (self._connecting[0][0] <= now or self._connecting[0][1].done()):
             self._connecting.popleft()[1].cancel()
         self._find_timeouts(now)
@@ -221,6 +224,14 @@ class Swarm:
             return
         pause = 0.02 if self.stage is Stage.DRAIN or self.budget <= 0 else FOLD_NS / NS_PER_S
         self._tick_handle = self.loop.call_later(pause, self._tick)
+
+    def _sample_tcp_info(self) -> None:
+        """Looks at some connections, others each time."""
+        chosen = []
+        for _ in range(min(SAMPLES, len(self.live))):
+            self._sampled = (self._sampled + 1) % len(self.live)
+            chosen.append(self.live[self._sampled].transport.get_extra_info("socket").fileno())
+        note_tcp_info(self.slot.pages[self._phase], [fd for fd in chosen if fd >= 0])
 
     def _publish(self, now: int) -> None:
         self.tally.fold(now)

@@ -32,6 +32,7 @@
 #include "poller.h"
 #include "probes.h"
 #include "schedule.h"
+#include "stamps.h"
 #include "stream.h"
 
 #define NONE UINT32_MAX
@@ -120,6 +121,7 @@ struct blast {
     struct poller poller;
     struct stream stream;
     struct prober prober;
+    struct stamper stamper;
     struct options options;
     enum stage stage;
     int phase, phases;
@@ -133,7 +135,7 @@ struct blast {
     uint32_t slot_count, slot_limit, free_slot, broken_slot;
     size_t slots_bytes, pending_bytes;
     uint32_t *live; /* the open connections that messages are spread over */
-    uint32_t live_count;
+    uint32_t live_count, sampled; /* the second: the place of the one that was last looked at */
     size_t live_bytes;
     const int64_t *before; /* the state of the worker whose connects come before ours on this core; NULL: none */
     int64_t before_connects, look_ns; /* how many it has; when to look at it again */

@@ -16,15 +16,16 @@
 
 #define STATE_NAMES(X)                                                                                                 \
     X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes) X(generation) \
-    X(wakeup_source) X(journeys) X(journey_source)
+    X(wakeup_source) X(journeys) X(journey_source) X(stamp_source)
 #define COUNTER_NAMES(X)                                                                                               \
     X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)   \
     X(held) X(sent_bytes) X(received_bytes) X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) \
     X(voluntary_switches) X(involuntary_switches) X(waits) X(wakeups)                                                  \
     X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)                  \
     X(probes) X(probe_events) X(probe_wakeups) X(probes_lost) X(probes_unanswered) X(journeys_stepped)                 \
-    X(journeys_disordered) X(journeys_unstamped)
-#define HISTOGRAM_NAMES(X) X(connect) X(first_byte) X(latency) X(service) X(lateness) X(batch) X(busy)
+    X(journeys_disordered) X(journeys_unstamped) X(stamps_stepped) X(tcp_samples) X(tcp_retransmits)                  \
+    X(tcp_busy_us) X(tcp_rwnd_limited_us) X(tcp_sndbuf_limited_us)
+#define HISTOGRAM_NAMES(X) X(connect) X(first_byte) X(latency) X(service) X(lateness) X(batch) X(busy) X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate)
 /* Of a probe's message, in the order of its way: journey.h. Their histograms come after the others, where there are any. */
 #define STAGE_NAMES(X)                                                                                                 \
     X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_echo) X(back)          \

@@ -217,6 +217,7 @@ static int make_socket(const struct blast *blast, struct route *route) {
     bool is_held_back = blast->options.depth > 1 || blast->options.size > LEAST_SEGMENT;
     if (is_held_back && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one)) goto failed;
     if (blast->options.keepalive_s && keep_alive(fd, blast->options.keepalive_s)) goto failed;
+    if (blast->stamper.is_on) stamp_received(fd);
     if (route->port_low && take_port(blast, fd, route)) goto failed;
     if (route->source.ss_family != AF_UNSPEC && !(route->port_low && blast->options.chooses_ports)) {
         /* ip(7): the port is chosen at connect(), by the whole tuple, so one port serves many destinations. */

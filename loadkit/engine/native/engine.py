@@ -18,8 +18,10 @@ from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.native import _core
 from loadkit.engine.ports import knows_port_range
 from loadkit.engine.probes import Probes, machine_name, open_probes
+from loadkit.engine.stamps import choose_stamps
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, TAIL_ROWS, WAKEUP_SOURCES, OwnError, Slot
 from loadkit.measure.cpu import CpuMeter
+from loadkit.measure.tcp_info import SAMPLES, note_tcp_info
 from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.split import share
@@ -143,6 +145,8 @@ class _Turns:
 
     def _tick(self) -> None:
         self._cpu.fold(self._slot, self._phase)
+        if isinstance(self._core, _core.Blast):
+            note_tcp_info(self._slot.pages[self._phase], self._core.sample(SAMPLES))
         self._next_tick = self._loop.call_later(self._tick_ns / NS_PER_S, self._tick)
 
 
@@ -196,6 +200,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
         awake=_core.AWAKE_NS if plan.stays_awake else 0,
         keepalive=(plan.keepalive_ns or 0) // NS_PER_S,
         probes=probes.hand_over(),
+        stamps=choose_stamps(plan.stamps, slot),
         open_loop=plan.open_loop,
         check=plan.check,
         rst=plan.close is Close.RST,
@@ -246,5 +251,6 @@ def _open_serve(plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot,
         # They are address space, and a limit may be a thousand million: more than this nobody serves in one process.
         slots=min(free_descriptors(), _MOST_SLOTS),
         machine=machine_name(),
+        stamps=choose_stamps(plan.stamps, slot),
         edge_triggered=plan.edge_triggered,
     )

@@ -244,7 +244,7 @@ static void read_on_later(struct blast *blast, struct connection *connection) {
 void messages_read(struct blast *blast, struct connection *connection, uint32_t events) {
     uint32_t generation = connection->generation;
     for (int reads = 0; reads < READS_A_TURN;) {
-        ssize_t length = recv(connection->fd, blast->buffer, READ_BYTES, 0);
+        ssize_t length = stamper_receive(&blast->stamper, &blast->board, connection->fd, blast->buffer, READ_BYTES);
         if (length <= 0) {
             if (length < 0 && errno == EINTR) continue;
             if (length < 0 && errno == EAGAIN) return;

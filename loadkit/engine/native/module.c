@@ -146,18 +146,18 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
     static char *names[] = {"words",   "control_fd", "phases",          "routes",   "port",
                             "index",   "of",         "size",            "period",   "depth",
                             "timeout", "connect_timeout", "held", "lifetime",   "messages", "most",
-                            "opening", "awake",      "keepalive",       "probes",
+                            "opening", "awake",      "keepalive",       "probes",   "stamps",
                             "open_loop", "check",    "rst",             "edge_triggered", "choose_ports", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
     PyObject *phases, *routes, *probes;
-    int control_fd, port, open_loop, check, rst, edge_triggered, choose_ports;
+    int control_fd, port, stamps, open_loop, check, rst, edge_triggered, choose_ports;
     long long index, of, size, period, depth, timeout, connect_timeout, held, lifetime, messages, most, opening, awake,
         keepalive;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLLLLO!ppppp:Blast", names, &self->words, &control_fd,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLLLLO!pppppp:Blast", names, &self->words, &control_fd,
                                      &PyTuple_Type, &phases, &PyTuple_Type, &routes, &port, &index, &of, &size, &period,
                                      &depth, &timeout, &connect_timeout, &held, &lifetime, &messages, &most, &opening, &awake, &keepalive,
-                                     &PyTuple_Type, &probes, &open_loop, &check, &rst, &edge_triggered, &choose_ports))
+                                     &PyTuple_Type, &probes, &stamps, &open_loop, &check, &rst, &edge_triggered, &choose_ports))
         return -1;
     if (depth < 1 || depth > UINT32_MAX || size < 1 || period < 1 || period > 256 || most < 1)
         return refuse(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
@@ -170,6 +170,7 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
     if (index < 0 || index >= of) return refuse(PyExc_ValueError, "index has to be at least 0 and below of");
     *options = (struct options){size,  lifetime, timeout, connect_timeout, held, messages, (uint32_t)depth, index, of,
                                 opening, awake, keepalive, open_loop, check, rst, edge_triggered, choose_ports};
+    stamper_open(&blast->stamper, stamps);
     if (read_phases(blast, phases) || read_routes(blast, routes, port)) return -1;
     if (board_open(&blast->board, self->words.buf, self->words.len / 8, blast->phases) ||
         stream_open(&blast->stream, period, size > INT32_MAX / depth ? INT32_MAX : size * depth) || connections_open(blast, slot_limit((uint64_t)most)) ||
@@ -274,6 +275,24 @@ static PyObject *blast_stop_opening_method(PyObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+static PyObject *blast_sample_method(PyObject *self, PyObject *args) {
+    struct blast *blast = blast_of(self);
+    int most;
+    if (!blast || !PyArg_ParseTuple(args, "i:sample", &most)) return NULL;
+    if (most < 0) return refuse(PyExc_ValueError, "there are no fewer than 0"), NULL;
+    Py_ssize_t count = most < (int64_t)blast->live_count ? most : (Py_ssize_t)blast->live_count;
+    PyObject *fds = PyTuple_New(count);
+    for (Py_ssize_t i = 0; fds && i < count; i++) {
+        blast->sampled = (blast->sampled + 1) % blast->live_count;
+        PyObject *fd = PyLong_FromLong(blast->slots[blast->live[blast->sampled]].fd);
+        if (!fd || PyTuple_SetItem(fds, i, fd)) {
+            Py_DECREF(fds);
+            return NULL;
+        }
+    }
+    return fds;
+}
+
 static PyObject *blast_leave_method(PyObject *self, PyObject *unused) {
     (void)unused;
     struct blast *blast = blast_of(self);
@@ -308,6 +327,7 @@ static PyMethodDef blast_methods[] = {
     {"stop", blast_stop_method, METH_VARARGS, "Sends nothing new and waits so long (ns) for replies."},
     {"start_after", blast_start_after_method, METH_VARARGS, "Connects after the worker of that slot, which has so many."},
     {"stop_opening", blast_stop_opening_method, METH_NOARGS, "Drops the connects that are still to come."},
+    {"sample", blast_sample_method, METH_VARARGS, "The file descriptors of so many open connections, others each time."},
     {"leave", blast_leave_method, METH_NOARGS, "Ends at once, and counts what was under way as unanswered."},
     {"turn", blast_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD, PHASE and DONE, or'ed."},
     {"close", blast_close_method, METH_NOARGS, "Gives everything back."},
@@ -331,17 +351,18 @@ static int read_listeners(struct serve *serve, PyObject *fds) {
 }
 
 static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "most", "slots", "machine", "edge_triggered", NULL};
+    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "most", "slots", "machine", "stamps", "edge_triggered", NULL};
     struct serve *serve = &self->serve;
     PyObject *fds;
-    int control_fd, edge_triggered;
+    int control_fd, stamps, edge_triggered;
     long long idle_timeout, most, slots;
     unsigned long long machine;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LLLKp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
-                                     &fds, &idle_timeout, &most, &slots, &machine, &edge_triggered))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LLLKpp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
+                                     &fds, &idle_timeout, &most, &slots, &machine, &stamps, &edge_triggered))
         return -1;
     if (slots < 1) return refuse(PyExc_ValueError, "slots has to be at least 1");
     serve->machine = machine;
+    stamper_open(&serve->stamper, stamps);
     serve->idle_timeout_ns = idle_timeout;
     serve->most = most;
     serve->is_edge_triggered = edge_triggered;

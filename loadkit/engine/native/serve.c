@@ -32,6 +32,7 @@ int serve_open(struct serve *serve, int control_fd, uint32_t limit) {
     for (uint32_t i = 0; i < serve->listener_count; i++) {
         /* What is accepted inherits it (tcp(7) does not say so, the kernel copies the whole socket): a call saved. */
         setsockopt(serve->listeners[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (serve->stamper.is_on) stamp_received(serve->listeners[i]);
         if (poller_add(&serve->poller, serve->listeners[i], EPOLLIN, token_of(KIND_LISTENER, i, 0))) return -1;
     }
     return 0;
@@ -207,7 +208,7 @@ static void read_on_later(struct serve *serve, struct peer *peer) {
 static void echo(struct serve *serve, struct peer *peer, uint32_t events) {
     note_active(serve, peer);
     for (int reads = 0; reads < SERVE_READS_A_TURN;) {
-        ssize_t length = recv(peer->fd, serve->buffer, SERVE_READ_BYTES, 0);
+        ssize_t length = stamper_receive(&serve->stamper, &serve->board, peer->fd, serve->buffer, SERVE_READ_BYTES);
         if (length <= 0) {
             if (length < 0 && errno == EINTR) continue;
             if (length < 0 && errno == EAGAIN) return;

@@ -21,6 +21,7 @@
 #include "answers.h"
 #include "board.h"
 #include "poller.h"
+#include "stamps.h"
 
 enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING };
 enum { SERVE_READ_BYTES = 256 * 1024, SERVE_READS_A_TURN = 16, ACCEPTS_A_TURN = 256, MOST_LISTENERS = 4096 };
@@ -42,6 +43,7 @@ struct peer {
 struct serve {
     struct board board;
     struct poller poller;
+    struct stamper stamper;
     int64_t idle_timeout_ns, most; /* -1: none; most: connections open at once */
     bool is_edge_triggered;
     int *listeners;

@@ -1,0 +1,76 @@
+"""What TCP_INFO says of the connections, into a record and in words.
+
+A finding where a connection with unacknowledged bytes waited for more than _LIMITED of that time for the peer's receive
+window, or for room in its own send buffer: then it is not the network that is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loadkit.measure.samples import PhaseSamples
+from loadkit.report.histograms import histogram_record
+from loadkit.report.record import Finding, HistogramRecord, TcpRecord
+from loadkit.units import format_count, format_duration
+
+__all__ = ["tcp_line", "tcp_record"]
+
+_LIMITED = 0.1
+
+
+def tcp_record(hold: PhaseSamples) -> TcpRecord | None:
+    """Returns what was seen of the connections in the measured phases; None: nobody looked, or could."""
+    counters = hold.counters
+    samples = counters["tcp_samples"]
+    if not samples:
+        return None
+    busy = counters["tcp_busy_us"]
+    limited = {name: counters[f"tcp_{name}_limited_us"] / busy if busy else None for name in ("rwnd", "sndbuf")}
+    return TcpRecord(
+        samples=samples,
+        rtt=_record(hold, "rtt"),
+        rttvar=_record(hold, "rttvar"),
+        min_rtt=_record(hold, "min_rtt"),
+        delivery_rate=_record(hold, "delivery_rate", "bytes/s"),
+        retransmits_per_connection=counters["tcp_retransmits"] / samples,
+        rwnd_limited_share=limited["rwnd"],
+        sndbuf_limited_share=limited["sndbuf"],
+        findings=tuple(_findings(limited["rwnd"], limited["sndbuf"])),
+    )
+
+
+def _record(hold: PhaseSamples, name: str, unit: str = "ns") -> HistogramRecord | None:
+    histogram = hold.histograms[name]
+    return histogram_record(histogram, hold.dropped[name], unit) if histogram.count else None
+
+
+def _findings(rwnd: float | None, sndbuf: float | None) -> Iterator[Finding]:
+    if rwnd and rwnd > _LIMITED:
+        yield Finding(
+            "receive-window",
+            f"connections with bytes under way waited {rwnd:.0%} of the time for the peer's receive window: it reads "
+            f"too slowly, or its net.ipv4.tcp_rmem is small for what is on the way",
+        )
+    if sndbuf and sndbuf > _LIMITED:
+        yield Finding(
+            "send-buffer",
+            f"connections with bytes under way waited {sndbuf:.0%} of the time for room in their own send buffer: "
+            f"net.ipv4.tcp_wmem is small for what is on the way, or a lower --depth",
+        )
+
+
+def tcp_line(tcp: TcpRecord) -> str:
+    """Says what the kernel saw on the way: round trips, retransmissions, and what held the sender back."""
+    parts = []
+    if tcp.rtt:
+        p50, p99 = tcp.rtt.percentiles["50"], tcp.rtt.percentiles["99"]
+        late = f", p99 {format_duration(p99)}" if p99 is not None else ""
+        least = f", the least {format_duration(tcp.min_rtt.min)}" if tcp.min_rtt and tcp.min_rtt.min is not None else ""
+        parts.append(f"round trip p50 {format_duration(p50 or 0)}{late}{least}")
+    parts.append(f"{tcp.retransmits_per_connection:.2g} retransmissions a connection")
+    if tcp.rwnd_limited_share is not None and tcp.sndbuf_limited_share is not None:
+        parts.append(
+            f"held back by the peer's window {tcp.rwnd_limited_share:.0%}, by the send buffer "
+            f"{tcp.sndbuf_limited_share:.0%} of the time"
+        )
+    return f"{'; '.join(parts)} ({format_count(tcp.samples)} looks at TCP_INFO)"

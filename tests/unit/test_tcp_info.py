@@ -1,0 +1,119 @@
+"""TCP_INFO: of a real connection, and of answers as short as older kernels give them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+import msgspec
+import pytest
+
+from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.samples import read_worker
+from loadkit.measure.tcp_info import TCP_INFO_BYTES, TcpInfo, note_tcp_info, parse_tcp_info, read_tcp_info
+from loadkit.report.as_text import as_text
+from loadkit.report.tcp import tcp_line, tcp_record
+from tests.golden.made_up import RUNS, page
+
+_ALL = ("rtt_us", "rttvar_us", "retransmits", "min_rtt_us", "delivery_rate_bytes", "busy_us", "rwnd_limited_us")
+
+
+def an_answer() -> bytes:
+    """All fields known here, each at its place in linux/tcp.h, of a value of its own."""
+    answer = bytearray(TCP_INFO_BYTES)
+    for offset, kind, value in (
+        (68, "I", 1),
+        (72, "I", 2),
+        (100, "I", 3),
+        (148, "I", 4),
+        (160, "Q", 5),
+        (168, "Q", 6),
+        (176, "Q", 7),
+        (184, "Q", 8),
+    ):
+        struct.pack_into(f"={kind}", answer, offset, value)
+    return bytes(answer)
+
+
+def test_each_field_is_read_at_its_place() -> None:
+    assert parse_tcp_info(an_answer()) == TcpInfo(1, 2, 3, 4, 5, 6, 7, 8)
+
+
+@pytest.mark.parametrize(
+    ("length", "known"),
+    [
+        pytest.param(192, 7, id="Linux 4.10"),
+        pytest.param(168, 5, id="4.9: not what held it back"),
+        pytest.param(160, 4, id="4.6: no delivery rate"),
+        pytest.param(104, 3, id="2.4: no min_rtt"),
+        pytest.param(102, 2, id="cut in the middle of a field"),
+        pytest.param(0, 0, id="nothing"),
+    ],
+)
+def test_what_a_kernel_does_not_tell_is_none(length: int, known: int) -> None:
+    found = parse_tcp_info(an_answer()[:length])
+    assert [getattr(found, name) is not None for name in _ALL] == [place < known for place in range(len(_ALL))]
+
+
+def test_a_connection_is_looked_at_and_left_as_it_was() -> None:
+    board = Board(BoardLayout(1, 1, 60 * 10**9))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+        for _ in range(10):
+            ours.sendall(b"x")
+            theirs.sendall(theirs.recv(1))
+            assert ours.recv(1) == b"x"
+        found = read_tcp_info(ours.fileno())
+        assert found is not None
+        assert found.rtt_us is not None
+        assert 0 < found.rtt_us < 10**6
+        note_tcp_info(board.slots[0].pages[0], [ours.fileno(), theirs.fileno()])
+        ours.sendall(b"still there")
+        assert theirs.recv(64) == b"still there"
+        theirs.close()
+        ours.close()
+    seen = read_worker(board, 0).phases[0]
+    assert seen.counters["tcp_samples"] == seen.histograms["rtt"].count == seen.histograms["delivery_rate"].count == 2
+    board.close()
+
+
+def test_what_is_no_connection_is_passed_over() -> None:
+    board = Board(BoardLayout(1, 1, 10**9))
+    read, write = os.pipe()
+    note_tcp_info(board.slots[0].pages[0], [read, 10**6])
+    assert read_worker(board, 0).phases[0].counters["tcp_samples"] == 0
+    os.write(write, b"x")  # and left open
+    assert os.read(read, 1) == b"x"
+    os.close(read)
+    os.close(write)
+    board.close()
+    assert tcp_record(page()) is None
+
+
+def seen(**counters: int) -> str:
+    rtts = [30_000] * 99 + [500_000]
+    found = tcp_record(page({"rtt": rtts, "min_rtt": [9_000]}, tcp_samples=100, tcp_busy_us=1_000, **counters))
+    assert found is not None
+    return as_text(msgspec.structs.replace(RUNS["closed_loop"](), tcp=found))
+
+
+def test_the_line_has_round_trips_retransmissions_and_what_held_the_sender_back() -> None:
+    found = tcp_record(page({"rtt": [30_000], "min_rtt": [9_000]}, tcp_samples=4, tcp_retransmits=2))
+    assert found is not None
+    assert tcp_line(found) == (
+        "round trip p50 30 us, the least 9 us; 0.5 retransmissions a connection (4 looks at TCP_INFO)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("counters", "code"),
+    [
+        ({"tcp_rwnd_limited_us": 101}, "receive-window: connections with bytes under way waited 10% of the time"),
+        ({"tcp_sndbuf_limited_us": 101}, "send-buffer: connections with bytes under way waited 10% of the time"),
+    ],
+)
+def test_a_sender_that_is_held_back_is_a_finding(counters: dict[str, int], code: str) -> None:
+    assert code in seen(**counters)
+    assert code.split(":", maxsplit=1)[0] not in seen()
