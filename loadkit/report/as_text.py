@@ -5,16 +5,26 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from loadkit.errors import OptionError
 from loadkit.report.journey import journey_line, journey_rows
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord
 from loadkit.report.scale import memory_line, opening_line
-from loadkit.report.slo import parse_slo
-from loadkit.report.summary import crowd_line, headline, load_line, next_command, plural, target_line
+from loadkit.report.summary import (
+    bytes_line,
+    connections_line,
+    crowd_line,
+    headline,
+    load_line,
+    measured_line,
+    messages_line,
+    next_command,
+    plural,
+    slo_value,
+    target_line,
+)
 from loadkit.report.tcp import tcp_line
 from loadkit.report.unread import unread_line
 from loadkit.report.wakeups import wakeups_line
-from loadkit.units import format_count, format_duration, format_rate, format_size
+from loadkit.units import format_count, format_duration, format_size
 
 __all__ = ["as_text"]
 
@@ -48,53 +58,25 @@ def _reasons(record: RunRecord) -> Iterator[str]:
 
 def _slo(record: RunRecord) -> Iterator[str]:
     for slo in record.slo:
-        value = slo.reason or "not measured" if slo.value is None else _slo_value(slo.expr, slo.value)
-        yield f"SLO {'met   ' if slo.ok else 'MISSED'}  {slo.expr}  ({value})"
-
-
-def _slo_value(expr: str, value: float) -> str:
-    try:
-        figure = parse_slo(expr).figure
-    except OptionError:
-        return f"{value:,}"  # of a later loadkit, which knows figures that this one does not
-    if "." in figure:
-        return format_duration(value)
-    if "bytes" in figure:
-        return f"{format_size(value)}/s"
-    return format_rate(value) if figure.endswith("_per_s") else format_count(value)
+        yield f"SLO {'met   ' if slo.ok else 'MISSED'}  {slo.expr}  ({slo_value(slo)})"
 
 
 def _what(record: RunRecord) -> Iterator[str]:
-    connections, messages = record.connections, record.messages
     yield _row("target", target_line(record))
     yield _row("load", load_line(record))
     crowd = crowd_line(record)
     if crowd:
         yield _row("workers", crowd)
-    yield _row(
-        "connections",
-        f"{format_count(connections.opened)} opened of {format_count(connections.asked)} asked, "
-        f"{format_count(connections.failed)} failed, peak {_count(connections.peak)}, "
-        f"at {_rate(record.rates.connects_per_s)}",
-    )
+    yield _row("connections", connections_line(record))
     for name, line in (("opening", opening_line(record)), ("memory", memory_line(record))):
         if line:
             yield _row(name, line)
     if record.closing_ns is not None and opening_line(record):
         yield _row("closing", f"{format_duration(record.closing_ns)} until all were closed and every process was gone")
-    yield _row(
-        "messages",
-        f"{format_count(messages.intended)} intended, {format_count(messages.sent)} sent, "
-        f"{format_count(messages.replied)} replied, {format_count(messages.failed)} failed, "
-        f"{format_count(messages.unanswered)} unanswered, {format_count(messages.unsent)} unsent, "
-        f"{format_count(messages.held)} held",
-    )
-    if record.rates.sent_bytes_per_s is not None and record.rates.received_bytes_per_s is not None:
-        yield _row(
-            "bytes",
-            f"{format_size(record.rates.sent_bytes_per_s)}/s sent, "
-            f"{format_size(record.rates.received_bytes_per_s)}/s received",
-        )
+    yield _row("messages", messages_line(record))
+    moved = bytes_line(record)
+    if moved:
+        yield _row("bytes", moved)
     yield _row("CPU per reply", _cpu(record))
     wakeups = [("blast", record.wakeups), ("serve", record.server.wakeups if record.server else None)]
     if any(one for _, one in wakeups):
@@ -110,11 +92,9 @@ def _what(record: RunRecord) -> Iterator[str]:
         yield _row("unread", unread)
     if record.tool.fallback:
         yield _row("engine", f"{record.tool.engine}: {record.tool.fallback}")
-    if record.window:
-        span = format_duration(record.window.measured_ns)
-        runs = f" in {record.merged} runs" if record.merged > 1 else ""
-        names = ", ".join(phase.name for phase in record.phases if phase.kind == "hold")
-        yield _row("measured", f"{span}{runs} ({names}): messages, bytes, CPU per reply, latency, service, lateness")
+    measured = measured_line(record)
+    if measured:
+        yield _row("measured", f"{measured}: messages, bytes, CPU per reply, latency, service, lateness")
 
 
 def _row(name: str, text: str) -> str:
@@ -297,10 +277,6 @@ def _time(value: float | None) -> str:
 
 def _count(value: int | None) -> str:
     return "-" if value is None else format_count(value)
-
-
-def _rate(value: float | None) -> str:
-    return "an unknown rate" if value is None else format_rate(value)
 
 
 def _share(part: float | None) -> str:

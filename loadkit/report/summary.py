@@ -1,4 +1,4 @@
-"""What a record comes to, in a line each: the headline, the kind of load, and the next command worth typing.
+"""What a record comes to, in a line each: the headline, the load, what came of it, and the next command worth typing.
 
 Every output format says these in the same words.
 """
@@ -7,10 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadkit.report.record import RunRecord
+from loadkit.errors import OptionError
+from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
 
-__all__ = ["crowd_line", "headline", "load_line", "next_command", "plural", "target_line"]
+__all__ = [
+    "bytes_line",
+    "connections_line",
+    "crowd_line",
+    "headline",
+    "load_line",
+    "measured_line",
+    "messages_line",
+    "next_command",
+    "plural",
+    "slo_value",
+    "target_line",
+]
 
 
 def headline(record: RunRecord) -> str:
@@ -68,6 +82,60 @@ def crowd_line(record: RunRecord) -> str | None:
         return None
     limit = record.host.get("nofile_hard")
     return f"{', '.join(crowded)}: a process may open {format_count(limit) if limit else 'only so many'} files"
+
+
+def connections_line(record: RunRecord) -> str:
+    """Returns how many connections opened of those asked for, and how fast."""
+    connections, rate = record.connections, record.rates.connects_per_s
+    peak = "-" if connections.peak is None else format_count(connections.peak)
+    return (
+        f"{format_count(connections.opened)} opened of {format_count(connections.asked)} asked, "
+        f"{format_count(connections.failed)} failed, peak {peak}, "
+        f"at {'an unknown rate' if rate is None else format_rate(rate)}"
+    )
+
+
+def messages_line(record: RunRecord) -> str:
+    """Returns what became of the messages of the window."""
+    messages = record.messages
+    return (
+        f"{format_count(messages.intended)} intended, {format_count(messages.sent)} sent, "
+        f"{format_count(messages.replied)} replied, {format_count(messages.failed)} failed, "
+        f"{format_count(messages.unanswered)} unanswered, {format_count(messages.unsent)} unsent, "
+        f"{format_count(messages.held)} held"
+    )
+
+
+def bytes_line(record: RunRecord) -> str | None:
+    """Returns the bytes a second each way, None where nothing was measured."""
+    sent, received = record.rates.sent_bytes_per_s, record.rates.received_bytes_per_s
+    if sent is None or received is None:
+        return None
+    return f"{format_size(sent)}/s sent, {format_size(received)}/s received"
+
+
+def measured_line(record: RunRecord) -> str | None:
+    """Returns how long was measured, and in which phases; None where nothing was."""
+    if record.window is None:
+        return None
+    runs = f" in {record.merged} runs" if record.merged > 1 else ""
+    names = ", ".join(phase.name for phase in record.phases if phase.kind == "hold")
+    return f"{format_duration(record.window.measured_ns)}{runs} ({names})"
+
+
+def slo_value(slo: SloRecord) -> str:
+    """Returns what an objective's figure came to, in its unit, or why there is none."""
+    if slo.value is None:
+        return slo.reason or "not measured"
+    try:
+        figure = parse_slo(slo.expr).figure
+    except OptionError:
+        return f"{slo.value:,}"  # of a later loadkit, which knows figures that this one does not
+    if "." in figure:
+        return format_duration(slo.value)
+    if "bytes" in figure:
+        return f"{format_size(slo.value)}/s"
+    return format_rate(slo.value) if figure.endswith("_per_s") else format_count(slo.value)
 
 
 def next_command(record: RunRecord) -> tuple[str, str]:
