@@ -33,7 +33,7 @@ from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, Serv
 from loadkit.profile.model import Close, EngineName, Stamps
 from loadkit.report.build import build_record
 from loadkit.report.journey import tail_from
-from loadkit.report.record import RunRecord, Tool
+from loadkit.report.record import Advised, Finding, Kernel, Reason, RunRecord, SloRecord, Tool, Verdict
 from tests.unit.made_up import made_up_host
 
 S = 10**9
@@ -378,3 +378,18 @@ RUNS = {
     "open_loop": _open_loop,
     "saturated": _saturated,
 }
+
+
+def awkward() -> RunRecord:
+    """Names that pipes, tags, escapes and control characters are in, as a profile or a later loadkit may have them."""
+    name = "ho|ld \\| <b>&amp; `x` *y* ]]>\x1b[31m\x00\u202e"
+    record = made_up_record(
+        made_up_plan(400.0, Target(name, ("10.0.0.1",), 7000), profile=name), steady(_spread(2_000), [0] * 2_000)
+    )
+    return msgspec.structs.replace(
+        record,
+        verdict=Verdict("suspect", (Reason("name", f"phase {name} did this, see `loadkit doctor -c 100`"),)),
+        slo=(SloRecord(f"{name} < 5ms", None, False, f"no {name}"), SloRecord("errors==0", 0, True)),
+        errors=(Advised(name, "connect", "ECONNREFUSED", 1_234, f"look at {name}"),),
+        kernel=Kernel({}, {}, {}, {}, (Finding("retransmits", f"12 of 1,000 segments were sent again at {name}"),)),
+    )

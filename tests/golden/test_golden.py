@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from loadkit.measure.histogram import Histogram
+from loadkit.report.as_junit import as_junit
+from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
 from loadkit.report.record import SloRecord, encode, load
-from tests.golden.made_up import RUNS
+from tests.golden.made_up import RUNS, awkward
 
 _HERE = Path(__file__).parent
 
@@ -38,6 +40,19 @@ def test_a_record_is_what_its_golden_file_says(name: str, request: pytest.Fixtur
 def test_a_record_reads_as_its_golden_text(name: str, request: pytest.FixtureRequest) -> None:
     text = as_text(load(str(_HERE / f"{name}.json")), f"{name}.json") + "\n"
     path = _HERE / f"{name}.txt"
+    if request.config.getoption("--update-golden"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("suffix", [".md", ".xml"])
+@pytest.mark.parametrize("name", [*RUNS, "awkward"])
+def test_a_record_reads_as_its_golden_markdown_and_junit(
+    name: str, suffix: str, request: pytest.FixtureRequest
+) -> None:
+    record = awkward() if name == "awkward" else load(str(_HERE / f"{name}.json"))
+    text = {".md": as_markdown, ".xml": as_junit}[suffix](record)
+    path = _HERE / f"{name}{suffix}"
     if request.config.getoption("--update-golden"):
         path.write_text(text)
     assert text == path.read_text()

@@ -1,0 +1,42 @@
+"""A record as GitHub's workflow commands: what the run page and the pull request show in red and yellow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loadkit.report.escape import workflow_message, workflow_property
+from loadkit.report.record import RunRecord
+from loadkit.report.summary import headline, plural, slo_value
+
+__all__ = ["as_annotations"]
+
+# GitHub shows ten errors of a step, and drops the others without a word.
+MOST = 10
+
+
+def as_annotations(record: RunRecord) -> list[str]:
+    """Returns a line for an invalid or suspect verdict and one for each missed objective, ten errors at the most."""
+    lines = list(_verdict(record))
+    missed = [slo for slo in record.slo if not slo.ok]
+    room = MOST - len(lines)
+    shown = missed if len(missed) <= room else missed[: room - 1]
+    lines += [
+        _command("error", f"SLO missed: {slo.expr}", f"{slo.expr} was not met: {slo_value(slo)}") for slo in shown
+    ]
+    if len(shown) < len(missed):
+        rest = missed[len(shown) :]
+        lines.append(
+            _command("error", f"{plural(len(rest), 'SLO')} more missed", "\n".join(slo.expr for slo in rest)),
+        )
+    return lines
+
+
+def _verdict(record: RunRecord) -> Iterator[str]:
+    level = {"valid": None, "suspect": "warning", "invalid": "error"}[record.verdict.state]
+    if level:
+        reasons = (f"{reason.code}: {reason.text}" for reason in record.verdict.reasons)
+        yield _command(level, f"loadkit: the run is {record.verdict.state}", "\n".join((headline(record), *reasons)))
+
+
+def _command(level: str, title: str, message: str) -> str:
+    return f"::{level} title={workflow_property(title)}::{workflow_message(message)}"

@@ -1,0 +1,139 @@
+"""A record as JUnit XML: a test case for each objective, and one for the verdict.
+
+A missed objective is a failure; an invalid run is an error, for it is the experiment that failed and not what was
+examined; a suspect run passes, and its reasons stand in `system-out`.
+
+There is no one JUnit format. What is written here is accepted by both schemas in use: the strict one made from Ant's
+reports (no attributes at `testsuites`; `properties`, `system-out` and `system-err` once each and in this order; no
+output in a test case; no time zone) and the one of Jenkins' xunit plugin. Jenkins shows the suite's output with a test
+case that has none of its own. GitLab shows the text of a failure and not its `message`, so the text says it all; it
+reads a `type` such as integer or yaml as an order to convert the text, so ours are no such words; and it tells the test
+cases of two pipelines apart by suite, class and name, so no figure of the run is in any of these.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from loadkit.report.escape import xml
+from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.summary import (
+    bytes_line,
+    connections_line,
+    headline,
+    load_line,
+    measured_line,
+    messages_line,
+    slo_value,
+    target_line,
+)
+from loadkit.units import NS_PER_S, format_duration
+
+__all__ = ["as_junit"]
+
+
+def as_junit(record: RunRecord) -> str:
+    """Returns the XML document, ending in a line feed."""
+    missed, errors = sum(not slo.ok for slo in record.slo), int(record.verdict.state == "invalid")
+    suite = {
+        "name": _suite_name(record),
+        "package": "loadkit",
+        "id": 0,
+        "tests": len(record.slo) + 1,
+        "failures": missed,
+        "errors": errors,
+        "skipped": 0,
+        "time": _seconds(record),
+        "timestamp": _timestamp(record.started),
+        "hostname": "localhost",  # a record does not name the machine it was made on
+    }
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        "<testsuites>",
+        f"  <testsuite {_attributes(**suite)}>",
+        "    <properties>",
+        *(f"      <property {_attributes(name=name, value=value)}/>" for name, value in _properties(record)),
+        "    </properties>",
+        *_verdict(record),
+        *(line for slo in record.slo for line in _objective(slo)),
+        "    <system-out>",
+        *map(xml, _said(record)),
+        "</system-out>",
+        "    <system-err></system-err>",
+        "  </testsuite>",
+        "</testsuites>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(record: RunRecord) -> Iterator[str]:
+    """The verdict takes the time of the run, so that the times add up to the suite's; an objective takes none."""
+    case = _attributes(classname="loadkit.run", name="verdict", time=_seconds(record))
+    if record.verdict.state != "invalid":
+        yield f"    <testcase {case}/>"
+        return
+    codes = ", ".join(reason.code for reason in record.verdict.reasons)
+    yield f"    <testcase {case}>"
+    yield f"      <error {_attributes(type='loadkit.invalid', message=f'invalid: {codes}')}>"
+    yield from map(xml, _said(record))
+    yield "</error>"
+    yield "    </testcase>"
+
+
+def _objective(slo: SloRecord) -> Iterator[str]:
+    case = _attributes(classname="loadkit.slo", name=slo.expr, time="0.000")
+    if slo.ok:
+        yield f"    <testcase {case}/>"
+        return
+    text = f"{slo.expr} was not met: {slo_value(slo)}"
+    yield f"    <testcase {case}>"
+    yield f"      <failure {_attributes(type='loadkit.missed', message=text)}>{xml(text)}</failure>"
+    yield "    </testcase>"
+
+
+def _said(record: RunRecord) -> Iterator[str]:
+    yield headline(record)
+    for reason in record.verdict.reasons:
+        yield f"{reason.code}: {reason.text}"
+
+
+def _properties(record: RunRecord) -> Iterator[tuple[str, str]]:
+    yield "verdict", record.verdict.state
+    yield "target", target_line(record)
+    yield "load", load_line(record)
+    yield "connections", connections_line(record)
+    yield "messages", messages_line(record)
+    for name, line in (("bytes", bytes_line(record)), ("measured", measured_line(record))):
+        if line:
+            yield name, line
+    for name in ("latency", "service"):
+        for percentile, value in record.histograms[name].percentiles.items():
+            if value is not None:
+                yield f"{name}.p{percentile}", format_duration(value)
+    yield "engine", record.tool.engine
+    yield "loadkit", record.tool.loadkit
+    yield "python", record.tool.python
+
+
+def _suite_name(record: RunRecord) -> str:
+    """Returns what tells this run from others of a pipeline, and stays the same from one pipeline to the next."""
+    target = record.plan["target"].value
+    where = "embedded server" if target["embedded"] else f"{target['host']} port {target['port']}"
+    profile = record.plan["profile"].value if "profile" in record.plan else None
+    return f"loadkit {profile}, {where}" if profile else f"loadkit {where}"
+
+
+def _seconds(record: RunRecord) -> str:
+    """Returns the time from the common start to the end of the window, or how far the series of samples goes."""
+    if record.window:
+        return f"{record.window.end_ns / NS_PER_S:.3f}"
+    return f"{max((row.t_s for row in record.intervals), default=0.0):.3f}"
+
+
+def _timestamp(started: str) -> str:
+    return datetime.datetime.fromisoformat(started).astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _attributes(**values: object) -> str:
+    return " ".join(f'{name}="{xml(str(value))}"' for name, value in values.items())
