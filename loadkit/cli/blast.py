@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.options import given, profile_options
-from loadkit.cli.output import check_format, check_writable, write_whole
+from loadkit.cli.output import check_format, check_writable, find_json, output_option
 from loadkit.cli.preflight import check_machine
+from loadkit.cli.publish import publish
 
 __all__ = ["blast"]
 
@@ -18,7 +20,8 @@ Examples:
   loadkit blast                                     embedded server, 1,000 connections, closed loop, 10 s
   loadkit blast -c 10k -R 20k -d 30s -o run.json    open loop, with a record
   loadkit blast 10.0.0.5:7000 -c 100k --source 10.0.1.0/28
-  loadkit blast --profile churn --slo 'connect.p99<50ms' --slo 'errors==0'"""
+  loadkit blast --profile churn --slo 'connect.p99<50ms' --slo 'errors==0'
+  loadkit blast 10.0.0.5:7000 --slo 'latency.p99<5ms' -o run.json -o run.xml --github    in a pipeline"""
 
 
 @click.command(epilog=_EXAMPLES)
@@ -27,7 +30,8 @@ Examples:
 @click.option(
     "--profile", "profile_name", metavar="NAME|FILE", help="a scenario: `loadkit profiles` lists those shipped"
 )
-@click.option("-o", "--output", multiple=True, metavar="FILE", help="write the record here, as .json (repeatable)")
+@output_option
+@github_option
 @click.option("--dry-run", is_flag=True, help="print the plan as JSON and do nothing")
 @click.option("--no-progress", is_flag=True, help="no live view (there is none either when stderr is not a terminal)")
 @click.option("-q", "--quiet", is_flag=True, help="print the verdict line alone")
@@ -35,6 +39,7 @@ def blast(
     target: str | None,
     profile_name: str | None,
     output: tuple[str, ...],
+    github: bool,
     dry_run: bool,
     no_progress: bool,
     quiet: bool,
@@ -53,7 +58,6 @@ def blast(
     from loadkit.profile.load import load_profile
     from loadkit.report.as_text import as_text
     from loadkit.report.build import build_record
-    from loadkit.report.record import encode
     from loadkit.report.slo import parse_slo
     from loadkit.run.target import resolve
     from loadkit.sockets import read_sockets
@@ -63,6 +67,7 @@ def blast(
         check_format(path)
     for expression in profile.slo:
         parse_slo(expression)
+    summary = find_summary(github and not dry_run)
     raise_nofile()
     host = read_host()
     where = resolve(target) if target else None
@@ -89,10 +94,8 @@ def blast(
     with live_view(enabled=not (no_progress or quiet)) as observer:
         plan, samples = run_blast(plan, observer)
     record = build_record(plan, host, samples)
-    for path in output:
-        write_whole(path, encode(record))
-    text = as_text(record, output[0] if output else None)
-    click.echo(text.splitlines()[0] if quiet else text)
+    text = as_text(record, find_json(output))
+    publish(record, text.splitlines()[0] if quiet else text, output, summary)
     if samples.interrupted:
         return 128 + int(signal.Signals[samples.interrupted])
     if record.verdict.state == "invalid":

@@ -101,7 +101,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     from loadkit.run.target import resolve
 
     if output:
-        check_format(output)
+        check_format(output, (".json",))
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
     raise_nofile()
     host = read_host()

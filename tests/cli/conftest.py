@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,19 @@ Loadkit = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def loadkit(tmp_path: Path) -> Loadkit:
-    """Runs `loadkit …` in an empty directory and returns what it said."""
+    """Runs `loadkit …` in an empty directory and returns what it said; `env` is set beside what is there.
 
-    def run(*arguments: object, wrapper: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    But for GitHub's job summary, which is not the tests' to write to.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "GITHUB_STEP_SUMMARY"}
+
+    def run(
+        *arguments: object, wrapper: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*wrapper, sys.executable, "-m", "loadkit", *map(str, arguments)],
             cwd=tmp_path,
+            env={**inherited, **(env or {})},
             capture_output=True,
             text=True,
             timeout=60,

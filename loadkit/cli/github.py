@@ -1,0 +1,79 @@
+"""What a step of GitHub Actions takes: Markdown for the job summary, annotations on stdout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loadkit.cli.output import check_writable
+from loadkit.errors import OptionError, OutputError
+
+if TYPE_CHECKING:
+    from loadkit.report.record import RunRecord
+
+__all__ = ["add_to_summary", "annotate", "find_summary", "github_option"]
+
+_VARIABLE = "GITHUB_STEP_SUMMARY"
+# The runner drops the whole summary of a step that is larger.
+MOST_BYTES = 1024 * 1024
+
+
+def github_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --github."""
+    return click.option(
+        "--github",
+        is_flag=True,
+        help="in GitHub Actions: add the report to the job summary, and annotate what was not met",
+    )(command)
+
+
+def find_summary(github: bool) -> str | None:
+    """Returns the job summary's path where `github` asks for it.
+
+    Raises OptionError where this is no step of GitHub Actions, OutputError where the file cannot be added to: both
+    before the run, which would else be lost on a pipeline that then fails.
+    """
+    if not github:
+        return None
+    path = os.environ.get(_VARIABLE)
+    if not path:
+        raise OptionError(
+            f"--github: {_VARIABLE} is not set, which GitHub Actions sets in each step; into a container it has to be "
+            f"passed (docker run -e {_VARIABLE}) with its folder mounted; elsewhere use -o run.md"
+        )
+    if not Path(path).exists():
+        check_writable(path)
+    elif not Path(path).is_file() or not os.access(path, os.W_OK):
+        raise OutputError(f"{path}: {_VARIABLE} names it, and it is no file that can be added to")
+    return path
+
+
+def add_to_summary(record: RunRecord, path: str) -> None:
+    """Adds the report to the job summary, as much of it as the limit leaves room for, and says where none was left.
+
+    Raises OutputError.
+    """
+    from loadkit.report.as_markdown import as_markdown, shortened
+
+    try:
+        there = Path(path).stat().st_size if Path(path).exists() else 0
+        # An empty line, in case what is there does not end in one: a heading or a table would join its last paragraph.
+        text = shortened(("\n\n" if there else "") + as_markdown(record), MOST_BYTES - there)
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be added to: {error.strerror}") from None
+    if not text:
+        click.echo(f"loadkit: {path}: nothing was added, the job summary is full (1 MiB a step)", err=True)
+
+
+def annotate(record: RunRecord) -> None:
+    """Prints the annotations: GitHub reads them off stdout, each on a line of its own."""
+    from loadkit.report.as_annotations import as_annotations
+
+    for line in as_annotations(record):
+        click.echo(line)
