@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format bench bench-scale sanitize clean
+.PHONY: demo test lint format wheel wheels image-slo bench bench-scale sanitize clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
@@ -15,10 +15,42 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema github-workflows-require-timeout .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The source archive, a wheel from it alone, and that wheel at work in a virtual environment of its own: what is missing
+# from either of them, the compiled engine not least, fails here.
+WHEEL := build/wheel
+wheel: $(VENV)/installed
+	rm -rf $(WHEEL) dist
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd $(WHEEL) && bin/loadkit blast --engine native -c 10 -n 100 --slo errors==0 --no-progress -o run.json
+	cd $(WHEEL) && bin/loadkit report run.json -o run.md -o run.xml > /dev/null
+
+# Wheels that run on other distributions, to be published: cibuildwheel builds and tests them in manylinux's images, so it
+# needs a container engine that may fetch these. pyproject.toml says which.
+wheels: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cibuildwheel>=3.0'
+	$(BIN)/cibuildwheel --platform linux --output-dir dist/wheels
+
+# The image against itself: both ends in one container without a network, held to SLOs that a small busy machine can meet.
+# The record, Markdown and JUnit are left in build/image-slo, and in a step of GitHub Actions the job summary.
+IMAGE ?= loadkit
+DOCKER ?= docker
+SUMMARY := $(if $(GITHUB_STEP_SUMMARY),--env GITHUB_STEP_SUMMARY --volume "$(GITHUB_STEP_SUMMARY):$(GITHUB_STEP_SUMMARY)")
+image-slo:
+	$(DOCKER) build --tag $(IMAGE) .
+	mkdir -p build/image-slo
+	$(DOCKER) run --rm --network none --user "$$(id -u):$$(id -g)" --volume "$(CURDIR)/build/image-slo:/out" $(SUMMARY) \
+		$(IMAGE) blast -c 200 -R 2k -d 10s --slo 'latency.p99<100ms' --slo errors==0 --no-progress \
+		-o /out/run.json -o /out/run.md -o /out/run.xml $(if $(SUMMARY),--github)
 
 # The compiled core's tests with gcc's AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer. The core goes to
 # build/sanitize, where tests/engine/sanitize.py has it loaded from; the one in the source tree stays as it is. Python is
