@@ -79,6 +79,7 @@ def _what(record: RunRecord) -> Iterator[str]:
         ("messages", messages_line(record)),
         ("bytes", bytes_line(record)),
         ("measured", measured_line(record)),
+        ("journey", record.journey.diagnosis if record.journey else record.journey_missing),
         ("engine", record.tool.fallback),
     )
     yield from (_cells(name, markdown(line)) for name, line in rows if line)
@@ -100,10 +101,11 @@ def _errors(record: RunRecord) -> Iterator[str]:
 
 
 def _kernel(record: RunRecord) -> Iterator[str]:
-    if record.kernel and record.kernel.findings:
+    findings = [finding for part in (record.kernel, record.tcp) if part for finding in part.findings]
+    if findings:
         yield "What the kernel of this machine counted meanwhile:"
         yield ""
-        yield from (f"- **{markdown(one.code)}**: {markdown(one.text)}" for one in record.kernel.findings)
+        yield from (f"- **{markdown(one.code)}**: {markdown(one.text)}" for one in findings)
 
 
 def _last(record: RunRecord) -> Iterator[str]:
