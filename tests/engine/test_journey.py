@@ -33,7 +33,7 @@ _WELCOME = _core.WELCOME_TEXT.encode() + struct.pack("<Q", probes.machine_name()
 
 def journey(blast: Blast, port: int, **options: Any) -> tuple[Blasting, PhaseSamples]:
     """Runs with probes for a second; returns the run and its measured phase."""
-    values = {"connections": "4", "rate": "200", "duration": "1s", "journey": True, **options}
+    values = {"connections": "4", "rate": "200", "duration": "500ms", "journey": True, **options}
     blasting = blast(port, **values)
     run(blasting)
     return blasting, blasting.phase("hold")
@@ -51,7 +51,7 @@ def stages_of(hold: PhaseSamples) -> set[str]:
 def assert_telescopes(hold: PhaseSamples) -> None:
     """The stages of every message add up to its total: by the rows of totals, and over all."""
     total = hold.histograms["stage_total"]
-    assert total.count >= 20  # of 200
+    assert total.count >= 10  # of 100
     assert (hold.tails[:, 1:-1].sum(axis=1) == hold.tails[:, -1]).all()
     assert hold.tails[:, 0].sum() == total.count
     sums = {name: hold.histograms[STAGE + name] for name in stages_of(hold)}
@@ -148,7 +148,7 @@ def test_what_a_serve_end_says_wrong_is_left_out_and_counted(
 
     blasting, hold = journey(blast, peer(serve))
     assert source_of(blasting) == "same_clock"
-    assert hold.counters[counter] >= 3
+    assert hold.counters[counter] >= 2
     assert hold.histograms["stage_total"].count == 0
     assert blasting.whole().counters["failed"] == 0
 

@@ -333,7 +333,6 @@ def test_whatever_a_peer_does_is_counted_under_its_name_and_the_totals_add_up(bl
         wait_for(lambda: blasting.is_over() or (slot.get("open") == 0 and load.loop != "churn"))
         blasting.say(stop=True)
         whole = blasting.end()
-        blasting.board.close()
         assert_told(whole, load, fault, behaviour.done)
         if not fault:
             hold = blasting.phase("hold").counters
@@ -718,7 +717,6 @@ def test_churned_connections_leave_neither_files_nor_memory_behind(
         assert whole.errors == {}
         assert whole.counters["opened"] >= messages
         wait_for(lambda: board.slots[0].get("open") == 0)
-        blasting.board.close()
 
     churn(1_000)  # what is had once and kept: threads' arenas, buffers, imports
     gc.collect()
