@@ -7,9 +7,11 @@ What they were held behind the reply to an earlier message is left out: that one
 1. no cause has _DOMINATES of the time: the two largest are named, and no advice given;
 2. the serve end's loop was busy, or its batch long: its workers are too few;
 3. the same at the blast end: what is measured is the generator;
-4. waking up, and the workers of that end waited for a core (_RUN_DELAY of the window): the machine is out of CPU;
-5. waking up, and they did not: cores that sleep take their time, which is what an idle machine costs;
-6. echoing: the serve end's own code; queueing: the queueing discipline; the network, the peer: what lies there.
+4. either, though that loop has less than _BUSY to do: it was interrupted, by the host (_STOLEN), by other processes
+   (_RUN_DELAY), or by a long turn of its own;
+5. waking up, and the workers of that end waited for a core (_RUN_DELAY of the window): the machine is out of CPU;
+6. waking up, and they did not: cores that sleep take their time, which is what an idle machine costs;
+7. echoing: the serve end's own code; queueing: the queueing discipline; the network, the peer: what lies there.
 """
 
 from __future__ import annotations
@@ -72,6 +74,8 @@ _CAUSES: dict[str, tuple[str, ...]] = {
 }
 _DOMINATES = 0.4
 _RUN_DELAY = 0.05
+_STOLEN = 0.02
+_BUSY = 0.5
 
 _MISSING = {
     "not_opened": "the target did not answer a probe's first message of 47 bytes as an echo does, within a second",
@@ -255,6 +259,12 @@ def _what(cause: str) -> str:
 
 def _detail(cause: str, record: RunRecord) -> str:
     server = record.server
+    workers = record.workers if cause.startswith("blast") else server.workers if server else ()
+    delay = max((worker.run_delay_share or 0.0 for worker in workers), default=0.0)
+    if cause in ("serve loop", "blast loop"):
+        busy = max((worker.busy_share for worker in workers if worker.busy_share is not None), default=1.0)
+        if busy < _BUSY:
+            return _interrupted(busy, delay, record)
     if cause == "serve loop":
         return (
             f"{_batch(server.wakeups if server else None)}: one core does not keep up there; more serve workers (-w), "
@@ -266,8 +276,6 @@ def _detail(cause: str, record: RunRecord) -> str:
             f"for blast (-w), or a lower rate"
         )
     if cause in ("serve wake", "blast wake"):
-        workers = record.workers if cause == "blast wake" else server.workers if server else ()
-        delay = max((worker.run_delay_share or 0.0 for worker in workers), default=0.0)
         if delay >= _RUN_DELAY:
             return (
                 f", and its workers waited for a core {delay:.0%} of the time: the machine is out of CPU; fewer "
@@ -283,6 +291,16 @@ def _detail(cause: str, record: RunRecord) -> str:
         "network": ": see the kernel's findings, softirq time and retransmissions",
         "peer": ": `loadkit serve` in its place, or a capture there, tells the two apart",
     }[cause]
+
+
+def _interrupted(busy: float, delay: float, record: RunRecord) -> str:
+    stolen = record.kernel.cpu.get("steal", 0.0) if record.kernel else 0.0
+    start = f", though it has little to do (busy {busy:.0%} of the time)"
+    if stolen >= _STOLEN:
+        return f"{start}: its core was taken away, {stolen:.0%} of this machine's CPU time by its host"
+    if delay >= _RUN_DELAY:
+        return f"{start}: other processes had its core for {delay:.0%} of the time; pin them elsewhere, or end them"
+    return f"{start}: now and then a turn of it is long; `wakeups.busy` in the record says how long"
 
 
 def _batch(wakeups: Wakeups | None) -> str:

@@ -171,7 +171,7 @@ def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = 
     """
     before_and_after = more.get("batches", ([], []))
 
-    def look(spent: tuple[int, int], batches: list[int]) -> tuple[WorkerSamples, ...]:
+    def look(spent: tuple[int, int], batches: list[int], busy_ns: int) -> tuple[WorkerSamples, ...]:
         return tuple(
             worker(
                 index,
@@ -183,7 +183,7 @@ def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = 
                     cpu_user_ns=spent[0],
                     cpu_system_ns=spent[1],
                     errors=more.get("errors") if not index else None,
-                    **(woken(batches) if batches else {}),
+                    **(woken(batches, busy_ns) if batches else {}),
                 ),
                 peak=count,
                 core=index + 2,
@@ -192,10 +192,10 @@ def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = 
         )
 
     before = (7 * S, 5 * S)
-    after = look((before[0] + cpu_ns[0], before[1] + cpu_ns[1]), before_and_after[1])
+    after = look((before[0] + cpu_ns[0], before[1] + cpu_ns[1]), before_and_after[1], 10 * S)
     ends = tuple(WorkerEnd(index, 200 + index, index + 2, None) for index in range(len(accepted)))
     return ServeSamples(
-        look(before, before_and_after[0]),
+        look(before, before_and_after[0], S),
         after,
         after,
         more.get("ends", ends),

@@ -14,7 +14,7 @@ from loadkit.measure.board import JOURNEY_SOURCES, STAGES, TAIL_ROWS
 from loadkit.report.as_text import as_text
 from loadkit.report.journey import diagnose, journey_missing, journey_record, tail_from
 from loadkit.report.merge import merge_records
-from loadkit.report.record import Journey, RunRecord, encode, load
+from loadkit.report.record import Journey, Kernel, RunRecord, WorkerRecord, encode, load
 from tests.golden.made_up import BOTH_ENDS, MS, RUNS, US, journeys, page, travelled, worker
 
 FOREIGN = {
@@ -106,6 +106,38 @@ def test_waking_up_late_on_a_busy_machine_is_for_want_of_cpu() -> None:
     said = diagnose(msgspec.structs.replace(record, journey=found, workers=waited))
     assert said is not None
     assert "waited for a core 12% of the time: the machine is out of CPU" in said
+
+
+@pytest.mark.parametrize("stage", ["serve_batch", "busy"])
+@pytest.mark.parametrize(
+    ("stolen", "delay", "says"),
+    [
+        pytest.param(0.12, 0.2, "its core was taken away, 12% of this machine's CPU time by its host", id="stolen"),
+        pytest.param(0.0, 0.2, "other processes had its core for 20% of the time", id="run delay"),
+        pytest.param(0.0, 0.0, "now and then a turn of it is long", id="its own"),
+    ],
+)
+def test_a_loop_with_little_to_do_is_not_told_to_have_more_workers(
+    stage: str, stolen: float, delay: float, says: str
+) -> None:
+    record = RUNS["journey"]()
+    assert record.server is not None
+
+    def idle(workers: tuple[WorkerRecord, ...]) -> tuple[WorkerRecord, ...]:
+        return tuple(msgspec.structs.replace(one, busy_share=0.17, run_delay_share=delay) for one in workers)
+
+    record = msgspec.structs.replace(
+        record,
+        journey=a_journey(journeys(1_000, 20, BOTH_ENDS, BOTH_ENDS | {stage: 9 * MS})),
+        workers=idle(record.workers),
+        server=msgspec.structs.replace(record.server, workers=idle(record.server.workers)),
+        kernel=Kernel({}, {}, {}, {"steal": stolen}, ()),
+    )
+    said = diagnose(record)
+    assert said is not None
+    assert says in said
+    assert "(busy 17% of the time)" in said
+    assert "more" not in said
 
 
 def test_of_a_foreign_peer_no_more_is_said_than_is_known() -> None:
