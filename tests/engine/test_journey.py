@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import loadkit.engine.aio
 from loadkit.engine import probes
 from loadkit.engine.registry import native_missing
 from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES, BoardLayout
@@ -283,3 +285,23 @@ def test_a_machine_without_a_boot_id_has_a_clock_of_its_own(tmp_path: Path) -> N
 def test_only_a_run_with_journeys_has_room_for_them() -> None:
     without, some = BoardLayout(1, 1, 10**9), BoardLayout(1, 1, 10**9, has_journeys=True)
     assert some.slot_words - without.slot_words == len(STAGES) * some.histogram_words + some.tail_words
+
+
+@pytest.fixture
+def hookless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An uvloop that nobody looks into: its libuv counts for itself, and does not say when it waited."""
+    monkeypatch.setitem(sys.modules, "loadkit.engine.aio._hook", None)
+    monkeypatch.delattr(loadkit.engine.aio, "_hook", raising=False)
+
+
+@pytest.mark.parametrize("engine", ["uvloop"], indirect=True)
+@pytest.mark.usefixtures("hookless")
+def test_without_the_hook_there_is_no_journey_and_a_hello_is_only_echoed(server: Server, blast: Blast) -> None:
+    port, board, _ = server()
+    sock, answer = greet(port)
+    sock.close()
+    assert answer == _HELLO
+    blasting, hold = journey(blast, port, duration="200ms")
+    assert source_of(blasting) == "no_waits"
+    assert hold.counters["replied"] > 0
+    assert read_worker(board, 0).phases[0].counters["probes"] == 0
