@@ -76,6 +76,7 @@ _DOMINATES = 0.4
 _RUN_DELAY = 0.05
 _STOLEN = 0.02
 _BUSY = 0.5
+_MOSTLY = 0.9
 
 _MISSING = {
     "not_opened": "the target did not answer a probe's first message of 47 bytes as an echo does, within a second",
@@ -179,7 +180,7 @@ def _shares(sums: Mapping[str, int]) -> dict[str, float]:
 
 def journey_rows(journey: Journey) -> Iterator[str]:
     """Yields the waterfall, a line a stage; what took no time at all (below half a per cent throughout) is left out."""
-    tail = f"of the {format_count(journey.slowest_count or 0)} slowest"
+    tail = f"of the {format_count(journey.slowest_count)} slowest" if journey.slowest_count else ""
     yield f"{'':<46}{'p50':>9}{'p99':>9}{'share':>8}{tail:>22}"
     for name, stage in journey.stages.items():
         share, late = journey.shares[name], (journey.slowest_shares or {}).get(name)
@@ -241,7 +242,8 @@ def diagnose(record: RunRecord) -> str | None:
             f"nothing dominates the slowest {part}: {shares[first]:.0%} is {_what(first)}, {shares[second]:.0%} is "
             f"{_what(second)}"
         )
-    return f"{shares[first]:.0%} of the time of the slowest {part} is {_what(first)}{_detail(first, record)}"
+    time = "time under way" if known < _MOSTLY else "time"  # what it was held before that, the table says
+    return f"{shares[first]:.0%} of the {time} of the slowest {part} is {_what(first)}{_detail(first, record)}"
 
 
 def _what(cause: str) -> str:

@@ -153,7 +153,7 @@ def test_what_was_held_behind_another_message_is_not_blamed() -> None:
     found = a_journey(journeys(1_000, 20, BOTH_ENDS, slow))
     said = diagnose(msgspec.structs.replace(RUNS["journey"](), journey=found))
     assert said is not None
-    assert "99% of the time of the slowest 2% is waking up the serve end" in said
+    assert "99% of the time under way of the slowest 2% is waking up the serve end" in said
 
 
 def test_of_few_messages_nothing_is_said() -> None:
