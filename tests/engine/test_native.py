@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import os
 import random
 import select
 import socket
@@ -26,6 +27,7 @@ from loadkit.engine.registry import get_engine, native_missing
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, Board, BoardLayout
 from loadkit.measure.histogram import counts_length, highest_of, index_of, lowest_of
 from loadkit.measure.samples import PhaseSamples, read_worker
+from loadkit.measure.tcp_info import read_tcp_info
 from loadkit.plan.pacing import LinearPace, due_times
 from loadkit.profile.model import EngineName
 from loadkit.units import NS_PER_S
@@ -585,6 +587,36 @@ def test_closing_comes_after_the_turn_that_began_the_drain() -> None:
             assert core.slot.get("open") == 0
 
 
+def test_what_the_kernel_knows_of_a_connection_is_noted_as_python_reads_it() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener, Core(port=listener.getsockname()[1]) as core:
+        core.blast.look_at_tcp(4)
+        assert core.phase(0).counters["tcp_samples"] == 0  # none is open
+        core.open_one(listener)
+        found = read_tcp_info(fd_of(core.sockets[-1].getpeername()))
+        core.blast.look_at_tcp(4)
+        page, known = core.phase(0), [found and getattr(found, name) for name in ("rtt_us", "rttvar_us", "min_rtt_us")]
+        assert [page.histograms[name].sum_ns for name in ("rtt", "rttvar", "min_rtt")] == [
+            1000 * (us or 0) for us in known
+        ]
+        assert found
+        assert page.histograms["delivery_rate"].sum_ns == found.delivery_rate_bytes != 0
+        noted = [page.counters[f"tcp_{name}"] for name in ("samples", "retransmits", "busy_us", "sndbuf_limited_us")]
+        assert noted == [1, found.retransmits, found.busy_us, found.sndbuf_limited_us]
+        with pytest.raises(ValueError, match="fewer"):
+            core.blast.look_at_tcp(-1)
+
+
+def fd_of(address: tuple[str, int]) -> int:
+    """Finds the socket of this process that has this address."""
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            sock = socket.socket(fileno=os.dup(int(path.name)))
+            with sock:
+                if sock.family == socket.AF_INET and sock.getsockname() == address:
+                    return int(path.name)
+    raise AssertionError(f"no socket has {address}")
+
+
 def test_idle_connections_wake_nobody_up_each_for_itself(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     # Each had a message, whose time-out would end within the hold.
@@ -859,6 +891,7 @@ METHODS = {
     "fileno": (),
     "start": (0, 1.0, 0, 1, 1),
     "stop_opening": (),
+    "look_at_tcp": (4,),
     "begin_phases": (0,),
     "stop": (0,),
     "leave": (),

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "tcp_info.h"
+
 /* How often we look at the worker whose connects come before ours: while it is at it, and before. */
 #define LOOK_NS INT64_C(2000000)
 #define REST_NS INT64_C(200000000)
@@ -50,6 +52,14 @@ void blast_close(struct blast *blast) {
     poller_close(&blast->poller);
     free_blast_parts(blast);
     board_close(&blast->board);
+}
+
+void blast_look_at_tcp(struct blast *blast, uint32_t most) {
+    int64_t *page = board_page(&blast->board, clock_ns());
+    for (uint32_t i = 0; i < most && i < blast->live_count; i++) {
+        blast->sampled = (blast->sampled + 1) % blast->live_count;
+        note_tcp_info(&blast->board, page, blast->slots[blast->live[blast->sampled]].fd);
+    }
 }
 
 void blast_start(struct blast *blast, int64_t start, double connect_hz, int64_t first, int64_t step, int64_t count) {

@@ -167,6 +167,8 @@ struct blast {
 /* blast.c: the time line */
 int blast_open(struct blast *blast, int control_fd);
 void blast_close(struct blast *blast);
+/* Notes TCP_INFO of so many connections, others each time. */
+void blast_look_at_tcp(struct blast *blast, uint32_t most);
 /* Begins: connects from `start` on, at so many a second, of which number first, first + step, ... are ours. */
 void blast_start(struct blast *blast, int64_t start, double connect_hz, int64_t first, int64_t step, int64_t count);
 /* The connects of the ramp wait until the worker with that state has settled so many of its own. */

@@ -21,7 +21,7 @@ from loadkit.engine.probes import Probes, machine_name, open_probes
 from loadkit.engine.stamps import choose_stamps
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, TAIL_ROWS, WAKEUP_SOURCES, OwnError, Slot
 from loadkit.measure.cpu import CpuMeter
-from loadkit.measure.tcp_info import SAMPLES, note_tcp_info
+from loadkit.measure.tcp_info import SAMPLES
 from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.split import share
@@ -146,7 +146,7 @@ class _Turns:
     def _tick(self) -> None:
         self._cpu.fold(self._slot, self._phase)
         if isinstance(self._core, _core.Blast):
-            note_tcp_info(self._slot.pages[self._phase], self._core.sample(SAMPLES))
+            self._core.look_at_tcp(SAMPLES)
         self._next_tick = self._loop.call_later(self._tick_ns / NS_PER_S, self._tick)
 
 

@@ -275,22 +275,13 @@ static PyObject *blast_stop_opening_method(PyObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-static PyObject *blast_sample_method(PyObject *self, PyObject *args) {
+static PyObject *blast_look_at_tcp_method(PyObject *self, PyObject *args) {
     struct blast *blast = blast_of(self);
     int most;
-    if (!blast || !PyArg_ParseTuple(args, "i:sample", &most)) return NULL;
+    if (!blast || !PyArg_ParseTuple(args, "i:look_at_tcp", &most)) return NULL;
     if (most < 0) return refuse(PyExc_ValueError, "there are no fewer than 0"), NULL;
-    Py_ssize_t count = most < (int64_t)blast->live_count ? most : (Py_ssize_t)blast->live_count;
-    PyObject *fds = PyTuple_New(count);
-    for (Py_ssize_t i = 0; fds && i < count; i++) {
-        blast->sampled = (blast->sampled + 1) % blast->live_count;
-        PyObject *fd = PyLong_FromLong(blast->slots[blast->live[blast->sampled]].fd);
-        if (!fd || PyTuple_SetItem(fds, i, fd)) {
-            Py_DECREF(fds);
-            return NULL;
-        }
-    }
-    return fds;
+    blast_look_at_tcp(blast, (uint32_t)most);
+    Py_RETURN_NONE;
 }
 
 static PyObject *blast_leave_method(PyObject *self, PyObject *unused) {
@@ -327,7 +318,7 @@ static PyMethodDef blast_methods[] = {
     {"stop", blast_stop_method, METH_VARARGS, "Sends nothing new and waits so long (ns) for replies."},
     {"start_after", blast_start_after_method, METH_VARARGS, "Connects after the worker of that slot, which has so many."},
     {"stop_opening", blast_stop_opening_method, METH_NOARGS, "Drops the connects that are still to come."},
-    {"sample", blast_sample_method, METH_VARARGS, "The file descriptors of so many open connections, others each time."},
+    {"look_at_tcp", blast_look_at_tcp_method, METH_VARARGS, "Notes TCP_INFO of so many connections, others each time."},
     {"leave", blast_leave_method, METH_NOARGS, "Ends at once, and counts what was under way as unanswered."},
     {"turn", blast_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD, PHASE and DONE, or'ed."},
     {"close", blast_close_method, METH_NOARGS, "Gives everything back."},
