@@ -6,10 +6,9 @@ python tests/bench/options.py [ROUNDS] [SECONDS]
 from __future__ import annotations
 
 import contextlib
-import statistics
 import sys
 
-from pairs import figures_of, loadkit_blast, loadkit_server
+from pairs import figures_of, loadkit_blast, loadkit_server, print_ratio
 
 CONNECTIONS = 50
 LEAST = 0.9
@@ -40,15 +39,7 @@ def main() -> int:
                             raise RuntimeError(f"{name} measured nothing")
                         rates[kind] = figures_of(record).per_s
                     pairs.append((rates[True], rates[False]))
-            ratios = [one / other for one, other in pairs]
-            median = statistics.median(ratios)
-            ok = median >= LEAST
-            missed += not ok
-            one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-            print(
-                f"{engine:<8}{name:<14}{one:>11,.0f}{other:>11,.0f}{median:>7.3f}{min(ratios):>7.2f}{max(ratios):>7.2f}"
-                f"  asked {LEAST}: {'ok' if ok else 'MISSED'}"
-            )
+            missed += not print_ratio(f"{engine:<8}{name}", 22, pairs, LEAST)
     return min(missed, 1)
 
 

@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,15 @@ def worker_pids(name: str, group: int) -> list[int]:
             if (entry / "comm").read_text().strip() == name and os.getpgid(pid) == group:
                 found.append(pid)
     return found
+
+
+def print_ratio(name: str, width: int, pairs: Sequence[tuple[float, float]], least: float) -> bool:
+    """Prints the medians of pairs (with, without) and of their ratios; returns whether that is `least` or more."""
+    ratios = [one / other for one, other in pairs]
+    median = statistics.median(ratios)
+    one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    print(
+        f"{name:<{width}}{one:>11,.0f}{other:>11,.0f}{median:>7.3f}{min(ratios):>7.2f}{max(ratios):>7.2f}"
+        f"  asked {least}: {'ok' if median >= least else 'MISSED'}"
+    )
+    return median >= least

@@ -6,12 +6,11 @@ python tests/bench/wakeups.py [ROUNDS] [SECONDS]
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from pairs import compile_floor, figures_of, floor_server, loadkit_blast
+from pairs import compile_floor, figures_of, floor_server, loadkit_blast, print_ratio
 
 CONNECTIONS = 50
 LEAST = 0.98
@@ -54,15 +53,7 @@ def main() -> int:
                     order = ("", folder) if index % 2 else (folder, "")
                     rates = {path: rate(ready["port"], engine, seconds, path) for path in order}
                     pairs.append((rates[""], rates[folder]))
-            ratios = [counted / plain for counted, plain in pairs]
-            median = statistics.median(ratios)
-            counted, plain = (statistics.median(column) for column in zip(*pairs, strict=True))
-            ok = median >= LEAST
-            missed += not ok
-            print(
-                f"{engine:<10}{counted:>11,.0f}{plain:>11,.0f}{median:>7.3f}{min(ratios):>7.2f}{max(ratios):>7.2f}"
-                f"  asked {LEAST}: {'ok' if ok else 'MISSED'}"
-            )
+            missed += not print_ratio(engine, 10, pairs, LEAST)
     return min(missed, 1)
 
 
