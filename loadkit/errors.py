@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AppError",
     "LoadkitError",
     "OptionError",
     "OutputError",
@@ -48,3 +49,7 @@ class TargetError(LoadkitError):
 
 class WorkerError(LoadkitError):
     """One of our own worker processes failed."""
+
+
+class AppError(LoadkitError):
+    """The app that serve was given to run cannot be imported, or is none."""

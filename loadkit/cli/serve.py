@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,6 +68,11 @@ def _quantity(kind: type[Count] | type[Duration], least: int) -> dict[str, Any]:
     show_default=True,
     help="rx: have the kernel stamp what comes in, and tell how long it lay in the receive buffer until it was read",
 )
+@click.option(
+    "--app",
+    metavar="MODULE:FACTORY",
+    help="run your own asyncio server instead of the echo: what loop.create_server takes, imported from here",
+)
 @click.option("--pin/--no-pin", default=True, help="pin each worker to a core")
 @click.option(
     "--backlog", **_quantity(Count, 1), default="4096", show_default=True, help="connections waiting for accept"
@@ -83,17 +89,21 @@ def _quantity(kind: type[Count] | type[Duration], least: int) -> dict[str, Any]:
 @click.option("--ready-file", metavar="FILE", help="write where it listens here, as JSON, once it does")
 @click.option("-o", "--output", metavar="FILE", help="write a record of this end here when it ends, as .json")
 @click.option("-q", "--quiet", is_flag=True, help="print nothing but errors")
-def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, **values: Any) -> int:
-    """Echo what every connection sends, with one worker process per core.
+def serve(listen: str, app: str | None, ready_file: str | None, output: str | None, quiet: bool, **values: Any) -> int:
+    """Echo what every connection sends, or run your own server, with one worker process per core.
 
     HOST:PORT is 127.0.0.1:7000 by default; 0.0.0.0:7000 listens everywhere, port 0 finds a free one. The first Ctrl-C
     or SIGTERM stops accepting and lets open connections finish, the second leaves at once.
+
+    MODULE:FACTORY, such as shop.server:Orders, is a class or function without arguments that makes an asyncio.Protocol,
+    or an async function (reader, writer). Each worker imports it, with the current directory on Python's path.
     """
     from loadkit.doctor.demand import demand_of_serve, demand_of_serve_plan
     from loadkit.doctor.preflight import in_our_words
-    from loadkit.engine.registry import choose_engine
+    from loadkit.engine.registry import choose_serve_engine
     from loadkit.errors import PreflightError
     from loadkit.host import raise_nofile, read_host
+    from loadkit.plan.app import parse_app
     from loadkit.plan.build import build_serve_plan
     from loadkit.report.record import encode
     from loadkit.report.serve import build_serve_record
@@ -116,6 +126,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
             engine=EngineName(values["engine"]),
             edge_triggered=values["edge_triggered"],
             stamps=Stamps(values["stamps"]),
+            app=parse_app(app, str(Path.cwd())) if app else None,
             backlog=values["backlog"],
             max_connections=values["max_connections"],
             idle_timeout_ns=values["idle_timeout"],
@@ -123,8 +134,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
         )
     except PreflightError as error:
         raise in_our_words(error, demand_of_serve(host, values["max_connections"] or 0)) from None
-    engine = choose_engine(plan.engine, plan.edge_triggered)
-    check_machine(demand_of_serve_plan(host, plan, engine=engine), quiet)
+    check_machine(demand_of_serve_plan(host, plan, engine=choose_serve_engine(plan)), quiet)
     for path in (ready_file, output):
         if path:
             check_writable(path)
@@ -163,8 +173,9 @@ def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready_file: str
         }
         write_whole(ready_file, json.dumps(ready) + "\n")
     if not quiet:
-        _say(f"ready on {address}:{plan.port} with {plan.workers} workers ({plan.engine}); Ctrl-C stops")
-        fallback = fallback_reason(asked, plan.engine)
+        what = f"{plan.app}, {plan.engine}" if plan.app else plan.engine
+        _say(f"ready on {address}:{plan.port} with {plan.workers} workers ({what}); Ctrl-C stops")
+        fallback = None if plan.app else fallback_reason(asked, plan.engine)
         if fallback:
             _say(f"{plan.engine} echoes, for {fallback}")
     sys.stderr.flush()
@@ -205,8 +216,8 @@ def _served(samples: ServeSamples) -> str:
         core = worker.state["core"]
         lines.append(
             f"{worker.index:>6} {core if core >= 0 else '-':>4} {format_count(counters['opened']):>10} "
-            f"{format_count(worker.state['peak']):>8} {format_size(counters['received_bytes']):>10} "
-            f"{format_size(counters['sent_bytes']):>10} "
+            f"{format_count(worker.state['peak']):>8} {_moved(counters['received_bytes'], samples)} "
+            f"{_moved(counters['sent_bytes'], samples)} "
             f"{format_duration(counters['cpu_user_ns'] + counters['cpu_system_ns']):>8} {_woken(counters)}"
         )
     mean = total / len(samples.final)
@@ -225,6 +236,10 @@ def _served(samples: ServeSamples) -> str:
     if unread:
         lines.append(f"in the receive buffer until read (one read in 16): {unread_times(unread)}")
     return f"served {format_count(total)} connections{balance}{restarts}\n" + "\n".join(lines) + trouble
+
+
+def _moved(count: int, samples: ServeSamples) -> str:
+    return f"{format_size(count) if samples.counts_bytes else '-':>10}"
 
 
 def _woken(counters: Mapping[str, int]) -> str:

@@ -7,9 +7,10 @@ import importlib.util
 
 from loadkit.engine.base import Engine
 from loadkit.errors import PreflightError
+from loadkit.plan.model import ServePlan
 from loadkit.profile.model import EngineName
 
-__all__ = ["choose_engine", "fallback_reason", "get_engine"]
+__all__ = ["choose_engine", "choose_serve_engine", "fallback_reason", "get_engine"]
 
 _NOT_BUILT = "it was not compiled when loadkit was installed"
 _OTHER_VERSION = "it was compiled from other sources than these"
@@ -34,6 +35,13 @@ def choose_engine(name: EngineName, needs_native: bool = False) -> EngineName:
     if name is EngineName.UVLOOP and not has_uvloop:
         raise PreflightError("--engine uvloop: uvloop is not installed; pip install uvloop, or use --engine asyncio")
     return name
+
+
+def choose_serve_engine(plan: ServePlan) -> EngineName:
+    """Resolves the engine of a serve end; an app runs in a loop of Python's. Raises PreflightError."""
+    if plan.app and plan.engine is EngineName.AUTO:
+        return EngineName.UVLOOP if _has("uvloop") else EngineName.ASYNCIO
+    return choose_engine(plan.engine, plan.edge_triggered)
 
 
 def fallback_reason(asked: EngineName, chosen: EngineName) -> str | None:

@@ -166,6 +166,7 @@ class OwnError:
     UNKNOWN = 145
     RUN_ENDED = 146  # still connecting when the run was over
     AT_LIMIT = 147  # the serve end has --max-connections open
+    APP_FAILED = 148  # an exception came out of the app that the serve end runs
 
 
 _OWN_NAMES = {value: name for name, value in vars(OwnError).items() if name.isupper()}

@@ -153,7 +153,10 @@ class WorkerEnd:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ServeSamples:
-    """The serve end of a run: its slots when the window began, when it ended, and at the very end."""
+    """The serve end of a run: its slots when the window began, when it ended, and at the very end.
+
+    One that runs an app does not count its bytes.
+    """
 
     at_start: tuple[WorkerSamples, ...]
     at_end: tuple[WorkerSamples, ...]
@@ -161,16 +164,20 @@ class ServeSamples:
     ends: tuple[WorkerEnd, ...]
     restarts: int
     engine: str
+    counts_bytes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ServeRow:
-    """What the workers of a serve end did in a second; `t_s` is its end, seconds since 1970."""
+    """What the workers of a serve end did in a second; `t_s` is its end, seconds since 1970.
+
+    The bytes of an app are None: not counted.
+    """
 
     t_s: float
     accepted: int
-    received_bytes: int
-    sent_bytes: int
+    received_bytes: int | None
+    sent_bytes: int | None
     cpu_user_ns: int
     cpu_system_ns: int
     wakeups: int

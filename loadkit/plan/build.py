@@ -10,6 +10,7 @@ import msgspec
 from loadkit.errors import OptionError, PreflightError, ProfileError
 from loadkit.host import Host
 from loadkit.plan.addresses import loopback_addresses, plan_addresses, plan_routes, reusable_ports, tuples_for
+from loadkit.plan.app import AppSpec
 from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, ServePlan, Target
 from loadkit.plan.split import share
 from loadkit.profile.model import LONGEST_RUN, EngineName, PhaseSpec, Profile, Stamps
@@ -72,11 +73,17 @@ def build_serve_plan(
     engine: EngineName = EngineName.AUTO,
     edge_triggered: bool = False,
     stamps: Stamps = Stamps.OFF,
+    app: AppSpec | None = None,
     **more: int | None,
 ) -> ServePlan:
-    """Decides a serve end: a worker a core, more when `connections` fds need them."""
+    """Decides a serve end: a worker a core, more when `connections` fds need them. With `app` it runs that.
+
+    Raises OptionError for what an app, or the engine, has not.
+    """
     cores = host.cores if cores is None else cores
     count = int(workers) if workers else max(len(cores), workers_for(round(connections * IMBALANCE), host))
+    if app:
+        _check_app(engine, edge_triggered, more.get("idle_timeout_ns"))
     _check_triggering(engine, edge_triggered)
     return ServePlan(
         addresses,
@@ -86,6 +93,7 @@ def build_serve_plan(
         cores if pin else (),
         edge_triggered=edge_triggered,
         stamps=stamps,
+        app=app,
         **more,  # type: ignore[arg-type]
     )
 
@@ -281,6 +289,17 @@ def _has_cores_of_its_own(workers: int, cores: tuple[int, ...], serve: ServePlan
     everybody = workers + (serve.workers if serve else 0)
     apart = not serve or not set(cores) & set(serve.cores or cores)
     return workers <= len(cores) if apart else everybody <= len(host.cores)
+
+
+def _check_app(engine: EngineName, edge_triggered: bool, idle_timeout_ns: int | None) -> None:
+    if engine is EngineName.NATIVE or edge_triggered:
+        option = "--edge-triggered" if edge_triggered else "--engine native"
+        raise OptionError(
+            f"{option}: the native engine has no place for an app of Python; use --engine uvloop or asyncio, or leave "
+            f"it out"
+        )
+    if idle_timeout_ns:
+        raise OptionError("--idle-timeout: only the app knows when a connection of its own is idle; leave it out")
 
 
 def _check_triggering(engine: EngineName, edge_triggered: bool) -> None:

@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from loadkit.plan.app import AppSpec
 from loadkit.profile.model import Close, EngineName, Stamps
 
 __all__ = ["EMBEDDED", "PhaseKind", "PhasePlan", "Plan", "Route", "ServePlan", "Shard", "Target"]
@@ -64,6 +65,8 @@ class ServePlan(msgspec.Struct, frozen=True):
 
     Where `is_apart`, each has addresses of its own instead, as many as the others: then nothing is left to a hash,
     which would give one worker more connections than it has file descriptors for.
+
+    `app` is what runs instead of the echo.
     """
 
     addresses: tuple[str, ...]
@@ -78,6 +81,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     edge_triggered: bool = False
     stamps: Stamps = Stamps.OFF
     is_apart: bool = False
+    app: AppSpec | None = None
 
     def addresses_of(self, index: int) -> tuple[str, ...]:
         """Returns where worker `index` listens."""

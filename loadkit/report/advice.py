@@ -17,6 +17,7 @@ _BY_STEP = {
     ("connect", "RUN_ENDED"): "still connecting when the run ended: a lower --connect-rate or a longer --duration",
     ("connect", "EPERM"): "a firewall rule (or conntrack, when full) refused the packet: see `conntrack -S`",
     ("connect", "AT_LIMIT"): "turned away by --max-connections: raise it, or open fewer",
+    ("receive", "APP_FAILED"): "the app that was served raised an exception: its standard error has the first of each",
     ("receive", "WRONG_BYTES"): "the reply was not what was sent: is the server an echo? If it is, it has a bug",
     ("receive", "EXTRA_BYTES"): "more came back than was sent: is the server an echo?",
     ("receive", "REPLY_TIMEOUT"): "no reply within --timeout: the server is stuck, or the load is too high for it",

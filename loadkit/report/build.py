@@ -378,7 +378,7 @@ def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -
     total = sum(accepted)
     errors = _errors([("serve", worker.phases[0]) for worker in serve.final])
     workers = tuple(
-        _serve_worker(before, after, final, serve.ends, window)
+        _serve_worker(before, after, final, serve, window)
         for before, after, final in zip(serve.at_start, serve.at_end, serve.final, strict=True)
     )
     return ServerRecord(
@@ -399,7 +399,9 @@ def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -
             ],
             is_hashed,
         ),
-        bytes=Bytes(sum(one["sent_bytes"] for one in counters), sum(one["received_bytes"] for one in counters)),
+        bytes=Bytes(sum(one["sent_bytes"] for one in counters), sum(one["received_bytes"] for one in counters))
+        if serve.counts_bytes
+        else None,
         errors=errors,
         workers=workers,
         restarts=serve.restarts,
@@ -411,19 +413,19 @@ def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -
 
 
 def _serve_worker(
-    before: WorkerSamples, after: WorkerSamples, final: WorkerSamples, ends: Sequence[WorkerEnd], window: Window | None
+    before: WorkerSamples, after: WorkerSamples, final: WorkerSamples, serve: ServeSamples, window: Window | None
 ) -> WorkerRecord:
     start, end = before.phases[0].counters, after.phases[0].counters
     whole = final.phases[0]
     return _worker_record(
         final,
-        ends,
+        serve.ends,
         {name: end[name] - start[name] for name in start},
         window.end_ns - window.start_ns if window else 0,
         opened=whole.counters["opened"],
         replied=None,
-        sent_bytes=whole.counters["sent_bytes"],
-        received_bytes=whole.counters["received_bytes"],
+        sent_bytes=whole.counters["sent_bytes"] if serve.counts_bytes else None,
+        received_bytes=whole.counters["received_bytes"] if serve.counts_bytes else None,
         errors=sum(whole.errors.values()),
         wakeups=worker_wakeups(window_wakeups([before], [after])),
     )

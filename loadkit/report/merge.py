@@ -224,7 +224,7 @@ def _add_servers(left: ServerRecord | None, right: ServerRecord | None) -> Serve
         balance=max(
             (one for one in (left.balance, right.balance) if one), key=lambda one: one.max_over_mean, default=None
         ),
-        bytes=_add(left.bytes, right.bytes),
+        bytes=_add(left.bytes, right.bytes) if left.bytes and right.bytes else None,
         errors=_add_errors(left.errors, right.errors),
         workers=(*left.workers, *right.workers),
         restarts=left.restarts + right.restarts,

@@ -304,7 +304,7 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     opened: int
     peak: int
     replied: int | None
-    received_bytes: int
+    received_bytes: int | None
     errors: int
     max_rss_bytes: int
     restarts: int
@@ -364,15 +364,15 @@ class ServerRecord(msgspec.Struct, frozen=True):
 
     One that was joined from a record of its own `is_whole_life`: all of it is from its start to its end.
 
-    `unread` is as in the run, of the window. `shed` are the connections it could not accept for want of file
-    descriptors (EMFILE, ENFILE).
+    `bytes` is null where it ran an app, whose bytes are not counted. `unread` is as in the run, of the window. `shed`
+    are the connections it could not accept for want of file descriptors (EMFILE, ENFILE).
     """
 
     engine: str
     accepted: int
     connections: Connections
     balance: Balance | None
-    bytes: Bytes
+    bytes: Bytes | None
     errors: tuple[Advised, ...]
     workers: tuple[WorkerRecord, ...]
     restarts: int

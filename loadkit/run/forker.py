@@ -46,9 +46,17 @@ class Child:
 
 
 class Forker:
-    """The parent's side. While entered, processes can be forked."""
+    """The parent's side. While entered, processes can be forked. Raises WorkerError where it cannot be started."""
+
+    is_in_worker = False
 
     def __init__(self) -> None:
+        if self.is_in_worker:
+            # Importing an app ran the program that it stands in, which would start workers that import it, and so on.
+            raise WorkerError(
+                'workers cannot start workers: what starts a run belongs under `if __name__ == "__main__":` where the '
+                "app is in the same file"
+            )
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this very Python
@@ -191,6 +199,7 @@ def _reap(status_fds: dict[int, int]) -> None:
 def _be_worker(pipe_fd: int, board_fd: int) -> None:
     from loadkit.run.worker import run_worker
 
+    Forker.is_in_worker = True
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # The forker's, and those of other workers: a pipe is closed when all its holders have closed it.
@@ -202,5 +211,9 @@ def _be_worker(pipe_fd: int, board_fd: int) -> None:
     try:
         status = run_worker(Connection(pipe_fd), board_fd)
     finally:
+        # What an app has printed.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
         # The frames above are the forker's.
         os._exit(status)

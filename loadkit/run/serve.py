@@ -12,7 +12,7 @@ from multiprocessing import connection
 
 import msgspec
 
-from loadkit.engine.registry import choose_engine, get_engine
+from loadkit.engine.registry import choose_serve_engine, get_engine
 from loadkit.errors import PreflightError, WorkerError
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.kernel import difference, read_kernel
@@ -50,7 +50,7 @@ class ServeGroup:
 
     def __init__(self, plan: ServePlan, forker: Forker) -> None:
         self._forker = forker
-        plan = msgspec.structs.replace(plan, engine=choose_engine(plan.engine, plan.edge_triggered))
+        plan = msgspec.structs.replace(plan, engine=choose_serve_engine(plan))
         self._anchors = reserve_port(plan.addresses, plan.port)
         self.plan = msgspec.structs.replace(plan, port=self._anchors[0].getsockname()[1])
         self.board = Board(BoardLayout(plan.workers, 1, _LONGEST_TURN_NS))
@@ -135,7 +135,9 @@ class ServeGroup:
     ) -> ServeSamples:
         """Returns the serve end's part of a run's samples."""
         version = get_engine(self.plan.engine).version()
-        return ServeSamples(at_start, at_end, self.read(), ends, self.restarts, version)
+        return ServeSamples(
+            at_start, at_end, self.read(), ends, self.restarts, version, counts_bytes=self.plan.app is None
+        )
 
 
 def reserve_port(addresses: Sequence[str], port: int) -> list[socket.socket]:
@@ -189,7 +191,7 @@ def run_serve(
         group = ServeGroup(plan, forker)
         before, kernel = group.read(), read_kernel()
         started_s, begin = time.time(), time.monotonic_ns()
-        rows = _Rows(group.board)
+        rows = _Rows(group.board, counts_bytes=plan.app is None)
         try:
             on_ready(group)
             while not interrupts.count:
@@ -222,7 +224,8 @@ class _Rows:
 
     _NAMES = ("opened", "received_bytes", "sent_bytes", "cpu_user_ns", "cpu_system_ns", "wakeups", "events")
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, counts_bytes: bool) -> None:
+        self._counts_bytes = counts_bytes
         self.rows: deque[ServeRow] = deque(maxlen=3600)
         self._board = board
         self._last = self._counters()
@@ -241,8 +244,9 @@ class _Rows:
     def close(self) -> None:
         """Adds what is left."""
         now = self._counters()
-        since = [count - was for count, was in zip(now, self._last, strict=True)]
-        self.rows.append(ServeRow(time.time(), *since))
+        accepted, received, sent, *rest = [count - was for count, was in zip(now, self._last, strict=True)]
+        moved = (received, sent) if self._counts_bytes else (None, None)
+        self.rows.append(ServeRow(time.time(), accepted, *moved, *rest))
         self._last = now
 
     def _counters(self) -> list[int]:

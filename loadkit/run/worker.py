@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from loadkit.engine.aio.importing import import_app
 from loadkit.engine.registry import get_engine
 from loadkit.errors import LoadkitError
 from loadkit.host import raise_nofile
@@ -65,7 +66,10 @@ def _do(work: Shard | ServeWork, board: Board, control: PipeControl) -> None:
         before = board.slot(work.index - work.ramp_step) if work.connects_before else None
         get_engine(work.plan.engine).blast(work, slot, control, before)
     else:
-        listeners = listen_on(work.addresses, work.plan.port, work.plan.backlog)
+        # An app is imported first, and the engine listens when it has been tried: nobody connects to one that fails.
+        if work.plan.app:
+            import_app(work.plan.app)
+        listeners = listen_on(work.addresses, work.plan.port, None if work.plan.app else work.plan.backlog)
         get_engine(work.plan.engine).serve(work.plan, listeners, slot, control)
 
 

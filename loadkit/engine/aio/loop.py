@@ -11,8 +11,10 @@ import platform
 import socket
 from collections.abc import Callable, Sequence
 
+from loadkit.engine.aio.app import AppServing
 from loadkit.engine.aio.echo import Echo
 from loadkit.engine.aio.probing import Answering, Probing
+from loadkit.engine.aio.serving import Serving
 from loadkit.engine.aio.stamping import Stamping
 from loadkit.engine.aio.swarm import Swarm
 from loadkit.engine.aio.wakeups import Counting, CountingSelector, count_libuv
@@ -52,9 +54,11 @@ class AsyncioEngine:
             self._run(slot, make)
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
-        """Runs a worker of the serve end."""
+        """Runs a worker of the serve end: the plan's app, or the echo."""
 
-        def make(loop: asyncio.AbstractEventLoop, counting: Counting | None) -> Echo:
+        def make(loop: asyncio.AbstractEventLoop, counting: Counting | None) -> Serving:
+            if plan.app:
+                return AppServing(plan.app, loop, plan, listeners, slot, control)
             answering = Answering.find(loop, slot, counting.last if counting else None)
             return Echo(loop, plan, listeners, slot, control, answering)
 
@@ -72,7 +76,7 @@ class AsyncioEngine:
         selector = CountingSelector(slot)
         return asyncio.SelectorEventLoop(selector), selector
 
-    def _run(self, slot: Slot, make: Callable[[asyncio.AbstractEventLoop, Counting | None], Swarm | Echo]) -> None:
+    def _run(self, slot: Slot, make: Callable[[asyncio.AbstractEventLoop, Counting | None], Swarm | Serving]) -> None:
         loop, counting = self._open(slot)
         asyncio.set_event_loop(loop)
         # What exists now stays, and a collection over 10,000 live connections stops the loop for milliseconds.

@@ -1,0 +1,168 @@
+"""A worker that runs somebody's own app instead of echoing: their protocol, our listeners, life and counting.
+
+Their protocol is what the loop talks to, with nothing in between: its class is replaced by a subclass of it that sees
+connection_made and connection_lost, twice in a connection's life. Bytes are not counted: they go from the loop to the
+protocol and back without passing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import traceback
+import types
+from collections.abc import Sequence
+from typing import Any
+
+from loadkit.engine.aio.importing import import_app, make_protocol, protocol_factory
+from loadkit.engine.aio.serving import Serving
+from loadkit.engine.base import Control
+from loadkit.errors import AppError
+from loadkit.measure.board import OwnError, Slot
+from loadkit.plan.app import AppSpec
+from loadkit.plan.model import ServePlan
+
+__all__ = ["AppServing"]
+
+_log = logging.getLogger("loadkit")
+
+# Failures that are shown, each with where it comes from. An app that makes up new ones is not shown more.
+_MOST_SHOWN = 20
+# What a read or a write in an async app raises when the peer resets, as many do to close. It is the end of a
+# connection, and few catch it.
+_HUNG_UP = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+# For what still runs when the worker ends, once it has been cancelled.
+_CANCEL_S = 1.0
+
+
+class AppServing(Serving):
+    """A worker that runs an app. Raises AppError from `run` when the app cannot serve a connection."""
+
+    def __init__(
+        self,
+        spec: AppSpec,
+        loop: asyncio.AbstractEventLoop,
+        plan: ServePlan,
+        listeners: Sequence[socket.socket],
+        slot: Slot,
+        control: Control,
+    ) -> None:
+        super().__init__(loop, plan, listeners, slot, control)
+        self._spec = spec
+        self._factory = protocol_factory(import_app(spec))
+        self._counted: dict[type, type[asyncio.BaseProtocol]] = {}
+        self._counting: set[type] = set()
+        # By the id of the protocol, which lives as long as its transport: it need not be hashable.
+        self.connections: dict[int, asyncio.Transport] = {}
+        self._shown: set[tuple[object, ...]] = set()
+
+    async def run(self) -> None:
+        """Tries the app once, without a connection, then serves until told to stop."""
+        self._count(make_protocol(self._spec, self._factory))
+        await super().run()
+
+    def protocol(self) -> asyncio.BaseProtocol:
+        """Returns the app's own; where it fails to make one, one that closes the connection."""
+        try:
+            protocol = make_protocol(self._spec, self._factory)
+            self._count(protocol)
+        except AppError as error:
+            self._failed(error.__cause__ or error)
+            return _Closing()
+        return protocol
+
+    def abort_all(self) -> None:
+        """Aborts every connection."""
+        for transport in list(self.connections.values()):
+            transport.abort()
+
+    def is_idle(self) -> bool:
+        """Whether every connection is closed, or about to be. One may have been handed to a protocol unknown here."""
+        return all(transport.is_closing() for transport in self.connections.values())
+
+    async def close(self) -> None:
+        """Cancels what the app still runs, as asyncio.run does at its end."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for one in left:
+            one.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_CANCEL_S)
+        await self.loop.shutdown_asyncgens()
+
+    def made(self, protocol: asyncio.BaseProtocol, transport: asyncio.Transport) -> bool:
+        """Takes a connection in; False: it was turned away."""
+        if not self.has_room(transport):
+            return False
+        self.connections[id(protocol)] = transport
+        self.count_opened()
+        return True
+
+    def lost(self, protocol: asyncio.BaseProtocol, exc: BaseException | None) -> bool:
+        """Counts the end of a connection; False: it was turned away, and the app never heard of it."""
+        if self.connections.pop(id(protocol), None) is None:
+            return False
+        self.count_closed(exc)
+        return True
+
+    def _count(self, protocol: asyncio.BaseProtocol) -> None:
+        own = type(protocol)
+        if own in self._counting:
+            return  # the app hands out the same one again
+        try:
+            if own not in self._counted:
+                self._counted[own] = _counting_class(own, self)
+                self._counting.add(self._counted[own])
+            protocol.__class__ = self._counted[own]
+        except TypeError as error:
+            raise AppError(
+                f"app {self._spec}: connections of {own.__name__} cannot be counted ({error}); give a subclass of it"
+            ) from None
+
+    def loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something failed in the loop: the app, or accept."""
+        failure = context.get("exception")
+        if failure is None or (isinstance(failure, OSError) and failure.errno in (errno.EMFILE, errno.ENFILE)):
+            super().loop_failed(loop, context)
+        elif not isinstance(failure, _HUNG_UP):
+            self._failed(failure)
+
+    def _failed(self, error: BaseException) -> None:
+        """Counts a failure of the app, and shows the first of its kind."""
+        self.page.add_error("receive", OwnError.APP_FAILED)
+        frames = traceback.extract_tb(error.__traceback__)
+        kind = (type(error), *[(frame.filename, frame.lineno) for frame in frames[-1:]])
+        if kind not in self._shown and len(self._shown) < _MOST_SHOWN:
+            self._shown.add(kind)
+            _log.error("app %s failed; more of the same are counted, not shown", self._spec, exc_info=error)
+
+
+def _counting_class(own: type[asyncio.BaseProtocol], serving: AppServing) -> type[asyncio.BaseProtocol]:
+    """Returns a subclass that counts and otherwise is what `own` is, with its name and layout. Raises TypeError."""
+
+    def connection_made(self: asyncio.BaseProtocol, transport: asyncio.Transport) -> None:
+        if serving.made(self, transport):
+            own.connection_made(self, transport)
+
+    def connection_lost(self: asyncio.BaseProtocol, exc: Exception | None) -> None:
+        if serving.lost(self, exc):
+            own.connection_lost(self, exc)
+
+    body = {
+        "__slots__": (),
+        "__module__": own.__module__,
+        "__qualname__": own.__qualname__,
+        "__doc__": own.__doc__,
+        "connection_made": connection_made,
+        "connection_lost": connection_lost,
+    }
+    return types.new_class(own.__name__, (own,), exec_body=lambda its: its.update(body))
+
+
+class _Closing(asyncio.Protocol):
+    """Closes the connection, which has no protocol."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Aborts it."""
+        transport.abort()  # type: ignore[attr-defined]

@@ -1,0 +1,164 @@
+"""A worker of the serve end under way, whatever it does with its connections: from its listeners to its last one.
+
+When file descriptors run out, a loop that accepts on would spin: the listener stays readable and each accept fails
+(EMFILE). So some are kept in reserve, and a connection that would use them is closed at once and counted.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import errno
+import socket
+import time
+from collections.abc import Sequence, Sized
+from typing import Any
+
+from loadkit.engine.base import Control
+from loadkit.engine.descriptors import free_descriptors
+from loadkit.measure.board import OwnError, Slot
+from loadkit.measure.tally import FOLD_NS, Tally
+from loadkit.plan.model import ServePlan
+from loadkit.units import NS_PER_S
+
+__all__ = ["Serving"]
+
+clock = time.monotonic_ns
+
+
+class Serving(abc.ABC):
+    """Accepts, counts, and ends when it is told to. `connections` are those that it has taken in."""
+
+    connections: Sized
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        plan: ServePlan,
+        listeners: Sequence[socket.socket],
+        slot: Slot,
+        control: Control,
+    ) -> None:
+        self.loop = loop
+        self.plan = plan
+        self.listeners = listeners
+        self.slot = slot
+        self.page = slot.pages[0]
+        self.control = control
+        self.tally = Tally(slot, 0)
+        self._fd_limit = 0
+        self._peak = 0
+        self._servers: list[asyncio.AbstractServer] = []
+        self._stop_at: int | None = None
+        self._done: asyncio.Future[None] = loop.create_future()
+        # Accepted connections are split evenly between workers by the kernel's hash, so the limit is too.
+        most = plan.max_connections
+        self._most = None if most is None else -(-most // plan.workers)
+
+    # -- what becomes of a connection
+
+    @abc.abstractmethod
+    def protocol(self) -> asyncio.BaseProtocol:
+        """Returns the protocol of a connection that has come."""
+
+    @abc.abstractmethod
+    def abort_all(self) -> None:
+        """Aborts every connection that is open."""
+
+    def is_idle(self) -> bool:
+        """Whether no connection is left to wait for."""
+        return not self.connections
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Lets go of what it has beside connections, at the very end."""
+
+    # -- its life
+
+    async def run(self) -> None:
+        """Serves until told to stop."""
+        self.loop.set_exception_handler(self.loop_failed)
+        for listener in self.listeners:
+            server = await self.loop.create_server(self.protocol, sock=listener, backlog=self.plan.backlog)
+            self._servers.append(server)
+        self._fd_limit = free_descriptors()
+        self.tally.begin_phase(0, 0)
+        self.control.ready()
+        self.loop.add_reader(self.control.fileno(), self._heard)
+        self._tick()
+        try:
+            await self._done
+        finally:
+            self.loop.remove_reader(self.control.fileno())
+            self._close_listeners()
+            self.abort_all()
+            # The aborted ones report connection_lost in the next turn.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self.publish()
+            await self.close()
+
+    def _heard(self) -> None:
+        self.control.hear()
+        if self.control.should_leave():
+            self._finish()
+        elif self.control.should_stop() and self._stop_at is None:
+            self._stop_at = clock() + self.plan.grace_ns
+            self._close_listeners()
+            self._check_stopped()
+
+    def _close_listeners(self) -> None:
+        for server in self._servers:
+            server.close()
+
+    def _check_stopped(self) -> None:
+        if self._stop_at is not None and (self.is_idle() or clock() >= self._stop_at):
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def _tick(self) -> None:
+        if self._done.done():
+            return
+        self.publish()
+        self._check_stopped()
+        self.loop.call_later(FOLD_NS / NS_PER_S, self._tick)
+
+    def publish(self) -> None:
+        """Brings the board up to date."""
+        self.slot.set("open", len(self.connections))
+        self.slot.set("peak", max(self.slot.get("peak"), self._peak))
+        self.tally.fold_cpu(clock())
+
+    # -- counting
+
+    def has_room(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether one more connection can be had; one that cannot is turned away, and counted so."""
+        full = len(self.connections) >= self._fd_limit
+        if full or (self._most is not None and len(self.connections) >= self._most):
+            self.page.add_error("connect", errno.EMFILE if full else OwnError.AT_LIMIT)
+            transport.abort()  # type: ignore[attr-defined]
+            return False
+        return True
+
+    def count_opened(self) -> None:
+        """Counts the connection that was just taken in."""
+        self._peak = max(self._peak, len(self.connections))
+        self.page.add("opened")
+
+    def count_closed(self, exc: BaseException | None) -> None:
+        """Counts the end of one that was just let go. A reset is how many peers close: closed, and no error."""
+        self.page.add("closed")
+        if isinstance(exc, OSError) and exc.errno and exc.errno != errno.ECONNRESET:
+            self.page.add_error("receive", exc.errno)
+        self._check_stopped()
+
+    def loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The loop could not accept: out of file descriptors, ours or the system's. It goes on by itself."""
+        failure = context.get("exception")
+        if isinstance(failure, OSError) and failure.errno in (errno.EMFILE, errno.ENFILE):
+            self.page.add_error("connect", failure.errno)
+        else:
+            loop.default_exception_handler(context)
