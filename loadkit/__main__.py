@@ -6,8 +6,13 @@ Worker processes import this module again (multiprocessing does so with whatever
 
 def main() -> None:
     """Runs the command line."""
+    import os
+
     from loadkit.cli.app import run
 
+    # A worker is one thread. numpy's OpenBLAS starts one more for each core of every process that imports it, and where
+    # a control group's pids.max does not let it, says so in lines of its own and raises SIGINT.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     run()
 
 

@@ -19,7 +19,7 @@ import msgspec
 
 from loadkit.engine.base import STOP_NS
 from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
-from loadkit.errors import TargetError
+from loadkit.errors import TargetError, WorkerError
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.kernel import KernelLook, difference, read_kernel
 from loadkit.measure.memory import Room, read_room
@@ -205,7 +205,11 @@ class _Run:
             self._stop()
         self.interrupts.clear()
         if self.group:
-            self.group.mend()
+            try:
+                self.group.mend()
+            except WorkerError:
+                # There is no serve end to go on with. Who died, and how, is in the record.
+                self._stop()
         if any(worker.is_gone() and worker.died() for worker in self.workers):
             # Its share of the load is missing from now on: what follows would not be the run that was asked for.
             self._stop()

@@ -58,12 +58,16 @@ class Forker:
                 "app is in the same file"
             )
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - this very Python
-                [sys.executable, "-c", _START, str(theirs.fileno()), *sys.path],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - this very Python
+                    [sys.executable, "-c", _START, str(theirs.fileno()), *sys.path],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                )
+        except OSError as error:
+            self._socket.close()
+            raise _cannot_fork(error.errno or 0) from None
 
     @property
     def pid(self) -> int:
@@ -95,16 +99,20 @@ class Forker:
             os.close(write)
         if pid < 0:
             os.close(read)
-            raise WorkerError(
-                f"cannot fork: {os.strerror(-pid)}; `ulimit -u`, the control group's pids.max and kernel.pid_max "
-                f"limit the number of processes: see `loadkit doctor`"
-            )
+            raise _cannot_fork(-pid)
         return Child(pid, read)
 
     def kill(self, child: Child) -> None:
         """Kills it, unless it has ended: then its pid may be somebody else's by now."""
         with contextlib.suppress(OSError):
             self._socket.send(b"K" + _INT.pack(child.pid))
+
+
+def _cannot_fork(number: int) -> WorkerError:
+    return WorkerError(
+        f"cannot start a process: {os.strerror(number)}; `ulimit -u`, the control group's pids.max and kernel.pid_max "
+        f"limit the number of processes: see `loadkit doctor`"
+    )
 
 
 def read_status(child: Child) -> int | None:

@@ -82,8 +82,6 @@ class ServeGroup:
             if self._is_stopping or not worker.is_gone():
                 continue
             end = worker.end()
-            dead.append(end)
-            self._ends.append(end)
             self._young_deaths = self._young_deaths + 1 if time.monotonic() - self._born[at] < _YOUNG_S else 0
             if self._young_deaths >= _YOUNG_DEATHS:
                 raise WorkerError(f"serve worker {worker.index} dies again and again: {end.died or 'it ended'}")
@@ -92,9 +90,11 @@ class ServeGroup:
             slot.set("open", 0)
             if slot.get("sequence") % 2:
                 slot.set("sequence", slot.get("sequence") + 1)
-            self.restarts += 1
-            self._born[at] = time.monotonic()
             self.workers[at] = Worker(self._forker, self._work(at), self.board)
+            self._born[at] = time.monotonic()
+            self.restarts += 1
+            dead.append(end)
+            self._ends.append(end)
             worker.close()
         for worker in self.workers:
             worker.listen()

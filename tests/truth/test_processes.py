@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -204,3 +205,20 @@ def test_a_hung_worker_of_the_embedded_server_does_not_keep_a_ctrl_c_waiting(bla
     os.kill(run.process.pid, signal.SIGINT)
     record = interrupted_run(run, timeout=30)
     assert [worker["died"] for worker in record["workers"]] == [None]
+
+
+def test_an_embedded_server_that_does_not_live_ends_the_run_with_its_record(blast: Blast) -> None:
+    run = blast("-c", "20", "-R", "200", "-d", "60s", "--warmup", "0s", "-w", "1")
+    wait_until_measuring(run, 20)
+    while run.process.poll() is None:
+        for pid in processes("loadkit-serve-0", group=run.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    assert run.end() == 4
+    record = run.record
+    assert_adds_up(record)
+    assert record["server"]["restarts"] >= 1
+    assert record["window"]["end_ns"] - record["window"]["start_ns"] < 50e9
+    assert "serve workers died" in reasons(record)["server-restarted"]
+    assert run.err == ""

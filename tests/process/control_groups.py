@@ -1,0 +1,57 @@
+"""Control groups made for a test, where this machine lets us: version 2, or version 1's hierarchies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path("/sys/fs/cgroup")
+# The limit of a controller: its file in version 2 and in version 1.
+_FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max", "pids.max")}
+
+
+@contextlib.contextmanager
+def control_group(controller: str, limit: int) -> Iterator[tuple[str, ...]]:
+    """Makes a group of this process's own with the limit, and yields what a command is put behind to run in it."""
+    is_second = (_ROOT / "cgroup.controllers").exists()
+    group = _ROOT / ("" if is_second else controller) / _own(controller, is_second) / f"loadkit-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group of {controller} can be made here: {error.strerror}")
+    try:
+        file = group / _FILES[controller][0 if is_second else 1]
+        if not file.exists():
+            pytest.skip(f"the groups here have no controller {controller}")
+        file.write_text(str(limit))
+        enter = "import os, sys; open(sys.argv[1], 'w').write('0'); os.execv(sys.argv[2], sys.argv[2:])"
+        yield (sys.executable, "-c", enter, str(group / "cgroup.procs"))
+    finally:
+        _remove(group)
+
+
+def _own(controller: str, is_second: bool) -> str:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0" if is_second else controller in controllers.split(","):
+            return path.strip("/")
+    pytest.skip(f"this process is in no group of {controller}")
+
+
+def _remove(group: Path) -> None:
+    """Removes it when its last process is gone, which takes the kernel a moment after the exit."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            group.rmdir()
+        except OSError:
+            assert time.monotonic() < deadline, f"processes stay in {group}: {(group / 'cgroup.procs').read_text()}"
+            time.sleep(0.02)
+        else:
+            return

@@ -1,0 +1,55 @@
+"""The process that workers are forked from: what it says when it cannot."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from loadkit.errors import WorkerError
+from loadkit.run.forker import LOST, Forker, read_status
+
+pytestmark = pytest.mark.slow
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_one_that_cannot_be_started_says_what_limits_processes_and_keeps_nothing_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    before = open_files()
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(WorkerError, match=r"^cannot start a process: Resource temporarily unavailable; .*pids\.max"):
+        Forker()
+    assert open_files() == before
+
+
+def test_one_that_was_killed_says_so_when_it_is_asked_and_its_children_are_lost() -> None:
+    before = open_files()
+    with Forker() as forker:
+        pipe, theirs = os.pipe()
+        child = forker.fork(theirs, pipe)  # it waits for its work, and ends when the pipe does
+        os.kill(forker.pid, signal.SIGKILL)
+        select.select([child.status_fd], [], [], 20)  # it has ended, as the forker's end of that is closed
+        with pytest.raises(WorkerError, match="has ended: the kernel may have killed it for want of memory"):
+            forker.fork(theirs, pipe)
+        assert read_status(child) == LOST
+        for fd in (pipe, theirs, child.status_fd):
+            os.close(fd)
+    assert open_files() == before
+
+
+def test_workers_cannot_start_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Forker, "is_in_worker", True)
+    with pytest.raises(WorkerError, match="belongs under `if __name__"):
+        Forker()
