@@ -1,0 +1,54 @@
+"""The README's chapter on one's own server, as it stands there: its file is written, its commands are run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+_README = (Path(__file__).parents[2] / "README.md").read_text()
+_CHAPTER = _README.partition("\n## Your own server under load\n")[2].partition("\n## ")[0]
+
+
+def block(language: str) -> str:
+    [found] = re.findall(rf"^```{language}\n(.*?)^```$", _CHAPTER, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+@pytest.mark.parametrize("factory", ["Orders", "orders"])
+def test_the_app_of_the_readme_is_loaded_and_reported_by_its_own_commands(tmp_path: Path, factory: str) -> None:
+    source = block("python")
+    name = source.partition("\n")[0].removeprefix("# ")
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(source)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    script = block("sh")
+    # A port that is free here, and less of a load; the SLO is not what is looked at.
+    for shown, small in (
+        (":7000", f":{port}"),
+        ("-c 1k -R 5k -d 30s", "-c 50 -R 500 -d 1s --warmup 0s"),
+        ("shop.server:Orders", f"shop.server:{factory}"),
+        ("p99<20ms", "p99<10s"),
+    ):
+        assert shown in script
+        script = script.replace(shown, small)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"(shop.server:{factory}, " in done.stderr
+    assert "serve end: 51 accepted" in done.stdout  # one more asked whether anybody is there
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["messages"]["replied"] == record["messages"]["sent"] >= 500
+    assert record["errors"] == []
+    assert json.loads((tmp_path / "serve.json").read_text())["server"]["errors"] == []
