@@ -215,7 +215,9 @@ def test_importing_loadkit_imports_neither_uvloop_nor_numpy() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [[], ["serve"], ["blast"], ["doctor"], ["report"], ["profiles"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["blast"], ["ping"], ["doctor"], ["report"], ["profiles"]], ids=" ".join
+)
 def test_help_answers_without_uvloop_and_numpy(command: list[str]) -> None:
     leave = f"import atexit; atexit.register(lambda: exec({_SAY_WHAT_IS_LOADED!r}))"
     run = "import runpy, sys; runpy.run_module('loadkit', run_name='__main__', alter_sys=True)"

@@ -10,6 +10,7 @@ import click
 from loadkit import __version__
 from loadkit.cli.blast import blast
 from loadkit.cli.doctor import doctor
+from loadkit.cli.ping import ping
 from loadkit.cli.profiles import profiles
 from loadkit.cli.report import report
 from loadkit.cli.serve import serve
@@ -37,7 +38,7 @@ def app() -> None:
     """Measure TCP at scale: an echo server, the swarm that loads it, and a verdict on the numbers."""
 
 
-for _command in (serve, blast, doctor, report, profiles):
+for _command in (serve, blast, ping, doctor, report, profiles):
     app.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""Click options made from the fields of Profile: the flags, help and defaults stand there, and only there."""
+"""Click options: of quantities, and of the fields of Profile, whose flags, help and defaults stand there alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from loadkit.profile.model import EngineName, Option, Profile, options_of
 from loadkit.units import Count, Duration, Rate, Size, format_count, format_duration, format_size
 
-__all__ = ["given", "profile_options"]
+__all__ = ["given", "profile_options", "quantity"]
 
 _METAVARS = {Duration: "DURATION", Size: "SIZE", Rate: "RATE"}
 
@@ -26,6 +26,25 @@ def profile_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """Returns those of the options that were given on the command line."""
     return {name: value for name, value in values.items() if value is not None and value != ()}
+
+
+def quantity(kind: type[Count | Duration | Size], least: int, most: int | None = None) -> dict[str, Any]:
+    """Returns what makes an option's text be read as `kind`; `auto` is None: decided by the plan."""
+
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+        if value is None or value == "auto":
+            return None
+        try:
+            number = int(kind.parse(value))
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, parameter) from None
+        if number < least:
+            raise click.BadParameter(f"{value} is below the least, {least}", context, parameter)
+        if most is not None and number > most:
+            raise click.BadParameter(f"{value} is above the most, {most}", context, parameter)
+        return number
+
+    return {"callback": read, "metavar": _METAVARS.get(kind, "N")}
 
 
 def _click_option(name: str, option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

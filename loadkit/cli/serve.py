@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadkit.cli.options import quantity
 from loadkit.cli.output import check_format, check_writable, write_whole
 from loadkit.cli.preflight import check_machine
 from loadkit.profile.model import EngineName, Stamps
@@ -21,33 +22,16 @@ if TYPE_CHECKING:
     from loadkit.measure.samples import ServeSamples, WorkerEnd
     from loadkit.run.serve import ServeGroup
 
-__all__ = ["serve"]
+__all__ = ["DEFAULT_LISTEN", "serve"]
 
 # Loopback by default: an echo server that answers the world is somebody's amplifier.
 DEFAULT_LISTEN = "127.0.0.1:7000"
 
 
-def _quantity(kind: type[Count] | type[Duration], least: int) -> dict[str, Any]:
-    """Returns what makes an option's text be read by units.py; `auto` is None: decided by the plan."""
-
-    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-        if value is None or value == "auto":
-            return None
-        try:
-            number = int(kind.parse(value))
-        except ValueError as error:
-            raise click.BadParameter(str(error), context, parameter) from None
-        if number < least:
-            raise click.BadParameter(f"{value} is below the least, {least}", context, parameter)
-        return number
-
-    return {"callback": read, "metavar": "N" if kind is Count else "DURATION"}
-
-
 @click.command()
 @click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN)
 @click.option(
-    "-w", "--workers", **_quantity(Count, 1) | {"metavar": "N|auto"}, help="worker processes [auto: one a core]"
+    "-w", "--workers", **quantity(Count, 1) | {"metavar": "N|auto"}, help="worker processes [auto: one a core]"
 )
 @click.option(
     "--engine",
@@ -75,13 +59,13 @@ def _quantity(kind: type[Count] | type[Duration], least: int) -> dict[str, Any]:
 )
 @click.option("--pin/--no-pin", default=True, help="pin each worker to a core")
 @click.option(
-    "--backlog", **_quantity(Count, 1), default="4096", show_default=True, help="connections waiting for accept"
+    "--backlog", **quantity(Count, 1), default="4096", show_default=True, help="connections waiting for accept"
 )
-@click.option("--max-connections", **_quantity(Count, 1), help="turn away what comes beyond this many")
-@click.option("--idle-timeout", **_quantity(Duration, 1), help="close connections that are idle for this long")
+@click.option("--max-connections", **quantity(Count, 1), help="turn away what comes beyond this many")
+@click.option("--idle-timeout", **quantity(Duration, 1), help="close connections that are idle for this long")
 @click.option(
     "--grace",
-    **_quantity(Duration, 0),
+    **quantity(Duration, 0),
     default="5s",
     show_default=True,
     help="let open connections finish for this long",

@@ -1,0 +1,50 @@
+"""`loadkit ping`."""
+
+from __future__ import annotations
+
+import click
+
+from loadkit.cli.options import quantity
+from loadkit.cli.serve import DEFAULT_LISTEN
+from loadkit.units import Duration, Size, format_duration, format_size
+
+__all__ = ["ping"]
+
+# It is a check and no load: that much fits into the socket buffers of both ends, whoever reads when.
+_MOST_BYTES = 64 * 1024
+# What a server that listens everywhere is reached by.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+
+
+@click.command()
+@click.argument(
+    "target", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar=["LOADKIT_PING_TARGET", "LOADKIT_SERVE_LISTEN"]
+)
+@click.option(
+    "--timeout",
+    **quantity(Duration, 1),
+    default="2s",
+    show_default=True,
+    help="all of it has to be done within this time",
+)
+@click.option(
+    "-s", "--size", **quantity(Size, 1, _MOST_BYTES), default="64B", show_default=True, help="bytes of the message"
+)
+def ping(target: str, timeout: int, size: int) -> int:
+    """Ask an echo server whether it echoes: connect, send a message, compare what comes back.
+
+    HOST:PORT is where `loadkit serve` listens in the same environment (LOADKIT_SERVE_LISTEN), or 127.0.0.1:7000.
+    Exit status 1: it does not.
+    """
+    from loadkit.plan.model import Target
+    from loadkit.run.ping import ping as send_one
+    from loadkit.run.ping import place_of
+    from loadkit.run.target import resolve
+
+    where = resolve(target)
+    loopback = _LOOPBACK.get(where.addresses[0])
+    if loopback:
+        where = Target(loopback, (loopback,), where.port)
+    round_trip_ns = send_one(where, size, timeout)
+    click.echo(f"{place_of(where)} echoed {format_size(size)} in {format_duration(round_trip_ns)}")
+    return 0

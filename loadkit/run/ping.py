@@ -1,0 +1,70 @@
+"""One message to an echo server and back: whether it is there and does what it is there for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+
+from loadkit.errors import TargetError
+from loadkit.plan.model import Target
+from loadkit.units import NS_PER_S, format_duration, format_size
+
+__all__ = ["ping", "place_of"]
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def ping(target: Target, size_bytes: int, timeout_ns: int) -> int:
+    """Connects, sends `size_bytes` of random bytes and compares what comes back.
+
+    Returns the nanoseconds from the send to the last byte of the reply. All of it has to be done within `timeout_ns`.
+    The connection is reset at the end, so that a check that comes again and again leaves no TIME_WAIT.
+    Raises TargetError: refused, not in time, closed, other bytes.
+    """
+    place, message = place_of(target), os.urandom(size_bytes)
+    deadline_ns = time.monotonic_ns() + timeout_ns
+    try:
+        with socket.create_connection((target.addresses[0], target.port), timeout_ns / NS_PER_S) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            sent_ns = time.monotonic_ns()
+            sock.settimeout(_left_s(deadline_ns))
+            sock.sendall(message)
+            _compare(sock, message, place, deadline_ns)
+            return time.monotonic_ns() - sent_ns
+    except TimeoutError:
+        raise TargetError(
+            f"{place} did not echo {format_size(size_bytes)} within {format_duration(timeout_ns)}; is it an echo "
+            f"server, and alive? (--timeout waits longer)"
+        ) from None
+    except OSError as error:
+        raise TargetError(
+            f"{place} does not echo: {error.strerror or error}; is the server running, and on this address? "
+            f"(`loadkit serve {place}` starts one)"
+        ) from None
+
+
+def place_of(target: Target) -> str:
+    """Returns HOST:PORT, an IPv6 address in brackets."""
+    return f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
+
+
+def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) -> None:
+    came = 0
+    while came < len(message):
+        sock.settimeout(_left_s(deadline_ns))
+        part = sock.recv(len(message) - came)
+        if not part:
+            raise TargetError(
+                f"{place} closed the connection after {came} of {len(message)} B; it is no echo server, or turns "
+                f"connections away (loadkit serve --max-connections)"
+            )
+        if part != message[came : came + len(part)]:
+            raise TargetError(f"{place} sent back other bytes than it got: it is no echo server")
+        came += len(part)
+
+
+def _left_s(deadline_ns: int) -> float:
+    """Returns the seconds that are left, and a little where none are: 0 would mean not to wait at all."""
+    return max(1e-6, (deadline_ns - time.monotonic_ns()) / NS_PER_S)

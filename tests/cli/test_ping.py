@@ -1,0 +1,142 @@
+"""`loadkit ping` against servers that echo, and against those that do not."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conftest import Serve
+
+from .conftest import Loadkit
+
+pytestmark = pytest.mark.slow
+
+Answer = Callable[[socket.socket], None]
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[[Answer], int]]:
+    """Starts a server that does `answer` with its one connection; returns its port."""
+    threads, listeners = [], []
+
+    def start(answer: Answer) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.settimeout(20)
+
+        def run() -> None:
+            connection, _address = listener.accept()
+            with connection, contextlib.suppress(ConnectionResetError):  # which is how ping ends
+                answer(connection)
+
+        threads.append(threading.Thread(target=run))
+        listeners.append(listener)
+        threads[-1].start()
+        return int(listener.getsockname()[1])
+
+    yield start
+    for thread in threads:
+        thread.join(20)
+    for listener in listeners:
+        listener.close()
+
+
+def _in_pieces(connection: socket.socket) -> None:
+    message = connection.recv(64, socket.MSG_WAITALL)
+    for at in range(0, 64, 5):
+        connection.sendall(message[at : at + 5])
+    connection.recv(1)
+
+
+def _wrong(connection: socket.socket) -> None:
+    message = connection.recv(64, socket.MSG_WAITALL)
+    connection.sendall(message[:-1] + bytes([message[-1] ^ 1]))
+    connection.recv(1)
+
+
+def _half(connection: socket.socket) -> None:
+    connection.sendall(connection.recv(64, socket.MSG_WAITALL)[:32])
+
+
+def _silent(connection: socket.socket) -> None:
+    connection.recv(64, socket.MSG_WAITALL)
+    connection.recv(1)  # until the other end gives up
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.recv(64, socket.MSG_WAITALL)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize(("size", "shown"), [("64B", "64 B"), ("1", "1 B"), ("64KiB", "64 KiB")])
+def test_an_echo_is_one_line_and_0(loadkit: Loadkit, serve: Serve, size: str, shown: str) -> None:
+    port = serve().port
+    done = loadkit("ping", f"127.0.0.1:{port}", "-s", size)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(rf"127\.0\.0\.1:{port} echoed {shown} in [0-9.]+ (us|ms|s)\n", done.stdout)
+
+
+def test_an_echo_in_pieces_is_one(loadkit: Loadkit, peer: Callable[[Answer], int]) -> None:
+    done = loadkit("ping", f"127.0.0.1:{peer(_in_pieces)}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        pytest.param(_wrong, "sent back other bytes than it got", id="wrong"),
+        pytest.param(_half, "closed the connection after 32 of 64 B", id="half"),
+        pytest.param(_silent, "did not echo 64 B within 300 ms", id="silent"),
+        pytest.param(_reset, "does not echo: Connection reset by peer", id="reset"),
+    ],
+)
+def test_what_does_not_echo_is_one_line_and_1(
+    loadkit: Loadkit, peer: Callable[[Answer], int], answer: Answer, said: str
+) -> None:
+    place = f"127.0.0.1:{peer(answer)}"
+    done = loadkit("ping", place, "--timeout", "300ms")
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"loadkit: {place} {said}")
+
+
+def test_a_port_that_nobody_listens_on_is_one_line_and_1(loadkit: Loadkit) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{sock.getsockname()[1]}"
+        done = loadkit("ping", place)
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert f"{place} does not echo: Connection refused" in line
+    assert f"loadkit serve {place}" in line
+
+
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "127.0.0.1"])
+def test_without_host_and_port_it_asks_the_server_of_its_environment(
+    loadkit: Loadkit, serve: Serve, everywhere: str
+) -> None:
+    port = serve().port
+    done = loadkit("ping", env={"LOADKIT_SERVE_LISTEN": f"{everywhere}:{port}"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"127.0.0.1:{port} echoed 64 B in ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        pytest.param(["-s", "0"], ["--size", "least, 1"], id="nothing to send"),
+        pytest.param(["-s", "1MiB"], ["--size", "most, 65536"], id="a load"),
+        pytest.param(["--timeout", "2"], ["--timeout", "unit"], id="no unit"),
+        pytest.param(["127.0.0.1:0"], ["port 0"], id="port 0"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(loadkit: Loadkit, arguments: list[str], names: list[str]) -> None:
+    done = loadkit("ping", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert [name for name in names if name not in line] == []
