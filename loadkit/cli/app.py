@@ -10,6 +10,7 @@ import click
 from loadkit import __version__
 from loadkit.cli.blast import blast
 from loadkit.cli.doctor import doctor
+from loadkit.cli.environment import PREFIX, naming_variables
 from loadkit.cli.ping import ping
 from loadkit.cli.profiles import profiles
 from loadkit.cli.report import report
@@ -18,6 +19,11 @@ from loadkit.errors import LoadkitError
 
 __all__ = ["run"]
 
+ENVIRONMENT = """\b
+Each option can be given by the environment too, where the command line does not give it:
+  LOADKIT_BLAST_RATE=5k       as loadkit blast --rate 5k
+  LOADKIT_BLAST_SLO='A B'     repeatable ones: with spaces between them
+  LOADKIT_BLAST_TARGET, LOADKIT_SERVE_LISTEN, LOADKIT_PING_TARGET, LOADKIT_DOCTOR_TARGET: HOST:PORT"""
 EXIT_STATUSES = """\b
 Exit status:
   0    fine
@@ -29,11 +35,12 @@ Exit status:
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=EXIT_STATUSES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": PREFIX},
+    epilog=f"{ENVIRONMENT}\n\n{EXIT_STATUSES}",
     no_args_is_help=True,
 )
-@click.version_option(__version__, prog_name="loadkit")
+# LOADKIT_VERSION is a name that others use too, for a version.
+@click.version_option(__version__, prog_name="loadkit", allow_from_autoenv=False)
 def app() -> None:
     """Measure TCP at scale: an echo server, the swarm that loads it, and a verdict on the numbers."""
 
@@ -50,7 +57,9 @@ def run() -> None:
         click.echo(error.format_message())
         sys.exit(2)
     except click.ClickException as error:
-        _complain(error.format_message(), getattr(error, "ctx", None))
+        context = getattr(error, "ctx", None)
+        text = error.format_message()
+        _complain(naming_variables(text, context) if context else text, context)
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(130)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from loadkit.cli.environment import Command, origins
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.options import given, profile_options
 from loadkit.cli.output import check_format, check_writable, find_json, output_option
@@ -24,12 +25,10 @@ Examples:
   loadkit blast 10.0.0.5:7000 --slo 'latency.p99<5ms' -o run.json -o run.xml --github    in a pipeline"""
 
 
-@click.command(epilog=_EXAMPLES)
-@click.argument("target", metavar="[HOST:PORT]", required=False)
+@click.command(cls=Command, epilog=_EXAMPLES)
+@click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_BLAST_TARGET")
 @profile_options
-@click.option(
-    "--profile", "profile_name", metavar="NAME|FILE", help="a scenario: `loadkit profiles` lists those shipped"
-)
+@click.option("--profile", metavar="NAME|FILE", help="a scenario: `loadkit profiles` lists those shipped")
 @output_option
 @github_option
 @click.option("--dry-run", is_flag=True, help="print the plan as JSON and do nothing")
@@ -37,7 +36,7 @@ Examples:
 @click.option("-q", "--quiet", is_flag=True, help="print the verdict line alone")
 def blast(
     target: str | None,
-    profile_name: str | None,
+    profile: str | None,
     output: tuple[str, ...],
     github: bool,
     dry_run: bool,
@@ -62,10 +61,12 @@ def blast(
     from loadkit.run.target import resolve
     from loadkit.sockets import read_sockets
 
-    profile, sources = load_profile(profile_name, given(values))
+    from_environment = origins(click.get_current_context())
+    asked, sources = load_profile(profile, given(values), from_environment)
+    sources |= {key: origin for key, origin in from_environment.items() if key in ("target", "profile")}
     for path in output:
         check_format(path)
-    for expression in profile.slo:
+    for expression in asked.slo:
         parse_slo(expression)
     summary = find_summary(github and not dry_run)
     raise_nofile()
@@ -73,11 +74,11 @@ def blast(
     where = resolve(target) if target else None
     sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
     try:
-        plan = build_plan(profile, sources, host, where, profile_name, sockets)
+        plan = build_plan(asked, sources, host, where, profile, sockets)
     except PreflightError as error:
-        if profile.phases:
+        if asked.phases:
             raise  # which the doctor knows nothing of
-        demand = demand_of_blast(host, int(profile.connections), where, profile.engine, sockets, profile.source)
+        demand = demand_of_blast(host, int(asked.connections), where, asked.engine, sockets, asked.source)
         raise in_our_words(error, demand) from None
     if dry_run:
         import msgspec

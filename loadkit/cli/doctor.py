@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import click
 
+from loadkit.cli.environment import Command
 from loadkit.cli.output import check_writable, write_whole
 from loadkit.units import Count, Rate
 
@@ -24,8 +25,8 @@ Examples:
   loadkit doctor -c 1m --serve --fix-script fix.sh"""
 
 
-@click.command(epilog=_EXAMPLES)
-@click.argument("target", metavar="[HOST:PORT]", required=False)
+@click.command(cls=Command, epilog=_EXAMPLES)
+@click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_DOCTOR_TARGET")
 @click.option("-c", "--connections", metavar="N", default="10k", show_default=True, help="connections that should work")
 @click.option("--source", multiple=True, metavar="CIDR", help="bound to the addresses of this network (repeatable)")
 @click.option(
@@ -34,7 +35,14 @@ Examples:
 @click.option(
     "--churn", metavar="RATE", help="connections closed by FIN a second: whether TIME_WAIT leaves ports enough"
 )
-@click.option("--json", "as_object", is_flag=True, help="print the findings as JSON")
+@click.option(
+    "--json",
+    "as_object",
+    is_flag=True,
+    envvar="LOADKIT_DOCTOR_JSON",
+    allow_from_autoenv=False,
+    help="print the findings as JSON",
+)
 @click.option("--fix-script", metavar="FILE", help="write the sysctl lines as a shell script; it applies none of them")
 def doctor(
     target: str | None,

@@ -24,7 +24,7 @@ def profile_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns those of the options that were given on the command line."""
+    """Returns those of the options that were given, on the command line or by the environment."""
     return {name: value for name, value in values.items() if value is not None and value != ()}
 
 

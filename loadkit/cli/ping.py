@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from loadkit.cli.environment import Command
 from loadkit.cli.options import quantity
 from loadkit.cli.serve import DEFAULT_LISTEN
 from loadkit.units import Duration, Size, format_duration, format_size
@@ -16,7 +17,7 @@ _MOST_BYTES = 64 * 1024
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument(
     "target", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar=["LOADKIT_PING_TARGET", "LOADKIT_SERVE_LISTEN"]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from loadkit.cli.environment import Command
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.output import check_format, check_writable, find_json, output_option
 from loadkit.cli.publish import publish
@@ -11,7 +12,7 @@ from loadkit.cli.publish import publish
 __all__ = ["report"]
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("records", metavar="RECORD...", nargs=-1, required=True)
 @click.option("--server", metavar="FILE", help="the serve end's own record (`loadkit serve -o`), of the same run")
 @output_option

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadkit.cli.environment import Command
 from loadkit.cli.options import quantity
 from loadkit.cli.output import check_format, check_writable, write_whole
 from loadkit.cli.preflight import check_machine
@@ -28,8 +29,8 @@ __all__ = ["DEFAULT_LISTEN", "serve"]
 DEFAULT_LISTEN = "127.0.0.1:7000"
 
 
-@click.command()
-@click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN)
+@click.command(cls=Command)
+@click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar="LOADKIT_SERVE_LISTEN")
 @click.option(
     "-w", "--workers", **quantity(Count, 1) | {"metavar": "N|auto"}, help="worker processes [auto: one a core]"
 )

@@ -92,7 +92,10 @@ class ServePlan(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A blast run, decided. `sources` names where each value came from: default, profile or option."""
+    """A blast run, decided.
+
+    `sources` names where each value came from: default, profile, option or `environment LOADKIT_…`.
+    """
 
     target: Target
     connections: int

@@ -18,7 +18,7 @@ from loadkit.units import Count, Duration, Pace, Rate, Size
 
 __all__ = ["Sources", "load_profile", "read_profile_text", "shipped_profiles"]
 
-Sources = dict[str, str]  # key -> "default" | "profile" | "option"
+Sources = dict[str, str]  # key -> "default" | "profile" | "option" | "environment LOADKIT_BLAST_…"
 
 # What a phase says for itself cannot be overruled by one option for the whole run.
 _PHASED = ("rate", "connections", "duration", "warmup")
@@ -53,11 +53,14 @@ def read_profile_text(name: str) -> tuple[str, str]:
         raise ProfileError(f"{name}: cannot read the profile: {reason}") from None
 
 
-def load_profile(name: str | None, options: Mapping[str, Any]) -> tuple[Profile, Sources]:
+def load_profile(
+    name: str | None, options: Mapping[str, Any], origins: Mapping[str, str] | None = None
+) -> tuple[Profile, Sources]:
     """Reads the profile `name` (None: defaults alone), lays `options` over it and checks the whole.
 
-    `options` maps field names of Profile to values as given (text with units is fine). Raises ProfileError or
-    OptionError naming file, key path, what was expected.
+    `options` maps field names of Profile to values as given (text with units is fine), `origins` those of them to where
+    they came from that are no options of the command line. Raises ProfileError or OptionError naming file, key path,
+    what was expected.
     """
     place, table = "", {}
     if name is not None:
@@ -71,7 +74,7 @@ def load_profile(name: str | None, options: Mapping[str, Any]) -> tuple[Profile,
     _convert(options, "", OptionError)
     profile = _convert({**table, **options}, f"{place}: " if place else "", ProfileError)
     sources = {
-        key: "option" if key in options else "profile" if key in table else "default"
+        key: (origins or {}).get(key, "option") if key in options else "profile" if key in table else "default"
         for key in Profile.__struct_fields__
     }
     return profile, sources

@@ -217,14 +217,15 @@ def _plan(plan: Plan) -> dict[str, Origin]:
         elif key in ("workers", "engine") and source == "default":
             source = "derived"
         elif key in ("target", "profile"):
-            source = "option" if value and not plan.target.embedded else "default"
+            source = plan.sources.get(key, "option") if value and not plan.target.embedded else "default"
         origins[key] = Origin(value, source)
     return origins
 
 
 def _strongest(sources: Mapping[str, str], options: Sequence[str]) -> str:
     said = {sources.get(option, "default") for option in options}
-    return next(source for source in ("option", "profile", "default") if source in said)
+    ranks = ("option", "environment", "profile", "default")
+    return min(said, key=lambda source: ranks.index(source.partition(" ")[0]))
 
 
 def _window(plan: Plan, samples: RunSamples) -> Window | None:

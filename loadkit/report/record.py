@@ -69,7 +69,10 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """A value of the plan and where it came from: default, profile, option, or derived (the plan worked it out)."""
+    """A value of the plan and where it came from.
+
+    default, profile, option, `environment LOADKIT_…` or derived (the plan worked it out).
+    """
 
     value: Any
     source: str

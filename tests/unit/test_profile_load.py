@@ -53,6 +53,14 @@ def test_an_option_goes_before_the_profile_and_the_profile_before_the_default(pl
     assert (sources["connections"], sources["size"], sources["depth"]) == ("profile", "option", "default")
 
 
+def test_an_option_s_source_is_its_origin_where_that_is_told(place: Path) -> None:
+    Path("a.toml").write_text("connections = 5\n")
+    origins = {"size": "environment LOADKIT_BLAST_SIZE", "connections": "environment, but not given"}
+    _profile, sources = load_profile("a.toml", {"size": "2KiB", "depth": "2"}, origins)
+    assert sources["size"] == "environment LOADKIT_BLAST_SIZE"
+    assert (sources["connections"], sources["depth"]) == ("profile", "option")
+
+
 def test_a_profile_s_text_is_read_into_values_with_units(place: Path) -> None:
     Path("a.toml").write_text(
         'connections = "10k"\nrate = "1k:10k"\ntimeout = "250ms"\nclose = "fin"\nengine = "asyncio"\nworkers = "auto"\n'

@@ -217,6 +217,28 @@ def test_each_value_of_the_plan_says_where_it_came_from(key: str, source: str) -
     assert record.plan[key].value == msgspec.to_builtins(plan)[key]
 
 
+@pytest.mark.parametrize(
+    ("sources", "key", "source"),
+    [
+        pytest.param(
+            {"rate": "environment LOADKIT_BLAST_RATE"}, "phases", "environment LOADKIT_BLAST_RATE", id="phases"
+        ),
+        pytest.param(
+            {"rate": "environment LOADKIT_BLAST_RATE", "duration": "option"},
+            "phases",
+            "option",
+            id="both: the stronger",
+        ),
+        pytest.param(
+            {"target": "environment LOADKIT_BLAST_TARGET"}, "target", "environment LOADKIT_BLAST_TARGET", id="target"
+        ),
+    ],
+)
+def test_what_came_from_the_environment_names_its_variable(sources: dict[str, str], key: str, source: str) -> None:
+    plan = msgspec.structs.replace(made_up_plan(100.0, REMOTE), sources=sources)
+    assert _build(plan, worker(0, ramp(), page(), page(), page())).plan[key].source == source
+
+
 def test_every_value_of_the_plan_is_in_the_record() -> None:
     record = _build(None, worker(0, ramp(), page(), page(), page()))
     assert set(record.plan) == set(msgspec.structs.asdict(made_up_plan())) - {"sources"}
