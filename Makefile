@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format wheel wheels image-slo bench bench-scale sanitize clean
+# BUILD is for what a build needs on this machine, such as --network host.
+.PHONY: demo test lint format wheel wheels image image-slo test-image bench bench-scale sanitize clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
@@ -45,8 +46,10 @@ wheels: $(VENV)/installed
 IMAGE ?= loadkit
 DOCKER ?= docker
 SUMMARY := $(if $(GITHUB_STEP_SUMMARY),--env GITHUB_STEP_SUMMARY --volume "$(GITHUB_STEP_SUMMARY):$(GITHUB_STEP_SUMMARY)")
-image-slo:
-	$(DOCKER) build --tag $(IMAGE) .
+image:
+	$(DOCKER) build $(BUILD) --tag $(IMAGE) .
+
+image-slo: image
 	mkdir -p build/image-slo
 	$(DOCKER) run --rm --network none --user "$$(id -u):$$(id -g)" --volume "$(CURDIR)/build/image-slo:/out" $(SUMMARY) \
 		$(IMAGE) blast -c 200 -R 2k -d 10s --slo 'latency.p99<100ms' --slo errors==0 --no-progress \
