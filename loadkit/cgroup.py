@@ -1,8 +1,9 @@
-"""The limits of the control groups (version 2) that this process is in: of its own and of each one above it.
+"""The limits of the control groups that this process is in: of its own and of each one above it.
 
-A container mostly sees its own group as the root of /sys/fs/cgroup; a service of systemd sees the path to it. On a
-machine that has both versions, version 2 is mounted at `unified`, and has only the controllers that version 1 has not.
-See the kernel's Documentation/admin-guide/cgroup-v2.rst.
+A container mostly sees its own group as the root of /sys/fs/cgroup; a service of systemd sees the path to it. Version 2
+has one hierarchy, version 1 one for each controller, mounted under its name. On a machine that has both, version 2 is
+mounted at `unified`, and has only the controllers that version 1 has not. See the kernel's
+Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ __all__ = ["CgroupLimits", "read_cgroup"]
 class CgroupLimits:
     """What the tightest group leaves us. None where no group limits it.
 
-    `memory_file` says which of its two limits of memory that is: past memory.max a process of the group is killed, past
-    memory.high all of them are slowed down until they hardly move.
+    `memory_file` says which of its limits of memory that is: past memory.max, or version 1's memory.limit_in_bytes, a
+    process of the group is killed, past memory.high all of them are slowed down until they hardly move.
     """
 
     memory_max_bytes: int | None = None
@@ -30,41 +31,68 @@ class CgroupLimits:
     memory_file: str = "memory.max"
 
 
+# Version 1 says "no limit" by the largest number of pages (mm/page_counter.c).
+_NO_LIMIT = 2**62
+
+
 def read_cgroup(proc: Path, sys: Path) -> CgroupLimits:
     """Reads the limits. Never fails: what cannot be read limits nothing."""
-    memory: list[tuple[int, int, str]] = []
-    pids: list[tuple[int, int]] = []
-    cpu: list[float] = []
-    for group in _groups(proc, sys):
-        for name in ("memory.max", "memory.high"):
-            if (limit := _number(group / name)) is not None:
-                used = max(0, (_number(group / "memory.current") or 0) - _reclaimable(group))
-                memory.append((limit, used, name))
-        if (limit := _number(group / "pids.max")) is not None:
-            pids.append((limit, _number(group / "pids.current") or 0))
-        quota, _, period = _text(group / "cpu.max").strip().partition(" ")
-        if quota.isdigit() and period.isdigit() and int(period):
-            cpu.append(int(quota) / int(period))
+    memory = list(_memory(proc, sys))
+    pids = [
+        (limit, _number(group / "pids.current") or 0)
+        for group in (*_groups(proc, sys), *_groups(proc, sys, "pids"))
+        if (limit := _number(group / "pids.max")) is not None
+    ]
     memory_max, memory_used, memory_file = min(
         memory, key=lambda one: one[0] - one[1], default=(None, None, "memory.max")
     )
     pids_max, pids_used = min(pids, key=lambda one: one[0] - one[1], default=(None, None))
-    return CgroupLimits(memory_max, memory_used, pids_max, pids_used, min(cpu, default=None), memory_file)
+    return CgroupLimits(memory_max, memory_used, pids_max, pids_used, min(_cpu(proc, sys), default=None), memory_file)
 
 
-def _groups(proc: Path, sys: Path) -> Iterator[Path]:
-    """Yields our group's folder and each above it, up to the root of the hierarchy."""
+def _memory(proc: Path, sys: Path) -> Iterator[tuple[int, int, str]]:
+    """Yields (limit, in use, the file that has the limit) of each group that has one."""
+    for group in _groups(proc, sys):
+        for name in ("memory.max", "memory.high"):
+            if (limit := _number(group / name)) is not None:
+                used = (_number(group / "memory.current") or 0) - _reclaimable(group, "inactive_file")
+                yield limit, max(0, used), name
+    for group in _groups(proc, sys, "memory"):
+        limit = _number(group / "memory.limit_in_bytes")
+        if limit is not None and limit < _NO_LIMIT:
+            used = (_number(group / "memory.usage_in_bytes") or 0) - _reclaimable(group, "total_inactive_file")
+            yield limit, max(0, used), "memory.limit_in_bytes"
+
+
+def _cpu(proc: Path, sys: Path) -> Iterator[float]:
+    """Yields the cores' worth of time that each group has, where that is limited."""
+    quotas = [_text(group / "cpu.max").split() for group in _groups(proc, sys)]
+    quotas += [
+        [_text(group / "cpu.cfs_quota_us").strip(), _text(group / "cpu.cfs_period_us").strip()]
+        for group in _groups(proc, sys, "cpu")
+    ]
+    for quota in quotas:
+        # `max` and -1 are no limit.
+        if len(quota) == 2 and all(number.isdigit() for number in quota) and int(quota[1]):
+            yield int(quota[0]) / int(quota[1])
+
+
+def _groups(proc: Path, sys: Path, controller: str = "") -> Iterator[Path]:
+    """Yields our group's folder and each above it, up to the root: of version 2, or of version 1's `controller`."""
     for line in _text(proc / "self/cgroup").splitlines():
-        if line.startswith("0::"):
-            path = line.removeprefix("0::").strip("/")
+        _number_of_it, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
             break
     else:
         return
     root = sys / "fs/cgroup"
-    if not (root / "cgroup.controllers").exists():
+    if controller:
+        root /= controllers if (root / controllers).exists() else controller
+    elif not (root / "cgroup.controllers").exists():
         root /= "unified"
-    group = root / path
-    # From inside a namespace the path may lead above its root ("/../…"), where there is nothing for us to see.
+    group = root / path.strip("/")
+    # From inside a namespace the path may lead above its root ("/../…"), where there is nothing for us to see. Without
+    # one it may name folders that are mounted away; what is not there limits nothing, and the root is ours.
     if ".." in group.parts:
         group = root
     yield group
@@ -73,14 +101,14 @@ def _groups(proc: Path, sys: Path) -> Iterator[Path]:
         yield group
 
 
-def _reclaimable(group: Path) -> int:
-    """Returns the page cache that is given back when memory is asked for, which memory.current counts as used.
+def _reclaimable(group: Path, key: str) -> int:
+    """Returns the page cache that is given back when memory is asked for, which counts as used.
 
     Without this a container that has read a large file would look full.
     """
     for line in _text(group / "memory.stat").splitlines():
         name, _, value = line.partition(" ")
-        if name == "inactive_file" and value.isdigit():
+        if name == key and value.isdigit():
             return int(value)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import resource
@@ -61,6 +62,15 @@ class Host:
     governor: str | None = None  # of the cores we may run on; several, where they differ
     clock_source: str | None = None
     steal_share: float | None = None  # of the CPU time since boot
+
+    @property
+    def worker_cores(self) -> tuple[int, ...]:
+        """The cores that workers go to: of those we may run on as many as the control group's CPU time is enough for.
+
+        More would take turns in using up a quota, and all stand still until its next period.
+        """
+        quota = self.cgroup.cpu_cores
+        return self.cores if quota is None else self.cores[: max(1, math.ceil(quota))]
 
     @property
     def free_memory_bytes(self) -> int | None:

@@ -45,7 +45,7 @@ def summary(demand: Demand, findings: Sequence[Finding]) -> str:
         ends.append(f"{_processes(demand.serve_workers)} to serve")
     where = (
         f" (-w {demand.serve_workers})"
-        if demand.serve_workers > len(demand.host.cores) > 0 == demand.blast_workers
+        if demand.serve_workers > len(demand.host.worker_cores) > 0 == demand.blast_workers
         else ""
     )
     count = len(warned(findings))

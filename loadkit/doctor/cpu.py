@@ -52,10 +52,13 @@ def _cores(demand: Demand) -> Finding:
 
 def _quota(demand: Demand, cores: float) -> Finding:
     wanted = len(demand.host.cores)
-    seen, needed = f"the control group's cpu.max gives {cores:g} core(s)", f"{wanted}, as many as may be used"
+    seen, needed = f"the control group's quota gives {cores:g} core(s)", f"{wanted}, as many as may be used"
     if cores >= wanted:
         return Finding("cpu-quota", Level.OK, seen, needed, in_runs=False)
-    why = "when the quota of a period is used up all workers stand still until the next one, some 50 ms later"
+    why = (
+        "when the quota of a period is used up all workers stand still until the next one, some 50 ms later (--workers "
+        f"auto goes by it: {len(demand.host.worker_cores)})"
+    )
     return _warning("cpu-quota", seen, needed, why, f"docker run --cpus={wanted}, or systemd CPUQuota={wanted * 100}%")
 
 

@@ -148,7 +148,7 @@ def demand_of_serve(host: Host, connections: int, engine: EngineName = EngineNam
     try:
         plan = build_serve_plan(host, (), 0, connections=connections, engine=engine)
     except PreflightError:
-        plan = build_serve_plan(host, (), 0, workers=len(host.cores), engine=engine)
+        plan = build_serve_plan(host, (), 0, workers=len(host.worker_cores), engine=engine)
     return demand_of_serve_plan(host, plan, connections, engine)
 
 

@@ -55,10 +55,10 @@ def workers_for(connections: int, host: Host) -> int:
 
 def blast_cores(host: Host, embedded: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Returns (blast end's cores, serve end's cores); an embedded server gets the other half of the machine."""
-    if not embedded or len(host.cores) < 2:
-        return host.cores, host.cores
-    half = (len(host.cores) + 1) // 2
-    return host.cores[:half], host.cores[half:]
+    if not embedded or len(host.worker_cores) < 2:
+        return host.worker_cores, host.worker_cores
+    half = (len(host.worker_cores) + 1) // 2
+    return host.worker_cores[:half], host.worker_cores[half:]
 
 
 def build_serve_plan(
@@ -80,7 +80,7 @@ def build_serve_plan(
 
     Raises OptionError for what an app, or the engine, has not.
     """
-    cores = host.cores if cores is None else cores
+    cores = host.worker_cores if cores is None else cores
     count = int(workers) if workers else max(len(cores), workers_for(round(connections * IMBALANCE), host))
     if app:
         _check_app(engine, edge_triggered, more.get("idle_timeout_ns"))
@@ -120,7 +120,7 @@ def build_plan(
     if target is None and workers_for(connections, host) > len(serve):
         # More processes than cores, for their fds. They take turns, so each end may have all cores; connecting costs
         # the blast end three times what accepting costs the other.
-        blast, serve = host.cores, (*host.cores[1:], host.cores[0])
+        blast, serve = host.worker_cores, (*host.worker_cores[1:], host.worker_cores[0])
     serve_plan = None
     if target is None:
         serve_plan = _embedded_server(profile, connections, serve, host)
@@ -146,7 +146,7 @@ def build_plan(
         edge_triggered=profile.edge_triggered,
         workers=workers,
         cores=blast if profile.pin else (),
-        lanes=min(workers, len(blast) if profile.pin else len(host.cores)),
+        lanes=min(workers, len(blast) if profile.pin else len(host.worker_cores)),
         stays_awake=_has_cores_of_its_own(workers, blast, serve_plan, host),
         routes=_routes(profile, connections, target, serve_plan, host, sockets),
         serve=serve_plan,
@@ -288,7 +288,7 @@ def _has_cores_of_its_own(workers: int, cores: tuple[int, ...], serve: ServePlan
     """Whether nobody waits for a core that a blast worker keeps by not sleeping."""
     everybody = workers + (serve.workers if serve else 0)
     apart = not serve or not set(cores) & set(serve.cores or cores)
-    return workers <= len(cores) if apart else everybody <= len(host.cores)
+    return workers <= len(cores) if apart else everybody <= len(host.worker_cores)
 
 
 def _check_app(engine: EngineName, edge_triggered: bool, idle_timeout_ns: int | None) -> None:

@@ -1,8 +1,8 @@
 """Assembles a stand-in for the image's base where no registry can be reached: `python stand_in.py FOLDER`.
 
 FOLDER becomes a root file system as python:3.11-slim-bookworm has it, from what this Debian machine has installed: the
-essential packages, apt, the certificate store, and the CPython that runs this, under /usr/local, with pip. It carries the
-machine's certificates, apt sources and /etc/pip.conf, so that apt and pip reach in a build what they reach outside.
+essential packages, apt, the certificate store, and the CPython that runs this, under /usr/local, with pip. It carries
+the machine's certificates, apt sources and /etc/pip.conf, so that apt and pip reach in a build what they reach outside.
 Never publish an image that was built on it: it is for tests.
 """
 
@@ -105,7 +105,9 @@ def _copy_python(root: Path) -> None:
     for link in ("python", "python3"):
         (local / "bin" / link).symlink_to(name)
     shutil.copytree(base / "include" / name, local / "include" / name)
-    leave_out = shutil.ignore_patterns("__pycache__", "test", "tests", "idlelib", "tkinter", "config-*", "site-packages")
+    leave_out = shutil.ignore_patterns(
+        "__pycache__", "test", "tests", "idlelib", "tkinter", "config-*", "site-packages"
+    )
     shutil.copytree(base / "lib" / name, local / "lib" / name, ignore=leave_out)
     packages = base / "lib" / name / "site-packages"
     for folder in packages.glob("pip*"):

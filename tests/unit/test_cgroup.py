@@ -95,3 +95,41 @@ def test_what_cannot_be_read_limits_nothing(tmp_path: Path, group: str, files: M
 
 def test_no_proc_and_no_sys_limit_nothing(tmp_path: Path) -> None:
     assert read_cgroup(tmp_path / "proc", tmp_path / "sys") == CgroupLimits()
+
+
+_V1 = "4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n2:pids:/docker/abc\n0::/\n"
+
+
+def test_a_container_of_version_1_sees_its_limits_at_each_controllers_root(tmp_path: Path) -> None:
+    files = {
+        "memory/memory.limit_in_bytes": f"{512 * _MIB}\n",
+        "memory/memory.usage_in_bytes": f"{150 * _MIB}\n",
+        "memory/memory.stat": f"inactive_file 1\ntotal_inactive_file {50 * _MIB}\n",
+        "pids/pids.max": "200\n",
+        "pids/pids.current": "7\n",
+        "cpu,cpuacct/cpu.cfs_quota_us": "150000\n",
+        "cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+    }
+    found = _machine(tmp_path, _V1, files)
+    assert found == CgroupLimits(512 * _MIB, 100 * _MIB, 200, 7, 1.5, "memory.limit_in_bytes")
+
+
+def test_of_version_1_too_the_group_with_the_least_left_counts(tmp_path: Path) -> None:
+    files = {
+        "memory/docker/memory.limit_in_bytes": f"{100 * _MIB}\n",
+        "memory/docker/memory.usage_in_bytes": f"{90 * _MIB}\n",
+        "memory/docker/abc/memory.limit_in_bytes": f"{50 * _MIB}\n",  # 40 MiB left
+        "memory/docker/abc/memory.usage_in_bytes": f"{10 * _MIB}\n",
+    }
+    found = _machine(tmp_path, _V1, files)
+    assert (found.memory_max_bytes, found.memory_used_bytes) == (100 * _MIB, 90 * _MIB)
+
+
+def test_of_version_1_no_limit_is_the_largest_number_or_minus_1(tmp_path: Path) -> None:
+    files = {
+        "memory/memory.limit_in_bytes": "9223372036854771712\n",
+        "pids/pids.max": "max\n",
+        "cpu/cpu.cfs_quota_us": "-1\n",  # mounted by the name of one of its controllers
+        "cpu/cpu.cfs_period_us": "100000\n",
+    }
+    assert _machine(tmp_path, _V1, files) == CgroupLimits()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadkit.cgroup import CgroupLimits
 from loadkit.errors import LoadkitError, OptionError, PreflightError, ProfileError
 from loadkit.host import Host
 from loadkit.plan.build import FD_RESERVE, blast_cores, build_plan, build_serve_plan, ports_of, workers_for
@@ -131,6 +132,27 @@ def test_there_is_a_worker_a_core_but_none_without_a_connection() -> None:
     host = made_up_host(cores=tuple(range(8)), cpus=8)
     assert _plan(_REMOTE, host).workers == 8
     assert _plan(_REMOTE, host, connections="3").workers == 3
+
+
+@pytest.mark.parametrize(
+    ("quota", "workers"),
+    [
+        pytest.param(None, 8, id="no quota: a worker a core"),
+        pytest.param(16.0, 8, id="more time than cores"),
+        pytest.param(3.0, 3, id="a worker a core's worth"),
+        pytest.param(2.5, 3, id="the part of one is one more"),
+        pytest.param(0.1, 1, id="at least one"),
+    ],
+)
+def test_a_cpu_quota_decides_the_number_of_workers(quota: float | None, workers: int) -> None:
+    host = made_up_host(cpus=64, cores=tuple(range(8)), cgroup=CgroupLimits(cpu_cores=quota))
+    serve = build_serve_plan(host, ("127.0.0.1",), 7000)
+    assert (serve.workers, serve.cores) == (workers, tuple(range(workers)))
+    blast = build_plan(Profile(), {}, host, Target("10.0.0.5", ("10.0.0.5",), 7000))
+    assert (blast.workers, blast.cores) == (workers, tuple(range(workers)))
+    both = build_plan(Profile(), {}, host, None)
+    assert both.serve is not None
+    assert both.workers + both.serve.workers == max(2, workers)
 
 
 def test_unpinned_workers_have_no_cores() -> None:
