@@ -16,6 +16,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema github-workflows-require-timeout .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
@@ -40,6 +41,10 @@ wheel: $(VENV)/installed
 wheels: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cibuildwheel>=3.0'
 	$(BIN)/cibuildwheel --platform linux --output-dir dist/wheels
+
+# What the image promises, in containers of it. with-engine takes the Docker engine that is running, or starts one.
+test-image: $(VENV)/installed
+	tests/image/with-engine $(BIN)/python -m pytest --timeout 200 tests/image/checks.py
 
 # The image against itself: both ends in one container without a network, held to SLOs that a small busy machine can meet.
 # The record, Markdown and JUnit are left in build/image-slo, and in a step of GitHub Actions the job summary.

@@ -7,6 +7,13 @@ Worker processes import this module again (multiprocessing does so with whatever
 def main() -> None:
     """Runs the command line."""
     import os
+    import signal
+    import sys
+
+    # A run has its own way of ending (run/signals.py). What is before and after it, and other commands, end like this:
+    # without a handler the kernel drops the signal where we are the first process, as in a container
+    # (pid_namespaces(7)). So it comes first; what is left is the start of Python itself.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     from loadkit.cli.app import run
 

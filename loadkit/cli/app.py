@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
 
 import click
 
@@ -53,9 +51,6 @@ for _command in (serve, blast, ping, doctor, report, profiles):
 
 def run() -> None:
     """Runs the command line and exits."""
-    # A run has its own way of ending (run/signals.py). What is before and after it, and other commands, end like this:
-    # without a handler the kernel ignores the signal where we are the first process, as in a container (signal(7)).
-    signal.signal(signal.SIGTERM, _end)
     try:
         status = app.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -76,10 +71,6 @@ def run() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
 
 
 def _complain(text: str, context: click.Context | None = None) -> None:

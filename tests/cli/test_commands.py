@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,18 @@ def test_help_is_short_and_says_the_exit_statuses(loadkit: Loadkit) -> None:
     done = loadkit("--help")
     assert done.returncode == 0
     assert "an SLO was not met" in done.stdout
+
+
+def test_sigterm_ends_a_command_that_does_not_run_anything_with_143(tmp_path: Path) -> None:
+    pipe = tmp_path / "run.json"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loadkit", "report", str(pipe)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pipe.open("w"):  # which waits for its reader
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (143, "", "")
