@@ -57,6 +57,27 @@ class Echo(Upper):
         self.transport.write(data)
 
 
+class Handing(Upper):
+    """Hands its connection to another protocol at the first message."""
+
+    def data_received(self, data: bytes) -> None:
+        echo = Echo()
+        echo.connection_made(self.transport)
+        self.transport.set_protocol(echo)
+        self.transport.write(b"handed")
+
+
+BULK = bytes(range(256)) * 2**16
+
+
+class Pouring(Upper):
+    """Answers with more than a socket holds, and closes."""
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(BULK)
+        self.transport.close()
+
+
 class Nested:
     """Holds one."""
 
@@ -128,3 +149,9 @@ def closure() -> type[Upper]:
         pass
 
     return Local
+
+
+async def raising(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Fails at the first line."""
+    await reader.readline()
+    raise RuntimeError("out of stock")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -91,18 +92,19 @@ def test_an_async_function_serves_streams(server: Server) -> None:
     wait_for(lambda: counters(board)["closed"] == counters(board)["opened"] == 1)
 
 
-def test_what_an_app_raises_is_counted_each_time_and_shown_once(
-    server: Server, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("app", [apps.Failing, apps.raising], ids=["protocol", "streams"])
+def test_what_an_app_raises_ends_its_connection_and_is_counted_each_time_and_shown_once(
+    server: Server, caplog: pytest.LogCaptureFixture, app: Callable[..., Any]
 ) -> None:
-    with caplog.at_level(logging.ERROR, "loadkit"):
-        port, board, _control = server(app=app_of(apps.Failing))
+    with caplog.at_level(logging.ERROR):
+        port, board, _control = server(app=app_of(app))
         for _ in range(3):
             with connect(port) as sock:
-                sock.sendall(b"x")
+                sock.sendall(b"x\n")
                 assert is_closed(sock)
         wait_for(lambda: errors(board) == {("receive", "APP_FAILED"): 3})
     [shown] = caplog.records
-    assert "app tests.apps:Failing failed" in shown.getMessage()
+    assert f"app tests.apps:{app.__name__} failed" in shown.getMessage()
     assert str(shown.exc_info[1]) == "out of stock"  # type: ignore[index]
     wait_for(lambda: counters(board)["closed"] == 3)
 
@@ -154,14 +156,47 @@ def test_a_gentle_stop_refuses_new_connections_and_waits_for_the_open_ones(serve
     wait_for(lambda: counters(board)["closed"] == 1)
 
 
+def test_a_gentle_stop_lets_what_an_app_has_written_go_out(server: Server) -> None:
+    port, board, control = server(app=app_of(apps.Pouring), grace_ns=600 * NS_PER_S)
+    with connect(port) as sock:
+        sock.sendall(b"x")
+        got = bytearray(sock.recv(1))
+        control.say(stop=True)
+        wait_for(lambda: is_refused(port))
+        time.sleep(0.3)  # two looks at whether all is done
+        while chunk := sock.recv(2**20):
+            got += chunk
+    assert got == apps.BULK
+    wait_for(lambda: counters(board)["closed"] == 1)
+
+
+def test_a_connection_handed_to_another_protocol_does_not_keep_a_stop_waiting(server: Server) -> None:
+    port, board, control = server(app=app_of(apps.Handing), grace_ns=600 * NS_PER_S)
+    with connect(port) as sock:
+        sock.sendall(b"x")
+        assert sock.recv(6) == b"handed"
+        sock.sendall(b"echo")
+        assert sock.recv(4) == b"echo"
+    control.say(stop=True)
+    # The fixture waits for the end of the thread, for less than the grace.
+    wait_for(lambda: is_refused(port))
+    assert counters(board)["opened"] == 1
+
+
 @pytest.mark.parametrize("app", [apps.Upper, apps.forever], ids=["protocol", "streams"])
-def test_what_does_not_end_within_the_grace_is_cut_and_cancelled(server: Server, app: Callable[..., Any]) -> None:
+def test_what_does_not_end_within_the_grace_is_cut_and_cancelled(
+    server: Server, app: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     port, board, control = server(app=app_of(app), grace_ns=NS_PER_S // 10)
     with connect(port) as sock:
         wait_for(lambda: counters(board)["opened"] == 1)
         control.say(stop=True)
         assert is_closed(sock)
+        wait_for(lambda: is_refused(port))
     wait_for(lambda: counters(board)["closed"] == 1)
+    time.sleep(0.2)  # for what a cancelled one might say
+    assert errors(board) == {}
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("app", [apps.failing, apps.nothing], ids=["raises", "makes none"])

@@ -30,9 +30,9 @@ _log = logging.getLogger("loadkit")
 
 # Failures that are shown, each with where it comes from. An app that makes up new ones is not shown more.
 _MOST_SHOWN = 20
-# What a read or a write in an async app raises when the peer resets, as many do to close. It is the end of a
-# connection, and few catch it.
-_HUNG_UP = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+# How an async app ends that did not fail: a read or a write raises these when the peer resets, as many do to close, and
+# few catch them; and at our own end it is cancelled.
+_ENDED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, asyncio.CancelledError)
 # For what still runs when the worker ends, once it has been cancelled.
 _CANCEL_S = 1.0
 
@@ -79,8 +79,11 @@ class AppServing(Serving):
             transport.abort()
 
     def is_idle(self) -> bool:
-        """Whether every connection is closed, or about to be. One may have been handed to a protocol unknown here."""
-        return all(transport.is_closing() for transport in self.connections.values())
+        """Whether every connection is closed, or about to be with all sent.
+
+        One that the app handed to another protocol (transport.set_protocol) ends without our hearing of it.
+        """
+        return all(one.is_closing() and not one.get_write_buffer_size() for one in self.connections.values())
 
     async def close(self) -> None:
         """Cancels what the app still runs, as asyncio.run does at its end."""
@@ -125,7 +128,7 @@ class AppServing(Serving):
         failure = context.get("exception")
         if failure is None or (isinstance(failure, OSError) and failure.errno in (errno.EMFILE, errno.ENFILE)):
             super().loop_failed(loop, context)
-        elif not isinstance(failure, _HUNG_UP):
+        elif not isinstance(failure, _ENDED):
             self._failed(failure)
 
     def _failed(self, error: BaseException) -> None:

@@ -48,7 +48,15 @@ def protocol_factory(app: Callable[..., Any]) -> Factory:
     """Returns what loop.create_server takes: of an async (reader, writer), what asyncio.start_server makes of it."""
     if not inspect.iscoroutinefunction(app):
         return app
-    return lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), app)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await app(reader, writer)
+        except BaseException:
+            writer.close()  # asyncio's early releases of 3.11 leave the peer waiting
+            raise
+
+    return lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), serve)
 
 
 def make_protocol(spec: AppSpec, factory: Factory) -> asyncio.BaseProtocol:

@@ -153,7 +153,8 @@ class Serving(abc.ABC):
         self.page.add("closed")
         if isinstance(exc, OSError) and exc.errno and exc.errno != errno.ECONNRESET:
             self.page.add_error("receive", exc.errno)
-        self._check_stopped()
+        if not self.connections:
+            self._check_stopped()
 
     def loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The loop could not accept: out of file descriptors, ours or the system's. It goes on by itself."""
