@@ -56,7 +56,7 @@ DEFAULT_LISTEN = "127.0.0.1:7000"
 @click.option(
     "--app",
     metavar="MODULE:FACTORY",
-    help="run your own asyncio server instead of the echo: what loop.create_server takes, imported from here",
+    help="run your own asyncio server instead of the echo, such as shop.server:Orders",
 )
 @click.option("--pin/--no-pin", default=True, help="pin each worker to a core")
 @click.option(
@@ -74,14 +74,13 @@ DEFAULT_LISTEN = "127.0.0.1:7000"
 @click.option("--ready-file", metavar="FILE", help="write where it listens here, as JSON, once it does")
 @click.option("-o", "--output", metavar="FILE", help="write a record of this end here when it ends, as .json")
 @click.option("-q", "--quiet", is_flag=True, help="print nothing but errors")
-def serve(listen: str, app: str | None, ready_file: str | None, output: str | None, quiet: bool, **values: Any) -> int:
+def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, **values: Any) -> int:
     """Echo what every connection sends, or run your own server, with one worker process per core.
 
     HOST:PORT is 127.0.0.1:7000 by default; 0.0.0.0:7000 listens everywhere, port 0 finds a free one. The first Ctrl-C
     or SIGTERM stops accepting and lets open connections finish, the second leaves at once.
 
-    MODULE:FACTORY, such as shop.server:Orders, is a class or function without arguments that makes an asyncio.Protocol,
-    or an async function (reader, writer). Each worker imports it, with the current directory on Python's path.
+    FACTORY of --app, which each worker imports, makes an asyncio.Protocol or is an async function (reader, writer).
     """
     from loadkit.doctor.demand import demand_of_serve, demand_of_serve_plan
     from loadkit.doctor.preflight import in_our_words
@@ -111,7 +110,7 @@ def serve(listen: str, app: str | None, ready_file: str | None, output: str | No
             engine=EngineName(values["engine"]),
             edge_triggered=values["edge_triggered"],
             stamps=Stamps(values["stamps"]),
-            app=parse_app(app, str(Path.cwd())) if app else None,
+            app=parse_app(values["app"], str(Path.cwd())) if values["app"] else None,
             backlog=values["backlog"],
             max_connections=values["max_connections"],
             idle_timeout_ns=values["idle_timeout"],

@@ -1,4 +1,4 @@
-"""How an app is named, for processes that have to import it themselves."""
+"""How an app is named, for processes that have to import it themselves, and what a plan makes of one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from loadkit.engine.registry import choose_engine, choose_serve_engine
 from loadkit.errors import OptionError
 from loadkit.plan.app import AppSpec, app_of, parse_app
+from loadkit.plan.build import build_serve_plan
+from loadkit.profile.model import EngineName
 from tests import apps
+from tests.unit.made_up import made_up_host
 
+_HOST = made_up_host()
 _ROOT = Path(__file__).parents[2]
 
 
@@ -107,3 +112,32 @@ def test_a_program_s_own_classes_are_found_by_its_file(tmp_path: Path, command: 
         (tmp_path / "shop" / name).write_text(_SAY)
     done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=30)
     assert said.format(tmp_path) in done.stdout + done.stderr
+
+
+_APP = AppSpec("shop.server", "Orders", "/srv")
+
+
+def test_a_serve_end_has_the_app_that_was_asked_for() -> None:
+    plan = build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, max_connections=9, engine=EngineName.ASYNCIO)
+    assert (plan.app, plan.max_connections, plan.workers) == (_APP, 9, 2)
+    assert build_serve_plan(_HOST, ("0.0.0.0",), 0).app is None
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        pytest.param({"engine": EngineName.NATIVE}, "--engine native", id="native"),
+        pytest.param({"edge_triggered": True}, "--edge-triggered", id="edge-triggered"),
+        pytest.param({"idle_timeout_ns": 10**9}, "--idle-timeout", id="idle time-out"),
+    ],
+)
+def test_what_an_app_has_not_is_refused_by_the_name_of_the_option(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(OptionError, match=f"^{named}: "):
+        build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, **options)
+
+
+def test_auto_is_a_loop_of_python_s_where_there_is_an_app() -> None:
+    assert choose_serve_engine(build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP)) is EngineName.UVLOOP
+    asked = build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, engine=EngineName.ASYNCIO)
+    assert choose_serve_engine(asked) is EngineName.ASYNCIO
+    assert choose_serve_engine(build_serve_plan(_HOST, ("0.0.0.0",), 0)) is choose_engine(EngineName.AUTO)

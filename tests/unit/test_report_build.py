@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from loadkit.measure.samples import IntervalSample, WorkerEnd
 from loadkit.plan.model import PhaseKind, PhasePlan
 from loadkit.report.build import build_record
-from loadkit.report.record import Advised, Messages, RunRecord, Window
+from loadkit.report.record import Advised, Bytes, Messages, RunRecord, Window
 from tests.golden.made_up import (
     HIGHEST_NS,
     HOLD_NS,
@@ -171,10 +172,20 @@ def test_the_serve_end_has_its_own_figures() -> None:
     assert (server.accepted, server.connections.peak, server.connections.closed) == (100, 100, 100)
     assert server.balance is not None
     assert server.balance.max_over_mean == 1.5  # 75 by (75 + 25) / 2
-    assert (server.bytes.sent, server.bytes.received, server.shed) == (200, 200, 3)
+    assert server.bytes == Bytes(200, 200)
+    assert server.shed == 3
     assert [(row.error, row.count) for row in server.errors] == [("EMFILE", 3), ("ETIMEDOUT", 1)]
     assert isinstance(server.errors[0], Advised)
     assert [(one.index, one.core, one.pid, one.opened) for one in server.workers] == [(0, 2, 200, 75), (1, 3, 201, 25)]
+
+
+def test_bytes_that_an_app_does_not_have_counted_are_null_and_not_0() -> None:
+    serve = replace(serve_end(), counts_bytes=False)
+    server = _build(None, worker(0, ramp(), page(), page(), page()), serve=serve).server
+    assert server is not None
+    assert server.bytes is None
+    assert {(one.sent_bytes, one.received_bytes) for one in server.workers} == {(None, None)}
+    assert server.accepted == 100
 
 
 def test_same_errors_of_several_serve_workers_are_one_row() -> None:

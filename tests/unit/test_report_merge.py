@@ -13,7 +13,7 @@ from loadkit.measure.histogram import Histogram
 from loadkit.plan.model import ServePlan, Target
 from loadkit.profile.model import EngineName
 from loadkit.report.merge import merge_records
-from loadkit.report.record import RunRecord, ServerRecord, SloRecord, Window
+from loadkit.report.record import Bytes, RunRecord, ServerRecord, SloRecord, Window
 from tests.golden.made_up import (
     HIGHEST_NS,
     HOLD_NS,
@@ -141,6 +141,14 @@ def test_counts_errors_and_both_ends_are_added_and_the_peak_is_the_higher_one() 
     assert len(merged.workers) == 2
     assert merged.server is not None
     assert (merged.server.accepted, len(merged.server.workers)) == (200, 4)
+
+
+def test_bytes_that_one_serve_end_did_not_count_are_unknown_of_both() -> None:
+    one = _record([MS])
+    other = msgspec.structs.replace(one, server=msgspec.structs.replace(_server(one), bytes=None))
+    assert _server(merge_records([one, one])).bytes == Bytes(400, 400)
+    for runs in ([one, other], [other, one], [other, other]):
+        assert _server(merge_records(runs)).bytes is None
 
 
 def test_the_worse_verdict_holds_with_the_reasons_of_all() -> None:
