@@ -42,7 +42,7 @@ class Sick(Till):
 def shut():
     raise LookupError("no licence")
 
-print("imported", os.getpid())
+sys.stdout.write(f"imported {os.getpid()}\\n")  # at once: print writes the end of a line by itself
 """
 
 
@@ -154,9 +154,9 @@ def test_what_is_no_app_is_refused_in_one_line_and_leaves_nobody_behind(
 ) -> None:
     command = [sys.executable, "-m", "loadkit", "serve", "127.0.0.1:0", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=shop)
-    assert done.returncode == status
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert done.returncode == status, done
+    [line] = done.stderr.splitlines()
+    assert said in line
     assert set(done.stdout.split()[::2]) <= {"imported"}
 
 
@@ -176,3 +176,51 @@ def test_a_program_that_starts_a_run_when_it_is_imported_is_told_where_that_belo
     said = done.stderr.splitlines()[-1]
     assert "workers cannot start workers" in said
     assert '`if __name__ == "__main__":`' in said
+
+
+_SUITE = """
+import asyncio
+import socket
+
+from loadkit.host import read_host
+from loadkit.plan.app import app_of
+from loadkit.plan.build import build_serve_plan
+from loadkit.run.forker import Forker
+from loadkit.run.serve import ServeGroup
+
+
+class Greeting(asyncio.Protocol):
+    def connection_made(self, transport):
+        transport.write(__name__.encode())
+        transport.close()
+
+
+def test_greeting():
+    plan = build_serve_plan(read_host(), ("127.0.0.1",), 0, workers=1, app=app_of(Greeting))
+    with Forker() as forker:
+        group = ServeGroup(plan, forker)
+        try:
+            with socket.create_connection(("127.0.0.1", group.plan.port), timeout=20) as sock:
+                assert sock.recv(100) == __name__.encode()
+        finally:
+            group.leave()
+            group.close(5.0)
+            group.board.close()
+"""
+
+
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+@pytest.mark.parametrize("is_package", [False, True], ids=["a folder of tests", "a package of tests"])
+def test_a_class_in_a_test_module_reaches_the_workers_however_pytest_imports_it(
+    tmp_path: Path, mode: str, is_package: bool
+) -> None:
+    suite = tmp_path / "checks" / "orders"
+    suite.mkdir(parents=True)
+    (suite / "test_greeting.py").write_text(_SUITE)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    if is_package:
+        for folder in (suite, suite.parent):
+            (folder / "__init__.py").touch()
+    command = [sys.executable, "-m", "pytest", "-q", f"--import-mode={mode}", str(suite)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=suite)
+    assert done.returncode == 0, done.stdout + done.stderr
