@@ -14,8 +14,9 @@ _OPENED, _ASKED = COUNTERS.index("opened"), COUNTERS.index("asked")
 _TENTHS = 10
 _CHECK_NS = 100_000_000  # at 30k connects/s, 8 KB each, 25 MB
 _HEARD_NS = 200_000_000
-# What is left to the machine, or to the control group: a twentieth, within these.
-_MARGIN, _LEAST_MARGIN, _MOST_MARGIN = 20, 64 << 20, 1 << 30
+# What is left to the machine, or to the control group: a twentieth, within these; of little memory a quarter is enough,
+# for else a small container would open nothing.
+_MARGIN, _LEAST_MARGIN, _MOST_MARGIN, _OF_LITTLE = 20, 64 << 20, 1 << 30, 4
 
 
 class Ramp:
@@ -53,7 +54,8 @@ class Ramp:
         room = self._read_room()
         if room is None:
             return
-        margin = min(max(room.total_bytes // _MARGIN, _LEAST_MARGIN), _MOST_MARGIN)
+        least = min(_LEAST_MARGIN, room.total_bytes // _OF_LITTLE)
+        margin = min(max(room.total_bytes // _MARGIN, least), _MOST_MARGIN)
         if room.free_bytes < margin:
             self._stopped_ns = now
             self.stopped = (

@@ -205,6 +205,11 @@ def test_in_64_mib_it_says_how_much_it_needs(run: Run) -> None:
     assert "docker run --memory=" in _one_line(done.stderr)
 
 
+def test_what_fits_into_a_small_container_runs_there(run: Run) -> None:
+    done = run("blast", *QUICK, "--slo", "errors==0", flags=("--memory", "96m"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     "flags", [("--cpus", "1"), ("--cpuset-cpus", "0"), ("--cpus", "0.5")], ids=["quota", "cpuset", "half a core"]
 )

@@ -74,8 +74,8 @@ def test_it_is_over_when_each_has_opened_or_failed() -> None:
         (1 * GIB + GIB // 8, 24 * GIB, False),
         (GIB // 24, GIB, True),  # a twentieth: 51 MiB, but 64 MiB at least
         (GIB // 15, GIB, False),
-        (60 << 20, 100 << 20, True),
-        (65 << 20, 100 << 20, False),
+        (25 << 20, 100 << 20, True),  # a container: a quarter
+        (26 << 20, 100 << 20, False),
     ],
 )
 def test_below_the_margin_no_more_are_opened(free: int, total: int, stops: bool) -> None:
