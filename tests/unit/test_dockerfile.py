@@ -1,0 +1,47 @@
+"""What of the image can be told without building it; tests/image/checks.py tries the rest."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from loadkit import __version__
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+CHAPTER = (ROOT / "README.md").read_text().partition("## In a container\n")[2].partition("\n## ")[0]
+
+
+def test_the_images_version_is_the_packages() -> None:
+    assert re.findall(r'image\.version="(.*)"', DOCKERFILE) == [__version__]
+
+
+def test_every_source_of_the_dockerfile_is_let_through_and_nothing_else_is() -> None:
+    copied = [
+        word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()
+    ]
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert sorted(copied) == sorted(line.removeprefix("!") for line in ignored if line.startswith("!"))
+    assert "*" in ignored
+    # What was compiled on this machine would go into the wheel instead of what the builder compiles.
+    assert "**/*.so" in ignored
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_older_builder_can_build_it() -> None:
+    assert re.findall(r"<<|--link|--mount|--start-interval|^# *syntax", DOCKERFILE, re.MULTILINE) == []
+
+
+def test_the_stand_in_alone_knows_of_an_index() -> None:
+    assert re.findall(r"index-url|trusted-host|PIP_|http:|https:", DOCKERFILE) == []
+
+
+def test_the_readmes_two_containers_wait_for_health_and_leave_the_gate_to_blast() -> None:
+    [text] = re.findall(r"^```yaml\n(.*?)^```$", CHAPTER, re.DOTALL | re.MULTILINE)
+    services = yaml.safe_load(text)["services"]
+    assert list(services) == ["serve", "blast"]
+    assert services["blast"]["depends_on"] == {"serve": {"condition": "service_healthy"}}
+    assert "--slo" in services["blast"]["command"]
+    assert "--exit-code-from blast" in CHAPTER
