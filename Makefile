@@ -44,7 +44,7 @@ wheels: $(VENV)/installed
 
 # What the image promises, in containers of it. with-engine takes the Docker engine that is running, or starts one.
 test-image: $(VENV)/installed
-	tests/image/with-engine $(BIN)/python -m pytest --timeout 200 tests/image/checks.py
+	tests/image/with-engine $(BIN)/python -m pytest --timeout 300 tests/image/checks.py
 
 # The image against itself: both ends in one container without a network, held to SLOs that a small busy machine can meet.
 # The record, Markdown and JUnit are left in build/image-slo, and in a step of GitHub Actions the job summary.

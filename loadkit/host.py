@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,8 @@ class Host:
     in_user_namespace: bool = False  # of our own: what root may do in it ends at what belongs to it
     can_set_net_sysctls: bool = True  # net.*, which go with the network namespace; docker mounts all read-only
     can_set_other_sysctls: bool = True
+    seccomp: int | None = None  # proc(5): 0 none, 1 strict, 2 a filter
+    refused_calls: tuple[str, ...] = ()  # system calls of ours that a filter does not let through
     nproc_soft: int | None = None
     tasks_of_user: int | None = None
     tasks: int | None = None
@@ -120,7 +122,9 @@ def read_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Host:
         conntrack_max=_number(proc / "sys/net/netfilter/nf_conntrack_max"),
         conntrack_used=_number(proc / "sys/net/netfilter/nf_conntrack_count"),
         cgroup=read_cgroup(proc, sys),
-        capabilities=_capabilities(proc),
+        capabilities=_of_status(proc, "CapEff", 16),
+        seccomp=_of_status(proc, "Seccomp", 10),
+        refused_calls=tuple(_refused_calls()),
         is_root=os.getuid() == 0,
         in_user_namespace=_in_user_namespace(proc),
         can_set_net_sysctls=_can_write(proc / "sys/net/core/somaxconn"),
@@ -208,11 +212,23 @@ def _tcp_sockets(proc: Path) -> Mapping[str, int]:
     return found
 
 
-def _capabilities(proc: Path) -> int | None:
+def _of_status(proc: Path, key: str, base: int) -> int | None:
     for line in _text(proc / "self/status").splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1], base)
     return None
+
+
+def _refused_calls() -> Iterator[str]:
+    """Yields those of our system calls that do not work here, by making them without changing anything."""
+    try:
+        os.close(os.memfd_create("loadkit-probe"))
+    except OSError:
+        yield "memfd_create"
+    try:
+        os.sched_setaffinity(0, os.sched_getaffinity(0))
+    except OSError:
+        yield "sched_setaffinity"
 
 
 def _in_user_namespace(proc: Path) -> bool:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 from loadkit.engine.aio.importing import import_app
 from loadkit.engine.registry import get_engine
-from loadkit.errors import LoadkitError
+from loadkit.errors import LoadkitError, PreflightError
 from loadkit.host import raise_nofile
 from loadkit.measure.board import Board
 from loadkit.plan.model import ServePlan, Shard
@@ -78,7 +78,13 @@ def _settle_in(work: Shard | ServeWork) -> None:
     end = "blast" if isinstance(work, Shard) else "serve"
     name_process(f"loadkit-{end}-{work.index}")
     if work.core is not None:
-        os.sched_setaffinity(0, {work.core})
+        try:
+            os.sched_setaffinity(0, {work.core})
+        except OSError as error:
+            raise PreflightError(
+                f"it cannot be pinned to core {work.core}: {error.strerror}; a container's cpuset or seccomp profile "
+                f"may be in the way (`loadkit doctor` says more): use --no-pin"
+            ) from None
 
 
 def name_process(name: str) -> None:

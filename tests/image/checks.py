@@ -259,6 +259,20 @@ def test_the_default_seccomp_profile_is_in_force_here(server: Server) -> None:
     assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
 
 
+def test_a_stricter_profile_is_named_with_the_way_out(run: Run, tmp_path: Path) -> None:
+    refused = {"names": ["sched_setaffinity"], "action": "SCMP_ACT_ERRNO"}
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [refused]}))
+    flags = ("--security-opt", f"seccomp={profile}")
+    doctor = run("doctor", "-c", "100", "--json", flags=flags)
+    [finding] = [finding for finding in json.loads(doctor.stdout)["findings"] if finding["code"] == "seccomp"]
+    assert finding["fix"].startswith("--no-pin, or docker run --security-opt seccomp=")
+    pinned = run("blast", *QUICK, flags=flags)
+    assert (pinned.returncode, pinned.stdout) == (1, "")
+    assert "use --no-pin" in _one_line(pinned.stderr)
+    assert run("blast", *QUICK, "--no-pin", "--slo", "errors==0", flags=flags).returncode == 0
+
+
 def test_the_readmes_two_containers_are_a_gate(image: str, start: Start, out: Out) -> None:
     [text] = re.findall(r"^```yaml\n(.*?)^```$", CHAPTER, re.DOTALL | re.MULTILINE)
     services = yaml.safe_load(text)["services"]

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def _copy(path: Path, root: Path) -> None:
 
 
 def _copy_python(root: Path) -> None:
-    """Copies this CPython without its tests and what was installed into it, but for pip."""
+    """Copies this CPython without its tests and what was installed into it, and the pip of this environment."""
     base, name = Path(sys.base_prefix), f"python{sys.version_info.major}.{sys.version_info.minor}"
     local = root / "usr/local"
     for folder in ("bin", "include"):
@@ -109,9 +110,9 @@ def _copy_python(root: Path) -> None:
         "__pycache__", "test", "tests", "idlelib", "tkinter", "config-*", "site-packages"
     )
     shutil.copytree(base / "lib" / name, local / "lib" / name, ignore=leave_out)
-    packages = base / "lib" / name / "site-packages"
-    for folder in packages.glob("pip*"):
+    for folder in Path(sysconfig.get_path("purelib")).glob("pip[-.]*"):
         shutil.copytree(folder, local / "lib" / name / "site-packages" / folder.name)
+    shutil.copytree(Path(sysconfig.get_path("purelib"), "pip"), local / "lib" / name / "site-packages/pip")
     for library in (base / "lib").glob("libpython*.so*"):
         shutil.copy2(library, local / "lib" / library.name, follow_symlinks=False)
     for library in _libraries_of([base / "bin" / name, *(base / "lib" / name / "lib-dynload").glob("*.so")]):

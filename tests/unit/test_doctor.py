@@ -26,6 +26,7 @@ _EVERY_FACT = {
     "conntrack_max": 262_144,
     "conntrack_used": 5,
     "capabilities": 0,
+    "seccomp": 2,
     "nproc_soft": 60_000,
     "tasks_of_user": 100,
     "tasks": 300,
@@ -62,6 +63,7 @@ def test_a_machine_with_room_has_nothing_but_ok() -> None:
         "governor",
         "steal",
         "clock",
+        "seccomp",
         "capabilities",
     ]
     assert can_work(findings)

@@ -52,7 +52,7 @@ _MORE = {
     "net/sockstat": "sockets: used 9\nTCP: inuse 4 orphan 0 tw 6 alloc 7 mem 8\nUDP: inuse 1 mem 2\n",
     "net/sockstat6": "TCP6: inuse 3\nUDP6: inuse 1\n",
     "loadavg": "0.10 0.20 0.30 2/345 6789\n",
-    "self/status": "Name:\tloadkit\nCapInh:\t0000000000000000\nCapEff:\t0000000001001000\n",
+    "self/status": "Name:\tloadkit\nCapInh:\t0000000000000000\nCapEff:\t0000000001001000\nSeccomp:\t2\n",
     "self/uid_map": "         0          0 4294967295\n",
     # user nice system idle iowait irq softirq steal guest guest_nice
     "stat": "cpu  100 0 100 700 0 0 50 50 90 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n",
@@ -66,6 +66,7 @@ def test_the_facts_for_the_doctor_are_read_from_proc(tmp_path: Path) -> None:
     assert (host.conntrack_max, host.conntrack_used) == (262_144, 17)
     assert (host.tasks, host.pid_max, host.threads_max, host.epoll_watches) == (345, 32_768, 60_000, 5000)
     assert host.capabilities == 1 << 24 | 1 << 12
+    assert (host.seccomp, host.refused_calls) == (2, ())
     assert not host.in_user_namespace
     assert host.steal_share == 50 / 1000  # guest time is in user time already
 
@@ -158,3 +159,13 @@ def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_system_call_that_is_refused_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    assert read_host().refused_calls == ("sched_setaffinity",)
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    assert read_host().refused_calls == ("memfd_create", "sched_setaffinity")
