@@ -69,8 +69,7 @@ def test_wake_ups_and_cpu_time_are_counted_as_those_of_the_echo(server: Server) 
         for _ in range(200):
             sock.sendall(b"a")
             assert sock.recv(1) == b"A"
-        wait_for(lambda: counters(board)["wakeups"] >= 200)
-    assert counters(board)["events"] >= 200
+        wait_for(lambda: counters(board)["events"] >= 200)
     assert counters(board)["cpu_user_ns"] + counters(board)["cpu_system_ns"] > 0
 
 
