@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import traceback
 from collections.abc import Sequence
@@ -68,9 +69,16 @@ def _do(work: Shard | ServeWork, board: Board, control: PipeControl) -> None:
     else:
         # An app is imported first, and the engine listens when it has been tried: nobody connects to one that fails.
         if work.plan.app:
+            _be_deaf()
             import_app(work.plan.app)
         listeners = listen_on(work.addresses, work.plan.port, None if work.plan.app else work.plan.backlog)
         get_engine(work.plan.engine).serve(work.plan, listeners, slot, control)
+
+
+def _be_deaf() -> None:
+    """Leaves signals to the parent, but not by SIG_IGN as before: what an app starts would inherit that (execve(2))."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
 
 
 def _settle_in(work: Shard | ServeWork) -> None:

@@ -39,6 +39,15 @@ class Sick(Till):
             os._exit(9)
         raise RuntimeError("out of change")
 
+class Hiring(Till):
+    def data_received(self, data):
+        self.hiring = asyncio.ensure_future(self.hire())
+
+    async def hire(self):
+        hand = await asyncio.create_subprocess_exec("sleep", "60")
+        hand.terminate()
+        self.transport.write(f"{await hand.wait()}\\n".encode())
+
 def shut():
     raise LookupError("no licence")
 
@@ -134,6 +143,24 @@ def test_what_the_app_raises_is_shown_once_and_a_worker_that_it_ends_is_replaced
     assert err.count("RuntimeError: out of change") == 1
     assert f"worker 0 (pid {worker}) exit status 9; another one has taken its place" in err
     assert "3 x receive APP_FAILED" in out
+
+
+@pytest.mark.parametrize("engine", ["uvloop", "asyncio"])
+def test_a_worker_leaves_signals_to_its_parent_and_what_the_app_starts_does_not(
+    serve: Serve, shop: Path, engine: str
+) -> None:
+    served = serve("--app", "shop.server:Hiring", "-w", "1", "--engine", engine)
+    with greeted(served) as (sock, worker):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(worker, number)
+        sock.sendall(b"hire")
+        assert sock.recv(64) == b"-15\n"
+    with greeted(served) as (_sock, same):
+        assert same == worker
+    os.killpg(served.process.pid, signal.SIGINT)  # Ctrl-C in the terminal
+    status, _out, err = served.end()
+    assert status == 0
+    assert "Traceback" not in err
 
 
 _REFUSED = [
