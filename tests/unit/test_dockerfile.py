@@ -44,4 +44,4 @@ def test_the_readmes_two_containers_wait_for_health_and_leave_the_gate_to_blast(
     assert list(services) == ["serve", "blast"]
     assert services["blast"]["depends_on"] == {"serve": {"condition": "service_healthy"}}
     assert "--slo" in services["blast"]["command"]
-    assert "--exit-code-from blast" in CHAPTER
+    assert "up --exit-code-from blast" in CHAPTER
