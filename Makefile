@@ -9,8 +9,10 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
 
+# Most of a test's time is waiting: two at a time take half as long. What is compared with the truth is tested alone.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/truth
+	$(BIN)/python -m pytest tests/truth
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
