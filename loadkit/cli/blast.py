@@ -25,7 +25,7 @@ Examples:
   loadkit blast 10.0.0.5:7000 --slo 'latency.p99<5ms' -o run.json -o run.xml --github    in a pipeline"""
 
 
-@click.command(cls=Command, epilog=_EXAMPLES)
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="open very many connections, and say how long all took")
 @click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_BLAST_TARGET")
 @profile_options
 @click.option("--profile", metavar="NAME|FILE", help="a scenario: `loadkit profiles` lists those shipped")

@@ -25,7 +25,7 @@ Examples:
   loadkit doctor -c 1m --serve --fix-script fix.sh"""
 
 
-@click.command(cls=Command, epilog=_EXAMPLES)
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="can this machine hold so many connections, and what mends it")
 @click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_DOCTOR_TARGET")
 @click.option("-c", "--connections", metavar="N", default="10k", show_default=True, help="connections that should work")
 @click.option("--source", multiple=True, metavar="CIDR", help="bound to the addresses of this network (repeatable)")

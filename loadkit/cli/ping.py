@@ -17,7 +17,7 @@ _MOST_BYTES = 64 * 1024
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="does a server echo? one line and an exit status")
 @click.argument(
     "target", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar=["LOADKIT_PING_TARGET", "LOADKIT_SERVE_LISTEN"]
 )

@@ -7,7 +7,7 @@ import click
 __all__ = ["profiles"]
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="list the shipped scenarios, or show one")
 @click.pass_context
 def profiles(context: click.Context) -> None:
     """List the shipped profiles, or show one."""

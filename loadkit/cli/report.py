@@ -12,7 +12,7 @@ from loadkit.cli.publish import publish
 __all__ = ["report"]
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="a record as text again; several merged; both ends joined")
 @click.argument("records", metavar="RECORD...", nargs=-1, required=True)
 @click.option("--server", metavar="FILE", help="the serve end's own record (`loadkit serve -o`), of the same run")
 @output_option

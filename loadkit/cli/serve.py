@@ -29,7 +29,7 @@ __all__ = ["DEFAULT_LISTEN", "serve"]
 DEFAULT_LISTEN = "127.0.0.1:7000"
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="an echo server, or your own, one worker process a core")
 @click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar="LOADKIT_SERVE_LISTEN")
 @click.option(
     "-w", "--workers", **quantity(Count, 1) | {"metavar": "N|auto"}, help="worker processes [auto: one a core]"
