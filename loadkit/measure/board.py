@@ -289,5 +289,7 @@ class Board:
         return Slot(self._words[index * size : (index + 1) * size], self.layout)
 
     def close(self) -> None:
-        """Gives the file descriptor back; the mapping goes with its last reader."""
-        os.close(self.fd)
+        """Gives the file descriptor back, once; the mapping goes with its last reader."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

@@ -6,10 +6,8 @@ nothing a worker could decide: a worker that hears nothing more still ends its p
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import os
-import socket
-import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +17,7 @@ import msgspec
 
 from loadkit.engine.base import STOP_NS
 from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
-from loadkit.errors import TargetError, WorkerError
+from loadkit.errors import WorkerError
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.kernel import KernelLook, difference, read_kernel
 from loadkit.measure.memory import Room, read_room
@@ -33,7 +31,6 @@ from loadkit.measure.samples import (
 )
 from loadkit.plan.model import PhaseKind, Plan
 from loadkit.plan.split import split
-from loadkit.profile.model import Close
 from loadkit.run.footprint import Footprint
 from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
@@ -41,7 +38,8 @@ from loadkit.run.local import Worker, end_all, start_workers
 from loadkit.run.ramp import Ramp
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import Interrupts
-from loadkit.units import NS_PER_S, format_duration
+from loadkit.run.target import connect_once
+from loadkit.units import NS_PER_S
 
 __all__ = ["Observer", "Progress", "run_blast"]
 
@@ -55,9 +53,6 @@ _PATIENCE_NS = 5 * NS_PER_S
 _LEAVE_NS = 2 * NS_PER_S
 # Closing takes the kernel its time: a million connections 26 s on two cores, both ends. This is twice that, and some.
 _CLOSE_NS = 60_000
-
-# struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
-_RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,28 +73,38 @@ Observer = Callable[[Progress], None]
 
 
 def run_blast(
-    plan: Plan, observer: Observer | None = None, room: Callable[[], Room | None] = read_room
+    plan: Plan,
+    observer: Observer | None = None,
+    room: Callable[[], Room | None] = read_room,
+    interrupts: Interrupts | None = None,
 ) -> tuple[Plan, RunSamples]:
     """Runs the plan and returns it as it was run (port and engine filled in), with what was measured.
 
-    `room` tells how much memory is left; when it gets tight no more connections are opened.
+    `room` tells how much memory is left; when it gets tight no more connections are opened. SIGINT and SIGTERM end the
+    run early, and whoever holds `interrupts` can.
     Raises PreflightError, TargetError or WorkerError when the run cannot start. Once started it always returns, with
     whatever was recorded.
     """
     asked = plan.engine
     plan = msgspec.structs.replace(plan, engine=choose_engine(asked, plan.edge_triggered))
     footprint = Footprint(plan.connections)
-    with Interrupts() as interrupts, Forker() as forker:
+    with interrupts or Interrupts() as interrupts, Forker() as forker:
         group = ServeGroup(plan.serve, forker) if plan.serve else None
         try:
             if group:
                 target = msgspec.structs.replace(plan.target, port=group.plan.port)
                 plan = msgspec.structs.replace(plan, target=target, serve=group.plan)
             else:
-                _connect_once(plan)
-            run = _Run(plan, group, forker, interrupts, observer, footprint, room)
-            run.drive()
-            return plan, replace(run.samples(), fallback=fallback_reason(asked, plan.engine))
+                connect_once(plan)
+            layout = BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey)
+            with contextlib.closing(Board(layout)) as board:
+                run = _Run(plan, group, forker, board, interrupts, observer, footprint, room)
+                try:
+                    run.drive()
+                    samples = run.samples()
+                finally:
+                    run.close()
+            return plan, replace(samples, fallback=fallback_reason(asked, plan.engine))
         finally:
             if group:
                 group.leave()
@@ -111,30 +116,6 @@ def _closing_ns(plan: Plan, least: int) -> int:
     return least + plan.connections * _CLOSE_NS
 
 
-def _connect_once(plan: Plan) -> None:
-    """Finds out before the run whether anybody is there. Raises TargetError."""
-    where = f"{plan.target.host}:{plan.target.port}"
-    route = plan.routes[0]
-    source = (route.source, 0) if route.source else None
-    try:
-        with socket.create_connection(
-            (route.destination, plan.target.port), timeout=plan.connect_timeout_ns / NS_PER_S, source_address=source
-        ) as probe:
-            if plan.close is Close.RST:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    except TimeoutError:
-        raise TargetError(
-            f"{where}: no answer within {format_duration(plan.connect_timeout_ns)}; a firewall may drop the packets: "
-            f"check the address and port, or raise --connect-timeout"
-        ) from None
-    except OSError as error:
-        what = os.strerror(error.errno) if error.errno else str(error)
-        raise TargetError(
-            f"{where}: the first connection failed: {what}; is the server running, and on this address? "
-            f"(leave HOST:PORT out to blast an embedded server)"
-        ) from None
-
-
 class _Run:
     """A run under way, in the parent."""
 
@@ -143,6 +124,7 @@ class _Run:
         plan: Plan,
         group: ServeGroup | None,
         forker: Forker,
+        board: Board,
         interrupts: Interrupts,
         observer: Observer | None,
         footprint: Footprint,
@@ -152,7 +134,7 @@ class _Run:
         self.group = group
         self.interrupts = interrupts
         self.observer = observer
-        self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey))
+        self.board = board
         self.workers: list[Worker] = start_workers(forker, split(plan), self.board)
         self.series = Series(self.board, group.board if group else None)
         self.hold_ns: int | None = None
@@ -304,7 +286,7 @@ class _Run:
         """Returns what was measured."""
         serve = self._serve_samples()
         start, end = self._actual_window()
-        result = RunSamples(
+        return RunSamples(
             started=self.started,
             start_ns=self.start_ns,
             window_start_ns=start,
@@ -324,9 +306,11 @@ class _Run:
             else None,
             closing_ns=time.monotonic_ns() - self._traffic_end_ns(),
         )
+
+    def close(self) -> None:
+        """Lets go of the workers."""
         for worker in self.workers:
             worker.close()
-        return result
 
     def _actual_window(self) -> tuple[int | None, int | None]:
         """The planned window, cut where the last worker ended its traffic: by --messages, a signal or a death."""

@@ -128,6 +128,7 @@ class ServeGroup:
             worker.close()
         for anchor in self._anchors:
             anchor.close()
+        self.board.close()
         self.workers = []
 
     def samples(
@@ -180,14 +181,17 @@ def _bind_advice(number: int | None) -> str:
 
 
 def run_serve(
-    plan: ServePlan, on_ready: Callable[[ServeGroup], None], on_change: Callable[[list[WorkerEnd], ServeGroup], None]
+    plan: ServePlan,
+    on_ready: Callable[[ServeGroup], None],
+    on_change: Callable[[list[WorkerEnd], ServeGroup], None],
+    interrupts: Interrupts | None = None,
 ) -> ServeRun:
-    """Serves until SIGINT or SIGTERM, and returns what was served.
+    """Serves until SIGINT or SIGTERM, or until `interrupts` is asked to stop, and returns what was served.
 
     `on_ready` is called once all workers listen, `on_change` once a second with the workers that died since.
     Raises PreflightError or WorkerError.
     """
-    with Interrupts() as interrupts, Forker() as forker:
+    with interrupts or Interrupts() as interrupts, Forker() as forker:
         group = ServeGroup(plan, forker)
         before, kernel = group.read(), read_kernel()
         started_s, begin = time.time(), time.monotonic_ns()

@@ -1,14 +1,21 @@
-"""HOST:PORT, to addresses."""
+"""HOST:PORT, to addresses; and whether anybody is there."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import struct
 
 from loadkit.errors import OptionError, TargetError
-from loadkit.plan.model import Target
+from loadkit.plan.model import Plan, Target
+from loadkit.profile.model import Close
+from loadkit.units import NS_PER_S, format_duration
 
-__all__ = ["resolve"]
+__all__ = ["connect_once", "resolve"]
+
+# struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
+_RESET = struct.pack("ii", 1, 0)
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]+)|(?P<only>[0-9]+)")
 
@@ -31,3 +38,27 @@ def resolve(text: str, listening: bool = False) -> Target:
         reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
         raise TargetError(f"{host!r} does not resolve: {reason}; check the name, or give an address") from None
     return Target(host, (str(found[0][4][0]),), port)
+
+
+def connect_once(plan: Plan) -> None:
+    """Finds out before the run whether anybody is there. Raises TargetError."""
+    where = f"{plan.target.host}:{plan.target.port}"
+    route = plan.routes[0]
+    source = (route.source, 0) if route.source else None
+    try:
+        with socket.create_connection(
+            (route.destination, plan.target.port), timeout=plan.connect_timeout_ns / NS_PER_S, source_address=source
+        ) as probe:
+            if plan.close is Close.RST:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    except TimeoutError:
+        raise TargetError(
+            f"{where}: no answer within {format_duration(plan.connect_timeout_ns)}; a firewall may drop the packets: "
+            f"check the address and port, or raise --connect-timeout"
+        ) from None
+    except OSError as error:
+        what = os.strerror(error.errno) if error.errno else str(error)
+        raise TargetError(
+            f"{where}: the first connection failed: {what}; is the server running, and on this address? "
+            f"(leave HOST:PORT out to blast an embedded server)"
+        ) from None
