@@ -15,7 +15,10 @@ How a run flows, each arrow a function from one frozen value to the next:
 
 Layers, a lower one never imports a higher one:
 
-    cli > run, doctor > engine, report > measure, wire > plan > profile > errors, units, clock, host
+    cli, sync > library > run, doctor > engine, report > measure, wire > plan > profile > errors, units, clock, host
+
+As a library: `await loadkit.blast(...)` and `async with loadkit.serve(...)`, or the same of `loadkit.sync` without an
+event loop. The names below are imported when they are asked for, so that `import loadkit` costs nothing.
 
 The words used everywhere:
 
@@ -30,5 +33,79 @@ The words used everywhere:
     record      the versioned file of a run      verdict  valid, suspect or invalid, with reasons
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loadkit import sync
+    from loadkit.errors import (
+        AppError,
+        LoadkitError,
+        OptionError,
+        OutputError,
+        PreflightError,
+        ProfileError,
+        RecordError,
+        TargetError,
+        WorkerError,
+    )
+    from loadkit.library.blast import blast
+    from loadkit.library.gate import check
+    from loadkit.library.server import Server, serve
+    from loadkit.report.as_text import as_text
+    from loadkit.report.record import RunRecord, encode, load
+    from loadkit.report.serve import ServeRecord
+
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = [
+    "AppError",
+    "LoadkitError",
+    "OptionError",
+    "OutputError",
+    "PreflightError",
+    "ProfileError",
+    "RecordError",
+    "RunRecord",
+    "ServeRecord",
+    "Server",
+    "TargetError",
+    "WorkerError",
+    "__version__",
+    "as_text",
+    "blast",
+    "check",
+    "encode",
+    "load",
+    "serve",
+    "sync",
+]
+
+# Name -> the module it stands in; every other one of __all__ is an error.
+_HOMES = {
+    "RunRecord": "loadkit.report.record",
+    "ServeRecord": "loadkit.report.serve",
+    "Server": "loadkit.library.server",
+    "as_text": "loadkit.report.as_text",
+    "blast": "loadkit.library.blast",
+    "check": "loadkit.library.gate",
+    "encode": "loadkit.report.record",
+    "load": "loadkit.report.record",
+    "serve": "loadkit.library.server",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name when it is asked for (PEP 562)."""
+    if name == "sync":
+        return importlib.import_module("loadkit.sync")
+    if name not in __all__:
+        raise AttributeError(f"module 'loadkit' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOMES.get(name, "loadkit.errors")), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Returns the public names, imported yet or not."""
+    return sorted({*globals(), *__all__})

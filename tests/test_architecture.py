@@ -35,10 +35,12 @@ _MAY_IMPORT = {
     "report": _MEASURED,
     "doctor": _MEASURED,
     "run": _MEASURED | {"engine", "report"},
-    "cli": _MEASURED | {"engine", "report", "doctor", "run"},
+    "library": _MEASURED | {"engine", "report", "doctor", "run"},
+    "sync": _MEASURED | {"engine", "report", "doctor", "run", "library"},
+    "cli": _MEASURED | {"engine", "report", "doctor", "run", "library"},
     "__main__": {"cli"},
     # The public names: what a program that uses loadkit as a library needs.
-    "__init__": _MEASURED | {"engine", "report", "doctor", "run"},
+    "__init__": _MEASURED | {"engine", "report", "doctor", "run", "library", "sync"},
 }
 
 # A foreign module -> where alone it may be imported (prefixes of the path inside loadkit/).
@@ -154,6 +156,8 @@ def test_only_the_command_line_talks() -> None:
         pytest.param(_layer_breaks, "engine/fake.py", "import loadkit.report.record", id="engine and report"),
         pytest.param(_layer_breaks, "report/record.py", "import loadkit.engine.base", id="report and engine"),
         pytest.param(_layer_breaks, "run/blast.py", "import loadkit.doctor.check", id="run and doctor"),
+        pytest.param(_layer_breaks, "library/blast.py", "import loadkit.cli.live", id="library and cli"),
+        pytest.param(_layer_breaks, "run/blast.py", "from loadkit.library import blast", id="run and library"),
         pytest.param(_layer_breaks, "units.py", "import loadkit.host", id="within the floor"),
         pytest.param(_fence_breaks, "report/as_text.py", "from rich.table import Table", id="rich in a report"),
         pytest.param(_fence_breaks, "run/worker.py", "import uvloop", id="uvloop in a runner"),

@@ -11,7 +11,7 @@ from loadkit.cli.environment import Command, origins
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.options import given, profile_options
 from loadkit.cli.output import check_format, check_writable, find_json, output_option
-from loadkit.cli.preflight import check_machine
+from loadkit.cli.preflight import say_warnings
 from loadkit.cli.publish import publish
 
 __all__ = ["blast"]
@@ -48,44 +48,20 @@ def blast(
 
     Without HOST:PORT it starts an embedded `loadkit serve` on a free loopback port for the run.
     """
-    from loadkit.doctor.demand import demand_of_blast, demand_of_plan
-    from loadkit.doctor.preflight import in_our_words
-    from loadkit.engine.registry import choose_engine
-    from loadkit.errors import PreflightError
-    from loadkit.host import raise_nofile, read_host
-    from loadkit.plan.build import build_plan
-    from loadkit.profile.load import load_profile
+    from loadkit.library.prepare import prepare_blast
     from loadkit.report.as_text import as_text
     from loadkit.report.build import build_record
-    from loadkit.report.slo import parse_slo
-    from loadkit.run.target import resolve
-    from loadkit.sockets import read_sockets
 
-    from_environment = origins(click.get_current_context())
-    asked, sources = load_profile(profile, given(values), from_environment)
-    sources |= {key: origin for key, origin in from_environment.items() if key in ("target", "profile")}
     for path in output:
         check_format(path)
-    for expression in asked.slo:
-        parse_slo(expression)
     summary = find_summary(github and not dry_run)
-    raise_nofile()
-    host = read_host()
-    where = resolve(target) if target else None
-    sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
-    try:
-        plan = build_plan(asked, sources, host, where, profile, sockets)
-    except PreflightError as error:
-        if asked.phases:
-            raise  # which the doctor knows nothing of
-        demand = demand_of_blast(host, int(asked.connections), where, asked.engine, sockets, asked.source)
-        raise in_our_words(error, demand) from None
+    prepared = prepare_blast(target, profile, given(values), origins(click.get_current_context()))
     if dry_run:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(prepared.plan), indent=2).decode())
         return 0
-    check_machine(demand_of_plan(host, plan, choose_engine(plan.engine, plan.edge_triggered), sockets), quiet)
+    say_warnings(prepared.check_machine(), quiet)
     for path in output:
         check_writable(path)
 
@@ -93,8 +69,8 @@ def blast(
     from loadkit.run.blast import run_blast
 
     with live_view(enabled=not (no_progress or quiet)) as observer:
-        plan, samples = run_blast(plan, observer)
-    record = build_record(plan, host, samples)
+        plan, samples = run_blast(prepared.plan, observer)
+    record = build_record(plan, prepared.host, samples)
     text = as_text(record, find_json(output))
     publish(record, text.splitlines()[0] if quiet else text, output, summary)
     if samples.interrupted:

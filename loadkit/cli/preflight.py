@@ -1,21 +1,20 @@
-"""The doctor's checks before a run, for the commands that start one."""
+"""What limits a run, said before it starts, for the commands that start one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from loadkit.doctor.demand import Demand
+    from loadkit.doctor.finding import Finding
 
-__all__ = ["check_machine"]
+__all__ = ["say_warnings"]
 
 
-def check_machine(demand: Demand, quiet: bool) -> None:
-    """Says what limits the run, a line each. Raises PreflightError for what cannot work."""
-    from loadkit.doctor.preflight import preflight
-
-    for finding in preflight(demand):
+def say_warnings(findings: Iterable[Finding], quiet: bool) -> None:
+    """Says what limits the run, a line each."""
+    for finding in findings:
         if not quiet:
             click.echo(f"loadkit: warning: {finding.line}", err=True)

@@ -15,7 +15,7 @@ import click
 from loadkit.cli.environment import Command
 from loadkit.cli.options import quantity
 from loadkit.cli.output import check_format, check_writable, write_whole
-from loadkit.cli.preflight import check_machine
+from loadkit.cli.preflight import say_warnings
 from loadkit.profile.model import EngineName, Stamps
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
 
@@ -82,54 +82,40 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
 
     FACTORY of --app, which each worker imports, makes an asyncio.Protocol or is an async function (reader, writer).
     """
-    from loadkit.doctor.demand import demand_of_serve, demand_of_serve_plan
-    from loadkit.doctor.preflight import in_our_words
-    from loadkit.engine.registry import choose_serve_engine
-    from loadkit.errors import PreflightError
-    from loadkit.host import raise_nofile, read_host
+    from loadkit.library.prepare import prepare_serve
     from loadkit.plan.app import parse_app
-    from loadkit.plan.build import build_serve_plan
     from loadkit.report.record import encode
     from loadkit.report.serve import build_serve_record
     from loadkit.run.serve import run_serve
-    from loadkit.run.target import resolve
 
     if output:
         check_format(output, (".json",))
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
-    raise_nofile()
-    host = read_host()
-    where = resolve(listen, listening=True)
-    try:
-        plan = build_serve_plan(
-            host,
-            where.addresses,
-            where.port,
-            workers=values["workers"],
-            pin=values["pin"],
-            engine=EngineName(values["engine"]),
-            edge_triggered=values["edge_triggered"],
-            stamps=Stamps(values["stamps"]),
-            app=parse_app(values["app"], str(Path.cwd())) if values["app"] else None,
-            backlog=values["backlog"],
-            max_connections=values["max_connections"],
-            idle_timeout_ns=values["idle_timeout"],
-            grace_ns=values["grace"],
-        )
-    except PreflightError as error:
-        raise in_our_words(error, demand_of_serve(host, values["max_connections"] or 0)) from None
-    check_machine(demand_of_serve_plan(host, plan, engine=choose_serve_engine(plan)), quiet)
+    prepared = prepare_serve(
+        listen,
+        workers=values["workers"],
+        pin=values["pin"],
+        engine=EngineName(values["engine"]),
+        edge_triggered=values["edge_triggered"],
+        stamps=Stamps(values["stamps"]),
+        app=parse_app(values["app"], str(Path.cwd())) if values["app"] else None,
+        backlog=values["backlog"],
+        max_connections=values["max_connections"],
+        idle_timeout_ns=values["idle_timeout"],
+        grace_ns=values["grace"],
+    )
+    say_warnings(prepared.check_machine(), quiet)
     for path in (ready_file, output):
         if path:
             check_writable(path)
-    asked, seen = plan.engine, dict[int, int]()
+    asked, seen = prepared.plan.engine, dict[int, int]()
     run = run_serve(
-        plan,
-        on_ready=lambda group: _tell_ready(group, asked, where.host, ready_file, quiet),
+        prepared.plan,
+        on_ready=lambda group: _tell_ready(group, asked, prepared.name, ready_file, quiet),
         on_change=lambda dead, group: _tell_changes(dead, group, seen),
     )
     if output:
-        write_whole(output, encode(build_serve_record(run, host)))
+        write_whole(output, encode(build_serve_record(run, prepared.host)))
     if not quiet:
         click.echo(_served(run.samples))
     return 130 if run.signals > 1 else 0

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import loadkit.host
+import loadkit.library.prepare
 import loadkit.run.blast
 import loadkit.run.serve
 import loadkit.sockets
@@ -61,11 +62,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
     monkeypatch.setattr(loadkit.run.blast, "run_blast", start)
     monkeypatch.setattr(loadkit.run.serve, "run_serve", start)
-    monkeypatch.setattr(loadkit.sockets, "read_sockets", lambda *_, **__: _SOCKETS)
+    # The doctor asks by itself, blast and serve by way of prepare.py.
+    for module in (loadkit.sockets, loadkit.library.prepare):
+        monkeypatch.setattr(module, "read_sockets", lambda *_, **__: _SOCKETS)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, **facts: Any) -> Said:
-        monkeypatch.setattr(loadkit.host, "read_host", lambda: made_up_host(**facts))
+        for module in (loadkit.host, loadkit.library.prepare):
+            monkeypatch.setattr(module, "read_host", lambda: made_up_host(**facts))
         monkeypatch.setattr(sys, "argv", ["loadkit", *arguments])
         with pytest.raises(SystemExit) as left:
             run_command()

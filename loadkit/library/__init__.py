@@ -1,0 +1,1 @@
+"""What a program calls: the command's runs as functions, in a running event loop or without one."""

@@ -1,0 +1,61 @@
+"""`loadkit.blast`: a run as a function."""
+
+from __future__ import annotations
+
+import signal
+
+from loadkit.library.options import Option, read_blast_options, warn
+from loadkit.library.prepare import prepare_blast
+from loadkit.library.server import Server
+from loadkit.library.threads import in_thread
+from loadkit.report.build import build_record
+from loadkit.report.record import RunRecord
+from loadkit.run.blast import run_blast
+from loadkit.run.signals import Interrupts
+
+__all__ = ["Target", "blast", "blast_blocking"]
+
+Target = str | int | Server | None
+
+
+async def blast(target: Target = None, *, profile: str | None = None, **options: Option) -> RunRecord:
+    """Opens many connections to `target`, sends messages, and returns the record: what `loadkit blast -o` writes.
+
+    `target` is "host:port", a port of this machine, or what `loadkit.serve` yields; None starts an embedded server for
+    the run. `profile` is the name of a shipped profile or a file. `options` are the long options of `loadkit blast`,
+    with underscores (`connections`, `rate`, `duration`, `connect_rate` ...); None is an option not given. Values are
+    the command's: text with its unit ("10k", "250ms", "64KiB"), or a plain number for counts, rates per second and
+    sizes in bytes; a duration always has its unit. `slo` and `source` take one text or several.
+
+    A run that missed its SLOs, or is not valid, returns too: `record.slo` and `record.verdict` say so. Warnings about
+    this machine go to the logger "loadkit". The soft limit of open files is raised to the hard one.
+
+    Cancelled, it ends the run and waits until its processes are gone. Raises OptionError, ProfileError, PreflightError,
+    TargetError or WorkerError, all of them LoadkitError, when the run cannot start.
+    """
+    interrupts = Interrupts()
+    return await in_thread(lambda: _run(target, profile, options, interrupts)[0], interrupts.leave)
+
+
+def blast_blocking(target: Target, profile: str | None, options: dict[str, Option]) -> RunRecord:
+    """Does what `blast` does in the calling thread.
+
+    In the main thread the first SIGINT or SIGTERM ends the run gently, the second at once; the signal then goes to the
+    program's own handler, which by default is a KeyboardInterrupt.
+    """
+    interrupts = Interrupts()
+    record, interrupted = _run(target, profile, options, interrupts)
+    if interrupted:
+        signal.raise_signal(signal.Signals[interrupted])
+    return record
+
+
+def _run(
+    target: Target, profile: str | None, options: dict[str, Option], interrupts: Interrupts
+) -> tuple[RunRecord, str | None]:
+    """Returns the record, and the name of the signal that ended the run early."""
+    where = target.target if isinstance(target, Server) else None if target is None else str(target)
+    prepared = prepare_blast(where, profile, read_blast_options(options))
+    warn(prepared.check_machine())
+    plan, samples = run_blast(prepared.plan, interrupts=interrupts)
+    return build_record(plan, prepared.host, samples), samples.interrupted

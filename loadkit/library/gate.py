@@ -1,0 +1,17 @@
+"""A record held against objectives after the run."""
+
+from __future__ import annotations
+
+from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.slo import check as check_parsed
+from loadkit.report.slo import parse_slo
+
+__all__ = ["check"]
+
+
+def check(record: RunRecord, *objectives: str) -> tuple[SloRecord, ...]:
+    """Returns each objective, such as "latency.p99<5ms", with its value and whether the record meets it (`ok`).
+
+    Raises OptionError for one that is none.
+    """
+    return check_parsed([parse_slo(text) for text in objectives], record)

@@ -1,0 +1,33 @@
+"""The library without an event loop: `loadkit.blast` and `loadkit.serve` as plain calls."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loadkit.library.blast import Target
+    from loadkit.library.options import Option
+    from loadkit.library.server import Server
+    from loadkit.report.record import RunRecord
+
+__all__ = ["blast", "serve"]
+
+
+def blast(target: Target = None, *, profile: str | None = None, **options: Option) -> RunRecord:
+    """Runs what `await loadkit.blast(...)` does, and blocks until it is over; the same arguments, record and errors.
+
+    In the main thread the first SIGINT or SIGTERM ends the run gently, the second at once. Once the processes are gone
+    the signal goes to the program's own handler, by default a KeyboardInterrupt. In a running event loop, await
+    `loadkit.blast`: this would block the loop.
+    """
+    from loadkit.library.blast import blast_blocking
+
+    return blast_blocking(target, profile, options)
+
+
+def serve(listen: str | int = "127.0.0.1:0", **options: Any) -> AbstractContextManager[Server]:
+    """Serves while the `with` block lasts; the same arguments, Server and errors as `loadkit.serve`."""
+    from loadkit.library.server import serve_blocking
+
+    return serve_blocking(listen, options)
