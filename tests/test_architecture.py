@@ -39,6 +39,7 @@ _MAY_IMPORT = {
     "sync": _MEASURED | {"engine", "report", "doctor", "run", "library"},
     "cli": _MEASURED | {"engine", "report", "doctor", "run", "library"},
     "__main__": {"cli"},
+    "pytest_plugin": _MEASURED | {"report", "library", "sync", "cli"},
     # The public names: what a program that uses loadkit as a library needs.
     "__init__": _MEASURED | {"engine", "report", "doctor", "run", "library", "sync"},
 }
@@ -49,6 +50,7 @@ _FENCES = {
     "rich": ("cli/",),
     "hdrh": ("measure/histogram.py",),
     "uvloop": ("engine/aio/",),
+    "pytest": ("pytest_plugin.py",),
     "multiprocessing": ("run/",),
 }
 _TALKS = ("cli/", "__main__.py")

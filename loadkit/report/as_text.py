@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from loadkit.report.journey import journey_line, journey_rows
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord
@@ -26,7 +26,7 @@ from loadkit.report.unread import unread_line
 from loadkit.report.wakeups import wakeups_line
 from loadkit.units import format_count, format_duration, format_size
 
-__all__ = ["as_text"]
+__all__ = ["as_short_text", "as_text"]
 
 _WIDTH = 100
 _MOST_WORKERS, _BUSIEST = 16, 4
@@ -48,6 +48,22 @@ def as_text(record: RunRecord, path: str | None = None) -> str:
         _workers(record),
         _next(record, path),
     ]
+    return _joined(sections)
+
+
+def as_short_text(record: RunRecord) -> str:
+    """Returns what a failed test has to say: the verdict, SLOs, what was sent to whom, latencies and errors."""
+    what = [
+        _row("target", target_line(record)),
+        _row("load", load_line(record)),
+        _row("connections", connections_line(record)),
+        _row("messages", messages_line(record)),
+    ]
+    sections = [[headline(record)], _reasons(record), _slo(record), what, _histograms(record), _errors(record)]
+    return _joined(sections)
+
+
+def _joined(sections: Iterable[Iterable[str]]) -> str:
     return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines)
 
 

@@ -15,7 +15,10 @@ from loadkit.report.record import STATES, Balance, Messages, Reason, RunRecord, 
 from loadkit.report.scale import stall_cause
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate
 
-__all__ = ["judge"]
+__all__ = ["BY_TARGET", "judge"]
+
+# What makes a run invalid, and is the target's doing: not this machine's, nor loadkit's.
+BY_TARGET = ("connections-lost", "no-replies")
 
 # A worker that is on its core, or waits for it, this much of the window has no time left to be on time.
 BUSY = 0.95

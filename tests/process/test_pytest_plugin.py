@@ -1,0 +1,217 @@
+"""The pytest plugin, in pytest runs of its own."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.slow
+
+# What every test of an inner run begins with: short loads.
+_START = """
+import asyncio
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.loadkit(connections=10, duration="300ms", warmup="0s", workers=1)
+"""
+
+
+def run(pytester: pytest.Pytester, source: str, *options: str) -> pytest.RunResult:
+    """Runs the tests of the source in a process of their own."""
+    pytester.makepyfile(test_load=_START + source)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+
+
+def test_objectives_decide_and_the_summary_says_what_was_measured(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+def test_met(blast, loadkit_server):
+    r = blast(loadkit_server.port, messages=2_000)
+    r.check("latency.p50<10s", "errors==0")
+    assert r.record.messages.replied == 2_000
+    assert str(r).startswith(("valid", "suspect"))
+
+def test_missed(blast, loadkit_server):
+    blast(loadkit_server, slo=["errors==0", "latency.p50<1ns"])
+
+def test_nothing_to_check(blast, loadkit_server):
+    blast(loadkit_server).check()
+""",
+        "--loadkit-record-dir=kept",
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    # The objective with its value is in the first line, which is also that of the short summary.
+    result.stdout.fnmatch_lines(
+        [
+            "SLO missed: latency.p50<1ns (*s)",
+            "*0 errors",
+            "SLO met     errors==0  (0)",
+            "SLO MISSED  latency.p50<1ns  (*s)",
+            "target *",
+            "latency  *",
+            "record: *test_load.py-test_missed.json",
+            "*OptionError: check() has nothing to check*",
+            "*= loadkit =*",
+            "test_load.py::test_met",
+            "  *replies, latency p50 *, 0 errors",
+            "  record: *test_load.py-test_met.json",
+            "test_load.py::test_missed",
+            "  SLO missed: latency.p50<1ns (*s)",
+            "FAILED test_load.py::test_missed - Failed: SLO missed: latency.p50<1ns (*s)",
+        ]
+    )
+    # No line of the plugin's own code stands between a reader and that.
+    assert "pytest_plugin.py" not in result.stdout.str().partition("test_nothing_to_check")[0]
+    assert {path.name for path in (pytester.path / "kept").iterdir()} == {
+        "test_load.py-test_met.json",
+        "test_load.py-test_missed.json",
+        "test_load.py-test_nothing_to_check.json",
+    }
+    record = json.loads((pytester.path / "kept/test_load.py-test_met.json").read_text())
+    assert record["messages"]["replied"] == 2_000
+
+
+def test_an_invalid_run_is_an_error_of_the_environment_and_no_failure(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+# At depth 1 the server might be what is slow, which is not this end's fault.
+beyond = {"connections": 20, "depth": 1000, "rate": "500k", "duration": "500ms", "engine": "asyncio"}
+
+def test_error(blast):
+    blast(**beyond).check("errors==0")
+
+@pytest.mark.loadkit(invalid="skip")
+def test_skipped(blast):
+    blast(**beyond)
+
+def test_allowed(blast):
+    assert blast(**beyond, invalid="allow").record.verdict.state == "invalid"
+
+def test_cannot(blast):
+    blast(connections="100m", invalid="allow")
+
+def test_mistaken(blast):
+    blast(invalid="never")
+""",
+        "--junitxml=junit.xml",
+    )
+    result.assert_outcomes(passed=1, skipped=1, errors=2, failed=1)
+    result.stdout.fnmatch_lines(["*invalid run (*), which says nothing of the server", "invalid: *"])
+    result.stdout.fnmatch_lines(["*this machine cannot do the run: *", "*expected one of error, skip, allow*"])
+    found = {
+        case.get("name"): [child.tag for child in case if child.tag != "properties"]
+        for case in ElementTree.parse(pytester.path / "junit.xml").iter("testcase")
+    }
+    assert found == {
+        "test_error": ["error"],
+        "test_skipped": ["skipped"],
+        "test_allowed": [],
+        "test_cannot": ["error"],
+        "test_mistaken": ["failure"],
+    }
+
+
+def test_servers_of_a_test_of_a_session_and_of_one_s_own(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+ports = set()
+
+class Shout(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+class Wrong(Shout):
+    def data_received(self, data):
+        self.transport.write(data.swapcase() + b"!")
+
+@pytest.mark.parametrize("time", range(2))
+def test_each(time, loadkit_server, loadkit_server_session):
+    ports.update({("own", loadkit_server.port), ("session", loadkit_server_session.port)})
+
+def test_how_many():
+    assert sorted(name for name, _ in ports) in (["own", "own", "session"], ["own", "session"])
+
+def test_app(blast, loadkit_app):
+    server = loadkit_app(Shout, workers=1)
+    blast(server, messages=500).check("errors==0", "replied==500")
+
+def test_wrong_app(blast, loadkit_app):
+    blast(loadkit_app(Wrong, workers=1), messages=50, slo=["errors==0"])
+
+def test_in_the_loop_of_the_test(blast):
+    async def echo(reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+
+    async def test():
+        async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(Exception, match="await blast.run"):
+                blast(port)
+            (await blast.run(port, messages=500)).check("replied==500")
+
+    asyncio.run(test())
+""",
+    )
+    result.assert_outcomes(passed=5, failed=1)
+    # Its replies do not add up, and every connection broke: that is the app's fault, and none of the machine's.
+    result.stdout.fnmatch_lines(["invalid run (*): the server broke it", "invalid: *"])
+
+
+def test_under_xdist_loads_take_turns_and_the_summary_has_them_all(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+@pytest.mark.parametrize("load", range(4))
+def test_load(load, blast):
+    blast(rate="100").check("errors==0")
+""",
+        "-n2",
+        "--loadkit-record-dir=kept",
+    )
+    result.assert_outcomes(passed=4)
+    assert result.stdout.str().count("replies, latency") == 4
+    spans = sorted(span_of(path) for path in (pytester.path / "kept").iterdir())
+    assert len(spans) == 4
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+def span_of(path: Path) -> tuple[float, float]:
+    """Returns when a run began to connect, and when its measured time ended, in seconds."""
+    record = json.loads(path.read_text())
+    started = datetime.datetime.fromisoformat(record["started"]).timestamp()
+    return started, started + record["window"]["end_ns"] / 1e9
+
+
+def test_it_is_inert_where_it_is_not_used(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+def test_nothing():
+    loaded = {name for name in sys.modules if name.partition(".")[0] in ("loadkit", "numpy", "uvloop", "msgspec")}
+    assert loaded == {"loadkit", "loadkit.pytest_plugin"}
+""",
+    )
+    result.assert_outcomes(passed=1)
+    assert "= loadkit =" not in result.stdout.str()
+
+
+def test_a_mistake_in_the_configuration_is_said_at_once(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nloadkit_invalid = sometimes\n")
+    result = run(pytester, "def test_nothing():\n    pass\n")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: loadkit: invalid='sometimes': expected one of error, skip, allow"])
