@@ -232,6 +232,28 @@ def test_an_exception_in_the_block_comes_out_and_ends_the_server() -> None:
             _run(main)
 
 
+def test_ctrl_c_in_the_block_of_the_twin_ends_the_server() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        with loadkit.sync.serve(workers=1) as server:
+            signal.raise_signal(signal.SIGINT)
+    assert server.record is not None
+
+
+def test_cancelling_while_the_server_starts() -> None:
+    async def serve() -> None:
+        async with loadkit.serve(app=apps.Upper):
+            raise AssertionError("the block was entered")
+
+    async def main() -> None:
+        starting = asyncio.create_task(serve())
+        await _until(lambda: bool(_children()))  # the process that workers are forked from
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(starting, 10)
+
+    _run(main)
+
+
 def test_a_worker_that_dies_is_replaced() -> None:
     async def main() -> None:
         async with loadkit.serve(workers=1) as server:
