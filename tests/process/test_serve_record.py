@@ -43,7 +43,8 @@ def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_
     assert "all of its whole life" in " ".join(joined.stdout.split())
     both = json.loads((tmp_path / "both.json").read_text())
     assert both["server"]["accepted"] == 51
-    assert both["cpu_per_reply_ns"]["serve"]["system_ns"] > 0
+    # Which of the two it was the kernel goes by its ticks for (kernel/sched/cputime.c, cputime_adjust): few fall here.
+    assert sum(both["cpu_per_reply_ns"]["serve"].values()) > 0
 
     def refused(*arguments: str) -> str:
         done = loadkit(tmp_path, "report", *arguments)
