@@ -17,7 +17,7 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 # The part of loadkit a module belongs to -> the parts it may import, beside its own. `doctor` may be asked by `cli`
 # alone, and `report` and `engine` never meet.
-_FLOOR = {"errors", "units", "clock", "cgroup", "host", "sockets"}
+_FLOOR = {"errors", "units", "clock", "cgroup", "host", "sockets", "endpoint"}
 _PLAN = _FLOOR | {"profile", "plan"}
 _MEASURED = _PLAN | {"wire", "measure"}
 _MAY_IMPORT = {
@@ -27,6 +27,7 @@ _MAY_IMPORT = {
     "cgroup": set[str](),
     "host": {"cgroup"},
     "sockets": set[str](),
+    "endpoint": set[str](),
     "profile": _FLOOR,
     "plan": _FLOOR | {"profile"},
     "wire": _PLAN,

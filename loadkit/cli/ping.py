@@ -13,8 +13,6 @@ __all__ = ["ping"]
 
 # It is a check and no load: that much fits into the socket buffers of both ends, whoever reads when.
 _MOST_BYTES = 64 * 1024
-# What a server that listens everywhere is reached by.
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 
 @click.command(cls=Command, short_help="does a server echo? one line and an exit status")
@@ -37,15 +35,15 @@ def ping(target: str, timeout: int, size: int) -> int:
     HOST:PORT is where `loadkit serve` listens in the same environment (LOADKIT_SERVE_LISTEN), or 127.0.0.1:7000.
     Exit status 1: it does not.
     """
+    from loadkit.endpoint import place_of, reached_at
     from loadkit.plan.model import Target
     from loadkit.run.ping import ping as send_one
-    from loadkit.run.ping import place_of
     from loadkit.run.target import resolve
 
     where = resolve(target)
-    loopback = _LOOPBACK.get(where.addresses[0])
-    if loopback:
-        where = Target(loopback, (loopback,), where.port)
+    reached = reached_at(where.addresses[0])
+    if reached != where.addresses[0]:
+        where = Target(reached, (reached,), where.port)
     round_trip_ns = send_one(where, size, timeout)
-    click.echo(f"{place_of(where)} echoed {format_size(size)} in {format_duration(round_trip_ns)}")
+    click.echo(f"{place_of(where.host, where.port)} echoed {format_size(size)} in {format_duration(round_trip_ns)}")
     return 0

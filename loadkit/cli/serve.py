@@ -16,6 +16,7 @@ from loadkit.cli.environment import Command
 from loadkit.cli.options import quantity
 from loadkit.cli.output import check_format, check_writable, write_whole
 from loadkit.cli.preflight import say_warnings
+from loadkit.endpoint import place_of
 from loadkit.profile.model import EngineName, Stamps
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
 
@@ -129,7 +130,6 @@ def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready_file: str
     from loadkit.engine.registry import fallback_reason
 
     plan = group.plan
-    address = f"[{plan.addresses[0]}]" if ":" in plan.addresses[0] else plan.addresses[0]
     if ready_file:
         ready = {
             "host": host,
@@ -144,7 +144,7 @@ def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready_file: str
         write_whole(ready_file, json.dumps(ready) + "\n")
     if not quiet:
         what = f"{plan.app}, {plan.engine}" if plan.app else plan.engine
-        _say(f"ready on {address}:{plan.port} with {plan.workers} workers ({what}); Ctrl-C stops")
+        _say(f"ready on {place_of(plan.addresses[0], plan.port)} with {plan.workers} workers ({what}); Ctrl-C stops")
         fallback = None if plan.app else fallback_reason(asked, plan.engine)
         if fallback:
             _say(f"{plan.engine} echoes, for {fallback}")

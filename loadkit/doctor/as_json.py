@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from loadkit.doctor.check import summary
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, can_work
+from loadkit.endpoint import place_of
 
 __all__ = ["FORMAT", "VERSION", "as_json"]
 
@@ -47,5 +48,4 @@ def _target(demand: Demand) -> str | None:
         return None
     if demand.embedded:
         return demand.target.host
-    host = f"[{demand.target.host}]" if ":" in demand.target.host else demand.target.host
-    return f"{host}:{demand.target.port}"
+    return place_of(demand.target.host, demand.target.port)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from loadkit.endpoint import place_of, reached_at
 from loadkit.library.options import read_serve_options, warn
 from loadkit.library.prepare import PreparedServe, prepare_serve
 from loadkit.library.threads import in_thread
@@ -19,7 +20,6 @@ from loadkit.run.signals import Interrupts
 __all__ = ["Server", "serve", "serve_blocking"]
 
 _log = logging.getLogger("loadkit")
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a listener on all addresses is reached from here
 
 
 class Server:
@@ -46,8 +46,7 @@ class Server:
     @property
     def target(self) -> str:
         """Where it is reached from this machine, as "host:port"."""
-        host = _EVERYWHERE.get(self.host, self.host)
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return place_of(reached_at(self.host), self.port)
 
     @property
     def pids(self) -> tuple[int, ...]:

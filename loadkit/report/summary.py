@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from loadkit.endpoint import place_of
 from loadkit.errors import OptionError
 from loadkit.report.record import RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
@@ -142,8 +143,7 @@ def next_command(record: RunRecord) -> tuple[str, str]:
     """Returns the one command that would teach the reader most, and what it would tell."""
     plan = _plan(record)
     target = plan["target"]
-    host = f"[{target['host']}]" if ":" in target["host"] else target["host"]
-    where = "" if target["embedded"] else f" {host}:{target['port']}"
+    where = "" if target["embedded"] else f" {place_of(target['host'], target['port'])}"
     codes = {reason.code for reason in record.verdict.reasons}
     if codes & {"incomplete", "connections-missing"}:
         return f"loadkit doctor -c {plan['connections']}{where}", "what stops the connections"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import time
 
+from loadkit.endpoint import place_of, reset_on_close
 from loadkit.errors import TargetError
 from loadkit.plan.model import Target
 from loadkit.units import NS_PER_S, format_duration, format_size
 
-__all__ = ["ping", "place_of"]
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+__all__ = ["ping"]
 
 
 def ping(target: Target, size_bytes: int, timeout_ns: int) -> int:
@@ -23,11 +21,11 @@ def ping(target: Target, size_bytes: int, timeout_ns: int) -> int:
     The connection is reset at the end, so that a check that comes again and again leaves no TIME_WAIT.
     Raises TargetError: refused, not in time, closed, other bytes.
     """
-    place, message = place_of(target), os.urandom(size_bytes)
+    place, message = place_of(target.host, target.port), os.urandom(size_bytes)
     deadline_ns = time.monotonic_ns() + timeout_ns
     try:
         with socket.create_connection((target.addresses[0], target.port), timeout_ns / NS_PER_S) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            reset_on_close(sock)
             sent_ns = time.monotonic_ns()
             sock.settimeout(_left_s(deadline_ns))
             sock.sendall(message)
@@ -43,11 +41,6 @@ def ping(target: Target, size_bytes: int, timeout_ns: int) -> int:
             f"{place} does not echo: {error.strerror or error}; is the server running, and on this address? "
             f"(`loadkit serve {place}` starts one)"
         ) from None
-
-
-def place_of(target: Target) -> str:
-    """Returns HOST:PORT, an IPv6 address in brackets."""
-    return f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
 
 
 def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import socket
-import struct
 
+from loadkit.endpoint import place_of, reset_on_close
 from loadkit.errors import OptionError, TargetError
 from loadkit.plan.model import Plan, Target
 from loadkit.profile.model import Close
@@ -14,8 +14,6 @@ from loadkit.units import NS_PER_S, format_duration
 
 __all__ = ["connect_once", "resolve"]
 
-# struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
-_RESET = struct.pack("ii", 1, 0)
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]+)|(?P<only>[0-9]+)")
 
@@ -42,7 +40,7 @@ def resolve(text: str, listening: bool = False) -> Target:
 
 def connect_once(plan: Plan) -> None:
     """Finds out before the run whether anybody is there. Raises TargetError."""
-    where = f"{plan.target.host}:{plan.target.port}"
+    where = place_of(plan.target.host, plan.target.port)
     route = plan.routes[0]
     source = (route.source, 0) if route.source else None
     try:
@@ -50,7 +48,7 @@ def connect_once(plan: Plan) -> None:
             (route.destination, plan.target.port), timeout=plan.connect_timeout_ns / NS_PER_S, source_address=source
         ) as probe:
             if plan.close is Close.RST:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                reset_on_close(probe)
     except TimeoutError:
         raise TargetError(
             f"{where}: no answer within {format_duration(plan.connect_timeout_ns)}; a firewall may drop the packets: "

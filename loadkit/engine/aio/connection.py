@@ -16,11 +16,11 @@ import contextlib
 import enum
 import errno
 import socket
-import struct
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from loadkit.endpoint import reset_on_close
 from loadkit.engine.aio.connect import keep_alive
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import OwnError
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "State"]
 
-# struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
-_RESET = struct.pack("ii", 1, 0)
 
 clock = time.monotonic_ns
 
@@ -207,5 +205,5 @@ class Connection(asyncio.Protocol):
             return
         if how is Close.RST:
             sock: socket.socket = self.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            reset_on_close(sock)
         self.transport.abort()
