@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from loadkit.library.blast import Target
-    from loadkit.library.options import Option
+    from loadkit.library.keywords import BlastOptions, ServeOptions
     from loadkit.library.server import Server
     from loadkit.report.record import RunRecord
 
 __all__ = ["blast", "serve"]
 
 
-def blast(target: Target = None, *, profile: str | None = None, **options: Option) -> RunRecord:
+def blast(target: Target = None, *, profile: str | None = None, **options: Unpack[BlastOptions]) -> RunRecord:
     """Runs what `await loadkit.blast(...)` does, and blocks until it is over; the same arguments, record and errors.
 
     In the main thread the first SIGINT or SIGTERM ends the run gently, the second at once. Once the processes are gone
@@ -26,7 +28,7 @@ def blast(target: Target = None, *, profile: str | None = None, **options: Optio
     return blast_blocking(target, profile, options)
 
 
-def serve(listen: str | int = "127.0.0.1:0", **options: Any) -> AbstractContextManager[Server]:
+def serve(listen: str | int = "127.0.0.1:0", **options: Unpack[ServeOptions]) -> AbstractContextManager[Server]:
     """Serves while the `with` block lasts; the same arguments, Server and errors as `loadkit.serve`."""
     from loadkit.library.server import serve_blocking
 

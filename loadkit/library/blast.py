@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from typing import Unpack
 
-from loadkit.library.options import Option, read_blast_options, warn
+from loadkit.library.keywords import BlastOptions
+from loadkit.library.options import read_blast_options, warn
 from loadkit.library.prepare import prepare_blast
 from loadkit.library.server import Server
 from loadkit.library.threads import in_thread
@@ -18,7 +20,7 @@ __all__ = ["Target", "blast", "blast_blocking"]
 Target = str | int | Server | None
 
 
-async def blast(target: Target = None, *, profile: str | None = None, **options: Option) -> RunRecord:
+async def blast(target: Target = None, *, profile: str | None = None, **options: Unpack[BlastOptions]) -> RunRecord:
     """Opens many connections to `target`, sends messages, and returns the record: what `loadkit blast -o` writes.
 
     `target` is "host:port", a port of this machine, or what `loadkit.serve` yields; None starts an embedded server for
@@ -37,7 +39,7 @@ async def blast(target: Target = None, *, profile: str | None = None, **options:
     return await in_thread(lambda: _run(target, profile, options, interrupts)[0], interrupts.leave)
 
 
-def blast_blocking(target: Target, profile: str | None, options: dict[str, Option]) -> RunRecord:
+def blast_blocking(target: Target, profile: str | None, options: BlastOptions) -> RunRecord:
     """Does what `blast` does in the calling thread.
 
     In the main thread the first SIGINT or SIGTERM ends the run gently, the second at once; the signal then goes to the
@@ -51,7 +53,7 @@ def blast_blocking(target: Target, profile: str | None, options: dict[str, Optio
 
 
 def _run(
-    target: Target, profile: str | None, options: dict[str, Option], interrupts: Interrupts
+    target: Target, profile: str | None, options: BlastOptions, interrupts: Interrupts
 ) -> tuple[RunRecord, str | None]:
     """Returns the record, and the name of the signal that ended the run early."""
     where = target.target if isinstance(target, Server) else None if target is None else str(target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import enum
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,15 @@ from loadkit.plan.app import app_of, parse_app
 from loadkit.profile.model import EngineName, Stamps
 from loadkit.units import Count, Duration
 
-__all__ = ["Option", "read_blast_options", "read_serve_options", "warn"]
+__all__ = ["read_blast_options", "read_serve_options", "warn"]
 
-Option = str | float | bool | Sequence[str] | None
 
 _log = logging.getLogger("loadkit")
 # A string is a sequence of strings too, of its letters.
 _REPEATABLE = ("slo", "source")
 
 
-def read_blast_options(options: Mapping[str, Option]) -> dict[str, Option]:
+def read_blast_options(options: Mapping[str, object]) -> dict[str, object]:
     """Returns those that were given, as load_profile takes them."""
     return {
         name: (value,) if name in _REPEATABLE and isinstance(value, str) else value
@@ -78,7 +77,7 @@ _SERVE: dict[str, tuple[str, Callable[[Any], object]]] = {
 }
 
 
-def read_serve_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def read_serve_options(options: Mapping[str, object]) -> dict[str, Any]:
     """Returns what build_serve_plan takes. Raises OptionError, for an unknown name with the nearest one."""
     # Nobody is waited for unless asked: what a program has open to it when its block ends, it has not closed.
     read: dict[str, Any] = {"grace_ns": 0}

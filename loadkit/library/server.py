@@ -6,9 +6,10 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Unpack
 
 from loadkit.endpoint import place_of, reached_at
+from loadkit.library.keywords import ServeOptions
 from loadkit.library.options import read_serve_options, warn
 from loadkit.library.prepare import PreparedServe, prepare_serve
 from loadkit.library.threads import in_thread
@@ -106,7 +107,7 @@ def _log_deaths(dead: list[WorkerEnd], group: ServeGroup) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serve(listen: str | int = "127.0.0.1:0", **options: Any) -> AsyncIterator[Server]:
+async def serve(listen: str | int = "127.0.0.1:0", **options: Unpack[ServeOptions]) -> AsyncIterator[Server]:
     """Serves while the block lasts: an echo server, or with `app` your own, in one worker process per core.
 
     Yields the Server once all workers listen; port 0 is a free one. The options are those of `loadkit serve` with
@@ -129,7 +130,7 @@ async def serve(listen: str | int = "127.0.0.1:0", **options: Any) -> AsyncItera
 
 
 @contextlib.contextmanager
-def serve_blocking(listen: str | int, options: dict[str, Any]) -> Iterator[Server]:
+def serve_blocking(listen: str | int, options: ServeOptions) -> Iterator[Server]:
     """Does what `serve` does, without an event loop."""
     server = Server(_prepare(listen, options))
     try:
@@ -147,7 +148,7 @@ def serve_blocking(listen: str | int, options: dict[str, Any]) -> Iterator[Serve
     server.check()
 
 
-def _prepare(listen: str | int, options: dict[str, Any]) -> PreparedServe:
+def _prepare(listen: str | int, options: ServeOptions) -> PreparedServe:
     prepared = prepare_serve(str(listen), **read_serve_options(options))
     warn(prepared.check_machine())
     return prepared

@@ -1,0 +1,62 @@
+"""The keyword arguments of library calls and their types, for editors and type checkers (PEP 692).
+
+What they mean stands in profile/model.py and in `loadkit serve --help`, under the same names; None is one not given.
+Text has its unit ("10k", "250ms", "64KiB"); a number is a count, a rate per second, or a size in bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, TypedDict
+
+__all__ = ["BlastOptions", "ServeOptions"]
+
+Engine = Literal["auto", "native", "uvloop", "asyncio"]
+Stamps = Literal["off", "rx"]
+App = (
+    str | Callable[[], asyncio.BaseProtocol] | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
+)
+
+
+class BlastOptions(TypedDict, total=False):
+    """What `loadkit.blast` takes beside target and profile: the long options of the command."""
+
+    connections: str | int | None
+    duration: str | None
+    messages: str | int | None
+    rate: str | float | None
+    workers: str | int | None
+    size: str | int | None
+    depth: str | int | None
+    connect_rate: str | float | None
+    opening: str | int | None
+    lifetime: str | None
+    source: str | Sequence[str] | None
+    timeout: str | None
+    connect_timeout: str | None
+    warmup: str | None
+    keepalive: str | None
+    close: Literal["rst", "fin"] | None
+    check: bool | None
+    engine: Engine | None
+    edge_triggered: bool | None
+    pin: bool | None
+    journey: bool | None
+    stamps: Stamps | None
+    slo: str | Sequence[str] | None
+
+
+class ServeOptions(TypedDict, total=False):
+    """What `loadkit.serve` takes beside the address: the long options of the command, and `app` as an object too."""
+
+    app: App | None
+    workers: str | int | None
+    engine: Engine | None
+    edge_triggered: bool | None
+    stamps: Stamps | None
+    pin: bool | None
+    backlog: str | int | None
+    max_connections: str | int | None
+    idle_timeout: str | None
+    grace: str | None
