@@ -95,7 +95,7 @@ def run_blast(
                 target = msgspec.structs.replace(plan.target, port=group.plan.port)
                 plan = msgspec.structs.replace(plan, target=target, serve=group.plan)
             else:
-                connect_once(plan)
+                connect_once(plan, interrupts)
             layout = BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey)
             with contextlib.closing(Board(layout)) as board:
                 run = _Run(plan, group, forker, board, interrupts, observer, footprint, room)

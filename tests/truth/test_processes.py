@@ -6,8 +6,10 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +132,21 @@ def test_ctrl_c_during_the_ramp_reports_what_was_opened(blast: Blast) -> None:
     assert run.record["partial"] is True
     assert 50 < run.record["connections"]["opened"] < 1000
     assert run.record["window"] is None
+
+
+def test_ctrl_c_does_not_wait_for_a_first_connection_that_nobody_answers(blast: Blast) -> None:
+    # A full accept queue drops the SYN: the backlog of 0 takes one connection (tcp(7), somaxconn).
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        port = full.getsockname()[1]
+        run = blast(f"127.0.0.1:{port}", "-c", "10", "--connect-timeout", "10m")
+        deadline = time.monotonic() + 20
+        while f":{port:04X} 02 " not in Path("/proc/net/tcp").read_text():  # SYN_SENT
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(run.process.pid, signal.SIGINT)
+        assert run.end(timeout=30) == 130
+    assert run.record["partial"] is True
+    assert run.record["connections"]["opened"] == 0
 
 
 def test_a_second_ctrl_c_leaves_at_once(blast: Blast) -> None:
