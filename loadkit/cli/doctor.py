@@ -64,7 +64,7 @@ def doctor(
     from loadkit.doctor.demand import demand_of_blast, demand_of_serve
     from loadkit.doctor.finding import can_work
     from loadkit.doctor.locate import locate
-    from loadkit.doctor.nic import find_nic
+    from loadkit.doctor.nic import ELSEWHERE, find_nic
     from loadkit.engine.registry import choose_engine
     from loadkit.errors import OptionError
     from loadkit.host import read_host
@@ -94,7 +94,7 @@ def doctor(
         sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
         demand = demand_of_blast(host, count, where, engine, sockets, source)
     demand = replace(locate(demand), churn_hz=churn_hz)
-    findings = examine(demand, find_nic(where))
+    findings = examine(demand, find_nic(ELSEWHERE if serve else where))
     if fix_script is not None:
         write_whole(fix_script, as_script(demand, findings))
     click.echo(as_json(demand, findings) if as_object else as_text(demand, findings))

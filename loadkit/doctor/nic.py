@@ -26,10 +26,12 @@ from loadkit.plan.addresses import is_loopback
 from loadkit.plan.model import Target
 from loadkit.sockets import find_source
 
-__all__ = ["OFFLOADS", "Nic", "find_nic", "read_nic"]
+__all__ = ["ELSEWHERE", "OFFLOADS", "Nic", "find_nic", "read_nic"]
 
 # What each spares the CPU, in the order of how much; the names are those of ethtool -K.
 OFFLOADS: tuple[Offload, ...] = ("gro", "tso", "rx", "tx")
+# Some address of no machine (RFC 5737), to which the default route goes; nothing is ever sent there.
+ELSEWHERE = Target("elsewhere", ("198.51.100.1",), 9)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,15 @@ _NOT_KNOWN = "not known: no permission, or the driver does not say"
 
 def check_nic(demand: Demand, nic: Nic) -> Iterator[Finding]:
     """Yields the findings on queues, RSS, interrupts, rings, offloads and interrupt coalescing."""
+    if nic.driver == "veth":
+        yield _warning(
+            "network",
+            f"{nic.name} is a veth: a network namespace of its own, as docker's bridge gives it",
+            "the machine's network",
+            "each packet takes the pair, a bridge, NAT and connection tracking more, and latencies have that in them",
+            "docker run --network host, unless that is what is to be measured",
+        )
+        return
     if nic.is_virtual:
         yield _ok(
             "nic", f"{_name(nic)} is virtual: the card is on the host's side", "the card: loadkit doctor on that host"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,26 @@ def _findings(loadkit: Loadkit, *arguments: object, wrapper: tuple[str, ...] = (
 
 def _line(finding: dict[str, Any]) -> str:
     return "{code}: {seen}; needed: {needed}; {why}; fix: {fix}".format(**finding)
+
+
+# A network namespace that is reached by a veth, as docker gives a container one; sh goes on with the command behind it.
+_VETH = (
+    "ip link add eth7 type veth peer name other && ip addr add 198.18.0.1/24 dev eth7 && ip link set eth7 up && "
+    'ip link set other up && ip route add default via 198.18.0.2 && exec "$@"'
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "LOADKIT_SKIP_NOTHING" not in os.environ and (os.geteuid() != 0 or not shutil.which("ip")),
+    reason="root makes a network namespace, with ip (Debian: iproute2)",
+)
+def test_a_network_namespace_is_named_to_both_ends(loadkit: Loadkit) -> None:
+    inside = ("unshare", "--net", "sh", "-c", _VETH, "sh")
+    for asked in (("--serve",), ("198.18.0.2:7000",)):
+        found = _findings(loadkit, "-c", 10, *asked, wrapper=inside)["network"]
+        assert found["seen"].startswith("eth7 is a veth")
+        assert "--network host" in found["fix"]
 
 
 @pytest.mark.slow

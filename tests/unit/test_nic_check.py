@@ -183,9 +183,16 @@ def test_of_rss_that_is_not_known_it_says_so() -> None:
 
 
 def test_behind_a_virtual_interface_the_card_is_the_host_s() -> None:
-    [found] = _findings(replace(_UNKNOWN, driver="veth", is_virtual=True)).values()
+    [found] = _findings(replace(_UNKNOWN, driver="tun", is_virtual=True)).values()
     assert (found.code, found.level) == ("nic", Level.OK)
-    assert found.seen.startswith("eth0 (veth) is virtual")
+    assert found.seen.startswith("eth0 (tun) is virtual")
+
+
+def test_a_network_of_its_own_is_named_with_the_option_of_docker() -> None:
+    findings = examine(demanded(1000, REMOTE), replace(_UNKNOWN, driver="veth", is_virtual=True))
+    [found] = [finding for finding in findings if finding.code in ("network", "nic")]
+    assert (found.code, found.level) == ("network", Level.WARN)
+    assert found.fix.startswith("docker run --network host")
 
 
 def test_without_a_card_nothing_is_said_of_it() -> None:
