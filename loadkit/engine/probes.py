@@ -8,7 +8,6 @@ goes on afterwards is native/journey.h's.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import socket
 import struct
@@ -31,6 +30,7 @@ _HELLO_S = 1.0
 # ip(7); Python has no name for it before 3.12.
 _IP_BIND_ADDRESS_NO_PORT = 24
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NAMES = 2**64 - 59  # the largest prime below 2**64
 
 HELLO_BYTES = 47  # an odd one: whoever echoes messages of another length has nothing to look at
 SAME_CLOCK, OTHER_CLOCK, FOREIGN = range(3)  # enum peer_kind of native/probes.h
@@ -60,10 +60,11 @@ def machine_name(boot_id: Path = _BOOT_ID) -> int:
     Where the kernel does not tell, it is a number of no other: nobody's clock is taken for ours then.
     """
     try:
-        name = boot_id.read_bytes().strip()
-    except OSError:
-        name = os.urandom(16)
-    return int.from_bytes(hashlib.sha256(name).digest()[:8], "little")
+        name = int(boot_id.read_bytes().replace(b"-", b""), 16)
+    except (OSError, ValueError):
+        name = int.from_bytes(os.urandom(16), "little")
+    # Of 128 random bits. A digest would bring a library of them into the memory of each worker.
+    return name % _NAMES
 
 
 def open_probes(shard: Shard, slot: Slot, sees_waits: bool = True) -> Probes:

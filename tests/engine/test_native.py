@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import itertools
+import mmap
 import os
 import random
 import select
@@ -19,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import uvloop
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -897,6 +900,23 @@ METHODS = {
     "leave": (),
     "turn": (0,),
 }
+
+
+def test_a_loop_s_empty_buffer_is_given_back_and_reads_as_before() -> None:
+    loop = uvloop.new_event_loop()
+    length = type(loop).__basicsize__
+    before = ctypes.string_at(id(loop), length)
+    # Its buffer for reads, 256,000 bytes, less what stands beside it in its first and its last page.
+    assert 256_000 - 2 * mmap.PAGESIZE <= _core.give_back_zeros(loop) <= length
+    assert ctypes.string_at(id(loop), length) == before
+    # And is written to again.
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        mine.setblocking(False)
+        theirs.sendall(b"x" * 1000)
+        assert loop.run_until_complete(loop.sock_recv(mine, 2000)) == b"x" * 1000
+    loop.close()
+    assert _core.give_back_zeros(object()) == 0
 
 
 def test_a_closed_core_refuses_every_method_but_close(core: Any) -> None:

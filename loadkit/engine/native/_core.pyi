@@ -20,6 +20,8 @@ WELCOME_TEXT: str
 CONNECTION_BYTES: int
 PEER_BYTES: int
 
+def give_back_zeros(object: object, /) -> int: ...
+
 class Blast:
     def __new__(
         cls,

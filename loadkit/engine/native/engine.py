@@ -61,10 +61,16 @@ class NativeEngine:
         """Returns its name and the loop around it."""
         return f"native in {self._around()}"
 
+    def _open_loop(self) -> asyncio.AbstractEventLoop:
+        """Returns a fresh loop to go around the core's. uvloop's has 256 KB to read into, and never does here."""
+        loop = self._new_loop()
+        _core.give_back_zeros(loop)
+        return loop
+
     def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Runs a shard of the blast end."""
         core = _open_blast(shard, slot, control, open_probes(shard, slot))
-        with contextlib.closing(core), contextlib.closing(self._new_loop()) as loop:
+        with contextlib.closing(core), contextlib.closing(self._open_loop()) as loop:
             slot.set("wakeup_source", _COUNTED)
             control.ready()
             ramp = shard.ramp_first, shard.ramp_step, shard.ramp_connects
@@ -78,7 +84,7 @@ class NativeEngine:
         """Runs a worker of the serve end."""
         try:
             core = _open_serve(plan, listeners, slot, control)
-            with contextlib.closing(core), contextlib.closing(self._new_loop()) as loop:
+            with contextlib.closing(core), contextlib.closing(self._open_loop()) as loop:
                 slot.set("wakeup_source", _COUNTED)
                 control.ready()
                 turns = _Turns(loop, core, slot, lambda: _serve_heard(core, plan, listeners, control), plan.workers)

@@ -17,6 +17,7 @@
 #include "blast.h"
 #include "module.h"
 #include "serve.h"
+#include "zeros.h"
 
 /* Times from now may be added to the clock without overflow. */
 #define LONGEST_NS (INT64_C(1) << 60)
@@ -525,6 +526,20 @@ static int fill_module(PyObject *module) {
     return add_own_errors(module) ? -1 : 0;
 }
 
+static PyObject *give_back_zeros_of(PyObject *self, PyObject *object) {
+    (void)self;
+    PyObject *size = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__basicsize__");
+    if (!size) return NULL;
+    size_t length = PyLong_AsSize_t(size);
+    Py_DECREF(size);
+    return PyErr_Occurred() ? NULL : PyLong_FromSize_t(give_back_zeros(object, length));
+}
+
+static PyMethodDef module_methods[] = {
+    {"give_back_zeros", give_back_zeros_of, METH_O, "Gives back the pages of an object that hold only zeros; how many bytes."},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, fill_module},
     {0, NULL},
@@ -533,6 +548,7 @@ static struct PyModuleDef module_definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_core",
     .m_doc = "loadkit's compiled engine: a worker's core around one epoll fd.",
+    .m_methods = module_methods,
     .m_slots = module_slots,
 };
 
