@@ -12,9 +12,10 @@ import fcntl
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import pytest
 from _pytest.outcomes import Failed  # pytest.fail.Exception, which has no public name to derive from
@@ -110,8 +111,8 @@ class Blaster:
             asyncio.get_running_loop()
             raise _stands_in_the_way()
         options, policy = self._merge(options)
-        with contextlib.ExitStack() as stack:
-            while self._lock and not _take_turn(stack, self._lock):
+        with self._open_lock() as lock:
+            while lock and not _take_turn(lock):
                 time.sleep(0.05)
             with _environment(policy):
                 record = blast(target, **options)
@@ -123,12 +124,15 @@ class Blaster:
         from loadkit import blast
 
         options, policy = self._merge(options)
-        with contextlib.ExitStack() as stack:
-            while self._lock and not _take_turn(stack, self._lock):
+        with self._open_lock() as lock:
+            while lock and not _take_turn(lock):
                 await asyncio.sleep(0.05)
             with _environment(policy):
                 record = await blast(target, **options)
         return self._take(record, policy)
+
+    def _open_lock(self) -> AbstractContextManager[TextIO | None]:
+        return self._lock.open("w") if self._lock else contextlib.nullcontext()
 
     def _merge(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         merged = {**self._defaults, **options}
@@ -173,13 +177,11 @@ class Blaster:
         self._item.user_properties.append((name, text))
 
 
-def _take_turn(stack: contextlib.ExitStack, path: Path) -> bool:
+def _take_turn(lock: TextIO) -> bool:
     """Under pytest-xdist loads go one at a time, for two of them measure each other. Returns whether it is our turn."""
-    lock = stack.enter_context(path.open("w"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        lock.close()
         return False
     return True
 
