@@ -29,11 +29,13 @@ __all__ = [
     "COUNTERS",
     "HISTOGRAMS",
     "JOURNEY_SOURCES",
+    "PROOFS",
     "STAGE",
     "STAGES",
     "STAMP_SOURCES",
     "STATE",
     "STEPS",
+    "SUM_CARRY",
     "TAIL_ROWS",
     "WAKEUP_SOURCES",
     "Board",
@@ -59,6 +61,11 @@ STATE = (
     "journeys",  # 1: the pages have STAGES and tails
     "journey_source",  # index in JOURNEY_SOURCES
     "stamp_source",  # index in STAMP_SOURCES
+    "answered",  # of those open now, the connections whose first reply has come
+    "replied_ns",  # when the last reply came; 0 before the first
+    "proved",  # index in PROOFS: whether the target's first reply was right
+    "standstill_ns",  # the longest standstill of the measured phases, and when it began
+    "standstill_at_ns",
 )
 COUNTERS = (
     "asked",  # connects begun
@@ -71,9 +78,15 @@ COUNTERS = (
     "failed",  # sent, and their connection broke, or the time-out passed
     "unanswered",  # sent, and the run ended first
     "unsent",  # due, and never sent
-    "held",  # had to wait for an earlier reply (depth), or for room in the socket
+    "waited",  # had to wait for an earlier reply (depth), or for room in the socket
+    # What happened while the phase lasted, whatever phase a message or connection belongs to: rates are made of these.
     "sent_bytes",
     "received_bytes",
+    "window_opened",
+    "window_sent",
+    "window_replied",
+    "stood",  # replies that are in `disturbed` because of a standstill; the others are there because they were late
+    "beats",  # waits that ended for no other reason than to look whether we stand still; they are among `waits`
     "cpu_user_ns",
     "cpu_system_ns",
     "run_delay_ns",  # runnable, and not running
@@ -119,12 +132,26 @@ JOURNEY_SOURCES = (
     "no_waits",
     "not_compiled",
 )
+# Whether the target's first reply was right: not known yet, right, or the first connection failed.
+PROOFS = ("unknown", "right", "failed")
 # Whether the kernel stamps what comes in on ordinary connections, or why not.
 STAMP_SOURCES = ("none", "rx", "refused", "no_hook")
-TIMES = ("connect", "first_byte", "latency", "service", "lateness")  # in nanoseconds
+TIMES = ("connect", "first_byte", "latency", "service", "lateness", "held")  # in nanoseconds
+# disturbed: the latencies that a standstill or our own lateness is in; standstill: how long each took;
 # batch: the events of one wake-up; busy: the time between one return of epoll_wait and the next call; unread: from the
 # kernel's stamp until the read; the rest of TCP_INFO, delivery_rate in bytes a second
-HISTOGRAMS = (*TIMES, "batch", "busy", "unread", "rtt", "min_rtt", "rttvar", "delivery_rate")
+HISTOGRAMS = (
+    *TIMES,
+    "disturbed",
+    "standstill",
+    "batch",
+    "busy",
+    "unread",
+    "rtt",
+    "min_rtt",
+    "rttvar",
+    "delivery_rate",
+)
 # A probe's way, in order, and what it adds up to (engine/native/probes.h). `network` stands for there and back where
 # the other end has another clock, `peer` for all of the other end where it does not say.
 STAGES = (
@@ -151,7 +178,9 @@ TAIL_ROWS = 160
 STEPS = ("connect", "send", "receive", "close")
 
 STAGE = "stage_"
-_HEAD = ("count", "sum", "min", "max", "dropped")
+# A sum of nanoseconds passes 2^63 within hours of many connections: it is carry x SUM_CARRY + sum.
+_HEAD = ("count", "sum", "min", "max", "dropped", "carry")
+SUM_CARRY = 1 << 62
 _ERRNOS = 160  # Linux's highest is 133
 
 
@@ -167,6 +196,7 @@ class OwnError:
     RUN_ENDED = 146  # still connecting when the run was over
     AT_LIMIT = 147  # the serve end has --max-connections open
     APP_FAILED = 148  # an exception came out of the app that the serve end runs
+    NOT_ACCEPTED = 149  # the kernel said that it was open, and the peer never acknowledged a byte: its accept queue
 
 
 _OWN_NAMES = {value: name for name, value in vars(OwnError).items() if name.isupper()}

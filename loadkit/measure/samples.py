@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, Board, Page, Slot, error_name
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, SUM_CARRY, Board, Page, Slot, error_name
 from loadkit.measure.histogram import Histogram, index_of
 from loadkit.measure.kernel import KernelSamples
 from loadkit.plan.model import ServePlan
@@ -88,13 +88,13 @@ def _read_page(page: Page, highest_ns: int) -> PhaseSamples:
 def read_histogram(page: Page, name: str, highest_ns: int) -> Histogram:
     """Copies a histogram, touching only the pages of memory that hold counts."""
     head, counts = page.histograms[name]
-    count, total, low, high, _dropped = (int(value) for value in head)
+    count, total, low, high, _dropped, carry = (int(value) for value in head)
     if not count:
         return Histogram.empty(highest_ns)
     first, last = (int(index) for index in index_of(np.array([low, high], np.int64)))
     copy = np.zeros(len(counts), np.int64)
     copy[first : last + 1] = counts[first : last + 1]
-    return Histogram(highest_ns, copy, total, low, high)
+    return Histogram(highest_ns, copy, carry * SUM_CARRY + total, low, high)
 
 
 def merge(parts: Iterable[PhaseSamples], highest_ns: int) -> PhaseSamples:

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.board import COUNTERS, STATE, Page, Slot
+from loadkit.measure.board import COUNTERS, STATE, SUM_CARRY, Page, Slot
 from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.histogram import index_of
 from loadkit.units import NS_PER_S
@@ -201,5 +201,11 @@ def record(page: Page, name: str, values: Rows) -> None:
         counts[low : low + len(added)] += added
     head[2] = min(int(head[2]), least) if head[0] else least
     head[3] = max(int(head[3]), most)
-    head[1] += int(values.sum())
+    carries, head[1] = divmod(int(head[1]) + _exact_sum(values, most), SUM_CARRY)
+    head[5] += carries
     head[0] += len(values)
+
+
+def _exact_sum(values: Rows, most: int) -> int:
+    """Adds up in Python's integers where 64 bits might not do."""
+    return int(values.sum()) if most < SUM_CARRY // len(values) else sum(values.tolist())

@@ -17,7 +17,7 @@ import datetime
 from collections.abc import Iterator
 
 from loadkit.report.escape import xml
-from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.record import RunRecord, SloRecord, measured
 from loadkit.report.summary import (
     bytes_line,
     connections_line,
@@ -108,7 +108,7 @@ def _properties(record: RunRecord) -> Iterator[tuple[str, str]]:
         if line:
             yield name, line
     for name in ("latency", "service"):
-        for percentile, value in record.histograms[name].percentiles.items():
+        for percentile, value in measured(record.histograms, name).percentiles.items():
             if value is not None:
                 yield f"{name}.p{percentile}", format_duration(value)
     yield "engine", record.tool.engine

@@ -88,6 +88,8 @@ def _what(record: RunRecord) -> Iterator[str]:
 def _histograms(record: RunRecord) -> Iterator[str]:
     yield from _table(("", "count", "min", *(f"p{name}" for name in _COLUMNS), "max", "mean"), "lrrrrrrrrr")
     for name, histogram in record.histograms.items():
+        if histogram is None:
+            continue
         values = (histogram.min, *(histogram.percentiles[column] for column in _COLUMNS), histogram.max, histogram.mean)
         yield _cells(markdown(name), format_count(histogram.count), *map(_time, values))
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from loadkit.report.journey import journey_line, journey_rows
-from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord
+from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord, measured
 from loadkit.report.scale import memory_line, opening_line
 from loadkit.report.summary import (
     bytes_line,
@@ -98,7 +98,7 @@ def _what(record: RunRecord) -> Iterator[str]:
     if any(one for _, one in wakeups):
         # Of a whole life there are more wake-ups than belong to the replies of the window.
         of_window = {"blast": True, "serve": not (record.server and record.server.is_whole_life)}
-        replied = record.messages.replied
+        replied = record.window.replied if record.window else 0
         lines = (wakeups_line(end, one, replied if of_window[end] else 0) for end, one in wakeups if one)
         yield _row("wake-ups", "; ".join(lines))
     elif record.wakeups_missing:
@@ -108,9 +108,9 @@ def _what(record: RunRecord) -> Iterator[str]:
         yield _row("unread", unread)
     if record.tool.fallback:
         yield _row("engine", f"{record.tool.engine}: {record.tool.fallback}")
-    measured = measured_line(record)
-    if measured:
-        yield _row("measured", f"{measured}: messages, bytes, CPU per reply, latency, service, lateness")
+    span = measured_line(record)
+    if span:
+        yield _row("measured", f"{span}: messages, bytes, CPU per reply, latency, service, lateness, held")
 
 
 def _row(name: str, text: str) -> str:
@@ -133,7 +133,7 @@ def _cpu(record: RunRecord) -> str:
 
 def _busy(cpu_ns: float, record: RunRecord) -> str:
     """Says how much of the CPU time was work, where most of it went into staying awake for what is due next."""
-    wakeups, replied = record.wakeups, record.messages.replied
+    wakeups, replied = record.wakeups, record.window.replied if record.window else 0
     stays_awake = record.plan.get("stays_awake")
     if not wakeups or wakeups.busy_ns is None or not replied or (stays_awake and not stays_awake.value):
         return ""
@@ -145,9 +145,10 @@ def _busy(cpu_ns: float, record: RunRecord) -> str:
 def _histograms(record: RunRecord) -> Iterator[str]:
     titles = [f"p{name}" for name in _COLUMNS]
     yield f"{'':<11}{'count':>12}{'min':>9}" + "".join(f"{title:>9}" for title in titles) + f"{'max':>9}{'mean':>9}"
-    for name, histogram in record.histograms.items():
+    found = {name: histogram for name, histogram in record.histograms.items() if histogram}
+    for name, histogram in found.items():
         yield _histogram(name, histogram)
-    if any(histogram.percentiles[name] is None for histogram in record.histograms.values() for name in _COLUMNS):
+    if any(histogram.percentiles[name] is None for histogram in found.values() for name in _COLUMNS):
         yield "-  too few samples: fewer than ten lie above that percentile"
 
 
@@ -186,7 +187,7 @@ def _phase(phase: PhaseRecord) -> str:
         messages.unsent,
         sum(row.count for row in phase.errors),
     )
-    latency = phase.histograms["latency"].percentiles
+    latency = measured(phase.histograms, "latency").percentiles
     name = phase.name if len(phase.name) <= 14 else f"{phase.name[:13]}…"
     times = f"{_time(latency['50']):>14}{_time(latency['99']):>9}"
     return f"{name:<15}" + "".join(f"{format_count(count):>10}" for count in counts) + times

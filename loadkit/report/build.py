@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ import msgspec
 from loadkit import __version__
 from loadkit.host import Host
 from loadkit.measure.board import TIMES
+from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import (
     IntervalSample,
     PhaseSamples,
@@ -37,15 +39,17 @@ from loadkit.report.record import (
     Connecting,
     Connections,
     CpuPerReply,
-    HistogramRecord,
+    Histograms,
     Interval,
     IntervalLatency,
     Messages,
     Origin,
     PhaseRecord,
     Rates,
+    RunId,
     RunRecord,
     ServerRecord,
+    Standstills,
     Tool,
     Verdict,
     Window,
@@ -83,6 +87,9 @@ _OPTION_OF = {
 }
 # An option that shapes a field of another name: the phases come from these when no profile lists them.
 _SHAPES_PHASES = ("rate", "duration", "warmup")
+# What a message of a closed loop cannot be: late, or held; it is due when there is room for it.
+_OF_A_SCHEDULE = ("lateness", "held")
+_NO_SCHEDULE = "closed loop: a message is due when the reply before it was read"
 # Whether a measured connection setup counts for the run: warm-up is left out.
 _SETUP = (PhaseKind.RAMP, PhaseKind.HOLD)
 
@@ -92,8 +99,9 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     phases = [_phase_total(samples, index, plan.highest_ns) for index in range(len(plan.phases))]
     hold = _of_kinds(plan, phases, (PhaseKind.HOLD,))
     setup = _of_kinds(plan, phases, _SETUP)
-    window = _window(plan, samples)
-    messages, moved = _messages(hold), Bytes(hold.counters["sent_bytes"], hold.counters["received_bytes"])
+    window = _window(plan, samples, hold)
+    messages = _messages(hold)
+    moved = Bytes(window.sent_bytes, window.received_bytes) if window else Bytes(0, 0)
     connecting = _connecting(plan, hold, phases[0], samples, window)
     workers = tuple(_worker(plan, worker, samples.ends, window) for worker in samples.workers)
     server = None
@@ -109,6 +117,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     journey = journey_record(samples.workers, hold, plan.probe_bytes) if plan.journey else None
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
+        run=RunId(secrets.token_hex(8)),
         started=samples.started,
         tool=_tool(samples),
         plan=_plan(plan),
@@ -122,17 +131,22 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         bytes=moved,
         errors=_errors([(phase.name, one) for phase, one in zip(plan.phases, phases, strict=True)]),
         window=window,
-        rates=make_rates(messages, moved, window, connecting),
+        rates=make_rates(window, connecting),
         connecting=connecting,
         opening=opening_record(plan, samples),
         memory=memory_record(plan, samples),
         closing_ns=samples.closing_ns,
         cpu_per_reply_ns={
-            "blast": cpu_per_reply(workers, messages.replied),
+            "blast": cpu_per_reply(workers, window),
             # Between measured phases the serve end goes on with what is not: its CPU time is not the window's alone.
-            "serve": cpu_per_reply(server.workers, messages.replied) if server and not _has_gaps(window) else None,
+            "serve": cpu_per_reply(server.workers, window) if server and not _has_gaps(window) else None,
         },
-        histograms=_histograms(hold) | {name: _histograms(setup)[name] for name in ("connect", "first_byte")},
+        histograms=_histograms(plan, hold)
+        | {name: _histograms(plan, setup)[name] for name in ("connect", "first_byte")},
+        histograms_missing={} if plan.open_loop else dict.fromkeys(_OF_A_SCHEDULE, _NO_SCHEDULE),
+        disturbed=histogram_record(hold.histograms["disturbed"], hold.dropped["disturbed"]),
+        stood=hold.counters["stood"],
+        standstills=_standstills(hold, samples),
         wakeups=wakeups,
         wakeups_missing=None if wakeups else missing_reason(samples.workers),
         unread=unread,
@@ -144,7 +158,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         kernel=kernel,
         kernel_missing=None if kernel else kernel_missing(window is not None),
         phases=tuple(
-            _phase(phase, one, phase_wakeups(samples.workers, [number]))
+            _phase(plan, phase, one, phase_wakeups(samples.workers, [number]))
             for number, (phase, one) in enumerate(zip(plan.phases, phases, strict=True))
         ),
         workers=workers,
@@ -157,14 +171,17 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     return msgspec.structs.replace(record, slo=check([parse_slo(text) for text in plan.slo], record))
 
 
-def make_rates(messages: Messages, moved: Bytes, window: Window | None, connecting: Connecting | None) -> Rates:
-    """Returns totals by the time they took; None where there was no time."""
-    span_ns = window.measured_ns if window else 0
+def make_rates(window: Window | None, connecting: Connecting | None) -> Rates:
+    """Returns what happened in the window, divided by its length; None where there was no time."""
+
+    def rate(name: str) -> float | None:
+        return _rate(getattr(window, name), window.measured_ns) if window else None
+
     return Rates(
         connects_per_s=_rate(connecting.opened, connecting.duration_ns) if connecting else None,
-        replies_per_s=_rate(messages.replied, span_ns),
-        sent_bytes_per_s=_rate(moved.sent, span_ns),
-        received_bytes_per_s=_rate(moved.received, span_ns),
+        replies_per_s=rate("replied"),
+        sent_bytes_per_s=rate("sent_bytes"),
+        received_bytes_per_s=rate("received_bytes"),
     )
 
 
@@ -172,14 +189,24 @@ def _rate(count: int, span_ns: int) -> float | None:
     return count * NS_PER_S / span_ns if span_ns > 0 else None
 
 
-def cpu_per_reply(workers: Sequence[WorkerRecord], replied: int) -> CpuPerReply | None:
-    """Returns the workers' CPU time in the window by the replies in it; None when there was none."""
-    if not replied:
+def cpu_per_reply(workers: Sequence[WorkerRecord], window: Window | None) -> CpuPerReply | None:
+    """Returns the workers' CPU time in the window divided by the replies in it; None when there was none."""
+    if window is None or not window.replied:
         return None
     return CpuPerReply(
-        sum(worker.cpu_user_ns or 0 for worker in workers) / replied,
-        sum(worker.cpu_system_ns or 0 for worker in workers) / replied,
+        sum(worker.cpu_user_ns or 0 for worker in workers) / window.replied,
+        sum(worker.cpu_system_ns or 0 for worker in workers) / window.replied,
     )
+
+
+def _standstills(hold: PhaseSamples, samples: RunSamples) -> Standstills:
+    """Returns how often the workers stood still in the measured phases, and when for the longest time."""
+    stood = hold.histograms["standstill"]
+    longest = max(samples.workers, key=lambda worker: worker.state["standstill_ns"])
+    if not stood.count:
+        return Standstills(0, 0, None, None, None)
+    at_ns = longest.state["standstill_at_ns"] - samples.start_ns
+    return Standstills(stood.count, stood.sum_ns, longest.state["standstill_ns"], at_ns, longest.index)
 
 
 def _phase_total(samples: RunSamples, index: int, highest_ns: int) -> PhaseSamples:
@@ -228,7 +255,7 @@ def _strongest(sources: Mapping[str, str], options: Sequence[str]) -> str:
     return min(said, key=lambda source: ranks.index(source.partition(" ")[0]))
 
 
-def _window(plan: Plan, samples: RunSamples) -> Window | None:
+def _window(plan: Plan, samples: RunSamples, hold: PhaseSamples) -> Window | None:
     if samples.window_start_ns is None or samples.window_end_ns is None:
         return None
     kinds = [phase.kind for phase in plan.phases]
@@ -239,7 +266,14 @@ def _window(plan: Plan, samples: RunSamples) -> Window | None:
             measured_ns += max(0, min(end, samples.window_end_ns) - begin)
         begin = end
     return Window(
-        samples.window_start_ns - samples.start_ns, samples.window_end_ns - samples.start_ns, measured_ns=measured_ns
+        samples.window_start_ns - samples.start_ns,
+        samples.window_end_ns - samples.start_ns,
+        measured_ns=measured_ns,
+        opened=hold.counters["window_opened"],
+        sent=hold.counters["window_sent"],
+        replied=hold.counters["window_replied"],
+        sent_bytes=hold.counters["sent_bytes"],
+        received_bytes=hold.counters["received_bytes"],
     )
 
 
@@ -255,11 +289,13 @@ def _of_kinds(plan: Plan, phases: Sequence[PhaseSamples], kinds: Sequence[PhaseK
     return merge([one for phase, one in zip(plan.phases, phases, strict=True) if phase.kind in kinds], plan.highest_ns)
 
 
-def _histograms(part: PhaseSamples) -> dict[str, HistogramRecord]:
-    return {name: histogram_record(part.histograms[name], part.dropped[name]) for name in TIMES}
+def _histograms(plan: Plan, part: PhaseSamples) -> Histograms:
+    names = TIMES if plan.open_loop else [name for name in TIMES if name not in _OF_A_SCHEDULE]
+    found = {name: histogram_record(part.histograms[name], part.dropped[name]) for name in names}
+    return {name: found.get(name) for name in TIMES}
 
 
-def _phase(phase: PhasePlan, part: PhaseSamples, wakeups: WakeupSamples | None) -> PhaseRecord:
+def _phase(plan: Plan, phase: PhasePlan, part: PhaseSamples, wakeups: WakeupSamples | None) -> PhaseRecord:
     return PhaseRecord(
         name=phase.name,
         kind=phase.kind.value,
@@ -267,7 +303,7 @@ def _phase(phase: PhasePlan, part: PhaseSamples, wakeups: WakeupSamples | None) 
         connections=_connections(part, 0, None),
         messages=_messages(part),
         bytes=Bytes(part.counters["sent_bytes"], part.counters["received_bytes"]),
-        histograms=_histograms(part),
+        histograms=_histograms(plan, part),
         errors=_errors([(phase.name, part)]),
         wakeups=worker_wakeups(wakeups),
     )
@@ -278,7 +314,7 @@ def _connecting(
 ) -> Connecting | None:
     """In churn connections open all the time, and the window is what counts; else they open in the ramp."""
     if plan.lifetime_ns is not None and window:
-        return Connecting(hold.counters["opened"], window.measured_ns)
+        return Connecting(window.opened, window.measured_ns)
     settled_ns = max(worker.state["settled_ns"] for worker in samples.workers) - samples.start_ns
     return Connecting(ramp.counters["opened"], settled_ns) if settled_ns > 0 else None
 
@@ -309,15 +345,17 @@ def _errors(parts: Sequence[tuple[str, PhaseSamples]]) -> tuple[Advised, ...]:
 
 
 def _worker(plan: Plan, worker: WorkerSamples, ends: Sequence[WorkerEnd], window: Window | None) -> WorkerRecord:
-    hold = _of_kinds(plan, worker.phases, (PhaseKind.HOLD,)).counters
+    measured = _of_kinds(plan, worker.phases, (PhaseKind.HOLD,))
+    hold = measured.counters
     whole = merge(worker.phases, plan.highest_ns)
     return _worker_record(
         worker,
         ends,
         hold,
         window.measured_ns if window else 0,
+        measured.histograms["standstill"],
         opened=whole.counters["opened"],
-        replied=hold["replied"],
+        replied=hold["window_replied"],
         sent_bytes=whole.counters["sent_bytes"],
         received_bytes=whole.counters["received_bytes"],
         errors=sum(whole.errors.values()),
@@ -326,7 +364,12 @@ def _worker(plan: Plan, worker: WorkerSamples, ends: Sequence[WorkerEnd], window
 
 
 def _worker_record(
-    worker: WorkerSamples, ends: Sequence[WorkerEnd], cpu: Mapping[str, int], span_ns: int, **figures: Any
+    worker: WorkerSamples,
+    ends: Sequence[WorkerEnd],
+    cpu: Mapping[str, int],
+    span_ns: int,
+    hold_standstills: Histogram | None = None,
+    **figures: Any,
 ) -> WorkerRecord:
     mine = [end for end in ends if end.index == worker.index]
     died = [end.died for end in mine if end.died]
@@ -350,6 +393,8 @@ def _worker_record(
         restarts=worker.state["generation"],
         died=died[-1] if died else None,
         busy_share=cpu["busy_ns"] / span_ns if span_ns > 0 and cpu["waits"] else None,
+        standstills=hold_standstills.count if hold_standstills else None,
+        standstill_ns=hold_standstills.sum_ns if hold_standstills else None,
         **figures,
     )
 

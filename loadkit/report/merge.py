@@ -78,7 +78,7 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
         bytes=moved,
         errors=_add_errors(left.errors, right.errors),
         window=window,
-        rates=make_rates(messages, moved, window, connecting),
+        rates=make_rates(window, connecting),
         connecting=connecting,
         # Of one run each: a mean of them would be nobody's.
         opening=None,
@@ -87,8 +87,8 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
         kernel=None,
         tcp=None,
         cpu_per_reply_ns={
-            "blast": cpu_per_reply(workers, messages.replied),
-            "serve": cpu_per_reply(server.workers, messages.replied) if server and _has_cpu(left, right) else None,
+            "blast": cpu_per_reply(workers, window),
+            "serve": cpu_per_reply(server.workers, window) if server and _has_cpu(left, right) else None,
         },
         histograms=_add_histograms(left.histograms, right.histograms),
         wakeups=_add_wakeups(left.wakeups, right.wakeups),
@@ -156,7 +156,7 @@ def _add_errors(left: Sequence[Advised], right: Sequence[Advised]) -> tuple[Advi
 
 
 def _add_histograms(left: Histograms, right: Histograms) -> Histograms:
-    return {name: _add_histogram(name, left[name], right[name]) for name in left}
+    return {name: _add_known_histogram(name, one, right[name]) for name, one in left.items()}
 
 
 def _add_histogram(name: str, left: HistogramRecord, right: HistogramRecord) -> HistogramRecord:
@@ -207,7 +207,10 @@ def _window(left: Window | None, right: Window | None) -> Window | None:
         return left or right
     start_ns = min(left.start_ns, right.start_ns)
     spans_ns = left.end_ns - left.start_ns + right.end_ns - right.start_ns
-    return Window(start_ns, start_ns + spans_ns, left.measured_ns + right.measured_ns)
+    counts = ("measured_ns", "opened", "sent", "replied", "sent_bytes", "received_bytes")
+    return Window(
+        start_ns, start_ns + spans_ns, **{name: getattr(left, name) + getattr(right, name) for name in counts}
+    )
 
 
 def _span(record: RunRecord) -> float:
@@ -268,7 +271,7 @@ def _add_journeys(left: Journey | None, right: Journey | None) -> Journey | None
         msgspec.structs.replace(
             left,
             **{name: getattr(left, name) + getattr(right, name) for name in counts},
-            stages=_add_histograms(left.stages, right.stages),
+            stages={name: _add_histogram(name, one, right.stages[name]) for name, one in left.stages.items()},
             total=_add_histogram("journey.total", left.total, right.total),
             tails=tuple(tails[at] for at in sorted(tails)),
         )

@@ -1,4 +1,4 @@
-"""The record of a run, version 1: the values, and the file they are written to.
+"""The record of a run, version 2: the values, and the file they are written to.
 
 Names are a promise: later versions add, and never rename. "Not measured" is null, never 0. Times are integers of
 nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a record is printed.
@@ -31,12 +31,15 @@ __all__ = [
     "Journey",
     "Messages",
     "Origin",
+    "Party",
     "PhaseRecord",
     "Rates",
     "Reason",
+    "RunId",
     "RunRecord",
     "ServerRecord",
     "SloRecord",
+    "Standstills",
     "Tail",
     "TcpRecord",
     "Tool",
@@ -45,12 +48,15 @@ __all__ = [
     "WorkerRecord",
     "encode",
     "load",
+    "measured",
 ]
 
 FORMAT = "loadkit-record"
-VERSION = 1
+VERSION = 2
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 
+# Who a reason or a finding names: this tool's own processes; the target; what lies between; this machine; the request.
+Party = Literal["loadkit", "target", "network", "machine", "request"]
 State = Literal["valid", "suspect", "invalid"]
 STATES: tuple[State, ...] = ("valid", "suspect", "invalid")  # from good to bad
 
@@ -79,10 +85,11 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why a run is not simply valid: what was seen, why it matters, what to do."""
+    """Why a run is not simply valid: what was seen, why it matters, what to do; `party` is where the cause lies."""
 
     code: str
     text: str
+    party: Party = "loadkit"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -119,7 +126,11 @@ class Connections(msgspec.Struct, frozen=True):
 
 
 class Messages(msgspec.Struct, frozen=True):
-    """intended = sent + unsent; sent = replied + failed + unanswered. `held` ones had to wait for room."""
+    """intended = sent + unsent; sent = replied + failed + unanswered. `waited` ones had to wait for room.
+
+    They are counted in the phase in which they were intended. In an open loop they are those of the schedule: the first
+    message of each connection is none of them.
+    """
 
     intended: int
     sent: int
@@ -127,7 +138,7 @@ class Messages(msgspec.Struct, frozen=True):
     failed: int
     unanswered: int
     unsent: int
-    held: int
+    waited: int
 
 
 class Bytes(msgspec.Struct, frozen=True):
@@ -150,12 +161,18 @@ class Advised(msgspec.Struct, frozen=True):
 class Window(msgspec.Struct, frozen=True):
     """The measured stretch, monotonic ns from the common start of the run.
 
-    `measured_ns` is what rates are over: the stretch without the phases inside it that a profile leaves unmeasured.
+    `measured_ns` is what rates are over: the stretch without the phases inside it that a profile leaves unmeasured. The
+    counts are of what happened between its edges, whatever phase a message belongs to; `opened` are connections.
     """
 
     start_ns: int
     end_ns: int
     measured_ns: int
+    opened: int
+    sent: int
+    replied: int
+    sent_bytes: int
+    received_bytes: int
 
 
 class Connecting(msgspec.Struct, frozen=True):
@@ -231,7 +248,8 @@ class HistogramRecord(msgspec.Struct, frozen=True):
     hdr: str
 
 
-Histograms = dict[str, HistogramRecord]
+# None: not measured; RunRecord.histograms_missing says why.
+Histograms = dict[str, HistogramRecord | None]
 
 
 class Wakeups(msgspec.Struct, frozen=True):
@@ -320,6 +338,8 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     wakeups: WorkerWakeups | None = None
     voluntary_switches: int | None = None
     involuntary_switches: int | None = None
+    standstills: int | None = None
+    standstill_ns: int | None = None
 
 
 class IntervalLatency(msgspec.Struct, frozen=True):
@@ -427,10 +447,34 @@ class Journey(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Something that the kernel counted and that matters: what it means, and what to do."""
+    """What the target, the network or the machine did: what was seen, what it means, what to do.
+
+    It never changes the verdict.
+    """
 
     code: str
     text: str
+    party: Party = "machine"
+
+
+class Standstills(msgspec.Struct, frozen=True):
+    """Waits and turns of the blast workers that took more than 10 ms longer than asked, in the measured time.
+
+    The longest is worker `worker`'s, and began `longest_at_ns` after the start of the run; null where there was none.
+    """
+
+    count: int
+    sum_ns: int
+    longest_ns: int | None
+    longest_at_ns: int | None
+    worker: int | None
+
+
+class RunId(msgspec.Struct, frozen=True):
+    """Which run this is, by a random name; a merged record has those of its runs in `of`."""
+
+    id: str
+    of: tuple[str, ...] = ()
 
 
 class TcpRecord(msgspec.Struct, frozen=True):
@@ -468,7 +512,7 @@ class Kernel(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A run. Top-level messages, bytes, rates and histograms are of the measured window (the hold phases) only.
+    """A run. Top-level messages and histograms are of the measured phases (hold) only, rates and bytes of the window.
 
     The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
     and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
@@ -481,11 +525,13 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: int = VERSION
     partial: bool
     merged: int = 1
+    run: RunId
     started: str
     tool: Tool
     plan: dict[str, Origin]
     host: dict[str, Any]
     verdict: Verdict
+    findings: tuple[Finding, ...] = ()
     slo: tuple[SloRecord, ...]
     connections: Connections
     messages: Messages
@@ -499,6 +545,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     closing_ns: int | None = None
     cpu_per_reply_ns: dict[str, CpuPerReply | None]
     histograms: Histograms
+    histograms_missing: dict[str, str] = {}
+    disturbed: HistogramRecord | None = None
+    stood: int | None = None
+    standstills: Standstills | None = None
     wakeups: Wakeups | None = None
     wakeups_missing: str | None = None
     unread: HistogramRecord | None = None
@@ -552,6 +602,14 @@ class _Asked(msgspec.Struct):
     serve: _Crowd | None
 
 
+def measured(histograms: Histograms, name: str) -> HistogramRecord:
+    """Returns a histogram that every run has: all but lateness and held, which a closed loop has not."""
+    found = histograms[name]
+    if found is None:
+        raise ValueError(f"{name} was not measured")
+    return found
+
+
 def encode(record: msgspec.Struct) -> str:
     """Returns the record as JSON text, indented, ending in a newline."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
@@ -583,16 +641,21 @@ def check_header(path: str, text: bytes, kind: str, version: int, writes: str) -
         raise RecordError(f"{path}: damaged, or not a record: {error}; write it again with -o") from None
     if header.format != kind or header.version < 1:
         raise RecordError(f"{path}: not a {kind.replace('-', ' ')}; {writes}")
+    if header.version < version:
+        raise RecordError(
+            f"{path}: written by an older loadkit, version {header.version}, whose figures mean something else; this "
+            f"one reads version {version}: run it again"
+        )
     if header.version > version:
         raise RecordError(
-            f"{path}: written by a newer loadkit, version {header.version}; this one reads up to {version}: upgrade "
+            f"{path}: written by a newer loadkit, version {header.version}; this one reads version {version}: upgrade "
             f"loadkit"
         )
 
 
 def _check_histograms(path: str, record: RunRecord) -> None:
     """Every histogram of every part stands in a record, empty or not, with every percentile."""
-    parts = {"histograms": record.histograms}
+    parts: dict[str, Histograms] = {"histograms": record.histograms}
     if record.journey:
         parts["journey"] = {**record.journey.stages, "total": record.journey.total}
     parts |= {f"phases[{index}].histograms": phase.histograms for index, phase in enumerate(record.phases)}
@@ -601,6 +664,9 @@ def _check_histograms(path: str, record: RunRecord) -> None:
         for name in TIMES if where.endswith("histograms") else histograms:
             if name not in histograms:
                 raise RecordError(f"{path}: not a whole record: {where}.{name} is missing")
-            missing = sorted(percentiles - set(histograms[name].percentiles))
+            one = histograms[name]
+            if one is None and name not in record.histograms_missing:
+                raise RecordError(f"{path}: not a whole record: {where}.{name} is null, and no reason given")
+            missing = sorted(percentiles - set(one.percentiles)) if one else []
             if missing:
                 raise RecordError(f"{path}: not a whole record: {where}.{name}.percentiles.{missing[0]} is missing")

@@ -45,7 +45,7 @@ class ServeRecord(msgspec.Struct, frozen=True, kw_only=True):
 def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
     """Returns the record of a serve end that has ended."""
     _, _, uvloop = run.samples.engine.partition("uvloop ")
-    window = Window(0, run.span_ns, run.span_ns)
+    window = Window(0, run.span_ns, run.span_ns, 0, 0, 0, 0, 0)
     return ServeRecord(
         started=datetime.datetime.fromtimestamp(run.started_s, datetime.UTC).isoformat(timespec="milliseconds"),
         duration_ns=run.span_ns,
@@ -100,7 +100,7 @@ def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
 
 def _cpu_per_reply(record: RunRecord, serve: ServeRecord, start_s: float) -> CpuPerReply | None:
     """Of the whole seconds within the window, by the replies that so many seconds of it brought."""
-    if record.window is None or not record.messages.replied:
+    if record.window is None or not record.window.replied:
         return None
     begin, end = (start_s + at / NS_PER_S for at in (record.window.start_ns, record.window.end_ns))
     rows = [
@@ -111,7 +111,7 @@ def _cpu_per_reply(record: RunRecord, serve: ServeRecord, start_s: float) -> Cpu
     seconds = sum(span for _row, span in rows)
     if seconds <= 0:
         return None
-    replies = record.messages.replied * seconds * NS_PER_S / (record.window.end_ns - record.window.start_ns)
+    replies = record.window.replied * seconds * NS_PER_S / (record.window.end_ns - record.window.start_ns)
     return CpuPerReply(
         sum(row.cpu_user_ns for row, _span in rows) / replies, sum(row.cpu_system_ns for row, _span in rows) / replies
     )

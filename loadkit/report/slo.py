@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loadkit.errors import OptionError
-from loadkit.report.record import HistogramRecord, RunRecord, SloRecord
+from loadkit.report.record import HistogramRecord, RunRecord, SloRecord, measured
 from loadkit.units import Count, Duration, Rate, Size, format_count
 
 __all__ = ["Slo", "check", "parse_slo"]
@@ -21,7 +21,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_HISTOGRAMS = ("connect", "first_byte", "latency", "service", "lateness")
+_HISTOGRAMS = ("connect", "first_byte", "latency", "service", "lateness", "held")
 _OF_HISTOGRAM = ("min", "mean", "max", "p50", "p90", "p99", "p99.9", "p99.99", "p99.999")
 _COUNTS = (
     "errors",
@@ -31,7 +31,7 @@ _COUNTS = (
     "failed",
     "unanswered",
     "unsent",
-    "held",
+    "waited",
     "opened",
     "failed_connects",
 )
@@ -89,7 +89,9 @@ def _check(slo: Slo, record: RunRecord) -> SloRecord:
 
 def _why_none(figure: str, record: RunRecord) -> str:
     histogram, _, part = figure.partition(".")
-    count = record.histograms[histogram].count if part else 0
+    if record.histograms.get(histogram, False) is None:
+        return record.histograms_missing[histogram]
+    count = measured(record.histograms, histogram).count if part else 0
     if not count:
         return "not measured"
     return f"{format_count(count)} values do not support a {part}: ten must lie above it"
@@ -98,7 +100,8 @@ def _why_none(figure: str, record: RunRecord) -> str:
 def _find_value(figure: str, record: RunRecord) -> float | None:
     histogram, _, part = figure.partition(".")
     if part:
-        return _find_in_histogram(record.histograms[histogram], part)
+        found = record.histograms[histogram]
+        return _find_in_histogram(found, part) if found else None
     if figure in _RATES:
         value: float | None = getattr(record.rates, figure)
         return value

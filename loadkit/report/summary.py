@@ -9,7 +9,7 @@ from typing import Any
 
 from loadkit.endpoint import place_of
 from loadkit.errors import OptionError
-from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.record import RunRecord, SloRecord, measured
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
 
@@ -30,7 +30,7 @@ __all__ = [
 
 def headline(record: RunRecord) -> str:
     """Returns the verdict and the figures everybody asks for first."""
-    latency = record.histograms["latency"].percentiles
+    latency = measured(record.histograms, "latency").percentiles
     errors = sum(row.count for row in record.errors)
     replies = "no measured replies"
     if record.rates.replies_per_s is not None:
@@ -59,14 +59,14 @@ def load_line(record: RunRecord) -> str:
     rates = _hold_rates(record)
     if not rates:
         return (
-            f"closed loop, {shape}: each message waits for the reply before it (lateness is 0 by construction), so a "
+            f"closed loop, {shape}: each message waits for the reply before it, so a "
             f"stall of the server hides here; use -R to judge latency"
         )
     low, high = min(map(min, rates)), max(map(max, rates))
     asked = format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
     sent = "nothing measured"
     if record.window and record.window.measured_ns:
-        sent = f"{format_rate(record.messages.sent * NS_PER_S / record.window.measured_ns)} sent"
+        sent = f"{format_rate(record.window.sent * NS_PER_S / record.window.measured_ns)} sent"
     return f"open loop at {asked} asked, {sent}; {shape}"
 
 
@@ -103,7 +103,7 @@ def messages_line(record: RunRecord) -> str:
         f"{format_count(messages.intended)} intended, {format_count(messages.sent)} sent, "
         f"{format_count(messages.replied)} replied, {format_count(messages.failed)} failed, "
         f"{format_count(messages.unanswered)} unanswered, {format_count(messages.unsent)} unsent, "
-        f"{format_count(messages.held)} held"
+        f"{format_count(messages.waited)} waited"
     )
 
 

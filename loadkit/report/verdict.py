@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from loadkit.measure.samples import RunSamples
 from loadkit.plan.model import PhaseKind, Plan
-from loadkit.report.record import STATES, Balance, Messages, Reason, RunRecord, Verdict, WorkerRecord
+from loadkit.report.record import STATES, Balance, Messages, Reason, RunRecord, Verdict, WorkerRecord, measured
 from loadkit.report.scale import stall_cause
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate
 
@@ -57,12 +57,14 @@ class _Case:
     def lateness_p99(self) -> int:
         """The worst of all where there are too few for a p99: then one late message is already 1 %."""
         lateness = self.record.histograms["lateness"]
+        if lateness is None:
+            return 0
         p99 = lateness.percentiles["99"]
         return (lateness.max or 0) if p99 is None else p99
 
     def is_held(self) -> bool:
         """Whether messages had to wait for the server, which then explains what was late or never sent."""
-        return self.record.messages.held > UNSENT * self.record.messages.intended
+        return self.record.messages.waited > UNSENT * self.record.messages.intended
 
     def is_saturated(self) -> bool:
         """Whether an open loop's own worker had no time left, and did not keep the schedule: the delay is ours."""
@@ -191,7 +193,7 @@ def _cut_short(case: _Case) -> Iterator[Reason]:
 
 def _dropped(case: _Case) -> Iterator[Reason]:
     for name, histogram in case.record.histograms.items():
-        if histogram.dropped:
+        if histogram and histogram.dropped:
             yield Reason(
                 "dropped-samples",
                 f"{format_count(histogram.dropped)} values of {name} lay outside the histogram and are not in it: its "
@@ -245,14 +247,14 @@ def _peer_behind(case: _Case) -> Iterator[Reason]:
     if case.plan.open_loop and case.is_held() and not case.is_saturated():
         yield Reason(
             "peer-behind",
-            f"{format_count(messages.intended)} messages were due; {format_count(messages.held)} times one waited for "
-            f"an earlier reply, {format_count(messages.unsent)} were never sent: the server is slower than the "
+            f"{format_count(messages.intended)} messages were due; {format_count(messages.waited)} times one waited "
+            f"for an earlier reply, {format_count(messages.unsent)} were never sent: the server is slower than the "
             f"rate, or stalled. The latency counts the wait; for more room use more connections, or --depth",
         )
 
 
 def _late(case: _Case) -> Iterator[Reason]:
-    late, latency = case.lateness_p99(), case.record.histograms["latency"].percentiles["50"] or 0
+    late, latency = case.lateness_p99(), measured(case.record.histograms, "latency").percentiles["50"] or 0
     if not case.plan.open_loop or case.is_held() or case.is_saturated():
         return
     if late > SLIGHTLY_LATE_NS and late > 0.1 * latency:
@@ -278,7 +280,7 @@ def _out_of_cpu(case: _Case) -> Iterator[Reason]:
 
 
 def _few_samples(case: _Case) -> Iterator[Reason]:
-    latency = case.record.histograms["latency"]
+    latency = measured(case.record.histograms, "latency")
     if latency.count and latency.percentiles["99"] is None:
         yield Reason(
             "few-samples",

@@ -135,10 +135,12 @@ def exchanged(latencies: list[int], lateness: list[int] | None = None, **more: A
     count, late = len(latencies), lateness or [0] * len(latencies)
     counters: dict[str, Any] = {"intended": count, "sent": count, "replied": count, "sent_bytes": 64 * count}
     counters["received_bytes"] = counters["sent_bytes"]
+    counters |= {"window_sent": count, "window_replied": count}
     for name in set(more) & set(counters):
         counters[name] += more.pop(name)
     service = [latency - wait for latency, wait in zip(latencies, late, strict=True)]
-    histograms = {"latency": latencies, "service": service, "lateness": late} | more.pop("histograms", {})
+    histograms = {"latency": latencies, "service": service, "lateness": late, "held": [0] * count}
+    histograms |= more.pop("histograms", {})
     return page(histograms, **counters, **more)
 
 

@@ -591,7 +591,7 @@ class Swarm:
             self.tally.unsent.append(intended)
             return
         if not was_held:
-            self.tally.count("held", intended)
+            self.tally.count("waited", intended)
         if connection:
             connection.hold(intended)
         else:

@@ -1,7 +1,7 @@
 /* The board as the compiled engine writes it: the same words as measure/board.py, in place, without a buffer between.
  *
  * The names below are compared with those of measure/board.py when the engine is loaded (engine.py), so the two cannot
- * drift apart. A slot is: STATE, then a page a phase: COUNTERS, ERRORS (step x number), HISTOGRAMS (5 words of head,
+ * drift apart. A slot is: STATE, then a page a phase: COUNTERS, ERRORS (step x number), HISTOGRAMS (6 words of head,
  * then the counts), and where STATE.journeys is set the histograms of STAGES and TAIL_ROWS rows of a count and a sum a stage.
  */
 #ifndef LOADKIT_BOARD_H
@@ -16,16 +16,18 @@
 
 #define STATE_NAMES(X)                                                                                                 \
     X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes) X(generation) \
-    X(wakeup_source) X(journeys) X(journey_source) X(stamp_source)
+    X(wakeup_source) X(journeys) X(journey_source) X(stamp_source) X(answered) X(replied_ns) X(proved)                \
+    X(standstill_ns) X(standstill_at_ns)
 #define COUNTER_NAMES(X)                                                                                               \
     X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)   \
-    X(held) X(sent_bytes) X(received_bytes) X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) \
+    X(waited) X(sent_bytes) X(received_bytes) X(window_opened) X(window_sent) X(window_replied) X(stood) X(beats) X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) \
     X(voluntary_switches) X(involuntary_switches) X(waits) X(wakeups)                                                  \
     X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)                  \
     X(probes) X(probe_events) X(probe_wakeups) X(probes_lost) X(probes_unanswered) X(journeys_stepped)                 \
     X(journeys_disordered) X(journeys_unstamped) X(stamps_stepped) X(tcp_samples) X(tcp_retransmits)                  \
     X(tcp_busy_us) X(tcp_rwnd_limited_us) X(tcp_sndbuf_limited_us)
-#define HISTOGRAM_NAMES(X) X(connect) X(first_byte) X(latency) X(service) X(lateness) X(batch) X(busy) X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate)
+#define HISTOGRAM_NAMES(X)                                                                                             \
+    X(connect) X(first_byte) X(latency) X(service) X(lateness) X(held) X(disturbed) X(standstill) X(batch) X(busy) X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate)
 /* Of a probe's message, in the order of its way: journey.h. Their histograms come after the others, where there are any. */
 #define STAGE_NAMES(X)                                                                                                 \
     X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_echo) X(back)          \
@@ -33,7 +35,7 @@
 #define STEP_NAMES(X) X(connect) X(send) X(receive) X(close)
 #define OWN_ERRORS(X)                                                                                                  \
     X(WRONG_BYTES, 140) X(CLOSED_BY_PEER, 141) X(REPLY_TIMEOUT, 142) X(EXTRA_BYTES, 143) X(CONNECT_TIMEOUT, 144)       \
-    X(UNKNOWN, 145) X(RUN_ENDED, 146) X(AT_LIMIT, 147) X(APP_FAILED, 148)
+    X(UNKNOWN, 145) X(RUN_ENDED, 146) X(AT_LIMIT, 147) X(APP_FAILED, 148) X(NOT_ACCEPTED, 149)
 
 #define AS_STATE(name) STATE_##name,
 #define AS_COUNTER(name) COUNT_##name,
@@ -47,7 +49,9 @@ enum { HISTOGRAM_NAMES(AS_HISTOGRAM) HISTOGRAMS };
 enum { STAGE_NAMES(AS_STAGE) STAGES };
 enum { STEP_NAMES(AS_STEP) STEPS };
 enum { OWN_ERRORS(AS_OWN_ERROR) ERRNOS = 160 };
-enum { HEAD_count, HEAD_sum, HEAD_min, HEAD_max, HEAD_dropped, HEAD_WORDS };
+enum { HEAD_count, HEAD_sum, HEAD_min, HEAD_max, HEAD_dropped, HEAD_carry, HEAD_WORDS };
+/* A sum of nanoseconds passes 2^63 within hours of many connections: it is carry x SUM_CARRY + sum. */
+#define SUM_CARRY (INT64_C(1) << 62)
 /* Totals of journeys by quarters of an octave, each with the sum of every stage: where the time went of the slowest. */
 enum { TAIL_ROWS = 160, TAIL_WORDS = TAIL_ROWS * (1 + STAGES) };
 /* 2,048 sub-buckets resolve 3 significant digits: measure/histogram.py. */
@@ -127,6 +131,10 @@ static inline void board_record(const struct board *board, int64_t *page, int hi
     if (value > head[HEAD_max]) head[HEAD_max] = value;
     head[HEAD_WORDS + index]++;
     head[HEAD_sum] += value;
+    if (head[HEAD_sum] >= SUM_CARRY) {
+        head[HEAD_sum] -= SUM_CARRY;
+        head[HEAD_carry]++;
+    }
     head[HEAD_count]++;
 }
 

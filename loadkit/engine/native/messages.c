@@ -161,7 +161,7 @@ void messages_dispatch(struct blast *blast, int64_t intended, bool was_held) {
         board_count(board, COUNT_unsent, intended, 1);
         return;
     }
-    if (!was_held) board_count(board, COUNT_held, intended, 1);
+    if (!was_held) board_count(board, COUNT_waited, intended, 1);
     if (connection)
         hold(blast, connection, intended);
     else
