@@ -22,6 +22,7 @@ __all__ = [
     "ServeRow",
     "ServeRun",
     "ServeSamples",
+    "ThrottlingSamples",
     "WorkerEnd",
     "WorkerSamples",
     "merge",
@@ -198,6 +199,15 @@ class ServeRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ThrottlingSamples:
+    """What a control group's CPU quota did in the window: its periods, those in which it cut us off, and for how long."""
+
+    periods: int
+    throttled_periods: int
+    throttled_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemorySamples:
     """What `connections` open ones took, in bytes, over what was there before; `serve_bytes` None: not our end.
 
@@ -232,4 +242,7 @@ class RunSamples:
     stopped_opening: str | None = None  # why no more of them were opened
     memory: MemorySamples | None = None
     kernel: KernelSamples | None = None  # of the window
+    kernel_of_ramp: KernelSamples | None = None
+    throttling: ThrottlingSamples | None = None  # of the window; None: no quota
+    answered: int | None = None  # connections that were open, and had had a reply, when the window began
     closing_ns: int | None = None  # from the end of the traffic until every process of both ends was gone

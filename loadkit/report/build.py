@@ -50,6 +50,7 @@ from loadkit.report.record import (
     RunRecord,
     ServerRecord,
     Standstills,
+    Throttling,
     Tool,
     Verdict,
     Window,
@@ -113,6 +114,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         samples.kernel,
         window.end_ns - window.start_ns if window else 0,
         all(is_loopback(address) for address in plan.target.addresses),
+        samples.kernel_of_ramp,
     )
     journey = journey_record(samples.workers, hold, plan.probe_bytes) if plan.journey else None
     record = RunRecord(
@@ -124,8 +126,14 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         host=asdict(host),
         verdict=Verdict("valid"),
         slo=(),
-        connections=_connections(
-            merge(phases, plan.highest_ns), plan.connections, sum(worker.state["peak"] for worker in samples.workers)
+        connections=msgspec.structs.replace(
+            _connections(
+                merge(phases, plan.highest_ns),
+                plan.connections,
+                sum(worker.state["peak"] for worker in samples.workers),
+            ),
+            at_start=samples.answered,
+            lost=_lost(plan, phases) if window else None,
         ),
         messages=messages,
         bytes=moved,
@@ -147,6 +155,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         disturbed=histogram_record(hold.histograms["disturbed"], hold.dropped["disturbed"]),
         stood=hold.counters["stood"],
         standstills=_standstills(hold, samples),
+        throttling=Throttling(**asdict(samples.throttling)) if samples.throttling else None,
         wakeups=wakeups,
         wakeups_missing=None if wakeups else missing_reason(samples.workers),
         unread=unread,
@@ -328,6 +337,15 @@ def _connections(part: PhaseSamples, least: int, peak: int | None) -> Connection
         peak=peak,
         closed=counters["closed"],
     )
+
+
+def _lost(plan: Plan, phases: Sequence[PhaseSamples]) -> int:
+    """Connections that broke after the window had begun, and were not opened again: in churn they are."""
+    if plan.lifetime_ns is not None:
+        return 0
+    first = min(_numbers(plan, PhaseKind.HOLD))
+    broke = [phase.errors for phase in phases[first:-1]]
+    return sum(count for errors in broke for (step, _name), count in errors.items() if step in ("send", "receive"))
 
 
 def _messages(part: PhaseSamples) -> Messages:

@@ -70,7 +70,9 @@ def kernel_missing(has_window: bool) -> str:
     return "none of /proc/net and /proc/stat could be read" if has_window else "nothing was measured"
 
 
-def kernel_record(samples: KernelSamples | None, span_ns: int, is_local: bool) -> Kernel | None:
+def kernel_record(
+    samples: KernelSamples | None, span_ns: int, is_local: bool, ramp: KernelSamples | None = None
+) -> Kernel | None:
     """Returns what the kernel counted in `span_ns`; None where it was not looked at.
 
     `is_local` says that both ends are on this machine.
@@ -82,6 +84,7 @@ def kernel_record(samples: KernelSamples | None, span_ns: int, is_local: bool) -
         softnet=dict(samples.softnet),
         sockets=dict(samples.sockets),
         cpu={name: round(share, 5) for name, share in samples.cpu.items()},
+        ramp={name: count for name, count in ramp.counters.items() if count} if ramp else {},
         findings=(*_counted(samples), *_of_the_machine(samples, span_ns, is_local)),
     )
 

@@ -42,6 +42,7 @@ __all__ = [
     "Standstills",
     "Tail",
     "TcpRecord",
+    "Throttling",
     "Tool",
     "Verdict",
     "Window",
@@ -115,7 +116,9 @@ class Connections(msgspec.Struct, frozen=True):
     """Connects of the run or a phase; `peak` are those open at once (null for a phase).
 
     `asked` counts the connects begun. Of a whole run it is at least what the plan wanted open: connections that a ramp
-    cut short never began were asked for all the same.
+    cut short never began were asked for all the same. `at_start` are those that were open when the window began, and had
+    had their first reply; `lost` broke after that and were not opened again (null for a phase, and where there was no
+    window).
     """
 
     asked: int
@@ -123,6 +126,8 @@ class Connections(msgspec.Struct, frozen=True):
     failed: int
     peak: int | None
     closed: int
+    at_start: int | None = None
+    lost: int | None = None
 
 
 class Messages(msgspec.Struct, frozen=True):
@@ -457,6 +462,14 @@ class Finding(msgspec.Struct, frozen=True):
     party: Party = "machine"
 
 
+class Throttling(msgspec.Struct, frozen=True):
+    """What the CPU quota of this process's control group did in the window (cpu.stat): periods, and those cut off."""
+
+    periods: int
+    throttled_periods: int
+    throttled_ns: int
+
+
 class Standstills(msgspec.Struct, frozen=True):
     """Waits and turns of the blast workers that took more than 10 ms longer than asked, in the measured time.
 
@@ -501,7 +514,7 @@ class Kernel(msgspec.Struct, frozen=True):
     """What the kernel of this machine counted in the window, of everything that ran there: measure/kernel.py.
 
     `counters` are those of netstat and snmp that went up, `sockets` are of the window's end, `cpu` shares of all CPU
-    time.
+    time. `ramp` has the counters of the time before, in which the first connections opened.
     """
 
     counters: dict[str, int]
@@ -509,6 +522,7 @@ class Kernel(msgspec.Struct, frozen=True):
     sockets: dict[str, int]
     cpu: dict[str, float]
     findings: tuple[Finding, ...]
+    ramp: dict[str, int] = {}
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -549,6 +563,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     disturbed: HistogramRecord | None = None
     stood: int | None = None
     standstills: Standstills | None = None
+    throttling: Throttling | None = None
     wakeups: Wakeups | None = None
     wakeups_missing: str | None = None
     unread: HistogramRecord | None = None

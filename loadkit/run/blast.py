@@ -139,6 +139,8 @@ class _Run:
         self.series = Series(self.board, group.board if group else None)
         self.hold_ns: int | None = None
         self.window: tuple[int, int] | None = None
+        self.kernel_before: KernelLook | None = None
+        self.answered: int | None = None
         self.kernel_at_start: KernelLook | None = None
         self.kernel_at_end: KernelLook | None = None
         self.serve_at_start: tuple[WorkerSamples, ...] = ()
@@ -148,6 +150,7 @@ class _Run:
         self.footprint = footprint
         self.memory: MemorySamples | None = None
         footprint.ready([forker.pid, *self._pids(self.workers), *self._pids(group.workers if group else [])])
+        self.kernel_before = read_kernel()
         self._ahead_ns = _AHEAD_NS + plan.workers * _AHEAD_A_WORKER_NS
         self.start_ns = time.monotonic_ns() + self._ahead_ns
         self.ramp = Ramp(self.board, plan.phases[0].connections, self.start_ns, room)
@@ -208,6 +211,7 @@ class _Run:
         if self.window:
             if not self.kernel_at_start and now >= self.window[0]:
                 self.kernel_at_start = read_kernel()
+                self.answered = sum(slot.get("answered") for slot in self.board.slots)
             if not self.kernel_at_end and (now >= self.window[1] or self._traffic_is_over()):
                 self.kernel_at_end = read_kernel()
         if self.window and self.group:
@@ -304,6 +308,10 @@ class _Run:
             kernel=difference(self.kernel_at_start, self.kernel_at_end)
             if self.kernel_at_start and self.kernel_at_end
             else None,
+            kernel_of_ramp=difference(self.kernel_before, self.kernel_at_start)
+            if self.kernel_before and self.kernel_at_start
+            else None,
+            answered=self.answered,
             closing_ns=time.monotonic_ns() - self._traffic_end_ns(),
         )
 
