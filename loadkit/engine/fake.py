@@ -50,9 +50,14 @@ class FakeEngine:
             tally.count("asked", due)
             tally.connected.extend((due, due + CONNECT_NS))
             tally.first_bytes.extend((due, due + CONNECT_NS, due + CONNECT_NS + REPLY_NS))
-            self._message(tally, due + CONNECT_NS)
+            if tally.due_is_sent:
+                self._message(tally, due + CONNECT_NS)
+            else:
+                tally.openings.append(due + CONNECT_NS)
+                tally.extra_bytes += plan.size_bytes
         tally.fold(start)
         slot.set("peak", opened)
+        slot.set("answered", opened)
         slot.set("open", opened)
         slot.set("settled_ns", start + plan.phases[0].duration_ns)
         slot.set("settled", opened)
@@ -76,8 +81,8 @@ class FakeEngine:
     def _message(self, tally: Tally, due: int) -> None:
         if not tally.due_is_sent:
             tally.due.append(due)
-        tally.sent.extend((due, due))
-        tally.replied.extend((due, due, due + REPLY_NS))
+        tally.sent.extend((due, due, due))
+        tally.replied.extend((due, due, due, due + REPLY_NS))
 
     def _due(self, phase: PhasePlan, begin: int, shard: Shard) -> list[int]:
         """A closed loop at 1 ms a reply is a schedule too: 1,000 messages a second on each connection."""

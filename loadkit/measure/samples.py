@@ -200,7 +200,7 @@ class ServeRun:
 
 @dataclass(frozen=True, slots=True)
 class ThrottlingSamples:
-    """What a control group's CPU quota did in the window: its periods, those in which it cut us off, and for how long."""
+    """What a control group's CPU quota did in the window: periods, those in which it cut us off, for how long in all."""
 
     periods: int
     throttled_periods: int

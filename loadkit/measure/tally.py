@@ -29,6 +29,7 @@ FOLD_NS = NS_PER_S // 10
 _AT = {name: index for index, name in enumerate(COUNTERS)}
 _SEQUENCE = STATE.index("sequence")
 _FOREVER = 2**62
+_STANDSTILLS = 64  # of which so many are remembered
 
 Rows = NDArray[np.int64]
 
@@ -46,8 +47,9 @@ class Tally:
     due: intended (one number a message); unused where `due_is_sent`, that is in a closed loop, in which a message is
         due when there is room for it, and so goes out in the moment it is due
     unsent: intended
-    sent: intended, sent
-    replied: intended, sent, replied
+    sent: intended, taken, sent
+    openings: sent, of the first message of a connection in an open loop: no schedule wanted it
+    replied: intended, taken, sent, replied
     exchanges: sent, replied of a closed loop's exchange whose next message goes out in the same moment as its reply
         came: one that is intended = sent = replied of the last, so it needs no note of its own in `sent`
     connected: intended, established
@@ -56,6 +58,7 @@ class Tally:
 
     __slots__ = (
         "_cpu",
+        "_standstills",
         "_starts",
         "connected",
         "due",
@@ -63,6 +66,7 @@ class Tally:
         "exchanges",
         "extra_bytes",
         "first_bytes",
+        "openings",
         "replied",
         "sent",
         "size",
@@ -78,12 +82,14 @@ class Tally:
         self.due: list[int] = []
         self.unsent: list[int] = []
         self.sent: list[int] = []
+        self.openings: list[int] = []
         self.replied: list[int] = []
         self.exchanges: list[int] = []
         self.connected: list[int] = []
         self.first_bytes: list[int] = []
         self.extra_bytes = 0  # received beside whole replies
         self._starts = [-_FOREVER] + [_FOREVER] * (len(slot.pages) - 1)
+        self._standstills: list[tuple[int, int]] = []
         self._cpu = CpuMeter()
         self.wakeups: Folding | None = None
 
@@ -104,6 +110,11 @@ class Tally:
         """Counts an error in the phase it happened in."""
         self.slot.pages[self.phase_of(at_ns)].add_error(step, number)
 
+    def standstill(self, begin_ns: int, end_ns: int) -> None:
+        """Notes a standstill: replies to what was intended before its end and read after its beginning are disturbed."""
+        record(self.slot.pages[self.phase_of(end_ns)], "standstill", np.array([end_ns - begin_ns], np.int64))
+        self._standstills = [*self._standstills, (begin_ns, end_ns)][-_STANDSTILLS:]
+
     def fold(self, now_ns: int) -> None:
         """Takes everything noted so far into the board."""
         state = self.slot.state
@@ -115,24 +126,16 @@ class Tally:
             for page, rows in self._by_phase(self.unsent, 1):
                 page.counters[_AT["unsent"]] += len(rows)
         if self.sent:
-            for page, rows in self._by_phase(self.sent, 2):
-                page.counters[_AT["sent"]] += len(rows)
-                if self.due_is_sent:
-                    page.counters[_AT["intended"]] += len(rows)
+            self._fold_sent()
+        if self.openings:
+            for page, rows in self._by_phase(self.openings, 1):
                 page.counters[_AT["sent_bytes"]] += len(rows) * self.size
-                record(page, "lateness", rows[:, 1] - rows[:, 0])
         if self.replied:
-            for page, rows in self._by_phase(self.replied, 3):
-                page.counters[_AT["replied"]] += len(rows)
-                page.counters[_AT["received_bytes"]] += len(rows) * self.size
-                record(page, "latency", rows[:, 2] - rows[:, 0])
-                record(page, "service", rows[:, 2] - rows[:, 1])
+            self._fold_replied()
         if self.exchanges:
             self._fold_exchanges()
         if self.connected:
-            for page, rows in self._by_phase(self.connected, 2):
-                page.counters[_AT["opened"]] += len(rows)
-                record(page, "connect", rows[:, 1] - rows[:, 0])
+            self._fold_connected()
         if self.first_bytes:
             for page, rows in self._by_phase(self.first_bytes, 3):
                 record(page, "first_byte", rows[:, 2] - rows[:, 1])
@@ -141,21 +144,66 @@ class Tally:
             self.extra_bytes = 0
         state[_SEQUENCE] += 1
 
+    def _fold_sent(self) -> None:
+        rows = _rows(self.sent, 3)
+        for page, part in self._split(rows, 0):
+            page.counters[_AT["sent"]] += len(part)
+            if self.due_is_sent:
+                page.counters[_AT["intended"]] += len(part)
+            else:
+                record(page, "lateness", part[:, 1] - part[:, 0])
+                record(page, "held", part[:, 2] - part[:, 1])
+        self._happened(rows, 2, "sent")
+
+    def _fold_replied(self) -> None:
+        rows = _rows(self.replied, 4)
+        for page, part in self._split(rows, 0):
+            latencies = part[:, 3] - part[:, 0]
+            page.counters[_AT["replied"]] += len(part)
+            record(page, "latency", latencies)
+            record(page, "service", part[:, 3] - part[:, 2])
+            self._disturb(page, part[:, 0], part[:, 3], 10 * (part[:, 1] - part[:, 0]) > latencies)
+        self._happened(rows, 3, "replied")
+
     def _fold_exchanges(self) -> None:
         """A reply, and the message it gave rise to: sent at the time of the reply, on time by definition."""
-        rows = np.array(self.exchanges, np.int64).reshape(-1, 2)
-        self.exchanges.clear()
-        for page, part in self._split_by_phase(rows):
+        rows = _rows(self.exchanges, 2)
+        for page, part in self._split(rows, 0):
             page.counters[_AT["replied"]] += len(part)
-            page.counters[_AT["received_bytes"]] += len(part) * self.size
             times = part[:, 1] - part[:, 0]
             for name in ("latency", "service"):
                 record(page, name, times)
-        for page, part in self._split_by_phase(rows[:, 1:]):
+            if self._standstills:
+                self._disturb(page, part[:, 0], part[:, 1], np.zeros(len(part), np.bool_))
+        for page, part in self._split(rows, 1):
             page.counters[_AT["intended"]] += len(part)
             page.counters[_AT["sent"]] += len(part)
-            page.counters[_AT["sent_bytes"]] += len(part) * self.size
-            record(page, "lateness", np.zeros(len(part), np.int64))
+        for name in ("sent", "replied"):
+            self._happened(rows, 1, name)
+
+    def _fold_connected(self) -> None:
+        rows = _rows(self.connected, 2)
+        for page, part in self._split(rows, 0):
+            page.counters[_AT["opened"]] += len(part)
+            record(page, "connect", part[:, 1] - part[:, 0])
+        for page, part in self._split(rows, 1):
+            page.counters[_AT["window_opened"]] += len(part)
+
+    def _happened(self, rows: Rows, column: int, what: str) -> None:
+        """Counts messages sent, or replied to, with their bytes, in the phase in which that happened."""
+        for page, part in self._split(rows, column):
+            page.counters[_AT[f"window_{what}"]] += len(part)
+            page.counters[_AT["sent_bytes" if what == "sent" else "received_bytes"]] += len(part) * self.size
+
+    def _disturb(self, page: Page, intended: Rows, replied: Rows, is_late: NDArray[np.bool_]) -> None:
+        """Records the latencies that a standstill, or our lateness, is in."""
+        has_stood = np.zeros(len(intended), np.bool_)
+        for begin, end in self._standstills:
+            has_stood |= (intended < end) & (replied > begin)
+        is_disturbed = is_late | has_stood
+        if is_disturbed.any():
+            record(page, "disturbed", (replied - intended)[is_disturbed])
+            page.counters[_AT["stood"]] += int(has_stood.sum())
 
     def fold_cpu(self, now_ns: int) -> None:
         """Adds CPU time and wake-ups since the last call to the phase of `now_ns`; call it at every phase's end too."""
@@ -166,19 +214,25 @@ class Tally:
 
     def _by_phase(self, noted: list[int], width: int) -> Iterator[tuple[Page, Rows]]:
         """Empties a list and yields (page, its rows); rows are `width` numbers, the first is the intended time."""
-        rows = np.array(noted, np.int64).reshape(-1, width)
-        noted.clear()
-        yield from self._split_by_phase(rows)
+        yield from self._split(_rows(noted, width), 0)
 
-    def _split_by_phase(self, rows: Rows) -> Iterator[tuple[Page, Rows]]:
-        intended = rows[:, 0]
-        first = self.phase_of(int(intended.min()))
-        if self.phase_of(int(intended.max())) == first:
+    def _split(self, rows: Rows, column: int) -> Iterator[tuple[Page, Rows]]:
+        """Yields the rows of each phase, by the time in that column."""
+        times = rows[:, column]
+        first = self.phase_of(int(times.min()))
+        if self.phase_of(int(times.max())) == first:
             yield self.slot.pages[first], rows
             return
-        phases = np.searchsorted(self._starts, intended, "right") - 1
+        phases = np.searchsorted(self._starts, times, "right") - 1
         for phase in np.unique(phases):
             yield self.slot.pages[phase], rows[phases == phase]
+
+
+def _rows(noted: list[int], width: int) -> Rows:
+    """Empties a list into rows of `width` numbers."""
+    rows = np.array(noted, np.int64).reshape(-1, width)
+    noted.clear()
+    return rows
 
 
 def record(page: Page, name: str, values: Rows) -> None:

@@ -1,8 +1,9 @@
 """What the kernel knows of a connection: TCP_INFO (tcp(7)), as far as this kernel tells.
 
 The struct, tcp_info of linux/tcp.h, grew over the years: what a kernel does not know it does not return, so a field is
-read only where the answer is long enough. Offsets: retransmissions 100 (Linux 2.4), min_rtt 148 (4.6), delivery_rate
-160 (4.9), busy, rwnd_limited and sndbuf_limited 168 to 191 (4.10). Times of the kernel are in microseconds.
+read only where the answer is long enough. Offsets: retransmissions 100 (Linux 2.4), bytes_acked 120 (4.1), min_rtt
+148 (4.6), delivery_rate 160 (4.9), busy, rwnd_limited and sndbuf_limited 168 to 191 (4.10). Times of the kernel are in
+microseconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ import numpy as np
 from loadkit.measure.board import COUNTERS, Page
 from loadkit.measure.tally import record
 
-__all__ = ["SAMPLES", "TCP_INFO_BYTES", "TcpInfo", "note_tcp_info", "parse_tcp_info", "read_tcp_info"]
+__all__ = [
+    "SAMPLES",
+    "TCP_INFO_BYTES",
+    "TcpInfo",
+    "is_unacknowledged",
+    "note_tcp_info",
+    "parse_tcp_info",
+    "read_tcp_info",
+]
 
 TCP_INFO_BYTES = 512  # more than any kernel has: it returns what it knows
 # Connections looked at ten times a second, by each worker: 1.3 to 1.7 us each.
@@ -37,6 +46,7 @@ class TcpInfo:
     rtt_us: int | None
     rttvar_us: int | None
     retransmits: int | None
+    bytes_acked: int | None
     min_rtt_us: int | None
     delivery_rate_bytes: int | None
     busy_us: int | None
@@ -55,6 +65,7 @@ def parse_tcp_info(answer: bytes) -> TcpInfo:
         rtt_us=word(68),
         rttvar_us=word(72),
         retransmits=word(100),
+        bytes_acked=word(120, "Q"),
         min_rtt_us=word(148),
         delivery_rate_bytes=word(160, "Q"),
         busy_us=word(168, "Q"),
@@ -75,6 +86,14 @@ def read_tcp_info(fd: int) -> TcpInfo | None:
         return None
     finally:
         sock.detach()
+
+
+def is_unacknowledged(fd: int) -> bool:
+    """Whether the peer's kernel has acknowledged nothing of what was sent, though it was sent again."""
+    info = read_tcp_info(fd)
+    if info is None or info.bytes_acked is None or info.retransmits is None:
+        return False
+    return info.bytes_acked <= 1 and info.retransmits > 0  # the SYN counts as one
 
 
 def note_tcp_info(page: Page, fds: Iterable[int]) -> None:

@@ -7,6 +7,7 @@ import enum
 import msgspec
 
 from loadkit.plan.app import AppSpec
+from loadkit.plan.pacing import LinearPace
 from loadkit.profile.model import Close, EngineName, Stamps
 
 __all__ = ["EMBEDDED", "PhaseKind", "PhasePlan", "Plan", "Route", "ServePlan", "Shard", "Target"]
@@ -145,6 +146,28 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """
         measured = sum(phase.duration_ns for phase in self.phases if phase.kind is PhaseKind.HOLD)
         return max(10_000_000, measured // 100)
+
+    @property
+    def messages_span_ns(self) -> int | None:
+        """How long so many --messages take at the rates asked for, from the start of the window; 0 in a closed loop.
+
+        None without --messages.
+        """
+        if self.messages is None:
+            return None
+        left, span_ns, rest = self.messages, 0, self.phases
+        while rest and rest[0].kind is not PhaseKind.HOLD:
+            rest = rest[1:]
+        for phase in rest:
+            if phase.kind is PhaseKind.HOLD:
+                if phase.rate_hz is None or max(phase.rate_hz) <= 0:
+                    return span_ns
+                pace = LinearPace(0, phase.duration_ns, *phase.rate_hz)
+                if left <= pace.total():
+                    return span_ns + min(phase.duration_ns, pace.time(left))
+                left -= pace.total()
+            span_ns += phase.duration_ns
+        return span_ns
 
     @property
     def asked_rate_hz(self) -> float | None:

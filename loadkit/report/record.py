@@ -116,9 +116,9 @@ class Connections(msgspec.Struct, frozen=True):
     """Connects of the run or a phase; `peak` are those open at once (null for a phase).
 
     `asked` counts the connects begun. Of a whole run it is at least what the plan wanted open: connections that a ramp
-    cut short never began were asked for all the same. `at_start` are those that were open when the window began, and had
-    had their first reply; `lost` broke after that and were not opened again (null for a phase, and where there was no
-    window).
+    cut short never began were asked for all the same. `at_start` are those that were open when the window began,
+    and had had their first reply; `lost` broke after that and were not opened again (null for a phase, and where there
+    was no window).
     """
 
     asked: int

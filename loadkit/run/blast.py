@@ -18,7 +18,7 @@ import msgspec
 from loadkit.engine.base import STOP_NS
 from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
 from loadkit.errors import WorkerError
-from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.board import COUNTERS, Board, BoardLayout
 from loadkit.measure.kernel import KernelLook, difference, read_kernel
 from loadkit.measure.memory import Room, read_room
 from loadkit.measure.samples import (
@@ -321,13 +321,29 @@ class _Run:
             worker.close()
 
     def _actual_window(self) -> tuple[int | None, int | None]:
-        """The planned window, cut where the last worker ended its traffic: by --messages, a signal or a death."""
+        """The planned window, cut where the last worker ended its traffic: by a signal or a death.
+
+        One that --messages ended is over with the last reply, or when so many take that long at the rate asked for.
+        """
         if self.window is None or self.end_ns <= self.window[0]:
             return None, None
         last = self._traffic_end_ns()
+        if self._is_spent():
+            replied = max(slot.get("replied_ns") for slot in self.board.slots)
+            last = min(last, max(self.window[0] + (self.plan.messages_span_ns or 0), replied))
         if last <= self.window[0]:
             return None, None
         return self.window[0], min(self.window[1], last)
+
+    def _is_spent(self) -> bool:
+        """Whether the last of --messages fell due before anything else ended the run."""
+        if self.plan.messages is None or self._stop_ns is not None:
+            return False
+        holds = [at for at, phase in enumerate(self.plan.phases) if phase.kind is PhaseKind.HOLD]
+        intended = sum(
+            int(slot.pages[at].counters[COUNTERS.index("intended")]) for slot in self.board.slots for at in holds
+        )
+        return intended >= self.plan.messages
 
     def _traffic_end_ns(self) -> int:
         """A worker that died or hung does not say; what it was waited for after a stop is not traffic."""

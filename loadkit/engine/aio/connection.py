@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from loadkit.endpoint import reset_on_close
 from loadkit.engine.aio.connect import keep_alive
+from loadkit.engine.aio.pauses import STANDSTILL_NS
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import OwnError
 from loadkit.plan.model import Route
@@ -30,7 +31,10 @@ from loadkit.profile.model import Close
 if TYPE_CHECKING:
     from loadkit.engine.aio.swarm import Swarm
 
-__all__ = ["Connection", "State"]
+__all__ = ["OPENING", "Connection", "State"]
+
+# The `intended` of a message that no schedule wanted: the first one of a connection, in an open loop.
+OPENING = -1
 
 
 clock = time.monotonic_ns
@@ -46,7 +50,7 @@ class State(enum.Enum):
 
 
 class Connection(asyncio.Protocol):
-    """A protocol in the swarm. `pending` is intended, sent, intended, sent, … of the messages without a reply yet."""
+    """A protocol in the swarm. `pending` is intended, taken, sent, intended, … of the messages without a reply yet."""
 
     __slots__ = (
         "due_ns",
@@ -64,6 +68,7 @@ class Connection(asyncio.Protocol):
         "sent",
         "state",
         "swarm",
+        "timer_ns",
         "transport",
     )
 
@@ -80,6 +85,7 @@ class Connection(asyncio.Protocol):
         self.paused = False
         self.sent = 0  # bytes of the stream
         self.received = 0
+        self.timer_ns = 0  # when it is looked at whether a reply takes too long; 0: not yet
         self.place = -1  # index among the swarm's open connections
         self.established_ns = 0
         self.expected: bytes | memoryview | None = None  # a free-running closed loop's next chunk, if all is well
@@ -90,6 +96,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the time of the connect and sends the first message."""
         self.established_ns = clock()
+        self.swarm.see(self.established_ns)
         self.transport = transport  # type: ignore[assignment]
         # With a mark of 0 uvloop writes at once instead of at the end of the loop's turn: `sent` is then the time at
         # which the kernel has it, not the one at which it was queued behind a batch of reads.
@@ -106,13 +113,16 @@ class Connection(asyncio.Protocol):
         """Checks what came. In a free-running closed loop one whole right reply takes the short way."""
         now = clock()
         swarm = self.swarm
-        if chunk == self.expected and swarm.free_running:
+        if now - swarm.seen_ns > STANDSTILL_NS or now >= swarm.next_phase_ns:
+            swarm.look(now)
+        swarm.seen_ns = now
+        pending = self.pending
+        if chunk == self.expected and swarm.free_running and now - pending[2] <= swarm.timeout_ns:
             at = self.sent
             self.received = at
             self.sent = at + swarm.size
-            pending = self.pending
-            swarm.note_exchange((pending[1], now))
-            pending[0] = pending[1] = now
+            swarm.note_exchange((pending[2], now))
+            pending[0] = pending[1] = pending[2] = now
             self.expected = message = swarm.messages[at % swarm.period]
             self.transport.write(message)
             if len(swarm.exchanges) >= swarm.fold_length:
@@ -125,8 +135,7 @@ class Connection(asyncio.Protocol):
         swarm = self.swarm
         received = self.received
         if not received:
-            swarm.settle_opening(self)
-            swarm.tally.first_bytes.extend((self.due_ns, self.established_ns, now))
+            swarm.answered(self, now)
         swarm.tally.extra_bytes += len(chunk)
         if received + len(chunk) > self.sent:
             swarm.broken(self, "receive", OwnError.EXTRA_BYTES)
@@ -138,17 +147,29 @@ class Connection(asyncio.Protocol):
         completed = swarm.framing.completed(received, len(chunk))
         if not completed:
             return
-        # Whole replies are counted in bytes by the tally.
-        swarm.tally.extra_bytes -= completed * swarm.size
         self.expected = None
-        pending = self.pending
-        replied = swarm.tally.replied
-        for at in range(0, 2 * completed, 2):
-            replied.extend((pending[at], pending[at + 1], now))
-        del pending[: 2 * completed]
+        if not self._take_replies(completed, now):
+            swarm.broken(self, "receive", OwnError.REPLY_TIMEOUT)
+            return
         swarm.replied(self, now)
-        if len(replied) >= swarm.fold_length:
+        if len(swarm.tally.replied) >= swarm.fold_length:
             swarm.tally.fold(now)
+
+    def _take_replies(self, count: int, now: int) -> bool:
+        """Notes whole replies; False when one came too late, which stays without."""
+        swarm, pending = self.swarm, self.pending
+        tally = swarm.tally
+        for _ in range(count):
+            intended, taken, sent = pending[:3]
+            if now - sent > swarm.timeout_ns and swarm.is_too_late(sent, now):
+                return False
+            del pending[:3]
+            if intended != OPENING:
+                # Their bytes are counted by the tally.
+                tally.extra_bytes -= swarm.size
+                tally.replied.extend((intended, taken, sent, now))
+        swarm.has_replied(now)
+        return True
 
     def eof_received(self) -> None:
         """The peer sends no more: close, which comes back as connection_lost."""
@@ -176,16 +197,36 @@ class Connection(asyncio.Protocol):
 
     def has_room(self) -> bool:
         """Whether a message may go out now."""
-        return len(self.pending) < 2 * self.swarm.depth and not self.paused and self.state is State.OPEN
+        return len(self.pending) < 3 * self.swarm.depth and not self.paused and self.state is State.OPEN
 
-    def send(self, intended: int) -> None:
-        """Sends the next message."""
+    def send_first(self) -> None:
+        """Sends the first message: in an open loop one that no schedule wanted."""
+        if self.swarm.closed_loop:
+            self.send(self.established_ns, self.established_ns)
+        else:
+            self.swarm.tally.openings.append(self.established_ns)
+            self._write(OPENING, OPENING, self.established_ns)
+
+    def send(self, intended: int, taken: int | None) -> None:
+        """Sends the next message. `taken` None: we have come to it just now."""
+        swarm = self.swarm
+        if swarm.closed_loop:
+            sent = intended
+        else:
+            sent = clock()
+            swarm.see(sent)
+        if taken is None:
+            taken = sent
+        swarm.tally.sent.extend((intended, taken, sent))
+        self._write(intended, taken, sent)
+
+    def _write(self, intended: int, taken: int, sent: int) -> None:
         swarm = self.swarm
         at = self.sent
         self.sent = at + swarm.size
-        sent = intended if swarm.closed_loop else clock()
-        self.pending += (intended, sent)
-        swarm.tally.sent.extend((intended, sent))
+        self.pending += (intended, taken, sent)
+        if not self.timer_ns:
+            swarm.need_reply_by(self, sent + swarm.timeout_ns)
         message = swarm.messages[at % swarm.period]
         # What is checked whole must be all that is under way; without a check any content will do.
         self.expected = message if self.received == at and at and swarm.check else None

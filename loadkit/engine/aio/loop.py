@@ -48,7 +48,7 @@ class AsyncioEngine:
             last_wait = counting.last if counting else None
             probes = open_probes(shard, slot, sees_waits=last_wait is not None)
             probing = Probing(loop, slot, probes, last_wait) if probes.sockets and last_wait else None
-            return Swarm(loop, shard, slot, control, before, probing)
+            return Swarm(loop, shard, slot, control, before, probing, last_wait)
 
         with self._stamping(shard.plan.stamps, slot):
             self._run(slot, make)

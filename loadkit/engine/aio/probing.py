@@ -33,6 +33,7 @@ class Probing:
 
         self._loop = loop
         self._last_wait = last_wait
+        self.on_event: Callable[[], None] = lambda: None  # called ahead of everything else
         self._prober = Prober(words=slot.words, phases=len(slot.pages), probes=probes.hand_over())
         self._timer = Timer(loop, self._send)
         self.begin_phase = self._prober.begin_phase
@@ -55,9 +56,11 @@ class Probing:
         self._prober.close()
 
     def _send(self) -> None:
+        self.on_event()
         self._timer.arm(self._prober.send_due())
 
     def _receive(self) -> None:
+        self.on_event()
         self._timer.arm(self._prober.receive(*self._last_wait()))
 
 

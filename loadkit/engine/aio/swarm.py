@@ -12,21 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import heapq
 import itertools
+import select
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from loadkit.engine.aio.connect import open_route
-from loadkit.engine.aio.connection import Connection, State
+from loadkit.engine.aio.connection import OPENING, Connection, State
+from loadkit.engine.aio.pauses import BEAT_NS, STANDSTILL_NS, Looks, Standstills
 from loadkit.engine.aio.probing import Probing
+from loadkit.engine.aio.schedule import NEVER, Schedule
 from loadkit.engine.aio.timer import Timer
+from loadkit.engine.aio.wakeups import Wait
 from loadkit.engine.base import STOP_NS, Control
 from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, FOLD_NS, Tally
-from loadkit.measure.tcp_info import SAMPLES, note_tcp_info
+from loadkit.measure.tcp_info import SAMPLES, is_unacknowledged, note_tcp_info
 from loadkit.plan.model import PhaseKind, Route, Shard
-from loadkit.plan.pacing import LinearPace, due_times, every
+from loadkit.plan.pacing import LinearPace, every
 from loadkit.plan.split import share
 from loadkit.profile.model import Close
 from loadkit.units import NS_PER_S
@@ -35,7 +40,13 @@ from loadkit.wire.echo import EchoFraming
 __all__ = ["Swarm"]
 
 _ROUND = 128
-_NEVER = 2**62
+# Messages that may wait for room on their connections; beyond that they stay in the schedule, which needs no memory.
+_MOST_WAITING = 1 << 16
+# A message of a phase that has ended goes out all the same if we come to it no later than this.
+_EDGE_NS = 10_000_000
+# A time-out is found by this part of it later, at the most: those of many connections together.
+_GRAINS = 64
+_LONGEST_GRAIN_NS = 100_000_000
 # A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
 # that refuses, short enough that a restarted one is found.
 _RETRY_S = 0.1
@@ -64,9 +75,13 @@ class Swarm:
         control: Control,
         before: Slot | None = None,
         probing: Probing | None = None,
+        last_wait: Callable[[], Wait] | None = None,
     ) -> None:
         plan = shard.plan
         self._probing = probing
+        if probing:
+            probing.on_event = lambda: self.see(clock())
+        self._last_wait = last_wait
         self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
         self.loop = loop
         self.shard = shard
@@ -88,9 +103,23 @@ class Swarm:
         self.sending = False  # a closed loop answers each reply with the next message
         self.free_running = False  # … with nothing else to decide
         self.live: list[Connection] = []
-        self.budget = _NEVER if shard.messages is None else shard.messages
+        self.budget = NEVER if shard.messages is None else shard.messages
+        self._is_spent = False  # the last of --messages has been taken
+        self._is_full = False  # no connection has room, and as many wait as may: the rest stays in the schedule
+        self._waiting_count = 0  # messages that wait for room, or for a connection
+        self._answered = 0  # open connections that have had a reply
+        self._replied_ns = 0
+        self.seen_ns = clock()  # the last reading of the clock
+        self._asked_ns = NEVER  # when the loop is to wake up for what is due, at the latest
+        self.looks = Looks(self.seen_ns)
+        self.standstills = Standstills()
+        self.timeout_ns = plan.timeout_ns
+        self._grain_ns = min(max(1, min(plan.timeout_ns, plan.connect_timeout_ns) // _GRAINS), _LONGEST_GRAIN_NS)
+        self._connect_deadline = NEVER  # when to look at the oldest connect
+        self._deadlines: list[tuple[int, int, Connection]] = []  # a heap
+        self._deadline_number = itertools.count()
         self._turn = 0
-        self._scan = self._sampled = 0
+        self._sampled = 0
         self._phase = 0
         self._settled = self._settled_ns = 0
         self._connecting: deque[tuple[int, asyncio.Task[None], Connection]] = deque()
@@ -99,8 +128,8 @@ class Swarm:
         self._waiting: list[int] = []  # due messages while churn has no connection open
         self._peak = 0
         self._connects: Iterator[int] = iter(())
-        self._due: Iterator[int] = iter(())
-        self._next_connect = self._next_due = self._next_phase = _NEVER
+        self._due = Schedule()
+        self._next_connect = self.next_phase_ns = NEVER
         self._before = before
         self._look_ns = 0  # when to look again whether it is our turn to connect
         self._opening = 0  # connections a schedule asked for that have no reply yet
@@ -109,7 +138,7 @@ class Swarm:
         self._noted_ns = 0  # in the ramp: the latest time that something was counted under
         self._routes = _endless(shard.routes)
         self._done: asyncio.Future[None] = loop.create_future()
-        self._drain_until = self._held_until = _NEVER
+        self._drain_from = self._drain_until = self._held_until = NEVER
         self._timer = Timer(loop, self._on_time)
         self._tick_handle: asyncio.TimerHandle | None = None
 
@@ -119,6 +148,8 @@ class Swarm:
         """Runs the shard from the common start to the last close."""
         self.control.ready()
         start = self.control.wait_start()
+        self.seen_ns = clock()
+        self.looks.note(self.seen_ns)
         self.tally.begin_phase(0, start)
         first, step = self.shard.ramp_first, self.shard.ramp_step
         total = first + step * self.shard.ramp_connects
@@ -159,7 +190,7 @@ class Swarm:
             self._begin_drain(STOP_NS, 0)
         else:
             if self.control.should_stop_opening():
-                self._connects, self._next_connect, self._has_enough = iter(()), _NEVER, True
+                self._connects, self._next_connect, self._has_enough = iter(()), NEVER, True
             start = self.control.hold_start() if self.stage is Stage.RAMP else None
             if start is not None:
                 self._begin_phases(start)
@@ -167,32 +198,85 @@ class Swarm:
     def _on_time(self) -> None:
         """Does what is due. One clock reading decides the round."""
         now = clock()
+        self.see(now)
+        self.looks.note(now)
         self._enter_phases(now)
         self._look_before(now)
         for _ in range(_ROUND):
             if self._connect_time() > now:
                 break
-            due, self._next_connect = self._next_connect, next(self._connects, _NEVER)
+            due, self._next_connect = self._next_connect, next(self._connects, NEVER)
             self._open(due, next(self._routes), first=self.stage is Stage.RAMP, scheduled=True)
         for _ in range(_ROUND):
-            if self._next_due > now:
+            if self._due_time() > now or not self._take_due():
                 break
-            due, self._next_due = self._next_due, next(self._due, _NEVER)
-            self._dispatch_due(due)
+        self._judge(now)
         while self._expiring and self._expiring[0][0] <= now:
             self._retire(*self._expiring.popleft())
         self._arm()
 
     def _arm(self) -> None:
-        first = min(self._next_phase, self._connect_time(), self._next_due)
+        first = min(self.next_phase_ns, self._connect_time(), self._due_time(), self._connect_deadline)
         if self._expiring:
             first = min(first, self._expiring[0][0])
-        self._timer.arm(first if first < _NEVER else None)
+        if self._deadlines:
+            first = min(first, self._deadlines[0][0])
+        self._asked_ns = first
+        self._timer.arm(first if first < NEVER else None)
+
+    def _due_time(self) -> int:
+        """When the next message can be taken; those that have no place wait for a reply."""
+        return NEVER if self._is_full else self._due.next_ns
+
+    # -- standstills
+
+    def see(self, now: int) -> None:
+        """The clock says `now`; to be called in every callback."""
+        if now - self.seen_ns > STANDSTILL_NS:
+            self._find_standstill(now)
+        self.seen_ns = now
+
+    def look(self, now: int) -> None:
+        """A reply has come after a gap, or after the end of a phase: finds out which, before it is counted."""
+        self.see(now)
+        self._enter_phases(now)
+
+    def _find_standstill(self, now: int) -> None:
+        """The clock was not read for long: that was a wait that was asked for, or we stood still."""
+        seen = self.seen_ns
+        asked = min(self._asked_ns, seen + BEAT_NS)
+        if self._last_wait is None:
+            self._stood(max(seen, asked), now)
+            return
+        called, returned, _events = self._last_wait()
+        if returned <= seen:
+            self._stood_in_turn(seen, now)
+            return
+        self._stood_in_turn(seen, called)
+        self._stood(max(called, asked), returned)
+        self._stood_in_turn(returned, now)
+
+    def _stood_in_turn(self, begin: int, end: int) -> None:
+        if self._stood(begin, end):
+            self.tally.count("busy_ns", end, begin - end)  # it was in a turn, and no work
+
+    def _stood(self, begin: int, end: int) -> bool:
+        """Notes that we stood still from `begin` to `end`, if that is long enough to be one."""
+        if end - begin <= STANDSTILL_NS:
+            return False
+        self.standstills.note(begin, end)
+        self.tally.fold(end)  # what was read before it is not disturbed
+        self.tally.standstill(begin, end)
+        is_measured = self.plan.phases[self._phase].kind is PhaseKind.HOLD
+        if is_measured and end - begin > self.slot.get("standstill_ns"):
+            self.slot.set("standstill_ns", end - begin)
+            self.slot.set("standstill_at_ns", begin)
+        return True
 
     def _connect_time(self) -> int:
         """When the next connect can be begun; the native engine (native/blast.c) says why not when it is due."""
         if self._opening >= self._most_opening:
-            return _NEVER
+            return NEVER
         return max(self._next_connect, self._look_ns) if self._before else self._next_connect
 
     def _look_before(self, now: int) -> None:
@@ -208,22 +292,26 @@ class Swarm:
         return self.plan.lifetime_ns == 0
 
     def _tick(self) -> None:
-        """Ten times a second: fold, publish, and find what takes too long."""
+        """Ten times a second, which is the beat too: fold, publish, and find out whether it is over."""
         now = clock()
+        self.see(now)
+        self._enter_phases(now)
         self._publish(now)
         self._sample_tcp_info()
-        while self._connecting and (self._connecting[0][0] <= now or self._connecting[0][1].done()):
-            self._connecting.popleft()[1].cancel()
-        self._find_timeouts(now)
         self._end_if_spent()
         if self.stage is Stage.DRAIN and self._held_until <= now:
-            self._drop_due(now)
-            self._held_until = _NEVER
-        if self.stage is Stage.DRAIN and (now >= self._drain_until or self._is_drained()):
+            self._drop_due()
+            self._held_until = NEVER
+        if self.stage is Stage.DRAIN and (self._is_drained() or now >= self._drain_end()):
             self._finish()
             return
-        pause = 0.02 if self.stage is Stage.DRAIN or self.budget <= 0 else FOLD_NS / NS_PER_S
+        pause = 0.02 if self.stage is Stage.DRAIN or self._is_spent else FOLD_NS / NS_PER_S
         self._tick_handle = self.loop.call_later(pause, self._tick)
+
+    def _drain_end(self) -> int:
+        """The drain is longer by what we stood still, for no reply could reach us, and what waits is read first."""
+        stood = self.standstills.since(self._drain_from)
+        return self._drain_until + stood + (self._grain_ns if stood else 0)
 
     def _sample_tcp_info(self) -> None:
         """Looks at some connections, others each time."""
@@ -238,6 +326,8 @@ class Swarm:
         self.tally.fold_cpu(now)
         self.slot.set("open", len(self.live) + len(self._retiring))
         self.slot.set("peak", self._peak)
+        self.slot.set("replied_ns", self._replied_ns)
+        self.slot.set("answered", self._answered)
         self.slot.set("settled_ns", self._settled_ns)
         self.slot.set("settled", self._settled)
 
@@ -249,7 +339,7 @@ class Swarm:
         The tally hears of every phase now: a turn of a busy loop takes milliseconds, and what is sent between a phase's
         beginning and our noticing it is the new phase's already.
         """
-        self._next_phase = at_ns
+        self.next_phase_ns = at_ns
         for index, phase in enumerate(self.plan.phases[1:], 1):
             # If we hear of it too late, what was counted as the ramp's stays there.
             begin = max(at_ns, self._noted_ns + 1)
@@ -261,36 +351,44 @@ class Swarm:
 
     def _enter_phases(self, now: int) -> None:
         """Enters the phases that have begun by now."""
-        while self._next_phase <= now:
-            self._enter_phase(self._phase + 1, self._next_phase)
+        while self.next_phase_ns <= now:
+            self._enter_phase(self._phase + 1, self.next_phase_ns)
 
     def _enter_phase(self, index: int, at_ns: int) -> None:
         """Phase `index` begins; `at_ns` is when it should have."""
         before = self.plan.phases[self._phase]
         phase = self.plan.phases[index]
+        if phase.kind is not PhaseKind.DRAIN:
+            self._leave_phase(at_ns)
         self.tally.fold_cpu(at_ns - 1)
         self._phase = index
         self.slot.set("phase", index)
-        if phase.kind is PhaseKind.DRAIN or self.budget <= 0:
-            # Without a budget this shard's part of --messages is none: it is done before it begins.
-            self._next_phase = _NEVER
+        none_is_ours = phase.kind is PhaseKind.HOLD and self.budget <= 0
+        if phase.kind is PhaseKind.DRAIN or self._is_spent or none_is_ours:
+            self.next_phase_ns = NEVER
             self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
             return
         if self._probing and self.stage is Stage.RAMP:
             self._probing.start(at_ns)
         self.stage = Stage.TRAFFIC
-        self._next_phase = at_ns + phase.duration_ns
+        self.next_phase_ns = at_ns + phase.duration_ns
         self._change_connections(before.connections, phase.connections, at_ns, phase.duration_ns)
         if phase.rate_hz is not None:
-            pace = LinearPace(at_ns, phase.duration_ns, *phase.rate_hz)
-            # What is still due from the phase before comes first, however late.
-            left = self._left_due()
-            self._due = itertools.chain(left, due_times(pace, *self._part) if max(phase.rate_hz) > 0 else ())
-            self._next_due = next(self._due, _NEVER)
+            self._due = Schedule(LinearPace(at_ns, phase.duration_ns, *phase.rate_hz), *self._part)
         elif not self.sending:
             self.sending = True
             self.free_running = self.shard.messages is None and not self._is_churning_exchanges
             self._fill_some(list(self.live))
+
+    def _leave_phase(self, at_ns: int) -> None:
+        """What is left of the phase that ends at `at_ns` is its own: it does not eat the next one's time."""
+        if self._due.next_ns == NEVER and not self._waiting_count:
+            return
+        if self.seen_ns < at_ns + _EDGE_NS:
+            for _ in range(_ROUND):
+                if self._due.next_ns >= at_ns or self._waiting_count or not self._take_due():
+                    break
+        self._drop_due()
 
     def _change_connections(self, before: int, after: int, at_ns: int, duration_ns: int) -> None:
         """More connections come evenly over the phase; fewer go at its beginning."""
@@ -302,14 +400,9 @@ class Swarm:
 
     def _open_at(self, times: Iterator[int]) -> None:
         """Takes up a connect schedule, after what is left of the former."""
-        left = [] if self._next_connect == _NEVER else [self._next_connect]
+        left = [] if self._next_connect == NEVER else [self._next_connect]
         self._connects = itertools.chain(left, self._connects, times)
-        self._next_connect = next(self._connects, _NEVER)
-
-    def _left_due(self, until: int = _NEVER) -> Iterator[int]:
-        """What is due by `until` and was not dispatched."""
-        left = itertools.chain([] if self._next_due == _NEVER else [self._next_due], self._due)
-        return itertools.takewhile(lambda due: due <= until, left)
+        self._next_connect = next(self._connects, NEVER)
 
     def _fill_some(self, waiting: list[Connection]) -> None:
         """Starts a closed loop on all connections, a round at a time so that replies are read in between."""
@@ -323,12 +416,13 @@ class Swarm:
     def _begin_drain(self, longest_ns: int, held_ns: int) -> None:
         """Nothing new falls due; replies are waited for, for a little while messages that are due may still go out."""
         now = clock()
+        if self.stage is not Stage.DRAIN:
+            self._drain_from = now
         self._drain_until = min(self._drain_until, now + longest_ns)
         self._held_until = min(self._held_until, now + held_ns)
-        self._due = self._left_due(until=now)
-        self._next_due = next(self._due, _NEVER)
+        self._due.cut(now)
         if not held_ns:
-            self._drop_due(now)
+            self._drop_due()
         if self.stage is Stage.DRAIN:
             return
         self.stage = Stage.DRAIN
@@ -345,38 +439,46 @@ class Swarm:
         self.slot.set("finished_ns", now)
         self.sending = self.free_running = False
         self._connects = iter(())
-        self._next_phase = self._next_connect = _NEVER
+        self.next_phase_ns = self._next_connect = NEVER
         self._expiring.clear()
         if self._tick_handle:
             self._tick_handle.cancel()
         self._tick_handle = self.loop.call_later(0, self._tick)
 
     def _is_drained(self) -> bool:
-        if self._retiring or self._next_due != _NEVER:
+        if self._retiring or self._due.next_ns != NEVER or self._waiting_count:
             return False
-        return not any(connection.pending or connection.held for connection in self.live)
+        return not any(connection.pending for connection in self.live)
 
-    def _drop_due(self, now: int) -> None:
-        """Counts what is due, and will not be sent, as such."""
-        never = list(self._left_due(until=now))
-        self._due, self._next_due = iter(()), _NEVER
-        self.tally.due += never
-        self.tally.unsent += never + self._waiting
+    def _drop_due(self) -> None:
+        """Counts what is due and was not sent as that: what waits, and what the schedule has left."""
+        left = self._due.left()
+        if left:
+            counters = ("intended", "unsent", "waited") if self._is_full else ("intended", "unsent")
+            for counter in counters:
+                self.tally.count(counter, self._due.next_ns, left)
+        self._due.clear()
+        self._is_full = False
+        if not self._waiting_count:
+            return
+        self.tally.unsent += self._waiting
         self._waiting = []
         for connection in self.live:
             self.tally.unsent += connection.held or ()
             connection.held = None
+        self._waiting_count = 0
 
     def _finish(self) -> None:
         """Counts what was left unanswered and closes everything."""
         if self._done.done():
             return
         now = clock()
-        self._drop_due(now)
+        self._due.cut(now)
+        self._drop_due()
         for connection in [*self.live, *self._retiring]:
-            for intended in connection.pending[::2]:
-                self.tally.count("unanswered", intended)
-            connection.pending.clear()
+            if connection.pending and not connection.received:
+                self._check_accepted(connection, now)
+            self._count_pending(connection, "unanswered")
             self._close(connection, now)
         if not self.slot.get("finished_ns"):
             self.slot.set("finished_ns", now)
@@ -393,7 +495,11 @@ class Swarm:
             self._noted_ns = max(self._noted_ns, due_ns)
         self.tally.count("asked", due_ns)
         task = self.loop.create_task(self._connect(connection))
-        self._connecting.append((clock() + self.plan.connect_timeout_ns, task, connection))
+        now = clock()
+        self.see(now)
+        self._connecting.append((now, task, connection))
+        if self._connect_deadline == NEVER:
+            self._connect_deadline = now + self.plan.connect_timeout_ns
 
     async def _connect(self, connection: Connection) -> None:
         try:
@@ -407,13 +513,27 @@ class Swarm:
         except OSError as error:
             self._not_opened(connection, error.errno or OwnError.UNKNOWN)
 
+    def _expire_connects(self, now: int) -> None:
+        """Ends the connects that take too long, less what we stood still; the oldest are first."""
+        self._connect_deadline = NEVER
+        while self._connecting:
+            begun, task, _connection = self._connecting[0]
+            if not task.done():
+                stood = self.standstills.since(begun)
+                # After a standstill what has come meanwhile is read first.
+                until = begun + self.plan.connect_timeout_ns + stood + (self._grain_ns if stood else 0)
+                if until > now:
+                    self._connect_deadline = until
+                    return
+                task.cancel()
+            self._connecting.popleft()
+
     def _not_opened(self, connection: Connection, number: int) -> None:
         now = clock()
         connection.state = State.CLOSED
         self.tally.count("failed_connects", connection.due_ns)
         self.tally.error("connect", number, now)
-        self._settle(connection)
-        self.settle_opening(connection)
+        self.settle(connection)
         self._again(connection)
 
     def _not_needed(self, connection: Connection) -> None:
@@ -424,14 +544,12 @@ class Swarm:
             connection.state = State.CLOSED
             self.tally.count("asked", connection.due_ns, -1)
 
-    def _settle(self, connection: Connection) -> None:
+    def settle(self, connection: Connection) -> None:
+        """Its first reply has come, or it has ended without."""
         if connection.first:
             self._settled += 1
             self._settled_ns = clock()
             connection.first = False
-
-    def settle_opening(self, connection: Connection) -> None:
-        """Its first reply has come, or it has ended without."""
         if connection.opening:
             connection.opening = False
             self._opening -= 1
@@ -447,45 +565,47 @@ class Swarm:
         # Its first message is the new phase's if one has begun, and then counts against --messages.
         self._enter_phases(connection.established_ns)
         self.tally.connected.extend((connection.due_ns, connection.established_ns))
+        self._is_full = False
         connection.place = len(self.live)
         self.live.append(connection)
         self._peak = max(self._peak, len(self.live) + len(self._retiring))
-        self._settle(connection)
         if self.plan.lifetime_ns:
             self._expiring.append((connection.established_ns + self.plan.lifetime_ns, connection))
             if len(self._expiring) == 1:
                 self._arm()
         if self.stage is Stage.DRAIN:
+            self.settle(connection)
             return
-        if self.sending:
-            self._spend()
-        elif not self.closed_loop:
-            self.tally.due.append(connection.established_ns)
         if self.stage is Stage.RAMP:
             self._noted_ns = connection.established_ns
-        connection.send(connection.established_ns)
+        connection.send_first()
+        if self.sending:
+            self._spend()
         if self.sending and not self._is_churning_exchanges:
             self.room(connection)
         waiting, self._waiting = self._waiting, []
+        self._waiting_count -= len(waiting)
         for intended in waiting:
-            self._dispatch(intended, was_held=True)
+            self._dispatch(intended)
 
     def _spend(self) -> None:
-        """Takes a message off what --messages allows; the last one begins the drain."""
+        """Takes a message off what --messages allows; with the last one's reply the drain begins."""
+        if self.plan.phases[self._phase].kind is not PhaseKind.HOLD:
+            return
         self.budget -= 1
         if self.budget <= 0:
-            self._due, self._next_due = iter(()), _NEVER
+            self._due.clear()
+            self._is_spent = True
             self.sending = self.free_running = False
-            self._end_if_spent()
             if self._tick_handle and self.stage is Stage.TRAFFIC:
                 self._tick_handle.cancel()
                 self._tick_handle = self.loop.call_later(0, self._tick)
 
     def _end_if_spent(self) -> None:
-        """The last of --messages has gone out: nothing is left but replies."""
-        if self.budget > 0 or self.stage is not Stage.TRAFFIC or self._waiting:
+        """The last of --messages has its reply, or never will: until then what comes back is of its window."""
+        if not self._is_spent or self.stage is not Stage.TRAFFIC or self._waiting_count:
             return
-        if not any(connection.held for connection in self.live):
+        if not self._retiring and not any(connection.pending for connection in self.live):
             self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
 
     def replied(self, connection: Connection, now: int) -> None:
@@ -504,24 +624,67 @@ class Swarm:
         """Sends what is held, or in a closed loop the next messages, while there is room."""
         held = connection.held
         while held and connection.has_room():
-            connection.send(held.popleft())
+            intended = held.popleft()
+            self._waiting_count -= 1
+            connection.send(intended, self.looks.after(intended))
+        if self._is_full and not held:
+            self._fill_from_schedule(connection)
         while self.sending and connection.has_room():
-            connection.send(clock())
+            now = clock()
+            if now >= self.next_phase_ns:  # with a large depth this takes long
+                self.look(now)
+                continue
+            connection.send(now, now)
             self._spend()
+
+    def _fill_from_schedule(self, connection: Connection) -> None:
+        """Takes out of the schedule what found no place before, as far as there is room."""
+        now = clock()
+        self.looks.note(now)
+        while self._due.next_ns <= now and connection.has_room():
+            intended = self._due.next_ns
+            self.tally.count("waited", intended)
+            self._count_due(intended)
+            connection.send(intended, self.looks.after(intended))
+        if self._due.next_ns > now:
+            self._is_full = False
+            self._arm()
 
     def broken(self, connection: Connection, step: str, number: int) -> None:
         """The connection failed: its messages are counted as failed, what it held goes to others."""
         now = clock()
-        self.tally.error(step, number, now)
-        for intended in connection.pending[::2]:
-            self.tally.count("failed", intended)
-        connection.pending.clear()
+        if number != OwnError.REPLY_TIMEOUT or connection.received or not self._check_accepted(connection, now):
+            self.tally.error(step, number, now)
+        self._count_pending(connection, "failed")
         held, connection.held = connection.held, None
         self._retiring.discard(connection)
         self._close(connection, now, Close.RST)
-        for intended in held or ():
-            self._dispatch(intended, was_held=True)
+        self._dispatch_held(held)
         self._again(connection)
+
+    def _count_pending(self, connection: Connection, counter: str) -> None:
+        """Counts what it has no reply to as that; the first message of an open loop's connection is none that was due."""
+        for intended in connection.pending[::3]:
+            if intended != OPENING:
+                self.tally.count(counter, intended)
+        connection.pending.clear()
+
+    def _check_accepted(self, connection: Connection, now: int) -> bool:
+        """Whether the peer never heard of a connection that is open for us, which a SYN cookie allows: it failed, then."""
+        if not is_unacknowledged(connection.transport.get_extra_info("socket").fileno()):
+            return False
+        self.tally.fold(now)
+        self.tally.count("opened", connection.due_ns, -1)
+        self.tally.count("failed_connects", connection.due_ns)
+        self.tally.count("closed", now, -1)  # it is closed all the same
+        self.tally.error("connect", OwnError.NOT_ACCEPTED, now)
+        return True
+
+    def _dispatch_held(self, held: deque[int] | None) -> None:
+        """Gives the messages that waited on a connection to others."""
+        self._waiting_count -= len(held or ())
+        for intended in held or ():
+            self._dispatch(intended)
 
     def _again(self, connection: Connection) -> None:
         """In churn a connection that failed has a successor a little later; elsewhere it is missing, and said to be."""
@@ -545,8 +708,7 @@ class Swarm:
             self._retiring.add(connection)
         else:
             self._end_of_life(connection, due_ns)
-        for intended in held or ():
-            self._dispatch(intended, was_held=True)
+        self._dispatch_held(held)
 
     def _end_of_life(self, connection: Connection, due_ns: int) -> None:
         self._close(connection, due_ns)
@@ -557,7 +719,9 @@ class Swarm:
         if connection.place >= 0:
             self._leave(connection)
         connection.close(how or self.plan.close)
-        self.settle_opening(connection)
+        self.settle(connection)
+        self._answered -= connection.received > 0
+        self._is_full = False
         self.tally.count("closed", now)
 
     def _leave(self, connection: Connection) -> None:
@@ -568,50 +732,130 @@ class Swarm:
             last.place = connection.place
         connection.place = -1
 
+    def answered(self, connection: Connection, now: int) -> None:
+        """The first bytes of its first reply have come."""
+        self._answered += 1
+        self.settle(connection)
+        self.tally.first_bytes.extend((connection.due_ns, connection.established_ns, now))
+
+    def has_replied(self, now: int) -> None:
+        """Whole replies came in."""
+        self._replied_ns = now
+
     # -- messages of an open loop
 
-    def _dispatch_due(self, intended: int) -> None:
+    def _count_due(self, intended: int) -> None:
+        self._due.advance()
         self.tally.due.append(intended)
-        self._dispatch(intended)
         self._spend()
 
-    def _dispatch(self, intended: int, was_held: bool = False) -> None:
-        """Gives a due message to the connection whose turn it is. One that `was_held` is not counted as that again."""
-        if self.stage is Stage.DRAIN and (self._held_until == _NEVER or self._held_until <= clock()):
+    def _take_due(self) -> bool:
+        """Takes the next due message out of the schedule; False: there is no place for it, and it stays there."""
+        intended = self._due.next_ns
+        if not self.live and (self.plan.lifetime_ns is None or self.stage is Stage.DRAIN):
+            self._count_due(intended)
             self.tally.unsent.append(intended)
-            return
-        connection = None
-        if self.live:
-            self._turn += 1
-            connection = self.live[self._turn % len(self.live)]
-            if connection.has_room():
-                connection.send(intended)
-                return
-        if connection is None and (self.plan.lifetime_ns is None or self.stage is Stage.DRAIN):
-            self.tally.unsent.append(intended)
-            return
-        if not was_held:
+            return True
+        has_place = self._waiting_count < _MOST_WAITING
+        connection = self._next_turn() if self.live else None
+        if connection and not has_place and not connection.has_room():
+            connection = self._find_room()
+        if connection is None and not has_place:
+            self._is_full = True
+            return False
+        self._count_due(intended)
+        if connection and connection.has_room():
+            # While others wait we cannot have been late for want of a connection alone.
+            connection.send(intended, self.looks.after(intended) if self._waiting_count else None)
+        else:
             self.tally.count("waited", intended)
+            self._wait(connection, intended)
+        return True
+
+    def _next_turn(self) -> Connection:
+        self._turn += 1
+        return self.live[self._turn % len(self.live)]
+
+    def _find_room(self) -> Connection | None:
+        """Returns one that has room, from the turn's on."""
+        for _ in range(1, len(self.live)):
+            connection = self._next_turn()
+            if connection.has_room():
+                return connection
+        return None
+
+    def _wait(self, connection: Connection | None, intended: int) -> None:
+        """Keeps a message until its connection has room, or until there is one."""
+        self._waiting_count += 1
         if connection:
             connection.hold(intended)
         else:
             self._waiting.append(intended)
 
-    def _find_timeouts(self, now: int) -> None:
-        """Looks at a tenth of the connections, so that each is looked at once a second."""
-        limit = now - self.plan.timeout_ns
-        count = min(len(self.live), len(self.live) // 10 + 1)
-        for _ in range(count):
-            if not self.live:
-                break
-            self._scan = (self._scan + 1) % len(self.live)
-            self._check_timeout(self.live[self._scan], limit)
-        for connection in list(self._retiring):
-            self._check_timeout(connection, limit)
+    def _dispatch(self, intended: int) -> None:
+        """Gives a message that has waited to the connection whose turn it is."""
+        is_over = self.stage is Stage.DRAIN and (self._held_until == NEVER or self._held_until <= clock())
+        has_place = self.live or (self.plan.lifetime_ns is not None and self.stage is not Stage.DRAIN)
+        if is_over or not has_place:
+            self.tally.unsent.append(intended)
+            return
+        connection = self._next_turn() if self.live else None
+        if connection and connection.has_room():
+            connection.send(intended, self.looks.after(intended))
+        else:
+            self._wait(connection, intended)
 
-    def _check_timeout(self, connection: Connection, limit: int) -> None:
-        if connection.pending and connection.pending[1] <= limit:
+    # -- deadlines
+
+    def _need_deadline(self, at_ns: int, connection: Connection) -> None:
+        """Has the connection looked at then, or a little later with its neighbours."""
+        at_ns += self._grain_ns - 1
+        at_ns -= at_ns % self._grain_ns
+        connection.timer_ns = at_ns
+        heapq.heappush(self._deadlines, (at_ns, next(self._deadline_number), connection))
+        if at_ns < self._asked_ns:
+            self._arm()
+
+    def need_reply_by(self, connection: Connection, at_ns: int) -> None:
+        """Has it looked at when the time of its oldest message is over; one look at a time will do."""
+        if not connection.timer_ns:
+            self._need_deadline(at_ns, connection)
+
+    def is_too_late(self, sent_ns: int, now: int) -> bool:
+        """Whether a reply that is read now came too late: as of the wait that told of it, less standstills."""
+        if self._last_wait:
+            now = self._last_wait()[1] or now
+        age = now - sent_ns
+        return age > self.timeout_ns and age - self.standstills.since(sent_ns) > self.timeout_ns
+
+    def _judge(self, now: int) -> None:
+        """Ends what takes too long."""
+        if self._connect_deadline <= now:
+            self._expire_connects(now)
+        while self._deadlines and self._deadlines[0][0] <= now:
+            at_ns, _number, connection = heapq.heappop(self._deadlines)
+            if connection.timer_ns == at_ns and connection.state is not State.CLOSED:
+                self._judge_reply(connection, now)
+
+    def _judge_reply(self, connection: Connection, now: int) -> None:
+        connection.timer_ns = 0
+        if not connection.pending:
+            return
+        sent = connection.pending[2]
+        until = sent + self.timeout_ns + self.standstills.since(sent)
+        if until > now:
+            self._need_deadline(until, connection)
+        elif _is_readable(connection.transport.get_extra_info("socket").fileno()):
+            # It is read first, and judged by the wait that told of it.
+            self._need_deadline(now + self._grain_ns, connection)
+        else:
             self.broken(connection, "receive", OwnError.REPLY_TIMEOUT)
+
+
+def _is_readable(fd: int) -> bool:
+    polled = select.poll()
+    polled.register(fd, select.POLLIN)
+    return bool(polled.poll(0))
 
 
 def _endless(routes: tuple[Route, ...]) -> Iterator[Route]:

@@ -28,7 +28,7 @@ class Blast:
         *,
         words: NDArray[np.int64],
         control_fd: int,
-        phases: tuple[tuple[int, int, bool, bool, float, float, int, int, int, int], ...],
+        phases: tuple[tuple[int, int, bool, bool, bool, float, float, int, int, int, int], ...],
         routes: tuple[tuple[str | None, str, int, int, int, int], ...],
         port: int,
         index: int,

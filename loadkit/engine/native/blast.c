@@ -13,6 +13,24 @@
 #define GRAINS 64
 #define LONGEST_GRAIN_NS INT64_C(100000000)
 
+/* -- standstills */
+
+void blast_stood(struct blast *blast, int64_t from, int64_t until) {
+    int64_t *state = blast->board.state, length = until - from;
+    standstills_note(&blast->standstills, from, until);
+    int64_t *page = board_page(&blast->board, until);
+    board_record(&blast->board, page, HISTOGRAM_standstill, length);
+    if (!is_measured(blast) || length <= state[STATE_standstill_ns]) return;
+    state[STATE_standstill_ns] = length;
+    state[STATE_standstill_at_ns] = from;
+}
+
+/* A wait that was to end at `asked` at the latest has ended. */
+static void note_wait(struct blast *blast, int64_t asked, int64_t ended) {
+    if (ended - asked > STANDSTILL_NS) blast_stood(blast, asked, ended);
+    blast->seen_ns = ended;
+}
+
 static int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
 
 static void free_blast_parts(struct blast *blast) {
@@ -20,6 +38,7 @@ static void free_blast_parts(struct blast *blast) {
     schedule_close(&blast->due);
     deadlines_close(&blast->deadlines);
     stream_close(&blast->stream);
+    free(blast->looks.gaps);
     free(blast->nodes);
     free(blast->retries);
     free(blast->ready);
@@ -37,7 +56,9 @@ int blast_open(struct blast *blast, int control_fd) {
     blast->waiting = blast->orphans = (struct queue){NONE, NONE};
     blast->route_left = blast->routes[0].connections;
     blast->buffer = malloc(READ_BYTES);
-    if (!blast->buffer || schedule_open(&blast->connects, blast->phases + 1) ||
+    blast->looks.gaps = malloc(GAPS * sizeof *blast->looks.gaps);
+    blast->looks.last_ns = blast->seen_ns = blast->left_ns = clock_ns();
+    if (!blast->buffer || !blast->looks.gaps || schedule_open(&blast->connects, blast->phases + 1) ||
         schedule_open(&blast->due, blast->phases + 1))
         return -1;
     if (poller_open(&blast->poller, &blast->board, control_fd)) return -1;
@@ -85,8 +106,18 @@ void blast_begin_phases(struct blast *blast, int64_t at) {
     if (began <= clock_ns()) connections_move_to_phase(blast, began);
 }
 
+/* What is left of the phase that ends at `at` is its own: it does not eat the next one's time. */
+static void leave_phase(struct blast *blast, int64_t at) {
+    if (blast->due.next_ns == NEVER && !blast->waiting_count) return;
+    if (blast->seen_ns < at + EDGE_NS)
+        for (int i = 0; i < ROUND && blast->due.next_ns < at && blast->waiting_count == 0; i++)
+            if (!messages_take_due(blast)) break;
+    messages_drop_due(blast);
+}
+
 static void enter_phase(struct blast *blast, int index, int64_t at) {
     const struct phase *phase = &blast->phase_plans[index];
+    if (!phase->is_drain) leave_phase(blast, at);
     int64_t before = blast->phase_plans[blast->phase].connections;
     blast->phase = index;
     blast->board.state[STATE_phase] = index;
@@ -96,7 +127,7 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
         blast_begin_drain(blast, phase->duration_ns, blast->options.held_ns);
         return;
     }
-    if (blast->budget <= 0) { /* more workers than messages: none is ours */
+    if (blast->is_spent || (phase->is_measured && blast->budget <= 0)) { /* the second: none is ours */
         blast_begin_drain(blast, blast->options.timeout_ns, blast->options.held_ns);
         return;
     }
@@ -130,26 +161,27 @@ void blast_enter_phases(struct blast *blast, int64_t now) {
     while (blast->next_phase_ns <= now) enter_phase(blast, blast->phase + 1, blast->next_phase_ns);
 }
 
-/* The last of --messages has gone out: nothing is left but replies. */
+/* The last of --messages has its reply, or never will. Until then the phase goes on: what comes back is of its window. */
 static void end_if_spent(struct blast *blast) {
-    if (blast->budget <= 0 && blast->stage == STAGE_TRAFFIC && !blast->held_count && blast->waiting.first == NONE)
+    if (blast->is_spent && blast->stage == STAGE_TRAFFIC && !blast->waiting_count && !blast->pending_count)
         blast_begin_drain(blast, blast->options.timeout_ns, blast->options.held_ns);
 }
 
 void blast_spend(struct blast *blast) {
-    if (--blast->budget > 0) return;
+    if (!is_measured(blast) || --blast->budget > 0) return;
     schedule_clear(&blast->due);
+    blast->is_spent = true;
     blast->is_sending = false;
-    end_if_spent(blast);
 }
 
 void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns) {
     int64_t now = clock_ns();
+    if (blast->stage < STAGE_DRAIN) blast->drain_from_ns = now;
     if (now + longest_ns < blast->drain_until_ns) blast->drain_until_ns = now + longest_ns;
     if (now + held_ns < blast->held_until_ns) blast->held_until_ns = now + held_ns;
     /* Nothing new falls due. */
     schedule_cut(&blast->due, now);
-    if (!held_ns) messages_drop_due(blast, now);
+    if (!held_ns) messages_drop_due(blast);
     if (blast->stage >= STAGE_DRAIN) return;
     blast->stage = STAGE_DRAIN;
     prober_stop(&blast->prober);
@@ -169,7 +201,7 @@ void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns)
 }
 
 static bool is_drained(const struct blast *blast) {
-    return !blast->retiring_count && !blast->pending_count && !blast->held_count && blast->due.next_ns == NEVER;
+    return !blast->retiring_count && !blast->pending_count && !blast->waiting_count && blast->due.next_ns == NEVER;
 }
 
 void blast_finish(struct blast *blast) {
@@ -180,7 +212,8 @@ void blast_finish(struct blast *blast) {
     blast->fill_at = blast->fill_end = 0;
     blast_mend(blast);
     int64_t now = clock_ns();
-    messages_drop_due(blast, now);
+    schedule_cut(&blast->due, now);
+    messages_drop_due(blast);
     for (uint32_t i = 0; i < blast->slot_count; i++)
         if (blast->slots[i].state != FREE) connection_finish(blast, &blast->slots[i], now);
     if (!blast->board.state[STATE_finished_ns]) blast->board.state[STATE_finished_ns] = now;
@@ -205,16 +238,22 @@ static void look_before(struct blast *blast, int64_t now) {
         blast->look_ns = now + (settled ? LOOK_NS : REST_NS);
 }
 
-/* When the next message or connect is due: that is what has to be on time. */
+/* When the next message or connect is due: that is what has to be on time. Messages that have no place wait for a reply. */
 static int64_t next_due(const struct blast *blast) {
-    int64_t next = earlier(blast->due.next_ns, next_connect(blast));
+    int64_t next = blast->is_full ? next_connect(blast) : earlier(blast->due.next_ns, next_connect(blast));
     return blast->prober.count ? earlier(next, prober_next(&blast->prober)) : next;
+}
+
+/* The drain is longer by what we stood still: no reply could reach us. */
+static int64_t drain_end(const struct blast *blast) {
+    return blast->drain_until_ns + standstills_since(&blast->standstills, blast->drain_from_ns);
 }
 
 static int64_t next_time(const struct blast *blast) {
     int64_t next = earlier(next_due(blast), earlier(blast->next_phase_ns, deadlines_first(&blast->deadlines)));
     if (blast->retry_count) next = earlier(next, blast->retries[blast->retry_first].at_ns);
-    return blast->stage == STAGE_DRAIN ? earlier(next, earlier(blast->drain_until_ns, blast->held_until_ns)) : next;
+    if (blast->stage != STAGE_DRAIN) return next;
+    return earlier(next, earlier(drain_end(blast), blast->held_until_ns));
 }
 
 static bool is_over(const struct blast *blast) { return blast->stage == STAGE_DRAIN && is_drained(blast); }
@@ -235,6 +274,7 @@ static void fill_some(struct blast *blast) {
 
 /* Does what is due by `now`, at most a round of each kind. */
 static void do_due(struct blast *blast, int64_t now) {
+    looks_note(&blast->looks, now);
     blast_enter_phases(blast, now);
     if (blast->before && next_connect(blast) <= now) look_before(blast, now);
     for (int i = 0; i < ROUND && next_connect(blast) <= now; i++) {
@@ -242,16 +282,9 @@ static void do_due(struct blast *blast, int64_t now) {
         schedule_advance(&blast->connects);
         connection_begin(blast, due, next_route(blast), true);
     }
-    for (int i = 0; i < ROUND && blast->due.next_ns <= now; i++) {
-        int64_t due = blast->due.next_ns;
-        schedule_advance(&blast->due);
-        board_count(&blast->board, COUNT_intended, due, 1);
-        messages_dispatch(blast, due, false);
-        blast_spend(blast);
-    }
+    for (int i = 0; i < ROUND && !blast->is_full && blast->due.next_ns <= now; i++)
+        if (!messages_take_due(blast)) break;
     if (blast->prober.count) prober_send_due(&blast->prober, now);
-    for (int i = 0; i < ROUND && deadlines_first(&blast->deadlines) <= now; i++)
-        connection_on_deadline(blast, deadlines_pop(&blast->deadlines), now);
     for (int i = 0; i < ROUND && blast->retry_count && blast->retries[blast->retry_first].at_ns <= now; i++) {
         struct retry retry = blast->retries[blast->retry_first];
         blast->retry_first = (blast->retry_first + 1) % blast->retry_capacity;
@@ -262,12 +295,22 @@ static void do_due(struct blast *blast, int64_t now) {
     blast_mend(blast);
     end_if_spent(blast);
     if (blast->stage == STAGE_DRAIN && blast->held_until_ns <= now) {
-        messages_drop_due(blast, now);
+        messages_drop_due(blast);
         blast->held_until_ns = NEVER;
     }
     /* Not in the turn that began the drain: closing takes CPU time, which is to be counted there. */
     if (blast->turn_says & TURN_PHASE) return;
-    if (is_over(blast) || (blast->stage == STAGE_DRAIN && now >= blast->drain_until_ns)) blast_finish(blast);
+    if (is_over(blast)) blast_finish(blast);
+}
+
+/* After the sockets have been read: what has not come by now has not come in time. */
+static void judge_deadlines(struct blast *blast) {
+    int64_t reported = blast->poller.last.return_ns;
+    for (int i = 0; i < ROUND && deadlines_first(&blast->deadlines) <= reported; i++)
+        connection_on_deadline(blast, deadlines_pop(&blast->deadlines), reported);
+    blast_mend(blast);
+    end_if_spent(blast);
+    if (blast->stage == STAGE_DRAIN && reported >= drain_end(blast) && !(blast->turn_says & TURN_PHASE)) blast_finish(blast);
 }
 
 /* Reads on from those that had more than a turn's worth. */
@@ -297,36 +340,55 @@ static void handle(struct blast *blast, int count) {
             count_apart(&blast->prober.apart, board_page(&blast->board, blast->poller.last.return_ns), &blast->poller.last);
             prober_receive(&blast->prober, (int)slot_of(event->data.u64), &blast->poller.last);
         }
-        if (next_due(blast) <= blast->read_ns) do_due(blast, blast->read_ns);
+        if (earlier(next_due(blast), blast->next_phase_ns) <= blast->read_ns) do_due(blast, blast->read_ns);
     }
     if (blast->stage != STAGE_DONE && blast->ready_count) read_ready(blast);
+}
+
+/* Waits for events until something is due, or `until`, or for a beat; returns their number. */
+static int wait_for_events(struct blast *blast, int64_t now, int64_t until) {
+    int64_t next = next_time(blast), due = next_due(blast), asked = now, beat = now + BEAT_NS;
+    int count;
+    if (next <= now || has_work(blast)) {
+        count = poller_wait(&blast->poller, 0);
+    } else if (due - now < blast->options.awake_ns) {
+        asked = next;
+        count = poller_spin(&blast->poller, next);
+    } else {
+        /* Awake in time to be on time. */
+        asked = earlier(next, due - blast->options.awake_ns);
+        poller_arm(&blast->poller, asked);
+        until = earlier(until, beat);
+        asked = earlier(asked, until);
+        count = poller_wait(&blast->poller, until);
+    }
+    const struct waited *last = &blast->poller.last;
+    if (!count && last->return_ns >= beat) board_page(&blast->board, beat)[COUNT_beats]++;
+    blast_see(blast, blast->poller.begin_ns);
+    note_wait(blast, asked > blast->poller.begin_ns ? asked : blast->poller.begin_ns, last->return_ns);
+    return count;
 }
 
 int blast_turn(struct blast *blast, int64_t linger_ns) {
     int64_t now = clock_ns(), until = now + linger_ns;
     blast->turn_says = 0;
+    /* While the asyncio loop had the thread it waited for what the timer was armed for. */
+    int64_t armed = blast->poller.armed_ns;
+    note_wait(blast, armed > blast->left_ns ? armed : blast->left_ns, now);
     for (;;) {
+        blast_see(blast, now);
         do_due(blast, now);
         if (blast->turn_says || blast->is_out_of_memory) break;
         if (now >= until) break;
-        int64_t next = next_time(blast), due = next_due(blast);
-        int count;
-        if (next <= now || has_work(blast)) {
-            count = poller_wait(&blast->poller, 0);
-        } else if (due - now < blast->options.awake_ns) {
-            count = poller_spin(&blast->poller, next);
-        } else {
-            /* Awake in time to be on time. */
-            poller_arm(&blast->poller, earlier(next, due - blast->options.awake_ns));
-            count = poller_wait(&blast->poller, until);
-        }
-        handle(blast, count);
+        handle(blast, wait_for_events(blast, now, until));
+        if (blast->stage != STAGE_DONE) judge_deadlines(blast);
         if (blast->turn_says) break;
         now = clock_ns();
     }
     if (blast->stage != STAGE_DONE) {
-        /* What is left to do makes the epoll fd readable, now or when it is due. */
-        poller_arm(&blast->poller, has_work(blast) ? 1 : next_time(blast));
+        /* What is left to do makes the epoll fd readable, now or when it is due; and so does the beat. */
+        blast->left_ns = clock_ns();
+        poller_arm(&blast->poller, has_work(blast) ? 1 : earlier(next_time(blast), blast->left_ns + BEAT_NS));
         poller_pause(&blast->poller);
     }
     return blast->turn_says;

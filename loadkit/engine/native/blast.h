@@ -12,10 +12,15 @@
  *
  * Memory. Connections are slots of one array, reserved as address space for as many as there can be file descriptors and
  * touched only as far as used; a slot is addressed by its number, and its generation tells its tenants apart. Messages
- * without a reply are a ring of `depth` entries a slot in a second such array. Messages that wait for room are nodes of one
- * growing pool. What is sent is a stream that needs no memory (stream.h): a connection remembers how many bytes it owes and
+ * without a reply are a ring of `depth` entries a slot in a second such array. Messages that wait for room on their
+ * connection are nodes of one pool of MOST_WAITING; beyond that they stay in the schedule, which needs no memory. What is
+ * sent is a stream that needs no memory (stream.h): a connection remembers how many bytes it owes and
  * how many the socket took, so a partial write is continued from there. One buffer receives for all. Nothing else is
  * allocated, and nothing per message.
+ *
+ * Time. Each reading of the clock is compared with the one before: a gap of more than STANDSTILL_NS between two of them,
+ * or a wait that is that much longer than asked, is a standstill of ours (standstills.h), not the target's doing. Deadlines
+ * are judged after the sockets have been read, so a reply that was there in time is no time-out.
  *
  * A send that fails in the middle of other work only marks its connection BROKEN; `blast_mend` counts and closes the broken
  * ones, and gives what they held to others, once nothing points at them any more.
@@ -32,12 +37,22 @@
 #include "poller.h"
 #include "probes.h"
 #include "schedule.h"
+#include "looks.h"
+#include "standstills.h"
 #include "stamps.h"
 #include "stream.h"
 
 #define NONE UINT32_MAX
 /* Due events handled before replies are read again; and connections filled. */
 enum { ROUND = 128 };
+/* Messages that may wait for room on their connections: 1 MiB of nodes. */
+enum { MOST_WAITING = 1 << 16 };
+/* A wait is not longer than this, so that a standstill is seen where nothing else is due. */
+#define BEAT_NS INT64_C(100000000)
+/* A message of a phase that has ended goes out all the same if we come to it no later than this. */
+#define EDGE_NS INT64_C(10000000)
+/* The `intended` of a message that no schedule wanted: the first one of a connection, in an open loop. */
+#define OPENING INT64_MIN
 /* One read. Larger reads save system calls on bulk transfers; the buffer should stay in the second-level cache. */
 enum { READ_BYTES = 256 * 1024 };
 /* Reads of one connection in one turn when edge-triggered (level-triggered has one, and epoll comes back to it). */
@@ -45,6 +60,7 @@ enum { READS_A_TURN = 16 };
 
 enum stage { STAGE_RAMP, STAGE_TRAFFIC, STAGE_DRAIN, STAGE_DONE };
 enum state { FREE, CONNECTING, OPEN, RETIRING, BROKEN };
+enum interest { UNWATCHED, CONNECTS, READS, READS_AND_WRITES, ALL_EDGES };
 /* Why a turn came back to Python. */
 enum { TURN_HEARD = 1, TURN_PHASE = 2, TURN_DONE = 4 };
 
@@ -56,7 +72,6 @@ struct connection {
     int64_t into;     /* bytes of the reply that is under way */
     int64_t timer_ns; /* its entry among the deadlines that counts; 0: none */
     int32_t fd;
-    uint32_t interest;   /* what epoll watches it for; 0: not yet */
     uint32_t generation; /* of the slot */
     uint32_t place;      /* in `live`, or NONE */
     uint32_t route;
@@ -66,14 +81,15 @@ struct connection {
     int16_t failure; /* while BROKEN: errno or an OWN_ number */
     uint8_t step;    /* … and the step it happened in */
     uint8_t state, broke_from;
-    bool first;         /* one of those that the ramp opens */
+    uint8_t interest;   /* what epoll watches it for: enum interest */
+    bool first;         /* one of those that the ramp opens, and not settled yet */
     bool is_opening;    /* a schedule asked for it, and its first reply is not there yet */
     bool is_ready;      /* it is among those to read on from */
     bool has_successor; /* churn: another one is opened when this one ends */
 };
 
 struct message {
-    int64_t intended, sent;
+    int64_t intended, taken, sent; /* taken: when we came to it, or could have (looks.h) */
 };
 
 struct route {
@@ -86,7 +102,7 @@ struct route {
 
 struct phase {
     int64_t duration_ns, connections;
-    bool is_drain, is_paced;
+    bool is_drain, is_paced, is_measured;
     struct pace pace; /* begin_ns is filled in when the phase begins */
     int64_t fewer;    /* connections of ours to retire at its beginning */
 };
@@ -140,7 +156,7 @@ struct blast {
     const int64_t *before; /* the state of the worker whose connects come before ours on this core; NULL: none */
     int64_t before_connects, look_ns; /* how many it has; when to look at it again */
     int64_t grain_ns; /* time-outs are looked at this far apart */
-    int64_t retiring_count, pending_count, held_count, opening_count;
+    int64_t retiring_count, pending_count, waiting_count, opening_count; /* waiting: for room, or for a connection */
     uint64_t turn;     /* whose turn it is */
     uint32_t fill_at, fill_end; /* closed loop beginning: live connections still to start */
 
@@ -154,8 +170,14 @@ struct blast {
 
     struct schedule connects, due;
     struct deadlines deadlines;
-    int64_t next_phase_ns, drain_until_ns, held_until_ns;
+    int64_t next_phase_ns, drain_from_ns, drain_until_ns, held_until_ns;
     int64_t read_ns; /* the clock at the last read: what falls due within a batch is done within it */
+    int64_t seen_ns; /* the last reading of the clock */
+    int64_t left_ns; /* when the last turn ended */
+    struct looks looks;
+    struct standstills standstills;
+    bool is_full;           /* no connection has room, and as many wait as may: the rest stays in the schedule */
+    bool is_spent;          /* the last of --messages has been taken */
     bool is_sending;        /* a closed loop follows each reply with the next message */
     bool has_enough;        /* no schedule opens any more connections */
     bool is_out_of_memory;
@@ -183,8 +205,19 @@ void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns)
 void blast_finish(struct blast *blast);
 /* Works for `linger_ns`, or until something has to be said; returns TURN_ flags. */
 int blast_turn(struct blast *blast, int64_t linger_ns);
-/* Takes one message off what may be sent; the last one begins the drain. */
+/* Takes one message off what may be sent; with the last one's reply the drain begins. */
 void blast_spend(struct blast *blast);
+/* The clock says `now`: a gap since the last reading is a standstill. */
+void blast_stood(struct blast *blast, int64_t from, int64_t until);
+static inline void blast_see(struct blast *blast, int64_t now) {
+    if (now - blast->seen_ns > STANDSTILL_NS) {
+        blast_stood(blast, blast->seen_ns, now);
+        /* It was in a turn, and no work. */
+        board_count(&blast->board, COUNT_busy_ns, now, blast->seen_ns - now);
+    }
+    blast->seen_ns = now;
+}
+static inline bool is_measured(const struct blast *blast) { return blast->phase_plans[blast->phase].is_measured; }
 
 /* connections.c: their lives */
 int connections_open(struct blast *blast, uint32_t limit);
@@ -194,10 +227,7 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
 /* A phase has begun without our knowing: moves what is under way and belongs to it there, from the ramp. */
 void connections_move_to_phase(struct blast *blast, int64_t began);
 /* Its first reply has come, or it has ended without. */
-static inline void connection_settle_opening(struct blast *blast, struct connection *connection) {
-    blast->opening_count -= connection->is_opening;
-    connection->is_opening = false;
-}
+void connection_settle(struct blast *blast, struct connection *connection);
 void connection_on_event(struct blast *blast, uint64_t token, uint32_t events);
 void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now);
 void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at);
@@ -206,7 +236,7 @@ void connection_need_deadline(struct blast *blast, struct connection *connection
 static inline int64_t look_at_timeout(const struct blast *blast, int64_t at) {
     return at + blast->grain_ns - 1 - (at + blast->grain_ns - 1) % blast->grain_ns;
 }
-void connection_watch(struct blast *blast, struct connection *connection, uint32_t events);
+void connection_watch(struct blast *blast, struct connection *connection, enum interest interest);
 /* Marks it as broken; what follows from that is blast_mend's. */
 void connection_fail(struct blast *blast, struct connection *connection, int step, int number);
 /* Its time is over: it closes once its replies are in. */
@@ -229,8 +259,8 @@ static inline struct message *pending_at(const struct blast *blast, const struct
     if (place >= blast->options.depth) place -= blast->options.depth;
     return &blast->pending[(size_t)slot_number(blast, connection) * blast->options.depth + place];
 }
-/* Notes `count` messages as sent at `sent`; `intended` is the same for all. */
-void messages_note(struct blast *blast, struct connection *connection, int64_t intended, int64_t sent, uint32_t count);
+/* Notes `count` messages as sent; their times are the same for all. */
+void messages_note(struct blast *blast, struct connection *connection, struct message message, uint32_t count);
 /* Writes what is owed, as far as the socket takes it. */
 void messages_write(struct blast *blast, struct connection *connection);
 void messages_read(struct blast *blast, struct connection *connection, uint32_t events);
@@ -238,11 +268,14 @@ void messages_read(struct blast *blast, struct connection *connection, uint32_t 
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now);
 /* Whole replies came, or the closed loop begins: go on, retire, or stop. */
 void messages_replied(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event);
-/* Gives a message that is due to the connection whose turn it is. */
-void messages_dispatch(struct blast *blast, int64_t intended, bool was_held);
+/* Gives a message that waited to the connection whose turn it is. */
+void messages_dispatch(struct blast *blast, int64_t intended);
+/* Takes the next due message out of the schedule; false: there is no place for it, and it stays there. */
+bool messages_take_due(struct blast *blast);
 /* Moves everything a connection holds to the orphans. */
 void messages_orphan(struct blast *blast, struct connection *connection);
-void messages_drop_due(struct blast *blast, int64_t now);
+/* Counts what is due and was not sent as that: what waits, and what the schedule has left by now. */
+void messages_drop_due(struct blast *blast);
 void queue_push(struct blast *blast, struct queue *queue, int64_t intended);
 int64_t queue_pop(struct blast *blast, struct queue *queue);
 

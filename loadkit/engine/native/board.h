@@ -49,6 +49,7 @@ enum { HISTOGRAM_NAMES(AS_HISTOGRAM) HISTOGRAMS };
 enum { STAGE_NAMES(AS_STAGE) STAGES };
 enum { STEP_NAMES(AS_STEP) STEPS };
 enum { OWN_ERRORS(AS_OWN_ERROR) ERRNOS = 160 };
+/* The words that the head of a histogram has. */
 enum { HEAD_count, HEAD_sum, HEAD_min, HEAD_max, HEAD_dropped, HEAD_carry, HEAD_WORDS };
 /* A sum of nanoseconds passes 2^63 within hours of many connections: it is carry x SUM_CARRY + sum. */
 #define SUM_CARRY (INT64_C(1) << 62)

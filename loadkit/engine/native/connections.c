@@ -2,12 +2,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "blast.h"
+#include "tcp_info.h"
 
 /* A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
  * that refuses, short enough that a restarted one is found. */
@@ -81,14 +83,20 @@ uint32_t next_route(struct blast *blast) {
 
 /* -- what epoll watches */
 
-void connection_watch(struct blast *blast, struct connection *connection, uint32_t events) {
+void connection_watch(struct blast *blast, struct connection *connection, enum interest interest) {
+    static const uint32_t events[] = {
+        [CONNECTS] = EPOLLOUT,
+        [READS] = EPOLLIN | EPOLLRDHUP,
+        [READS_AND_WRITES] = EPOLLIN | EPOLLRDHUP | EPOLLOUT,
+        [ALL_EDGES] = EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLET,
+    };
     /* Edge-triggered it is watched for everything from the beginning, and never changed. */
-    if (blast->options.is_edge_triggered) events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-    if (connection->interest == events || connection->state == BROKEN) return;
+    if (blast->options.is_edge_triggered) interest = ALL_EDGES;
+    if (connection->interest == interest || connection->state == BROKEN) return;
     uint64_t token = token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
-    int failed = connection->interest ? poller_change(&blast->poller, connection->fd, events, token)
-                                      : poller_add(&blast->poller, connection->fd, events, token);
-    connection->interest = events;
+    int failed = connection->interest ? poller_change(&blast->poller, connection->fd, events[interest], token)
+                                      : poller_add(&blast->poller, connection->fd, events[interest], token);
+    connection->interest = (uint8_t)interest;
     if (failed) connection_fail(blast, connection, STEP_connect, errno);
 }
 
@@ -119,7 +127,9 @@ static void try_again(struct blast *blast, uint32_t route) {
     blast->retries[place] = (struct retry){clock_ns() + RETRY_NS, route};
 }
 
-static void settle(struct blast *blast, struct connection *connection) {
+void connection_settle(struct blast *blast, struct connection *connection) {
+    blast->opening_count -= connection->is_opening;
+    connection->is_opening = false;
     if (!connection->first) return;
     connection->first = false;
     blast->board.state[STATE_settled_ns] = clock_ns();
@@ -129,8 +139,7 @@ static void settle(struct blast *blast, struct connection *connection) {
 static void not_opened(struct blast *blast, struct connection *connection, int number) {
     board_count(&blast->board, COUNT_failed_connects, connection->due_ns, 1);
     board_error(&blast->board, STEP_connect, number, clock_ns());
-    settle(blast, connection);
-    connection_settle_opening(blast, connection);
+    connection_settle(blast, connection);
     if (connection->has_successor && blast->stage < STAGE_DRAIN) try_again(blast, connection->route);
     if (connection->fd >= 0) close(connection->fd);
     connection->fd = -1;
@@ -152,25 +161,30 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     board_begin_write(board);
     page[COUNT_opened]++;
     board_record(board, page, HISTOGRAM_connect, at - connection->due_ns);
+    board_page(board, at)[COUNT_window_opened]++;
     board_end_write(board);
     connection->established_ns = at;
     connection->state = OPEN;
     connection->place = blast->live_count;
     blast->live[blast->live_count++] = slot_number(blast, connection);
     publish_open(blast);
-    settle(blast, connection);
     if (blast->options.lifetime_ns > 0) connection_need_deadline(blast, connection, at + blast->options.lifetime_ns);
     if (blast->stage >= STAGE_DRAIN) {
-        connection_watch(blast, connection, EPOLLIN | EPOLLRDHUP);
+        connection_settle(blast, connection);
+        connection_watch(blast, connection, READS);
         return;
     }
-    if (blast->options.is_open_loop) board_count(board, COUNT_intended, at, 1);
-    messages_note(blast, connection, at, at, 1);
+    int64_t intended = blast->options.is_open_loop ? OPENING : at;
+    messages_note(blast, connection, (struct message){intended, intended, at}, 1);
     connection->written = written;
     if (blast->is_sending) blast_spend(blast);
     messages_write(blast, connection);
     if (blast->is_sending && blast->options.lifetime_ns != 0) messages_fill(blast, connection, at);
-    while (blast->waiting.first != NONE) messages_dispatch(blast, queue_pop(blast, &blast->waiting), true);
+    while (blast->waiting.first != NONE) {
+        blast->waiting_count--;
+        messages_dispatch(blast, queue_pop(blast, &blast->waiting));
+    }
+    blast->is_full = false;
 }
 
 /* The next port of the route's range, bound; SO_REUSEADDR lets the same one serve other destinations. */
@@ -257,6 +271,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
         return;
     }
     int64_t now = clock_ns();
+    blast_see(blast, now);
     connection->established_ns = now;
     /* If a phase ends with `now`, then before we decide by it, not between the first message and its being noted. */
     blast_enter_phases(blast, now);
@@ -277,7 +292,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     /* What will be needed once it is open is asked for now, so that no entry is pushed in vain. */
     if (blast->options.lifetime_ns > 0 && now + blast->options.lifetime_ns < until) until = now + blast->options.lifetime_ns;
     connection_need_deadline(blast, connection, until);
-    connection_watch(blast, connection, EPOLLOUT);
+    connection_watch(blast, connection, CONNECTS);
 }
 
 void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_scheduled) {
@@ -302,7 +317,7 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
     connection->is_opening = is_scheduled;
     blast->opening_count += is_scheduled;
     connection->has_successor = blast->options.lifetime_ns >= 0;
-    connection->interest = 0;
+    connection->interest = UNWATCHED;
     connection->fd = make_socket(blast, &blast->routes[route]);
     if (connection->fd < 0)
         not_opened(blast, connection, errno);
@@ -320,20 +335,19 @@ static void finish_connect(struct blast *blast, struct connection *connection) {
         opened(blast, connection, clock_ns(), 0);
 }
 
+static void move(int64_t *from, int64_t *to, int counter, int64_t amount) {
+    from[counter] -= amount;
+    to[counter] += amount;
+}
+
+/* In the ramp a message goes out when it is due, and only the first ones of a closed loop are counted. */
 static void move_message(struct blast *blast, const struct message *message) {
-    struct board *board = &blast->board;
-    int64_t *ramp = board->first_page, *page = board_page(board, message->intended);
-    ramp[COUNT_intended]--;
-    ramp[COUNT_sent]--;
-    ramp[COUNT_sent_bytes] -= blast->options.size;
-    page[COUNT_intended]++;
-    page[COUNT_sent]++;
-    page[COUNT_sent_bytes] += blast->options.size;
-    /* In the ramp a message goes out when it is due. */
-    int64_t *lateness = board_histogram(board, ramp, HISTOGRAM_lateness);
-    lateness[HEAD_count]--;
-    lateness[HEAD_WORDS]--;
-    board_record(board, page, HISTOGRAM_lateness, 0);
+    int64_t *ramp = blast->board.first_page, *page = board_page(&blast->board, message->sent);
+    move(ramp, page, COUNT_sent_bytes, blast->options.size);
+    if (message->intended == OPENING) return;
+    move(ramp, page, COUNT_intended, 1);
+    move(ramp, page, COUNT_sent, 1);
+    move(ramp, page, COUNT_window_sent, 1);
 }
 
 /* Otherwise its reply would be counted in the phase, and it in the ramp. */
@@ -342,12 +356,11 @@ void connections_move_to_phase(struct blast *blast, int64_t began) {
     for (uint32_t i = 0; i < blast->slot_count; i++) {
         const struct connection *connection = &blast->slots[i];
         if (connection->state == CONNECTING && connection->due_ns >= began) {
-            blast->board.first_page[COUNT_asked]--;
-            board_page(&blast->board, connection->due_ns)[COUNT_asked]++;
+            move(blast->board.first_page, board_page(&blast->board, connection->due_ns), COUNT_asked, 1);
         }
         for (uint32_t k = 0; connection->state != FREE && k < connection->pending_count; k++) {
             const struct message *message = pending_at(blast, connection, k);
-            if (message->intended >= began) move_message(blast, message);
+            if (message->sent >= began) move_message(blast, message);
         }
     }
     board_end_write(&blast->board);
@@ -372,13 +385,27 @@ void connection_on_event(struct blast *blast, uint64_t token, uint32_t events) {
     if (is_live && (events & ~(uint32_t)EPOLLOUT)) messages_read(blast, connection, events);
 }
 
+/* What the kernel has for us of it, and epoll has not told yet: then there is nothing to judge. */
+static bool has_events(const struct connection *connection, short events) {
+    struct pollfd polled = {.fd = connection->fd, .events = events};
+    return poll(&polled, 1, 0) > 0;
+}
+
+/* When what began then is over its time, less what we stood still; never before `now` where the kernel has something of it. */
+static int64_t judged_at(const struct blast *blast, const struct connection *connection, int64_t began, int64_t timeout,
+                         int64_t now) {
+    int64_t at = look_at_timeout(blast, began + timeout + standstills_since(&blast->standstills, began));
+    if (at > now || !has_events(connection, connection->state == CONNECTING ? POLLOUT : POLLIN)) return at;
+    return now + blast->grain_ns;
+}
+
 void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now) {
     struct connection *connection = &blast->slots[deadline.slot];
     if (connection->timer_ns != deadline.at_ns) return; /* an earlier one took its place */
     connection->timer_ns = 0;
     if (connection->state == FREE || connection->state == BROKEN) return;
     if (connection->state == CONNECTING) {
-        int64_t until = look_at_timeout(blast, connection->established_ns + blast->options.connect_timeout_ns);
+        int64_t until = judged_at(blast, connection, connection->established_ns, blast->options.connect_timeout_ns, now);
         if (until <= now)
             not_opened(blast, connection, OWN_CONNECT_TIMEOUT);
         else
@@ -387,7 +414,7 @@ void connection_on_deadline(struct blast *blast, struct deadline deadline, int64
     }
     int64_t next = NEVER;
     if (connection->pending_count) {
-        next = look_at_timeout(blast, pending_at(blast, connection, 0)->sent + blast->options.timeout_ns);
+        next = judged_at(blast, connection, pending_at(blast, connection, 0)->sent, blast->options.timeout_ns, now);
         if (next <= now) {
             connection_fail(blast, connection, STEP_receive, OWN_REPLY_TIMEOUT);
             return;
@@ -428,7 +455,9 @@ static void leave_live(struct blast *blast, struct connection *connection) {
 
 static void close_slot(struct blast *blast, struct connection *connection, int64_t now, bool by_rst) {
     leave_live(blast, connection);
-    connection_settle_opening(blast, connection);
+    connection_settle(blast, connection);
+    blast->board.state[STATE_answered] -= connection->received > 0;
+    blast->is_full = false;
     if (by_rst) {
         /* socket(7): close() then sends RST and leaves no TIME_WAIT. */
         struct linger reset = {1, 0};
@@ -448,7 +477,8 @@ static bool connect_anew(struct blast *blast, struct connection *connection, int
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
     if (connect(connection->fd, &nowhere, sizeof nowhere)) return false;
     leave_live(blast, connection);
-    connection_settle_opening(blast, connection);
+    connection_settle(blast, connection);
+    blast->board.state[STATE_answered] -= connection->received > 0;
     board_count(&blast->board, COUNT_closed, due, 1);
     board_count(&blast->board, COUNT_asked, due, 1);
     connection->due_ns = due;
@@ -487,10 +517,23 @@ void connection_fail(struct blast *blast, struct connection *connection, int ste
 }
 
 static void count_pending(struct blast *blast, struct connection *connection, int counter) {
-    for (uint32_t i = 0; i < connection->pending_count; i++)
-        board_count(&blast->board, counter, pending_at(blast, connection, i)->intended, 1);
+    for (uint32_t i = 0; i < connection->pending_count; i++) {
+        int64_t intended = pending_at(blast, connection, i)->intended;
+        if (intended != OPENING) board_count(&blast->board, counter, intended, 1);
+    }
     blast->pending_count -= connection->pending_count;
     connection->pending_count = 0;
+}
+
+/* A SYN cookie lets a connection be open for us that the peer has never heard the end of: its accept queue was full. Then no byte
+ * of ours was acknowledged, however often it was sent. */
+static void check_accepted(struct blast *blast, struct connection *connection) {
+    if (!is_unacknowledged(connection->fd)) return;
+    board_count(&blast->board, COUNT_opened, connection->due_ns, -1);
+    board_count(&blast->board, COUNT_failed_connects, connection->due_ns, 1);
+    board_count(&blast->board, COUNT_closed, clock_ns(), -1); /* it is closed all the same */
+    connection->step = STEP_connect;
+    connection->failure = OWN_NOT_ACCEPTED;
 }
 
 static void bury(struct blast *blast, struct connection *connection) {
@@ -499,6 +542,7 @@ static void bury(struct blast *blast, struct connection *connection) {
         not_opened(blast, connection, connection->failure);
         return;
     }
+    if (connection->failure == OWN_REPLY_TIMEOUT && !connection->received) check_accepted(blast, connection);
     board_error(&blast->board, connection->step, connection->failure, now);
     count_pending(blast, connection, COUNT_failed);
     messages_orphan(blast, connection);
@@ -516,7 +560,7 @@ void blast_mend(struct blast *blast) {
             blast->broken_slot = connection->link;
             bury(blast, connection);
         } else {
-            messages_dispatch(blast, queue_pop(blast, &blast->orphans), true);
+            messages_dispatch(blast, queue_pop(blast, &blast->orphans));
         }
     }
 }
@@ -529,7 +573,7 @@ void connection_finish(struct blast *blast, struct connection *connection, int64
             return;
         }
         board_count(&blast->board, COUNT_asked, connection->due_ns, -1);
-        connection_settle_opening(blast, connection);
+        connection_settle(blast, connection);
         close(connection->fd);
         connection->fd = -1;
         free_slot(blast, connection);

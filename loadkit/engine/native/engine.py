@@ -36,7 +36,7 @@ _TICK_NS, _LONGEST_TICK_NS, _SOON = 100_000_000, 1_000_000_000, 8
 _MOST_SLOTS = 1 << 24
 _COUNTED = WAKEUP_SOURCES.index("native")
 
-Phase = tuple[int, int, bool, bool, float, float, int, int, int, int]
+Phase = tuple[int, int, bool, bool, bool, float, float, int, int, int, int]
 
 
 def matches_board() -> bool:
@@ -236,6 +236,7 @@ def _phase(phase: PhasePlan, before: PhasePlan, shard: Shard) -> Phase:
         phase.connections,
         is_drain,
         is_paced,
+        phase.kind is PhaseKind.HOLD,
         pace.start_hz,
         change,
         shard.index,

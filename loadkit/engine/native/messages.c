@@ -46,14 +46,14 @@ static void hold(struct blast *blast, struct connection *connection, int64_t int
     queue_push(blast, &queue, intended);
     connection->held_first = queue.first;
     connection->held_last = queue.last;
-    blast->held_count++;
+    blast->waiting_count++;
 }
 
 static int64_t take_held(struct blast *blast, struct connection *connection) {
     struct queue queue = {connection->held_first, connection->held_last};
     int64_t intended = queue_pop(blast, &queue);
     connection->held_first = queue.first;
-    blast->held_count--;
+    blast->waiting_count--;
     return intended;
 }
 
@@ -61,16 +61,22 @@ void messages_orphan(struct blast *blast, struct connection *connection) {
     while (connection->held_first != NONE) queue_push(blast, &blast->orphans, take_held(blast, connection));
 }
 
-void messages_drop_due(struct blast *blast, int64_t now) {
+void messages_drop_due(struct blast *blast) {
     struct board *board = &blast->board;
-    for (; blast->due.next_ns <= now; schedule_advance(&blast->due)) {
+    int64_t left = schedule_left(&blast->due);
+    if (left) {
         int64_t *page = board_page(board, blast->due.next_ns);
-        page[COUNT_intended]++;
-        page[COUNT_unsent]++;
+        page[COUNT_intended] += left;
+        page[COUNT_unsent] += left;
+        if (blast->is_full) page[COUNT_waited] += left;
     }
     schedule_clear(&blast->due);
-    while (blast->waiting.first != NONE) board_count(board, COUNT_unsent, queue_pop(blast, &blast->waiting), 1);
-    for (uint32_t i = 0; blast->held_count && i < blast->live_count; i++) {
+    blast->is_full = false;
+    while (blast->waiting.first != NONE) {
+        board_count(board, COUNT_unsent, queue_pop(blast, &blast->waiting), 1);
+        blast->waiting_count--;
+    }
+    for (uint32_t i = 0; blast->waiting_count && i < blast->live_count; i++) {
         struct connection *connection = &blast->slots[blast->live[i]];
         while (connection->held_first != NONE) board_count(board, COUNT_unsent, take_held(blast, connection), 1);
     }
@@ -78,22 +84,29 @@ void messages_drop_due(struct blast *blast, int64_t now) {
 
 /* -- out */
 
-void messages_note(struct blast *blast, struct connection *connection, int64_t intended, int64_t sent, uint32_t count) {
+void messages_note(struct blast *blast, struct connection *connection, struct message message, uint32_t count) {
     struct board *board = &blast->board;
-    int64_t *page = board_page(board, intended);
+    int64_t bytes = count * blast->options.size;
+    for (uint32_t i = 0; i < count; i++) *pending_at(blast, connection, connection->pending_count++) = message;
     board_begin_write(board);
-    for (uint32_t i = 0; i < count; i++) {
-        *pending_at(blast, connection, connection->pending_count++) = (struct message){intended, sent};
-        board_record(board, page, HISTOGRAM_lateness, sent - intended);
+    int64_t *page = board_page(board, message.sent);
+    page[COUNT_sent_bytes] += bytes;
+    if (message.intended != OPENING) {
+        page[COUNT_window_sent] += count;
+        page = board_page(board, message.intended);
+        page[COUNT_sent] += count;
+        /* In a closed loop a message is due when there is room for it; what is due by schedule was counted when it was. */
+        if (!blast->options.is_open_loop) {
+            page[COUNT_intended] += count;
+        } else {
+            board_record(board, page, HISTOGRAM_lateness, message.taken - message.intended);
+            board_record(board, page, HISTOGRAM_held, message.sent - message.taken);
+        }
     }
-    page[COUNT_sent] += count;
-    /* In a closed loop a message is due when there is room for it; what is due by schedule was counted when it was. */
-    if (!blast->options.is_open_loop) page[COUNT_intended] += count;
-    page[COUNT_sent_bytes] += count * blast->options.size;
     board_end_write(board);
     blast->pending_count += count;
-    connection->owed += count * blast->options.size;
-    connection_need_deadline(blast, connection, look_at_timeout(blast, sent + blast->options.timeout_ns));
+    connection->owed += bytes;
+    connection_need_deadline(blast, connection, look_at_timeout(blast, message.sent + blast->options.timeout_ns));
 }
 
 void messages_write(struct blast *blast, struct connection *connection) {
@@ -112,11 +125,38 @@ void messages_write(struct blast *blast, struct connection *connection) {
         }
         connection->written += taken;
         if ((size_t)taken < length) {
-            connection_watch(blast, connection, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+            connection_watch(blast, connection, READS_AND_WRITES);
             return;
         }
     }
-    connection_watch(blast, connection, EPOLLIN | EPOLLRDHUP);
+    connection_watch(blast, connection, READS);
+}
+
+static void count_due(struct blast *blast, int64_t intended) {
+    schedule_advance(&blast->due);
+    board_count(&blast->board, COUNT_intended, intended, 1);
+    blast_spend(blast);
+}
+
+/* Sends one that waited: it is ours to be late with until we looked at the schedule, the target's from then on. */
+static void note_waited(struct blast *blast, struct connection *connection, int64_t intended, int64_t sent) {
+    messages_note(blast, connection, (struct message){intended, looks_after(&blast->looks, intended), sent}, 1);
+}
+
+/* Takes out of the schedule what found no place before, as far as there is room; returns whether that was any. */
+static bool fill_from_schedule(struct blast *blast, struct connection *connection) {
+    bool has_any = false;
+    int64_t sent = clock_ns();
+    looks_note(&blast->looks, sent);
+    while (connection->pending_count < blast->options.depth && blast->due.next_ns <= sent) {
+        int64_t intended = blast->due.next_ns;
+        board_count(&blast->board, COUNT_waited, intended, 1);
+        count_due(blast, intended);
+        note_waited(blast, connection, intended, sent);
+        has_any = true;
+    }
+    if (blast->due.next_ns > sent) blast->is_full = false;
+    return has_any;
 }
 
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now) {
@@ -125,11 +165,13 @@ void messages_fill(struct blast *blast, struct connection *connection, int64_t n
     if (connection->held_first != NONE) {
         int64_t sent = clock_ns();
         for (; room && connection->held_first != NONE; room--)
-            messages_note(blast, connection, take_held(blast, connection), sent, 1);
+            note_waited(blast, connection, take_held(blast, connection), sent);
+    } else if (blast->is_full) {
+        if (!fill_from_schedule(blast, connection)) return;
     } else if (blast->is_sending) {
-        uint32_t count = blast->budget < room ? (uint32_t)blast->budget : room;
-        messages_note(blast, connection, now, now, count);
-        blast->budget -= count - 1;
+        uint32_t count = is_measured(blast) && blast->budget < room ? (uint32_t)blast->budget : room;
+        messages_note(blast, connection, (struct message){now, now, now}, count);
+        if (is_measured(blast)) blast->budget -= count - 1;
         blast_spend(blast);
     } else {
         return;
@@ -137,64 +179,133 @@ void messages_fill(struct blast *blast, struct connection *connection, int64_t n
     messages_write(blast, connection);
 }
 
-static void send_one(struct blast *blast, struct connection *connection, int64_t intended) {
-    messages_note(blast, connection, intended, clock_ns(), 1);
+static struct connection *next_turn(struct blast *blast) {
+    return &blast->slots[blast->live[++blast->turn % blast->live_count]];
+}
+
+/* Whether what is due may go out: always, and a little while into the drain. */
+static bool may_go_out(const struct blast *blast) {
+    if (blast->stage < STAGE_DRAIN) return true;
+    return blast->held_until_ns != NEVER && blast->held_until_ns > clock_ns();
+}
+
+/* A message that has waited, on a connection that is gone or for one to open: to the connection whose turn it is. */
+void messages_dispatch(struct blast *blast, int64_t intended) {
+    bool has_place = blast->live_count || (blast->options.lifetime_ns >= 0 && blast->stage < STAGE_DRAIN);
+    if (!has_place || !may_go_out(blast)) {
+        board_count(&blast->board, COUNT_unsent, intended, 1);
+        return;
+    }
+    if (!blast->live_count) {
+        queue_push(blast, &blast->waiting, intended);
+        blast->waiting_count++;
+        return;
+    }
+    struct connection *connection = next_turn(blast);
+    if (!has_room(blast, connection)) {
+        hold(blast, connection, intended);
+        return;
+    }
+    note_waited(blast, connection, intended, clock_ns());
     messages_write(blast, connection);
 }
 
-void messages_dispatch(struct blast *blast, int64_t intended, bool was_held) {
+static void send_due(struct blast *blast, struct connection *connection, int64_t intended) {
+    int64_t sent = clock_ns();
+    blast_see(blast, sent);
+    /* While others wait we cannot have been late for want of a connection alone. */
+    int64_t taken = blast->waiting_count ? looks_after(&blast->looks, intended) : sent;
+    messages_note(blast, connection, (struct message){intended, taken, sent}, 1);
+    messages_write(blast, connection);
+}
+
+/* One that has room, from the turn's on; NULL: none has. */
+static struct connection *find_room(struct blast *blast) {
+    for (uint32_t i = 1; i < blast->live_count; i++) {
+        struct connection *connection = next_turn(blast);
+        if (has_room(blast, connection)) return connection;
+    }
+    return NULL;
+}
+
+bool messages_take_due(struct blast *blast) {
     struct board *board = &blast->board;
-    bool is_draining = blast->stage >= STAGE_DRAIN;
-    if (is_draining && (blast->held_until_ns == NEVER || blast->held_until_ns <= clock_ns())) {
+    int64_t intended = blast->due.next_ns;
+    if (!blast->live_count && (blast->options.lifetime_ns < 0 || blast->stage >= STAGE_DRAIN)) {
+        count_due(blast, intended);
         board_count(board, COUNT_unsent, intended, 1);
-        return;
+        return true;
     }
-    struct connection *connection = NULL;
-    if (blast->live_count) {
-        connection = &blast->slots[blast->live[++blast->turn % blast->live_count]];
-        if (has_room(blast, connection)) {
-            send_one(blast, connection, intended);
-            return;
-        }
+    bool has_place = blast->waiting_count < MOST_WAITING;
+    struct connection *connection = blast->live_count ? next_turn(blast) : NULL;
+    if (connection && !has_room(blast, connection) && !has_place) connection = find_room(blast);
+    if (!connection && !has_place) {
+        blast->is_full = true;
+        return false;
     }
-    if (!connection && (blast->options.lifetime_ns < 0 || is_draining)) {
-        board_count(board, COUNT_unsent, intended, 1);
-        return;
+    count_due(blast, intended);
+    if (connection && has_room(blast, connection)) {
+        send_due(blast, connection, intended);
+        return true;
     }
-    if (!was_held) board_count(board, COUNT_waited, intended, 1);
-    if (connection)
+    board_count(board, COUNT_waited, intended, 1);
+    if (connection) {
         hold(blast, connection, intended);
-    else
+    } else {
         queue_push(blast, &blast->waiting, intended);
+        blast->waiting_count++;
+    }
+    return true;
 }
 
 /* -- in */
 
-/* Counts the bytes for the messages they belong to; returns how many replies they end. */
-static uint32_t count_replies(struct blast *blast, struct connection *connection, int64_t length, int64_t now) {
+static bool is_late(const struct blast *blast, const struct message *message) {
+    int64_t reported = blast->poller.last.return_ns;
+    if (reported - message->sent <= blast->options.timeout_ns) return false;
+    return reported - message->sent - standstills_since(&blast->standstills, message->sent) > blast->options.timeout_ns;
+}
+
+static void record_reply(struct blast *blast, const struct message *message, int64_t now) {
     struct board *board = &blast->board;
+    if (message->intended == OPENING) return;
+    board_page(board, now)[COUNT_window_replied]++;
+    int64_t *page = board_page(board, message->intended);
+    int64_t latency = now - message->intended, late = message->taken - message->intended;
+    bool has_stood = message->intended < blast->standstills.until;
+    page[COUNT_replied]++;
+    board_record(board, page, HISTOGRAM_latency, latency);
+    board_record(board, page, HISTOGRAM_service, now - message->sent);
+    if (!has_stood && late * 10 <= latency) return;
+    board_record(board, page, HISTOGRAM_disturbed, latency);
+    page[COUNT_stood] += has_stood;
+}
+
+/* Counts the replies that these bytes end; returns how many. `*wrong` becomes REPLY_TIMEOUT when one came too late. */
+static uint32_t count_replies(struct blast *blast, struct connection *connection, int64_t length, int64_t now, int *wrong) {
     uint32_t completed = 0;
-    while (length) {
+    for (connection->into += length; connection->into >= blast->options.size; completed++) {
         const struct message *message = pending_at(blast, connection, 0);
-        int64_t *page = board_page(board, message->intended);
-        int64_t missing = blast->options.size - connection->into;
-        if (length < missing) {
-            connection->into += length;
-            page[COUNT_received_bytes] += length;
+        if (is_late(blast, message)) {
+            *wrong = OWN_REPLY_TIMEOUT;
             break;
         }
-        length -= missing;
-        connection->into = 0;
-        page[COUNT_received_bytes] += missing;
-        page[COUNT_replied]++;
-        board_record(board, page, HISTOGRAM_latency, now - message->intended);
-        board_record(board, page, HISTOGRAM_service, now - message->sent);
+        connection->into -= blast->options.size;
+        record_reply(blast, message, now);
         if (++connection->pending_first == blast->options.depth) connection->pending_first = 0;
         connection->pending_count--;
-        completed++;
+        blast->pending_count--;
     }
-    blast->pending_count -= completed;
+    if (completed) blast->board.state[STATE_replied_ns] = now;
     return completed;
+}
+
+static void note_first_byte(struct blast *blast, struct connection *connection, int64_t now) {
+    struct board *board = &blast->board;
+    connection_settle(blast, connection);
+    board->state[STATE_answered]++;
+    int64_t *page = board_page(board, connection->due_ns);
+    board_record(board, page, HISTOGRAM_first_byte, now - connection->established_ns);
 }
 
 static void take(struct blast *blast, struct connection *connection, int64_t length, int64_t now) {
@@ -206,17 +317,10 @@ static void take(struct blast *blast, struct connection *connection, int64_t len
              !stream_matches(&blast->stream, connection->received, blast->buffer, (size_t)length))
         wrong = OWN_WRONG_BYTES;
     board_begin_write(board);
-    if (!connection->received) {
-        connection_settle_opening(blast, connection);
-        int64_t *page = board_page(board, connection->due_ns);
-        board_record(board, page, HISTOGRAM_first_byte, now - connection->established_ns);
-    }
+    if (!connection->received) note_first_byte(blast, connection, now);
     connection->received += length;
-    uint32_t completed = 0;
-    if (wrong)
-        board_count(board, COUNT_received_bytes, now, length);
-    else
-        completed = count_replies(blast, connection, length, now);
+    board_page(board, now)[COUNT_received_bytes] += length;
+    uint32_t completed = wrong ? 0 : count_replies(blast, connection, length, now, &wrong);
     board_end_write(board);
     if (wrong)
         connection_fail(blast, connection, STEP_receive, wrong);
@@ -252,6 +356,7 @@ void messages_read(struct blast *blast, struct connection *connection, uint32_t 
             return;
         }
         blast->read_ns = clock_ns();
+        blast_see(blast, blast->read_ns);
         take(blast, connection, length, blast->read_ns);
         if (!blast->options.is_edge_triggered) return;
         /* Ended, broken, or opened anew in its place: nothing was read of that one yet. */

@@ -69,15 +69,15 @@ int refuse(PyObject *error, const char *text) {
 /* -- Blast. What Python says arms the timer in the past, so that the loop calls for a turn. */
 
 static int read_phase(PyObject *item, struct phase *phase) {
-    int is_drain, is_paced;
+    int is_drain, is_paced, is_measured;
     double start_hz, change;
     long long duration, connections, next, step, total, fewer;
     if (!PyTuple_Check(item)) return refuse(PyExc_TypeError, "a phase has to be a tuple");
-    if (!PyArg_ParseTuple(item, "LLppddLLLL;a phase", &duration, &connections, &is_drain, &is_paced, &start_hz, &change,
+    if (!PyArg_ParseTuple(item, "LLpppddLLLL;a phase", &duration, &connections, &is_drain, &is_paced, &is_measured, &start_hz, &change,
                           &next, &step, &total, &fewer))
         return -1;
     struct pace pace = {.start_hz = start_hz, .change_hz_per_s = change, .next = next, .step = step, .total = total};
-    *phase = (struct phase){duration, connections, is_drain, is_paced, pace, fewer};
+    *phase = (struct phase){duration, connections, is_drain, is_paced, is_measured, pace, fewer};
     return 0;
 }
 

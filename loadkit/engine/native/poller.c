@@ -55,6 +55,7 @@ void poller_arm(struct poller *poller, int64_t at) {
 /* Counts a call of epoll_wait from `begin` to `end`, or a run of calls in vain and the last one. */
 static void count(struct poller *poller, int64_t begin, int64_t end, int64_t waits, int count) {
     int64_t *page = board_page(poller->board, end);
+    poller->begin_ns = begin;
     if (poller->last.return_ns) count_busy(poller->board, page, begin - poller->last.return_ns);
     /* While the asyncio loop has the thread it waits, in an epoll_wait of its own, for ours to be readable. */
     poller->last = (struct waited){poller->paused_ns ? poller->paused_ns : begin, end, count};

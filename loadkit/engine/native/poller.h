@@ -31,6 +31,7 @@ struct poller {
     int64_t armed_ns;  /* when the timerfd fires; NEVER when it does not */
     struct waited last; /* the last wait; a return_ns of 0: none since the asyncio loop had the thread */
     int64_t paused_ns;  /* since when it had, until the first wait after it */
+    int64_t begin_ns;   /* when the last wait really began */
     struct board *board;
     struct epoll_event events[BATCH];
 };

@@ -50,6 +50,15 @@ void schedule_clear(struct schedule *schedule) {
     schedule->next_ns = NEVER;
 }
 
+int64_t schedule_left(const struct schedule *schedule) {
+    int64_t left = 0;
+    for (int i = schedule->first; i < schedule->count; i++) {
+        const struct pace *pace = &schedule->paces[i];
+        if (pace->next < pace->total) left += (pace->total - pace->next - 1) / pace->step + 1;
+    }
+    return left;
+}
+
 void schedule_cut(struct schedule *schedule, int64_t until) {
     for (int i = schedule->first; i < schedule->count; i++) {
         struct pace *pace = &schedule->paces[i];

@@ -31,5 +31,7 @@ void schedule_advance(struct schedule *schedule);
 void schedule_clear(struct schedule *schedule);
 /* Drops what is due after `until`. */
 void schedule_cut(struct schedule *schedule, int64_t until);
+/* How many events are left, counted without walking them. */
+int64_t schedule_left(const struct schedule *schedule);
 
 #endif

@@ -11,6 +11,7 @@ enum {
     AT_RTT = 68,
     AT_RTTVAR = 72,
     AT_RETRANSMITS = 100,
+    AT_BYTES_ACKED = 120, /* Linux 4.1; the SYN counts as one */
     AT_MIN_RTT = 148,
     AT_DELIVERY_RATE = 160,
     AT_BUSY = 168,
@@ -37,6 +38,14 @@ static bool read_number(const struct told *told, unsigned at, size_t size, uint6
         memcpy(number, told->bytes + at, size);
     }
     return true;
+}
+
+bool is_unacknowledged(int fd) {
+    struct told told = {.length = MOST};
+    uint64_t acknowledged, again;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, told.bytes, &told.length)) return false;
+    if (!read_number(&told, AT_BYTES_ACKED, 8, &acknowledged) || !read_number(&told, AT_RETRANSMITS, 4, &again)) return false;
+    return acknowledged <= 1 && again > 0;
 }
 
 void note_tcp_info(const struct board *board, int64_t *page, int fd) {
