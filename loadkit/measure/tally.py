@@ -111,7 +111,7 @@ class Tally:
         self.slot.pages[self.phase_of(at_ns)].add_error(step, number)
 
     def standstill(self, begin_ns: int, end_ns: int) -> None:
-        """Notes a standstill: replies to what was intended before its end and read after its beginning are disturbed."""
+        """Notes a standstill: replies to what was intended before its end, and read after it began, are disturbed."""
         record(self.slot.pages[self.phase_of(end_ns)], "standstill", np.array([end_ns - begin_ns], np.int64))
         self._standstills = [*self._standstills, (begin_ns, end_ns)][-_STANDSTILLS:]
 

@@ -330,7 +330,7 @@ class _Run:
         last = self._traffic_end_ns()
         if self._is_spent():
             replied = max(slot.get("replied_ns") for slot in self.board.slots)
-            last = min(last, max(self.window[0] + (self.plan.messages_span_ns or 0), replied))
+            last = max(self.window[0] + (self.plan.messages_span_ns or 0), replied)
         if last <= self.window[0]:
             return None, None
         return self.window[0], min(self.window[1], last)

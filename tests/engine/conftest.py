@@ -149,7 +149,7 @@ class Blasting:
             raise failure
         for worker in read_board(self.board):
             for phase in worker.phases:
-                assert_adds_up(phase)
+                assert_adds_up(phase, self.plan.open_loop)
             counters = merge(worker.phases, self.plan.highest_ns).counters
             assert counters["asked"] == counters["opened"] + counters["failed_connects"]
             assert counters["opened"] == counters["closed"]
@@ -169,12 +169,13 @@ class Blasting:
         return merge(phases, self.plan.highest_ns)
 
 
-def assert_adds_up(phase: PhaseSamples) -> None:
+def assert_adds_up(phase: PhaseSamples, open_loop: bool) -> None:
     counters = phase.counters
     assert counters["intended"] == counters["sent"] + counters["unsent"]
     assert counters["sent"] == counters["replied"] + counters["failed"] + counters["unanswered"]
     assert phase.histograms["latency"].count == phase.histograms["service"].count == counters["replied"]
-    assert phase.histograms["lateness"].count == counters["sent"]
+    for name in ("lateness", "held"):
+        assert phase.histograms[name].count == (counters["sent"] if open_loop else 0)
 
 
 def run(blasting: Blasting) -> PhaseSamples:

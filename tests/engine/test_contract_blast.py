@@ -27,6 +27,11 @@ pytestmark = pytest.mark.slow
 LOOPS = {"closed loop": {}, "open loop": {"rate": "1k"}, "churn": {"lifetime": "0"}}
 
 
+def firsts(loop: str, connections: int) -> int:
+    """How many first messages of connections are counted as messages: in an open loop no schedule wanted them."""
+    return 0 if loop == "open loop" else connections
+
+
 @pytest.mark.parametrize("size", ["1B", "64B", "251B", "64KiB", "1MiB"])
 @pytest.mark.parametrize("depth", [1, 4])
 def test_a_closed_loop_of_any_size_and_depth_sends_exactly_n(
@@ -55,7 +60,7 @@ def test_fewer_messages_than_connections_and_than_places_on_one_are_exact_too(
     whole = run(blasting)
     hold = blasting.phase("hold").counters
     assert hold["intended"] == hold["replied"] == 3
-    assert whole.counters["replied"] == 10 + 3
+    assert whole.counters["replied"] == firsts(loop, 10) + 3
     assert whole.errors == {}
 
 
@@ -65,7 +70,7 @@ def test_a_shard_whose_part_of_the_messages_is_none_sends_none(server: Server, b
     blasting = blast(port, connections="8", workers="4", messages="3", duration="30s", **LOOPS[loop])
     whole = run(blasting)
     assert [worker.phases[1].counters["intended"] for worker in read_board(blasting.board)] == [1, 1, 1, 0]
-    assert whole.counters["replied"] == 8 + 3
+    assert whole.counters["replied"] == firsts(loop, 8) + 3
     assert whole.errors == {}
 
 
@@ -82,7 +87,7 @@ def test_the_shards_on_one_board_add_up_to_the_plan(server: Server, blast: Blast
     assert whole.errors == {}
     for worker in read_board(blasting.board):
         ramp, hold = (phase.counters for phase in worker.phases[:2])
-        assert ramp["replied"] == share(10, worker.index, workers)
+        assert ramp["replied"] == firsts(loop, share(10, worker.index, workers))
         assert hold["replied"] == share(101, worker.index, workers)
 
 
@@ -93,8 +98,8 @@ def test_an_open_loop_keeps_its_count(server: Server, blast: Blast, depth: int) 
     run(blasting)
     hold = blasting.phase("hold")
     assert hold.counters["intended"] == hold.counters["replied"] == 300
-    latency, service = hold.histograms["latency"], hold.histograms["service"]
-    assert latency.sum_ns == service.sum_ns + hold.histograms["lateness"].sum_ns
+    parts = [hold.histograms[name].sum_ns for name in ("lateness", "held", "service")]
+    assert hold.histograms["latency"].sum_ns == sum(parts)
 
 
 def test_a_ramp_of_the_rate_sends_its_area(server: Server, blast: Blast) -> None:
@@ -111,8 +116,10 @@ def test_each_phase_has_a_rate_of_its_own(server: Server, blast: Blast) -> None:
     blasting = blast(port, connections="10", workers="2", phases=phases)
     whole = run(blasting)
     # 100 x 0.1 s, 1,000 x 0.1 s, none, (100 + 300) / 2 x 0.1 s
-    assert [blasting.phase(name).counters["replied"] for name in rates] == [10, 100, 0, 20]
-    assert whole.counters["intended"] == whole.counters["replied"] == 10 + 130
+    assert [blasting.phase(name).counters["intended"] for name in rates] == [10, 100, 0, 20]
+    # A phase keeps what it left unsent, which a busy machine may make it do at its end.
+    assert whole.counters["replied"] + whole.counters["unsent"] == whole.counters["intended"] == 130
+    assert whole.counters["replied"] >= 65
 
 
 @pytest.mark.parametrize("rate", [None, "200"], ids=["closed loop", "open loop"])
@@ -138,8 +145,9 @@ def test_phases_with_fewer_and_with_more_connections_close_and_open_the_differen
     assert whole.errors == {}
     assert min(many["replied"], few["replied"], some["replied"]) > 0
     if rate:
-        # 200 x 0.1 s in each phase, and one message on each connection when it opens.
-        assert whole.counters["replied"] == 3 * 20 + 10 + 4
+        # 200 x 0.1 s in each phase; the first message of each connection is none of them.
+        assert whole.counters["replied"] == 3 * 20
+        assert whole.counters["received_bytes"] == 64 * (3 * 20 + 10 + 4)
     wait_for(lambda: read_worker(board, 0).phases[0].counters["closed"] == 14)
 
 
@@ -148,7 +156,9 @@ def test_every_first_connection_exchanges_a_message_in_the_ramp(server: Server, 
     blasting = blast(port, connections="50", rate="10", duration="200ms")
     run(blasting)
     ramp = blasting.phase("ramp")
-    assert ramp.counters["opened"] == ramp.counters["replied"] == 50
+    assert ramp.counters["opened"] == ramp.counters["window_opened"] == 50
+    assert ramp.counters["received_bytes"] == ramp.counters["sent_bytes"] == 50 * 64
+    assert ramp.counters["intended"] == ramp.counters["replied"] == 0
     assert ramp.histograms["connect"].count == ramp.histograms["first_byte"].count == 50
     assert read_worker(blasting.board, 0).state["peak"] == 50
 
@@ -243,17 +253,23 @@ def test_a_stop_while_a_closed_loop_is_just_starting_leaves_whole_totals(server:
         assert whole.errors == {}
 
 
-def test_leaving_at_once_counts_what_was_under_way_as_unanswered(blast: Blast) -> None:
-    with socket.create_server((LOOPBACK, 0), backlog=64) as silent:
-        blasting = blast(silent.getsockname()[1], connections="10", rate="1k", duration="60s")
-        blasting.end_ramp()
-        wait_for(lambda: blasting.phase("hold").counters["held"] > 0)
-        blasting.say(leave=True)
-        counters = blasting.end().counters
+def test_leaving_at_once_counts_what_was_under_way_as_unanswered(peer: Peer, blast: Blast) -> None:
+    blasting = blast(peer(answer_the_first), connections="10", rate="1k", duration="60s")
+    blasting.end_ramp()
+    wait_for(lambda: blasting.phase("hold").counters["waited"] > 0)
+    blasting.say(leave=True)
+    counters = blasting.end().counters
     assert counters["unanswered"] == 10
     assert counters["unsent"] > 0
     # Only what was due by then: not the rest of the minute's 60,000.
     assert counters["intended"] < 30_000
+
+
+def answer_the_first(sock: socket.socket, _number: int) -> None:
+    """Echoes a connection's first message, and says nothing more."""
+    sock.sendall(sock.recv(64, socket.MSG_WAITALL))
+    while sock.recv(65536):
+        pass
 
 
 def test_a_stop_before_the_ramp_is_over_ends_it(blast: Blast) -> None:

@@ -573,7 +573,7 @@ class Swarm:
             self._expiring.append((connection.established_ns + self.plan.lifetime_ns, connection))
             if len(self._expiring) == 1:
                 self._arm()
-        if self.stage is Stage.DRAIN:
+        if self._is_ending():
             self.settle(connection)
             return
         if self.stage is Stage.RAMP:
@@ -587,6 +587,10 @@ class Swarm:
         self._waiting_count -= len(waiting)
         for intended in waiting:
             self._dispatch(intended)
+
+    def _is_ending(self) -> bool:
+        """Whether nothing new is begun any more: but for messages that still wait for a connection to open."""
+        return self.stage is Stage.DRAIN or (self._is_spent and not self._waiting_count)
 
     def _spend(self) -> None:
         """Takes a message off what --messages allows; with the last one's reply the drain begins."""
@@ -688,11 +692,11 @@ class Swarm:
 
     def _again(self, connection: Connection) -> None:
         """In churn a connection that failed has a successor a little later; elsewhere it is missing, and said to be."""
-        if connection.has_successor and self.stage is not Stage.DRAIN:
+        if connection.has_successor and not self._is_ending():
             self.loop.call_later(_RETRY_S, self._reopen, connection.route)
 
     def _reopen(self, route: Route) -> None:
-        if self.stage is not Stage.DRAIN:
+        if not self._is_ending():
             self._open(clock(), route, first=False)
 
     def _retire(self, due_ns: int, connection: Connection, reopen: bool = True) -> None:
@@ -712,7 +716,7 @@ class Swarm:
 
     def _end_of_life(self, connection: Connection, due_ns: int) -> None:
         self._close(connection, due_ns)
-        if connection.has_successor and self.stage is not Stage.DRAIN:
+        if connection.has_successor and not self._is_ending():
             self._open(due_ns, connection.route, first=False)
 
     def _close(self, connection: Connection, now: int, how: Close | None = None) -> None:

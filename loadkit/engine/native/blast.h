@@ -217,6 +217,10 @@ static inline void blast_see(struct blast *blast, int64_t now) {
     }
     blast->seen_ns = now;
 }
+/* Whether nothing new is begun any more: but for messages that still wait for a connection to open. */
+static inline bool is_ending(const struct blast *blast) {
+    return blast->stage >= STAGE_DRAIN || (blast->is_spent && !blast->waiting_count);
+}
 static inline bool is_measured(const struct blast *blast) { return blast->phase_plans[blast->phase].is_measured; }
 
 /* connections.c: their lives */

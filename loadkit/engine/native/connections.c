@@ -140,7 +140,7 @@ static void not_opened(struct blast *blast, struct connection *connection, int n
     board_count(&blast->board, COUNT_failed_connects, connection->due_ns, 1);
     board_error(&blast->board, STEP_connect, number, clock_ns());
     connection_settle(blast, connection);
-    if (connection->has_successor && blast->stage < STAGE_DRAIN) try_again(blast, connection->route);
+    if (connection->has_successor && !is_ending(blast)) try_again(blast, connection->route);
     if (connection->fd >= 0) close(connection->fd);
     connection->fd = -1;
     free_slot(blast, connection);
@@ -169,7 +169,7 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     blast->live[blast->live_count++] = slot_number(blast, connection);
     publish_open(blast);
     if (blast->options.lifetime_ns > 0) connection_need_deadline(blast, connection, at + blast->options.lifetime_ns);
-    if (blast->stage >= STAGE_DRAIN) {
+    if (is_ending(blast)) {
         connection_settle(blast, connection);
         connection_watch(blast, connection, READS);
         return;
@@ -275,7 +275,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     connection->established_ns = now;
     /* If a phase ends with `now`, then before we decide by it, not between the first message and its being noted. */
     blast_enter_phases(blast, now);
-    if (blast->stage < STAGE_DRAIN) {
+    if (!is_ending(blast)) {
         size_t length;
         const unsigned char *bytes = stream_at(&blast->stream, 0, blast->options.size, &length);
         ssize_t taken = send(connection->fd, bytes, length, MSG_NOSIGNAL);
@@ -307,7 +307,7 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
             blast->board.state[STATE_settled_ns] = clock_ns();
             blast->board.state[STATE_settled]++;
         }
-        if (blast->options.lifetime_ns >= 0 && blast->stage < STAGE_DRAIN) try_again(blast, route);
+        if (blast->options.lifetime_ns >= 0 && !is_ending(blast)) try_again(blast, route);
         return;
     }
     connection->is_ready = false;
@@ -420,7 +420,7 @@ void connection_on_deadline(struct blast *blast, struct deadline deadline, int64
             return;
         }
     }
-    if (blast->options.lifetime_ns > 0 && connection->state == OPEN && blast->stage < STAGE_DRAIN) {
+    if (blast->options.lifetime_ns > 0 && connection->state == OPEN && !is_ending(blast)) {
         int64_t end = connection->established_ns + blast->options.lifetime_ns;
         if (end <= now) {
             connection_retire(blast, connection, end, true);
@@ -489,7 +489,7 @@ static bool connect_anew(struct blast *blast, struct connection *connection, int
 
 void connection_end(struct blast *blast, struct connection *connection, int64_t due, bool is_own_event) {
     if (connection->state == RETIRING) blast->retiring_count--;
-    bool reopens = connection->has_successor && blast->stage < STAGE_DRAIN;
+    bool reopens = connection->has_successor && !is_ending(blast);
     if (reopens && is_own_event && blast->options.closes_by_rst && connect_anew(blast, connection, due)) return;
     uint32_t route = connection->route;
     close_slot(blast, connection, due, blast->options.closes_by_rst);
@@ -547,7 +547,7 @@ static void bury(struct blast *blast, struct connection *connection) {
     count_pending(blast, connection, COUNT_failed);
     messages_orphan(blast, connection);
     if (connection->broke_from == RETIRING) blast->retiring_count--;
-    bool reopens = connection->has_successor && blast->stage < STAGE_DRAIN;
+    bool reopens = connection->has_successor && !is_ending(blast);
     uint32_t route = connection->route;
     close_slot(blast, connection, now, true);
     if (reopens) try_again(blast, route);
