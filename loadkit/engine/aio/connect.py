@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from loadkit.engine.ports import IP_LOCAL_PORT_RANGE, knows_port_range, pack_por
 from loadkit.plan.model import Route
 from loadkit.units import NS_PER_S
 
-__all__ = ["keep_alive", "open_route"]
+__all__ = ["is_readable", "keep_alive", "open_route"]
 
 # ip(7): the local port is chosen at connect(), by the whole tuple, so one port serves many destinations. Python has no
 # name for it before 3.12.
@@ -21,6 +22,13 @@ def keep_alive(sock: socket.socket, idle_ns: int) -> None:
     """Has the kernel probe the peer of a connection that was idle for so long (tcp(7))."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_ns // NS_PER_S)
+
+
+def is_readable(fd: int) -> bool:
+    """Whether something has come that the loop has not read yet, the end of the stream included."""
+    polled = select.poll()
+    polled.register(fd, select.POLLIN)
+    return bool(polled.poll(0))
 
 
 async def open_route(

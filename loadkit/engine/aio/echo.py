@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Sequence
 
+from loadkit.engine.aio.connect import is_readable
 from loadkit.engine.aio.probing import Answering
 from loadkit.engine.aio.serving import Serving
 from loadkit.engine.base import Control
@@ -112,7 +113,9 @@ class Echo(Serving):
         if self.plan.idle_timeout_ns:
             limit = clock() - self.plan.idle_timeout_ns
             for connection in [one for one in self.connections if one.active_ns <= limit]:
-                connection.transport.abort()
+                # After a standstill of ours what has come is not read yet.
+                if not is_readable(connection.transport.get_extra_info("socket").fileno()):
+                    connection.transport.abort()
 
     def accepted(self, connection: EchoConnection) -> None:
         """Takes a connection in, or turns it away when there is no room for it."""

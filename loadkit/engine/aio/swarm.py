@@ -14,12 +14,11 @@ import asyncio
 import enum
 import heapq
 import itertools
-import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from loadkit.engine.aio.connect import open_route
+from loadkit.engine.aio.connect import is_readable, open_route
 from loadkit.engine.aio.connection import OPENING, Connection, State
 from loadkit.engine.aio.pauses import BEAT_NS, STANDSTILL_NS, Looks, Standstills
 from loadkit.engine.aio.probing import Probing
@@ -849,17 +848,11 @@ class Swarm:
         until = sent + self.timeout_ns + self.standstills.since(sent)
         if until > now:
             self._need_deadline(until, connection)
-        elif _is_readable(connection.transport.get_extra_info("socket").fileno()):
+        elif is_readable(connection.transport.get_extra_info("socket").fileno()):
             # It is read first, and judged by the wait that told of it.
             self._need_deadline(now + self._grain_ns, connection)
         else:
             self.broken(connection, "receive", OwnError.REPLY_TIMEOUT)
-
-
-def _is_readable(fd: int) -> bool:
-    polled = select.poll()
-    polled.register(fd, select.POLLIN)
-    return bool(polled.poll(0))
 
 
 def _endless(routes: tuple[Route, ...]) -> Iterator[Route]:

@@ -360,6 +360,12 @@ static int64_t next_time(const struct serve *serve) {
     return next;
 }
 
+/* Whether something of it has come that was not read yet: after a standstill of ours that is so of all that were not idle. */
+static bool has_sent(const struct peer *peer) {
+    char byte;
+    return recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static void do_due(struct serve *serve, int64_t now) {
     if (serve->listen_again_ns <= now) {
         serve->listen_again_ns = NEVER;
@@ -369,7 +375,10 @@ static void do_due(struct serve *serve, int64_t now) {
     while (serve->idle_timeout_ns >= 0 && serve->idlest != NONE) {
         struct peer *peer = &serve->slots[serve->idlest];
         if (peer->active_ns + serve->idle_timeout_ns > now) break;
-        close_peer(serve, peer);
+        if (has_sent(peer))
+            note_active(serve, peer);
+        else
+            close_peer(serve, peer);
     }
     if (serve->stop_ns != NEVER && (serve->open_count == serve->answering_count || serve->stop_ns <= now)) serve_finish(serve);
 }
