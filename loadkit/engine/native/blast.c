@@ -20,7 +20,7 @@ void blast_stood(struct blast *blast, int64_t from, int64_t until) {
     standstills_note(&blast->standstills, from, until);
     int64_t *page = board_page(&blast->board, until);
     board_record(&blast->board, page, HISTOGRAM_standstill, length);
-    if (!is_measured(blast) || length <= state[STATE_standstill_ns]) return;
+    if (!blast->is_measured || length <= state[STATE_standstill_ns]) return;
     state[STATE_standstill_ns] = length;
     state[STATE_standstill_at_ns] = from;
 }
@@ -120,6 +120,9 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     if (!phase->is_drain) leave_phase(blast, at);
     int64_t before = blast->phase_plans[blast->phase].connections;
     blast->phase = index;
+    blast->is_measured = phase->is_measured;
+    blast->is_counting = phase->is_measured && blast->options.messages >= 0;
+    blast->check_ns = 0;
     blast->board.state[STATE_phase] = index;
     blast->turn_says |= TURN_PHASE;
     if (phase->is_drain) {
@@ -167,8 +170,8 @@ static void end_if_spent(struct blast *blast) {
         blast_begin_drain(blast, blast->options.timeout_ns, blast->options.held_ns);
 }
 
-void blast_spend(struct blast *blast) {
-    if (!is_measured(blast) || --blast->budget > 0) return;
+void blast_spend(struct blast *blast, int64_t count) {
+    if (!blast->is_counting || (blast->budget -= count) > 0) return;
     schedule_clear(&blast->due);
     blast->is_spent = true;
     blast->is_sending = false;
@@ -285,6 +288,7 @@ static void do_due(struct blast *blast, int64_t now) {
     for (int i = 0; i < ROUND && !blast->is_full && blast->due.next_ns <= now; i++)
         if (!messages_take_due(blast)) break;
     if (blast->prober.count) prober_send_due(&blast->prober, now);
+    blast->check_ns = 0;
     for (int i = 0; i < ROUND && blast->retry_count && blast->retries[blast->retry_first].at_ns <= now; i++) {
         struct retry retry = blast->retries[blast->retry_first];
         blast->retry_first = (blast->retry_first + 1) % blast->retry_capacity;
@@ -339,8 +343,12 @@ static void handle(struct blast *blast, int count) {
         } else if (kind_of(event->data.u64) == KIND_PROBE) {
             count_apart(&blast->prober.apart, board_page(&blast->board, blast->poller.last.return_ns), &blast->poller.last);
             prober_receive(&blast->prober, (int)slot_of(event->data.u64), &blast->poller.last);
+            blast->check_ns = 0;
         }
-        if (earlier(next_due(blast), blast->next_phase_ns) <= blast->read_ns) do_due(blast, blast->read_ns);
+        if (blast->check_ns <= blast->read_ns) {
+            blast->check_ns = earlier(next_due(blast), blast->next_phase_ns);
+            if (blast->check_ns <= blast->read_ns) do_due(blast, blast->read_ns);
+        }
     }
     if (blast->stage != STAGE_DONE && blast->ready_count) read_ready(blast);
 }

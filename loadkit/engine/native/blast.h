@@ -178,6 +178,9 @@ struct blast {
     struct standstills standstills;
     bool is_full;           /* no connection has room, and as many wait as may: the rest stays in the schedule */
     bool is_spent;          /* the last of --messages has been taken */
+    bool is_counting;       /* --messages counts those of this phase */
+    bool is_measured;       /* so is the phase */
+    int64_t check_ns;       /* within a batch: when something is due before the next wait; 0: find out */
     bool is_sending;        /* a closed loop follows each reply with the next message */
     bool has_enough;        /* no schedule opens any more connections */
     bool is_out_of_memory;
@@ -205,8 +208,8 @@ void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns)
 void blast_finish(struct blast *blast);
 /* Works for `linger_ns`, or until something has to be said; returns TURN_ flags. */
 int blast_turn(struct blast *blast, int64_t linger_ns);
-/* Takes one message off what may be sent; with the last one's reply the drain begins. */
-void blast_spend(struct blast *blast);
+/* Takes messages off what may be sent; with the last one's reply the drain begins. */
+void blast_spend(struct blast *blast, int64_t count);
 /* The clock says `now`: a gap since the last reading is a standstill. */
 void blast_stood(struct blast *blast, int64_t from, int64_t until);
 static inline void blast_see(struct blast *blast, int64_t now) {
@@ -221,7 +224,6 @@ static inline void blast_see(struct blast *blast, int64_t now) {
 static inline bool is_ending(const struct blast *blast) {
     return blast->stage >= STAGE_DRAIN || (blast->is_spent && !blast->waiting_count);
 }
-static inline bool is_measured(const struct blast *blast) { return blast->phase_plans[blast->phase].is_measured; }
 
 /* connections.c: their lives */
 int connections_open(struct blast *blast, uint32_t limit);
@@ -231,16 +233,27 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
 /* A phase has begun without our knowing: moves what is under way and belongs to it there, from the ramp. */
 void connections_move_to_phase(struct blast *blast, int64_t began);
 /* Its first reply has come, or it has ended without. */
-void connection_settle(struct blast *blast, struct connection *connection);
+void connection_note_settled(struct blast *blast, struct connection *connection);
+static inline void connection_settle(struct blast *blast, struct connection *connection) {
+    if (connection->is_opening || connection->first) connection_note_settled(blast, connection);
+}
 void connection_on_event(struct blast *blast, uint64_t token, uint32_t events);
 void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now);
-void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at);
+void connection_push_deadline(struct blast *blast, struct connection *connection, int64_t at);
+static inline void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at) {
+    if (!connection->timer_ns || connection->timer_ns > at) connection_push_deadline(blast, connection, at);
+}
 /* When a time-out that ends then is looked at: a little later, together with its neighbours. Or a worker with many idle
  * connections would wake up for each of them alone, once in a time-out. */
 static inline int64_t look_at_timeout(const struct blast *blast, int64_t at) {
     return at + blast->grain_ns - 1 - (at + blast->grain_ns - 1) % blast->grain_ns;
 }
-void connection_watch(struct blast *blast, struct connection *connection, enum interest interest);
+void connection_change_watch(struct blast *blast, struct connection *connection, enum interest interest);
+static inline void connection_watch(struct blast *blast, struct connection *connection, enum interest interest) {
+    /* Edge-triggered it is watched for everything from the beginning, and never changed. */
+    if (blast->options.is_edge_triggered) interest = ALL_EDGES;
+    if (connection->interest != interest) connection_change_watch(blast, connection, interest);
+}
 /* Marks it as broken; what follows from that is blast_mend's. */
 void connection_fail(struct blast *blast, struct connection *connection, int step, int number);
 /* Its time is over: it closes once its replies are in. */
@@ -248,7 +261,10 @@ void connection_retire(struct blast *blast, struct connection *connection, int64
 void connection_end(struct blast *blast, struct connection *connection, int64_t due, bool is_own_event);
 void connection_finish(struct blast *blast, struct connection *connection, int64_t now);
 uint32_t next_route(struct blast *blast);
-void blast_mend(struct blast *blast);
+void blast_mend_broken(struct blast *blast);
+static inline void blast_mend(struct blast *blast) {
+    if (blast->broken_slot != NONE || blast->orphans.first != NONE) blast_mend_broken(blast);
+}
 static inline uint32_t slot_number(const struct blast *blast, const struct connection *connection) {
     return (uint32_t)(connection - blast->slots);
 }

@@ -115,16 +115,18 @@ static inline int64_t *board_tails(const struct board *board, int64_t *page) {
     return board_histogram(board, page, board->histograms);
 }
 
-/* Adds a value to a histogram of a page; one outside its range is counted as dropped. */
-static inline void board_record(const struct board *board, int64_t *page, int histogram, int64_t value) {
-    int64_t *head = board_histogram(board, page, histogram);
-    if (value < 0) {
-        head[HEAD_dropped]++;
-        return;
-    }
+/* The counter of a value; -1: it is outside the range of a histogram. */
+static inline int64_t board_index(const struct board *board, int64_t value) {
+    if (value < 0) return -1;
     int bucket = 64 - __builtin_clzll((uint64_t)value | (2 * HALF - 1)) - SUB_BITS;
     int64_t index = (int64_t)bucket * HALF + (value >> bucket);
-    if (index >= board->counts_length) {
+    return index < board->counts_length ? index : -1;
+}
+
+/* Adds a value whose counter is known to a histogram of a page; one outside its range is counted as dropped. */
+static inline void board_add(const struct board *board, int64_t *page, int histogram, int64_t value, int64_t index) {
+    int64_t *head = board_histogram(board, page, histogram);
+    if (index < 0) {
         head[HEAD_dropped]++;
         return;
     }
@@ -137,6 +139,10 @@ static inline void board_record(const struct board *board, int64_t *page, int hi
         head[HEAD_carry]++;
     }
     head[HEAD_count]++;
+}
+
+static inline void board_record(const struct board *board, int64_t *page, int histogram, int64_t value) {
+    board_add(board, page, histogram, value, board_index(board, value));
 }
 
 #endif

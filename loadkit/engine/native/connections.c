@@ -83,16 +83,14 @@ uint32_t next_route(struct blast *blast) {
 
 /* -- what epoll watches */
 
-void connection_watch(struct blast *blast, struct connection *connection, enum interest interest) {
+void connection_change_watch(struct blast *blast, struct connection *connection, enum interest interest) {
     static const uint32_t events[] = {
         [CONNECTS] = EPOLLOUT,
         [READS] = EPOLLIN | EPOLLRDHUP,
         [READS_AND_WRITES] = EPOLLIN | EPOLLRDHUP | EPOLLOUT,
         [ALL_EDGES] = EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLET,
     };
-    /* Edge-triggered it is watched for everything from the beginning, and never changed. */
-    if (blast->options.is_edge_triggered) interest = ALL_EDGES;
-    if (connection->interest == interest || connection->state == BROKEN) return;
+    if (connection->state == BROKEN) return;
     uint64_t token = token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
     int failed = connection->interest ? poller_change(&blast->poller, connection->fd, events[interest], token)
                                       : poller_add(&blast->poller, connection->fd, events[interest], token);
@@ -100,8 +98,7 @@ void connection_watch(struct blast *blast, struct connection *connection, enum i
     if (failed) connection_fail(blast, connection, STEP_connect, errno);
 }
 
-void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at) {
-    if (connection->timer_ns && connection->timer_ns <= at) return;
+void connection_push_deadline(struct blast *blast, struct connection *connection, int64_t at) {
     connection->timer_ns = at;
     if (deadlines_push(&blast->deadlines, at, slot_number(blast, connection))) blast->is_out_of_memory = true;
 }
@@ -127,9 +124,10 @@ static void try_again(struct blast *blast, uint32_t route) {
     blast->retries[place] = (struct retry){clock_ns() + RETRY_NS, route};
 }
 
-void connection_settle(struct blast *blast, struct connection *connection) {
+void connection_note_settled(struct blast *blast, struct connection *connection) {
     blast->opening_count -= connection->is_opening;
     connection->is_opening = false;
+    blast->check_ns = 0;
     if (!connection->first) return;
     connection->first = false;
     blast->board.state[STATE_settled_ns] = clock_ns();
@@ -177,7 +175,7 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     int64_t intended = blast->options.is_open_loop ? OPENING : at;
     messages_note(blast, connection, (struct message){intended, intended, at}, 1);
     connection->written = written;
-    if (blast->is_sending) blast_spend(blast);
+    if (blast->is_sending) blast_spend(blast, 1);
     messages_write(blast, connection);
     if (blast->is_sending && blast->options.lifetime_ns != 0) messages_fill(blast, connection, at);
     while (blast->waiting.first != NONE) {
@@ -185,6 +183,7 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
         messages_dispatch(blast, queue_pop(blast, &blast->waiting));
     }
     blast->is_full = false;
+    blast->check_ns = 0;
 }
 
 /* The next port of the route's range, bound; SO_REUSEADDR lets the same one serve other destinations. */
@@ -458,6 +457,7 @@ static void close_slot(struct blast *blast, struct connection *connection, int64
     connection_settle(blast, connection);
     blast->board.state[STATE_answered] -= connection->received > 0;
     blast->is_full = false;
+    blast->check_ns = 0;
     if (by_rst) {
         /* socket(7): close() then sends RST and leaves no TIME_WAIT. */
         struct linger reset = {1, 0};
@@ -553,7 +553,7 @@ static void bury(struct blast *blast, struct connection *connection) {
     if (reopens) try_again(blast, route);
 }
 
-void blast_mend(struct blast *blast) {
+void blast_mend_broken(struct blast *blast) {
     while (blast->broken_slot != NONE || blast->orphans.first != NONE) {
         if (blast->broken_slot != NONE) {
             struct connection *connection = &blast->slots[blast->broken_slot];

@@ -106,7 +106,9 @@ void messages_note(struct blast *blast, struct connection *connection, struct me
     board_end_write(board);
     blast->pending_count += count;
     connection->owed += bytes;
-    connection_need_deadline(blast, connection, look_at_timeout(blast, message.sent + blast->options.timeout_ns));
+    int64_t until = message.sent + blast->options.timeout_ns;
+    if (!connection->timer_ns || connection->timer_ns > until)
+        connection_need_deadline(blast, connection, look_at_timeout(blast, until));
 }
 
 void messages_write(struct blast *blast, struct connection *connection) {
@@ -135,7 +137,7 @@ void messages_write(struct blast *blast, struct connection *connection) {
 static void count_due(struct blast *blast, int64_t intended) {
     schedule_advance(&blast->due);
     board_count(&blast->board, COUNT_intended, intended, 1);
-    blast_spend(blast);
+    blast_spend(blast, 1);
 }
 
 /* Sends one that waited: it is ours to be late with until we looked at the schedule, the target's from then on. */
@@ -155,7 +157,10 @@ static bool fill_from_schedule(struct blast *blast, struct connection *connectio
         note_waited(blast, connection, intended, sent);
         has_any = true;
     }
-    if (blast->due.next_ns > sent) blast->is_full = false;
+    if (blast->due.next_ns > sent) {
+        blast->is_full = false;
+        blast->check_ns = 0;
+    }
     return has_any;
 }
 
@@ -169,10 +174,9 @@ void messages_fill(struct blast *blast, struct connection *connection, int64_t n
     } else if (blast->is_full) {
         if (!fill_from_schedule(blast, connection)) return;
     } else if (blast->is_sending) {
-        uint32_t count = is_measured(blast) && blast->budget < room ? (uint32_t)blast->budget : room;
+        uint32_t count = blast->is_counting && blast->budget < room ? (uint32_t)blast->budget : room;
         messages_note(blast, connection, (struct message){now, now, now}, count);
-        if (is_measured(blast)) blast->budget -= count - 1;
-        blast_spend(blast);
+        blast_spend(blast, count);
     } else {
         return;
     }
@@ -260,22 +264,23 @@ bool messages_take_due(struct blast *blast) {
 
 /* -- in */
 
-static bool is_late(const struct blast *blast, const struct message *message) {
-    int64_t reported = blast->poller.last.return_ns;
-    if (reported - message->sent <= blast->options.timeout_ns) return false;
-    return reported - message->sent - standstills_since(&blast->standstills, message->sent) > blast->options.timeout_ns;
+/* Whether a reply came after the time-out, as of the wait that told of it, less what we stood still. */
+static bool is_late(const struct blast *blast, const struct message *message, int64_t since) {
+    return since - message->sent - standstills_since(&blast->standstills, message->sent) > 0;
 }
 
-static void record_reply(struct blast *blast, const struct message *message, int64_t now) {
+static void record_reply(struct blast *blast, const struct message *message, int64_t now, int64_t *now_page) {
     struct board *board = &blast->board;
     if (message->intended == OPENING) return;
-    board_page(board, now)[COUNT_window_replied]++;
+    now_page[COUNT_window_replied]++;
     int64_t *page = board_page(board, message->intended);
-    int64_t latency = now - message->intended, late = message->taken - message->intended;
+    int64_t latency = now - message->intended, service = now - message->sent, late = message->taken - message->intended;
+    int64_t index = board_index(board, latency);
     bool has_stood = message->intended < blast->standstills.until;
     page[COUNT_replied]++;
-    board_record(board, page, HISTOGRAM_latency, latency);
-    board_record(board, page, HISTOGRAM_service, now - message->sent);
+    board_add(board, page, HISTOGRAM_latency, latency, index);
+    /* In a closed loop the two are the same. */
+    board_add(board, page, HISTOGRAM_service, service, service == latency ? index : board_index(board, service));
     if (!has_stood && late * 10 <= latency) return;
     board_record(board, page, HISTOGRAM_disturbed, latency);
     page[COUNT_stood] += has_stood;
@@ -283,19 +288,25 @@ static void record_reply(struct blast *blast, const struct message *message, int
 
 /* Counts the replies that these bytes end; returns how many. `*wrong` becomes REPLY_TIMEOUT when one came too late. */
 static uint32_t count_replies(struct blast *blast, struct connection *connection, int64_t length, int64_t now, int *wrong) {
-    uint32_t completed = 0;
-    for (connection->into += length; connection->into >= blast->options.size; completed++) {
-        const struct message *message = pending_at(blast, connection, 0);
-        if (is_late(blast, message)) {
+    const uint32_t depth = blast->options.depth;
+    const int64_t size = blast->options.size, oldest = blast->poller.last.return_ns - blast->options.timeout_ns;
+    const struct message *ring = &blast->pending[(size_t)slot_number(blast, connection) * depth];
+    uint32_t completed = 0, first = connection->pending_first;
+    int64_t into = connection->into + length, *page = board_page(&blast->board, now);
+    page[COUNT_received_bytes] += length;
+    for (; into >= size; into -= size, completed++) {
+        const struct message *message = &ring[first];
+        if (message->sent < oldest && is_late(blast, message, oldest)) {
             *wrong = OWN_REPLY_TIMEOUT;
             break;
         }
-        connection->into -= blast->options.size;
-        record_reply(blast, message, now);
-        if (++connection->pending_first == blast->options.depth) connection->pending_first = 0;
-        connection->pending_count--;
-        blast->pending_count--;
+        record_reply(blast, message, now, page);
+        if (++first == depth) first = 0;
     }
+    connection->into = into;
+    connection->pending_first = first;
+    connection->pending_count -= completed;
+    blast->pending_count -= completed;
     if (completed) blast->board.state[STATE_replied_ns] = now;
     return completed;
 }
@@ -319,8 +330,11 @@ static void take(struct blast *blast, struct connection *connection, int64_t len
     board_begin_write(board);
     if (!connection->received) note_first_byte(blast, connection, now);
     connection->received += length;
-    board_page(board, now)[COUNT_received_bytes] += length;
-    uint32_t completed = wrong ? 0 : count_replies(blast, connection, length, now, &wrong);
+    uint32_t completed = 0;
+    if (wrong)
+        board_count(board, COUNT_received_bytes, now, length);
+    else
+        completed = count_replies(blast, connection, length, now, &wrong);
     board_end_write(board);
     if (wrong)
         connection_fail(blast, connection, STEP_receive, wrong);
