@@ -14,6 +14,7 @@ from loadkit.report.summary import (
     crowd_line,
     headline,
     load_line,
+    lost_line,
     measured_line,
     messages_line,
     next_command,
@@ -144,12 +145,19 @@ def _busy(cpu_ns: float, record: RunRecord) -> str:
 
 def _histograms(record: RunRecord) -> Iterator[str]:
     titles = [f"p{name}" for name in _COLUMNS]
-    yield f"{'':<11}{'count':>12}{'min':>9}" + "".join(f"{title:>9}" for title in titles) + f"{'max':>9}{'mean':>9}"
+    yield (
+        f"{'came back':<11}{'count':>12}{'min':>9}"
+        + "".join(f"{title:>9}" for title in titles)
+        + f"{'max':>9}{'mean':>9}"
+    )
     found = {name: histogram for name, histogram in record.histograms.items() if histogram}
     for name, histogram in found.items():
         yield _histogram(name, histogram)
     if any(histogram.percentiles[name] is None for histogram in found.values() for name in _COLUMNS):
         yield "-  too few samples: fewer than ten lie above that percentile"
+    lost = lost_line(record)
+    if lost:
+        yield from _wrapped(lost, indent=3, first=0)
 
 
 def _histogram(name: str, histogram: HistogramRecord) -> str:

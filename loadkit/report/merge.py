@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 
 from loadkit.errors import OptionError, RecordError
-from loadkit.measure.histogram import Histogram, highest_of, lowest_of
 from loadkit.report.build import cpu_per_reply, make_rates
-from loadkit.report.histograms import histogram_record
+from loadkit.report.histograms import decoded, histogram_record
 from loadkit.report.journey import diagnose, with_shares
 from loadkit.report.record import (
     STATES,
@@ -161,32 +160,10 @@ def _add_histograms(left: Histograms, right: Histograms) -> Histograms:
 
 def _add_histogram(name: str, left: HistogramRecord, right: HistogramRecord) -> HistogramRecord:
     try:
-        both = _decoded(left).merge(_decoded(right))
+        both = decoded(left).merge(decoded(right))
     except ValueError as error:
         raise RecordError(f"histogram {name} cannot be merged: {error}") from None
-    # The encoding knows the extremes to three digits only; the record has them exactly.
-    exact = {
-        "min_ns": min([one.min for one in (left, right) if one.min is not None], default=0),
-        "max_ns": max([one.max for one in (left, right) if one.max is not None], default=0),
-    }
-    total = Histogram(both.highest_ns, both.counts, left.sum + right.sum, **exact)
-    return histogram_record(total, left.dropped + right.dropped, left.unit)
-
-
-def _decoded(record: HistogramRecord) -> Histogram:
-    """Reads the counts back. Raises ValueError when count, min or max are not those of the encoding.
-
-    hdrh encodes up to the counter of `max`: one too small drops counts without a word, one out of range makes its C
-    code run past the array and ends the process (hdrhistogram 0.10.8: "free(): invalid pointer").
-    """
-    histogram = Histogram.decode(record.hdr, record.sum)
-    if record.count != histogram.count:
-        raise ValueError(f"its count, {record.count}, is not that of its encoding, {histogram.count}")
-    used = histogram.counts.nonzero()[0].tolist()
-    for name, value, counters in (("min", record.min, used[:1]), ("max", record.max, used[-1:])):
-        if not (any(lowest_of(at) <= value <= highest_of(at) for at in counters) if value is not None else not used):
-            raise ValueError(f"its {name}, {value}, is not that of its encoding")
-    return histogram
+    return histogram_record(both, left.dropped + right.dropped, left.unit)
 
 
 def _add_phases(left: PhaseRecord, right: PhaseRecord) -> PhaseRecord:

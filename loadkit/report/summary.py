@@ -9,7 +9,8 @@ from typing import Any
 
 from loadkit.endpoint import place_of
 from loadkit.errors import OptionError
-from loadkit.report.record import RunRecord, SloRecord, measured
+from loadkit.report.figures import time_figure
+from loadkit.report.record import RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
 
@@ -19,27 +20,34 @@ __all__ = [
     "crowd_line",
     "headline",
     "load_line",
+    "lost_line",
     "measured_line",
     "messages_line",
     "next_command",
     "plural",
     "slo_value",
     "target_line",
+    "time_text",
 ]
 
 
 def headline(record: RunRecord) -> str:
     """Returns the verdict and the figures everybody asks for first."""
-    latency = measured(record.histograms, "latency").percentiles
     errors = sum(row.count for row in record.errors)
     replies = "no measured replies"
     if record.rates.replies_per_s is not None:
         replies = f"{format_rate(record.rates.replies_per_s)} replies"
-    shown = [
-        f"p{name} {format_duration(value)}" for name in ("50", "99", "99.9") if (value := latency[name]) is not None
-    ]
+    shown = [f"{part} {text}" for part in ("p50", "p99", "p99.9") if (text := time_text(record, "latency", part))]
     state = f"{record.verdict.state}, partial" if record.partial else record.verdict.state
     return f"{state}: {replies}, latency {' '.join(shown) or '-'}, {plural(errors, 'error')}"
+
+
+def time_text(record: RunRecord, name: str, part: str) -> str | None:
+    """Returns a time that counts what never came back as late, `never` where it lies among that; None: not known."""
+    figure = time_figure(record, name, part)
+    if figure.value is not None:
+        return format_duration(figure.value)
+    return "never" if figure.is_never else None
 
 
 def target_line(record: RunRecord) -> str:
@@ -104,6 +112,18 @@ def messages_line(record: RunRecord) -> str:
         f"{format_count(messages.replied)} replied, {format_count(messages.failed)} failed, "
         f"{format_count(messages.unanswered)} unanswered, {format_count(messages.unsent)} unsent, "
         f"{format_count(messages.waited)} waited"
+    )
+
+
+def lost_line(record: RunRecord) -> str | None:
+    """Returns what the percentiles of the tables leave out; None where everything came back."""
+    messages = record.messages
+    lost = messages.intended - messages.replied
+    if lost <= 0:
+        return None
+    return (
+        f"{format_count(lost)} of {format_count(messages.intended)} messages did not come back and are in no "
+        f"percentile here; the first line and the SLOs count them as late"
     )
 
 

@@ -131,7 +131,10 @@ def travelled(page_: PhaseSamples, journeys: list[dict[str, int]], **counters: i
 
 
 def exchanged(latencies: list[int], lateness: list[int] | None = None, **more: Any) -> PhaseSamples:
-    """A phase in which each message was replied to, after these latencies (ns); `more` adds to it."""
+    """A phase in which each message was replied to, after these latencies (ns); `more` adds to it.
+
+    What is `sent` beside them went out on time.
+    """
     count, late = len(latencies), lateness or [0] * len(latencies)
     counters: dict[str, Any] = {"intended": count, "sent": count, "replied": count, "sent_bytes": 64 * count}
     counters["received_bytes"] = counters["sent_bytes"]
@@ -139,7 +142,8 @@ def exchanged(latencies: list[int], lateness: list[int] | None = None, **more: A
     for name in set(more) & set(counters):
         counters[name] += more.pop(name)
     service = [latency - wait for latency, wait in zip(latencies, late, strict=True)]
-    histograms = {"latency": latencies, "service": service, "lateness": late, "held": [0] * count}
+    on_time = [0] * (counters["sent"] - count)
+    histograms = {"latency": latencies, "service": service, "lateness": late + on_time, "held": [0] * count + on_time}
     histograms |= more.pop("histograms", {})
     return page(histograms, **counters, **more)
 

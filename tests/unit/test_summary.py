@@ -6,8 +6,10 @@ import msgspec
 import pytest
 
 from loadkit.plan.model import Target
+from loadkit.report.as_markdown import as_markdown
+from loadkit.report.as_text import as_text
 from loadkit.report.record import Reason, RunRecord, Verdict
-from loadkit.report.summary import headline, load_line, next_command, plural, target_line
+from loadkit.report.summary import headline, load_line, lost_line, next_command, plural, target_line
 from tests.golden.made_up import (
     MS,
     REMOTE,
@@ -46,6 +48,36 @@ def test_the_headline_counts_the_errors_of_the_whole_run() -> None:
     assert headline(made_up_record(made_up_plan(), samples)).endswith(", 1 error")
 
 
+def _dropping(replied: int, lost: int) -> RunRecord:
+    hold = exchanged([MS] * replied, intended=lost, sent=lost, failed=lost)
+    return made_up_record(made_up_plan(400.0), made_up_samples(worker(0, ramped(100), page(), hold, page(), peak=100)))
+
+
+@pytest.mark.parametrize(
+    ("replied", "lost", "times"),
+    [
+        pytest.param(10_000, 0, "p50 1 ms p99 1 ms p99.9 1 ms", id="nothing lost"),
+        pytest.param(9_995, 5, "p50 1 ms p99 1 ms p99.9 1 ms", id="fewer lost than lie above p99.9"),
+        pytest.param(9_950, 50, "p50 1 ms p99 1 ms p99.9 never", id="p99.9 is among the lost"),
+        pytest.param(9_800, 200, "p50 1 ms p99 never p99.9 never", id="p99 is among the lost"),
+        pytest.param(4_000, 6_000, "p50 never p99 never p99.9 never", id="the median is among the lost"),
+        pytest.param(50, 50, "p50 1 ms", id="what the count does not support is left out"),
+    ],
+)
+def test_the_headline_counts_what_never_came_back_as_late(replied: int, lost: int, times: str) -> None:
+    assert f" replies, latency {times}, 0 errors" in headline(_dropping(replied, lost))
+
+
+def test_the_tables_say_that_they_are_of_what_came_back() -> None:
+    lost = _dropping(9_800, 200)
+    says = "200 of 10,000 messages did not come back"
+    assert lost_line(lost) is not None
+    for text in (as_text(lost), as_markdown(lost)):
+        assert says in text
+        assert "came back" in next(line for line in text.splitlines() if "p99.99" in line)
+    assert lost_line(_dropping(10_000, 0)) is None
+
+
 @pytest.mark.parametrize(
     ("target", "line"),
     [
@@ -68,7 +100,7 @@ def test_an_open_loop_says_the_rate_asked_and_the_rate_achieved() -> None:
 def test_a_closed_loop_says_what_it_hides() -> None:
     line = load_line(_record())
     assert line.startswith("closed loop, 64 B messages, depth 1")
-    assert "lateness is 0 by construction" in line
+    assert "a stall of the server hides here" in line
     assert "use -R" in line
 
 
