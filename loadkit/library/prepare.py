@@ -15,6 +15,7 @@ from loadkit.host import Host, raise_nofile, read_host
 from loadkit.plan.build import build_plan, build_serve_plan
 from loadkit.plan.model import Plan, ServePlan
 from loadkit.profile.load import load_profile
+from loadkit.profile.spell import as_given
 from loadkit.report.slo import check_schedule, parse_slo
 from loadkit.run.target import resolve
 from loadkit.sockets import read_sockets
@@ -69,7 +70,7 @@ def prepare_blast(
     where = resolve(target) if target else None
     sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
     try:
-        plan = build_plan(profile, sources, host, where, profile_name, sockets)
+        plan = build_plan(profile, sources, host, where, profile_name, sockets, as_given(options))
     except PreflightError as error:
         if profile.phases:
             raise  # which the doctor knows nothing of

@@ -27,6 +27,7 @@ __all__ = [
     "lowest_of",
     "percentiles_supported",
     "rank_of",
+    "values_needed",
 ]
 
 DIGITS = 3
@@ -76,6 +77,12 @@ def percentiles_supported(count: int, percentile: float | str) -> bool:
     """Whether `count` samples can say anything of `percentile`: LEAST_ABOVE lie above it, or it is the median."""
     share = _share(percentile)
     return count > 0 and (2 * share <= 1 or count * (1 - share) >= LEAST_ABOVE)
+
+
+def values_needed(percentile: float | str) -> int:
+    """Returns the least count that supports `percentile`, which is below 100."""
+    share = _share(percentile)
+    return 1 if 2 * share <= 1 else math.ceil(LEAST_ABOVE / (1 - share))
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from loadkit.report.escape import markdown, markdown_code
 from loadkit.report.record import RunRecord
 from loadkit.report.scale import memory_line, opening_line
+from loadkit.report.suggest import next_command
 from loadkit.report.summary import (
     bytes_line,
     connections_line,
@@ -20,7 +21,6 @@ from loadkit.report.summary import (
     lost_line,
     measured_line,
     messages_line,
-    next_command,
     slo_value,
     target_line,
 )

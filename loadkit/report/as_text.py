@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from loadkit.report.journey import journey_line, journey_rows
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord, measured
 from loadkit.report.scale import memory_line, opening_line
+from loadkit.report.suggest import next_command
 from loadkit.report.summary import (
     bytes_line,
     connections_line,
@@ -17,7 +19,6 @@ from loadkit.report.summary import (
     lost_line,
     measured_line,
     messages_line,
-    next_command,
     plural,
     slo_value,
     target_line,
@@ -285,7 +286,9 @@ def _batch(worker: WorkerRecord) -> str:
 
 def _next(record: RunRecord, path: str | None) -> Iterator[str]:
     if path:
-        yield f"record: {path}   again: loadkit report {path}"
+        # A name that begins with a dash would be read as an option.
+        word = shlex.quote(f"./{path}" if path.startswith("-") else path)
+        yield f"record: {path}   again: loadkit report {word}"
     command, what_for = next_command(record)
     # Not wrapped, however long: it is there to be copied.
     yield f"next ({what_for}):"

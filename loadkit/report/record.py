@@ -13,6 +13,7 @@ import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.measure.board import TIMES
+from loadkit.profile.spell import GivenOptions
 
 __all__ = [
     "FORMAT",
@@ -615,6 +616,10 @@ class _Asked(msgspec.Struct):
     workers: int
     cores: tuple[int, ...]
     serve: _Crowd | None
+    lifetime_ns: int | None = None
+    profile: str | None = None
+    options: GivenOptions = {}
+    phased: tuple[str, ...] = ()
 
 
 def measured(histograms: Histograms, name: str) -> HistogramRecord:

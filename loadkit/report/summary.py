@@ -1,4 +1,4 @@
-"""What a record comes to, in a line each: the headline, the load, what came of it, and the next command worth typing.
+"""What a record comes to, in a line each: the headline, the load, what came of it.
 
 Every output format says these in the same words.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadkit.endpoint import place_of
 from loadkit.errors import OptionError
 from loadkit.report.figures import time_figure
 from loadkit.report.record import RunRecord, SloRecord
@@ -23,7 +22,6 @@ __all__ = [
     "lost_line",
     "measured_line",
     "messages_line",
-    "next_command",
     "plural",
     "slo_value",
     "target_line",
@@ -157,27 +155,6 @@ def slo_value(slo: SloRecord) -> str:
     if "bytes" in figure:
         return f"{format_size(slo.value)}/s"
     return format_rate(slo.value) if figure.endswith("_per_s") else format_count(slo.value)
-
-
-def next_command(record: RunRecord) -> tuple[str, str]:
-    """Returns the one command that would teach the reader most, and what it would tell."""
-    plan = _plan(record)
-    target = plan["target"]
-    where = "" if target["embedded"] else f" {place_of(target['host'], target['port'])}"
-    codes = {reason.code for reason in record.verdict.reasons}
-    if codes & {"incomplete", "connections-missing"}:
-        return f"loadkit doctor -c {plan['connections']}{where}", "what stops the connections"
-    replies = record.rates.replies_per_s
-    depth = f" -p {plan['depth']}" if plan["depth"] != 1 else ""
-    shape = f"loadkit blast{where} -c {plan['connections']} -s {plan['size_bytes']}{depth}"
-    if not replies:
-        return f"{shape} -d 10s -o run.json", "the same, to its end"
-    half = max(1, round(replies / 2, -3) if replies >= 4000 else round(replies / 2))
-    if not _hold_rates(record):
-        return f"{shape} -R {half:.0f} -o open.json", "latency at half of this rate"
-    if codes & {"saturated", "schedule-missed", "peer-behind", "rate-missed"}:
-        return f"{shape} -R {half:.0f} -o lower.json", "a rate that both ends can keep"
-    return f"{shape} -R {max(1, round(2 * replies)):.0f} -o higher.json", "does it hold at twice the rate?"
 
 
 def plural(count: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from loadkit.measure.histogram import (
     lowest_of,
     percentiles_supported,
     rank_of,
+    values_needed,
 )
 
 _HIGHEST = 60 * 10**9
@@ -205,6 +206,15 @@ def test_any_percentile_has_its_exact_rank_and_support(count: int, percentile: s
     assert percentiles_supported(count, percentile) is supported
     # supported: at least ten are above its rank
     assert not supported or millionths * 2 <= 10**8 or count - rank_of(count, percentile) >= 10
+
+
+@given(_PERCENTILE_TEXTS)
+@example("50")
+@example("99.99")
+def test_the_least_count_that_supports_a_percentile_is_known(percentile: str) -> None:
+    least = values_needed(percentile)
+    assert percentiles_supported(least, percentile)
+    assert not percentiles_supported(least - 1, percentile)
 
 
 @pytest.mark.parametrize("count", [10**7, 16_913_000, 20_000_000, 10**8, 10**12])

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from loadkit.plan.model import Target
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
-from loadkit.report.record import Reason, RunRecord, Verdict
-from loadkit.report.summary import headline, load_line, lost_line, next_command, plural, target_line
+from loadkit.report.record import RunRecord
+from loadkit.report.summary import headline, load_line, lost_line, plural, target_line
 from tests.golden.made_up import (
     MS,
     REMOTE,
@@ -28,10 +27,6 @@ from tests.golden.made_up import ramp as ramped
 
 def _record(rate_hz: float | None = None, target: Target = REMOTE, replies: int = 2_000, **changes: Any) -> RunRecord:
     return made_up_record(made_up_plan(rate_hz, target, **changes), steady([MS] * replies, [20 * US] * replies))
-
-
-def _with_reason(record: RunRecord, code: str) -> RunRecord:
-    return msgspec.structs.replace(record, verdict=Verdict("suspect", (Reason(code, ""),)))
 
 
 def test_the_headline_is_the_verdict_and_the_figures_asked_for_first() -> None:
@@ -102,53 +97,6 @@ def test_a_closed_loop_says_what_it_hides() -> None:
     assert line.startswith("closed loop, 64 B messages, depth 1")
     assert "a stall of the server hides here" in line
     assert "use -R" in line
-
-
-@pytest.mark.parametrize(
-    ("record", "command"),
-    [
-        pytest.param(
-            _record(),
-            "loadkit blast db.example:7000 -c 100 -s 64 -R 200 -o open.json",
-            id="a closed loop: latency at half of its 400/s",
-        ),
-        pytest.param(
-            _record(replies=40_000),
-            "loadkit blast db.example:7000 -c 100 -s 64 -R 4000 -o open.json",
-            id="half of 8,000/s",
-        ),
-        pytest.param(
-            _record(400.0, depth=4),
-            "loadkit blast db.example:7000 -c 100 -s 64 -p 4 -R 800 -o higher.json",
-            id="an open loop that kept up: twice the rate",
-        ),
-        pytest.param(
-            _with_reason(_record(400.0), "saturated"),
-            "loadkit blast db.example:7000 -c 100 -s 64 -R 200 -o lower.json",
-            id="an open loop that did not: half of what was replied",
-        ),
-        pytest.param(
-            _with_reason(_record(), "incomplete"), "loadkit doctor -c 100 db.example:7000", id="connections are missing"
-        ),
-        pytest.param(
-            _record(target=Target("::1", ("::1",), 7)),
-            "loadkit blast [::1]:7 -c 100 -s 64 -R 200 -o open.json",
-            id="an IPv6 address is in brackets",
-        ),
-        pytest.param(
-            _record(target=Target("embedded", ("127.0.0.1",), 7, embedded=True)),
-            "loadkit blast -c 100 -s 64 -R 200 -o open.json",
-            id="an embedded server is not named",
-        ),
-        pytest.param(
-            RUNS["interrupted"](),
-            "loadkit blast db.example:7000 -c 100 -s 64 -d 10s -o run.json",
-            id="nothing measured: again, to its end",
-        ),
-    ],
-)
-def test_the_next_command_is_the_one_worth_typing(record: RunRecord, command: str) -> None:
-    assert next_command(record)[0] == command
 
 
 def test_one_is_singular() -> None:
