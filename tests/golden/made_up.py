@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -33,7 +34,7 @@ from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, Serv
 from loadkit.profile.model import Close, EngineName, Stamps
 from loadkit.report.build import build_record
 from loadkit.report.journey import tail_from
-from loadkit.report.record import Advised, Finding, Kernel, Reason, RunRecord, SloRecord, Tool, Verdict
+from loadkit.report.record import Advised, Finding, Kernel, Reason, RunId, RunRecord, SloRecord, Tool, Verdict
 from tests.unit.made_up import made_up_host
 
 S = 10**9
@@ -242,6 +243,14 @@ def made_up_record(plan: Plan, samples: RunSamples) -> RunRecord:
     record = build_record(plan, made_up_host(), samples)
     return msgspec.structs.replace(
         record, tool=Tool("0.1.0", "3.11.7", "0.22.1", samples.engine, fallback=samples.fallback)
+    )
+
+
+def again(record: RunRecord, minutes: int = 1) -> RunRecord:
+    """The same run once more, so much later: what it measured is the same, what it is called is not."""
+    started = datetime.datetime.fromisoformat(record.started) + datetime.timedelta(minutes=minutes)
+    return msgspec.structs.replace(
+        record, started=started.isoformat(timespec="milliseconds"), run=RunId(f"{record.run.id}+{minutes}")
     )
 
 
