@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -92,7 +93,7 @@ def _refuse_overruled(table: Mapping[str, Any], options: Mapping[str, Any], plac
         if key in options:
             raise OptionError(
                 f"{_flag(key)}: profile {place} sets {key} phase by phase; save it with "
-                f"`loadkit profiles show {place} > my.toml`, edit it there, and run with --profile my.toml"
+                f"`loadkit profiles show {shlex.quote(place)} > my.toml`, edit it there, and run with --profile my.toml"
             )
 
 
