@@ -24,10 +24,10 @@ from loadkit.units import NS_PER_S
 __all__ = ["next_command"]
 
 # Reasons and findings that mean: not at this rate.
-_TOO_FAST = {"saturated", "schedule-missed", "peer-behind", "rate-missed"}
+_TOO_FAST = {"saturated", "schedule-missed", "peer-behind", "rate-missed", "blast-bound"}
 _CONNECTIONS = {"incomplete", "connections-missing", "exhausted"}
 # Of an invalid run: no other rate helps against these.
-_FIX_FIRST = {"worker-died", "connections-lost", "dropped", "does-not-add-up", "stood-still", "throttled"}
+_FIX_FIRST = {"worker-died", "connections-lost", "cut-short", "does-not-add-up", "stood-still", "throttled"}
 # More than this part of what was due never came back, or had to wait for room: the rate was too high.
 _BEHIND = 0.01
 # A percentile is just supported by as many as it needs; this leaves some room.
@@ -106,10 +106,8 @@ def next_command(record: RunRecord) -> tuple[str, str]:
 
 
 def _connections(run: _Run) -> tuple[str, str] | None:
-    """Connections that are missing, or another limit of this machine: the doctor has the arithmetic."""
-    reasons = run.record.verdict.reasons
-    is_machine = run.is_invalid and any(reason.party == "machine" for reason in reasons)
-    if not is_machine and not {reason.code for reason in reasons} & _CONNECTIONS:
+    """Connections that are missing: the doctor has the arithmetic. A few, which are a finding, stop nothing."""
+    if not {reason.code for reason in run.record.verdict.reasons} & _CONNECTIONS:
         return None
     source = option_words({"source": run.plan.get("options", {}).get("source", ())})
     words = ["loadkit", "doctor", "-c", str(run.plan["connections"]), *source, *run.place]

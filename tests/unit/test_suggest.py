@@ -145,6 +145,11 @@ ALL_WORDS = (
             id="more than half was never sent: half of the 400/s that came back",
         ),
         pytest.param(
+            _judged(_record(FLAT), "suspect", "blast-bound"),
+            "loadkit blast db.example:7000 -R 200 -o lower.json",
+            id="an open loop at this end's limit",
+        ),
+        pytest.param(
             _judged(_record(FLAT), "suspect", "stood-still"),
             "loadkit blast db.example:7000 -o run.json",
             id="disturbed: the same again",
@@ -174,9 +179,22 @@ def test_the_rate_that_comes_next(record: RunRecord, command: str) -> None:
             id="from these sources",
         ),
         pytest.param(
-            _judged(_record(FLAT), "invalid", "something-later", "machine"),
+            _judged(_record(FLAT), "invalid", "exhausted", "machine"),
             "loadkit doctor -c 100 db.example:7000",
             id="a limit of this machine",
+        ),
+        pytest.param(
+            msgspec.structs.replace(_record(FLAT), findings=(Finding("connections-missing", ""),)),
+            "loadkit blast db.example:7000 -R 800 -o higher.json",
+            id="a few missing connections stop nothing",
+        ),
+        pytest.param(
+            msgspec.structs.replace(
+                _record(FLAT),
+                verdict=Verdict("invalid", (Reason("schedule-missed", ""), Reason("stood-still", "", "machine"))),
+            ),
+            "loadkit blast db.example:7000 -o run.json",
+            id="a schedule missed because of a standstill: no rate helps",
         ),
         pytest.param(
             _judged(_record(FLAT, hold={"intended": 9_000, "unsent": 9_000}), "invalid", "worker-died"),
