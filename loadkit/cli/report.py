@@ -18,9 +18,10 @@ __all__ = ["report"]
 @output_option
 @github_option
 def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...], github: bool) -> int:
-    """Print the report of a record; several of the same plan are merged, histogram by histogram.
+    """Print the report of a record; several of the same load on the same target are merged.
 
-    Its exit status does not tell how the run went: `loadkit blast` has.
+    Merging adds up counts and histograms of runs that followed one another; percentiles are those of all values. The
+    exit status does not tell how the run went: `loadkit blast` has.
     """
     from loadkit.errors import OptionError
     from loadkit.report.as_text import as_text
@@ -36,7 +37,7 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
     loaded = [load(path) for path in records]
     if server and len(loaded) > 1:
         raise OptionError("--server: joins the two ends of one run; give one RECORD")
-    record = loaded[0] if len(loaded) == 1 else merge_records(loaded)
+    record = merge_records(loaded, records)
     if server:
         record = join(record, load_serve(server), server)
     again = find_json(output) or (records[0] if len(records) == 1 else None)

@@ -15,7 +15,8 @@ from loadkit.host import Host, raise_nofile, read_host
 from loadkit.plan.build import build_plan, build_serve_plan
 from loadkit.plan.model import Plan, ServePlan
 from loadkit.profile.load import load_profile
-from loadkit.report.slo import parse_slo
+from loadkit.profile.spell import as_given
+from loadkit.report.slo import check_schedule, parse_slo
 from loadkit.run.target import resolve
 from loadkit.sockets import read_sockets
 
@@ -63,19 +64,19 @@ def prepare_blast(
     origins = origins or {}
     profile, sources = load_profile(profile_name, options, origins)
     sources |= {key: origin for key, origin in origins.items() if key in ("target", "profile")}
-    for expression in profile.slo:
-        parse_slo(expression)
+    objectives = [parse_slo(expression) for expression in profile.slo]
     raise_nofile()
     host = read_host()
     where = resolve(target) if target else None
     sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
     try:
-        plan = build_plan(profile, sources, host, where, profile_name, sockets)
+        plan = build_plan(profile, sources, host, where, profile_name, sockets, as_given(options))
     except PreflightError as error:
         if profile.phases:
             raise  # which the doctor knows nothing of
         demand = demand_of_blast(host, int(profile.connections), where, profile.engine, sockets, profile.source)
         raise in_our_words(error, demand) from None
+    check_schedule(objectives, plan.open_loop)
     engine = choose_engine(plan.engine, plan.edge_triggered)
     return PreparedBlast(plan, host, demand_of_plan(host, plan, engine, sockets))
 

@@ -8,14 +8,27 @@ by that formula are what `hdrh` itself would have written, so `hdrh` reads, enco
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
-__all__ = ["DIGITS", "Histogram", "counts_length", "highest_of", "index_of", "lowest_of", "percentiles_supported"]
+__all__ = [
+    "DIGITS",
+    "Histogram",
+    "counts_length",
+    "highest_of",
+    "index_of",
+    "lowest_of",
+    "percentiles_supported",
+    "rank_of",
+    "values_needed",
+]
 
 DIGITS = 3
 _SUB_BITS = 11  # 2,048 sub-buckets resolve 3 significant digits
@@ -55,9 +68,30 @@ def highest_of(index: int) -> int:
     return lowest_of(index) + (1 << max(0, index // _HALF - 1)) - 1
 
 
-def percentiles_supported(count: int, percentile: float) -> bool:
+def rank_of(count: int, percentile: float | str) -> int:
+    """Returns which of `count` sorted values, from 1, is the percentile: the least with that part at or below it."""
+    return max(1, math.ceil(_share(percentile) * count))
+
+
+def percentiles_supported(count: int, percentile: float | str) -> bool:
     """Whether `count` samples can say anything of `percentile`: LEAST_ABOVE lie above it, or it is the median."""
-    return count > 0 and (percentile <= 50 or count * (100 - percentile) / 100 >= LEAST_ABOVE - 1e-6)
+    share = _share(percentile)
+    return count > 0 and (2 * share <= 1 or count * (1 - share) >= LEAST_ABOVE)
+
+
+def values_needed(percentile: float | str) -> int:
+    """Returns the least count that supports `percentile`, which is below 100."""
+    share = _share(percentile)
+    return 1 if 2 * share <= 1 else math.ceil(LEAST_ABOVE / (1 - share))
+
+
+@functools.cache
+def _share(percentile: float | str) -> Fraction:
+    """Returns the percentile as a part of 1, exactly as it is written.
+
+    99.9 / 100 is no float: the nearest is too high, so that 0.999 of 20 million was one rank above 19,980,000.
+    """
+    return Fraction(str(percentile)) / 100
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,7 +118,7 @@ class Histogram:
         if array.min() < 0 or array.max() > highest_ns:
             raise ValueError(f"a value lies outside 0 … {highest_ns} ns")
         counts = np.bincount(index_of(array), minlength=counts_length(highest_ns))
-        return cls(highest_ns, counts, int(array.sum()), int(array.min()), int(array.max()))
+        return cls(highest_ns, counts, sum(array.tolist()), int(array.min()), int(array.max()))
 
     @classmethod
     def decode(cls, encoded: str, sum_ns: int) -> Histogram:
@@ -144,16 +178,16 @@ class Histogram:
 
         As in HdrHistogram the value is the greatest that its counter counts, and never above the exact maximum.
         """
+        total = self.count
+        ranks = {one: rank_of(total, one) for one in wanted}
+        return {one: self.at_rank(rank) if percentiles_supported(total, one) else None for one, rank in ranks.items()}
+
+    def at_rank(self, rank: int) -> int:
+        """Returns the value of that rank among all, from 1 for the least. Raises ValueError where there is none."""
         running = np.cumsum(self.counts)
-        total = int(running[-1])
-        found: dict[float, int | None] = {}
-        for percentile in wanted:
-            if not percentiles_supported(total, percentile):
-                found[percentile] = None
-                continue
-            rank = max(1, int(np.ceil(percentile / 100 * total - 1e-9)))
-            found[percentile] = min(highest_of(int(np.searchsorted(running, rank))), self.max_ns)
-        return found
+        if not 1 <= rank <= running[-1]:
+            raise ValueError(f"there is no value number {rank} of {running[-1]}")
+        return min(highest_of(int(np.searchsorted(running, rank))), self.max_ns)
 
     def encode(self) -> str:
         """Returns HdrHistogram's base64 V2 encoding, readable by every HdrHistogram library."""

@@ -13,7 +13,9 @@ from loadkit.plan.addresses import loopback_addresses, plan_addresses, plan_rout
 from loadkit.plan.app import AppSpec
 from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, ServePlan, Target
 from loadkit.plan.split import share
+from loadkit.profile.load import phased
 from loadkit.profile.model import LONGEST_RUN, EngineName, PhaseSpec, Profile, Stamps
+from loadkit.profile.spell import GivenOptions
 from loadkit.sockets import Sockets
 from loadkit.units import NS_PER_S, Duration, format_count, format_duration, format_rate
 
@@ -105,10 +107,12 @@ def build_plan(
     target: Target | None,
     name: str | None = None,
     sockets: Sockets | None = None,
+    options: GivenOptions | None = None,
 ) -> Plan:
     """Decides a blast run against `target`, or against an embedded server when it is None.
 
-    `sockets` are those around the target's port, where they are known: the run keeps off what they hold.
+    `options` are those given beside the profile `name`; `profile` has them already. `sockets` are those around the
+    target's port, where they are known: the run keeps off what they hold.
     Raises OptionError, ProfileError or PreflightError for what cannot work.
     """
     phases = _phases(profile)
@@ -156,6 +160,8 @@ def build_plan(
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
         profile=name,
         sources=dict(sources),
+        options=options or {},
+        phased=phased([_said(spec) for spec in profile.phases]),
     )
 
 
@@ -255,6 +261,11 @@ def _phase(spec: PhaseSpec, profile: Profile) -> PhasePlan:
         connections=int(spec.connections or profile.connections),
         rate_hz=(rate[0], rate[1]) if rate else None,
     )
+
+
+def _said(spec: PhaseSpec) -> dict[str, object]:
+    """Returns what a phase says for itself."""
+    return {name: value for name in spec.__struct_fields__ if (value := getattr(spec, name)) is not None}
 
 
 def _check_loop(profile: Profile, phases: tuple[PhasePlan, ...]) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from loadkit.plan.app import AppSpec
 from loadkit.plan.pacing import LinearPace
 from loadkit.profile.model import Close, EngineName, Stamps
+from loadkit.profile.spell import GivenOptions
 
 __all__ = ["EMBEDDED", "PhaseKind", "PhasePlan", "Plan", "Route", "ServePlan", "Shard", "Target"]
 
@@ -95,7 +96,9 @@ class ServePlan(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A blast run, decided.
 
-    `sources` names where each value came from: default, profile, option or `environment LOADKIT_…`.
+    `sources` names where each value came from: default, profile, option or `environment LOADKIT_…`. `options` has what
+    was given beside the profile, as text; `phased` those options that the profile sets phase by phase, and that can
+    therefore not be given.
     """
 
     target: Target
@@ -126,6 +129,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     highest_ns: int  # the histograms' upper end
     profile: str | None
     sources: dict[str, str]
+    options: GivenOptions = {}
+    phased: tuple[str, ...] = ()
 
     @property
     def probe_bytes(self) -> int:

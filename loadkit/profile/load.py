@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,7 +17,7 @@ from loadkit.errors import LoadkitError, OptionError, ProfileError
 from loadkit.profile.model import Option, PhaseSpec, Profile, options_of
 from loadkit.units import Count, Duration, Pace, Rate, Size
 
-__all__ = ["Sources", "load_profile", "read_profile_text", "shipped_profiles"]
+__all__ = ["Sources", "load_profile", "phased", "read_profile_text", "shipped_profiles"]
 
 Sources = dict[str, str]  # key -> "default" | "profile" | "option" | "environment LOADKIT_BLAST_…"
 
@@ -80,14 +81,19 @@ def load_profile(
     return profile, sources
 
 
+def phased(phases: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Returns the options that these tables of a profile, `[[phases]]`, set for themselves."""
+    if not phases:
+        return ()
+    return tuple(key for key in _PHASED if key in ("duration", "warmup") or any(key in phase for phase in phases))
+
+
 def _refuse_overruled(table: Mapping[str, Any], options: Mapping[str, Any], place: str) -> None:
-    phases = table.get("phases", ())
-    for key in _PHASED:
-        said = key in ("duration", "warmup") or any(key in phase for phase in phases)
-        if phases and said and key in options:
+    for key in phased(table.get("phases", ())):
+        if key in options:
             raise OptionError(
                 f"{_flag(key)}: profile {place} sets {key} phase by phase; save it with "
-                f"`loadkit profiles show {place} > my.toml`, edit it there, and run with --profile my.toml"
+                f"`loadkit profiles show {shlex.quote(place)} > my.toml`, edit it there, and run with --profile my.toml"
             )
 
 

@@ -17,7 +17,7 @@ import datetime
 from collections.abc import Iterator
 
 from loadkit.report.escape import xml
-from loadkit.report.record import RunRecord, SloRecord, measured
+from loadkit.report.record import PERCENTILES, RunRecord, SloRecord
 from loadkit.report.summary import (
     bytes_line,
     connections_line,
@@ -27,8 +27,9 @@ from loadkit.report.summary import (
     messages_line,
     slo_value,
     target_line,
+    time_text,
 )
-from loadkit.units import NS_PER_S, format_duration
+from loadkit.units import NS_PER_S
 
 __all__ = ["as_junit"]
 
@@ -108,9 +109,10 @@ def _properties(record: RunRecord) -> Iterator[tuple[str, str]]:
         if line:
             yield name, line
     for name in ("latency", "service"):
-        for percentile, value in measured(record.histograms, name).percentiles.items():
-            if value is not None:
-                yield f"{name}.p{percentile}", format_duration(value)
+        for percentile in PERCENTILES:
+            text = time_text(record, name, f"p{percentile:g}")
+            if text:
+                yield f"{name}.p{percentile:g}", text
     yield "engine", record.tool.engine
     yield "loadkit", record.tool.loadkit
     yield "python", record.tool.python

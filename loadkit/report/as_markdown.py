@@ -11,15 +11,16 @@ from collections.abc import Iterable, Iterator
 from loadkit.report.escape import markdown, markdown_code
 from loadkit.report.record import RunRecord
 from loadkit.report.scale import memory_line, opening_line
+from loadkit.report.suggest import next_command
 from loadkit.report.summary import (
     bytes_line,
     connections_line,
     crowd_line,
     headline,
     load_line,
+    lost_line,
     measured_line,
     messages_line,
-    next_command,
     slo_value,
     target_line,
 )
@@ -86,12 +87,16 @@ def _what(record: RunRecord) -> Iterator[str]:
 
 
 def _histograms(record: RunRecord) -> Iterator[str]:
-    yield from _table(("", "count", "min", *(f"p{name}" for name in _COLUMNS), "max", "mean"), "lrrrrrrrrr")
+    yield from _table(("came back", "count", "min", *(f"p{name}" for name in _COLUMNS), "max", "mean"), "lrrrrrrrrr")
     for name, histogram in record.histograms.items():
         if histogram is None:
             continue
         values = (histogram.min, *(histogram.percentiles[column] for column in _COLUMNS), histogram.max, histogram.mean)
         yield _cells(markdown(name), format_count(histogram.count), *map(_time, values))
+    lost = lost_line(record)
+    if lost:
+        yield ""
+        yield markdown(lost)
 
 
 def _errors(record: RunRecord) -> Iterator[str]:

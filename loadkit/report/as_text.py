@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from loadkit.report.journey import journey_line, journey_rows
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord, measured
 from loadkit.report.scale import memory_line, opening_line
+from loadkit.report.suggest import next_command
 from loadkit.report.summary import (
     bytes_line,
     connections_line,
     crowd_line,
     headline,
     load_line,
+    lost_line,
     measured_line,
     messages_line,
-    next_command,
     plural,
     slo_value,
     target_line,
@@ -144,12 +146,19 @@ def _busy(cpu_ns: float, record: RunRecord) -> str:
 
 def _histograms(record: RunRecord) -> Iterator[str]:
     titles = [f"p{name}" for name in _COLUMNS]
-    yield f"{'':<11}{'count':>12}{'min':>9}" + "".join(f"{title:>9}" for title in titles) + f"{'max':>9}{'mean':>9}"
+    yield (
+        f"{'came back':<11}{'count':>12}{'min':>9}"
+        + "".join(f"{title:>9}" for title in titles)
+        + f"{'max':>9}{'mean':>9}"
+    )
     found = {name: histogram for name, histogram in record.histograms.items() if histogram}
     for name, histogram in found.items():
         yield _histogram(name, histogram)
     if any(histogram.percentiles[name] is None for histogram in found.values() for name in _COLUMNS):
         yield "-  too few samples: fewer than ten lie above that percentile"
+    lost = lost_line(record)
+    if lost:
+        yield from _wrapped(lost, indent=3, first=0)
 
 
 def _histogram(name: str, histogram: HistogramRecord) -> str:
@@ -277,7 +286,9 @@ def _batch(worker: WorkerRecord) -> str:
 
 def _next(record: RunRecord, path: str | None) -> Iterator[str]:
     if path:
-        yield f"record: {path}   again: loadkit report {path}"
+        # A name that begins with a dash would be read as an option.
+        word = shlex.quote(f"./{path}" if path.startswith("-") else path)
+        yield f"record: {path}   again: loadkit report {word}"
     command, what_for = next_command(record)
     # Not wrapped, however long: it is there to be copied.
     yield f"next ({what_for}):"

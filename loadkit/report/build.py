@@ -250,6 +250,8 @@ def _plan(plan: Plan) -> dict[str, Origin]:
         source = plan.sources.get(option, "default") if option else "derived"
         if key == "phases":
             source = _strongest(plan.sources, ("phases", *_SHAPES_PHASES))
+        elif key == "options":
+            source = "option"
         elif key in ("workers", "engine") and source == "default":
             source = "derived"
         elif key in ("target", "profile"):

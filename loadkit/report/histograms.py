@@ -1,11 +1,13 @@
-"""A histogram on its way into a record."""
+"""A histogram on its way into a record, and out of it."""
 
 from __future__ import annotations
 
-from loadkit.measure.histogram import Histogram
+from dataclasses import replace
+
+from loadkit.measure.histogram import Histogram, highest_of, lowest_of
 from loadkit.report.record import PERCENTILES, HistogramRecord
 
-__all__ = ["histogram_record"]
+__all__ = ["decoded", "histogram_record"]
 
 
 def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> HistogramRecord:
@@ -22,3 +24,20 @@ def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> Hi
         dropped=dropped,
         hdr=histogram.encode(),
     )
+
+
+def decoded(record: HistogramRecord) -> Histogram:
+    """Reads the counts back, with the exact ends. Raises ValueError when count, min or max are not the encoding's.
+
+    The encoding knows the ends to three digits only. hdrh encodes up to the counter of `max`: one too small drops
+    counts without a word, one out of range makes its C code run past the array and ends the process (hdrhistogram
+    0.10.8: "free(): invalid pointer").
+    """
+    histogram = Histogram.decode(record.hdr, record.sum)
+    if record.count != histogram.count:
+        raise ValueError(f"its count, {record.count}, is not that of its encoding, {histogram.count}")
+    used = histogram.counts.nonzero()[0].tolist()
+    for name, value, counters in (("min", record.min, used[:1]), ("max", record.max, used[-1:])):
+        if not (any(lowest_of(at) <= value <= highest_of(at) for at in counters) if value is not None else not used):
+            raise ValueError(f"its {name}, {value}, is not that of its encoding")
+    return replace(histogram, min_ns=record.min or 0, max_ns=record.max or 0)

@@ -1,4 +1,4 @@
-"""Several records of the same plan, to one: counts are added, histograms too, percentiles never averaged.
+"""Several records of the same load, to one: counts are added, histograms too, percentiles never averaged.
 
 The windows follow one another as if it had been one longer run: rates are totals over the sum of the windows, the
 series are put end to end. Merging is associative, and commutative but for the order of the series.
@@ -6,6 +6,7 @@ series are put end to end. Merging is associative, and commutative but for the o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any
@@ -13,22 +14,22 @@ from typing import Any
 import msgspec
 
 from loadkit.errors import OptionError, RecordError
-from loadkit.measure.histogram import Histogram, highest_of, lowest_of
 from loadkit.report.build import cpu_per_reply, make_rates
-from loadkit.report.histograms import histogram_record
+from loadkit.report.histograms import decoded, histogram_record
 from loadkit.report.journey import diagnose, with_shares
+from loadkit.report.mergeable import check_mergeable, ids_of, spans_of, started_at
 from loadkit.report.record import (
     STATES,
     Advised,
-    Bytes,
     Connections,
     HistogramRecord,
     Histograms,
     Journey,
-    Messages,
     PhaseRecord,
+    RunId,
     RunRecord,
     ServerRecord,
+    Standstills,
     Tail,
     Verdict,
     Wakeups,
@@ -38,17 +39,33 @@ from loadkit.report.slo import Slo, check, parse_slo
 
 __all__ = ["merge_records"]
 
-# What may differ between runs of the same plan: where it ran, not what was asked.
-_MAY_DIFFER = ("cores", "profile")
-_PART_MAY_DIFFER = (("target", "port"), ("serve", "port"), ("serve", "cores"))
+# Of the run alone that it is from: no sum and no mean of several says anything.
+_ONE_RUN = "merged: each of the runs has its own"
+_DROPPED = ("opening", "memory", "closing", "kernel", "tcp")
 
 
-def merge_records(records: Sequence[RunRecord]) -> RunRecord:
-    """Returns one record of them all. Raises RecordError naming the first key that differs, with both values."""
+def merge_records(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> RunRecord:
+    """Returns one record of them all; `names` are their files, for errors.
+
+    Raises RecordError for a run that is there twice, for unlike runs, naming the first key that differs with both
+    values, for runs side by side, and for damaged histograms.
+    """
+    if len(records) == 1:
+        return records[0]
+    check_mergeable(names or [f"run {number + 1}" for number in range(len(records))], records)
     merged = reduce(_merge, records)
     merged = msgspec.structs.replace(merged, journey=_diagnosed(merged))
+    merged = _judged(merged, records)
     objectives = [_known(slo.expr) for slo in merged.slo]
     return msgspec.structs.replace(merged, slo=check(objectives, merged))
+
+
+def _judged(merged: RunRecord, records: Sequence[RunRecord]) -> RunRecord:
+    """Returns the merged record with a verdict: the worst of them, with the reasons and findings of all."""
+    state = max((record.verdict.state for record in records), key=STATES.index)
+    reasons = dict.fromkeys(reason for record in records for reason in record.verdict.reasons)
+    findings = dict.fromkeys(finding for record in records for finding in record.findings)
+    return msgspec.structs.replace(merged, verdict=Verdict(state, tuple(reasons)), findings=tuple(findings))
 
 
 def _known(expr: str) -> Slo:
@@ -59,10 +76,7 @@ def _known(expr: str) -> Slo:
 
 
 def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
-    _refuse_unlike(left, right)
     window = _window(left.window, right.window)
-    messages: Messages = _add(left.messages, right.messages)
-    moved: Bytes = _add(left.bytes, right.bytes)
     connecting = _add(left.connecting, right.connecting) if left.connecting and right.connecting else None
     connecting = connecting or left.connecting or right.connecting
     workers, server = (*left.workers, *right.workers), _add_servers(left.server, right.server)
@@ -71,29 +85,28 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
         left,
         partial=left.partial or right.partial,
         merged=left.merged + right.merged,
-        started=min(left.started, right.started),
-        verdict=_worse(left.verdict, right.verdict),
+        run=_add_ids(left, right),
+        started=min(left, right, key=started_at).started,
         connections=_add_connections(left.connections, right.connections),
-        messages=messages,
-        bytes=moved,
+        messages=_add(left.messages, right.messages),
+        bytes=_add(left.bytes, right.bytes),
         errors=_add_errors(left.errors, right.errors),
         window=window,
         rates=make_rates(window, connecting),
         connecting=connecting,
-        # Of one run each: a mean of them would be nobody's.
-        opening=None,
-        memory=None,
-        closing_ns=None,
-        kernel=None,
-        tcp=None,
         cpu_per_reply_ns={
             "blast": cpu_per_reply(workers, window),
             "serve": cpu_per_reply(server.workers, window) if server and _has_cpu(left, right) else None,
         },
         histograms=_add_histograms(left.histograms, right.histograms),
-        wakeups=_add_wakeups(left.wakeups, right.wakeups),
-        unread=_add_known_histogram("unread", left.unread, right.unread),
-        journey=_add_journeys(left.journey, right.journey),
+        histograms_missing=left.histograms_missing | right.histograms_missing,
+        disturbed=_add_known_histogram("disturbed", left.disturbed, right.disturbed),
+        stood=_add_known(left.stood, right.stood),
+        standstills=_add_standstills(left.standstills, right.standstills),
+        # Without a quota nothing was throttled.
+        throttling=_add(left.throttling, right.throttling)
+        if left.throttling and right.throttling
+        else left.throttling or right.throttling,
         phases=tuple(_add_phases(one, other) for one, other in zip(left.phases, right.phases, strict=True)),
         workers=workers,
         intervals=(
@@ -101,32 +114,62 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
             *(msgspec.structs.replace(row, t_s=round(row.t_s + shift_s, 3)) for row in right.intervals),
         ),
         server=server,
+        **_of_one_run(left, right),
+        **_measured_of_both(left, right),
     )
 
 
-def _refuse_unlike(left: RunRecord, right: RunRecord) -> None:
-    one, other = _identity(left), _identity(right)
-    for key in sorted({*one, *other}):
-        if one.get(key) != other.get(key):
-            raise RecordError(
-                f"records of unlike runs do not merge: {key} is {_short(one.get(key))} in one, "
-                f"{_short(other.get(key))} in another; `loadkit report` each by itself"
-            )
+def _of_one_run(left: RunRecord, right: RunRecord) -> dict[str, Any]:
+    """Leaves out what is of one run each, and says so where one of them had it."""
+    values: dict[str, Any] = {"opening": None, "memory": None, "closing_ns": None, "kernel": None, "tcp": None}
+    for name in _DROPPED:
+        field = "closing_ns" if name == "closing" else name
+        missing = [getattr(one, f"{name}_missing") for one in (left, right)]
+        was_there = any(getattr(one, field) is not None for one in (left, right))
+        values[f"{name}_missing"] = _ONE_RUN if was_there or _ONE_RUN in missing else _first(missing)
+    return values
 
 
-def _identity(record: RunRecord) -> dict[str, object]:
-    """What runs must share to be merged: the plan without what another start of it changes, and the tool."""
-    values = {f"plan.{key}": origin.value for key, origin in record.plan.items() if key not in _MAY_DIFFER}
-    for key, part in _PART_MAY_DIFFER:
-        parent = values.get(f"plan.{key}")
-        if isinstance(parent, dict):
-            values[f"plan.{key}"] = {name: value for name, value in parent.items() if name != part}
-    return {**values, "tool.loadkit": record.tool.loadkit, "tool.engine": record.tool.engine}
+def _measured_of_both(left: RunRecord, right: RunRecord) -> dict[str, Any]:
+    """Adds what both measured; what one did not measure, the sum is not either, and says why."""
+    sums: dict[str, Any] = {
+        "wakeups": _add_wakeups(left.wakeups, right.wakeups),
+        "unread": _add_known_histogram("unread", left.unread, right.unread),
+        "journey": _add_journeys(left.journey, right.journey),
+    }
+    missing = {
+        f"{name}_missing": None if value is not None else _why_missing(name, left, right)
+        for name, value in sums.items()
+    }
+    return sums | missing
 
 
-def _short(value: object) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 120 else f"{text[:117]}…"
+def _why_missing(name: str, left: RunRecord, right: RunRecord) -> str | None:
+    """Returns a run's own reason; None where neither was asked to measure it."""
+    reason = _first([getattr(one, f"{name}_missing") for one in (left, right)])
+    if reason or (getattr(left, name) is None and getattr(right, name) is None):
+        return reason
+    if getattr(left, name) is not None and getattr(right, name) is not None:
+        return "merged: the probes of the runs had other kinds of peers"
+    return "merged: not every run measured it"
+
+
+def _first(reasons: Sequence[str | None]) -> str | None:
+    """Returns one of the reasons, whichever record comes first."""
+    return min((reason for reason in reasons if reason), default=None)
+
+
+def _add_ids(left: RunRecord, right: RunRecord) -> RunId:
+    of = tuple(sorted((*ids_of(left), *ids_of(right))))
+    spans = sorted((*spans_of(left), *spans_of(right)), key=lambda span: (span.start, span.end))
+    return RunId(hashlib.sha256(" ".join(of).encode()).hexdigest()[:16], of, tuple(spans))
+
+
+def _add_standstills(left: Standstills | None, right: Standstills | None) -> Standstills | None:
+    if left is None or right is None:
+        return None
+    longest = max(left, right, key=lambda one: (one.longest_ns or 0, one.longest_at_ns or 0, one.worker or 0))
+    return msgspec.structs.replace(longest, count=left.count + right.count, sum_ns=left.sum_ns + right.sum_ns)
 
 
 def _add(left: Any, right: Any) -> Any:
@@ -143,6 +186,8 @@ def _add_connections(left: Connections, right: Connections) -> Connections:
         left.failed + right.failed,
         max(peaks) if peaks else None,
         left.closed + right.closed,
+        _add_known(left.at_start, right.at_start),
+        _add_known(left.lost, right.lost),
     )
 
 
@@ -161,32 +206,10 @@ def _add_histograms(left: Histograms, right: Histograms) -> Histograms:
 
 def _add_histogram(name: str, left: HistogramRecord, right: HistogramRecord) -> HistogramRecord:
     try:
-        both = _decoded(left).merge(_decoded(right))
+        both = decoded(left).merge(decoded(right))
     except ValueError as error:
         raise RecordError(f"histogram {name} cannot be merged: {error}") from None
-    # The encoding knows the extremes to three digits only; the record has them exactly.
-    exact = {
-        "min_ns": min([one.min for one in (left, right) if one.min is not None], default=0),
-        "max_ns": max([one.max for one in (left, right) if one.max is not None], default=0),
-    }
-    total = Histogram(both.highest_ns, both.counts, left.sum + right.sum, **exact)
-    return histogram_record(total, left.dropped + right.dropped, left.unit)
-
-
-def _decoded(record: HistogramRecord) -> Histogram:
-    """Reads the counts back. Raises ValueError when count, min or max are not those of the encoding.
-
-    hdrh encodes up to the counter of `max`: one too small drops counts without a word, one out of range makes its C
-    code run past the array and ends the process (hdrhistogram 0.10.8: "free(): invalid pointer").
-    """
-    histogram = Histogram.decode(record.hdr, record.sum)
-    if record.count != histogram.count:
-        raise ValueError(f"its count, {record.count}, is not that of its encoding, {histogram.count}")
-    used = histogram.counts.nonzero()[0].tolist()
-    for name, value, counters in (("min", record.min, used[:1]), ("max", record.max, used[-1:])):
-        if not (any(lowest_of(at) <= value <= highest_of(at) for at in counters) if value is not None else not used):
-            raise ValueError(f"its {name}, {value}, is not that of its encoding")
-    return histogram
+    return histogram_record(both, left.dropped + right.dropped, left.unit)
 
 
 def _add_phases(left: PhaseRecord, right: PhaseRecord) -> PhaseRecord:
@@ -296,9 +319,3 @@ def _add_known(left: int | None, right: int | None) -> int | None:
 def _has_cpu(*records: RunRecord) -> bool:
     """Whether the serve end's CPU time belongs to the window in all of them that had a reply."""
     return all(record.cpu_per_reply_ns["serve"] or not record.messages.replied for record in records)
-
-
-def _worse(left: Verdict, right: Verdict) -> Verdict:
-    state = max(left.state, right.state, key=STATES.index)
-    reasons = dict.fromkeys((*left.reasons, *right.reasons))
-    return Verdict(state, tuple(reasons))

@@ -13,6 +13,7 @@ import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.measure.board import TIMES
+from loadkit.profile.spell import GivenOptions
 
 __all__ = [
     "FORMAT",
@@ -39,6 +40,7 @@ __all__ = [
     "RunRecord",
     "ServerRecord",
     "SloRecord",
+    "Span",
     "Standstills",
     "Tail",
     "TcpRecord",
@@ -474,6 +476,7 @@ class Standstills(msgspec.Struct, frozen=True):
     """Waits and turns of the blast workers that took more than 10 ms longer than asked, in the measured time.
 
     The longest is worker `worker`'s, and began `longest_at_ns` after the start of the run; null where there was none.
+    In a merged record these are of the run that it was in.
     """
 
     count: int
@@ -483,11 +486,22 @@ class Standstills(msgspec.Struct, frozen=True):
     worker: int | None
 
 
+class Span(msgspec.Struct, frozen=True):
+    """A stretch of wall-clock time, RFC 3339."""
+
+    start: str
+    end: str
+
+
 class RunId(msgspec.Struct, frozen=True):
-    """Which run this is, by a random name; a merged record has those of its runs in `of`."""
+    """Which run this is, by a random name; a merged record has those of its runs in `of`, and their windows in `spans`.
+
+    The id of a merged record is made of those of its runs: the same runs give the same one.
+    """
 
     id: str
     of: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
 
 
 class TcpRecord(msgspec.Struct, frozen=True):
@@ -532,7 +546,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
     process of both ends had closed its connections and was gone. `unread` is how long what came
     in lay in the receive buffers, from the kernel's stamp to the read, of one read in sixteen (--stamps rx). Where one
-    of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why.
+    of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why; in a merged
+    record those of opening, memory and closing do too.
     """
 
     format: str = FORMAT
@@ -555,8 +570,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     rates: Rates
     connecting: Connecting | None = None
     opening: Opening | None = None
+    opening_missing: str | None = None
     memory: Memory | None = None
+    memory_missing: str | None = None
     closing_ns: int | None = None
+    closing_missing: str | None = None
     cpu_per_reply_ns: dict[str, CpuPerReply | None]
     histograms: Histograms
     histograms_missing: dict[str, str] = {}
@@ -615,6 +633,10 @@ class _Asked(msgspec.Struct):
     workers: int
     cores: tuple[int, ...]
     serve: _Crowd | None
+    lifetime_ns: int | None = None
+    profile: str | None = None
+    options: GivenOptions = {}
+    phased: tuple[str, ...] = ()
 
 
 def measured(histograms: Histograms, name: str) -> HistogramRecord:

@@ -1,4 +1,7 @@
-"""Objectives such as `latency.p99<5ms`: read, and held against a record."""
+"""Objectives such as `latency.p99<5ms`: read, and held against a record.
+
+A time counts what never came back as late: figures.py.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loadkit.errors import OptionError
-from loadkit.report.record import HistogramRecord, RunRecord, SloRecord, measured
-from loadkit.units import Count, Duration, Rate, Size, format_count
+from loadkit.measure.board import TIMES
+from loadkit.report.figures import Figure, time_figure
+from loadkit.report.record import RunRecord, SloRecord
+from loadkit.units import Count, Duration, Rate, Size
 
-__all__ = ["Slo", "check", "parse_slo"]
+__all__ = ["RATES", "Slo", "check", "check_schedule", "parse_slo"]
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -21,8 +26,11 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_HISTOGRAMS = ("connect", "first_byte", "latency", "service", "lateness", "held")
-_OF_HISTOGRAM = ("min", "mean", "max", "p50", "p90", "p99", "p99.9", "p99.99", "p99.999")
+# Any percentile between 0 and 100, as text: its rank is exact.
+_PERCENTILE = re.compile(r"p(?=.*[1-9])[0-9]{1,2}(?:\.[0-9]+)?")
+_PARTS = ("min", "mean", "max")
+# What a closed loop has not: a message is due when the reply before it was read.
+_OF_A_SCHEDULE = ("lateness", "held")
 _COUNTS = (
     "errors",
     "intended",
@@ -35,7 +43,7 @@ _COUNTS = (
     "opened",
     "failed_connects",
 )
-_RATES = ("connects_per_s", "replies_per_s", "sent_bytes_per_s", "received_bytes_per_s")
+RATES = ("connects_per_s", "replies_per_s", "sent_bytes_per_s", "received_bytes_per_s")
 _EXPRESSION = re.compile(r"\s*([a-z_]+(?:\.[a-z0-9.]+)?)\s*(<=|>=|==|!=|<|>)\s*(\S.*?)\s*")
 
 
@@ -57,16 +65,16 @@ def parse_slo(text: str) -> Slo:
     figure, compare, value = match.groups()
     histogram, _, part = figure.partition(".")
     kind: type[Duration] | type[Count] | type[Rate] | type[Size]
-    if histogram in _HISTOGRAMS and part in _OF_HISTOGRAM:
+    if histogram in TIMES and (part in _PARTS or _PERCENTILE.fullmatch(part)):
         kind = Duration
     elif figure in _COUNTS:
         kind = Count
-    elif figure in _RATES:
+    elif figure in RATES:
         kind = Size if "bytes" in figure else Rate
     else:
         raise OptionError(
-            f"--slo: {figure!r} is not a figure; there are {', '.join(_HISTOGRAMS)} with .{', .'.join(_OF_HISTOGRAM)}, "
-            f"and {', '.join((*_COUNTS, *_RATES))}"
+            f"--slo: {figure!r} is not a figure; there are {', '.join(TIMES)} with .{', .'.join(_PARTS)} or a "
+            f"percentile such as .p99.9, and {', '.join((*_COUNTS, *RATES))}"
         )
     try:
         bound = float(kind.parse(value))
@@ -75,34 +83,42 @@ def parse_slo(text: str) -> Slo:
     return Slo(text, figure, compare, bound)
 
 
+def check_schedule(objectives: Sequence[Slo], has_schedule: bool) -> None:
+    """Raises OptionError for an objective on what a closed loop cannot measure."""
+    for slo in objectives:
+        name = slo.figure.partition(".")[0]
+        if name in _OF_A_SCHEDULE and not has_schedule:
+            raise OptionError(
+                f"--slo: {slo.expr}: a closed loop has no {name}, because a message is due when the reply before it "
+                f"was read; give a --rate, or leave it out"
+            )
+
+
 def check(objectives: Sequence[Slo], record: RunRecord) -> tuple[SloRecord, ...]:
-    """Holds each objective against the record. A figure that was not measured, or not supported, is not met."""
+    """Holds each objective against the record. A figure that was not measured, or not supported, is not met.
+
+    Nor is one that lies among what never came back. Raises RecordError for a damaged histogram.
+    """
     return tuple(_check(slo, record) for slo in objectives)
 
 
 def _check(slo: Slo, record: RunRecord) -> SloRecord:
-    value = _find_value(slo.figure, record)
-    if value is None:
-        return SloRecord(slo.expr, None, False, _why_none(slo.figure, record))
-    return SloRecord(slo.expr, value, _COMPARE[slo.compare](value, slo.bound))
+    figure = _find_figure(slo.figure, record)
+    if figure.value is None:
+        return SloRecord(slo.expr, None, False, figure.reason)
+    return SloRecord(slo.expr, figure.value, _COMPARE[slo.compare](figure.value, slo.bound))
 
 
-def _why_none(figure: str, record: RunRecord) -> str:
-    histogram, _, part = figure.partition(".")
-    if record.histograms.get(histogram, False) is None:
-        return record.histograms_missing[histogram]
-    count = measured(record.histograms, histogram).count if part else 0
-    if not count:
-        return "not measured"
-    return f"{format_count(count)} values do not support a {part}: ten must lie above it"
+def _find_figure(figure: str, record: RunRecord) -> Figure:
+    name, _, part = figure.partition(".")
+    if part:
+        return time_figure(record, name, part)
+    value = _find_value(figure, record)
+    return Figure(value, "not measured" if value is None else None)
 
 
 def _find_value(figure: str, record: RunRecord) -> float | None:
-    histogram, _, part = figure.partition(".")
-    if part:
-        found = record.histograms[histogram]
-        return _find_in_histogram(found, part) if found else None
-    if figure in _RATES:
+    if figure in RATES:
         value: float | None = getattr(record.rates, figure)
         return value
     if figure == "errors":
@@ -113,10 +129,3 @@ def _find_value(figure: str, record: RunRecord) -> float | None:
         return record.connections.failed
     count: int = getattr(record.messages, figure)
     return count
-
-
-def _find_in_histogram(histogram: HistogramRecord, part: str) -> float | None:
-    if part.startswith("p"):
-        return histogram.percentiles[part[1:]]
-    value: float | None = getattr(histogram, part)
-    return value

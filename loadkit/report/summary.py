@@ -1,4 +1,4 @@
-"""What a record comes to, in a line each: the headline, the load, what came of it, and the next command worth typing.
+"""What a record comes to, in a line each: the headline, the load, what came of it.
 
 Every output format says these in the same words.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadkit.endpoint import place_of
 from loadkit.errors import OptionError
-from loadkit.report.record import RunRecord, SloRecord, measured
+from loadkit.report.figures import time_figure
+from loadkit.report.record import RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
 
@@ -19,27 +19,33 @@ __all__ = [
     "crowd_line",
     "headline",
     "load_line",
+    "lost_line",
     "measured_line",
     "messages_line",
-    "next_command",
     "plural",
     "slo_value",
     "target_line",
+    "time_text",
 ]
 
 
 def headline(record: RunRecord) -> str:
     """Returns the verdict and the figures everybody asks for first."""
-    latency = measured(record.histograms, "latency").percentiles
     errors = sum(row.count for row in record.errors)
     replies = "no measured replies"
     if record.rates.replies_per_s is not None:
         replies = f"{format_rate(record.rates.replies_per_s)} replies"
-    shown = [
-        f"p{name} {format_duration(value)}" for name in ("50", "99", "99.9") if (value := latency[name]) is not None
-    ]
+    shown = [f"{part} {text}" for part in ("p50", "p99", "p99.9") if (text := time_text(record, "latency", part))]
     state = f"{record.verdict.state}, partial" if record.partial else record.verdict.state
     return f"{state}: {replies}, latency {' '.join(shown) or '-'}, {plural(errors, 'error')}"
+
+
+def time_text(record: RunRecord, name: str, part: str) -> str | None:
+    """Returns a time that counts what never came back as late, `never` where it lies among that; None: not known."""
+    figure = time_figure(record, name, part)
+    if figure.value is not None:
+        return format_duration(figure.value)
+    return "never" if figure.is_never else None
 
 
 def target_line(record: RunRecord) -> str:
@@ -107,6 +113,18 @@ def messages_line(record: RunRecord) -> str:
     )
 
 
+def lost_line(record: RunRecord) -> str | None:
+    """Returns what the percentiles of the tables leave out; None where everything came back."""
+    messages = record.messages
+    lost = messages.intended - messages.replied
+    if lost <= 0:
+        return None
+    return (
+        f"{format_count(lost)} of {format_count(messages.intended)} messages did not come back and are in no "
+        f"percentile here; the first line and the SLOs count them as late"
+    )
+
+
 def bytes_line(record: RunRecord) -> str | None:
     """Returns the bytes a second each way, None where nothing was measured."""
     sent, received = record.rates.sent_bytes_per_s, record.rates.received_bytes_per_s
@@ -137,27 +155,6 @@ def slo_value(slo: SloRecord) -> str:
     if "bytes" in figure:
         return f"{format_size(slo.value)}/s"
     return format_rate(slo.value) if figure.endswith("_per_s") else format_count(slo.value)
-
-
-def next_command(record: RunRecord) -> tuple[str, str]:
-    """Returns the one command that would teach the reader most, and what it would tell."""
-    plan = _plan(record)
-    target = plan["target"]
-    where = "" if target["embedded"] else f" {place_of(target['host'], target['port'])}"
-    codes = {reason.code for reason in record.verdict.reasons}
-    if codes & {"incomplete", "connections-missing"}:
-        return f"loadkit doctor -c {plan['connections']}{where}", "what stops the connections"
-    replies = record.rates.replies_per_s
-    depth = f" -p {plan['depth']}" if plan["depth"] != 1 else ""
-    shape = f"loadkit blast{where} -c {plan['connections']} -s {plan['size_bytes']}{depth}"
-    if not replies:
-        return f"{shape} -d 10s -o run.json", "the same, to its end"
-    half = max(1, round(replies / 2, -3) if replies >= 4000 else round(replies / 2))
-    if not _hold_rates(record):
-        return f"{shape} -R {half:.0f} -o open.json", "latency at half of this rate"
-    if codes & {"saturated", "schedule-missed", "peer-behind", "rate-missed"}:
-        return f"{shape} -R {half:.0f} -o lower.json", "a rate that both ends can keep"
-    return f"{shape} -R {max(1, round(2 * replies)):.0f} -o higher.json", "does it hold at twice the rate?"
 
 
 def plural(count: int, noun: str) -> str:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from loadkit.engine.base import Engine
 from loadkit.engine.registry import get_engine, native_missing
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, Board, BoardLayout
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, SUM_CARRY, Board, BoardLayout
 from loadkit.measure.histogram import counts_length, highest_of, index_of, lowest_of
 from loadkit.measure.samples import PhaseSamples, read_worker
 from loadkit.measure.tcp_info import read_tcp_info
@@ -686,6 +686,19 @@ def test_a_value_beyond_the_histogram_is_counted_as_dropped() -> None:
             phase = core.phase(1)
     assert phase.dropped["lateness"] == 1
     assert phase.histograms["lateness"].count == 0
+
+
+def test_a_sum_of_times_is_carried_before_it_overflows() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(port=listener.getsockname()[1]) as core:
+            head, _counts = core.slot.pages[0].histograms["connect"]
+            head[:] = [1, SUM_CARRY - 1, 0, 0, 0, 3]  # a count, and nearly another carry
+            core.open_one(listener)
+            took_ns, carries = int(head[3]), int(head[5])
+            found = core.phase(0).histograms["connect"]
+    assert took_ns > 0
+    assert carries == 4
+    assert found.sum_ns == 4 * SUM_CARRY - 1 + took_ns > 2**63
 
 
 def test_every_histogram_of_a_run_adds_up_counter_by_counter(server: Server, blast: Blast) -> None:

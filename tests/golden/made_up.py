@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -33,7 +34,7 @@ from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, Serv
 from loadkit.profile.model import Close, EngineName, Stamps
 from loadkit.report.build import build_record
 from loadkit.report.journey import tail_from
-from loadkit.report.record import Advised, Finding, Kernel, Reason, RunRecord, SloRecord, Tool, Verdict
+from loadkit.report.record import Advised, Finding, Kernel, Reason, RunId, RunRecord, SloRecord, Tool, Verdict
 from tests.unit.made_up import made_up_host
 
 S = 10**9
@@ -131,7 +132,10 @@ def travelled(page_: PhaseSamples, journeys: list[dict[str, int]], **counters: i
 
 
 def exchanged(latencies: list[int], lateness: list[int] | None = None, **more: Any) -> PhaseSamples:
-    """A phase in which each message was replied to, after these latencies (ns); `more` adds to it."""
+    """A phase in which each message was replied to, after these latencies (ns); `more` adds to it.
+
+    What is `sent` beside them went out on time.
+    """
     count, late = len(latencies), lateness or [0] * len(latencies)
     counters: dict[str, Any] = {"intended": count, "sent": count, "replied": count, "sent_bytes": 64 * count}
     counters["received_bytes"] = counters["sent_bytes"]
@@ -139,7 +143,8 @@ def exchanged(latencies: list[int], lateness: list[int] | None = None, **more: A
     for name in set(more) & set(counters):
         counters[name] += more.pop(name)
     service = [latency - wait for latency, wait in zip(latencies, late, strict=True)]
-    histograms = {"latency": latencies, "service": service, "lateness": late, "held": [0] * count}
+    on_time = [0] * (counters["sent"] - count)
+    histograms = {"latency": latencies, "service": service, "lateness": late + on_time, "held": [0] * count + on_time}
     histograms |= more.pop("histograms", {})
     return page(histograms, **counters, **more)
 
@@ -238,6 +243,14 @@ def made_up_record(plan: Plan, samples: RunSamples) -> RunRecord:
     record = build_record(plan, made_up_host(), samples)
     return msgspec.structs.replace(
         record, tool=Tool("0.1.0", "3.11.7", "0.22.1", samples.engine, fallback=samples.fallback)
+    )
+
+
+def again(record: RunRecord, minutes: int = 1) -> RunRecord:
+    """The same run once more, so much later: what it measured is the same, what it is called is not."""
+    started = datetime.datetime.fromisoformat(record.started) + datetime.timedelta(minutes=minutes)
+    return msgspec.structs.replace(
+        record, started=started.isoformat(timespec="milliseconds"), run=RunId(f"{record.run.id}+{minutes}")
     )
 
 

@@ -9,6 +9,7 @@ It prints its port once it listens, and ends when its standard input does. Kinds
     reset-after N           resets a connection once it has read N bytes
     wrong-byte N            the last byte of every Nth reply is wrong
     extra N                 every Nth reply is followed by a byte nobody asked for
+    drop-every N            every Nth message after the first of its connection is never replied to
     half N                  sends half of every Nth reply, then closes
     refuse                  takes one connection, then does not listen any more
 """
@@ -33,6 +34,7 @@ class Peer(asyncio.Protocol):
         self.milliseconds = milliseconds
         self.buffer = b""
         self.read = 0
+        self.is_first = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -71,8 +73,17 @@ class Peer(asyncio.Protocol):
         elif self.kind == "half" and self.is_nth():
             write(message[: len(message) // 2])
             self.transport.close()
+        elif self.kind == "drop-every" and self.is_dropped():
+            pass
         else:
             write(message)
+
+    def is_dropped(self) -> bool:
+        """Whether no reply comes: never to the message that a connection opens with, which is none of the schedule."""
+        if self.is_first:
+            self.is_first = False
+            return False
+        return self.is_nth()
 
 
 async def main() -> None:

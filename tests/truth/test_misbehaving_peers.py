@@ -76,6 +76,42 @@ def test_a_reset_after_k_bytes_fails_the_message_under_way(peer: Peer, blast: Bl
     assert record["connections"]["closed"] == 20
 
 
+@pytest.mark.parametrize("engine", ["native", "uvloop", "asyncio"])
+def test_what_a_peer_drops_counts_as_late_in_an_objective(peer: Peer, blast: Blast, engine: str) -> None:
+    # A message each for 1,000 of the connections, so that one without its reply holds up no other, and the 20 that
+    # break are fewer than 1 % of them. p90 is among what came back, p99 is not; the bounds are for a busy machine.
+    options = (
+        "-c",
+        "2500",
+        "-R",
+        "500",
+        "-d",
+        "2s",
+        "--warmup",
+        "0s",
+        "--timeout",
+        "5s",
+        "-w",
+        "1",
+        "--engine",
+        engine,
+    )
+    objectives = ("--slo", "latency.p90<1m", "--slo", "latency.p99<1m", "--slo", "service.max<1h")
+    started = blast(f"127.0.0.1:{peer('drop-every', 50)}", *options, *objectives)
+    status = started.end()
+    record = started.record
+    assert_adds_up(record)
+    messages = record["messages"]
+    # The drain lasts as long as the timeout, so the last of them may be unanswered instead.
+    assert (messages["intended"], messages["replied"], messages["failed"] + messages["unanswered"]) == (1000, 980, 20)
+    assert set(errors_of(record)) == {"receive REPLY_TIMEOUT"}
+    never = "never: 2.0 % of 1,000 did not come back"
+    assert [(row["ok"], row["reason"]) for row in record["slo"]] == [(True, None), (False, never), (False, never)]
+    assert " p99 never, " in started.out.splitlines()[0]
+    assert record["histograms"]["latency"]["count"] == 980
+    assert status == 3
+
+
 def test_a_wrong_byte_is_an_error_of_its_own(peer: Peer, blast: Blast) -> None:
     record = run(blast, peer("wrong-byte", 100), *OPEN)
     errors = errors_of(record)

@@ -8,7 +8,18 @@ from lxml import etree
 
 from loadkit.report.as_junit import as_junit
 from loadkit.report.record import Reason, RunRecord, SloRecord, Verdict
-from tests.golden.made_up import RUNS, awkward
+from tests.golden.made_up import (
+    MS,
+    RUNS,
+    awkward,
+    exchanged,
+    made_up_plan,
+    made_up_record,
+    made_up_samples,
+    page,
+    ramp,
+    worker,
+)
 
 SCHEMA = etree.XMLSchema(etree.parse(str(Path(__file__).with_name("junit.xsd"))))
 MADE_UP = RUNS | {"awkward": awkward}
@@ -64,6 +75,21 @@ def test_a_missed_objective_is_a_failure_and_a_met_one_passes() -> None:
         "loadkit.slo errors==0": [],
     }
     assert _read(record).findtext(".//failure") == "latency.p99<5ms was not met: 30 ms"
+
+
+def test_a_percentile_among_what_never_came_back_is_never() -> None:
+    hold = exchanged([MS] * 9_800, intended=200, sent=200, failed=200)
+    record = made_up_record(
+        made_up_plan(100.0, slo=("latency.p99<5ms",)), made_up_samples(worker(0, ramp(), page(), hold, page()))
+    )
+    properties = {one.get("name"): one.get("value") for one in _read(record).iter("property")}
+    assert (properties["latency.p90"], properties["latency.p99"], properties["service.p99"]) == (
+        "1 ms",
+        "never",
+        "never",
+    )
+    says = "latency.p99<5ms was not met: never: 2.0 % of 10,000 did not come back"
+    assert _read(record).findtext(".//failure") == says
 
 
 def test_an_invalid_run_is_an_error_of_the_environment_and_no_failure() -> None:

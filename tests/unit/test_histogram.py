@@ -16,6 +16,8 @@ from loadkit.measure.histogram import (
     index_of,
     lowest_of,
     percentiles_supported,
+    rank_of,
+    values_needed,
 )
 
 _HIGHEST = 60 * 10**9
@@ -177,6 +179,69 @@ def test_a_percentile_needs_ten_values_above_it(count: int, percentile: float, a
     given_value = Histogram.of([5] * count, _HIGHEST).percentiles([percentile])[percentile]
     assert (given_value == 5) is answer
     assert (given_value is None) is not answer
+
+
+_PERCENTILE_TEXTS = st.integers(1, 99_999_999).map(lambda parts: f"{parts / 1e6:.6f}".rstrip("0").rstrip("."))
+
+
+@given(st.integers(1, 10**12), st.sampled_from(["50", "75", "90", "97.5", "99", "99.9", "99.99", "99.999"]))
+@example(16_913_000, "99.9")  # the least count for which a float came out one rank too high
+@example(20_000_000, "99.9")
+@example(10**12, "99.999")
+def test_a_rank_is_exact_as_a_float_as_well_as_in_text(count: int, percentile: str) -> None:
+    places = 1000 * 10**3
+    parts = round(float(percentile) * 10**3)  # of 100,000: thousandths of a percent are whole numbers
+    rank = -(-parts * 10 * count // places)
+    assert rank_of(count, percentile) == rank_of(count, float(percentile)) == rank
+    # the definition: so many are at least that part of all, one fewer are not
+    assert rank * places >= parts * 10 * count > (rank - 1) * places
+
+
+@given(st.integers(1, 10**12), _PERCENTILE_TEXTS)
+def test_any_percentile_has_its_exact_rank_and_support(count: int, percentile: str) -> None:
+    whole, _, part = percentile.partition(".")
+    millionths = int(whole) * 10**6 + int(part.ljust(6, "0"))
+    assert rank_of(count, percentile) == max(1, -(-millionths * count // 10**8))
+    supported = 2 * millionths <= 10**8 or (10**8 - millionths) * count >= 10 * 10**8
+    assert percentiles_supported(count, percentile) is supported
+    # supported: at least ten are above its rank
+    assert not supported or millionths * 2 <= 10**8 or count - rank_of(count, percentile) >= 10
+
+
+@given(_PERCENTILE_TEXTS)
+@example("50")
+@example("99.99")
+def test_the_least_count_that_supports_a_percentile_is_known(percentile: str) -> None:
+    least = values_needed(percentile)
+    assert percentiles_supported(least, percentile)
+    assert not percentiles_supported(least - 1, percentile)
+
+
+@pytest.mark.parametrize("count", [10**7, 16_913_000, 20_000_000, 10**8, 10**12])
+def test_p99_9_of_millions_is_the_last_fast_one_where_one_of_a_thousand_is_slow(count: int) -> None:
+    counts = np.zeros(counts_length(_HIGHEST), np.int64)
+    fast, slow = index_of(np.array([10**6, 10**7]))
+    counts[fast], counts[slow] = count - count // 1000, count // 1000
+    histogram = Histogram(_HIGHEST, counts, 0, 10**6, 10**7)
+    assert histogram.percentiles([99.9])[99.9] == highest_of(int(fast))
+    assert histogram.at_rank(count - count // 1000 + 1) == 10**7
+
+
+@pytest.mark.parametrize("rank", [-1, 0, 4])
+def test_there_is_no_value_of_a_rank_beyond_the_count(rank: int) -> None:
+    with pytest.raises(ValueError, match=f"^there is no value number {rank} of 3$"):
+        _of([1, 2, 3]).at_rank(rank)
+
+
+def test_a_sum_beyond_64_bits_stays_exact() -> None:
+    counts = np.zeros(counts_length(_HIGHEST), np.int64)
+    counts[index_of(np.array([_HIGHEST]))] = 10**9
+    one = Histogram(_HIGHEST, counts, 10**9 * _HIGHEST, _HIGHEST, _HIGHEST)
+    both = one.merge(one)
+    assert both.sum_ns == 2 * 10**9 * _HIGHEST > 2**63
+    assert both.mean_ns == _HIGHEST
+    assert both.since(one).sum_ns == one.sum_ns
+    assert Histogram.decode(both.encode(), both.sum_ns).count == 2 * 10**9
 
 
 @_FEW

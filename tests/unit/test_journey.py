@@ -15,7 +15,7 @@ from loadkit.report.as_text import as_text
 from loadkit.report.journey import diagnose, journey_missing, journey_record, tail_from
 from loadkit.report.merge import merge_records
 from loadkit.report.record import Journey, Kernel, RunRecord, WorkerRecord, encode, load
-from tests.golden.made_up import BOTH_ENDS, MS, RUNS, US, journeys, page, travelled, worker
+from tests.golden.made_up import BOTH_ENDS, MS, RUNS, US, again, journeys, page, travelled, worker
 
 FOREIGN = {
     "held": 0,
@@ -187,7 +187,7 @@ def _sums(record: RunRecord) -> dict[str, Any]:
 
 def test_merged_runs_have_one_journey_of_both() -> None:
     one = RUNS["journey"]()
-    both = merge_records([one, one])
+    both = merge_records([one, again(one)])
     assert both.journey is not None
     assert one.journey is not None
     assert both.journey.count == 2 * one.journey.count
@@ -195,7 +195,13 @@ def test_merged_runs_have_one_journey_of_both() -> None:
     assert both.journey.slowest_shares == pytest.approx(one.journey.slowest_shares)
     assert both.journey.diagnosis == one.journey.diagnosis
     assert _sums(both) == {name: (2 * count, 2 * total, most) for name, (count, total, most) in _sums(one).items()}
-    assert merge_records([one, msgspec.structs.replace(one, journey=None)]).journey is None
+    without = msgspec.structs.replace(again(one), journey=None, journey_missing="no stamps")
+    for runs in ([one, without], [without, one]):
+        merged = merge_records(runs)
+        assert (merged.journey, merged.journey_missing) == (None, "no stamps")
+    foreign = msgspec.structs.replace(again(one), journey=msgspec.structs.replace(one.journey, peer="foreign"))
+    merged = merge_records([one, foreign])
+    assert (merged.journey, merged.journey_missing) == (None, "merged: the probes of the runs had other kinds of peers")
 
 
 def test_a_journey_is_read_back_as_it_was_written(tmp_path: Any) -> None:

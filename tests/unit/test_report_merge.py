@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,19 +12,32 @@ from hypothesis import strategies as st
 
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram
-from loadkit.plan.model import ServePlan, Target
-from loadkit.profile.model import EngineName
 from loadkit.report.merge import merge_records
-from loadkit.report.record import Bytes, RunRecord, ServerRecord, SloRecord, Window
+from loadkit.report.record import (
+    Bytes,
+    Finding,
+    Kernel,
+    Reason,
+    RunRecord,
+    ServerRecord,
+    SloRecord,
+    Standstills,
+    Throttling,
+    Verdict,
+    Window,
+    encode,
+    load,
+    measured,
+)
 from tests.golden.made_up import (
     HIGHEST_NS,
     HOLD_NS,
     MS,
-    REMOTE,
     RUNS,
     START_NS,
     US,
     S,
+    again,
     exchanged,
     made_up_plan,
     made_up_record,
@@ -33,14 +48,16 @@ from tests.golden.made_up import (
     worker,
 )
 
+_MINUTES = itertools.count()
+
 
 def _record(latencies: list[int], seconds: int = 10, opened: int = 100, **more: Any) -> RunRecord:
-    """A run of one worker with an embedded server, `seconds` long; `more` goes to its hold."""
+    """A run of one worker with an embedded server, `seconds` long, later than the last; `more` goes to its hold."""
     hold = exchanged(latencies, cpu_user_ns=seconds * MS, cpu_system_ns=len(latencies) * US, **more)
     one = worker(0, ramp(opened), page(), hold, page(), peak=opened, settled_ns=START_NS + seconds * S)
-    return made_up_record(
-        made_up_plan(), made_up_samples(one, window_end_ns=HOLD_NS + seconds * S, serve=serve_end((seconds * MS, MS)))
-    )
+    serve, end_ns = serve_end((seconds * MS, MS)), HOLD_NS + seconds * S
+    made = made_up_record(made_up_plan(400.0), made_up_samples(one, window_end_ns=end_ns, serve=serve))
+    return again(made, next(_MINUTES))
 
 
 def _figures(record: RunRecord) -> dict[str, Any]:
@@ -52,7 +69,7 @@ def _figures(record: RunRecord) -> dict[str, Any]:
         part["workers"] = sorted(part["workers"], key=repr)
     fields["verdict"]["reasons"] = sorted(fields["verdict"]["reasons"], key=repr)
     for part in (fields, *fields["phases"]):
-        for histogram in part["histograms"].values():
+        for histogram in (*part["histograms"].values(), *([part["disturbed"]] if "disturbed" in part else [])):
             counts = Histogram.decode(histogram.pop("hdr"), histogram["sum"]).counts
             histogram["counts"] = counts.nonzero()[0].tolist(), counts[counts.nonzero()].tolist()
     return fields
@@ -91,8 +108,8 @@ def test_merging_is_associative(one: RunRecord, two: RunRecord, three: RunRecord
 def test_merged_percentiles_are_those_of_all_values_together(runs: list[list[int]]) -> None:
     merged = merge_records([_record(latencies) for latencies in runs])
     together = _record([value for latencies in runs for value in latencies])
-    for name in ("latency", "service", "lateness"):
-        one, other = merged.histograms[name], together.histograms[name]
+    for name in ("latency", "service", "lateness", "held"):
+        one, other = (measured(record.histograms, name) for record in (merged, together))
         assert (one.percentiles, one.count, one.sum, one.min, one.max, one.mean) == (
             (other.percentiles, other.count, other.sum, other.min, other.max, other.mean)
         )
@@ -102,7 +119,7 @@ def test_merged_percentiles_are_those_of_all_values_together(runs: list[list[int
 
 def test_percentiles_are_not_averaged() -> None:
     merged = merge_records([_record([MS] * 9_900), _record([100 * MS] * 100)])
-    p50, p99 = (merged.histograms["latency"].percentiles[name] for name in ("50", "99"))
+    p50, p99 = (measured(merged.histograms, "latency").percentiles[name] for name in ("50", "99"))
     assert p50 is not None
     assert p99 is not None
     assert abs(p50 - MS) < 0.001 * MS  # the average of both medians were 50 ms
@@ -111,15 +128,15 @@ def test_percentiles_are_not_averaged() -> None:
 
 def test_a_percentile_that_no_run_supports_can_be_supported_by_all() -> None:
     runs = [_record([MS] * 500), _record([MS] * 500)]
-    assert [run.histograms["latency"].percentiles["99"] for run in runs] == [None, None]
-    assert merge_records(runs).histograms["latency"].percentiles["99"] is not None
+    assert [measured(run.histograms, "latency").percentiles["99"] for run in runs] == [None, None]
+    assert measured(merge_records(runs).histograms, "latency").percentiles["99"] is not None
 
 
 def test_rates_are_totals_by_the_whole_time_and_not_their_average() -> None:
     merged = merge_records([_record([MS] * 1_000, seconds=1), _record([MS] * 1_000, seconds=9)])
     assert merged.rates.replies_per_s == 200  # 2,000 in 10 s; the average of 1,000/s and 111/s were 556/s
     assert merged.rates.connects_per_s == 20  # 200 in 10 s
-    assert merged.window == Window(2 * S, 12 * S, 10 * S)
+    assert merged.window == Window(2 * S, 12 * S, 10 * S, 0, 2_000, 2_000, 128_000, 128_000)
 
 
 def test_cpu_per_reply_weighs_each_run_by_its_replies() -> None:
@@ -145,22 +162,25 @@ def test_counts_errors_and_both_ends_are_added_and_the_peak_is_the_higher_one() 
 
 def test_bytes_that_one_serve_end_did_not_count_are_unknown_of_both() -> None:
     one = _record([MS])
-    other = msgspec.structs.replace(one, server=msgspec.structs.replace(_server(one), bytes=None))
-    assert _server(merge_records([one, one])).bytes == Bytes(400, 400)
-    for runs in ([one, other], [other, one], [other, other]):
+    other = msgspec.structs.replace(again(one), server=msgspec.structs.replace(_server(one), bytes=None))
+    assert _server(merge_records([one, again(one)])).bytes == Bytes(400, 400)
+    for runs in ([one, other], [other, one], [other, again(other, 2)]):
         assert _server(merge_records(runs)).bytes is None
 
 
 def test_the_worse_verdict_holds_with_the_reasons_of_all() -> None:
-    good, bad = _record([MS] * 1_000), _record([MS] * 10)
+    good, bad = _record([MS] * 1_000), _record([MS] * 1_000)
+    good = msgspec.structs.replace(good, verdict=Verdict("valid"), findings=(Finding("slow", "", "target"),))
+    verdict = Verdict("suspect", (Reason("late", "the text"),))
+    bad = msgspec.structs.replace(bad, verdict=verdict, findings=(Finding("odd", ""), *good.findings))
     merged = merge_records([good, bad])
-    assert (good.verdict.state, bad.verdict.state, merged.verdict.state) == ("valid", "suspect", "suspect")
-    assert merged.verdict.reasons == bad.verdict.reasons
+    assert merged.verdict == bad.verdict
+    assert merged.findings == (Finding("slow", "", "target"), Finding("odd", ""))
 
 
 def test_a_partial_record_makes_the_sum_partial() -> None:
     part = RUNS["interrupted"]()
-    assert merge_records([part, part]).partial
+    assert merge_records([part, again(part)]).partial
     assert not merge_records([_record([MS]), _record([MS])]).partial
 
 
@@ -168,7 +188,8 @@ def test_objectives_are_held_against_the_sum() -> None:
     def run(latency: int) -> RunRecord:
         hold = exchanged([latency] * 600)
         plan = made_up_plan(slo=("latency.p99<5ms",))
-        return made_up_record(plan, made_up_samples(worker(0, ramp(), page(), hold, page())))
+        made = made_up_record(plan, made_up_samples(worker(0, ramp(), page(), hold, page())))
+        return again(made, next(_MINUTES))
 
     assert [slo.ok for slo in run(MS).slo] == [False]  # 600 support no p99
     assert [slo.ok for slo in merge_records([run(MS), run(MS)]).slo] == [True]
@@ -177,69 +198,19 @@ def test_objectives_are_held_against_the_sum() -> None:
 
 def test_the_series_are_put_end_to_end() -> None:
     once = RUNS["closed_loop"]()
-    assert [row.t_s for row in merge_records([once, once]).intervals] == [3.0, 4.0, 7.0, 8.0]
-
-
-def _run_of(plan: Any) -> RunRecord:
-    return made_up_record(plan, made_up_samples(worker(0, ramp(), page(), exchanged([MS]), page())))
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        pytest.param({"depth": 4}, ["plan.depth", "1 in one", "4 in another"], id="depth"),
-        pytest.param({"size_bytes": 128}, ["plan.size_bytes", "64", "128"], id="size"),
-        pytest.param({"connections": 50}, ["plan.connections", "100", "50"], id="connections"),
-        pytest.param({"workers": 3}, ["plan.workers", "2", "3"], id="workers"),
-        pytest.param(
-            {"target": Target("b", ("10.0.0.2",), 7000)}, ["plan.target", "10.0.0.1", "10.0.0.2"], id="target"
-        ),
-        pytest.param({"slo": ("errors==0",)}, ["plan.slo", "[]", "errors==0"], id="slo"),
-    ],
-)
-def test_unlike_runs_are_refused_naming_the_key_and_both_values(changes: dict[str, Any], says: list[str]) -> None:
-    plan = made_up_plan(target=REMOTE)
-    with pytest.raises(RecordError) as caught:
-        merge_records([_run_of(plan), _run_of(msgspec.structs.replace(plan, **changes))])
-    assert "\n" not in str(caught.value)
-    for words in says:
-        assert words in str(caught.value)
-
-
-def test_records_of_another_engine_are_refused() -> None:
-    one = _record([MS])
-    other = msgspec.structs.replace(one, tool=msgspec.structs.replace(one.tool, engine="asyncio"))
-    with pytest.raises(RecordError, match=r'tool\.engine is "uvloop 0\.22\.1" in one, "asyncio" in another'):
-        merge_records([one, other])
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"target": Target("db.example", ("10.0.0.1",), 9999)}, id="the port"),
-        pytest.param({"cores": (7,)}, id="the cores"),
-        pytest.param(
-            {"serve": ServePlan(("127.0.0.1",), 9, EngineName.UVLOOP, 2, (5,))}, id="the serve end's port and cores"
-        ),
-        pytest.param({"profile": "steady"}, id="the profile's name"),
-    ],
-)
-def test_another_start_of_the_same_plan_merges(changes: dict[str, Any]) -> None:
-    plan = made_up_plan(target=REMOTE, serve=ServePlan(("127.0.0.1",), 8, EngineName.UVLOOP, 2, (4,)))
-    merged = merge_records([_run_of(plan), _run_of(msgspec.structs.replace(plan, **changes))])
-    assert merged.messages.replied == 2
+    assert [row.t_s for row in merge_records([once, again(once)]).intervals] == [3.0, 4.0, 7.0, 8.0]
 
 
 def test_a_damaged_histogram_is_refused_by_name() -> None:
     one = _record([MS])
-    spoilt = one.histograms | {"latency": msgspec.structs.replace(one.histograms["latency"], hdr="rubbish")}
+    spoilt = one.histograms | {"latency": msgspec.structs.replace(measured(one.histograms, "latency"), hdr="rubbish")}
     with pytest.raises(RecordError, match="histogram latency cannot be merged"):
-        merge_records([one, msgspec.structs.replace(one, histograms=spoilt)])
+        merge_records([one, msgspec.structs.replace(again(one), histograms=spoilt)])
 
 
 def test_one_record_alone_stays_as_it_is() -> None:
     one = _record([MS] * 3)
-    assert reduce(lambda record, _: merge_records([record]), range(3), one) == one
+    assert reduce(lambda record, _: merge_records([record]), range(3), one) is one
 
 
 @pytest.mark.parametrize(
@@ -254,33 +225,33 @@ def test_one_record_alone_stays_as_it_is() -> None:
 )
 def test_a_histogram_at_odds_with_its_encoding_is_refused(changes: dict[str, Any], says: str) -> None:
     one = _record([MS] * 3)
-    spoilt = one.histograms | {"latency": msgspec.structs.replace(one.histograms["latency"], **changes)}
+    spoilt = one.histograms | {"latency": msgspec.structs.replace(measured(one.histograms, "latency"), **changes)}
     with pytest.raises(RecordError, match="histogram latency cannot be merged") as caught:
-        merge_records([one, msgspec.structs.replace(one, histograms=spoilt)])
+        merge_records([one, msgspec.structs.replace(again(one), histograms=spoilt)])
     assert says in str(caught.value)
 
 
 def test_an_empty_histogram_with_a_max_is_refused() -> None:
     one = _record([])
-    spoilt = one.histograms | {"latency": msgspec.structs.replace(one.histograms["latency"], max=MS)}
+    spoilt = one.histograms | {"latency": msgspec.structs.replace(measured(one.histograms, "latency"), max=MS)}
     with pytest.raises(RecordError, match="its max, 1000000, is not that of its encoding"):
-        merge_records([one, msgspec.structs.replace(one, histograms=spoilt)])
+        merge_records([one, msgspec.structs.replace(again(one), histograms=spoilt)])
 
 
 def test_what_a_merged_histogram_counts_is_in_its_encoding() -> None:
-    latency = merge_records([_record([MS] * 3), _record([7 * MS] * 2)]).histograms["latency"]
+    latency = measured(merge_records([_record([MS] * 3), _record([7 * MS] * 2)]).histograms, "latency")
     assert Histogram.decode(latency.hdr, latency.sum).count == latency.count == 5
 
 
 def test_an_objective_of_a_later_loadkit_is_refused_as_the_records_fault() -> None:
-    later = msgspec.structs.replace(_record([MS]), slo=(SloRecord("latency.p95<5ms", MS, True),))
-    with pytest.raises(RecordError, match=r"latency\.p95<5ms.*upgrade loadkit"):
-        merge_records([later, later])
+    later = msgspec.structs.replace(_record([MS]), slo=(SloRecord("error_ratio<1%", 0.001, True),))
+    with pytest.raises(RecordError, match=r"error_ratio<1%.*upgrade loadkit"):
+        merge_records([later, again(later)])
 
 
 def test_wake_ups_are_added_batch_by_batch() -> None:
     one = RUNS["native"]()
-    both = merge_records([one, one])
+    both = merge_records([one, again(one)])
     for single, merged in ((one.wakeups, both.wakeups), (_server(one).wakeups, _server(both).wakeups)):
         assert single is not None
         assert merged is not None
@@ -297,9 +268,110 @@ def test_wake_ups_are_added_batch_by_batch() -> None:
 
 def test_wake_ups_that_one_run_did_not_count_are_not_known_of_both() -> None:
     one = RUNS["native"]()
-    both = merge_records([one, msgspec.structs.replace(one, wakeups=None)])
-    assert both.wakeups is None
+    both = merge_records([one, msgspec.structs.replace(again(one), wakeups=None, wakeups_missing="no counter")])
+    assert (both.wakeups, both.wakeups_missing) == (None, "no counter")
     assert _server(both).wakeups is not None
+
+
+# -- what a merged record has
+
+
+def test_a_merged_record_has_the_runs_in_it_and_an_id_made_of_theirs() -> None:
+    one, two, three = (_record([MS]) for _ in range(3))
+    merged = merge_records([one, two, three])
+    assert merged.run.of == tuple(sorted(record.run.id for record in (one, two, three)))
+    assert merged.run.id not in merged.run.of
+    assert merged.run == merge_records([three, merge_records([two, one])]).run
+    assert merged.run.id != merge_records([one, two]).run.id
+    begins = [span.start for span in merged.run.spans]
+    assert begins == sorted(begins)
+    assert len({*begins}) == 3
+
+
+def test_the_start_of_a_merged_record_is_the_earliest_whatever_its_time_zone() -> None:
+    early = msgspec.structs.replace(_record([MS]), started="2026-01-02T09:00:00.000+02:00")
+    late = msgspec.structs.replace(_record([MS]), started="2026-01-02T08:00:00.000+00:00")
+    for runs in ([early, late], [late, early]):
+        assert merge_records(runs).started == early.started
+
+
+def test_what_happened_between_the_edges_of_the_windows_is_added() -> None:
+    window = Window(2 * S, 12 * S, 10 * S, 7, 11, 13, 17, 19)
+    runs = [msgspec.structs.replace(_record([MS]), window=window) for _ in range(2)]
+    merged = merge_records(runs).window
+    assert merged == Window(2 * S, 22 * S, 20 * S, 14, 22, 26, 34, 38)
+
+
+def test_connections_at_the_start_and_lost_ones_are_added() -> None:
+    runs = []
+    for at_start, lost in ((90, 3), (95, 4)):
+        made = _record([MS])
+        connections = msgspec.structs.replace(made.connections, at_start=at_start, lost=lost)
+        runs.append(msgspec.structs.replace(made, connections=connections))
+    merged = merge_records(runs).connections
+    assert (merged.at_start, merged.lost) == (185, 7)
+    unknown = msgspec.structs.replace(runs[1].connections, at_start=None)
+    runs[1] = msgspec.structs.replace(runs[1], connections=unknown)
+    assert (merge_records(runs).connections.at_start, merge_records(runs).connections.lost) == (None, 7)
+
+
+def test_disturbances_are_added_and_the_longest_standstill_is_kept() -> None:
+    short = Standstills(1, 30 * MS, 30 * MS, 4 * S, 1)
+    long = Standstills(2, 90 * MS, 60 * MS, 3 * S, 0)
+    one = msgspec.structs.replace(_record([MS]), standstills=short, stood=5, throttling=Throttling(100, 3, 40 * MS))
+    two = msgspec.structs.replace(_record([MS]), standstills=long, stood=6, throttling=Throttling(50, 1, 10 * MS))
+    none = msgspec.structs.replace(_record([MS]), standstills=Standstills(0, 0, None, None, None), stood=0)
+    for runs in ([one, two, none], [none, two, one]):
+        merged = merge_records(runs)
+        assert merged.standstills == Standstills(3, 120 * MS, 60 * MS, 3 * S, 0)
+        assert merged.stood == 11
+        assert merged.throttling == Throttling(150, 4, 50 * MS)
+        assert merged.disturbed is not None
+        assert merged.disturbed.count == sum(run.disturbed.count for run in runs if run.disturbed)
+    unknown = msgspec.structs.replace(one, stood=None, standstills=None, disturbed=None)
+    merged = merge_records([two, unknown])
+    assert (merged.stood, merged.standstills, merged.disturbed) == (None, None, None)
+
+
+def test_disturbed_latencies_are_those_of_all_runs() -> None:
+    runs = [_record([MS, 40 * MS], histograms={"disturbed": [40 * MS]}, stood=1) for _ in range(2)]
+    merged = merge_records(runs)
+    assert merged.disturbed is not None
+    assert (merged.disturbed.count, merged.disturbed.max, merged.stood) == (2, 40 * MS, 2)
+
+
+def test_a_closed_loop_has_no_lateness_and_keeps_the_reason() -> None:
+    one = RUNS["closed_loop"]()
+    merged = merge_records([one, again(one)])
+    assert merged.histograms["lateness"] is None
+    assert merged.histograms_missing == one.histograms_missing != {}
+
+
+def test_what_is_of_one_run_alone_is_left_out_with_the_reason() -> None:
+    one = RUNS["crowd"]()
+    assert (one.opening is None, one.memory is None, one.closing_ns is None) == (False, False, False)
+    merged = merge_records([one, again(one), again(one, 2)])
+    for name in ("opening", "memory", "closing"):
+        assert getattr(merged, f"{name}_missing") == "merged: each of the runs has its own"
+    assert (merged.opening, merged.memory, merged.closing_ns) == (None, None, None)
+    # Of neither run there was any, for a reason of its own.
+    assert (merged.kernel_missing, merged.tcp_missing) == (one.kernel_missing, one.tcp_missing)
+    assert merged.kernel_missing
+    kernel = msgspec.structs.replace(one, kernel=Kernel({}, {}, {}, {}, ()), kernel_missing=None)
+    for runs in ([kernel, again(one)], [again(one), kernel], [kernel, again(kernel)]):
+        assert merge_records(runs).kernel_missing == "merged: each of the runs has its own"
+
+
+def test_sums_beyond_64_bits_are_added_written_and_read(tmp_path: Path) -> None:
+    made = _record([MS] * 2_000)
+    latency = msgspec.structs.replace(measured(made.histograms, "latency"), sum=2**63 - 1)
+    runs = [msgspec.structs.replace(made, histograms=made.histograms | {"latency": latency}) for _ in range(2)]
+    merged = merge_records([runs[0], again(runs[1])])
+    total = measured(merged.histograms, "latency")
+    assert (total.sum, total.mean) == (2**64 - 2, (2**64 - 2) / 4_000)
+    path = tmp_path / "run.json"
+    path.write_text(encode(merged))
+    assert load(str(path)).histograms == merged.histograms
 
 
 def _server(record: RunRecord) -> ServerRecord:

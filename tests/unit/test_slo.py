@@ -3,9 +3,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from loadkit.errors import OptionError
-from loadkit.report.record import RunRecord, SloRecord
-from loadkit.report.slo import check, parse_slo
+import loadkit
+from loadkit.errors import OptionError, RecordError
+from loadkit.measure.samples import PhaseSamples
+from loadkit.report.record import RunRecord, SloRecord, measured
+from loadkit.report.slo import check, check_schedule, parse_slo
 from tests.golden.made_up import MS, US, S, exchanged, made_up_plan, made_up_record, made_up_samples, page, ramp, worker
 
 _ERRORS = {("receive", "ECONNRESET"): 3}
@@ -13,9 +15,20 @@ _ERRORS = {("receive", "ECONNRESET"): 3}
 
 @pytest.fixture(scope="module")
 def record() -> RunRecord:
-    """10 s: 2,000 replies of 64 B after 1 ms, 20 after 5 ms, three connections that broke with a message each."""
-    hold = exchanged([MS] * 2_000 + [5 * MS] * 20, errors=_ERRORS, intended=5, sent=3, failed=3, unsent=2, held=7)
-    return made_up_record(made_up_plan(), made_up_samples(worker(0, ramp(100), page(), hold, page(), peak=100)))
+    """10 s: 2,000 replies of 64 B after 1 ms, 20 after 5 ms; nothing is lost."""
+    return _run(exchanged([MS] * 2_000 + [5 * MS] * 20, waited=7))
+
+
+@pytest.fixture(scope="module")
+def broken() -> RunRecord:
+    """The same, and three connections that broke with a message each."""
+    lost = {"intended": 5, "sent": 3, "failed": 3, "unsent": 2}
+    return _run(exchanged([MS] * 2_000 + [5 * MS] * 20, errors=_ERRORS, waited=7, **lost))
+
+
+def _run(hold: PhaseSamples, first: PhaseSamples | None = None, rate_hz: float | None = None) -> RunRecord:
+    samples = made_up_samples(worker(0, first or ramp(100), page(), hold, page(), peak=100))
+    return made_up_record(made_up_plan(rate_hz), samples)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +42,8 @@ def record() -> RunRecord:
         pytest.param(" service.mean <= 250us ", "service.mean", "<=", 250 * US, id="a mean"),
         pytest.param("failed!=1", "failed", "!=", 1, id="not equal"),
         pytest.param("lateness.max<0", "lateness.max", "<", 0, id="zero needs no unit"),
+        pytest.param("held.p97.5<1ms", "held.p97.5", "<", MS, id="any percentile"),
+        pytest.param("latency.p0.01>1us", "latency.p0.01", ">", US, id="a low one"),
     ],
 )
 def test_an_objective_is_read(text: str, figure: str, compare: str, bound: float) -> None:
@@ -43,7 +58,12 @@ def test_an_objective_is_read(text: str, figure: str, compare: str, bound: float
         pytest.param("latency.p99", "FIGURE<VALUE", id="no comparison"),
         pytest.param("latency.p99<", "FIGURE<VALUE", id="no value"),
         pytest.param("latency.p99=5ms", "FIGURE<VALUE", id="one equals sign"),
-        pytest.param("latency.p98<5ms", "p99.9", id="a percentile that is not recorded"),
+        pytest.param("latency.p100<5ms", "p99.9", id="p100 is the maximum"),
+        pytest.param("latency.p0<5ms", "p99.9", id="p0 is the minimum"),
+        pytest.param("latency.p00.0<5ms", "p99.9", id="p0 in other words"),
+        pytest.param("latency.p9.9.9<5ms", "p99.9", id="a percentile that is no number"),
+        pytest.param("latency.p<5ms", "p99.9", id="a percentile without its number"),
+        pytest.param("latency.median<5ms", "p99.9", id="another part"),
         pytest.param("latency<5ms", "latency, ", id="a histogram without a part"),
         pytest.param("speed>3", "replies_per_s", id="a figure that there is not"),
         pytest.param("latency.p99<5", "unit", id="a duration without its unit"),
@@ -70,6 +90,24 @@ def test_a_wrong_objective_is_refused_in_one_line_saying_what_was_expected(text:
         ("latency.min>=1ms", MS, True),
         ("latency.mean>2ms", 2_100 * MS / 2_020, False),  # (2,000 x 1 ms + 20 x 5 ms) / 2,020
         ("connect.max<1s", 300 * US + 99 * 10 * US, True),
+        ("latency.p97.5<2ms", 1_000_447, True),
+        ("latency.p1>=1ms", 1_000_447, True),
+        ("intended==2020", 2_020, True),
+        ("waited==7", 7, True),
+        ("opened==100", 100, True),
+        ("failed_connects==0", 0, True),
+        ("replies_per_s>=202", 202, True),  # 2,020 in 10 s
+        ("connects_per_s>100", 100, False),  # 100 in the 1 s of the ramp
+        ("received_bytes_per_s>=12KiB", 12_928, True),  # 2,020 x 64 B in 10 s
+    ],
+)
+def test_an_objective_is_held_against_the_record(expr: str, value: float, ok: bool, record: RunRecord) -> None:
+    assert check([parse_slo(expr)], record) == (SloRecord(expr, value, ok),)
+
+
+@pytest.mark.parametrize(
+    ("expr", "value", "ok"),
+    [
         ("errors==0", 3, False),
         ("errors!=0", 3, True),
         ("errors<=3", 3, True),
@@ -80,16 +118,150 @@ def test_a_wrong_objective_is_refused_in_one_line_saying_what_was_expected(text:
         ("failed==3", 3, True),
         ("unanswered==0", 0, True),
         ("unsent<2", 2, False),
-        ("held==7", 7, True),
-        ("opened==100", 100, True),
-        ("failed_connects==0", 0, True),
-        ("replies_per_s>=202", 202, True),  # 2,020 in 10 s
-        ("connects_per_s>100", 100, False),  # 100 in the 1 s of the ramp
-        ("received_bytes_per_s>=12KiB", 12_928, True),  # 2,020 x 64 B in 10 s
     ],
 )
-def test_an_objective_is_held_against_the_record(expr: str, value: float, ok: bool, record: RunRecord) -> None:
-    assert check([parse_slo(expr)], record) == (SloRecord(expr, value, ok),)
+def test_counts_of_what_broke_are_held_against_the_record(expr: str, value: float, ok: bool, broken: RunRecord) -> None:
+    assert check([parse_slo(expr)], broken) == (SloRecord(expr, value, ok),)
+
+
+# -- what never came back
+
+
+@pytest.fixture(scope="module")
+def dropped() -> RunRecord:
+    """10,000 messages: 2 % are sent and lost, the others are replied to after 1 ms."""
+    return _run(exchanged([MS] * 9_800, intended=200, sent=200, failed=150, unanswered=50), rate_hz=1_000.0)
+
+
+_NEVER = "never: 2.0 % of 10,000 did not come back"
+
+
+@pytest.mark.parametrize(
+    ("expr", "ok", "reason"),
+    [
+        pytest.param("latency.p99<5ms", False, _NEVER, id="p99 falls among the lost"),
+        pytest.param("service.p99<1h", False, _NEVER, id="whatever the bound"),
+        pytest.param("latency.p99>5ms", False, _NEVER, id="whichever way it is compared"),
+        pytest.param("latency.p98.01<5ms", False, _NEVER, id="the first rank of the lost"),
+        pytest.param("latency.p98<5ms", True, None, id="the last rank of those that came back"),
+        pytest.param("latency.p90<5ms", True, None, id="p90"),
+        pytest.param("latency.p50<5ms", True, None, id="p50"),
+        pytest.param("latency.min<5ms", True, None, id="the lost are later than the first"),
+        pytest.param("latency.max<1h", False, _NEVER, id="the lost are later than the last"),
+        pytest.param("latency.mean<1h", False, _NEVER, id="a mean of what never came"),
+        pytest.param("lateness.p99<5ms", True, None, id="all of them were sent"),
+        pytest.param("lateness.max<5ms", True, None, id="none was sent late"),
+        pytest.param("connect.max<5ms", True, None, id="all of the connections opened"),
+    ],
+)
+def test_a_time_counts_what_never_came_back_as_late(
+    expr: str, ok: bool, reason: str | None, dropped: RunRecord
+) -> None:
+    (row,) = check([parse_slo(expr)], dropped)
+    assert (row.ok, row.reason, row.value is None) == (ok, reason, reason is not None)
+
+
+def test_the_record_s_own_percentiles_are_of_what_came_back(dropped: RunRecord) -> None:
+    latency = dropped.histograms["latency"]
+    assert latency is not None
+    assert latency.count == 9_800
+    assert latency.percentiles["99"] == MS
+
+
+def test_a_rank_among_those_that_came_back_is_counted_from_all() -> None:
+    # 1,000 messages: 500 after 1 ms, 490 after 7 ms, 10 lost; of the 990 alone the median were 1 ms as well, p51 not.
+    run = _run(exchanged([MS] * 500 + [7 * MS] * 490, intended=10, sent=10, failed=10))
+    rows = check([parse_slo(text) for text in ("latency.p50<2ms", "latency.p50.1<2ms", "latency.p99<8ms")], run)
+    assert [row.ok for row in rows] == [True, False, True]
+    assert rows[2].value == 7 * MS
+
+
+@pytest.mark.parametrize(
+    ("expr", "reason"),
+    [
+        pytest.param("latency.p90<1h", "never: 20.0 % of 1,000 did not come back", id="due, and never sent: latency"),
+        pytest.param("held.p90<1h", "never: 20.0 % of 1,000 were not sent", id="held"),
+        pytest.param("service.p90<1h", None, id="what was sent came back"),
+        pytest.param("lateness.p90<1h", None, id="what was sent was on time"),
+    ],
+)
+def test_what_was_never_sent_is_late_where_it_counts_from_when_it_was_due(expr: str, reason: str | None) -> None:
+    run = _run(exchanged([MS] * 800, intended=200, unsent=200), rate_hz=100.0)
+    (row,) = check([parse_slo(expr)], run)
+    assert (row.ok, row.reason) == (reason is None, reason)
+
+
+@pytest.mark.parametrize(
+    ("expr", "reason"),
+    [
+        ("connect.p90<1h", "never: 50.0 % of 200 did not open"),
+        ("first_byte.p90<1h", "never: 20.0 % of 100 had no first byte"),
+        ("connect.p50<1h", None),
+        ("first_byte.p50<1h", None),
+    ],
+)
+def test_connects_that_failed_and_first_bytes_that_never_came_are_late(expr: str, reason: str | None) -> None:
+    first = exchanged(
+        [US] * 80,
+        histograms={"connect": [300 * US] * 100, "first_byte": [US] * 80},
+        asked=200,
+        opened=100,
+        failed_connects=100,
+    )
+    (row,) = check([parse_slo(expr)], _run(exchanged([MS] * 1_000), first))
+    assert (row.ok, row.reason) == (reason is None, reason)
+
+
+@pytest.mark.parametrize(
+    ("replied", "lost", "says"),
+    [
+        pytest.param(0, 7, "never: 100.0 % of 7 did", id="all of few: no support is needed to say never"),
+        pytest.param(1, 9_999, "never: more than 99.9 % of 10,000 did", id="nearly all is not all"),
+        pytest.param(999, 1, "never: 0.1 % of 1,000 did", id="one of a thousand"),
+        pytest.param(99_999, 1, "never: 0.001 % of 100,000 did", id="one of a hundred thousand"),
+    ],
+)
+def test_the_share_of_the_lost_is_never_rounded_to_none_or_to_all(replied: int, lost: int, says: str) -> None:
+    run = _run(exchanged([MS] * replied, intended=lost, sent=lost, failed=lost))
+    (row,) = check([parse_slo("latency.max<1h")], run)
+    assert row.reason is not None
+    assert row.reason.startswith(says)
+
+
+def test_ten_lie_above_a_percentile_lost_ones_among_them() -> None:
+    run = _run(exchanged([MS] * 995, intended=5, sent=5, failed=5))
+    (row,) = check([parse_slo("latency.p99<5ms")], run)
+    assert row.ok
+    (row,) = check([parse_slo("latency.p99.1<5ms")], run)
+    assert row.reason == "1,000 values do not support a p99.1: ten must lie above it"
+
+
+@pytest.mark.parametrize("expr", ["lateness.p99<1ms", "held.max<1ms"])
+def test_a_closed_loop_has_neither_lateness_nor_held(expr: str) -> None:
+    objectives = [parse_slo("latency.p99<1ms"), parse_slo(expr)]
+    check_schedule(objectives, has_schedule=True)
+    check_schedule(objectives[:1], has_schedule=False)
+    with pytest.raises(OptionError, match=rf"^--slo: {expr}: a closed loop has no .*; give a --rate, or leave it out$"):
+        check_schedule(objectives, has_schedule=False)
+    (row,) = check(objectives[1:], _run(exchanged([MS] * 1_000)))
+    assert row == SloRecord(expr, None, False, "closed loop: a message is due when the reply before it was read")
+
+
+def test_a_program_is_told_so_too() -> None:
+    run = _run(exchanged([MS] * 1_000))
+    assert loadkit.check(run, "latency.p99<5ms")[0].ok
+    with pytest.raises(OptionError, match="a closed loop has no held"):
+        loadkit.check(run, "held.p99<5ms")
+
+
+def test_a_damaged_histogram_is_one_line_that_names_it(dropped: RunRecord) -> None:
+    latency = msgspec.structs.replace(measured(dropped.histograms, "latency"), hdr="rubbish")
+    spoilt = msgspec.structs.replace(dropped, histograms=dropped.histograms | {"latency": latency})
+    with pytest.raises(RecordError, match=r"^histograms\.latency cannot be read: .*$"):
+        check([parse_slo("latency.p90<5ms")], spoilt)
+
+
+# -- what there is none of
 
 
 def test_a_percentile_that_the_count_does_not_support_is_not_met_and_says_so(record: RunRecord) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from loadkit.plan.model import Target
-from loadkit.report.record import Reason, RunRecord, Verdict
-from loadkit.report.summary import headline, load_line, next_command, plural, target_line
+from loadkit.report.as_markdown import as_markdown
+from loadkit.report.as_text import as_text
+from loadkit.report.record import RunRecord
+from loadkit.report.summary import headline, load_line, lost_line, plural, target_line
 from tests.golden.made_up import (
     MS,
     REMOTE,
@@ -28,10 +29,6 @@ def _record(rate_hz: float | None = None, target: Target = REMOTE, replies: int 
     return made_up_record(made_up_plan(rate_hz, target, **changes), steady([MS] * replies, [20 * US] * replies))
 
 
-def _with_reason(record: RunRecord, code: str) -> RunRecord:
-    return msgspec.structs.replace(record, verdict=Verdict("suspect", (Reason(code, ""),)))
-
-
 def test_the_headline_is_the_verdict_and_the_figures_asked_for_first() -> None:
     assert headline(_record()) == "valid: 400/s replies, latency p50 1 ms p99 1 ms, 0 errors"
 
@@ -44,6 +41,36 @@ def test_the_headline_counts_the_errors_of_the_whole_run() -> None:
     first = ramped(errors={("connect", "ECONNREFUSED"): 1})
     samples = made_up_samples(worker(0, first, page(), exchanged([MS] * 1_000), page()))
     assert headline(made_up_record(made_up_plan(), samples)).endswith(", 1 error")
+
+
+def _dropping(replied: int, lost: int) -> RunRecord:
+    hold = exchanged([MS] * replied, intended=lost, sent=lost, failed=lost)
+    return made_up_record(made_up_plan(400.0), made_up_samples(worker(0, ramped(100), page(), hold, page(), peak=100)))
+
+
+@pytest.mark.parametrize(
+    ("replied", "lost", "times"),
+    [
+        pytest.param(10_000, 0, "p50 1 ms p99 1 ms p99.9 1 ms", id="nothing lost"),
+        pytest.param(9_995, 5, "p50 1 ms p99 1 ms p99.9 1 ms", id="fewer lost than lie above p99.9"),
+        pytest.param(9_950, 50, "p50 1 ms p99 1 ms p99.9 never", id="p99.9 is among the lost"),
+        pytest.param(9_800, 200, "p50 1 ms p99 never p99.9 never", id="p99 is among the lost"),
+        pytest.param(4_000, 6_000, "p50 never p99 never p99.9 never", id="the median is among the lost"),
+        pytest.param(50, 50, "p50 1 ms", id="what the count does not support is left out"),
+    ],
+)
+def test_the_headline_counts_what_never_came_back_as_late(replied: int, lost: int, times: str) -> None:
+    assert f" replies, latency {times}, 0 errors" in headline(_dropping(replied, lost))
+
+
+def test_the_tables_say_that_they_are_of_what_came_back() -> None:
+    lost = _dropping(9_800, 200)
+    says = "200 of 10,000 messages did not come back"
+    assert lost_line(lost) is not None
+    for text in (as_text(lost), as_markdown(lost)):
+        assert says in text
+        assert "came back" in next(line for line in text.splitlines() if "p99.99" in line)
+    assert lost_line(_dropping(10_000, 0)) is None
 
 
 @pytest.mark.parametrize(
@@ -68,55 +95,8 @@ def test_an_open_loop_says_the_rate_asked_and_the_rate_achieved() -> None:
 def test_a_closed_loop_says_what_it_hides() -> None:
     line = load_line(_record())
     assert line.startswith("closed loop, 64 B messages, depth 1")
-    assert "lateness is 0 by construction" in line
+    assert "a stall of the server hides here" in line
     assert "use -R" in line
-
-
-@pytest.mark.parametrize(
-    ("record", "command"),
-    [
-        pytest.param(
-            _record(),
-            "loadkit blast db.example:7000 -c 100 -s 64 -R 200 -o open.json",
-            id="a closed loop: latency at half of its 400/s",
-        ),
-        pytest.param(
-            _record(replies=40_000),
-            "loadkit blast db.example:7000 -c 100 -s 64 -R 4000 -o open.json",
-            id="half of 8,000/s",
-        ),
-        pytest.param(
-            _record(400.0, depth=4),
-            "loadkit blast db.example:7000 -c 100 -s 64 -p 4 -R 800 -o higher.json",
-            id="an open loop that kept up: twice the rate",
-        ),
-        pytest.param(
-            _with_reason(_record(400.0), "saturated"),
-            "loadkit blast db.example:7000 -c 100 -s 64 -R 200 -o lower.json",
-            id="an open loop that did not: half of what was replied",
-        ),
-        pytest.param(
-            _with_reason(_record(), "incomplete"), "loadkit doctor -c 100 db.example:7000", id="connections are missing"
-        ),
-        pytest.param(
-            _record(target=Target("::1", ("::1",), 7)),
-            "loadkit blast [::1]:7 -c 100 -s 64 -R 200 -o open.json",
-            id="an IPv6 address is in brackets",
-        ),
-        pytest.param(
-            _record(target=Target("embedded", ("127.0.0.1",), 7, embedded=True)),
-            "loadkit blast -c 100 -s 64 -R 200 -o open.json",
-            id="an embedded server is not named",
-        ),
-        pytest.param(
-            RUNS["interrupted"](),
-            "loadkit blast db.example:7000 -c 100 -s 64 -d 10s -o run.json",
-            id="nothing measured: again, to its end",
-        ),
-    ],
-)
-def test_the_next_command_is_the_one_worth_typing(record: RunRecord, command: str) -> None:
-    assert next_command(record)[0] == command
 
 
 def test_one_is_singular() -> None:

@@ -5,13 +5,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from loadkit.measure.board import COUNTERS, STEPS, Board, BoardLayout, Slot
+from loadkit.measure.board import COUNTERS, STEPS, SUM_CARRY, Board, BoardLayout, Slot
 from loadkit.measure.histogram import Histogram, counts_length, highest_of
-from loadkit.measure.samples import PhaseSamples, read_worker
-from loadkit.measure.tally import Tally
+from loadkit.measure.samples import PhaseSamples, read_histogram, read_worker
+from loadkit.measure.tally import Tally, record
 
 _HIGHEST = 10**6
 _LAYOUT = BoardLayout(workers=1, phases=4, highest_ns=_HIGHEST)
@@ -201,3 +201,25 @@ def test_cpu_time_counts_in_the_phase_it_was_used_in(bench: _Bench) -> None:
     assert user[1] + system[1] > 0
     assert user[2:] == system[2:] == [0, 0]
     assert bench.slot.get("max_rss_bytes") > 2**20
+
+
+# Far enough for a value that does not fit into the sum of one batch: 2^52 ns are 52 days.
+_FAR = 2**53
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.integers(1, 2**52), st.integers(1, 4096)), min_size=1, max_size=8))
+@example([(2**52, 4096)])  # 2^64 in one batch
+@example([(2**50, 4095), (2**50, 4095)])  # each is below 2^62, both together are not
+def test_a_sum_of_times_stays_exact_beyond_64_bits(batches: list[tuple[int, int]]) -> None:
+    board = Board(BoardLayout(workers=1, phases=1, highest_ns=_FAR))
+    page = board.slots[0].pages[0]
+    for value, times in batches:
+        record(page, "latency", np.full(times, value, np.int64))
+    found = read_histogram(page, "latency", _FAR)
+    head = page.histograms["latency"][0]
+    board.close()
+    total, count = sum(value * times for value, times in batches), sum(times for _value, times in batches)
+    assert (found.sum_ns, found.count) == (total, count)
+    assert found.mean_ns == total / count > 0
+    assert 0 <= int(head[1]) < SUM_CARRY

@@ -1,0 +1,58 @@
+"""Options as text: what was given kept for a record, and back to the words of a command line."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+from loadkit.profile.model import Profile, options_of
+from loadkit.units import Duration, Pace
+
+__all__ = ["GivenOptions", "as_given", "option_words"]
+
+# Name of an option -> its value as text; a bool for a switch, several texts for what may be repeated.
+GivenOptions = dict[str, str | bool | tuple[str, ...]]
+
+
+def as_given(options: Mapping[str, object]) -> GivenOptions:
+    """Returns the options of a command line or of a library call as text that would be read as the same values."""
+    return {name: _as_given(value) for name, value in options.items()}
+
+
+def option_words(options: Mapping[str, object]) -> list[str]:
+    """Returns the words of a command line that give these options, in the order of Profile; unknown ones are left out.
+
+    They are not quoted for a shell.
+    """
+    words: list[str] = []
+    for name, option in options_of(Profile).items():
+        value = options.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            on, _, off = option.flags[0].partition("/")
+            words.append(on if value else off)
+            continue
+        for text in value if isinstance(value, list | tuple) else (value,):
+            words += [option.flags[0], str(text)]
+    return words
+
+
+def _as_given(value: object) -> str | bool | tuple[str, ...]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Pace):
+        return ":".join(map(_text, value))
+    if isinstance(value, list | tuple):
+        return tuple(map(_text, value))
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Duration):
+        return f"{int(value)}ns"
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if isinstance(value, float):
+        return f"{value:.9f}".rstrip("0").rstrip(".")  # an exponent is not read
+    return str(value)

@@ -1,0 +1,168 @@
+"""Whether runs may be added up: each once, the same load on the same target, one after another.
+
+The load is what was asked of the target, and how: connections, rates, phases, messages, the engine that moved them, the
+objectives. Where it ran is another matter, and may differ: workers, cores, the ports and addresses that connections
+came from, and the place of an embedded server, which each run starts anew.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from loadkit.errors import RecordError
+from loadkit.report.record import RunRecord, Span
+from loadkit.units import NS_PER_S
+
+__all__ = ["check_mergeable", "ids_of", "spans_of", "started_at"]
+
+# Where a run ran, what the plan's values were made of, and the engine that was asked for: tool.engine has what it was.
+_PLACEMENT = {"cores", "engine", "lanes", "options", "phased", "profile", "routes", "stays_awake", "workers"}
+_SERVE_PLACEMENT = {"addresses", "cores", "engine", "is_apart", "port", "workers"}
+# Two windows share at most this part of the shorter one: the clock of a start is not that exact.
+_OVERLAP = 0.1
+_MOST_SHOWN, _SHOWN_BEFORE = 160, 60
+
+
+def check_mergeable(names: Sequence[str], records: Sequence[RunRecord]) -> None:
+    """Raises RecordError, in one line, for two that are the same run, unlike runs, or ran at the same time.
+
+    `names` are the files of the records, or what else they are to be called.
+    """
+    runs = list(zip(names, records, strict=True))
+    for (name, record), (other_name, other) in itertools.combinations(runs, 2):
+        _refuse_same(name, record, other_name, other)
+    first_name, first = runs[0]
+    for name, record in runs[1:]:
+        _refuse_unlike(first_name, first, name, record)
+    spans = [(name, _read_spans(name, record)) for name, record in runs]
+    for (name, some), (other_name, others) in itertools.combinations(spans, 2):
+        for span, other_span in itertools.product(some, others):
+            _refuse_overlapping(name, span, other_name, other_span)
+
+
+def ids_of(record: RunRecord) -> tuple[str, ...]:
+    """Returns the runs that are in a record: its own, or those it was merged from."""
+    return record.run.of or (record.run.id,)
+
+
+def started_at(record: RunRecord) -> datetime.datetime:
+    """Returns when it started, in UTC. Raises ValueError where that is no date."""
+    return datetime.datetime.fromisoformat(record.started).astimezone(datetime.UTC)
+
+
+def spans_of(record: RunRecord) -> tuple[Span, ...]:
+    """Returns when its runs were measured. Raises ValueError where the record's start is no date."""
+    if record.run.of:
+        return record.run.spans
+    if record.window is None:
+        return ()
+    started, window = started_at(record), record.window
+    begin, end = (started + datetime.timedelta(seconds=at / NS_PER_S) for at in (window.start_ns, window.end_ns))
+    return (Span(begin.isoformat(timespec="milliseconds"), end.isoformat(timespec="milliseconds")),)
+
+
+def _refuse_same(name: str, record: RunRecord, other_name: str, other: RunRecord) -> None:
+    both = [one for one in ids_of(record) if one in ids_of(other)]
+    if both:
+        raise RecordError(
+            f"{name} and {other_name} have the same run in them, {both[0]}: it would count twice; leave one of them out"
+        )
+
+
+# -- the load
+
+
+def _refuse_unlike(name: str, record: RunRecord, other_name: str, other: RunRecord) -> None:
+    found = _find_difference("", _identity(record), _identity(other))
+    if found:
+        key, one, two = found
+        raise RecordError(
+            f"records of unlike runs do not merge: {key} is {_shown(one, two)} in {name}, {_shown(two, one)} in "
+            f"{other_name}; `loadkit report` each by itself"
+        )
+
+
+def _identity(record: RunRecord) -> dict[str, Any]:
+    """What runs must have in common, as plain values by name."""
+    plan = {key: origin.value for key, origin in record.plan.items() if key not in _PLACEMENT}
+    plan["target"] = _target(plan["target"])
+    if plan.get("serve"):
+        plan["serve"] = {key: value for key, value in plan["serve"].items() if key not in _SERVE_PLACEMENT}
+    tool = {"loadkit": record.tool.loadkit, "engine": record.tool.engine}
+    # As it is in a file: a fresh record has tuples where one that was read has lists.
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode({"tool": tool, "plan": plan}))
+    return plain
+
+
+def _target(target: dict[str, Any]) -> dict[str, Any]:
+    """An embedded server listens at another port each time; a name's addresses come in any order."""
+    if target["embedded"]:
+        return {"embedded": True}
+    return {**target, "addresses": sorted(target["addresses"])}
+
+
+def _find_difference(path: str, one: Any, other: Any) -> tuple[str, Any, Any] | None:
+    """Returns the first key at which two values differ, such as `plan.phases[2].rate_hz[0]`, and what each has."""
+    if one == other:
+        return None
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted({*one, *other}):
+            found = _find_difference(f"{path}.{key}" if path else key, one.get(key), other.get(key))
+            if found:
+                return found
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+            found = _find_difference(f"{path}[{index}]", left, right)
+            if found:
+                return found
+    return path, one, other
+
+
+def _shown(value: object, other: object) -> str:
+    """Prints a value; of a long one the part in which it differs from the other."""
+    text, other_text = (msgspec.json.encode(one).decode() for one in (value, other))
+    if len(text) <= _MOST_SHOWN:
+        return text
+    differs = next((at for at, (a, b) in enumerate(zip(text, other_text, strict=False)) if a != b), len(other_text))
+    begin = max(0, min(differs - _SHOWN_BEFORE, len(text) - _MOST_SHOWN))
+    end = begin + _MOST_SHOWN
+    return f"{'…' if begin else ''}{text[begin:end]}{'…' if end < len(text) else ''}"
+
+
+# -- the time
+
+_Times = tuple[datetime.datetime, datetime.datetime]
+
+
+def _read_spans(name: str, record: RunRecord) -> list[_Times]:
+    try:
+        started_at(record)
+        return list(_times(record))
+    except (ValueError, OverflowError) as error:
+        raise RecordError(f"{name}: not a whole record: it does not say when the run was: {error}") from None
+
+
+def _times(record: RunRecord) -> Iterator[_Times]:
+    for span in spans_of(record):
+        start, end = (datetime.datetime.fromisoformat(at).astimezone(datetime.UTC) for at in (span.start, span.end))
+        yield start, end
+
+
+def _refuse_overlapping(name: str, span: _Times, other_name: str, other: _Times) -> None:
+    shared = min(span[1], other[1]) - max(span[0], other[0])
+    shorter = min(span[1] - span[0], other[1] - other[0])
+    if shared > _OVERLAP * shorter:
+        raise RecordError(
+            f"{name} was measured {_said(span)}, {other_name} {_said(other)}: they ran side by side, and only runs "
+            f"that followed one another can be added up so far; `loadkit report` each by itself"
+        )
+
+
+def _said(span: _Times) -> str:
+    start, end = (at.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00") for at in span)
+    return f"from {start} to {end} UTC"

@@ -1,0 +1,268 @@
+"""The command that makes sense after a run: the same one with one thing changed, or what has to be looked at first.
+
+_RULES are asked in turn, and the first that knows something speaks. What was given for the run (options, environment,
+profile) is given again; only what the suggestion is about is changed.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from loadkit.endpoint import place_of
+from loadkit.errors import OptionError
+from loadkit.measure.histogram import percentiles_supported, values_needed
+from loadkit.profile.spell import option_words
+from loadkit.report.figures import count_of_all
+from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.slo import RATES, Slo, parse_slo
+from loadkit.units import NS_PER_S
+
+__all__ = ["next_command"]
+
+# Reasons and findings that mean: not at this rate.
+_TOO_FAST = {"saturated", "schedule-missed", "peer-behind", "rate-missed", "blast-bound"}
+_CONNECTIONS = {"incomplete", "connections-missing", "exhausted"}
+# Of an invalid run: no other rate helps against these.
+_FIX_FIRST = {"worker-died", "connections-lost", "cut-short", "does-not-add-up", "stood-still", "throttled"}
+# More than this part of what was due never came back, or had to wait for room: the rate was too high.
+_BEHIND = 0.01
+# A percentile is just supported by as many as it needs; this leaves some room.
+_ROOM = 1.1
+_LONGEST_NS = 24 * 3600 * NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A record, and what was asked for."""
+
+    record: RunRecord
+    plan: Mapping[str, Any]
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The target as a word of a command line; none where the server was embedded."""
+        target = self.plan["target"]
+        return () if target["embedded"] else (place_of(target["host"], target["port"]),)
+
+    @property
+    def codes(self) -> set[str]:
+        reasons = {reason.code for reason in self.record.verdict.reasons}
+        return reasons | {finding.code for finding in self.record.findings}
+
+    @property
+    def rates(self) -> list[tuple[float, float]]:
+        """The rates of the measured phases, at the start and at the end of each; none in a closed loop."""
+        return [phase["rate_hz"] for phase in self.plan["phases"] if phase["kind"] == "hold" and phase["rate_hz"]]
+
+    @property
+    def replies_hz(self) -> float:
+        return self.record.rates.replies_per_s or 0.0
+
+    @property
+    def missed(self) -> list[SloRecord]:
+        return [slo for slo in self.record.slo if not slo.ok]
+
+    def can_have(self, option: str) -> bool:
+        """Whether the option can be given: not where the profile sets it phase by phase."""
+        return option not in self.plan.get("phased", ())
+
+    @property
+    def is_invalid(self) -> bool:
+        return self.record.verdict.state == "invalid"
+
+    def is_behind(self) -> bool:
+        """Whether the rate was more than one of the two ends could do."""
+        if self.is_invalid or self.codes & _TOO_FAST:
+            return bool(self.codes & _TOO_FAST)
+        messages = self.record.messages
+        return max(messages.intended - messages.replied, messages.waited) > _BEHIND * messages.intended
+
+    def again(self, output: str, **changes: Any) -> str:
+        """Returns the same command with other options."""
+        options = {**self.plan.get("options", {}), **changes}
+        profile = self.plan.get("profile")
+        words = ["loadkit", "blast", *self.place, *(("--profile", profile) if profile else ())]
+        return shlex.join([*words, *option_words(options), "-o", output])
+
+    def at_rate(self, rate_hz: float, output: str) -> str:
+        """Returns the same command at another rate, without objectives that this rate cannot meet."""
+        changes: dict[str, Any] = {"rate": _rate_text(rate_hz)}
+        objectives = self.plan.get("options", {}).get("slo", ())
+        kept = [text for text in objectives if not _is_out_of_reach(text, rate_hz, self.plan["size_bytes"])]
+        return self.again(output, **changes, slo=tuple(kept))
+
+
+Rule = Callable[[_Run], tuple[str, str] | None]
+
+
+def next_command(record: RunRecord) -> tuple[str, str]:
+    """Returns the one command that would teach the reader most, quoted for a shell, and what it would tell."""
+    run = _Run(record, {key: origin.value for key, origin in record.plan.items()})
+    return next(found for rule in _RULES if (found := rule(run)))
+
+
+def _connections(run: _Run) -> tuple[str, str] | None:
+    """Connections that are missing: the doctor has the arithmetic. A few, which are a finding, stop nothing."""
+    if not {reason.code for reason in run.record.verdict.reasons} & _CONNECTIONS:
+        return None
+    source = option_words({"source": run.plan.get("options", {}).get("source", ())})
+    words = ["loadkit", "doctor", "-c", str(run.plan["connections"]), *source, *run.place]
+    return shlex.join(words), "what stops the connections"
+
+
+def _fix_first(run: _Run) -> tuple[str, str] | None:
+    if run.is_invalid and run.codes & _FIX_FIRST:
+        return run.again("run.json"), "the same, once the reason above is gone"
+    return None
+
+
+def _partial(run: _Run) -> tuple[str, str] | None:
+    return (run.again("run.json"), "the same, to its end") if run.record.partial else None
+
+
+def _silent(run: _Run) -> tuple[str, str] | None:
+    if not run.is_invalid or run.record.messages.replied or not run.place:
+        return None
+    return shlex.join(["loadkit", "ping", *run.place]), "does it echo at all?"
+
+
+def _too_fast(run: _Run) -> tuple[str, str] | None:
+    return _lower(run, "a rate that both ends can keep") if run.rates and run.is_behind() else None
+
+
+def _disturbed(run: _Run) -> tuple[str, str] | None:
+    """A run that says little: a rate made of it would say less."""
+    if run.is_invalid:
+        return run.again("run.json"), "the same, once the reason above is gone"
+    if run.record.verdict.state == "suspect" and run.rates:
+        return run.again("run.json"), "the same, when nothing disturbs it"
+    return None
+
+
+def _missed_objectives(run: _Run) -> tuple[str, str] | None:
+    if not run.missed:
+        return None
+    known = [_find_slo(row) for row in run.missed]
+    if all(slo and _needed(run.record, slo) for slo in known):
+        return _longer(run, [slo for slo in known if slo])
+    if all(slo and slo.figure.partition(".")[0] in ("connect", "failed_connects") for slo in known):
+        return _slower_connects(run)
+    if not run.rates:
+        return None  # what comes next for a closed loop is a lower rate as well
+    if all(slo and slo.figure in RATES for slo in known):
+        return _closer(run)
+    return _lower(run, "the objectives at a lower rate")
+
+
+def _closed(run: _Run) -> tuple[str, str] | None:
+    if run.rates:
+        return None
+    # Closed after each exchange: there is no schedule to be kept by one.
+    if not run.can_have("rate") or run.plan.get("lifetime_ns") == 0 or not run.replies_hz:
+        return _closer(run)
+    return run.at_rate(_two_digits(run.replies_hz / 2), "open.json"), "latency at half of this rate"
+
+
+def _kept(run: _Run) -> tuple[str, str]:
+    """An open loop that kept its schedule and met its objectives."""
+    if not run.can_have("rate"):
+        return _closer(run)
+    low, high = min(map(min, run.rates)), max(map(max, run.rates))
+    if low != high:
+        return run.at_rate(high, "flat.json"), "does it hold at the highest rate of the ramp?"
+    return run.at_rate(2 * high, "higher.json"), "does it hold at twice the rate?"
+
+
+_RULES: tuple[Rule, ...] = (
+    _connections,
+    _fix_first,
+    _partial,
+    _silent,
+    _too_fast,
+    _disturbed,
+    _missed_objectives,
+    _closed,
+    _kept,
+)
+
+
+def _lower(run: _Run, what_for: str) -> tuple[str, str]:
+    """Half of the rate that was asked, or of what came back of it; of a ramp what came back, as a flat rate."""
+    if not run.can_have("rate"):
+        return _closer(run)
+    low, high = min(map(min, run.rates)), max(map(max, run.rates))
+    achieved = min(run.replies_hz or high, high)
+    if low != high:
+        return run.at_rate(_two_digits(achieved), "flat.json"), "a flat rate: what this run achieved on average"
+    return run.at_rate(_two_digits(achieved / 2), "lower.json"), what_for
+
+
+def _slower_connects(run: _Run) -> tuple[str, str] | None:
+    """In churn connections open as fast as they close, whatever --connect-rate says of the first ones."""
+    achieved = run.record.rates.connects_per_s
+    if not achieved or run.plan.get("lifetime_ns") is not None:
+        return None
+    rate = _rate_text(_two_digits(achieved / 2))
+    return run.again("slower.json", connect_rate=rate), "the objectives at half the rate of connects"
+
+
+def _longer(run: _Run, objectives: list[Slo]) -> tuple[str, str]:
+    """Enough samples for percentiles that this run has too few for."""
+    more = _ROOM * max(_needed(run.record, slo) / _count(run.record, slo) for slo in objectives)
+    what_for = "enough samples for the objectives"
+    messages, window = run.plan.get("messages"), run.record.window
+    if messages:
+        return run.again("longer.json", messages=str(math.ceil(more * messages))), what_for
+    span_ns = more * window.measured_ns if window else _LONGEST_NS
+    if not run.can_have("duration") or span_ns >= _LONGEST_NS:
+        return run.again("again.json"), "as many samples again: `loadkit report` adds records up"
+    return run.again("longer.json", duration=f"{math.ceil(span_ns / NS_PER_S)}s"), what_for
+
+
+def _closer(run: _Run) -> tuple[str, str]:
+    """The same load, seen from nearer; where that was done already, once more."""
+    if run.plan.get("journey"):
+        return run.again("again.json"), "does it come to the same again?"
+    return run.again("journey.json", journey=True), "where the time of a message goes"
+
+
+def _find_slo(row: SloRecord) -> Slo | None:
+    try:
+        return parse_slo(row.expr)
+    except OptionError:
+        return None  # of a later loadkit
+
+
+def _needed(record: RunRecord, slo: Slo) -> int:
+    """Returns how many samples its percentile needs, 0 where there are as many, or none at all."""
+    part = slo.figure.partition(".")[2]
+    if not part.startswith("p") or not (count := _count(record, slo)) or percentiles_supported(count, part[1:]):
+        return 0
+    return values_needed(part[1:])
+
+
+def _count(record: RunRecord, slo: Slo) -> int:
+    return count_of_all(record, slo.figure.partition(".")[0])
+
+
+def _is_out_of_reach(text: str, rate_hz: float, size_bytes: int) -> bool:
+    """Whether an objective asks for more per second than a schedule of this rate sends."""
+    slo = _find_slo(SloRecord(text, None, False))
+    if slo is None or slo.figure not in RATES or slo.figure == "connects_per_s" or slo.compare in ("<", "<=", "!="):
+        return False
+    most = rate_hz * (size_bytes if "bytes" in slo.figure else 1)
+    return slo.bound > most or (slo.compare == ">" and slo.bound == most)
+
+
+def _two_digits(rate_hz: float) -> float:
+    """Rounds down to two digits: 6,172 to 6,100."""
+    digits = math.floor(math.log10(rate_hz)) - 1
+    return math.floor(rate_hz / 10.0**digits) * 10.0**digits
+
+
+def _rate_text(rate_hz: float) -> str:
+    return f"{rate_hz:.9f}".rstrip("0").rstrip(".")
