@@ -21,6 +21,7 @@ __all__ = [
     "PER_TUPLE",
     "is_loopback",
     "loopback_addresses",
+    "may_meet_itself",
     "plan_addresses",
     "plan_routes",
     "reusable_ports",
@@ -117,6 +118,20 @@ def plan_addresses(
         pool = itertools.islice(itertools.chain(target_addresses, others), most)
         destinations = _enough(pool, lambda destination: room(sources, [destination]), connections)
     return sources, destinations
+
+
+def may_meet_itself(route: Route, port: int, local_ports: tuple[int, int], is_local: bool) -> bool:
+    """Whether a connection along the route can draw the target's `port` as its local one, with the same address.
+
+    `local_ports` is the kernel's range, both ends included; `port` 0 is one that the kernel will give out from there.
+    `is_local`: the destination is an address of this machine.
+    """
+    low, high = route.ports or local_ports
+    if not is_local or (port and not low <= port <= high):
+        return False
+    source = _key(route.source, route.destination)[0]
+    # To an address of its own that is not loopback, and to 0.0.0.0, the kernel connects from the same one.
+    return source in (None, route.destination)
 
 
 def reusable_ports(sockets: Sockets | None, tw_reuse: int | None) -> _Counts:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from loadkit.errors import OptionError, PreflightError, ProfileError
 from loadkit.host import Host
-from loadkit.plan.addresses import loopback_addresses, plan_addresses, plan_routes, reusable_ports, tuples_for
+from loadkit.plan.addresses import (
+    loopback_addresses,
+    may_meet_itself,
+    plan_addresses,
+    plan_routes,
+    reusable_ports,
+    tuples_for,
+)
 from loadkit.plan.app import AppSpec
 from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, ServePlan, Target
 from loadkit.plan.split import share
@@ -124,7 +131,7 @@ def build_plan(
     serve_plan = None
     if target is None:
         serve_plan = _embedded_server(profile, connections, serve, host)
-        target = Target(EMBEDDED, serve_plan.addresses, 0, embedded=True)
+        target = Target(EMBEDDED, serve_plan.addresses, 0, embedded=True, is_local=True)
     workers = _workers(profile, connections, blast, host)
     span_ns = sum(phase.duration_ns for phase in phases)
     return Plan(
@@ -148,7 +155,7 @@ def build_plan(
         cores=blast if profile.pin else (),
         lanes=min(workers, len(blast) if profile.pin else len(host.worker_cores)),
         stays_awake=_has_cores_of_its_own(workers, blast, serve_plan, host),
-        routes=_routes(profile, connections, target, serve_plan, host, sockets),
+        routes=_mark_own_ports(_routes(profile, connections, target, serve_plan, host, sockets), target, host),
         serve=serve_plan,
         journey=profile.journey,
         stamps=profile.stamps,
@@ -237,6 +244,15 @@ def _routes(
         used=sockets.used if sockets else {},
         reusable=reusable_ports(sockets, host.tw_reuse),
         port_range=(host.port_low, host.port_high),
+    )
+
+
+def _mark_own_ports(routes: Iterable[Route], target: Target, host: Host) -> tuple[Route, ...]:
+    """Marks the routes whose connections have to be checked for being connected to themselves."""
+    ports = host.port_low, host.port_high
+    return tuple(
+        msgspec.structs.replace(route, may_meet_itself=may_meet_itself(route, target.port, ports, target.is_local))
+        for route in routes
     )
 
 

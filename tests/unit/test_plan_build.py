@@ -11,6 +11,7 @@ from loadkit.errors import LoadkitError, OptionError, PreflightError, ProfileErr
 from loadkit.host import Host
 from loadkit.plan.build import FD_RESERVE, blast_cores, build_plan, build_serve_plan, ports_of, workers_for
 from loadkit.plan.model import PhaseKind, Plan, Target
+from loadkit.plan.split import split
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import PhaseSpec, Profile
 from loadkit.units import Count, Duration, Pace, Rate
@@ -100,6 +101,33 @@ def test_an_embedded_server_gets_the_other_half_of_the_cores(
     cores: tuple[int, ...], embedded: bool, blast: tuple[int, ...], serve: tuple[int, ...]
 ) -> None:
     assert blast_cores(made_up_host(cores=cores), embedded) == (blast, serve)
+
+
+@pytest.mark.parametrize(
+    ("target", "sources", "checked"),
+    [
+        # The made-up host gives out the ports 32,768 to 60,999.
+        pytest.param(Target("x", ("127.0.0.1",), 40_000, is_local=True), [], True, id="a port of the range"),
+        pytest.param(Target("x", ("127.0.0.1",), 60_999, is_local=True), [], True, id="its last"),
+        pytest.param(Target("x", ("127.0.0.1",), 61_000, is_local=True), [], False, id="one above it"),
+        pytest.param(Target("x", ("127.0.0.1",), 9_000, is_local=True), [], False, id="one below it"),
+        pytest.param(Target("x", ("::1",), 40_000, is_local=True), [], True, id="IPv6"),
+        pytest.param(Target("x", ("0.0.0.0",), 40_000, is_local=True), [], True, id="all addresses"),
+        pytest.param(Target("x", ("192.0.2.7",), 40_000, is_local=True), [], True, id="another of ours"),
+        pytest.param(Target("x", ("192.0.2.7",), 40_000), [], False, id="elsewhere"),
+        pytest.param(Target("x", ("127.0.0.5",), 40_000, is_local=True), [], False, id="reached from 127.0.0.1"),
+        pytest.param(Target("x", ("127.0.0.1",), 40_000, is_local=True), ["127.0.0.9"], False, id="from another"),
+        pytest.param(Target("x", ("127.0.0.1",), 40_000, is_local=True), ["127.0.0.1"], True, id="from itself"),
+        pytest.param(None, [], True, id="embedded: at a port of the range"),
+    ],
+)
+def test_connections_are_checked_for_being_connected_to_themselves_where_they_can_be(
+    target: Target | None, sources: list[str], checked: bool
+) -> None:
+    [route] = _plan(target, connections="10", source=sources).routes
+    assert route.may_meet_itself is checked
+    for shard in split(_plan(target, connections="10", source=sources, workers="2")):
+        assert [route.may_meet_itself for route in shard.routes] == [checked]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from loadkit.endpoint import reset_on_close
+from loadkit.endpoint import meets_itself, reset_on_close
 from loadkit.engine.aio.connect import keep_alive
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import OwnError
@@ -91,6 +91,9 @@ class Connection(asyncio.Protocol):
         """Takes the time of the connect and sends the first message."""
         self.established_ns = clock()
         self.transport = transport  # type: ignore[assignment]
+        if self.route.may_meet_itself and meets_itself(transport.get_extra_info("socket")):
+            self.swarm.met_itself(self)
+            return
         # With a mark of 0 uvloop writes at once instead of at the end of the loop's turn: `sent` is then the time at
         # which the kernel has it, not the one at which it was queued behind a batch of reads.
         self.transport.set_write_buffer_limits(high=0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import errno
 import itertools
 import time
 from collections import deque
@@ -415,6 +416,14 @@ class Swarm:
         self._settle(connection)
         self.settle_opening(connection)
         self._again(connection)
+
+    def met_itself(self, connection: Connection) -> None:
+        """Both its ends are the same socket: no process listens at the target's port, and it is refused."""
+        connection.close(Close.RST)
+        if self._done.done():
+            self._not_needed(connection)
+        else:
+            self._not_opened(connection, errno.ECONNREFUSED)
 
     def _not_needed(self, connection: Connection) -> None:
         """The run is over and it was still connecting: one of the first is missing, a successor was asked in vain."""

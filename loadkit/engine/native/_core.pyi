@@ -29,7 +29,7 @@ class Blast:
         words: NDArray[np.int64],
         control_fd: int,
         phases: tuple[tuple[int, int, bool, bool, float, float, int, int, int, int], ...],
-        routes: tuple[tuple[str | None, str, int, int, int, int], ...],
+        routes: tuple[tuple[str | None, str, int, int, int, int, bool], ...],
         port: int,
         index: int,
         of: int,

@@ -82,6 +82,7 @@ struct route {
     int64_t connections;
     int port_low, port_high; /* the local port comes from here; 0: the kernel's own range and search */
     int next_port;           /* where we choose it: the next one to try */
+    bool may_meet_itself;    /* the local port can be the destination's own: itself.h */
 };
 
 struct phase {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "blast.h"
+#include "itself.h"
 
 /* A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
  * that refuses, short enough that a restarted one is found. */
@@ -256,6 +257,11 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
         not_opened(blast, connection, errno);
         return;
     }
+    /* If it says EINPROGRESS: on loopback it is established by now all the same. */
+    if (route->may_meet_itself && meets_itself(connection->fd, &route->destination)) {
+        not_opened(blast, connection, ECONNREFUSED);
+        return;
+    }
     int64_t now = clock_ns();
     connection->established_ns = now;
     /* If a phase ends with `now`, then before we decide by it, not between the first message and its being noted. */
@@ -314,6 +320,8 @@ static void finish_connect(struct blast *blast, struct connection *connection) {
     int number = 0;
     socklen_t length = sizeof number;
     if (getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &number, &length)) number = errno;
+    const struct route *route = &blast->routes[connection->route];
+    if (!number && route->may_meet_itself && meets_itself(connection->fd, &route->destination)) number = ECONNREFUSED;
     if (number)
         not_opened(blast, connection, number);
     else

@@ -215,11 +215,11 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
     )
 
 
-def _route(route: Route, shard: Shard) -> tuple[str | None, str, int, int, int, int]:
+def _route(route: Route, shard: Shard) -> tuple[str | None, str, int, int, int, int, bool]:
     """Returns what the core knows of a route; workers that choose ports begin in different places of the range."""
     low, high = route.ports or (0, 0)
     begin = low + (high - low) * shard.index // shard.of
-    return route.source, route.destination, route.connections, low, high, begin
+    return route.source, route.destination, route.connections, low, high, begin, route.may_meet_itself
 
 
 def _phase(phase: PhasePlan, before: PhasePlan, shard: Shard) -> Phase:

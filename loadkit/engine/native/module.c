@@ -101,9 +101,10 @@ static int read_address(const char *text, int port, struct sockaddr_storage *add
 static int read_route(PyObject *item, int port, struct route *route) {
     const char *source, *destination;
     long long connections;
-    int port_low, port_high, next_port;
+    int port_low, port_high, next_port, may_meet_itself = 0;
     if (!PyTuple_Check(item)) return refuse(PyExc_TypeError, "a route has to be a tuple");
-    if (!PyArg_ParseTuple(item, "zsLiii;a route", &source, &destination, &connections, &port_low, &port_high, &next_port))
+    if (!PyArg_ParseTuple(item, "zsLiii|p;a route", &source, &destination, &connections, &port_low, &port_high, &next_port,
+                          &may_meet_itself))
         return -1;
     if (connections < 0) return refuse(PyExc_ValueError, "a route has no fewer than 0 connections");
     if (port_low && (port_low < 1 || port_high > UINT16_MAX || next_port < port_low || next_port > port_high))
@@ -113,6 +114,7 @@ static int read_route(PyObject *item, int port, struct route *route) {
     route->port_low = port_low;
     route->port_high = port_high;
     route->next_port = next_port;
+    route->may_meet_itself = may_meet_itself;
     if (source && read_address(source, 0, &route->source, &route->source_length)) return -1;
     return read_address(destination, port, &route->destination, &route->destination_length);
 }
