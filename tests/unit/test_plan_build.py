@@ -103,6 +103,54 @@ def test_an_embedded_server_gets_the_other_half_of_the_cores(
     assert blast_cores(made_up_host(cores=cores), embedded) == (blast, serve)
 
 
+_BESIDE = Target("us", ("192.0.2.7",), 9000, is_local=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "options", "cores", "stays_awake"),
+    [
+        pytest.param({}, {}, (0,), True, id="half of two"),
+        pytest.param({}, {"workers": "1"}, (0,), True, id="one asked for"),
+        # Both cores would be kept from the server, 100 us before each message.
+        pytest.param({}, {"workers": "2"}, (0, 1), False, id="as many as cores"),
+        pytest.param({}, {"workers": "3"}, (0, 1), False, id="more than cores"),
+        pytest.param({"cpus": 1, "cores": (0,)}, {}, (0,), False, id="one core for both"),
+        pytest.param({"cpus": 3, "cores": (0, 1, 2)}, {}, (0, 1), True, id="the odd one measures"),
+        pytest.param({"cpus": 8, "cores": tuple(range(8))}, {}, (0, 1, 2, 3), True, id="half of eight"),
+        pytest.param(
+            {"cpus": 8, "cores": tuple(range(8))}, {"workers": "5"}, tuple(range(8)), False, id="five of eight"
+        ),
+        # taskset: the other cores are there for the server
+        pytest.param({"cores": (1,)}, {}, (1,), True, id="a mask of one of two"),
+        pytest.param({"cpus": 8, "cores": (0, 1, 2)}, {}, (0, 1, 2), True, id="a mask of three of eight"),
+        pytest.param({"cpus": 8, "cores": (0, 1, 2, 3, 4)}, {}, (0, 1, 2, 3), True, id="a mask of five of eight"),
+        # A container: a server in it has no more cores than we have.
+        pytest.param({"cpus": 8, "cores": (3,), "cgroup": CgroupLimits(cpus=1)}, {}, (3,), False, id="a cpuset of one"),
+        pytest.param({"cpus": 8, "cores": (3, 5), "cgroup": CgroupLimits(cpus=2)}, {}, (3,), True, id="of two"),
+        pytest.param(
+            {"cpus": 8, "cores": tuple(range(8)), "cgroup": CgroupLimits(cpu_cores=1.5)}, {}, (0,), True, id="a quota"
+        ),
+        pytest.param(
+            {"cpus": 8, "cores": tuple(range(8)), "cgroup": CgroupLimits(cpu_cores=0.5)}, {}, (0,), False, id="of half"
+        ),
+        # 20,000 / 19,800 -> 2 processes
+        pytest.param({}, {"connections": "20k"}, (0, 1), False, id="many connections"),
+    ],
+)
+def test_a_server_on_this_machine_is_left_cores_of_its_own(
+    facts: dict[str, Any], options: dict[str, Any], cores: tuple[int, ...], stays_awake: bool
+) -> None:
+    plan = _plan(_BESIDE, made_up_host(**facts), **options)
+    assert (plan.cores, plan.stays_awake) == (cores, stays_awake)
+    assert plan.workers == max(int(options.get("workers", len(cores))), workers_for(plan.connections, _HOST))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_elsewhere_is_measured_on_all_cores_and_awake(workers: int) -> None:
+    plan = _plan(_REMOTE, workers=str(workers))
+    assert (plan.cores, plan.stays_awake) == ((0, 1), True)
+
+
 @pytest.mark.parametrize(
     ("target", "sources", "checked"),
     [
