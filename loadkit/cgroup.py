@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CgroupLimits", "read_cgroup"]
+__all__ = ["CgroupLimits", "quotas", "read_cgroup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def read_cgroup(proc: Path, sys: Path) -> CgroupLimits:
         memory_used,
         pids_max,
         pids_used,
-        min(_cpu(proc, sys), default=None),
+        min((cores for _group, cores in quotas(proc, sys)), default=None),
         memory_file,
         _cpus(proc, sys),
     )
@@ -73,17 +73,17 @@ def _memory(proc: Path, sys: Path) -> Iterator[tuple[int, int, str]]:
             yield limit, max(0, used), "memory.limit_in_bytes"
 
 
-def _cpu(proc: Path, sys: Path) -> Iterator[float]:
-    """Yields the cores' worth of time that each group has, where that is limited."""
-    quotas = [_text(group / "cpu.max").split() for group in _groups(proc, sys)]
-    quotas += [
-        [_text(group / "cpu.cfs_quota_us").strip(), _text(group / "cpu.cfs_period_us").strip()]
+def quotas(proc: Path, sys: Path) -> Iterator[tuple[Path, float]]:
+    """Yields the folder of each group whose CPU time is limited, and how many cores' worth of it there is."""
+    found = [(group, _text(group / "cpu.max").split()) for group in _groups(proc, sys)]
+    found += [
+        (group, [_text(group / "cpu.cfs_quota_us").strip(), _text(group / "cpu.cfs_period_us").strip()])
         for group in _groups(proc, sys, "cpu")
     ]
-    for quota in quotas:
+    for group, quota in found:
         # `max` and -1 are no limit.
         if len(quota) == 2 and all(number.isdigit() for number in quota) and int(quota[1]):
-            yield int(quota[0]) / int(quota[1])
+            yield group, int(quota[0]) / int(quota[1])
 
 
 def _cpus(proc: Path, sys: Path) -> int | None:
