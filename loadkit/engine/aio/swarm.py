@@ -26,6 +26,7 @@ from loadkit.engine.base import STOP_NS, Control
 from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, FOLD_NS, Tally
 from loadkit.measure.tcp_info import SAMPLES, note_tcp_info
+from loadkit.measure.tcp_watch import TcpWatch
 from loadkit.plan.model import PhaseKind, Route, Shard
 from loadkit.plan.pacing import LinearPace, due_times, every
 from loadkit.plan.split import share
@@ -92,6 +93,7 @@ class Swarm:
         self.budget = _NEVER if shard.messages is None else shard.messages
         self._turn = 0
         self._scan = self._sampled = 0
+        self._tcp_watch: TcpWatch[Connection] = TcpWatch(_fd_of)
         self._phase = 0
         self._settled = self._settled_ns = 0
         self._connecting: deque[tuple[int, asyncio.Task[None], Connection]] = deque()
@@ -228,10 +230,11 @@ class Swarm:
 
     def _sample_tcp_info(self) -> None:
         """Looks at some connections, others each time."""
+        self._tcp_watch.want(SAMPLES)
         chosen = []
         for _ in range(min(SAMPLES, len(self.live))):
             self._sampled = (self._sampled + 1) % len(self.live)
-            chosen.append(self.live[self._sampled].transport.get_extra_info("socket").fileno())
+            chosen.append(_fd_of(self.live[self._sampled]))
         note_tcp_info(self.slot.pages[self._phase], [fd for fd in chosen if fd >= 0])
 
     def _publish(self, now: int) -> None:
@@ -280,6 +283,10 @@ class Swarm:
         if self._probing and self.stage is Stage.RAMP:
             self._probing.start(at_ns)
         self.stage = Stage.TRAFFIC
+        if phase.kind is PhaseKind.HOLD:
+            self._tcp_watch.begin(self.slot.pages[index], self.live)
+        else:
+            self._tcp_watch.end()
         self._next_phase = at_ns + phase.duration_ns
         self._change_connections(before.connections, phase.connections, at_ns, phase.duration_ns)
         if phase.rate_hz is not None:
@@ -333,6 +340,7 @@ class Swarm:
         if self.stage is Stage.DRAIN:
             return
         self.stage = Stage.DRAIN
+        self._tcp_watch.end()
         if self._probing:
             self._probing.stop()
         last = len(self.plan.phases) - 1
@@ -456,6 +464,7 @@ class Swarm:
         # Its first message is the new phase's if one has begun, and then counts against --messages.
         self._enter_phases(connection.established_ns)
         self.tally.connected.extend((connection.due_ns, connection.established_ns))
+        self._tcp_watch.opened(connection)
         connection.place = len(self.live)
         self.live.append(connection)
         self._peak = max(self._peak, len(self.live) + len(self._retiring))
@@ -565,6 +574,7 @@ class Swarm:
     def _close(self, connection: Connection, now: int, how: Close | None = None) -> None:
         if connection.place >= 0:
             self._leave(connection)
+        self._tcp_watch.closing(connection)
         connection.close(how or self.plan.close)
         self.settle_opening(connection)
         self.tally.count("closed", now)
@@ -621,6 +631,12 @@ class Swarm:
     def _check_timeout(self, connection: Connection, limit: int) -> None:
         if connection.pending and connection.pending[1] <= limit:
             self.broken(connection, "receive", OwnError.REPLY_TIMEOUT)
+
+
+def _fd_of(connection: Connection) -> int:
+    """Returns its file descriptor, -1 once it has none."""
+    descriptor: int = connection.transport.get_extra_info("socket").fileno()
+    return descriptor
 
 
 def _endless(routes: tuple[Route, ...]) -> Iterator[Route]:

@@ -34,6 +34,7 @@
 #include "schedule.h"
 #include "stamps.h"
 #include "stream.h"
+#include "tcp_watch.h"
 
 #define NONE UINT32_MAX
 /* Due events handled before replies are read again; and connections filled. */
@@ -70,6 +71,7 @@ struct connection {
     bool is_opening;    /* a schedule asked for it, and its first reply is not there yet */
     bool is_ready;      /* it is among those to read on from */
     bool has_successor; /* churn: another one is opened when this one ends */
+    bool is_watched;    /* its TCP_INFO was read when the measured time began */
 };
 
 struct message {
@@ -123,6 +125,7 @@ struct blast {
     struct stream stream;
     struct prober prober;
     struct stamper stamper;
+    struct tcp_watch tcp_watch;
     struct options options;
     enum stage stage;
     int phase, phases;

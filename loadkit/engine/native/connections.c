@@ -156,6 +156,7 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     board_end_write(board);
     connection->established_ns = at;
     connection->state = OPEN;
+    tcp_watch_opened(blast, connection);
     connection->place = blast->live_count;
     blast->live[blast->live_count++] = slot_number(blast, connection);
     publish_open(blast);
@@ -435,6 +436,7 @@ static void leave_live(struct blast *blast, struct connection *connection) {
 }
 
 static void close_slot(struct blast *blast, struct connection *connection, int64_t now, bool by_rst) {
+    if (connection->is_watched) tcp_watch_closing(blast, connection);
     leave_live(blast, connection);
     connection_settle_opening(blast, connection);
     if (by_rst) {
@@ -454,6 +456,7 @@ static void close_slot(struct blast *blast, struct connection *connection, int64
  * event: elsewhere one of the old connection may be waiting in the batch. */
 static bool connect_anew(struct blast *blast, struct connection *connection, int64_t due) {
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    if (connection->is_watched) tcp_watch_closing(blast, connection);
     if (connect(connection->fd, &nowhere, sizeof nowhere)) return false;
     leave_live(blast, connection);
     connection_settle_opening(blast, connection);

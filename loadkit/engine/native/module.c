@@ -287,6 +287,18 @@ static PyObject *blast_look_at_tcp_method(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *blast_watch_tcp_method(PyObject *self, PyObject *args) {
+    struct blast *blast = blast_of(self);
+    int phase;
+    if (!blast || !PyArg_ParseTuple(args, "i:watch_tcp", &phase)) return NULL;
+    if (phase >= blast->phases) return refuse(PyExc_ValueError, "there is no such phase"), NULL;
+    if (phase < 0)
+        tcp_watch_end(blast);
+    else
+        tcp_watch_begin(blast, phase);
+    Py_RETURN_NONE;
+}
+
 static PyObject *blast_leave_method(PyObject *self, PyObject *unused) {
     (void)unused;
     struct blast *blast = blast_of(self);
@@ -322,6 +334,7 @@ static PyMethodDef blast_methods[] = {
     {"start_after", blast_start_after_method, METH_VARARGS, "Connects after the worker of that slot, which has so many."},
     {"stop_opening", blast_stop_opening_method, METH_NOARGS, "Drops the connects that are still to come."},
     {"look_at_tcp", blast_look_at_tcp_method, METH_VARARGS, "Notes TCP_INFO of so many connections, others each time."},
+    {"watch_tcp", blast_watch_tcp_method, METH_VARARGS, "That phase is measured, and begins; -1: what was measured is over."},
     {"leave", blast_leave_method, METH_NOARGS, "Ends at once, and counts what was under way as unanswered."},
     {"turn", blast_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD, PHASE and DONE, or'ed."},
     {"close", blast_close_method, METH_NOARGS, "Gives everything back."},
