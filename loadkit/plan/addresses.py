@@ -157,13 +157,15 @@ def plan_routes(
     used: _Counts = _NONE,
     reusable: _Counts = _NONE,
     port_range: tuple[int, int] | None = None,
+    uses_all: bool = False,
 ) -> tuple[Route, ...]:
     """Spreads `connections` over as few (source, destination) tuples as keep each within PER_TUPLE, least used first.
 
     `used` is what a tuple has already; they are filled up to one level with that included. Where there are fewer ports
     than PER_TUPLE, they are what counts. When there are too few tuples, all are used, up to `ports` each; those of more
     than PER_TUPLE get `port_range` to choose from. `reusable` of the used ones do not count against `ports`, and are
-    turned to last. Raises PreflightError with the arithmetic when even that is too little.
+    turned to last. `uses_all` spreads over all tuples: those that close will need their ports. Raises PreflightError
+    with the arithmetic when even all tuples are too few.
     """
     pairs = [(source, destination) for source in sources for destination in destinations]
     there = [used.get(_key(*pair), 0) for pair in pairs]
@@ -179,7 +181,7 @@ def plan_routes(
         )
     prefer = min(PER_TUPLE, ports)
     if connections <= _room(there, prefer):
-        counts = _fill(there, connections, _fewest(there, connections, prefer))
+        counts = _fill(there, connections, len(pairs) if uses_all else _fewest(there, connections, prefer))
     elif connections <= _room(there, ports):
         counts = _fill(there, connections, len(pairs))
     else:

@@ -10,6 +10,7 @@ import msgspec
 from loadkit.errors import OptionError, PreflightError, ProfileError
 from loadkit.host import Host
 from loadkit.plan.addresses import (
+    is_loopback,
     loopback_addresses,
     may_meet_itself,
     plan_addresses,
@@ -20,7 +21,8 @@ from loadkit.plan.addresses import (
 from loadkit.plan.app import AppSpec
 from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, ServePlan, Target
 from loadkit.plan.split import share
-from loadkit.profile.model import LONGEST_RUN, EngineName, PhaseSpec, Profile, Stamps
+from loadkit.plan.time_wait import FAST_CHURN_HZ, churn_span_s, kept_for_s, ports_kept
+from loadkit.profile.model import LONGEST_RUN, Close, EngineName, PhaseSpec, Profile, Stamps
 from loadkit.sockets import Sockets
 from loadkit.units import NS_PER_S, Duration, format_count, format_duration, format_rate
 
@@ -172,7 +174,19 @@ def build_plan(
         stays_awake=_leaves_cores(workers, host)
         if is_beside
         else _has_cores_of_its_own(workers, blast, serve_plan, host),
-        routes=_mark_own_ports(_routes(profile, connections, target, serve_plan, host, sockets), target, host),
+        routes=_mark_own_ports(
+            _routes(
+                profile,
+                connections,
+                target,
+                serve_plan,
+                host,
+                sockets,
+                _kept_ports(profile, connections, phases, target, min(workers, len(blast)), host),
+            ),
+            target,
+            host,
+        ),
         serve=serve_plan,
         journey=profile.journey,
         stamps=profile.stamps,
@@ -240,8 +254,32 @@ def _embedded_server(profile: Profile, connections: int, cores: tuple[int, ...],
     return msgspec.structs.replace(plan(workers * each, workers), is_apart=True)
 
 
+def _kept_ports(
+    profile: Profile, connections: int, phases: tuple[PhasePlan, ...], target: Target, workers: int, host: Host
+) -> int:
+    """Returns the ports beside those of the open connections that sources were asked for; 0 where none were.
+
+    More sources than that the open connections need are taken only if they were given: addresses are not ours to take.
+    """
+    if not profile.source or profile.close is not Close.FIN or profile.lifetime is None:
+        return 0
+    lifetime_ns = int(profile.lifetime)
+    churn_hz = connections * NS_PER_S / lifetime_ns if lifetime_ns else FAST_CHURN_HZ * workers
+    seconds = min(
+        kept_for_s(host.tw_reuse, target.embedded or all(map(is_loopback, target.addresses))),
+        churn_span_s(phases, lifetime_ns),
+    )
+    return ports_kept(churn_hz, seconds, None, host.tw_max)
+
+
 def _routes(
-    profile: Profile, connections: int, target: Target, serve: ServePlan | None, host: Host, sockets: Sockets | None
+    profile: Profile,
+    connections: int,
+    target: Target,
+    serve: ServePlan | None,
+    host: Host,
+    sockets: Sockets | None,
+    kept: int,
 ) -> tuple[Route, ...]:
     if serve and serve.is_apart:
         # Every address is some serve worker's, and has its share.
@@ -251,7 +289,7 @@ def _routes(
         )
     ports = ports_of(host, sockets)
     sources, destinations = plan_addresses(
-        connections, target.addresses, profile.source, ports, sockets, target.embedded
+        connections + kept, target.addresses, profile.source, ports, sockets, target.embedded
     )
     return plan_routes(
         connections,
@@ -261,6 +299,7 @@ def _routes(
         used=sockets.used if sockets else {},
         reusable=reusable_ports(sockets, host.tw_reuse),
         port_range=(host.port_low, host.port_high),
+        uses_all=kept > 0,
     )
 
 
