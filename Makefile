@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
-.PHONY: demo test lint format wheel wheels image image-slo test-image bench bench-scale sanitize clean
+.PHONY: demo test lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale sanitize clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
@@ -84,6 +84,10 @@ sanitize: $(VENV)/installed
 bench: $(VENV)/installed
 	cd tests/bench && status=0; for part in recording memory throughput bulk cpu lateness wakeups options; do \
 		../../$(BIN)/python $$part.py || status=1; done; exit $$status
+
+# A server that is not loadkit's on the same machine: apart from the others, which pin both ends.
+bench-neighbours: $(VENV)/installed
+	cd tests/bench && ../../$(BIN)/python neighbours.py
 
 # With LOADKIT_BENCH_1M=1 a million connections too: 10 GiB of memory.
 bench-scale: $(VENV)/installed

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CgroupLimits", "read_cgroup"]
+__all__ = ["CgroupLimits", "quotas", "read_cgroup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class CgroupLimits:
     pids_used: int | None = None
     cpu_cores: float | None = None  # quota / period
     memory_file: str = "memory.max"
+    cpus: int | None = None  # that the cpuset leaves to the group; an affinity mask may leave this process fewer
 
 
 # Version 1 says "no limit" by the largest number of pages (mm/page_counter.c).
@@ -47,7 +48,15 @@ def read_cgroup(proc: Path, sys: Path) -> CgroupLimits:
         memory, key=lambda one: one[0] - one[1], default=(None, None, "memory.max")
     )
     pids_max, pids_used = min(pids, key=lambda one: one[0] - one[1], default=(None, None))
-    return CgroupLimits(memory_max, memory_used, pids_max, pids_used, min(_cpu(proc, sys), default=None), memory_file)
+    return CgroupLimits(
+        memory_max,
+        memory_used,
+        pids_max,
+        pids_used,
+        min((cores for _group, cores in quotas(proc, sys)), default=None),
+        memory_file,
+        _cpus(proc, sys),
+    )
 
 
 def _memory(proc: Path, sys: Path) -> Iterator[tuple[int, int, str]]:
@@ -64,17 +73,28 @@ def _memory(proc: Path, sys: Path) -> Iterator[tuple[int, int, str]]:
             yield limit, max(0, used), "memory.limit_in_bytes"
 
 
-def _cpu(proc: Path, sys: Path) -> Iterator[float]:
-    """Yields the cores' worth of time that each group has, where that is limited."""
-    quotas = [_text(group / "cpu.max").split() for group in _groups(proc, sys)]
-    quotas += [
-        [_text(group / "cpu.cfs_quota_us").strip(), _text(group / "cpu.cfs_period_us").strip()]
+def quotas(proc: Path, sys: Path) -> Iterator[tuple[Path, float]]:
+    """Yields the folder of each group whose CPU time is limited, and how many cores' worth of it there is."""
+    found = [(group, _text(group / "cpu.max").split()) for group in _groups(proc, sys)]
+    found += [
+        (group, [_text(group / "cpu.cfs_quota_us").strip(), _text(group / "cpu.cfs_period_us").strip()])
         for group in _groups(proc, sys, "cpu")
     ]
-    for quota in quotas:
+    for group, quota in found:
         # `max` and -1 are no limit.
         if len(quota) == 2 and all(number.isdigit() for number in quota) and int(quota[1]):
-            yield int(quota[0]) / int(quota[1])
+            yield group, int(quota[0]) / int(quota[1])
+
+
+def _cpus(proc: Path, sys: Path) -> int | None:
+    """Counts the CPUs of the cpuset (`0-3,8`) of our group, or of the nearest one above it that has one."""
+    files = [group / "cpuset.cpus.effective" for group in _groups(proc, sys)]
+    files += [group / "cpuset.effective_cpus" for group in _groups(proc, sys, "cpuset")]
+    for text in map(str.strip, map(_text, files)):
+        parts = [part.split("-") for part in text.split(",")]
+        if all(number.isdigit() for part in parts for number in part):
+            return sum(int(part[-1]) - int(part[0]) + 1 for part in parts)
+    return None
 
 
 def _groups(proc: Path, sys: Path, controller: str = "") -> Iterator[Path]:

@@ -1,11 +1,18 @@
-"""An end of a TCP connection: how it is written, where one that listens everywhere is reached, how it is reset."""
+"""An end of a TCP connection: how it is written, how it is reached and reset, and whether both ends are the same one.
+
+A connect to a port of the local range that no process listens on can draw that very port: then its SYN crosses itself
+(RFC 9293, 3.5, simultaneous open), and the kernel calls it established. It echoes whatever is sent, and its port is
+taken from the server that comes back.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
 
-__all__ = ["place_of", "reached_at", "reset_on_close"]
+__all__ = ["meets_itself", "place_of", "reached_at", "refuse_itself", "reset_on_close"]
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 # struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
@@ -25,3 +32,20 @@ def reached_at(address: str) -> str:
 def reset_on_close(sock: socket.socket) -> None:
     """Has close() send RST and drop what is under way."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def meets_itself(sock: socket.socket) -> bool:
+    """Whether both ends of a connection are this socket; then its close() is a reset, and its port free at once."""
+    try:
+        is_itself: bool = sock.getsockname() == sock.getpeername()
+    except OSError:
+        return False  # not connected, or not any more
+    if is_itself:
+        reset_on_close(sock)
+    return is_itself
+
+
+def refuse_itself(sock: socket.socket) -> None:
+    """Raises ConnectionRefusedError for a connection to itself: no process listens at that port."""
+    if meets_itself(sock):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))

@@ -75,6 +75,16 @@ class Host:
         return self.cores if quota is None else self.cores[: max(1, math.ceil(quota))]
 
     @property
+    def shared_cores(self) -> int:
+        """How many cores this process shares with a server beside it: its control group's, or the machine's.
+
+        An affinity mask takes none away: cores that are kept from us are there for the server.
+        """
+        quota = self.cgroup.cpu_cores
+        limits = (self.cpus, self.cgroup.cpus, None if quota is None else max(1, math.ceil(quota)))
+        return min(limit for limit in limits if limit is not None)
+
+    @property
     def free_memory_bytes(self) -> int | None:
         """What is available on the machine, or within the control group where that is less."""
         limits = (self.memory_available_bytes, _room(self.cgroup.memory_max_bytes, self.cgroup.memory_used_bytes))

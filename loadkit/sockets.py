@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MOST_SOCKETS", "Sockets", "find_source", "read_sockets"]
+__all__ = ["MOST_SOCKETS", "Sockets", "find_source", "is_own_address", "read_sockets"]
 
 # The kernel writes a line of 150 bytes for each: 30 MB of 200,000, which took 0.2 s to look through, or 0.4 s where
 # all were to the port (2-core VM, Python 3.11). Who has more is in the middle of a run, and does not want it slowed.
@@ -122,6 +122,13 @@ def find_source(destination: str, port: int) -> str | None:
             return str(asker.getsockname()[0])
     except OSError:
         return None
+
+
+def is_own_address(address: str, port: int) -> bool:
+    """Whether connections to it stay on this machine: loopback, or the kernel would take it as their source too."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    # Connecting to 0.0.0.0 or :: reaches loopback.
+    return parsed.is_unspecified or parsed.is_loopback or find_source(address, port) == address
 
 
 def _count_sockets(proc: Path) -> int:

@@ -89,11 +89,11 @@ def doctor(
     where = resolve(target) if target else None
     host, engine = read_host(), choose_engine(EngineName.AUTO)
     if serve:
-        demand = demand_of_serve(host, count, engine)
+        demand = replace(demand_of_serve(host, count, engine), churn_hz=churn_hz)
     else:
         sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
-        demand = demand_of_blast(host, count, where, engine, sockets, source)
-    demand = replace(locate(demand), churn_hz=churn_hz)
+        demand = demand_of_blast(host, count, where, engine, sockets, source, churn_hz)
+    demand = locate(demand)
     findings = examine(demand, find_nic(ELSEWHERE if serve else where))
     if fix_script is not None:
         write_whole(fix_script, as_script(demand, findings))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from loadkit.errors import PreflightError
 from loadkit.host import Host
 from loadkit.plan.addresses import is_loopback
 from loadkit.plan.build import build_plan, build_serve_plan
 from loadkit.plan.model import Plan, Route, ServePlan, Target
+from loadkit.plan.time_wait import FAST_CHURN_HZ, TIME_WAIT_S, churn_span_s
 from loadkit.profile.model import Close, EngineName, Profile
 from loadkit.sockets import Sockets
-from loadkit.units import NS_PER_S, Count
+from loadkit.units import NS_PER_S, Count, Duration
 
 __all__ = [
     "BACKLOG",
-    "TIME_WAIT_S",
     "Demand",
     "demand_of_blast",
     "demand_of_plan",
@@ -25,7 +27,6 @@ __all__ = [
 ]
 
 BACKLOG = 4096  # what `loadkit serve` listens with
-TIME_WAIT_S = 60.0  # TCP_TIMEWAIT_LEN of include/net/tcp.h
 
 _ENDLESS_FDS: dict[str, Any] = {"nofile_hard": 2**62}
 _ENDLESS_PORTS: dict[str, Any] = {"port_low": 0, "port_high": 2**31, "reserved_ports": 0}
@@ -45,6 +46,9 @@ class Demand:
     refused: str = ""  # the plan's words, where there are too few ports
     backlog: int = BACKLOG
     churn_hz: float | None = None  # connections closed by FIN a second
+    free_churn_hz: float | None = None  # the most there can be, where nothing but the speed of both ends limits them
+    churn_most: int | None = None  # how many are closed by FIN at all, where that is known
+    is_counted: bool = False  # the run ends with a number of messages, nobody knows when
     sockets: Sockets | None = None  # around the target's port, where they are known
     churn_s: float = TIME_WAIT_S  # how long for, as far as it matters: TIME_WAITs older than a minute are gone
     networks: tuple[str, ...] = ()  # that sources were asked for from
@@ -85,7 +89,8 @@ class Demand:
 def demand_of_plan(host: Host, plan: Plan, engine: EngineName | None = None, sockets: Sockets | None = None) -> Demand:
     """Returns what a run asks; `engine` is what `auto` was resolved to, `sockets` those around the target's port."""
     serve = plan.serve
-    churn_s = sum(phase.duration_ns for phase in plan.phases) / NS_PER_S
+    by_fin = plan.close is Close.FIN and plan.lifetime_ns is not None
+    lifetime_ns, counted = plan.lifetime_ns or 0, plan.messages is not None
     return Demand(
         host=host,
         connections=plan.connections,
@@ -95,11 +100,13 @@ def demand_of_plan(host: Host, plan: Plan, engine: EngineName | None = None, soc
         serve_workers=serve.workers if serve else 0,
         routes=plan.routes,
         backlog=serve.backlog if serve else BACKLOG,
-        # Of a connection that lasts for one exchange nobody knows how long that takes.
-        churn_hz=plan.connections * NS_PER_S / plan.lifetime_ns
-        if plan.close is Close.FIN and plan.lifetime_ns
-        else None,
-        churn_s=min(TIME_WAIT_S, churn_s),
+        churn_hz=plan.connections * NS_PER_S / lifetime_ns if by_fin and lifetime_ns else None,
+        # How long a connection of one exchange lasts is the target's affair.
+        free_churn_hz=FAST_CHURN_HZ * plan.lanes if by_fin and not lifetime_ns else None,
+        # Each of these has one message.
+        churn_most=plan.connections + (plan.messages or 0) if by_fin and counted and not lifetime_ns else None,
+        is_counted=counted,
+        churn_s=churn_span_s(plan.phases, lifetime_ns),
         sockets=sockets,
     )
 
@@ -124,13 +131,20 @@ def demand_of_blast(
     engine: EngineName = EngineName.AUTO,
     sockets: Sockets | None = None,
     source: tuple[str, ...] = (),
+    churn_hz: float | None = None,
 ) -> Demand:
     """Returns what `loadkit blast -c N` would ask, with an embedded server where `target` is None.
 
-    `sockets` are those around the target's port, `source` the networks to connect from. Where the plan refuses, the
-    numbers are those of a machine that has what is missing. Raises OptionError for a network that is none.
+    `sockets` are those around the target's port, `source` the networks to connect from; `churn_hz` connections are
+    closed by FIN a second, for as long as it takes. Where the plan refuses, the numbers are those of a machine that
+    has what is missing. Raises OptionError for a network that is none.
     """
     profile = Profile(connections=Count(connections), source=source)
+    if churn_hz is not None:
+        lifetime = Duration(max(1, round(connections * NS_PER_S / churn_hz)))
+        profile = msgspec.structs.replace(
+            profile, close=Close.FIN, lifetime=lifetime, duration=Duration(lifetime + round(TIME_WAIT_S) * NS_PER_S)
+        )
     plan, refused = _try(host, profile, target, sockets), ""
     if isinstance(plan, str):
         # What stands in the way are ports, or files, of which the findings know by themselves.
@@ -140,7 +154,7 @@ def demand_of_blast(
         plans = (_try(one, profile, target, sockets) for one in hosts)
         plan = next(one for one in plans if not isinstance(one, str))
     demand = demand_of_plan(host, plan, engine, sockets)
-    return replace(demand, refused=refused, churn_s=TIME_WAIT_S, networks=source)
+    return replace(demand, refused=refused, churn_hz=churn_hz, churn_s=TIME_WAIT_S, networks=source)
 
 
 def demand_of_serve(host: Host, connections: int, engine: EngineName = EngineName.AUTO) -> Demand:

@@ -26,7 +26,7 @@ def check_limits(demand: Demand) -> Iterator[Finding]:
 
 def _one_a_core(demand: Demand) -> int:
     """Returns the fds a process needs when each core has one process an end and no more."""
-    blast, serve = blast_cores(demand.host, demand.embedded)
+    blast, serve = blast_cores(demand.host, demand.embedded, demand.local)
     worst = 0
     if not demand.serves_alone:
         worst = -(-demand.connections // max(1, len(blast)))

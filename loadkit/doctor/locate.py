@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from dataclasses import replace
 
 from loadkit.doctor.demand import Demand
-from loadkit.sockets import find_source
+from loadkit.sockets import is_own_address
 
 __all__ = ["locate"]
 
@@ -21,14 +20,9 @@ def locate(demand: Demand) -> Demand:
     sources = dict.fromkeys(route.source for route in demand.routes if route.source)
     return replace(
         demand,
-        is_own_target=not demand.loopback and all(_is_own(address, target.port) for address in target.addresses),
+        is_own_target=not demand.loopback and all(is_own_address(address, target.port) for address in target.addresses),
         missing_sources=tuple(source for source in sources if not _can_bind(source)),
     )
-
-
-def _is_own(address: str, port: int) -> bool:
-    """Whether connections to it stay here: the kernel would take it as their source too; 0.0.0.0 is loopback."""
-    return ipaddress.ip_address(address.partition("%")[0]).is_unspecified or find_source(address, port) == address
 
 
 def _can_bind(address: str) -> bool:

@@ -6,10 +6,11 @@ import ipaddress
 import math
 from collections.abc import Iterator
 
-from loadkit.doctor.demand import TIME_WAIT_S, Demand
+from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
 from loadkit.plan.addresses import PER_TUPLE, is_loopback, source_addresses, tuples_for
 from loadkit.plan.build import ports_of
+from loadkit.plan.time_wait import TIME_WAIT_S, kept_for_s, ports_kept
 from loadkit.units import format_rate
 
 __all__ = ["check_ports"]
@@ -34,6 +35,8 @@ def check_ports(demand: Demand) -> Iterator[Finding]:
         yield _time_wait_ports(demand, demand.churn_hz)
         if demand.host.tw_max is not None:
             yield _time_wait_table(demand, demand.churn_hz, demand.host.tw_max)
+    elif demand.free_churn_hz is not None:
+        yield _time_wait_ports(demand, demand.free_churn_hz)
 
 
 def _ports(demand: Demand) -> Finding:
@@ -89,8 +92,7 @@ def _ways_out(demand: Demand, ports: int, used: int, waiting: int) -> tuple[list
 
 
 def _more_sources(demand: Demand, ports: int) -> str:
-    count = tuples_for(demand.connections, ports)
-    return f"--source CIDR with {count:,} addresses of this machine (ip addr add ... for those it has not)"
+    return _that_many_sources(demand, tuples_for(demand.connections, ports))
 
 
 def _widens(demand: Demand) -> bool:
@@ -115,33 +117,62 @@ def _sources(demand: Demand, asked: int) -> Finding:
 def _time_wait_ports(demand: Demand, churn_hz: float) -> Finding:
     """Judges the ports that TIME_WAIT keeps on the end that closes first, ours.
 
-    tcp_tw_reuse lets connect() take one after a second: 1 for all, 2 on loopback alone (ip-sysctl.rst). More sources
-    would not help: a plan takes as few as the connections that are open need.
+    What is refused is a rate that was asked for. If it is not known how fast connections end, or how long the run
+    takes, the rate that there are ports for is reported.
     """
-    tw_reuse = demand.host.tw_reuse
-    reuse = tw_reuse == 1 or (tw_reuse == 2 and demand.loopback)
-    seconds = min(1.0 if reuse else TIME_WAIT_S, demand.churn_s)
+    host, is_free = demand.host, demand.churn_hz is None
+    kept_s = kept_for_s(host.tw_reuse, demand.loopback)
+    seconds = min(kept_s, demand.churn_s)
     pairs = len({(route.source, route.destination) for route in demand.routes})
-    room, kept = pairs * ports_of(demand.host, demand.sockets), round(churn_hz * seconds)
-    setting = "not known" if tw_reuse is None else tw_reuse
-    seen = f"{room:,} ports, tcp_tw_reuse {setting}: each is kept for {seconds:g} s after its connection"
-    needed = f"{demand.connections + kept:,} = {demand.connections:,} open + {format_rate(churn_hz)} x {seconds:g} s"
+    room = pairs * ports_of(host, demand.sockets)
+    kept = ports_kept(churn_hz, seconds, demand.churn_most, host.tw_max)
+    setting = "not known" if host.tw_reuse is None else host.tw_reuse
+    seen = f"{room:,} ports, tcp_tw_reuse {setting}: each is kept for {kept_s:g} s after its connection"
+    rate = f"up to {format_rate(churn_hz)}" if is_free else format_rate(churn_hz)
+    closed = f"{rate} x {seconds:g} s" if kept == round(churn_hz * seconds) else f"{kept:,} that closed"
+    needed = f"{demand.connections + kept:,} = {demand.connections:,} open + {closed}"
     if demand.connections + kept <= room:
         return Finding("time-wait", Level.OK, seen, needed)
     most_hz = max(0, room - demand.connections) / seconds
-    why = (
-        f"connects fail with EADDRNOTAVAIL: ({room:,} - {demand.connections:,}) / {seconds:g} s = "
-        f"{format_rate(most_hz)} at most"
-    )
+    sum_ = f"({room:,} - {demand.connections:,}) / {seconds:g} s = {format_rate(most_hz)}"
+    fixes, sysctls = _ways_to_close(demand, kept, most_hz)
+    if is_free or demand.is_counted:
+        why = f"at more than {sum_} of new connections, connects fail with EADDRNOTAVAIL"
+        return Finding("time-wait", Level.WARN, seen, needed, why, fixes, sysctls)
+    why = f"connects fail with EADDRNOTAVAIL: {sum_} at most"
+    return Finding("time-wait", Level.FAIL, seen, needed, why, fixes, sysctls)
+
+
+def _ways_to_close(demand: Demand, kept: int, most_hz: float) -> tuple[str, tuple[str, ...]]:
+    """Returns what leaves ports for `kept` closed connections beside the open ones, and the sysctls in it."""
     fixes, sysctls = ["--close rst, which leaves none"], tuple[str, ...]()
-    if most_hz:
+    if most_hz and demand.churn_hz is not None:
         fixes.append(f"--lifetime {math.ceil(demand.connections / most_hz)}s or longer")
-    if not reuse and demand.connections + churn_hz <= room:
+    ports = ports_of(demand.host, demand.sockets)
+    destinations = len({route.destination for route in demand.routes})
+    sources = -(-(demand.connections + kept) // max(1, ports * destinations))
+    # A connection is opened again from where it was: more sources than connections are of no use. Where no rate was
+    # asked for, each of them allows a higher one.
+    if demand.churn_hz is None:
+        sources = min(sources, demand.connections)
+    if 1 < sources <= demand.connections and ports:
+        fixes.append(_that_many_sources(demand, sources))
+    pairs = len({(route.source, route.destination) for route in demand.routes})
+    reuses = kept_for_s(demand.host.tw_reuse, demand.loopback) < TIME_WAIT_S
+    churn_hz = demand.churn_hz or demand.free_churn_hz or 0.0
+    if not reuses and demand.connections + churn_hz <= pairs * ports:
         sysctls = ("net.ipv4.tcp_tw_reuse=1",)
     elif _widens(demand) and demand.connections + kept <= pairs * _WHOLE:
         sysctls = (_ALL_PORTS,)
     fixes += map(sysctl_fix, sysctls)
-    return Finding("time-wait", Level.FAIL, seen, needed, why, "; or ".join(fixes), sysctls)
+    return "; or ".join(fixes), sysctls
+
+
+def _that_many_sources(demand: Demand, count: int) -> str:
+    """Returns the option for `count` sources; those of loopback are there without being added."""
+    if demand.loopback and demand.target and ":" not in demand.target.addresses[0]:
+        return f"--source 127.1.0.0/{32 - (count + 1).bit_length()}"  # its first and last address are no hosts
+    return f"--source CIDR with {count:,} addresses of this machine (ip addr add ... for those it has not)"
 
 
 def _time_wait_table(demand: Demand, churn_hz: float, limit: int) -> Finding:

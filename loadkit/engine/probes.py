@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadkit.endpoint import refuse_itself
 from loadkit.engine.registry import native_missing
 from loadkit.engine.stamps import RX_SOFTWARE, SO_TIMESTAMPING, SOFTWARE
 from loadkit.measure.board import JOURNEY_SOURCES, Slot
@@ -118,6 +119,7 @@ def _connect(route: Route, port: int, timeout_s: float) -> socket.socket:
             sock.bind((route.source, 0))
         sock.settimeout(timeout_s)
         sock.connect((route.destination, port))
+        refuse_itself(sock)
     except BaseException:
         sock.close()
         raise

@@ -111,11 +111,13 @@ COUNTERS = (
     "journeys_disordered",  # … because a stamp was before the one ahead of it
     "journeys_unstamped",  # … because the kernel did not stamp all of its way
     "stamps_stepped",  # stamped reads left out because the clock was set meanwhile
-    "tcp_samples",  # looks at TCP_INFO, and sums over them: measure/tcp_info.py
+    "tcp_samples",  # looks at TCP_INFO: measure/tcp_info.py
+    # Of the watched connections, what came in the measured time: measure/tcp_watch.py.
     "tcp_retransmits",
     "tcp_busy_us",
     "tcp_rwnd_limited_us",
     "tcp_sndbuf_limited_us",
+    "tcp_watched",  # how many they are
 )
 # Who counts the calls of epoll_wait: nobody; the compiled engine its own; the hook in libuv's import table; a selector
 # of ours under asyncio; libuv's own metrics, which know the turns of the loop and the events, and nothing else.

@@ -200,7 +200,10 @@ class ServeRun:
 
 @dataclass(frozen=True, slots=True)
 class ThrottlingSamples:
-    """What a control group's CPU quota did in the window: periods, those in which it cut us off, for how long in all."""
+    """What a control group's CPU quota did: its periods, those in which its processes were stopped, and for how long.
+
+    The kernel adds the time up over the CPUs that were stopped.
+    """
 
     periods: int
     throttled_periods: int

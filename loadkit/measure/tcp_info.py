@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadkit.measure.board import COUNTERS, Page
+from loadkit.measure.board import Page
 from loadkit.measure.tally import record
 
 __all__ = [
@@ -32,8 +32,6 @@ TCP_INFO_BYTES = 512  # more than any kernel has: it returns what it knows
 # Connections looked at ten times a second, by each worker: 1.3 to 1.7 us each.
 SAMPLES = 4
 _NO_MIN_RTT = 2**32 - 1  # before its first sample
-
-_AT = {name: index for index, name in enumerate(COUNTERS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +95,14 @@ def is_unacknowledged(fd: int) -> bool:
 
 
 def note_tcp_info(page: Page, fds: Iterable[int]) -> None:
-    """Looks at these connections and adds what it sees to a page of the board."""
+    """Notes what these connections are like now in the histograms of a page of the board.
+
+    What only grows is not for a mean over looks: measure/tcp_watch.py.
+    """
     found = [one for one in map(read_tcp_info, fds) if one]
     if not found:
         return
-    page.counters[_AT["tcp_samples"]] += len(found)
-    for name in ("retransmits", "busy_us", "rwnd_limited_us", "sndbuf_limited_us"):
-        page.counters[_AT[f"tcp_{name}"]] += sum(getattr(one, name) or 0 for one in found)
+    page.add("tcp_samples", len(found))
     for histogram, name, factor in (
         ("rtt", "rtt_us", 1000),
         ("rttvar", "rttvar_us", 1000),

@@ -21,6 +21,7 @@ __all__ = [
     "PER_TUPLE",
     "is_loopback",
     "loopback_addresses",
+    "may_meet_itself",
     "plan_addresses",
     "plan_routes",
     "reusable_ports",
@@ -119,6 +120,20 @@ def plan_addresses(
     return sources, destinations
 
 
+def may_meet_itself(route: Route, port: int, local_ports: tuple[int, int], is_local: bool) -> bool:
+    """Whether a connection along the route can draw the target's `port` as its local one, with the same address.
+
+    `local_ports` is the kernel's range, both ends included; `port` 0 is one that the kernel will give out from there.
+    `is_local`: the destination is an address of this machine.
+    """
+    low, high = route.ports or local_ports
+    if not is_local or (port and not low <= port <= high):
+        return False
+    source = _key(route.source, route.destination)[0]
+    # To an address of its own that is not loopback, and to 0.0.0.0, the kernel connects from the same one.
+    return source in (None, route.destination)
+
+
 def reusable_ports(sockets: Sockets | None, tw_reuse: int | None) -> _Counts:
     """Returns how many of the TIME_WAIT sockets between two addresses do not keep their port from a new connection.
 
@@ -142,13 +157,15 @@ def plan_routes(
     used: _Counts = _NONE,
     reusable: _Counts = _NONE,
     port_range: tuple[int, int] | None = None,
+    uses_all: bool = False,
 ) -> tuple[Route, ...]:
     """Spreads `connections` over as few (source, destination) tuples as keep each within PER_TUPLE, least used first.
 
     `used` is what a tuple has already; they are filled up to one level with that included. Where there are fewer ports
     than PER_TUPLE, they are what counts. When there are too few tuples, all are used, up to `ports` each; those of more
     than PER_TUPLE get `port_range` to choose from. `reusable` of the used ones do not count against `ports`, and are
-    turned to last. Raises PreflightError with the arithmetic when even that is too little.
+    turned to last. `uses_all` spreads over all tuples: those that close will need their ports. Raises PreflightError
+    with the arithmetic when even all tuples are too few.
     """
     pairs = [(source, destination) for source in sources for destination in destinations]
     there = [used.get(_key(*pair), 0) for pair in pairs]
@@ -164,7 +181,7 @@ def plan_routes(
         )
     prefer = min(PER_TUPLE, ports)
     if connections <= _room(there, prefer):
-        counts = _fill(there, connections, _fewest(there, connections, prefer))
+        counts = _fill(there, connections, len(pairs) if uses_all else _fewest(there, connections, prefer))
     elif connections <= _room(there, ports):
         counts = _fill(there, connections, len(pairs))
     else:

@@ -41,25 +41,31 @@ class PhasePlan(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where the connections go. `port` 0 of an embedded target becomes a free port when its server is up."""
+    """Where the connections go. `port` 0 of an embedded target becomes a free port when its server is up.
+
+    `is_local`: an address of this machine, so that what serves there shares the machine's cores with the blast end.
+    """
 
     host: str
     addresses: tuple[str, ...]
     port: int
     embedded: bool = False
+    is_local: bool = False
 
 
 class Route(msgspec.Struct, frozen=True):
     """`connections` of them go from `source` (None: the kernel's choice, no bind) to `destination`.
 
     `ports` (low, high; both included) is where their local ports come from, where there are so many that the kernel's
-    default search for one would be slow.
+    default search for one would be slow. `may_meet_itself`: the local port can be the target's own, and a connection
+    that drew it while no server listens there is connected to itself.
     """
 
     source: str | None
     destination: str
     connections: int
     ports: tuple[int, int] | None = None
+    may_meet_itself: bool = False
 
 
 class ServePlan(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from loadkit.plan.model import Plan, Route, Shard
 
 __all__ = ["share", "split"]
@@ -51,8 +53,8 @@ def _take(routes: Sequence[Route], count: int) -> tuple[list[Route], list[Route]
     while count:
         route = rest.pop(0)
         now = min(count, route.connections)
-        taken.append(Route(route.source, route.destination, now, route.ports))
+        taken.append(msgspec.structs.replace(route, connections=now))
         if now < route.connections:
-            rest.insert(0, Route(route.source, route.destination, route.connections - now, route.ports))
+            rest.insert(0, msgspec.structs.replace(route, connections=route.connections - now))
         count -= now
     return taken, rest

@@ -508,9 +508,10 @@ class TcpRecord(msgspec.Struct, frozen=True):
     """What the kernel knows of the blast end's connections (TCP_INFO), from `samples` looks at some of them, in turn.
 
     `rtt` and `rttvar` are its smoothed estimates, `min_rtt` the least it saw lately, in ns; `delivery_rate` in bytes a
-    second. `retransmits_per_connection` counts from a connection's beginning, and so do the shares of the time with
-    unacknowledged bytes in which the peer's receive window, or the send buffer, held it back. Null: this kernel does
-    not tell.
+    second. The rest is what came in the measured time on `watched` connections, from the beginning of a phase (or their
+    own) to its end (or theirs): retransmissions divided by these connections, and the shares of their time with
+    unacknowledged bytes in which the peer's receive window, or the send buffer, held them back. Null: this kernel does
+    not tell, or there was nothing to divide by.
     """
 
     samples: int
@@ -518,10 +519,11 @@ class TcpRecord(msgspec.Struct, frozen=True):
     rttvar: HistogramRecord | None
     min_rtt: HistogramRecord | None
     delivery_rate: HistogramRecord | None
-    retransmits_per_connection: float
+    retransmits_per_connection: float | None
     rwnd_limited_share: float | None
     sndbuf_limited_share: float | None
     findings: tuple[Finding, ...] = ()
+    watched: int = 0
 
 
 class Kernel(msgspec.Struct, frozen=True):

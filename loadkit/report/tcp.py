@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from loadkit.measure.samples import PhaseSamples
 from loadkit.report.histograms import histogram_record
 from loadkit.report.record import Finding, HistogramRecord, TcpRecord
-from loadkit.units import format_count, format_duration
+from loadkit.report.summary import plural
+from loadkit.units import format_duration
 
 __all__ = ["tcp_line", "tcp_record"]
 
@@ -24,7 +25,7 @@ def tcp_record(hold: PhaseSamples) -> TcpRecord | None:
     samples = counters["tcp_samples"]
     if not samples:
         return None
-    busy = counters["tcp_busy_us"]
+    busy, watched = counters["tcp_busy_us"], counters["tcp_watched"]
     limited = {name: counters[f"tcp_{name}_limited_us"] / busy if busy else None for name in ("rwnd", "sndbuf")}
     return TcpRecord(
         samples=samples,
@@ -32,7 +33,8 @@ def tcp_record(hold: PhaseSamples) -> TcpRecord | None:
         rttvar=_record(hold, "rttvar"),
         min_rtt=_record(hold, "min_rtt"),
         delivery_rate=_record(hold, "delivery_rate", "bytes/s"),
-        retransmits_per_connection=counters["tcp_retransmits"] / samples,
+        watched=watched,
+        retransmits_per_connection=counters["tcp_retransmits"] / watched if watched else None,
         rwnd_limited_share=limited["rwnd"],
         sndbuf_limited_share=limited["sndbuf"],
         findings=tuple(_findings(limited["rwnd"], limited["sndbuf"])),
@@ -67,10 +69,12 @@ def tcp_line(tcp: TcpRecord) -> str:
         late = f", p99 {format_duration(p99)}" if p99 is not None else ""
         least = f", the least {format_duration(tcp.min_rtt.min)}" if tcp.min_rtt and tcp.min_rtt.min is not None else ""
         parts.append(f"round trip p50 {format_duration(p50 or 0)}{late}{least}")
-    parts.append(f"{tcp.retransmits_per_connection:.2g} retransmissions a connection")
+    if tcp.retransmits_per_connection is not None:
+        parts.append(f"{tcp.retransmits_per_connection:.2g} retransmissions per connection")
     if tcp.rwnd_limited_share is not None and tcp.sndbuf_limited_share is not None:
         parts.append(
             f"held back by the peer's window {tcp.rwnd_limited_share:.0%}, by the send buffer "
             f"{tcp.sndbuf_limited_share:.0%} of the time"
         )
-    return f"{'; '.join(parts)} ({format_count(tcp.samples)} looks at TCP_INFO)"
+    of = f"; counts of {plural(tcp.watched, 'connection')}" if tcp.watched else ""
+    return f"{'; '.join(parts)} ({plural(tcp.samples, 'sample')} of TCP_INFO{of})"

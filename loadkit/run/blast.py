@@ -29,6 +29,8 @@ from loadkit.measure.samples import (
     WorkerSamples,
     read_board,
 )
+from loadkit.measure.throttling import ThrottlingLook, read_throttling
+from loadkit.measure.throttling import difference as throttled
 from loadkit.plan.model import PhaseKind, Plan
 from loadkit.plan.split import split
 from loadkit.run.footprint import Footprint
@@ -143,6 +145,7 @@ class _Run:
         self.answered: int | None = None
         self.kernel_at_start: KernelLook | None = None
         self.kernel_at_end: KernelLook | None = None
+        self.throttling_at_start = self.throttling_at_end = ThrottlingLook({})
         self.serve_at_start: tuple[WorkerSamples, ...] = ()
         self.serve_at_end: tuple[WorkerSamples, ...] = ()
         self._stop_ns: int | None = None
@@ -211,9 +214,11 @@ class _Run:
         if self.window:
             if not self.kernel_at_start and now >= self.window[0]:
                 self.kernel_at_start = read_kernel()
+                self.throttling_at_start = read_throttling()
                 self.answered = sum(slot.get("answered") for slot in self.board.slots)
             if not self.kernel_at_end and (now >= self.window[1] or self._traffic_is_over()):
                 self.kernel_at_end = read_kernel()
+                self.throttling_at_end = read_throttling()
         if self.window and self.group:
             if not self.serve_at_start and now >= self.window[0]:
                 self.serve_at_start = self.group.read()
@@ -311,6 +316,7 @@ class _Run:
             kernel_of_ramp=difference(self.kernel_before, self.kernel_at_start)
             if self.kernel_before and self.kernel_at_start
             else None,
+            throttling=throttled(self.throttling_at_start, self.throttling_at_end),
             answered=self.answered,
             closing_ns=time.monotonic_ns() - self._traffic_end_ns(),
         )

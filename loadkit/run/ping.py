@@ -6,7 +6,7 @@ import os
 import socket
 import time
 
-from loadkit.endpoint import place_of, reset_on_close
+from loadkit.endpoint import place_of, refuse_itself, reset_on_close
 from loadkit.errors import TargetError
 from loadkit.plan.model import Target
 from loadkit.units import NS_PER_S, format_duration, format_size
@@ -25,6 +25,7 @@ def ping(target: Target, size_bytes: int, timeout_ns: int) -> int:
     deadline_ns = time.monotonic_ns() + timeout_ns
     try:
         with socket.create_connection((target.addresses[0], target.port), timeout_ns / NS_PER_S) as sock:
+            refuse_itself(sock)
             reset_on_close(sock)
             sent_ns = time.monotonic_ns()
             sock.settimeout(_left_s(deadline_ns))

@@ -8,11 +8,12 @@ import re
 import select
 import socket
 
-from loadkit.endpoint import place_of, reset_on_close
+from loadkit.endpoint import place_of, refuse_itself, reset_on_close
 from loadkit.errors import OptionError, TargetError
 from loadkit.plan.model import Plan, Target
 from loadkit.profile.model import Close
 from loadkit.run.signals import Interrupts
+from loadkit.sockets import is_own_address
 from loadkit.units import NS_PER_S, format_duration
 
 __all__ = ["connect_once", "resolve"]
@@ -22,7 +23,7 @@ _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0
 
 
 def resolve(text: str, listening: bool = False) -> Target:
-    """Returns where `HOST:PORT`, `[v6]:PORT` or `PORT` is. Port 0 is for listening only.
+    """Returns where `HOST:PORT`, `[v6]:PORT` or `PORT` is, and whether on this machine. Port 0 is for listening only.
 
     Raises OptionError when it is none of these, TargetError when the name does not resolve.
     """
@@ -38,7 +39,8 @@ def resolve(text: str, listening: bool = False) -> Target:
     except (socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
         raise TargetError(f"{host!r} does not resolve: {reason}; check the name, or give an address") from None
-    return Target(host, (str(found[0][4][0]),), port)
+    address = str(found[0][4][0])
+    return Target(host, (address,), port, is_local=is_own_address(address, port))
 
 
 def connect_once(plan: Plan, interrupts: Interrupts) -> None:
@@ -78,3 +80,4 @@ def _connect(plan: Plan, interrupts: Interrupts) -> None:
             number = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if probe.fileno() in ready else 0
         if number:
             raise OSError(number, os.strerror(number))
+        refuse_itself(probe)

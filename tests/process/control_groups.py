@@ -13,7 +13,11 @@ import pytest
 
 _ROOT = Path("/sys/fs/cgroup")
 # The limit of a controller: its file in version 2 and in version 1.
-_FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max", "pids.max")}
+_FILES = {
+    "memory": ("memory.max", "memory.limit_in_bytes"),
+    "pids": ("pids.max", "pids.max"),
+    "cpu": ("cpu.max", "cpu.cfs_quota_us"),  # us of each period of 100 ms
+}
 
 
 @contextlib.contextmanager

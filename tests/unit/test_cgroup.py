@@ -133,3 +133,20 @@ def test_of_version_1_no_limit_is_the_largest_number_or_minus_1(tmp_path: Path) 
         "cpu/cpu.cfs_period_us": "100000\n",
     }
     assert _machine(tmp_path, _V1, files) == CgroupLimits()
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "cpus"),
+    [
+        pytest.param("0::/\n", {"cpuset.cpus.effective": "0-3,8\n"}, 5, id="a container's"),
+        pytest.param("0::/a/b\n", {"a/cpuset.cpus.effective": "2\n"}, 1, id="of the nearest that has one"),
+        pytest.param("0::/a\n", {"a/cpuset.cpus.effective": "\n", "cpuset.cpus.effective": "0-1\n"}, 2, id="empty"),
+        pytest.param("3:cpuset:/a\n0::/\n", {"cpuset/a/cpuset.effective_cpus": "4-7\n"}, 4, id="version 1"),
+        pytest.param("0::/\n", {"cpuset.cpus.effective": "all\n"}, None, id="nonsense"),
+        pytest.param("0::/\n", {}, None, id="no cpuset"),
+    ],
+)
+def test_the_cpus_of_the_group_are_counted(
+    tmp_path: Path, group: str, files: Mapping[str, str], cpus: int | None
+) -> None:
+    assert _machine(tmp_path, group, files).cpus == cpus

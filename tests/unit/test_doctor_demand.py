@@ -88,8 +88,8 @@ def test_churn_is_what_the_plan_closes_by_fin(close: Close, lifetime: str | None
 
 def test_a_run_leaves_no_more_time_waits_than_it_has_seconds() -> None:
     plan = _plan(connections=Count(1000), duration=Duration.parse("3s"), warmup=Duration.parse("1s"))
-    # ramp 1,000 / 10,000/s, warm-up 1 s, hold 3 s, drain 10 s
-    assert demand_of_plan(made_up_host(), plan).churn_s == pytest.approx(14.1)
+    # ramp 1,000 / 10,000/s, warm-up 1 s, hold 3 s; nothing opens in the drain
+    assert demand_of_plan(made_up_host(), plan).churn_s == pytest.approx(4.1)
     assert demand_of_plan(made_up_host(), _plan(duration=Duration.parse("1h"))).churn_s == 60
 
 
@@ -104,3 +104,34 @@ def test_a_serve_end_is_asked_for_what_it_was_told_or_for_whatever_comes() -> No
 def test_a_serve_end_that_can_hold_none_is_examined_all_the_same() -> None:
     demand = demand_of_serve(made_up_host(nofile_hard=100), 1000)
     assert (demand.connections, demand.serve_workers, demand.serves_alone, demand.ends) == (1000, 2, True, 1)
+
+
+def test_the_first_connections_of_a_run_keep_no_port_before_a_lifetime_is_over() -> None:
+    plan = _plan(
+        connections=Count(1000),
+        duration=Duration.parse("3s"),
+        warmup=Duration.parse("0s"),
+        close=Close.FIN,
+        lifetime=Duration.parse("1s"),
+    )
+    # ramp 0.1 s, hold 3 s, less 1 s
+    assert demand_of_plan(made_up_host(), plan).churn_s == pytest.approx(2.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "free_hz", "most", "counted"),
+    [
+        pytest.param({"lifetime": Duration(0), "close": Close.FIN}, 20_000, None, False, id="as fast as it goes"),
+        pytest.param(
+            {"lifetime": Duration(0), "close": Close.FIN, "messages": Count(50)}, 20_000, 1050, True, id="so many"
+        ),
+        pytest.param({"lifetime": Duration(0)}, None, None, False, id="reset: none is kept"),
+        pytest.param({"close": Close.FIN}, None, None, False, id="none closes"),
+    ],
+)
+def test_how_fast_connections_of_one_exchange_end_is_not_known(
+    options: dict[str, Any], free_hz: float | None, most: int | None, counted: bool
+) -> None:
+    demand = demand_of_plan(made_up_host(), _plan(LOCAL, workers=Count(1), **options))
+    assert (demand.free_churn_hz, demand.churn_most, demand.is_counted) == (free_hz, most, counted)
+    assert demand.churn_hz is None

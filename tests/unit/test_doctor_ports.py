@@ -8,13 +8,17 @@ import msgspec
 import pytest
 
 from loadkit.doctor.check import examine
-from loadkit.doctor.demand import Demand
+from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_plan
 from loadkit.doctor.finding import Finding, Level
 from loadkit.errors import PreflightError
 from loadkit.plan.addresses import plan_routes
+from loadkit.plan.build import build_plan
 from loadkit.plan.model import Target
+from loadkit.profile.model import Close, Profile
 from loadkit.sockets import Sockets
+from loadkit.units import Count, Duration
 from tests.unit.examined import LOCAL, REMOTE, check_form, codes, demanded, find
+from tests.unit.made_up import made_up_host
 
 _V6 = Target("::1", ("::1",), 9000)
 _WIDER = 'sysctl -w net.ipv4.ip_local_port_range="1024 65535"'
@@ -213,6 +217,89 @@ def test_time_wait_leaves_ports_for_a_certain_churn(
     # 1,000 / 453.9 = 2.2; 1,000 / 27,232 = 0.04
     lifetime = "3s" if "/ 60 s" in found.why else "1s"
     assert found.fix.startswith(f"--close rst, which leaves none; or --lifetime {lifetime} or longer" if why else "")
+
+
+def _free(
+    connections: int = 20, target: Target = LOCAL, options: dict[str, Any] | None = None, **facts: Any
+) -> Finding:
+    """Returns what is found of connections that each last for one exchange."""
+    profile = Profile(connections=Count(connections), lifetime=Duration(0), close=Close.FIN, workers=Count(1))
+    profile = msgspec.structs.replace(profile, duration=Duration.parse("3s"), warmup=Duration(0), **(options or {}))
+    host = made_up_host(**facts)
+    return _found("time-wait", demand_of_plan(host, build_plan(profile, {}, host, target)))
+
+
+_FEW = {"port_low": 40_000, "port_high": 42_999}
+
+
+def test_where_connections_last_for_one_exchange_the_rate_that_there_are_ports_for_is_told() -> None:
+    found = _free(**_FEW)
+    assert found.level is Level.WARN
+    assert found.seen == "3,000 ports, tcp_tw_reuse 2: each is kept for 1 s after its connection"
+    assert found.needed == "20,020 = 20 open + up to 20,000/s x 1 s"
+    # 3,000 - 20
+    assert found.why == (
+        "at more than (3,000 - 20) / 1 s = 2,980/s of new connections, connects fail with EADDRNOTAVAIL"
+    )
+    # 20,020 / 3,000 = 6.7
+    assert found.fix.startswith("--close rst, which leaves none; or --source 127.1.0.0/28; or sysctl -w net.ipv4.ip_lo")
+    # 3 s and the ramp of 2 ms
+    assert "(3,000 - 20) / 3.002 s = 993/s of" in _free(tw_reuse=0, **_FEW).why
+    # (21 + 60,046) / 3,000 = 20.02; of 20 connections each has one address at the most
+    assert "--source CIDR with 20 addresses" in _free(20, REMOTE, **_FEW).fix
+    assert "--source CIDR with 21 addresses" in _free(30, REMOTE, **_FEW).fix
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        pytest.param({}, {}, id="28,232 ports of loopback are more than a worker closes"),
+        pytest.param({"messages": Count(2960)}, _FEW, id="2,960 messages and 20 more, and 20 open"),
+        pytest.param({}, {**_FEW, "tw_max": 2980}, id="the kernel keeps no more"),
+        pytest.param({"source": ("127.1.0.0/28",)}, _FEW, id="seven sources"),
+    ],
+)
+def test_nothing_is_said_where_there_are_ports_for_all(options: dict[str, Any], facts: dict[str, Any]) -> None:
+    assert _free(options=options, **facts).level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        pytest.param({"messages": Count(2961)}, _FEW, id="one message more"),
+        pytest.param({}, {**_FEW, "tw_max": 2981}, id="one bucket more"),
+        pytest.param({"source": ("127.1.0.0/29",)}, _FEW, id="six sources"),
+    ],
+)
+def test_one_more_than_there_are_ports_for_is_warned_of(options: dict[str, Any], facts: dict[str, Any]) -> None:
+    assert _free(options=options, **facts).level is Level.WARN
+
+
+def test_the_number_of_time_waits_that_the_kernel_keeps_is_no_rate() -> None:
+    # 460/s x 60 s = 27,600 would be more than 28,232 - 1,000; but with 5,000 the kernel frees the port at once.
+    assert find("time-wait", 1000, REMOTE, churn_hz=460, tw_reuse=0, tw_max=5_000).level is Level.OK
+    found = find("time-wait", 1000, REMOTE, churn_hz=460, tw_reuse=0, tw_max=27_233)
+    assert found.level is Level.FAIL
+    assert found.needed == "28,233 = 1,000 open + 27,233 that closed"
+
+
+def test_more_sources_are_a_way_out_and_the_plan_takes_them() -> None:
+    # 1,000 + 460 x 60 = 28,600
+    found = find("time-wait", 1000, REMOTE, churn_hz=460, tw_reuse=0)
+    assert found.level is Level.FAIL
+    assert "--source CIDR with 2 addresses" in found.fix
+    with_sources = demand_of_blast(made_up_host(tw_reuse=0), 1000, REMOTE, source=("10.1.0.0/24",), churn_hz=460)
+    assert _found("time-wait", with_sources).level is Level.OK
+
+
+def test_a_run_that_ends_with_its_messages_is_warned_and_not_refused() -> None:
+    profile = Profile(
+        connections=Count(1000), lifetime=Duration.parse("1s"), close=Close.FIN, messages=Count(1000), duration=None
+    )
+    host = made_up_host(tw_reuse=0)
+    found = _found("time-wait", demand_of_plan(host, build_plan(profile, {}, host, REMOTE)))
+    # 1,000/s x 60 s
+    assert (found.level, found.needed) == (Level.WARN, "61,000 = 1,000 open + 1,000/s x 60 s")
 
 
 def test_our_own_address_is_no_loopback_to_tcp_tw_reuse() -> None:

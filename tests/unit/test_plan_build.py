@@ -11,6 +11,7 @@ from loadkit.errors import LoadkitError, OptionError, PreflightError, ProfileErr
 from loadkit.host import Host
 from loadkit.plan.build import FD_RESERVE, blast_cores, build_plan, build_serve_plan, ports_of, workers_for
 from loadkit.plan.model import PhaseKind, Plan, Target
+from loadkit.plan.split import split
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import PhaseSpec, Profile
 from loadkit.units import Count, Duration, Pace, Rate
@@ -100,6 +101,81 @@ def test_an_embedded_server_gets_the_other_half_of_the_cores(
     cores: tuple[int, ...], embedded: bool, blast: tuple[int, ...], serve: tuple[int, ...]
 ) -> None:
     assert blast_cores(made_up_host(cores=cores), embedded) == (blast, serve)
+
+
+_BESIDE = Target("us", ("192.0.2.7",), 9000, is_local=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "options", "cores", "stays_awake"),
+    [
+        pytest.param({}, {}, (0,), True, id="half of two"),
+        pytest.param({}, {"workers": "1"}, (0,), True, id="one asked for"),
+        # Both cores would be kept from the server, 100 us before each message.
+        pytest.param({}, {"workers": "2"}, (0, 1), False, id="as many as cores"),
+        pytest.param({}, {"workers": "3"}, (0, 1), False, id="more than cores"),
+        pytest.param({"cpus": 1, "cores": (0,)}, {}, (0,), False, id="one core for both"),
+        pytest.param({"cpus": 3, "cores": (0, 1, 2)}, {}, (0, 1), True, id="the odd one measures"),
+        pytest.param({"cpus": 8, "cores": tuple(range(8))}, {}, (0, 1, 2, 3), True, id="half of eight"),
+        pytest.param(
+            {"cpus": 8, "cores": tuple(range(8))}, {"workers": "5"}, tuple(range(8)), False, id="five of eight"
+        ),
+        # taskset: the other cores are there for the server
+        pytest.param({"cores": (1,)}, {}, (1,), True, id="a mask of one of two"),
+        pytest.param({"cpus": 8, "cores": (0, 1, 2)}, {}, (0, 1, 2), True, id="a mask of three of eight"),
+        pytest.param({"cpus": 8, "cores": (0, 1, 2, 3, 4)}, {}, (0, 1, 2, 3), True, id="a mask of five of eight"),
+        # A container: a server in it has no more cores than we have.
+        pytest.param({"cpus": 8, "cores": (3,), "cgroup": CgroupLimits(cpus=1)}, {}, (3,), False, id="a cpuset of one"),
+        pytest.param({"cpus": 8, "cores": (3, 5), "cgroup": CgroupLimits(cpus=2)}, {}, (3,), True, id="of two"),
+        pytest.param(
+            {"cpus": 8, "cores": tuple(range(8)), "cgroup": CgroupLimits(cpu_cores=1.5)}, {}, (0,), True, id="a quota"
+        ),
+        pytest.param(
+            {"cpus": 8, "cores": tuple(range(8)), "cgroup": CgroupLimits(cpu_cores=0.5)}, {}, (0,), False, id="of half"
+        ),
+        # 20,000 / 19,800 -> 2 processes
+        pytest.param({}, {"connections": "20k"}, (0, 1), False, id="many connections"),
+    ],
+)
+def test_a_server_on_this_machine_is_left_cores_of_its_own(
+    facts: dict[str, Any], options: dict[str, Any], cores: tuple[int, ...], stays_awake: bool
+) -> None:
+    plan = _plan(_BESIDE, made_up_host(**facts), **options)
+    assert (plan.cores, plan.stays_awake) == (cores, stays_awake)
+    assert plan.workers == max(int(options.get("workers", len(cores))), workers_for(plan.connections, _HOST))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_elsewhere_is_measured_on_all_cores_and_awake(workers: int) -> None:
+    plan = _plan(_REMOTE, workers=str(workers))
+    assert (plan.cores, plan.stays_awake) == ((0, 1), True)
+
+
+@pytest.mark.parametrize(
+    ("target", "sources", "checked"),
+    [
+        # The made-up host gives out the ports 32,768 to 60,999.
+        pytest.param(Target("x", ("127.0.0.1",), 40_000, is_local=True), [], True, id="a port of the range"),
+        pytest.param(Target("x", ("127.0.0.1",), 60_999, is_local=True), [], True, id="its last"),
+        pytest.param(Target("x", ("127.0.0.1",), 61_000, is_local=True), [], False, id="one above it"),
+        pytest.param(Target("x", ("127.0.0.1",), 9_000, is_local=True), [], False, id="one below it"),
+        pytest.param(Target("x", ("::1",), 40_000, is_local=True), [], True, id="IPv6"),
+        pytest.param(Target("x", ("0.0.0.0",), 40_000, is_local=True), [], True, id="all addresses"),
+        pytest.param(Target("x", ("192.0.2.7",), 40_000, is_local=True), [], True, id="another of ours"),
+        pytest.param(Target("x", ("192.0.2.7",), 40_000), [], False, id="elsewhere"),
+        pytest.param(Target("x", ("127.0.0.5",), 40_000, is_local=True), [], False, id="reached from 127.0.0.1"),
+        pytest.param(Target("x", ("127.0.0.1",), 40_000, is_local=True), ["127.0.0.9"], False, id="from another"),
+        pytest.param(Target("x", ("127.0.0.1",), 40_000, is_local=True), ["127.0.0.1"], True, id="from itself"),
+        pytest.param(None, [], True, id="embedded: at a port of the range"),
+    ],
+)
+def test_connections_are_checked_for_being_connected_to_themselves_where_they_can_be(
+    target: Target | None, sources: list[str], checked: bool
+) -> None:
+    [route] = _plan(target, connections="10", source=sources).routes
+    assert route.may_meet_itself is checked
+    for shard in split(_plan(target, connections="10", source=sources, workers="2")):
+        assert [route.may_meet_itself for route in shard.routes] == [checked]
 
 
 @pytest.mark.parametrize(

@@ -100,11 +100,21 @@ def seen(**counters: int) -> str:
 
 
 def test_the_line_has_round_trips_retransmissions_and_what_held_the_sender_back() -> None:
-    found = tcp_record(page({"rtt": [30_000], "min_rtt": [9_000]}, tcp_samples=4, tcp_retransmits=2))
+    # 40 samples, and 8 retransmissions on 4 connections
+    found = tcp_record(page({"rtt": [30_000], "min_rtt": [9_000]}, tcp_samples=40, tcp_retransmits=8, tcp_watched=4))
     assert found is not None
+    assert (found.retransmits_per_connection, found.watched) == (2.0, 4)
     assert tcp_line(found) == (
-        "round trip p50 30 us, the least 9 us; 0.5 retransmissions a connection (4 looks at TCP_INFO)"
+        "round trip p50 30 us, the least 9 us; 2 retransmissions per connection (40 samples of TCP_INFO; counts of 4 "
+        "connections)"
     )
+
+
+def test_without_a_watched_connection_nothing_is_said_of_retransmissions() -> None:
+    found = tcp_record(page({"rtt": [30_000]}, tcp_samples=1))
+    assert found is not None
+    assert found.retransmits_per_connection is None
+    assert tcp_line(found) == "round trip p50 30 us (1 sample of TCP_INFO)"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import select
 import socket
 from collections.abc import Callable
 
+from loadkit.endpoint import refuse_itself
 from loadkit.engine.ports import IP_LOCAL_PORT_RANGE, knows_port_range, pack_port_range
 from loadkit.plan.model import Route
 from loadkit.units import NS_PER_S
@@ -48,6 +49,9 @@ async def open_route(
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((route.source, 0))
         await loop.sock_connect(sock, (route.destination, port))
+        if route.may_meet_itself:
+            # Here and not in connection_made: uvloop does not close a socket that was handed to it and aborted there.
+            refuse_itself(sock)
         await loop.create_connection(factory, sock=sock)
     except BaseException:
         sock.close()

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from loadkit.endpoint import reset_on_close
+from loadkit.endpoint import meets_itself, reset_on_close
 from loadkit.engine.aio.connect import keep_alive
 from loadkit.engine.aio.pauses import STANDSTILL_NS
 from loadkit.engine.stamps import stamp_received
@@ -98,6 +98,9 @@ class Connection(asyncio.Protocol):
         self.established_ns = clock()
         self.swarm.see(self.established_ns)
         self.transport = transport  # type: ignore[assignment]
+        if self.route.may_meet_itself and meets_itself(transport.get_extra_info("socket")):
+            self.swarm.met_itself(self)
+            return
         # With a mark of 0 uvloop writes at once instead of at the end of the loop's turn: `sent` is then the time at
         # which the kernel has it, not the one at which it was queued behind a batch of reads.
         self.transport.set_write_buffer_limits(high=0)

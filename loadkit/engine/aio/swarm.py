@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import errno
 import heapq
 import itertools
 import time
@@ -29,6 +30,7 @@ from loadkit.engine.base import STOP_NS, Control
 from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, FOLD_NS, Tally
 from loadkit.measure.tcp_info import SAMPLES, is_unacknowledged, note_tcp_info
+from loadkit.measure.tcp_watch import TcpWatch
 from loadkit.plan.model import PhaseKind, Route, Shard
 from loadkit.plan.pacing import LinearPace, every
 from loadkit.plan.split import share
@@ -119,6 +121,7 @@ class Swarm:
         self._deadline_number = itertools.count()
         self._turn = 0
         self._sampled = 0
+        self._tcp_watch: TcpWatch[Connection] = TcpWatch(_fd_of)
         self._phase = 0
         self._settled = self._settled_ns = 0
         self._connecting: deque[tuple[int, asyncio.Task[None], Connection]] = deque()
@@ -314,10 +317,11 @@ class Swarm:
 
     def _sample_tcp_info(self) -> None:
         """Looks at some connections, others each time."""
+        self._tcp_watch.want(SAMPLES)
         chosen = []
         for _ in range(min(SAMPLES, len(self.live))):
             self._sampled = (self._sampled + 1) % len(self.live)
-            chosen.append(self.live[self._sampled].transport.get_extra_info("socket").fileno())
+            chosen.append(_fd_of(self.live[self._sampled]))
         note_tcp_info(self.slot.pages[self._phase], [fd for fd in chosen if fd >= 0])
 
     def _publish(self, now: int) -> None:
@@ -370,6 +374,10 @@ class Swarm:
         if self._probing and self.stage is Stage.RAMP:
             self._probing.start(at_ns)
         self.stage = Stage.TRAFFIC
+        if phase.kind is PhaseKind.HOLD:
+            self._tcp_watch.begin(self.slot.pages[index], self.live)
+        else:
+            self._tcp_watch.end()
         self.next_phase_ns = at_ns + phase.duration_ns
         self._change_connections(before.connections, phase.connections, at_ns, phase.duration_ns)
         if phase.rate_hz is not None:
@@ -425,6 +433,7 @@ class Swarm:
         if self.stage is Stage.DRAIN:
             return
         self.stage = Stage.DRAIN
+        self._tcp_watch.end()
         if self._probing:
             self._probing.stop()
         last = len(self.plan.phases) - 1
@@ -535,6 +544,14 @@ class Swarm:
         self.settle(connection)
         self._again(connection)
 
+    def met_itself(self, connection: Connection) -> None:
+        """Both its ends are the same socket: no process listens at the target's port, and it is refused."""
+        connection.close(Close.RST)
+        if self._done.done():
+            self._not_needed(connection)
+        else:
+            self._not_opened(connection, errno.ECONNREFUSED)
+
     def _not_needed(self, connection: Connection) -> None:
         """The run is over and it was still connecting: one of the first is missing, a successor was asked in vain."""
         if connection.first:
@@ -565,6 +582,7 @@ class Swarm:
         self._enter_phases(connection.established_ns)
         self.tally.connected.extend((connection.due_ns, connection.established_ns))
         self._is_full = False
+        self._tcp_watch.opened(connection)
         connection.place = len(self.live)
         self.live.append(connection)
         self._peak = max(self._peak, len(self.live) + len(self._retiring))
@@ -666,14 +684,14 @@ class Swarm:
         self._again(connection)
 
     def _count_pending(self, connection: Connection, counter: str) -> None:
-        """Counts what it has no reply to as that; the first message of an open loop's connection is none that was due."""
+        """Counts messages without a reply; the first one of a connection is none that was due in an open loop."""
         for intended in connection.pending[::3]:
             if intended != OPENING:
                 self.tally.count(counter, intended)
         connection.pending.clear()
 
     def _check_accepted(self, connection: Connection, now: int) -> bool:
-        """Whether the peer never heard of a connection that is open for us, which a SYN cookie allows: it failed, then."""
+        """Whether the peer never heard of a connection that is open for us (a SYN cookie): then it failed."""
         if not is_unacknowledged(connection.transport.get_extra_info("socket").fileno()):
             return False
         self.tally.fold(now)
@@ -721,6 +739,7 @@ class Swarm:
     def _close(self, connection: Connection, now: int, how: Close | None = None) -> None:
         if connection.place >= 0:
             self._leave(connection)
+        self._tcp_watch.closing(connection)
         connection.close(how or self.plan.close)
         self.settle(connection)
         self._answered -= connection.received > 0
@@ -853,6 +872,12 @@ class Swarm:
             self._need_deadline(now + self._grain_ns, connection)
         else:
             self.broken(connection, "receive", OwnError.REPLY_TIMEOUT)
+
+
+def _fd_of(connection: Connection) -> int:
+    """Returns its file descriptor, -1 once it has none."""
+    descriptor: int = connection.transport.get_extra_info("socket").fileno()
+    return descriptor
 
 
 def _endless(routes: tuple[Route, ...]) -> Iterator[Route]:

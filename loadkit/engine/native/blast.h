@@ -41,6 +41,7 @@
 #include "standstills.h"
 #include "stamps.h"
 #include "stream.h"
+#include "tcp_watch.h"
 
 #define NONE UINT32_MAX
 /* Due events handled before replies are read again; and connections filled. */
@@ -86,6 +87,7 @@ struct connection {
     bool is_opening;    /* a schedule asked for it, and its first reply is not there yet */
     bool is_ready;      /* it is among those to read on from */
     bool has_successor; /* churn: another one is opened when this one ends */
+    bool is_watched;    /* its TCP_INFO was read when the measured time began */
 };
 
 struct message {
@@ -98,6 +100,7 @@ struct route {
     int64_t connections;
     int port_low, port_high; /* the local port comes from here; 0: the kernel's own range and search */
     int next_port;           /* where we choose it: the next one to try */
+    bool may_meet_itself;    /* the local port can be the destination's own: itself.h */
 };
 
 struct phase {
@@ -138,6 +141,7 @@ struct blast {
     struct stream stream;
     struct prober prober;
     struct stamper stamper;
+    struct tcp_watch tcp_watch;
     struct options options;
     enum stage stage;
     int phase, phases;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "blast.h"
+#include "itself.h"
 #include "tcp_info.h"
 
 /* A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
@@ -163,6 +164,7 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     board_end_write(board);
     connection->established_ns = at;
     connection->state = OPEN;
+    tcp_watch_opened(blast, connection);
     connection->place = blast->live_count;
     blast->live[blast->live_count++] = slot_number(blast, connection);
     publish_open(blast);
@@ -269,6 +271,11 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
         not_opened(blast, connection, errno);
         return;
     }
+    /* If it says EINPROGRESS: on loopback it is established by now all the same. */
+    if (route->may_meet_itself && meets_itself(connection->fd, &route->destination)) {
+        not_opened(blast, connection, ECONNREFUSED);
+        return;
+    }
     int64_t now = clock_ns();
     blast_see(blast, now);
     connection->established_ns = now;
@@ -328,6 +335,8 @@ static void finish_connect(struct blast *blast, struct connection *connection) {
     int number = 0;
     socklen_t length = sizeof number;
     if (getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &number, &length)) number = errno;
+    const struct route *route = &blast->routes[connection->route];
+    if (!number && route->may_meet_itself && meets_itself(connection->fd, &route->destination)) number = ECONNREFUSED;
     if (number)
         not_opened(blast, connection, number);
     else
@@ -453,6 +462,7 @@ static void leave_live(struct blast *blast, struct connection *connection) {
 }
 
 static void close_slot(struct blast *blast, struct connection *connection, int64_t now, bool by_rst) {
+    if (connection->is_watched) tcp_watch_closing(blast, connection);
     leave_live(blast, connection);
     connection_settle(blast, connection);
     blast->board.state[STATE_answered] -= connection->received > 0;
@@ -475,6 +485,7 @@ static void close_slot(struct blast *blast, struct connection *connection, int64
  * event: elsewhere one of the old connection may be waiting in the batch. */
 static bool connect_anew(struct blast *blast, struct connection *connection, int64_t due) {
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    if (connection->is_watched) tcp_watch_closing(blast, connection);
     if (connect(connection->fd, &nowhere, sizeof nowhere)) return false;
     leave_live(blast, connection);
     connection_settle(blast, connection);

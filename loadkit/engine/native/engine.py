@@ -77,7 +77,12 @@ class NativeEngine:
             if before:
                 core.start_after(before.words, shard.connects_before)
             core.start(control.wait_start(), shard.plan.connect_rate_hz, *ramp)
-            turns = _Turns(loop, core, slot, lambda: _blast_heard(core, control), shard.of)
+            kinds = [phase.kind for phase in shard.plan.phases]
+
+            def entered(phase: int) -> None:
+                core.watch_tcp(phase if kinds[phase] is PhaseKind.HOLD else -1)
+
+            turns = _Turns(loop, core, slot, lambda: _blast_heard(core, control), shard.of, entered)
             loop.run_until_complete(turns.run())
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
@@ -104,11 +109,13 @@ class _Turns:
         slot: Slot,
         heard: Callable[[], None],
         workers: int,
+        entered: Callable[[int], None] = lambda _phase: None,
     ) -> None:
         self._loop = loop
         self._core = core
         self._slot = slot
         self._heard = heard
+        self._entered = entered
         # A turn keeps the loop from its timers for as long: there is only the tick, and messages would be late by each
         # return to the loop.
         self._tick_ns = min(_LONGEST_TICK_NS, _TICK_NS * max(_SOON, workers) // _SOON)
@@ -146,6 +153,7 @@ class _Turns:
             # What was used until now is the former phase's.
             self._cpu.fold(self._slot, self._phase)
             self._phase = phase
+            self._entered(phase)
         if says & _core.DONE:
             self._done.set_result(None)
 
@@ -215,11 +223,11 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
     )
 
 
-def _route(route: Route, shard: Shard) -> tuple[str | None, str, int, int, int, int]:
+def _route(route: Route, shard: Shard) -> tuple[str | None, str, int, int, int, int, bool]:
     """Returns what the core knows of a route; workers that choose ports begin in different places of the range."""
     low, high = route.ports or (0, 0)
     begin = low + (high - low) * shard.index // shard.of
-    return route.source, route.destination, route.connections, low, high, begin
+    return route.source, route.destination, route.connections, low, high, begin, route.may_meet_itself
 
 
 def _phase(phase: PhasePlan, before: PhasePlan, shard: Shard) -> Phase:

@@ -101,9 +101,10 @@ static int read_address(const char *text, int port, struct sockaddr_storage *add
 static int read_route(PyObject *item, int port, struct route *route) {
     const char *source, *destination;
     long long connections;
-    int port_low, port_high, next_port;
+    int port_low, port_high, next_port, may_meet_itself = 0;
     if (!PyTuple_Check(item)) return refuse(PyExc_TypeError, "a route has to be a tuple");
-    if (!PyArg_ParseTuple(item, "zsLiii;a route", &source, &destination, &connections, &port_low, &port_high, &next_port))
+    if (!PyArg_ParseTuple(item, "zsLiii|p;a route", &source, &destination, &connections, &port_low, &port_high, &next_port,
+                          &may_meet_itself))
         return -1;
     if (connections < 0) return refuse(PyExc_ValueError, "a route has no fewer than 0 connections");
     if (port_low && (port_low < 1 || port_high > UINT16_MAX || next_port < port_low || next_port > port_high))
@@ -113,6 +114,7 @@ static int read_route(PyObject *item, int port, struct route *route) {
     route->port_low = port_low;
     route->port_high = port_high;
     route->next_port = next_port;
+    route->may_meet_itself = may_meet_itself;
     if (source && read_address(source, 0, &route->source, &route->source_length)) return -1;
     return read_address(destination, port, &route->destination, &route->destination_length);
 }
@@ -285,6 +287,18 @@ static PyObject *blast_look_at_tcp_method(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *blast_watch_tcp_method(PyObject *self, PyObject *args) {
+    struct blast *blast = blast_of(self);
+    int phase;
+    if (!blast || !PyArg_ParseTuple(args, "i:watch_tcp", &phase)) return NULL;
+    if (phase >= blast->phases) return refuse(PyExc_ValueError, "there is no such phase"), NULL;
+    if (phase < 0)
+        tcp_watch_end(blast);
+    else
+        tcp_watch_begin(blast, phase);
+    Py_RETURN_NONE;
+}
+
 static PyObject *blast_leave_method(PyObject *self, PyObject *unused) {
     (void)unused;
     struct blast *blast = blast_of(self);
@@ -320,6 +334,7 @@ static PyMethodDef blast_methods[] = {
     {"start_after", blast_start_after_method, METH_VARARGS, "Connects after the worker of that slot, which has so many."},
     {"stop_opening", blast_stop_opening_method, METH_NOARGS, "Drops the connects that are still to come."},
     {"look_at_tcp", blast_look_at_tcp_method, METH_VARARGS, "Notes TCP_INFO of so many connections, others each time."},
+    {"watch_tcp", blast_watch_tcp_method, METH_VARARGS, "That phase is measured, and begins; -1: what was measured is over."},
     {"leave", blast_leave_method, METH_NOARGS, "Ends at once, and counts what was under way as unanswered."},
     {"turn", blast_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD, PHASE and DONE, or'ed."},
     {"close", blast_close_method, METH_NOARGS, "Gives everything back."},

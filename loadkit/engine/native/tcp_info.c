@@ -2,7 +2,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -48,15 +47,24 @@ bool is_unacknowledged(int fd) {
     return acknowledged <= 1 && again > 0;
 }
 
+bool read_tcp_counts(int fd, struct tcp_counts *counts) {
+    struct told told = {.length = MOST};
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, told.bytes, &told.length)) return false;
+    uint64_t number;
+    *counts = (struct tcp_counts){
+        .retransmits = read_number(&told, AT_RETRANSMITS, 4, &number) ? (int64_t)number : 0,
+        .busy_us = read_number(&told, AT_BUSY, 8, &number) ? (int64_t)number : 0,
+        .rwnd_limited_us = read_number(&told, AT_RWND_LIMITED, 8, &number) ? (int64_t)number : 0,
+        .sndbuf_limited_us = read_number(&told, AT_SNDBUF_LIMITED, 8, &number) ? (int64_t)number : 0,
+    };
+    return true;
+}
+
 void note_tcp_info(const struct board *board, int64_t *page, int fd) {
     struct told told = {.length = MOST};
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, told.bytes, &told.length)) return;
     uint64_t number;
     page[COUNT_tcp_samples]++;
-    if (read_number(&told, AT_RETRANSMITS, 4, &number)) page[COUNT_tcp_retransmits] += (int64_t)number;
-    if (read_number(&told, AT_BUSY, 8, &number)) page[COUNT_tcp_busy_us] += (int64_t)number;
-    if (read_number(&told, AT_RWND_LIMITED, 8, &number)) page[COUNT_tcp_rwnd_limited_us] += (int64_t)number;
-    if (read_number(&told, AT_SNDBUF_LIMITED, 8, &number)) page[COUNT_tcp_sndbuf_limited_us] += (int64_t)number;
     if (read_number(&told, AT_RTT, 4, &number)) board_record(board, page, HISTOGRAM_rtt, (int64_t)number * NS_PER_US);
     if (read_number(&told, AT_RTTVAR, 4, &number)) board_record(board, page, HISTOGRAM_rttvar, (int64_t)number * NS_PER_US);
     if (read_number(&told, AT_MIN_RTT, 4, &number) && number != NO_MIN_RTT)

@@ -1,0 +1,60 @@
+"""What CPU quotas did to this process: cpu.stat of its control group and of each one above it that has a quota.
+
+A group whose processes have used up their quota stands still until the next period begins. See the kernel's
+Documentation/scheduler/sched-bwc.rst and Documentation/admin-guide/cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadkit.cgroup import quotas
+from loadkit.measure.samples import ThrottlingSamples
+
+__all__ = ["ThrottlingLook", "difference", "read_throttling"]
+
+_NS_PER_US = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottlingLook:
+    """The counters of each group that has a quota, by its folder, since that group was made."""
+
+    groups: Mapping[Path, ThrottlingSamples]
+
+
+def read_throttling(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> ThrottlingLook:
+    """Reads the counters; `proc` and `sys` are other roots in tests. Never fails: what cannot be read is left out."""
+    found = ((group, _read(group / "cpu.stat")) for group, _cores in quotas(proc, sys))
+    return ThrottlingLook({group: samples for group, samples in found if samples})
+
+
+def difference(before: ThrottlingLook, after: ThrottlingLook) -> ThrottlingSamples | None:
+    """Returns what came in between, of the group that was stopped for the longest time; None: there is no quota.
+
+    The time of one group is in that of another above it only in part, so they are not added up.
+    """
+    rows = (_since(before.groups[group], late) for group, late in after.groups.items() if group in before.groups)
+    return max(rows, key=lambda row: (row.throttled_ns, row.throttled_periods, row.periods), default=None)
+
+
+def _since(early: ThrottlingSamples, late: ThrottlingSamples) -> ThrottlingSamples:
+    return ThrottlingSamples(
+        late.periods - early.periods,
+        late.throttled_periods - early.throttled_periods,
+        late.throttled_ns - early.throttled_ns,
+    )
+
+
+def _read(path: Path) -> ThrottlingSamples | None:
+    """Reads nr_periods, nr_throttled, and throttled_usec (version 2) or throttled_time (version 1, in ns)."""
+    try:
+        rows = dict(line.split() for line in path.read_text().splitlines())
+        periods, throttled = int(rows["nr_periods"]), int(rows["nr_throttled"])
+        if "throttled_usec" in rows:
+            return ThrottlingSamples(periods, throttled, _NS_PER_US * int(rows["throttled_usec"]))
+        return ThrottlingSamples(periods, throttled, int(rows["throttled_time"]))
+    except (OSError, ValueError, KeyError):
+        return None

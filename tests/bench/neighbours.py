@@ -1,0 +1,117 @@
+"""Both ends on one machine, and the serve end not ours: whether the default leaves the server its cores.
+
+An asyncio echo server in a process of its own, pinned nowhere, against `loadkit blast` without -w, and with -w 1 and
+-w 2, in turn, in each round in another order. Asked of the default are a p99 of at most twice that of the best -w at
+each rate, and 0.95 of the replies per second of the best -w in a closed loop: both are medians over the rounds.
+
+python tests/bench/neighbours.py [ROUNDS] [SECONDS]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pairs import LOADKIT, free_port
+
+RATES = (2_000, 5_000, 20_000)
+CONNECTIONS = 50
+WORKERS: dict[str, tuple[str, ...]] = {"default": (), "-w 1": ("-w", "1"), "-w 2": ("-w", "2")}
+MOST_P99, LEAST_RATE = 2.0, 0.95
+
+_SERVER = """
+import asyncio, sys
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, chunk):
+        self.transport.write(chunk)
+
+async def main():
+    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", int(sys.argv[1]))
+    print("ready", flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+# What a run came to, by workers: one figure for each round.
+Rounds = dict[str, list[float]]
+
+
+@contextlib.contextmanager
+def neighbour() -> Iterator[int]:
+    """Runs the server and yields its port."""
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-c", _SERVER, str(port)], stdout=subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        server.stdout.readline()
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+def blast(port: int, seconds: float, *options: str) -> dict[str, Any]:
+    """Returns the record of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.json"
+        command = [*LOADKIT, "blast", f"127.0.0.1:{port}", "-c", str(CONNECTIONS), "-d", f"{seconds:g}s"]
+        command += ["--warmup", "500ms", "--no-progress", "-q", "-o", str(path), *options]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL, timeout=120)
+        return json.loads(path.read_text())
+
+
+def in_turn(port: int, rounds: int, seconds: float, rate: int | None) -> Rounds:
+    """Returns the p99 in ns of each run at the rate, or replies per second in a closed loop."""
+    found: Rounds = {name: [] for name in WORKERS}
+    names = list(WORKERS)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            record = blast(port, seconds, *WORKERS[name], *(("-R", str(rate)) if rate else ()))
+            time.sleep(0.5)
+            figure = record["histograms"]["latency"]["percentiles"]["99"] if rate else record["rates"]["replies_per_s"]
+            if not figure:
+                raise SystemExit(f"neighbours: {name} at {rate or 'a closed loop'}: nothing was measured")
+            found[name].append(figure)
+    return found
+
+
+def row(name: str, found: Rounds, rate: int | None) -> bool:
+    """Prints the medians and how the default compares with the best of the others; returns whether it is enough."""
+    medians = {workers: statistics.median(figures) for workers, figures in found.items()}
+    best = (min if rate else max)(medians[workers] for workers in WORKERS if workers != "default")
+    ratio = medians["default"] / best
+    is_enough = ratio <= MOST_P99 if rate else ratio >= LEAST_RATE
+    columns = "".join(f"{median / 1e3:>10,.0f} us" if rate else f"{median:>11,.0f}/s" for median in medians.values())
+    asked = f"at most {MOST_P99:g}" if rate else f"at least {LEAST_RATE:g}"
+    print(f"{name:<20}{columns}{ratio:>8.2f}  asked {asked}: {'ok' if is_enough else 'MISSED'}", flush=True)
+    return is_enough
+
+
+def main() -> int:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
+    print(f"an asyncio server beside us, {CONNECTIONS} connections, 64 B, medians of {rounds} rounds of {seconds:g} s")
+    print(f"{'':<20}" + "".join(f"{name:>13}" for name in WORKERS) + f"{'ratio':>8}")
+    is_enough = True
+    with neighbour() as port:
+        for rate in RATES:
+            is_enough &= row(f"p99 at {rate:,}/s", in_turn(port, rounds, seconds, rate), rate)
+        is_enough &= row("closed loop", in_turn(port, rounds, seconds, None), None)
+    return 0 if is_enough else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from loadkit.endpoint import meets_itself, refuse_itself
+
+
+def _connected_to_itself(address: str) -> socket.socket:
+    """Connects a socket to its own end, as a connect that draws the target's port does."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    sock.bind((address, 0))
+    sock.connect(sock.getsockname())
+    sock.sendall(b"hello")
+    assert sock.recv(5) == b"hello", "it echoes"
+    return sock
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_connection_to_itself_is_found_and_its_port_is_free_once_it_is_closed(address: str) -> None:
+    with _connected_to_itself(address) as sock:
+        place = sock.getsockname()
+        assert meets_itself(sock)
+    # SO_REUSEADDR, which create_server sets, does not help against a connection; TIME_WAIT would hold a plain bind off.
+    with socket.socket(sock.family) as server:
+        server.bind(place)
+        server.listen()
+
+
+def test_it_is_refused_as_a_port_is_that_no_process_listens_at() -> None:
+    with _connected_to_itself("127.0.0.1") as sock, pytest.raises(ConnectionRefusedError, match="Connection refused"):
+        refuse_itself(sock)
+
+
+def test_an_ordinary_connection_and_one_that_is_none_are_left_alone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as unconnected:
+        with socket.create_connection(listener.getsockname()) as ours:
+            theirs, _address = listener.accept()
+            with theirs:
+                refuse_itself(ours)
+                refuse_itself(theirs)
+                ours.sendall(b"x")
+                assert theirs.recv(1) == b"x"
+                ours.close()
+                assert theirs.recv(1) == b"", "it ends by FIN, as it would have"
+        refuse_itself(unconnected)
