@@ -1,5 +1,6 @@
-"""What a worker missed: when it did not look at its schedule, and when it stood still. Pure; native/looks.h and
-native/standstills.h are the same in C.
+"""What a worker missed: when it did not look at its schedule, and when it stood still.
+
+Pure; native/looks.h and native/standstills.h are the same in C.
 """
 
 from __future__ import annotations

@@ -1,0 +1,207 @@
+"""Rates and times against peers whose speed is known, and which say what they did: every engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Run, assert_adds_up
+
+pytestmark = pytest.mark.slow
+Blast = Callable[..., Run]
+
+MS = 1_000_000
+ENGINES = {
+    "native": ("--engine", "native"),
+    "native edge-triggered": ("--engine", "native", "--edge-triggered"),
+    "uvloop": ("--engine", "uvloop"),
+    "asyncio": ("--engine", "asyncio"),
+}
+
+
+class TimedPeer:
+    """The peer as a process; `end` returns what it noted of each reply: (came, written), monotonic ns."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, str(Path(__file__).parent / "timed_peer.py"), *map(str, arguments)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        self.port = int(self._process.stdout.readline())
+        self._log: list[tuple[int, int]] | None = None
+
+    def end(self) -> list[tuple[int, int]]:
+        if self._log is None:
+            out, _err = self._process.communicate(timeout=20)
+            self._log = [(came, written) for came, written in json.loads(out)]
+        return self._log
+
+
+@pytest.fixture
+def timed_peer() -> Iterator[Callable[..., TimedPeer]]:
+    started: list[TimedPeer] = []
+
+    def start(*arguments: object) -> TimedPeer:
+        started.append(TimedPeer(*arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return ENGINES[request.param]
+
+
+def run(blast: Blast, port: int, *options: object, expected: tuple[int, ...] = (0, 3, 4)) -> dict[str, Any]:
+    started = blast(f"127.0.0.1:{port}", "-w", "1", *options)
+    assert started.end() in expected, started.err
+    assert_adds_up(started.record)
+    return started.record
+
+
+def written_per_s(log: list[tuple[int, int]]) -> float:
+    """How many replies per second a peer wrote that had always something to do."""
+    return (len(log) - 1) * 1e9 / (log[-1][1] - log[0][1])
+
+
+@pytest.mark.parametrize("rate", [(), ("-R", "300")], ids=["closed loop", "open loop"])
+def test_replies_per_second_are_what_the_peer_wrote_in_the_window(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...], rate: tuple[str, ...]
+) -> None:
+    # 100 connections wait for a peer that answers one message after the other: a reply is a second old when it comes.
+    peer = timed_peer("serial", 10)
+    record = run(blast, peer.port, "-c", "100", "-d", "3s", "--warmup", "0s", *rate, *engine)
+    assert record["rates"]["replies_per_s"] == pytest.approx(written_per_s(peer.end()), rel=0.02)
+    assert record["rates"]["received_bytes_per_s"] == pytest.approx(64 * record["rates"]["replies_per_s"])
+    assert record["workers"][0]["replied"] == record["window"]["replied"]
+    if rate:
+        messages = record["messages"]
+        assert messages["intended"] == 900
+        assert messages["unsent"] > 500
+        assert record["histograms"]["lateness"]["percentiles"]["90"] < record["histograms"]["held"]["percentiles"]["50"]
+
+
+@pytest.mark.parametrize("rate", [(), ("-R", "150")], ids=["closed loop", "open loop"])
+def test_the_times_are_the_peers(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...], rate: tuple[str, ...]
+) -> None:
+    peer = timed_peer("delay", 300)
+    record = run(blast, peer.port, "-c", "60", "-d", "1500ms", "--warmup", "0s", *rate, *engine)
+    delays = sorted(written - came for came, written in peer.end())
+    histograms = record["histograms"]
+    # A busy machine adds to what the peer measures, never takes away: the least of each are compared.
+    assert histograms["service"]["min"] == pytest.approx(delays[0], rel=0.01)
+    assert histograms["latency"]["min"] == pytest.approx(delays[0], rel=0.01)
+    assert histograms["first_byte"]["min"] == pytest.approx(delays[0], rel=0.01)
+    if rate:
+        parts = ("lateness", "held", "service")
+        assert histograms["latency"]["sum"] == sum(histograms[name]["sum"] for name in parts)
+    else:
+        assert histograms["lateness"] is histograms["held"] is None
+        assert "closed loop" in record["histograms_missing"]["lateness"]
+
+
+def test_what_waits_for_room_is_held_and_not_late(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...]
+) -> None:
+    # One connection, a reply every 50 ms, a message due every 25: number k is sent 25 k ms late, for want of room.
+    peer = timed_peer("delay", 50)
+    record = run(blast, peer.port, "-c", "1", "-R", "40", "-n", "20", *engine)
+    assert record["messages"]["sent"] == record["messages"]["replied"] == 20
+    held = record["histograms"]["held"]
+    log = peer.end()[1:]  # without the first message of the connection
+    assert len(log) == 20
+    # By the peer's clock: message k came when it came, and was intended k x 25 ms after the first.
+    waited = [came - log[0][0] - k * 25 * MS for k, (came, _written) in enumerate(log)]
+    assert held["max"] == pytest.approx(max(waited), rel=0.02)
+    assert record["messages"]["waited"] == 19
+    assert record["histograms"]["lateness"]["percentiles"]["50"] < 5 * MS
+
+
+def test_a_window_of_n_messages_is_as_long_as_they_take(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...]
+) -> None:
+    # 20 replies after 100 ms are 200 per second at the most; today's other ends of the window would say thousands.
+    closed = run(
+        blast, timed_peer("delay", 100).port, "-c", "20", "-n", "20", "--slo", "replies_per_s>=1k", *engine, expected=(3,)
+    )
+    assert closed["rates"]["replies_per_s"] <= 200
+    # n / rate: two messages at 10/s take 0.2 s.
+    paced = run(blast, timed_peer("delay", 1).port, "-c", "2", "-R", "10", "-n", "2", *engine)
+    assert paced["window"]["measured_ns"] == pytest.approx(200 * MS, rel=0.001)
+    assert paced["window"]["sent"] == 2
+
+
+def test_n_counts_measured_messages_alone(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...]
+) -> None:
+    peer = timed_peer("delay", 1)
+    record = run(blast, peer.port, "-c", "4", "-n", "50", "--warmup", "300ms", *engine)
+    assert record["messages"]["intended"] == record["messages"]["replied"] == 50
+    warmup = next(phase for phase in record["phases"] if phase["kind"] == "warm-up")
+    assert warmup["messages"]["replied"] > 0
+
+
+def test_the_backlog_of_a_phase_does_not_eat_the_next_one(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...]
+) -> None:
+    peer = timed_peer("serial", 2)
+    options = ("-c", "10", "-R", "20k", "-d", "2s", "--warmup", "1s")
+    record = run(blast, peer.port, *options, *engine, expected=(4,))
+    warmup, hold = (phase for phase in record["phases"] if phase["kind"] in ("warm-up", "hold"))
+    assert warmup["messages"]["intended"] == 20_000
+    assert hold["messages"]["intended"] == 40_000
+    # Each phase has its own replies and its own unsent; messages in flight, 10 at the most, cross the edge.
+    per_s = written_per_s(peer.end())
+    for phase, seconds in ((warmup, 1), (hold, 2)):
+        assert phase["messages"]["replied"] == pytest.approx(per_s * seconds, rel=0.15)
+    # The latency grows through the hold, from nothing on.
+    medians = [row["latency"]["p50"] for row in record["intervals"] if row["phase"] == "hold" and row["latency"]["p50"]]
+    assert all(early < late for early, late in pairwise(medians))
+    assert record["histograms"]["latency"]["min"] < 200 * MS
+    assert record["window"]["measured_ns"] == pytest.approx(2000 * MS, rel=0.001)
+
+
+def test_the_first_messages_of_connections_are_none_of_the_schedules(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...]
+) -> None:
+    # Churn opens connections all the time, and the peer answers nothing but the first message of each.
+    peer = timed_peer("first")
+    record = run(
+        blast,
+        peer.port,
+        *("-c", "20", "--lifetime", "50ms", "-R", "40", "-d", "1500ms", "--warmup", "0s", "--timeout", "300ms"),
+        *("--slo", "replies_per_s>=20", "--slo", "latency.p50<1s"),
+        *engine,
+        expected=(3, 4),
+    )
+    assert record["messages"]["intended"] == 60
+    assert record["messages"]["replied"] == 0
+    assert record["rates"]["replies_per_s"] == 0
+    assert record["histograms"]["first_byte"]["count"] > 100
+    assert record["bytes"]["received"] > 64 * 100
+    assert [objective["ok"] for objective in record["slo"]] == [False, False]
+
+
+def test_a_reply_after_the_timeout_is_none(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...]
+) -> None:
+    # The first reply has to come in time, or the target is refused as a whole: --timeout is between two delays.
+    peer = timed_peer("serial", 30)
+    options = ("-c", "10", "-R", "200", "-d", "1s", "--warmup", "0s", "--timeout", "100ms")
+    record = run(blast, peer.port, *options, *engine)
+    for phase in record["phases"]:
+        service = phase["histograms"]["service"]
+        # A 64th is what it may be found later; and a reply is read a little after the wait that told of it.
+        assert service["max"] is None or service["max"] <= 100 * MS * (1 + 1 / 64) + 5 * MS
+    errors = {row["error"] for row in record["errors"]}
+    assert errors == {"REPLY_TIMEOUT"}

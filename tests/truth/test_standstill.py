@@ -1,0 +1,127 @@
+"""A pause of our own is ours: workers of either end stopped by a signal, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import Serve
+
+from .conftest import Run, assert_adds_up, errors_of
+from .test_known_peers import ENGINES
+
+pytestmark = pytest.mark.slow
+Blast = Callable[..., Run]
+
+STOPPED_S = 2.0
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return ENGINES[request.param]
+
+
+def stopped_run(blast: Blast, port: int, *options: object, connections: int = 20) -> dict[str, Any]:
+    """Runs for 5 s, with the blast end's one worker stopped for two of them."""
+    shape = ("-c", connections, "-w", "1", "-d", "5s", "--warmup", "0s", "--timeout", "1s")
+    run = blast(f"127.0.0.1:{port}", *shape, *options)
+    [worker] = run.workers("loadkit-blast-0")
+    run.wait_until_open(worker, connections)
+    time.sleep(1.5)  # into the measured part
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(STOPPED_S)  # longer than --timeout
+    os.kill(worker, signal.SIGCONT)
+    run.end()
+    assert_adds_up(run.record)
+    return run.record
+
+
+def codes_of(record: dict[str, Any]) -> set[str]:
+    return {reason["code"] for reason in record["verdict"]["reasons"]}
+
+
+@pytest.mark.parametrize("rate", [(), ("-R", "1k")], ids=["closed loop", "open loop"])
+def test_a_worker_that_stood_still_is_named_and_the_target_is_not(
+    blast: Blast, serve: Serve, engine: tuple[str, ...], rate: tuple[str, ...]
+) -> None:
+    record = stopped_run(blast, serve("-w", "1").port, *engine, *rate)
+    standstills = record["standstills"]
+    assert standstills["worker"] == 0
+    # Stopped within a wait of up to a beat, 100 ms, which was asked for.
+    assert (STOPPED_S - 0.15) * 1e9 < standstills["longest_ns"] < (STOPPED_S + 0.5) * 1e9
+    assert record["workers"][0]["standstill_ns"] == standstills["sum_ns"]
+    assert record["workers"][0]["busy_share"] < 1
+    # The replies were there all the time: no time-out, and nothing said of the target.
+    assert errors_of(record) == {}
+    assert record["verdict"]["state"] == "suspect"
+    assert "stood-still" in codes_of(record)
+    [reason] = [reason for reason in record["verdict"]["reasons"] if reason["code"] == "stood-still"]
+    assert reason["party"] in ("loadkit", "machine")
+    assert "worker 0" in reason["text"]
+    assert "target" not in {finding["party"] for finding in record["findings"]}
+    if rate:
+        histograms = record["histograms"]
+        # 2,000 messages fell due meanwhile, evenly: half of them a second late or more.
+        assert histograms["lateness"]["percentiles"]["90"] > 0.3e9
+        assert histograms["held"]["percentiles"]["90"] < 0.1e9
+        assert record["stood"] >= 1_900
+
+
+def test_a_server_that_stood_still_is_named_and_the_run_is_valid(
+    blast: Blast, serve: Serve, engine: tuple[str, ...]
+) -> None:
+    served = serve("-w", "1")
+    [server] = served.workers
+    run = blast(f"127.0.0.1:{served.port}", "-c", "20", "-w", "1", "-R", "1k", "-d", "4s", "--warmup", "0s", *engine)
+    [worker] = run.workers("loadkit-blast-0")
+    run.wait_until_open(worker, 20)
+    time.sleep(1.5)
+    os.kill(server, signal.SIGSTOP)
+    time.sleep(0.7)
+    os.kill(server, signal.SIGCONT)
+    run.end()
+    histograms = run.record["histograms"]
+    assert histograms["held"]["max"] > 0.5e9
+    assert histograms["lateness"]["percentiles"]["99"] < 0.1e9
+    assert "target" in {finding["party"] for finding in run.record["findings"]}
+    assert "stood-still" not in codes_of(run.record)
+
+
+def test_connects_that_were_answered_while_we_stood_still_are_no_timeouts(
+    blast: Blast, serve: Serve, engine: tuple[str, ...]
+) -> None:
+    shape = ("-c", "400", "--connect-rate", "200", "-w", "1", "-R", "100", "-d", "2s", "--warmup", "0s")
+    run = blast(f"127.0.0.1:{serve('-w', '1').port}", *shape, "--connect-timeout", "1s", "--timeout", "1s", *engine)
+    [worker] = run.workers("loadkit-blast-0")
+    run.wait_until_open(worker, 100)
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(1.5)  # longer than either time-out
+    os.kill(worker, signal.SIGCONT)
+    run.end()
+    assert errors_of(run.record) == {}
+    assert run.record["connections"]["opened"] == 400
+
+
+@pytest.mark.parametrize("engine_of_serve", ["native", "uvloop", "asyncio"])
+def test_a_server_that_stood_still_does_not_take_its_clients_for_idle(serve: Serve, engine_of_serve: str) -> None:
+    served = serve("-w", "1", "--engine", engine_of_serve, "--idle-timeout", "1s")
+    [worker] = served.workers
+    clients = [socket.create_connection(("127.0.0.1", served.port), 20) for _ in range(20)]
+    for client in clients:
+        client.sendall(b"a")
+        assert client.recv(1) == b"a"
+    os.kill(worker, signal.SIGSTOP)
+    for _ in range(4):
+        time.sleep(0.4)  # each speaks more often than the time-out
+        for client in clients:
+            client.sendall(b"b")
+    os.kill(worker, signal.SIGCONT)
+    for client in clients:
+        with client:
+            assert client.recv(4, socket.MSG_WAITALL) == b"bbbb"
