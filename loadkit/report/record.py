@@ -317,7 +317,9 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     run. `open` are
     the connections open at the last look. `died` says how it ended when it did not end well. `busy_share` is the part
     of the window spent between one wait for events and the next, null where the engine does not count: one that asks
-    again and again for some microseconds rather than sleep uses CPU time that it had no work for.
+    again and again for some microseconds rather than sleep uses CPU time that it had no work for. `ramp_busy_share` is
+    the same of the time in which the first connections opened. `is_mid_fold`: it died while writing, and its figures
+    may be off by one batch.
     """
 
     index: int
@@ -345,6 +347,8 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     involuntary_switches: int | None = None
     standstills: int | None = None
     standstill_ns: int | None = None
+    ramp_busy_share: float | None = None
+    is_mid_fold: bool = False
 
 
 class IntervalLatency(msgspec.Struct, frozen=True):
@@ -452,9 +456,9 @@ class Journey(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What the target, the network or the machine did: what was seen, what it means, what to do.
+    """What the target, the network or the machine did with what it was offered: what was seen, and what to do.
 
-    It never changes the verdict.
+    It never changes the verdict. `party` is where the cause lies.
     """
 
     code: str
@@ -532,12 +536,14 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
     process of both ends had closed its connections and was gone. `unread` is how long what came
     in lay in the receive buffers, from the kernel's stamp to the read, of one read in sixteen (--stamps rx). Where one
-    of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why.
+    of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why. `interrupted`
+    names the signal that ended the run early. `findings` are all of them, those of `kernel` and `tcp` too.
     """
 
     format: str = FORMAT
     version: int = VERSION
     partial: bool
+    interrupted: str | None = None
     merged: int = 1
     run: RunId
     started: str
