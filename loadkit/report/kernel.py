@@ -89,7 +89,7 @@ _RULES = (
 CODES: Mapping[str, tuple[str, tuple[Party, ...]]] = {
     "accept-queue": ("connections that came to a full accept queue", ("target", "machine")),
     "syn-cookies": ("connects that got a SYN cookie", ("target", "machine")),
-    "attempt-fails": ("connects refused or reset before they were established", ("target",)),
+    "attempt-fails": ("connects refused or reset before they were established", ("target", "machine")),
     "backlog-drop": ("segments dropped for a full socket queue", ("machine",)),
     "receive-buffer": ("receive buffers that ran over", ("machine",)),
     "tcp-memory": ("TCP at the end of its memory", ("machine",)),
