@@ -1,4 +1,4 @@
-"""An end of a TCP connection: how it is written, how it is reached and reset, and whether both ends are the same one.
+"""An end of a TCP connection: how it is written, reached and reset, and what the system says of an error of it.
 
 A connect to a port of the local range that no process listens on can draw that very port: then its SYN crosses itself
 (RFC 9293, 3.5, simultaneous open), and the kernel calls it established. It echoes whatever is sent, and its port is
@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 
-__all__ = ["meets_itself", "place_of", "reached_at", "refuse_itself", "reset_on_close"]
+__all__ = ["meets_itself", "place_of", "reached_at", "refuse_itself", "reset_on_close", "say_error"]
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 # struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
@@ -49,3 +49,14 @@ def refuse_itself(sock: socket.socket) -> None:
     """Raises ConnectionRefusedError for a connection to itself: no process listens at that port."""
     if meets_itself(sock):
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+
+def say_error(error: OSError) -> str:
+    """Returns what the system says of an error, as `Connection refused`.
+
+    One of getaddrinfo has a number of its own (EAI_…, below 0), which is no errno: strerror() would not know it.
+    """
+    number = error.errno
+    if number is None or number <= 0:
+        return error.strerror or str(error) or type(error).__name__
+    return os.strerror(number)

@@ -134,8 +134,16 @@ def format_duration(ns: float) -> str:
 def _three_digits(value: float) -> str:
     if value == int(value) and abs(value) < 1000:
         return f"{int(value)}"
+    if abs(value) < 0.1:
+        return _small(value)
     decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:,.{decimals}f}"
+
+
+def _small(value: float) -> str:
+    """Two significant digits, however small: what is not 0 is not shown as 0."""
+    decimals = 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{decimals}f}".rstrip("0")
 
 
 def format_count(value: float) -> str:
@@ -144,8 +152,10 @@ def format_count(value: float) -> str:
 
 
 def format_rate(hz: float) -> str:
-    """Prints a rate: `12,345/s`, `0.50/s`."""
-    return f"{format_count(hz)}/s" if hz >= 100 or hz == int(hz) else f"{hz:.2f}/s"
+    """Prints a rate: `12,345/s`, `0.50/s`, `0.004/s`."""
+    if hz >= 100 or hz == int(hz):
+        return f"{format_count(hz)}/s"
+    return f"{hz:.2f}/s" if hz >= 0.1 else f"{_small(hz)}/s"
 
 
 def format_size(size_bytes: float) -> str:

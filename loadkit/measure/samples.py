@@ -156,7 +156,8 @@ class WorkerEnd:
 class ServeSamples:
     """The serve end of a run: its slots when the window began, when it ended, and at the very end.
 
-    One that runs an app does not count its bytes.
+    One that runs an app does not count its bytes. `span_ns` is the time between the first two looks, which come a
+    little later than the window's edges; 0 where it is not known.
     """
 
     at_start: tuple[WorkerSamples, ...]
@@ -166,6 +167,7 @@ class ServeSamples:
     restarts: int
     engine: str
     counts_bytes: bool = True
+    span_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

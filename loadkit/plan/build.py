@@ -349,6 +349,11 @@ def _check_loop(profile: Profile, phases: tuple[PhasePlan, ...]) -> None:
             f"phases: {missing} has no rate while {paced[0].name} has one; an open loop and a closed one cannot be "
             f"mixed in a run: give each phase a rate, or none"
         )
+    held = [phase for phase in paced if phase.kind is PhaseKind.HOLD]
+    if held and not any(sum(phase.rate_hz or ()) for phase in held):
+        if profile.phases:
+            raise ProfileError("phases: the measured ones all have rate 0 and send nothing; give one of them a rate")
+        raise OptionError("--rate 0 sends nothing; give a rate, or leave it out for a closed loop")
     if profile.lifetime == 0 and paced:
         raise OptionError("--lifetime 0 (close after one exchange) is a closed loop; leave --rate out, or give a time")
 

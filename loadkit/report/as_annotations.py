@@ -1,4 +1,4 @@
-"""A record as GitHub's workflow commands: what the run page and the pull request show in red and yellow."""
+"""A record as GitHub's workflow commands: what the run page and the pull request show in red, yellow and blue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loadkit.report.escape import workflow_message, workflow_property
 from loadkit.report.record import RunRecord
-from loadkit.report.summary import headline, plural, slo_value
+from loadkit.report.summary import finding_line, headline, plural, slo_value
 
 __all__ = ["as_annotations"]
 
@@ -15,7 +15,10 @@ MOST = 10
 
 
 def as_annotations(record: RunRecord) -> list[str]:
-    """Returns a line for an invalid or suspect verdict and one for each missed objective, ten errors at the most."""
+    """Returns a line for an invalid or suspect verdict, one for each missed objective, and one for all findings.
+
+    Ten errors at the most; the findings are a notice.
+    """
     lines = list(_verdict(record))
     missed = [slo for slo in record.slo if not slo.ok]
     room = MOST - len(lines)
@@ -28,7 +31,7 @@ def as_annotations(record: RunRecord) -> list[str]:
         lines.append(
             _command("error", f"{plural(len(rest), 'SLO')} more missed", "\n".join(slo.expr for slo in rest)),
         )
-    return lines
+    return [*lines, *_findings(record)]
 
 
 def _verdict(record: RunRecord) -> Iterator[str]:
@@ -36,6 +39,12 @@ def _verdict(record: RunRecord) -> Iterator[str]:
     if level:
         reasons = (f"{reason.code}: {reason.text}" for reason in record.verdict.reasons)
         yield _command(level, f"loadkit: the run is {record.verdict.state}", "\n".join((headline(record), *reasons)))
+
+
+def _findings(record: RunRecord) -> Iterator[str]:
+    if record.findings:
+        title = f"loadkit: {plural(len(record.findings), 'finding')}"
+        yield _command("notice", title, "\n".join(map(finding_line, record.findings)))
 
 
 def _command(level: str, title: str, message: str) -> str:

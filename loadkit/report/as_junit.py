@@ -1,7 +1,7 @@
 """A record as JUnit XML: a test case for each objective, and one for the verdict.
 
 A missed objective is a failure; an invalid run is an error, for it is the experiment that failed and not what was
-examined; a suspect run passes, and its reasons stand in `system-out`.
+examined; a suspect run passes, and its reasons stand in `system-out`, where findings stand too.
 
 There is no one JUnit format. What is written here is accepted by both schemas in use: the strict one made from Ant's
 reports (no attributes at `testsuites`; `properties`, `system-out` and `system-err` once each and in this order; no
@@ -21,6 +21,7 @@ from loadkit.report.record import PERCENTILES, RunRecord, SloRecord
 from loadkit.report.summary import (
     bytes_line,
     connections_line,
+    finding_line,
     headline,
     load_line,
     measured_line,
@@ -97,6 +98,8 @@ def _said(record: RunRecord) -> Iterator[str]:
     yield headline(record)
     for reason in record.verdict.reasons:
         yield f"{reason.code}: {reason.text}"
+    for finding in record.findings:
+        yield finding_line(finding)
 
 
 def _properties(record: RunRecord) -> Iterator[tuple[str, str]]:

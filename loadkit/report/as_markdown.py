@@ -22,6 +22,7 @@ from loadkit.report.summary import (
     measured_line,
     messages_line,
     slo_value,
+    standstills_line,
     target_line,
 )
 from loadkit.units import format_count, format_duration
@@ -37,11 +38,11 @@ def as_markdown(record: RunRecord) -> str:
     sections = [
         [f"## loadkit: {markdown(headline(record))}"],
         _reasons(record),
+        _findings(record),
         _slo(record),
         _what(record),
         _histograms(record),
         _errors(record),
-        _kernel(record),
         _last(record),
     ]
     return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n"
@@ -61,6 +62,11 @@ def _reasons(record: RunRecord) -> Iterator[str]:
         yield f"- **{markdown(reason.code)}**: {markdown(reason.text)}"
 
 
+def _findings(record: RunRecord) -> Iterator[str]:
+    for one in record.findings:
+        yield f"- finding **{markdown(one.code)}** ({one.party}): {markdown(one.text)}"
+
+
 def _slo(record: RunRecord) -> Iterator[str]:
     if record.slo:
         yield from _table(("SLO", "", "value"), "lll")
@@ -78,6 +84,7 @@ def _what(record: RunRecord) -> Iterator[str]:
         ("opening", opening_line(record)),
         ("memory", memory_line(record)),
         ("messages", messages_line(record)),
+        ("standstills", standstills_line(record)),
         ("bytes", bytes_line(record)),
         ("measured", measured_line(record)),
         ("journey", record.journey.diagnosis if record.journey else record.journey_missing),
@@ -105,14 +112,6 @@ def _errors(record: RunRecord) -> Iterator[str]:
         yield from _table(("errors", "phase", "step", "error", "advice"), "rllll")
     for row in rows:
         yield _cells(format_count(row.count), *map(markdown, (row.phase, row.step, row.error, row.advice)))
-
-
-def _kernel(record: RunRecord) -> Iterator[str]:
-    findings = [finding for part in (record.kernel, record.tcp) if part for finding in part.findings]
-    if findings:
-        yield "What the kernel of this machine counted meanwhile:"
-        yield ""
-        yield from (f"- **{markdown(one.code)}**: {markdown(one.text)}" for one in findings)
 
 
 def _last(record: RunRecord) -> Iterator[str]:

@@ -14,6 +14,7 @@ from loadkit.report.summary import (
     bytes_line,
     connections_line,
     crowd_line,
+    finding_line,
     headline,
     load_line,
     lost_line,
@@ -21,6 +22,7 @@ from loadkit.report.summary import (
     messages_line,
     plural,
     slo_value,
+    standstills_line,
     target_line,
 )
 from loadkit.report.tcp import tcp_line
@@ -40,6 +42,7 @@ def as_text(record: RunRecord, path: str | None = None) -> str:
     sections = [
         [headline(record)],
         _reasons(record),
+        _findings(record),
         _slo(record),
         _what(record),
         _histograms(record),
@@ -61,7 +64,15 @@ def as_short_text(record: RunRecord) -> str:
         _row("connections", connections_line(record)),
         _row("messages", messages_line(record)),
     ]
-    sections = [[headline(record)], _reasons(record), _slo(record), what, _histograms(record), _errors(record)]
+    sections = [
+        [headline(record)],
+        _reasons(record),
+        _findings(record),
+        _slo(record),
+        what,
+        _histograms(record),
+        _errors(record),
+    ]
     return _joined(sections)
 
 
@@ -72,6 +83,11 @@ def _joined(sections: Iterable[Iterable[str]]) -> str:
 def _reasons(record: RunRecord) -> Iterator[str]:
     for reason in record.verdict.reasons:
         yield from _wrapped(f"{reason.code}: {reason.text}", indent=4)
+
+
+def _findings(record: RunRecord) -> Iterator[str]:
+    for finding in record.findings:
+        yield from _wrapped(finding_line(finding), indent=4)
 
 
 def _slo(record: RunRecord) -> Iterator[str]:
@@ -92,6 +108,9 @@ def _what(record: RunRecord) -> Iterator[str]:
     if record.closing_ns is not None and opening_line(record):
         yield _row("closing", f"{format_duration(record.closing_ns)} until all were closed and every process was gone")
     yield _row("messages", messages_line(record))
+    stood = standstills_line(record)
+    if stood:
+        yield _row("standstills", stood)
     moved = bytes_line(record)
     if moved:
         yield _row("bytes", moved)
@@ -203,19 +222,15 @@ def _phase(phase: PhaseRecord) -> str:
 
 
 def _kernel(record: RunRecord) -> Iterator[str]:
-    """The machine's CPU time, and what the kernel says of this run, if there is something to be said."""
+    """What TCP_INFO says of the connections, and the machine's CPU time; their findings stand above."""
     kernel = record.kernel
     if record.tcp:
         yield _row("tcp", tcp_line(record.tcp))
-        for finding in record.tcp.findings:
-            yield from _wrapped(f"{finding.code}: {finding.text}", indent=4)
     if kernel is None:
         return
     busy = {name: share for name, share in kernel.cpu.items() if name not in ("idle", "iowait") and share >= 0.005}
     if busy:
         yield _row("machine", ", ".join(f"{name} {share:.0%}" for name, share in busy.items()) + " of all CPU time")
-    for finding in kernel.findings:
-        yield from _wrapped(f"{finding.code}: {finding.text}", indent=4)
 
 
 def _errors(record: RunRecord) -> Iterator[str]:

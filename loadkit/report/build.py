@@ -60,7 +60,7 @@ from loadkit.report.scale import memory_record, opening_record
 from loadkit.report.slo import check, parse_slo
 from loadkit.report.tcp import tcp_record
 from loadkit.report.unread import unread_missing, unread_of_hold, unread_of_window
-from loadkit.report.verdict import judge
+from loadkit.report.verdict import judged
 from loadkit.report.wakeups import missing_reason, phase_wakeups, wakeups_record, window_wakeups, worker_wakeups
 from loadkit.units import NS_PER_S
 
@@ -104,7 +104,8 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     messages = _messages(hold)
     moved = Bytes(window.sent_bytes, window.received_bytes) if window else Bytes(0, 0)
     connecting = _connecting(plan, hold, phases[0], samples, window)
-    workers = tuple(_worker(plan, worker, samples.ends, window) for worker in samples.workers)
+    ramp_ns = max(worker.state["settled_ns"] for worker in samples.workers) - samples.start_ns
+    workers = tuple(_worker(plan, worker, samples.ends, window, ramp_ns) for worker in samples.workers)
     server = None
     if samples.serve:
         server = server_record(samples.serve, window, is_hashed=not (plan.serve and plan.serve.is_apart))
@@ -119,6 +120,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     journey = journey_record(samples.workers, hold, plan.probe_bytes) if plan.journey else None
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
+        interrupted=samples.interrupted,
         run=RunId(secrets.token_hex(8)),
         started=samples.started,
         tool=_tool(samples),
@@ -176,7 +178,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     )
     if journey:
         record = msgspec.structs.replace(record, journey=msgspec.structs.replace(journey, diagnosis=diagnose(record)))
-    record = msgspec.structs.replace(record, verdict=judge(record, plan, samples))
+    record = judged(record)
     return msgspec.structs.replace(record, slo=check([parse_slo(text) for text in plan.slo], record))
 
 
@@ -354,19 +356,21 @@ def _messages(part: PhaseSamples) -> Messages:
     return Messages(**{name: part.counters[name] for name in Messages.__struct_fields__})
 
 
-def _errors(parts: Sequence[tuple[str, PhaseSamples]]) -> tuple[Advised, ...]:
+def _errors(parts: Sequence[tuple[str, PhaseSamples]], is_serve: bool = False) -> tuple[Advised, ...]:
     """Rows of the errors, added up where several workers have the same one, the most frequent first."""
     total: Counter[tuple[str, str, str]] = Counter()
     for phase, part in parts:
         for (step, name), count in part.errors.items():
             total[phase, step, name] += count
-    rows = [Advised(*key, count, advise(key[1], key[2])) for key, count in total.items()]
+    rows = [Advised(*key, count, advise(key[1], key[2], is_serve)) for key, count in total.items()]
     return tuple(sorted(rows, key=lambda row: (-row.count, row.phase, row.step, row.error)))
 
 
-def _worker(plan: Plan, worker: WorkerSamples, ends: Sequence[WorkerEnd], window: Window | None) -> WorkerRecord:
+def _worker(
+    plan: Plan, worker: WorkerSamples, ends: Sequence[WorkerEnd], window: Window | None, ramp_ns: int
+) -> WorkerRecord:
     measured = _of_kinds(plan, worker.phases, (PhaseKind.HOLD,))
-    hold = measured.counters
+    hold, ramp = measured.counters, worker.phases[0].counters
     whole = merge(worker.phases, plan.highest_ns)
     return _worker_record(
         worker,
@@ -380,6 +384,7 @@ def _worker(plan: Plan, worker: WorkerSamples, ends: Sequence[WorkerEnd], window
         received_bytes=whole.counters["received_bytes"],
         errors=sum(whole.errors.values()),
         wakeups=worker_wakeups(phase_wakeups([worker], _numbers(plan, PhaseKind.HOLD))),
+        ramp_busy_share=ramp["busy_ns"] / ramp_ns if ramp_ns > 0 and ramp["waits"] else None,
     )
 
 
@@ -412,6 +417,7 @@ def _worker_record(
         max_rss_bytes=worker.state["max_rss_bytes"],
         restarts=worker.state["generation"],
         died=died[-1] if died else None,
+        is_mid_fold=any(end.mid_fold for end in mine if end.died),
         busy_share=cpu["busy_ns"] / span_ns if span_ns > 0 and cpu["waits"] else None,
         standstills=hold_standstills.count if hold_standstills else None,
         standstill_ns=hold_standstills.sum_ns if hold_standstills else None,
@@ -442,7 +448,7 @@ def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -
     counters = [worker.phases[0].counters for worker in serve.final]
     accepted = [one["opened"] for one in counters]
     total = sum(accepted)
-    errors = _errors([("serve", worker.phases[0]) for worker in serve.final])
+    errors = _errors([("serve", worker.phases[0]) for worker in serve.final], is_serve=True)
     workers = tuple(
         _serve_worker(before, after, final, serve, window)
         for before, after, final in zip(serve.at_start, serve.at_end, serve.final, strict=True)
@@ -487,7 +493,7 @@ def _serve_worker(
         final,
         serve.ends,
         {name: end[name] - start[name] for name in start},
-        window.end_ns - window.start_ns if window else 0,
+        (serve.span_ns or window.end_ns - window.start_ns) if window else 0,
         opened=whole.counters["opened"],
         replied=None,
         sent_bytes=whole.counters["sent_bytes"] if serve.counts_bytes else None,

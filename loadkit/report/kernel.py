@@ -1,68 +1,105 @@
-"""The kernel's own view of a run: what it counted, and what of that matters to who reads the figures.
+"""The kernel's own view of a run: what it counted, and what of that matters to a reader of the figures.
 
-A finding is a counter that went up and should not have: _RULES has them, with what they mean and what to do. Beside
-those: SYNs dropped for another reason than a full accept queue, more than a thousandth of the segments sent again, soft
-interrupts that drop packets, run out of their budget more than once a second, or take more than three tenths of the CPU
-time (of a target elsewhere: on loopback they do the receiver's work), and more than a fiftieth of it taken by the host.
-EstabResets and OutRsts are none: the blast end closes by reset.
+A finding is a counter that went up and should not have, in the ramp or in the measured time: _RULES has them, with what
+they mean and what to do. Beside those: SYNs dropped for another reason than a full accept queue, more than a thousandth
+of the segments sent again, soft interrupts that drop packets, run out of their budget more than once a second, or take
+more than three tenths of the CPU time (of a target elsewhere: on loopback they do the receiver's work), and more than a
+fiftieth of it taken by the host. EstabResets and OutRsts are none: the blast end closes by reset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from loadkit.measure.kernel import KernelSamples
-from loadkit.report.record import Finding, Kernel
+from loadkit.report.record import Finding, Kernel, Party
 from loadkit.units import NS_PER_S, format_count
 
-__all__ = ["kernel_missing", "kernel_record"]
+__all__ = ["CODES", "kernel_missing", "kernel_record"]
 
 RETRANSMITTED = 0.001
 SOFTIRQ = 0.3
 STOLEN = 0.02
 
-# (code, the counters that add up to {n}, what they mean and what to do)
+
+class _Counted(NamedTuple):
+    """Counters that add up to {n}, what they mean and what to do; {when} says in which part of the run they went up.
+
+    The counters are those of this machine: `local` is whose doing they are if both ends are on it, else it is `remote`.
+    """
+
+    code: str
+    counters: tuple[str, ...]
+    text: str
+    local: Party
+    remote: Party = "machine"
+
+
 _RULES = (
-    (
+    _Counted(
         "accept-queue",
         ("TcpExt.ListenOverflows",),
-        "{n} connections came to a full accept queue and waited a second or more for their next try: more serve "
+        "{n} connections came to a full accept queue {when} and waited a second or more for their next try: more serve "
         "workers, a longer --backlog with net.core.somaxconn, or a lower --connect-rate",
+        "target",
     ),
-    (
+    _Counted(
         "syn-cookies",
         ("TcpExt.TCPReqQFullDoCookies",),
-        "{n} connects got a SYN cookie, for the SYN queue was full: net.ipv4.tcp_max_syn_backlog, net.core.somaxconn "
-        "and --backlog together, or a lower --connect-rate",
+        "{n} connects got a SYN cookie {when}, for the SYN queue was full: net.ipv4.tcp_max_syn_backlog, "
+        "net.core.somaxconn and --backlog together, or a lower --connect-rate",
+        "target",
     ),
-    (
+    _Counted(
         "attempt-fails",
         ("Tcp.AttemptFails",),
-        "{n} connects of this machine were refused or reset before they were established: see the errors",
+        "{n} connects of this machine were refused or reset before they were established, {when}: see the errors",
+        "target",
+        "target",
     ),
-    (
+    _Counted(
         "backlog-drop",
         ("TcpExt.TCPBacklogDrop", "TcpExt.TCPRcvQDrop"),
-        "{n} segments were dropped because a socket's queue was full while its owner was busy: net.core.rmem_max and "
-        "net.ipv4.tcp_rmem, or a faster reader",
+        "{n} segments were dropped {when} because a socket's queue was full while its owner was busy: "
+        "net.core.rmem_max and net.ipv4.tcp_rmem, or a faster reader",
+        "machine",
     ),
-    (
+    _Counted(
         "receive-buffer",
         ("TcpExt.PruneCalled", "TcpExt.RcvPruned", "TcpExt.TCPZeroWindowDrop"),
-        "a receive buffer ran over {n} times: its reader is too slow, or net.ipv4.tcp_rmem too small",
+        "a receive buffer ran over {n} times {when}: its reader is too slow, or net.ipv4.tcp_rmem too small",
+        "machine",
     ),
-    (
+    _Counted(
         "tcp-memory",
         ("TcpExt.TCPMemoryPressures", "TcpExt.TCPAbortOnMemory"),
-        "TCP came to the end of its memory {n} times, and cuts every socket's buffers then: net.ipv4.tcp_mem (`loadkit "
-        "doctor -c N` has the line), or fewer bytes under way",
+        "TCP came to the end of its memory {n} times {when}, and cuts every socket's buffers then: net.ipv4.tcp_mem "
+        "(`loadkit doctor -c N` has the line), or fewer bytes under way",
+        "machine",
     ),
-    (
+    _Counted(
         "time-wait",
         ("TcpExt.TCPTimeWaitOverflow",),
-        "{n} TIME_WAITs were forgotten early: net.ipv4.tcp_max_tw_buckets, or --close rst",
+        "{n} TIME_WAITs were forgotten early {when}: net.ipv4.tcp_max_tw_buckets, or --close rst",
+        "machine",
     ),
 )
+# Every code that a finding of the kernel's may have, with what it says in a word or two and its parties.
+CODES: Mapping[str, tuple[str, tuple[Party, ...]]] = {
+    "accept-queue": ("connections that came to a full accept queue", ("target", "machine")),
+    "syn-cookies": ("connects that got a SYN cookie", ("target", "machine")),
+    "attempt-fails": ("connects refused or reset before they were established", ("target", "machine")),
+    "backlog-drop": ("segments dropped for a full socket queue", ("machine",)),
+    "receive-buffer": ("receive buffers that ran over", ("machine",)),
+    "tcp-memory": ("TCP at the end of its memory", ("machine",)),
+    "time-wait": ("TIME_WAITs forgotten early", ("machine",)),
+    "syn-drops": ("SYNs dropped by a listener", ("target", "machine")),
+    "retransmits": ("more than 0.1 % of the segments sent again", ("network", "target", "machine")),
+    "softnet": ("packets dropped, or a budget run out, in soft interrupts", ("machine",)),
+    "softirq": ("more than 30 % of the CPU time in soft interrupts", ("machine",)),
+    "stolen": ("more than 2 % of the CPU time taken by the host", ("machine",)),
+}
 
 
 def kernel_missing(has_window: bool) -> str:
@@ -73,42 +110,86 @@ def kernel_missing(has_window: bool) -> str:
 def kernel_record(
     samples: KernelSamples | None, span_ns: int, is_local: bool, ramp: KernelSamples | None = None
 ) -> Kernel | None:
-    """Returns what the kernel counted in `span_ns`; None where it was not looked at.
+    """Returns what the kernel counted in `span_ns`, and in the ramp before; None where the counters were not read.
 
     `is_local` says that both ends are on this machine.
     """
     if samples is None:
         return None
+    before = ramp.counters if ramp else {}
     return Kernel(
         counters={name: count for name, count in samples.counters.items() if count},
         softnet=dict(samples.softnet),
         sockets=dict(samples.sockets),
         cpu={name: round(share, 5) for name, share in samples.cpu.items()},
-        ramp={name: count for name, count in ramp.counters.items() if count} if ramp else {},
-        findings=(*_counted(samples), *_of_the_machine(samples, span_ns, is_local)),
+        ramp={name: count for name, count in before.items() if count},
+        findings=(*_counted(before, samples.counters, is_local), *_of_the_machine(samples, span_ns, is_local)),
     )
 
 
-def _counted(samples: KernelSamples) -> Iterator[Finding]:
-    counters = samples.counters
-    for code, names, text in _RULES:
-        count = sum(counters.get(name, 0) for name in names)
-        if count:
-            yield Finding(code, text.format(n=format_count(count)))
-    dropped = counters.get("TcpExt.ListenDrops", 0) - counters.get("TcpExt.ListenOverflows", 0)
-    if dropped > 0:
+def _counted(ramp: Mapping[str, int], window: Mapping[str, int], is_local: bool) -> Iterator[Finding]:
+    for rule in _RULES:
+        before, since = (sum(part.get(name, 0) for name in rule.counters) for part in (ramp, window))
+        if before or since:
+            text = rule.text.format(n=format_count(before + since), when=_when(before, since))
+            yield Finding(rule.code, text, rule.local if is_local else rule.remote)
+    before, since = map(_other_drops, (ramp, window))
+    if before or since:
         yield Finding(
             "syn-drops",
-            f"{format_count(dropped)} SYNs were dropped by a listener: net.ipv4.tcp_max_syn_backlog, or a lower "
-            f"--connect-rate",
+            f"{format_count(before + since)} SYNs were dropped by a listener {_when(before, since)}: "
+            f"net.ipv4.tcp_max_syn_backlog, or a lower --connect-rate",
+            "target" if is_local else "machine",
         )
-    sent, again = counters.get("Tcp.OutSegs", 0), counters.get("Tcp.RetransSegs", 0)
-    if again > RETRANSMITTED * sent:
+    yield from _sent_again(ramp, window, is_local)
+
+
+def _when(before: int, since: int) -> str:
+    if before and since:
+        return f"({format_count(before)} in the ramp, {format_count(since)} in the measured time)"
+    return "in the ramp" if before else "in the measured time"
+
+
+def _other_drops(counters: Mapping[str, int]) -> int:
+    """SYNs that a listener dropped for another reason than its full accept queue."""
+    return max(0, counters.get("TcpExt.ListenDrops", 0) - counters.get("TcpExt.ListenOverflows", 0))
+
+
+def _sent_again(ramp: Mapping[str, int], window: Mapping[str, int], is_local: bool) -> Iterator[Finding]:
+    parts = [(part.get("Tcp.RetransSegs", 0), part.get("Tcp.OutSegs", 0)) for part in (ramp, window)]
+    before, since = (again if again > RETRANSMITTED * sent else 0 for again, sent in parts)
+    if not before and not since:
+        return
+    sent = sum(count for (_again, count), shown in zip(parts, (before, since), strict=True) if shown)
+    start = (
+        f"{format_count(before + since)} of {format_count(sent)} segments were sent again {_when(before, since)}: each "
+        f"costs its message 200 ms or more. "
+    )
+    if not is_local:
         yield Finding(
             "retransmits",
-            f"{format_count(again)} of {format_count(sent)} segments were sent again: each costs its message 200 ms or "
-            f"more. The path drops packets, or a queue on it is full: `ip -s link` shows where on this machine",
+            f"{start}The path drops packets, or a queue on it is full: `ip -s link` shows where on this machine",
+            "network",
         )
+        return
+    # Loopback loses nothing on the way: what is dropped there, the receiver has no room for.
+    queues = [(part.get("TcpExt.ListenOverflows", 0), _dropped(part)) for part in (ramp, window)]
+    overflows, drops = (sum(one) for one in zip(*queues, strict=True))
+    if overflows:
+        yield Finding("retransmits", f"{start}No path drops packets here: an accept queue was full", "target")
+    elif drops:
+        yield Finding("retransmits", f"{start}No path drops packets here: a socket's queue was full", "machine")
+    else:
+        yield Finding(
+            "retransmits",
+            f"{start}No path drops packets here: the receiver was too late to acknowledge them, or had no room",
+            "machine",
+        )
+
+
+def _dropped(counters: Mapping[str, int]) -> int:
+    names = ("TCPBacklogDrop", "TCPRcvQDrop", "TCPZeroWindowDrop", "RcvPruned", "PruneCalled")
+    return sum(counters.get(f"TcpExt.{name}", 0) for name in names)
 
 
 def _of_the_machine(samples: KernelSamples, span_ns: int, is_local: bool) -> Iterator[Finding]:

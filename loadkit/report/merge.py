@@ -19,7 +19,6 @@ from loadkit.report.histograms import decoded, histogram_record
 from loadkit.report.journey import diagnose, with_shares
 from loadkit.report.mergeable import check_mergeable, ids_of, spans_of, started_at
 from loadkit.report.record import (
-    STATES,
     Advised,
     Connections,
     HistogramRecord,
@@ -31,11 +30,11 @@ from loadkit.report.record import (
     ServerRecord,
     Standstills,
     Tail,
-    Verdict,
     Wakeups,
     Window,
 )
 from loadkit.report.slo import Slo, check, parse_slo
+from loadkit.report.verdict import judged
 
 __all__ = ["merge_records"]
 
@@ -55,17 +54,9 @@ def merge_records(records: Sequence[RunRecord], names: Sequence[str] | None = No
     check_mergeable(names or [f"run {number + 1}" for number in range(len(records))], records)
     merged = reduce(_merge, records)
     merged = msgspec.structs.replace(merged, journey=_diagnosed(merged))
-    merged = _judged(merged, records)
+    merged = judged(merged)
     objectives = [_known(slo.expr) for slo in merged.slo]
     return msgspec.structs.replace(merged, slo=check(objectives, merged))
-
-
-def _judged(merged: RunRecord, records: Sequence[RunRecord]) -> RunRecord:
-    """Returns the merged record with a verdict: the worst of them, with the reasons and findings of all."""
-    state = max((record.verdict.state for record in records), key=STATES.index)
-    reasons = dict.fromkeys(reason for record in records for reason in record.verdict.reasons)
-    findings = dict.fromkeys(finding for record in records for finding in record.findings)
-    return msgspec.structs.replace(merged, verdict=Verdict(state, tuple(reasons)), findings=tuple(findings))
 
 
 def _known(expr: str) -> Slo:
@@ -84,6 +75,7 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
     return msgspec.structs.replace(
         left,
         partial=left.partial or right.partial,
+        interrupted=left.interrupted or right.interrupted,
         merged=left.merged + right.merged,
         run=_add_ids(left, right),
         started=min(left, right, key=started_at).started,

@@ -319,7 +319,9 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     run. `open` are
     the connections open at the last look. `died` says how it ended when it did not end well. `busy_share` is the part
     of the window spent between one wait for events and the next, null where the engine does not count: one that asks
-    again and again for some microseconds rather than sleep uses CPU time that it had no work for.
+    again and again for some microseconds rather than sleep uses CPU time that it had no work for. `ramp_busy_share` is
+    the same of the time in which the first connections opened. `is_mid_fold`: it died while writing, and its figures
+    may be off by one batch.
     """
 
     index: int
@@ -347,6 +349,8 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     involuntary_switches: int | None = None
     standstills: int | None = None
     standstill_ns: int | None = None
+    ramp_busy_share: float | None = None
+    is_mid_fold: bool = False
 
 
 class IntervalLatency(msgspec.Struct, frozen=True):
@@ -454,9 +458,9 @@ class Journey(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What the target, the network or the machine did: what was seen, what it means, what to do.
+    """What the target, the network or the machine did with what it was offered: what was seen, and what to do.
 
-    It never changes the verdict.
+    It never changes the verdict. `party` is where the cause lies.
     """
 
     code: str
@@ -550,11 +554,14 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     in lay in the receive buffers, from the kernel's stamp to the read, of one read in sixteen (--stamps rx). Where one
     of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why; in a merged
     record those of opening, memory and closing do too.
+    `interrupted` names the signal that ended the run early. `findings` are all of them, also those of
+    `kernel` and `tcp`.
     """
 
     format: str = FORMAT
     version: int = VERSION
     partial: bool
+    interrupted: str | None = None
     merged: int = 1
     run: RunId
     started: str

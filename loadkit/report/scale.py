@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 
 from loadkit.measure.samples import MemorySamples, RunSamples
 from loadkit.plan.addresses import is_loopback
 from loadkit.plan.memory import estimate_memory
 from loadkit.plan.model import Plan
-from loadkit.report.record import Advised, Memory, Opening, RunRecord
+from loadkit.report.record import Memory, Opening, RunRecord
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
 
-__all__ = ["memory_line", "memory_record", "opening_line", "opening_record", "stall_cause"]
+__all__ = ["memory_line", "memory_record", "opening_line", "opening_record"]
 
 # Of fewer nobody asks how long they took.
 ENOUGH_CONNECTIONS = 1_000
 _TENTHS = 10
 # The parent looks every 50 ms (run/blast.py): the rate of a tenth that is shorter than two looks would be made up.
 ENOUGH_NS = _TENTHS * 100_000_000
-
-# What stands behind an error of connect(), in as few words as a tired reader needs.
-_CAUSES = {
-    "EADDRNOTAVAIL": "ports: all of the port range are in use towards that address",
-    "CONNECT_TIMEOUT": "the target answered no more SYNs: its accept queue is full, or a firewall drops them",
-    "ECONNREFUSED": "the target refused: nobody listens there any more",
-    "ECONNRESET": "the target reset them: its accept queue is full, or it is at a limit of its own",
-    "EMFILE": "file descriptors of a worker",
-    "ENFILE": "file descriptors of the machine",
-    "ENOMEM": "memory of the machine",
-    "ENOBUFS": "memory for sockets: net.ipv4.tcp_mem",
-    "EPERM": "a firewall, or a full conntrack table",
-    "RUN_ENDED": "time: they were still connecting when the run was over",
-    "AT_LIMIT": "the target's --max-connections",
-    "CLOSED_BY_PEER": "the target closed them: it may be at a limit of its own",
-    "REPLY_TIMEOUT": "the target replied no more",
-}
 
 
 def opening_record(plan: Plan, samples: RunSamples) -> Opening | None:
@@ -109,20 +91,6 @@ def memory_line(record: RunRecord) -> str | None:
         f"{format_size(memory.used_bytes)} in all, the doctor's estimate was {format_size(memory.estimated_bytes)} "
         f"({off:+.0%})"
     )
-
-
-def stall_cause(rows: tuple[Advised, ...], stopped: str | None) -> str:
-    """Returns what kept the missing connections from opening: the error that most of them ended with."""
-    if stopped:
-        return stopped
-    counts: Counter[str] = Counter()
-    for row in rows:
-        if row.step == "connect" or row.error in ("CLOSED_BY_PEER", "REPLY_TIMEOUT"):
-            counts[row.error] += row.count
-    if not counts:
-        return "time: the ramp was over before they were begun"
-    error, _count = counts.most_common(1)[0]
-    return f"{_CAUSES.get(error, 'see the errors')} ({error})"
 
 
 def _used(memory: MemorySamples) -> int:

@@ -17,7 +17,8 @@ from loadkit.measure.samples import ServeRow, ServeRun
 from loadkit.report.build import server_record
 from loadkit.report.kernel import kernel_record
 from loadkit.report.record import CpuPerReply, Kernel, RunRecord, ServerRecord, Tool, Window, check_header
-from loadkit.units import NS_PER_S
+from loadkit.report.verdict import judged
+from loadkit.units import NS_PER_S, format_duration
 
 __all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_serve"]
 
@@ -89,13 +90,14 @@ def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
     ended_s = begun_s + serve.duration_ns / NS_PER_S
     if not begun_s - _SLACK_S <= start_s <= ended_s + _SLACK_S:
         raise RecordError(
-            f"{path}: not of this run: it served from {serve.started} for {ended_s - begun_s:.0f} s, and the run began "
-            f"at {record.started}"
+            f"{path}: not of this run: it served from {serve.started} for {format_duration(serve.duration_ns)}, and "
+            f"the run began at {record.started}"
         )
     cpu = _cpu_per_reply(record, serve, start_s)
-    return msgspec.structs.replace(
+    joined = msgspec.structs.replace(
         record, server=serve.server, cpu_per_reply_ns={**record.cpu_per_reply_ns, "serve": cpu}
     )
+    return judged(joined)
 
 
 def _cpu_per_reply(record: RunRecord, serve: ServeRecord, start_s: float) -> CpuPerReply | None:

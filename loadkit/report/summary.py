@@ -9,7 +9,7 @@ from typing import Any
 
 from loadkit.errors import OptionError
 from loadkit.report.figures import time_figure
-from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.record import Finding, RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
 
@@ -17,6 +17,7 @@ __all__ = [
     "bytes_line",
     "connections_line",
     "crowd_line",
+    "finding_line",
     "headline",
     "load_line",
     "lost_line",
@@ -24,6 +25,7 @@ __all__ = [
     "messages_line",
     "plural",
     "slo_value",
+    "standstills_line",
     "target_line",
     "time_text",
 ]
@@ -125,6 +127,23 @@ def lost_line(record: RunRecord) -> str | None:
     )
 
 
+def standstills_line(record: RunRecord) -> str | None:
+    """Returns how often the blast workers stood still in the measured time, and how long; None where they did not."""
+    stood = record.standstills
+    if stood is None or not stood.count or stood.longest_ns is None or stood.longest_at_ns is None:
+        return None
+    return (
+        f"{format_count(stood.count)} of the blast workers, {format_duration(stood.sum_ns)} in all, the longest "
+        f"{format_duration(stood.longest_ns)} (worker {stood.worker}, {format_duration(stood.longest_at_ns)} after the "
+        f"start)"
+    )
+
+
+def finding_line(finding: Finding) -> str:
+    """Returns a finding in a line, which says that it is one and whose."""
+    return f"finding {finding.code} ({finding.party}): {finding.text}"
+
+
 def bytes_line(record: RunRecord) -> str | None:
     """Returns the bytes a second each way, None where nothing was measured."""
     sent, received = record.rates.sent_bytes_per_s, record.rates.received_bytes_per_s
@@ -139,7 +158,8 @@ def measured_line(record: RunRecord) -> str | None:
         return None
     runs = f" in {record.merged} runs" if record.merged > 1 else ""
     names = ", ".join(phase.name for phase in record.phases if phase.kind == "hold")
-    return f"{format_duration(record.window.measured_ns)}{runs} ({names})"
+    early = f", {record.interrupted} ended it early" if record.interrupted else ""
+    return f"{format_duration(record.window.measured_ns)}{runs} ({names}){early}"
 
 
 def slo_value(slo: SloRecord) -> str:

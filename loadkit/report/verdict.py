@@ -1,215 +1,303 @@
-"""Whether a run can be trusted. Suspect ourselves first.
+"""Whether a run can be used. Suspect ourselves first, and name the right party.
 
-Each rule looks at the record and yields nothing, or a reason: what was seen with its number, why it matters, what to
-do. A run is invalid when any of INVALID speaks, else suspect when any of SUSPECT does, else valid.
+Invalid: the load that was asked for was not offered, whoever caused it. Suspect: a disturbance of our own changed a
+printed figure by more than a tenth. Valid: else. What the target, the network or the machine did with what it was
+offered is a finding (findings.py) and changes nothing here.
+
+One cause has one text: a rule keeps silent where another one has said it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from loadkit.measure.samples import RunSamples
-from loadkit.plan.model import PhaseKind, Plan
-from loadkit.report.record import STATES, Balance, Messages, Reason, RunRecord, Verdict, WorkerRecord, measured
-from loadkit.report.scale import stall_cause
-from loadkit.units import NS_PER_S, format_count, format_duration, format_rate
+import msgspec
 
-__all__ = ["BY_TARGET", "judge"]
+from loadkit.report.disturbed import say_changes
+from loadkit.report.evidence import MISSING, OWN_DELAY, Evidence, broke, cause_of
+from loadkit.report.findings import FINDINGS, machine_findings, ramp_rate
+from loadkit.report.record import STATES, Finding, Messages, Party, Reason, RunRecord, Verdict
+from loadkit.report.rules import Rule, Said, apply
+from loadkit.units import format_count, format_duration, format_rate
 
-# What makes a run invalid, and is the target's doing: not this machine's, nor loadkit's.
-BY_TARGET = ("connections-lost", "no-replies")
+__all__ = ["RULES", "Judgement", "judge", "judged"]
 
-# A worker that is on its core, or waits for it, this much of the window has no time left to be on time.
-BUSY = 0.95
-# Fewer connections than this part of the asked make another experiment; a few missing ones a footnote.
-ENOUGH_CONNECTIONS = 0.99
-# Lateness that is no longer noise of a timer and a wake-up (tens of us to a few hundred on a virtual machine).
-LATE_NS = 10_000_000
-SLIGHTLY_LATE_NS = 1_000_000
-# A schedule of which more than this was never sent was not kept.
-UNSENT = 0.01
-FAILED = 0.001
-# Time runnable but not running, by the window: the machine was out of CPU.
-RUN_DELAY = 0.10
-# Less than this part of the asked rate is another rate (nighthawk fails a run on the same ground).
-ENOUGH_RATE = 0.95
-# A hash spreads n connections over workers with a scatter of sqrt(n): at 100 a worker, 1.25 is 2.5 of them.
-UNEVEN = 1.25
-ENOUGH_TO_BALANCE = 100
+# A window that is shorter than this part of the planned one ended by itself.
+_WHOLE = 0.99
+# A host that takes more than this of the machine's CPU time is worth a word where a worker stood still.
+_STOLEN = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    record: RunRecord
-    plan: Plan
-    samples: RunSamples
+class Judgement(NamedTuple):
+    """A verdict, and the findings that stand beside it."""
 
-    @property
-    def span_ns(self) -> int:
-        return self.record.window.measured_ns if self.record.window else 0
-
-    def busiest(self) -> tuple[int, float]:
-        """The blast worker with the least time to spare, and the part of the window it had work for."""
-        shares = [(worker.index, _work_share(worker)) for worker in self.record.workers]
-        return max(shares, key=lambda share: share[1], default=(0, 0.0))
-
-    def lateness_p99(self) -> int:
-        """The worst of all where there are too few for a p99: then one late message is already 1 %."""
-        lateness = self.record.histograms["lateness"]
-        if lateness is None:
-            return 0
-        p99 = lateness.percentiles["99"]
-        return (lateness.max or 0) if p99 is None else p99
-
-    def is_held(self) -> bool:
-        """Whether messages had to wait for the server, which then explains what was late or never sent."""
-        return self.record.messages.waited > UNSENT * self.record.messages.intended
-
-    def is_saturated(self) -> bool:
-        """Whether an open loop's own worker had no time left, and did not keep the schedule: the delay is ours."""
-        messages = self.record.messages
-        missed = self.lateness_p99() > LATE_NS or messages.unsent > UNSENT * messages.intended
-        return self.plan.open_loop and self.busiest()[1] >= BUSY and missed
-
-    def missed_rate(self) -> tuple[float, float] | None:
-        """(asked, sent) messages per second, when what was sent is another rate than what was asked for."""
-        asked, messages = self.plan.asked_rate_hz, self.record.messages
-        if not asked or not self.span_ns or self.record.partial or self.plan.messages is not None:
-            return None
-        sent = messages.sent * NS_PER_S / self.span_ns
-        return (asked, sent) if sent < ENOUGH_RATE * asked else None
+    verdict: Verdict
+    findings: tuple[Finding, ...]
 
 
-Rule = Callable[[_Case], Iterator[Reason]]
+def judge(record: RunRecord) -> Judgement:
+    """Returns the verdict on a run and the findings, from the record alone: fresh, merged, joined or read from a file.
+
+    The verdict and findings that stand in the record are not looked at. Raises RecordError for a histogram that cannot
+    be decoded.
+    """
+    evidence = Evidence(record)
+    said = list(apply(RULES, evidence))
+    states = [rule.state for rule, _said in said]
+    state = STATES[max((STATES.index(state) for state in states if state != "finding"), default=0)]
+    reasons = tuple(Reason(rule.code, *one) for rule, one in said)
+    findings = tuple(Finding(rule.code, *one) for rule, one in apply(FINDINGS, evidence))
+    return Judgement(Verdict(state, reasons), (*findings, *machine_findings(record)))
 
 
-def judge(record: RunRecord, plan: Plan, samples: RunSamples) -> Verdict:
-    """Returns the verdict on a run."""
-    case = _Case(record, plan, samples)
-    against = [reason for rule in INVALID for reason in rule(case)]
-    doubts = [reason for rule in SUSPECT for reason in rule(case)]
-    return Verdict(STATES[2 if against else 1 if doubts else 0], (*against, *doubts))
+def judged(record: RunRecord) -> RunRecord:
+    """Returns the record with its verdict and findings worked out anew."""
+    verdict, findings = judge(record)
+    return msgspec.structs.replace(record, verdict=verdict, findings=findings)
 
 
 # -- invalid
 
 
-def _worker_died(case: _Case) -> Iterator[Reason]:
-    for end in case.samples.ends:
-        if end.died:
-            # A worker that hung was killed by the parent: run/local.py.
-            cause = (
-                "stopped, or starved of CPU?" if "hung" in end.died else "look for the kernel's OOM killer in `dmesg`"
-            )
-            writing = "; it was writing, so its figures may be off by one batch" if end.mid_fold else ""
-            yield Reason(
-                "worker-died",
-                f"blast worker {end.index} (pid {end.pid}) ended before its time: {end.died}{writing}. What it had "
-                f"recorded is here, its share of the load is missing; {cause}",
+def _worker_died(evidence: Evidence) -> Iterator[Said]:
+    for worker in evidence.record.workers:
+        if worker.died:
+            writing = "; it was writing, so its figures may be off by one batch" if worker.is_mid_fold else ""
+            why, party = _death(worker.died)
+            yield Said(
+                f"blast worker {worker.index} (pid {worker.pid}) ended before its time: {worker.died}{writing}. What "
+                f"it had recorded is here, its share of the load is missing{why}",
+                party,
             )
 
 
-def _interrupted(case: _Case) -> Iterator[Reason]:
-    if case.samples.interrupted:
-        yield Reason(
-            "interrupted",
-            f"{case.samples.interrupted} ended the run early: the figures are of what was done by then, not of the run "
-            f"that was asked for. Run it again to the end, or with a shorter --duration",
+def _death(died: str) -> tuple[str, Party]:
+    """What can be said of a worker's end beyond its own words. One that hung was killed by the parent: run/local.py."""
+    if "hung" in died:
+        return ": it did not end when it was told to", "loadkit"
+    if died == "killed by SIGKILL":
+        return (
+            ". Not by loadkit: another process did, or the kernel for want of memory, which `dmesg` would say",
+            "machine",
         )
+    if died.startswith("killed by "):
+        return ". The signal was not loadkit's", "machine"
+    return "", "loadkit"
 
 
-def _incomplete(case: _Case) -> Iterator[Reason]:
-    missing, asked = _missing(case)
-    if missing > asked * (1 - ENOUGH_CONNECTIONS) and not _is_cut_in_ramp(case):
-        yield Reason(
-            "incomplete",
-            f"stalled at {format_count(asked - missing)} of {format_count(asked)}: {_cause(case)}. A smaller "
-            f"experiment than the one asked for, and the figures are its; `loadkit doctor -c {asked}` has the sums",
-        )
-
-
-def _lost(case: _Case) -> Iterator[Reason]:
-    """Outside churn a connection that breaks is not opened again: what follows is a smaller load than was asked for."""
-    lost = sum(row.count for row in case.record.errors if row.step in ("send", "receive"))
-    asked = case.plan.connections
-    if case.plan.lifetime_ns is None and lost > asked * (1 - ENOUGH_CONNECTIONS):
-        yield Reason(
-            "connections-lost",
-            f"{format_count(lost)} of {format_count(asked)} connections broke during the run, and the load went on "
-            f"without them: a smaller load than was asked for. The errors say how; look in the server's log",
-        )
-
-
-def _no_replies(case: _Case) -> Iterator[Reason]:
-    if case.record.window is None:
-        if _is_cut_in_ramp(case):
-            return  # `interrupted` has said it
-        yield Reason(
-            "no-window",
-            "the run ended before its measured phase began: there is nothing to read but the ramp. Let it run longer, "
-            "or raise --connect-rate so that the ramp takes less",
-        )
-    elif not case.record.messages.replied and (case.record.messages.intended or not case.plan.open_loop):
-        yield Reason(
-            "no-replies",
-            f"not one reply came to {format_count(case.record.messages.intended)} messages of the measured phase: "
-            "there is no latency to read. Is the target an echo server, and is it up?",
-        )
-
-
-def _saturated(case: _Case) -> Iterator[Reason]:
-    if case.is_saturated():
-        index, share = case.busiest()
-        yield Reason(
-            "saturated",
-            f"blast worker {index} had work for {share:.0%} of its core and sent late (lateness p99 "
-            f"{format_duration(case.lateness_p99())}, {format_count(case.record.messages.unsent)} never sent): the "
-            f"latency is this end's own. Lower --rate, or give it more cores",
-        )
-
-
-def _schedule_missed(case: _Case) -> Iterator[Reason]:
-    """Messages that were due and not sent, when neither the server nor a missing connection explains it: it is us."""
-    missed = case.missed_rate()
-    if missed is None or case.is_held() or case.is_saturated() or case.record.errors or _missing(case)[0]:
+def _no_window(evidence: Evidence) -> Iterator[Said]:
+    record = evidence.record
+    if record.window is not None or any(worker.died for worker in record.workers):
         return
-    yield Reason(
-        "schedule-missed",
-        f"{format_rate(missed[1])} were sent of {format_rate(missed[0])} asked for, and the server did not hold them "
-        f"up: this end did not keep the schedule. Lower --rate, use more --workers, or stop what else runs here",
+    opened = (
+        f"{format_count(record.connections.opened)} of {format_count(evidence.asked_connections)} connections had "
+        f"opened by then"
+    )
+    if record.interrupted:
+        yield Said(f"{record.interrupted} ended the run before its measured time began: {opened}", "request")
+    elif record.server and record.server.restarts:
+        yield Said(f"the serve end did not live until the measured time began: {opened}", "target")
+    else:
+        yield Said(
+            f"the run ended before its measured time began: {opened}. Let it run longer, or raise --connect-rate so "
+            f"that the ramp takes less",
+            "request",
+        )
+
+
+def _nothing_due(evidence: Evidence) -> Iterator[Said]:
+    record = evidence.record
+    if record.window is None or record.messages.intended or _is_silent(evidence):
+        return
+    start = (
+        f"no message was due in the {format_duration(evidence.span_ns)} that were measured: there is nothing to read"
+    )
+    if evidence.is_open_loop:
+        yield Said(f"{start}. A higher --rate, or a longer --duration", "request")
+    elif not evidence.is_smaller:
+        yield Said(f"{start}. A longer --duration, or more --messages", "request")
+
+
+def _exhausted(evidence: Evidence) -> Iterator[Said]:
+    if not evidence.is_exhausted:
+        return
+    opening = evidence.record.opening
+    if opening and opening.stopped:
+        asked, connections = evidence.asked_connections, evidence.record.connections
+        there = asked - evidence.missing.at_start if evidence.record.window else connections.opened
+        yield Said(
+            f"stalled at {format_count(there)} of {format_count(asked)}: {opening.stopped}. This "
+            f"machine holds no more; `loadkit doctor -c {asked}` has the calculation",
+            "machine",
+        )
+        return
+    found = cause_of(evidence.exhausted)
+    count = sum(row.count for row in evidence.exhausted)
+    advice = max(evidence.exhausted, key=lambda row: row.count).advice.partition(": ")[2]
+    yield Said(
+        f"{format_count(count)} of {format_count(evidence.begun)} connects failed on this machine: "
+        f"{found[0] if found else ''}. The load was not the one asked for. The way out: {advice}",
+        "machine",
     )
 
 
-def _cut_short(case: _Case) -> Iterator[Reason]:
-    planned = sum(phase.duration_ns for phase in case.plan.phases if phase.kind is PhaseKind.HOLD)
-    if case.plan.messages is None and not case.record.partial and 0 < case.span_ns < 0.99 * planned:
-        yield Reason(
-            "cut-short",
-            f"measured {format_duration(case.span_ns)} of {format_duration(planned)}: the workers ended their traffic "
-            f"early, so the rates are not of the run asked for. The errors say why; if there are none, it is our bug",
+def _no_replies(evidence: Evidence) -> Iterator[Said]:
+    """Nothing came back at all, though the connections opened; where they did not, others speak."""
+    record = evidence.record
+    if record.window is None or not _is_silent(evidence):
+        return
+    found = cause_of([row for row in record.errors if row.step != "close"])
+    cause, party = found or ("no connection broke: the target hangs, or waits for something else", "target")
+    yield Said(
+        f"not one right reply came to {format_count(evidence.sent)} messages, so there is no latency to read: {cause}",
+        party,
+    )
+
+
+def _is_silent(evidence: Evidence) -> bool:
+    """Whether no reply came in the measured time, and that is not because the connections failed."""
+    record = evidence.record
+    if record.window is None or record.messages.replied or record.window.replied:
+        return False
+    if not evidence.has_replies:
+        return 2 * record.connections.opened >= evidence.begun > 0
+    return record.messages.sent > 0 and not evidence.is_smaller
+
+
+def _incomplete(evidence: Evidence) -> Iterator[Said]:
+    missing = evidence.missing
+    if evidence.is_smaller and missing.at_start > missing.lost and not _has_been_said(evidence):
+        cause, party = say_missing(evidence)
+        later = f"; {format_count(missing.lost)} more broke later" if missing.lost else ""
+        yield Said(f"{cause}{later}. The figures are those of a smaller load than was asked for", party)
+
+
+def _lost(evidence: Evidence) -> Iterator[Said]:
+    """Outside churn a connection that breaks is not opened again: what follows is a smaller load than was asked for."""
+    missing = evidence.missing
+    if evidence.is_smaller and missing.at_start <= missing.lost and not _has_been_said(evidence):
+        cause, party = cause_of(broke(evidence.rows(is_setup=False))) or ("see the errors", "target")
+        before = f"; {format_count(missing.at_start)} were not there from the beginning" if missing.at_start else ""
+        yield Said(
+            f"{format_count(missing.lost)} of {format_count(missing.asked)} connections broke in the measured time: "
+            f"{cause}{before}. The load went on without them: a smaller one than was asked for",
+            party,
         )
 
 
-def _dropped(case: _Case) -> Iterator[Reason]:
-    for name, histogram in case.record.histograms.items():
-        if histogram and histogram.dropped:
-            yield Reason(
-                "dropped-samples",
-                f"{format_count(histogram.dropped)} values of {name} lay outside the histogram and are not in it: its "
-                f"upper percentiles are too low. A longer --timeout makes it reach further",
+def _connects_failed(evidence: Evidence) -> Iterator[Said]:
+    connections = evidence.record.connections
+    if not evidence.is_churn or evidence.record.window is None or _has_been_said(evidence):
+        return
+    if connections.failed > MISSING * evidence.begun:
+        found = cause_of([row for row in evidence.record.errors if row.step == "connect"])
+        cause, party = found or ("see the errors", "target")
+        yield Said(
+            f"{format_count(connections.failed)} of {format_count(evidence.begun)} connects failed: {cause}. Fewer "
+            f"connections came and went than was asked for",
+            party,
+        )
+
+
+def _has_been_said(evidence: Evidence) -> bool:
+    """Whether a rule with a nearer cause speaks of the connections."""
+    return evidence.is_exhausted or _is_silent(evidence)
+
+
+def say_missing(evidence: Evidence) -> tuple[str, Party]:
+    """Says how many connections were there when the window began, why not all, and whose doing that was."""
+    missing, opened = evidence.missing, evidence.record.connections.opened
+    there = f"{format_count(missing.asked - missing.at_start)} of {format_count(missing.asked)}"
+    rows = evidence.rows(is_setup=True) or evidence.rows(is_setup=False)
+    found = cause_of(rows)
+    if found is None and opened < missing.asked:
+        return f"stalled at {there}: the ramp was over before the others were begun", "request"
+    if found is None:
+        return f"{there} connections were open, with a first reply, when the measured time began", "target"
+    cause, party = found
+    if opened < missing.asked or "NOT_ACCEPTED" in cause:
+        return f"stalled at {there}: {cause}", party
+    return f"{there} connections were open, with a first reply, when the measured time began: {cause}", party
+
+
+def _rate_missed(evidence: Evidence) -> Iterator[Said]:
+    if _misses_rate(evidence) and not evidence.is_unsent_ours:
+        messages = evidence.record.messages
+        yield Said(
+            f"{format_count(messages.unsent)} of {format_count(messages.intended)} messages were never sent: they "
+            f"waited for room on a connection (held p99 {format_duration(evidence.p99('held'))}), and this end had "
+            f"time to spare. The target is slower than the rate: a lower --rate, or more connections or --depth, if it "
+            f"can do more at once",
+            "target",
+        )
+
+
+def _saturated(evidence: Evidence) -> Iterator[Said]:
+    if _misses_rate(evidence) and evidence.is_busy:
+        messages, busiest = evidence.record.messages, evidence.busiest
+        yield Said(
+            f"{format_count(messages.unsent)} of {format_count(messages.intended)} messages were never sent, and blast "
+            f"worker {busiest.index} had work for {busiest.share:.0%} of its core: this end is at its limit. A lower "
+            f"--rate, or more cores for it",
+            "loadkit",
+        )
+
+
+def _schedule_missed(evidence: Evidence) -> Iterator[Said]:
+    """Messages that were due and not sent, or not even seen, where neither the target nor a full core explains it."""
+    messages = evidence.record.messages
+    if _misses_rate(evidence):
+        if evidence.is_unsent_ours and not evidence.is_busy:
+            yield Said(
+                f"{format_count(messages.unsent)} of {format_count(messages.intended)} messages were never sent, and "
+                f"the target did not hold them up: this end did not keep the schedule{_own_cause(evidence)}. A lower "
+                f"--rate, more --workers, or an idle machine",
+                "machine" if evidence.is_throttled else "loadkit",
             )
+        return
+    planned = evidence.planned_messages
+    whole = evidence.span_ns >= _WHOLE * evidence.planned_ns
+    # Each worker's share of each phase is rounded.
+    slack = len(evidence.record.workers) * len(evidence.holds)
+    if not evidence.is_open_loop or evidence.is_cut or not whole or not messages.intended:
+        return
+    if messages.intended < (1 - MISSING) * planned - slack:
+        yield Said(
+            f"{format_count(messages.intended)} messages came to be due of the {format_count(planned)} that the "
+            f"schedule has: this end did not keep it{_own_cause(evidence)}. A lower --rate, or an idle machine",
+            "machine" if evidence.is_throttled else "loadkit",
+        )
 
 
-def _does_not_add_up(case: _Case) -> Iterator[Reason]:
-    for phase in case.record.phases:
+def _misses_rate(evidence: Evidence) -> bool:
+    """Whether more messages stayed unsent than the missing connections account for, and some were sent."""
+    share = evidence.unsent_share
+    if share <= MISSING or _is_silent(evidence) or evidence.is_exhausted:
+        return False
+    return not (evidence.is_smaller and share <= evidence.missing.share + MISSING)
+
+
+def _cut_short(evidence: Evidence) -> Iterator[Said]:
+    span, planned = evidence.span_ns, evidence.planned_ns
+    if evidence.is_cut or evidence.is_smaller or _is_silent(evidence) or not 0 < span < _WHOLE * planned:
+        return
+    yield Said(
+        f"measured {format_duration(span)} of {format_duration(planned)}: the workers ended their traffic early, so "
+        f"the rates are not of the run asked for. A bug of loadkit's; please report it with this record",
+        "loadkit",
+    )
+
+
+def _does_not_add_up(evidence: Evidence) -> Iterator[Said]:
+    for phase in evidence.record.phases:
         messages = phase.messages
         if not _adds_up(messages):
-            yield Reason(
-                "does-not-add-up",
+            yield Said(
                 f"messages of phase {phase.name}: intended {messages.intended} = sent {messages.sent} + unsent "
                 f"{messages.unsent}, sent = replied {messages.replied} + failed {messages.failed} + unanswered "
                 f"{messages.unanswered} does not hold: a bug of loadkit's; please report it with this record",
+                "loadkit",
             )
 
 
@@ -221,195 +309,263 @@ def _adds_up(messages: Messages) -> bool:
 # -- suspect
 
 
-def _few_missing(case: _Case) -> Iterator[Reason]:
-    missing, asked = _missing(case)
-    if 0 < missing <= asked * (1 - ENOUGH_CONNECTIONS):
-        yield Reason(
-            "connections-missing",
-            f"{format_count(missing)} of {format_count(asked)} connections were never open at the same time as the "
-            f"others: {_cause(case)}. The load was a little less than asked for; `loadkit doctor -c {asked}` has the "
-            f"arithmetic",
+def _throttled(evidence: Evidence) -> Iterator[Said]:
+    throttling = evidence.record.throttling
+    if evidence.is_throttled and throttling:
+        changed = f" It changes {say_changes(evidence.changes)}." if evidence.changes else ""
+        yield Said(
+            f"the CPU quota of its control group cut this end off in {format_count(throttling.throttled_periods)} of "
+            f"{format_count(throttling.periods)} periods, for {format_duration(throttling.throttled_ns)} of the "
+            f"{format_duration(evidence.span_ns)} measured.{changed} A higher quota (docker --cpus, CPUQuota=, "
+            f"resources.limits.cpu), fewer workers, or a lower --rate",
+            "machine",
         )
 
 
-def _blast_bound(case: _Case) -> Iterator[Reason]:
-    index, share = case.busiest()
-    if not case.plan.open_loop and share >= BUSY:
-        yield Reason(
-            "blast-bound",
-            f"closed loop, and blast worker {index} had work for {share:.0%} of its core: the replies/s are what this "
-            f"end can do, the server may do more. Use --rate below it to judge latency, or more cores for a maximum",
-        )
-
-
-def _peer_behind(case: _Case) -> Iterator[Reason]:
-    messages = case.record.messages
-    if case.plan.open_loop and case.is_held() and not case.is_saturated():
-        yield Reason(
-            "peer-behind",
-            f"{format_count(messages.intended)} messages were due; {format_count(messages.waited)} times one waited "
-            f"for an earlier reply, {format_count(messages.unsent)} were never sent: the server is slower than the "
-            f"rate, or stalled. The latency counts the wait; for more room use more connections, or --depth",
-        )
-
-
-def _late(case: _Case) -> Iterator[Reason]:
-    late, latency = case.lateness_p99(), measured(case.record.histograms, "latency").percentiles["50"] or 0
-    if not case.plan.open_loop or case.is_held() or case.is_saturated():
+def _stood_still(evidence: Evidence) -> Iterator[Said]:
+    slows_loop = not evidence.is_open_loop and evidence.standstill_share > OWN_DELAY
+    changes = evidence.standstill_changes
+    if evidence.is_throttled or not (changes or slows_loop):
         return
-    if late > SLIGHTLY_LATE_NS and late > 0.1 * latency:
-        yield Reason(
-            "late",
-            f"1 % of the messages went out {format_duration(late)} late or more, where the latency p50 is "
-            f"{format_duration(latency)}: the upper percentiles of latency are partly this end's own. Compare "
-            f"`service`, which leaves it out; a lower --rate or an idle core mends it",
-        )
-
-
-def _out_of_cpu(case: _Case) -> Iterator[Reason]:
-    serve: tuple[WorkerRecord, ...] = case.record.server.workers if case.record.server else ()
-    for end, workers in (("blast", case.record.workers), ("serve", serve)):
-        delays = [(worker.run_delay_share or 0.0, worker.index) for worker in workers]
-        share, index = max(delays, default=(0.0, 0))
-        if share > RUN_DELAY:
-            yield Reason(
-                "run-delay",
-                f"{end} worker {index} waited for a core {share:.0%} of the window: the latency counts that wait. "
-                f"Something else runs there, or there are more workers than cores: stop it, or use fewer workers",
-            )
-
-
-def _few_samples(case: _Case) -> Iterator[Reason]:
-    latency = measured(case.record.histograms, "latency")
-    if latency.count and latency.percentiles["99"] is None:
-        yield Reason(
-            "few-samples",
-            f"{format_count(latency.count)} replies do not support a p99 (1,000 do): one unlucky message would be it. "
-            f"A longer --duration, or a higher rate",
-        )
-
-
-def _failed(case: _Case) -> Iterator[Reason]:
-    messages = case.record.messages
-    lost = messages.failed + messages.unanswered
-    if lost > FAILED * messages.sent:
-        yield Reason(
-            "messages-lost",
-            f"{format_count(lost)} of {format_count(messages.sent)} messages have no reply and are in no histogram: "
-            f"read the percentiles as those of the lucky ones, and the errors for what to mend",
-        )
-
-
-def _rate_missed(case: _Case) -> Iterator[Reason]:
-    missed = case.missed_rate()
-    if missed:
-        yield Reason(
-            "rate-missed",
-            f"{format_rate(missed[1])} were sent of {format_rate(missed[0])} asked for: the figures are of the lower "
-            f"rate. Ask for a rate that both ends keep, or give the slower end more cores",
-        )
-
-
-def _server_died(case: _Case) -> Iterator[Reason]:
-    server = case.record.server
-    if server and server.restarts:
-        how = ", ".join(sorted({worker.died for worker in server.workers if worker.died}))
-        yield Reason(
-            "server-restarted",
-            f"{format_count(server.restarts)} serve workers died and were replaced{f' ({how})' if how else ''}: their "
-            f"connections broke off, and the CPU figures of that end miss a part. Look for the cause in `dmesg`",
-        )
-
-
-def _shed(case: _Case) -> Iterator[Reason]:
-    server = case.record.server
-    if server and server.shed:
-        yield Reason(
-            "server-shed",
-            f"the serve end could not accept {format_count(server.shed)} connections for want of file descriptors: it "
-            f"held fewer than asked. Raise its limit (ulimit -n), or use more serve workers",
-        )
-
-
-def _uneven(case: _Case) -> Iterator[Reason]:
-    server = case.record.server
-    if not server or not server.balance or server.accepted < ENOUGH_TO_BALANCE * len(server.workers):
-        return
-    if case.plan.serve and case.plan.serve.is_apart:
-        return  # each has addresses of its own, and a ramp cut short leaves the last ones without
-    if server.balance.max_over_mean > UNEVEN:
-        yield Reason(
-            "uneven",
-            f"the busiest serve worker accepted {server.balance.max_over_mean:.2f} x the mean: it sets the upper "
-            f"percentiles while others idle. {_luck(server.balance)}",
-        )
-
-
-def _luck(balance: Balance) -> str:
-    if balance.usual is None or balance.max_over_mean <= balance.usual:
-        return "With so few connections a fair hash does that: more connections or more sources spread better"
-    return (
-        f"That is no bad luck, a fair hash gives {balance.usual:.2f} x at most in 99 of 100 runs: did a worker begin "
-        f"to listen late, or do the connections come from few addresses and ports?"
+    effects = []
+    if changes:
+        effects.append(f"it changes {say_changes(changes)}")
+    if slows_loop:
+        effects.append(f"{evidence.standstill_share:.0%} of the workers' time is missing in the replies/s")
+    steal = f" The host took {evidence.stolen:.1%} of this machine's CPU time." if evidence.stolen > _STOLEN else ""
+    yield Said(
+        f"{_standstills(evidence)}: {', and '.join(effects)}.{steal} Keep other work off its core, and repeat the run",
+        "machine" if steal else "loadkit",
     )
 
 
-def _shared_core(case: _Case) -> Iterator[Reason]:
-    serve = case.plan.serve
-    if serve and set(serve.cores) & set(case.plan.cores):
-        cores = ", ".join(str(core) for core in sorted(set(serve.cores) & set(case.plan.cores)))
-        yield Reason(
-            "shared-core",
-            f"both ends run on core {cores}: each one's time is the other's delay. Give them cores of their own, or "
-            f"use two machines",
+def _standstills(evidence: Evidence) -> str:
+    """Says which worker stood still, how often, how long, and the longest when."""
+    stood = evidence.record.standstills
+    if stood is None or stood.worker is None:
+        return "a blast worker stood still"
+    worker = next((one for one in evidence.record.workers if one.index == stood.worker), None)
+    count, sum_ns = stood.count, stood.sum_ns
+    if worker and worker.standstills is not None and worker.standstill_ns is not None and evidence.record.merged == 1:
+        count, sum_ns = worker.standstills, worker.standstill_ns
+    others = f" ({format_count(stood.count - count)} times more in other workers)" if stood.count > count else ""
+    times = "once" if count == 1 else f"{format_count(count)} times"
+    longest = ""
+    if stood.longest_ns is not None and stood.longest_at_ns is not None:
+        at = f"{format_duration(stood.longest_at_ns)} after the start"
+        longest = f", at {at}" if count == 1 else f", the longest {format_duration(stood.longest_ns)} at {at}"
+    return f"blast worker {stood.worker} stood still {times}, for {format_duration(sum_ns)}{longest}{others}"
+
+
+def _late(evidence: Evidence) -> Iterator[Said]:
+    if not evidence.late_changes or evidence.is_throttled:
+        return
+    disturbed = evidence.record.disturbed
+    count = disturbed.count if disturbed else 0
+    yield Said(
+        f"{format_count(count)} messages went out late by more than a tenth of their latency (lateness p99 "
+        f"{format_duration(evidence.p99('lateness'))}){_own_cause(evidence)}: that changes "
+        f"{say_changes(evidence.late_changes)}. `service` leaves it out; a lower --rate, or more, or idle, cores here",
+        "loadkit",
+    )
+
+
+def _own_cause(evidence: Evidence) -> str:
+    """What is known of why this end was late, as a clause; nothing where nothing is."""
+    throttling, busiest = evidence.record.throttling, evidence.busiest
+    if evidence.is_throttled and throttling:
+        return f", because its CPU quota cut it off for {format_duration(throttling.throttled_ns)}"
+    if evidence.is_busy:
+        return f", because blast worker {busiest.index} had work for {busiest.share:.0%} of its core"
+    if 2 * evidence.standstill_share >= evidence.unsent_share > 0:
+        return f", because {_standstills(evidence)}"
+    share, worker = evidence.run_delay
+    if share > OWN_DELAY:
+        return f", because {worker} waited for a core {share:.0%} of the window"
+    return ""
+
+
+def _blast_bound(evidence: Evidence) -> Iterator[Said]:
+    if not evidence.is_busy or evidence.record.window is None:
+        return
+    index, share = evidence.busiest.index, evidence.busiest.share
+    if not evidence.is_open_loop:
+        yield Said(
+            f"closed loop, and blast worker {index} had work for {share:.0%} of its core: the replies/s are what this "
+            f"end can do, the target may do more. Use --rate below it to judge latency, or more cores for a maximum",
+            "loadkit",
+        )
+    elif evidence.p99("held") > OWN_DELAY * evidence.p99("latency") and not _misses_rate(evidence):
+        yield Said(
+            f"messages waited for room on a connection (held p99 {format_duration(evidence.p99('held'))}) while blast "
+            f"worker {index} had work for {share:.0%} of its core: whose wait that was cannot be told. A lower --rate, "
+            f"or more cores for this end",
+            "loadkit",
         )
 
 
-def _is_cut_in_ramp(case: _Case) -> bool:
-    """Whether a signal ended the run before its window: connections that were not begun by then are no finding."""
-    return case.samples.interrupted is not None and case.record.window is None
+def _connect_bound(evidence: Evidence) -> Iterator[Said]:
+    found = ramp_rate(evidence)
+    origin = evidence.record.plan.get("connect_rate_hz")
+    asked_for = origin is not None and origin.source != "default"
+    if found and found.is_ours and asked_for and found.share < 1 - OWN_DELAY:
+        yield Said(
+            f"connections opened at {format_rate(found.rate_hz)} of the {format_rate(found.asked_hz)} asked for, and "
+            f"the blast workers had work for {found.busy:.0%} of a core meanwhile: connects/s and `connect` are this "
+            f"end's own. A lower --connect-rate, or more cores for it",
+            "loadkit",
+        )
 
 
-def _missing(case: _Case) -> tuple[int, int]:
-    """How many of the connections that were to be open at once never were, and how many that is of."""
-    asked = case.plan.connections
-    return max(0, asked - (case.record.connections.peak or 0)), asked
+def _run_delay(evidence: Evidence) -> Iterator[Said]:
+    share, worker = evidence.run_delay
+    if share > OWN_DELAY and not evidence.is_throttled:
+        yield Said(
+            f"{worker} waited for a core {share:.0%} of the window: the latency counts that wait. {_crowd(evidence)}",
+            "machine",
+        )
 
 
-def _cause(case: _Case) -> str:
-    return stall_cause(case.record.errors, case.samples.stopped_opening)
+def _crowd(evidence: Evidence) -> str:
+    serve = evidence.plan.get("serve") or {"workers": 0, "cores": ()}
+    workers = int(evidence.plan["workers"]) + int(serve["workers"])
+    cores = len({*evidence.plan["cores"], *serve["cores"]})
+    if 0 < cores < workers:
+        return f"{workers} workers take turns on {cores} cores: use fewer of them, or more cores"
+    return "Other processes ran on it: stop them, or keep them off its core"
 
 
-INVALID: tuple[Rule, ...] = (
-    _worker_died,
-    _interrupted,
-    _no_replies,
-    _incomplete,
-    _lost,
-    _saturated,
-    _schedule_missed,
-    _cut_short,
-    _dropped,
-    _does_not_add_up,
+def _shared_core(evidence: Evidence) -> Iterator[Said]:
+    serve, server = evidence.plan.get("serve"), evidence.record.server
+    if not serve or not server:
+        return
+    shares: dict[int, float] = {}
+    for worker in server.workers:
+        if worker.core is not None and worker.core in evidence.plan["cores"]:
+            shares[worker.core] = shares.get(worker.core, 0.0) + (worker.cpu_share or 0.0)
+    core, share = max(shares.items(), key=lambda one: one[1], default=(0, 0.0))
+    if share > OWN_DELAY:
+        yield Said(
+            f"both ends run on core {core}, and the serve end had it for {min(share, 1.0):.0%} of the window: each "
+            f"one's time is the other's delay. Give them cores of their own, or use two machines",
+            "loadkit",
+        )
+
+
+def _dropped(evidence: Evidence) -> Iterator[Said]:
+    for name, histogram in evidence.record.histograms.items():
+        if histogram and histogram.dropped:
+            yield Said(
+                f"{format_count(histogram.dropped)} values of {name} lay outside the histogram and are not in it: its "
+                f"upper percentiles are too low. A longer --timeout makes it reach further",
+                "loadkit",
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("worker-died", "invalid", "a blast worker ended before its time", ("loadkit", "machine"), _worker_died),
+    Rule("no-window", "invalid", "the run ended before its measured time", ("request", "target"), _no_window),
+    Rule("nothing-due", "invalid", "no message was due in the measured time", ("request",), _nothing_due),
+    Rule(
+        "exhausted",
+        "invalid",
+        "more than 1 % of the connections lacked a port, a file descriptor or memory of this machine",
+        ("machine",),
+        _exhausted,
+    ),
+    Rule(
+        "no-replies",
+        "invalid",
+        "connections opened, and not one right reply came",
+        ("target", "network", "machine"),
+        _no_replies,
+    ),
+    Rule(
+        "incomplete",
+        "invalid",
+        "more than 1 % of the connections missing, most of them from the beginning",
+        ("target", "network", "machine", "request"),
+        _incomplete,
+    ),
+    Rule(
+        "connections-lost",
+        "invalid",
+        "more than 1 % of the connections missing, most of them broke in the measured time",
+        ("target", "network", "machine"),
+        _lost,
+    ),
+    Rule(
+        "connects-failed",
+        "invalid",
+        "churn: more than 1 % of the connects failed",
+        ("target", "network", "machine"),
+        _connects_failed,
+    ),
+    Rule(
+        "rate-missed",
+        "invalid",
+        "open loop: more than 1 % of the messages never sent, for the target left no room",
+        ("target",),
+        _rate_missed,
+    ),
+    Rule(
+        "saturated",
+        "invalid",
+        "open loop: more than 1 % of the messages never sent, and a blast worker busy for 95 % of its core",
+        ("loadkit",),
+        _saturated,
+    ),
+    Rule(
+        "schedule-missed",
+        "invalid",
+        "open loop: more than 1 % of the messages never sent, for this end was late, stood still or was cut off",
+        ("loadkit", "machine"),
+        _schedule_missed,
+    ),
+    Rule("cut-short", "invalid", "the workers ended their traffic by themselves", ("loadkit",), _cut_short),
+    Rule("does-not-add-up", "invalid", "counters that contradict one another", ("loadkit",), _does_not_add_up),
+    Rule(
+        "throttled",
+        "suspect",
+        "a CPU quota cut this end off for 10 % of the window, or is what made it late or stand still",
+        ("machine",),
+        _throttled,
+    ),
+    Rule(
+        "stood-still",
+        "suspect",
+        "standstills of a blast worker change a percentile of latency, or a closed loop's time, by more than 10 %",
+        ("loadkit", "machine"),
+        _stood_still,
+    ),
+    Rule(
+        "late",
+        "suspect",
+        "messages that were sent late change a percentile of latency by more than 10 %",
+        ("loadkit",),
+        _late,
+    ),
+    Rule(
+        "blast-bound",
+        "suspect",
+        "a blast worker busy for 95 % of its core, in a closed loop or while messages waited for room",
+        ("loadkit",),
+        _blast_bound,
+    ),
+    Rule(
+        "connect-bound",
+        "suspect",
+        "a --connect-rate of which less than 90 % came, with a core's blast workers busy for 95 % of the ramp",
+        ("loadkit",),
+        _connect_bound,
+    ),
+    Rule("run-delay", "suspect", "a worker waited for its core 10 % of the window", ("machine",), _run_delay),
+    Rule(
+        "shared-core",
+        "suspect",
+        "both ends on a core, the serve end for 10 % of the window",
+        ("loadkit",),
+        _shared_core,
+    ),
+    Rule("dropped-samples", "suspect", "values that lay outside a histogram", ("loadkit",), _dropped),
 )
-SUSPECT: tuple[Rule, ...] = (
-    _few_missing,
-    _blast_bound,
-    _peer_behind,
-    _late,
-    _rate_missed,
-    _out_of_cpu,
-    _failed,
-    _server_died,
-    _shed,
-    _uneven,
-    _few_samples,
-    _shared_core,
-)
-
-
-def _work_share(worker: WorkerRecord) -> float:
-    """The part of the window a worker had work for: as it counted itself, else what it ran or wanted to run."""
-    if worker.busy_share is not None:
-        return worker.busy_share
-    return (worker.cpu_share or 0.0) + (worker.run_delay_share or 0.0)

@@ -148,6 +148,7 @@ class _Run:
         self.throttling_at_start = self.throttling_at_end = ThrottlingLook({})
         self.serve_at_start: tuple[WorkerSamples, ...] = ()
         self.serve_at_end: tuple[WorkerSamples, ...] = ()
+        self.serve_looks_ns: list[int] = []
         self._stop_ns: int | None = None
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self.footprint = footprint
@@ -222,8 +223,10 @@ class _Run:
         if self.window and self.group:
             if not self.serve_at_start and now >= self.window[0]:
                 self.serve_at_start = self.group.read()
+                self.serve_looks_ns = [time.monotonic_ns()]
             if not self.serve_at_end and (now >= self.window[1] or self._traffic_is_over()):
                 self.serve_at_end = self.group.read()
+                self.serve_looks_ns.append(time.monotonic_ns())
         self.series.look(now - self.start_ns)
         if self.observer and now >= self._shown_ns + _LOOK_NS:
             self._shown_ns = now
@@ -362,4 +365,6 @@ class _Run:
         start = self.serve_at_start or self.group.read()
         end = self.serve_at_end or self.group.read()
         self.group.stop()
-        return self.group.samples(start, end, self.group.close(_closing_ns(self.plan, _LEAVE_NS) / NS_PER_S))
+        samples = self.group.samples(start, end, self.group.close(_closing_ns(self.plan, _LEAVE_NS) / NS_PER_S))
+        looks = self.serve_looks_ns
+        return replace(samples, span_ns=looks[1] - looks[0] if len(looks) == 2 else 0)

@@ -31,6 +31,8 @@ __all__ = ["LOST", "Child", "Forker", "main", "read_status"]
 
 LOST = 255  # instead of an exit status: the forker was killed, and nobody knows how the worker ended, or if
 
+_GONE_S = 5.0  # until a process whose socket is closed can be waited for
+
 _INT = struct.Struct("i")
 # What all workers share the pages of. The engines are imported by name: native is not there without a compiler.
 _PRELOADED = ("loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.native.engine", "uvloop")
@@ -91,16 +93,25 @@ class Forker:
             (pid,) = _INT.unpack(self._socket.recv(_INT.size))
         except (OSError, struct.error):
             os.close(read)
-            raise WorkerError(
-                "the process that workers are forked from has ended: the kernel may have killed it for want of memory "
-                "(`dmesg` says so); see `loadkit doctor`"
-            ) from None
+            raise WorkerError(f"the process that workers are forked from has ended: {self._say_end()}") from None
         finally:
             os.close(write)
         if pid < 0:
             os.close(read)
             raise _cannot_fork(-pid)
         return Child(pid, read)
+
+    def _say_end(self) -> str:
+        """Says how it ended, as far as that is known: it is about to be gone, or was when its socket closed."""
+        try:
+            status = self._process.wait(_GONE_S)
+        except subprocess.TimeoutExpired:
+            return "it closed its socket, and did not say why"
+        if status == -signal.SIGKILL:
+            return "killed by SIGKILL, by another process or by the kernel for want of memory, which `dmesg` would say"
+        if status < 0:
+            return f"killed by {signal.Signals(-status).name}"
+        return f"exit status {status}; its standard error says why"
 
     def kill(self, child: Child) -> None:
         """Kills it, unless it has ended: then its pid may be somebody else's by now."""

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 
-from loadkit.endpoint import place_of, refuse_itself, reset_on_close
+from loadkit.endpoint import place_of, refuse_itself, reset_on_close, say_error
 from loadkit.errors import TargetError
 from loadkit.plan.model import Target
 from loadkit.units import NS_PER_S, format_duration, format_size
@@ -39,8 +39,8 @@ def ping(target: Target, size_bytes: int, timeout_ns: int) -> int:
         ) from None
     except OSError as error:
         raise TargetError(
-            f"{place} does not echo: {error.strerror or error}; is the server running, and on this address? "
-            f"(`loadkit serve {place}` starts one)"
+            f"{place} does not echo: {say_error(error)}; check the address and port (`loadkit serve {place}` starts a "
+            f"server)"
         ) from None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import time
 from collections import deque
@@ -12,6 +11,7 @@ from multiprocessing import connection
 
 import msgspec
 
+from loadkit.endpoint import say_error
 from loadkit.engine.registry import choose_serve_engine, get_engine
 from loadkit.errors import PreflightError, WorkerError
 from loadkit.measure.board import Board, BoardLayout
@@ -155,8 +155,7 @@ def reserve_port(addresses: Sequence[str], port: int) -> list[socket.socket]:
             if port == 0 and len(addresses) > 1 and attempt < 19:
                 continue
             raise PreflightError(
-                f"cannot listen on {addresses[0]} port {port}: {os.strerror(error.errno or 0)}; "
-                f"{_bind_advice(error.errno)}"
+                f"cannot listen on {addresses[0]} port {port}: {say_error(error)}; {_bind_advice(error.errno)}"
             ) from None
     raise AssertionError("unreachable")
 
@@ -174,7 +173,8 @@ def _refuse_taken(addresses: Sequence[str], port: int) -> None:
 
 def _bind_advice(number: int | None) -> str:
     return {
-        errno.EADDRINUSE: "another process has the port (`ss -ltnp` shows which): stop it, or take port 0, a free one",
+        errno.EADDRINUSE: "another socket has the port (`ss -tanp` shows which): stop its process, or take port 0, a "
+        "free one",
         errno.EACCES: "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE: take one above 1023",
         errno.EADDRNOTAVAIL: "the address is not one of this machine's: `ip addr` lists them",
     }.get(number or 0, "see `loadkit doctor`")

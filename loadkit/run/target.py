@@ -8,7 +8,7 @@ import re
 import select
 import socket
 
-from loadkit.endpoint import place_of, refuse_itself, reset_on_close
+from loadkit.endpoint import place_of, refuse_itself, reset_on_close, say_error
 from loadkit.errors import OptionError, TargetError
 from loadkit.plan.model import Plan, Target
 from loadkit.profile.model import Close
@@ -37,7 +37,7 @@ def resolve(text: str, listening: bool = False) -> Target:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
+        reason = say_error(error) if isinstance(error, socket.gaierror) else "not a host name"
         raise TargetError(f"{host!r} does not resolve: {reason}; check the name, or give an address") from None
     address = str(found[0][4][0])
     return Target(host, (address,), port, is_local=is_own_address(address, port))
@@ -54,11 +54,19 @@ def connect_once(plan: Plan, interrupts: Interrupts) -> None:
             f"check the address and port, or raise --connect-timeout"
         ) from None
     except OSError as error:
-        what = os.strerror(error.errno) if error.errno else str(error)
         raise TargetError(
-            f"{where}: the first connection failed: {what}; is the server running, and on this address? "
-            f"(leave HOST:PORT out to blast an embedded server)"
+            f"{where}: the first connection failed: {say_error(error)}{_way_out(error)} (leave HOST:PORT out to blast "
+            f"an embedded server)"
         ) from None
+
+
+def _way_out(error: OSError) -> str:
+    """What to do about it, where its number tells."""
+    if isinstance(error, socket.gaierror):
+        return "; a source of one family does not reach an address of the other: leave --source out, or change it"
+    if error.errno == errno.ECONNREFUSED:
+        return "; nothing listens there: start the server, or correct the address and port"
+    return "; check the address and port"
 
 
 def _connect(plan: Plan, interrupts: Interrupts) -> None:

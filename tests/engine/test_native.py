@@ -399,12 +399,12 @@ def test_a_half_close_that_comes_with_the_end_of_the_connect_is_not_lost(
 
 
 class Core:
-    """A Blast whose turns the test takes, with a board and a control of its own: two phases and a drain."""
+    """A Blast whose turns the test takes, with a board and a control of its own: two phases and a drain, or others."""
 
     def __init__(self, **changes: Any) -> None:
         highest_ns = changes.pop("highest_ns", 3600 * NS_PER_S)
         self.sockets = list(socket.socketpair())
-        self.board = Board(BoardLayout(1, 3, highest_ns))
+        self.board = Board(BoardLayout(1, len(changes.get("phases", ())) or 3, highest_ns))
         self.slot = self.board.slots[0]
         self.blast = _core.Blast(**{**arguments(self.slot.words, self.sockets[0].fileno()), **changes})
 
@@ -587,6 +587,21 @@ def test_closing_comes_after_the_turn_that_began_the_drain() -> None:
             assert (core.slot.get("phase"), core.slot.get("open")) == (2, 1)
             assert core.blast.turn(NS_PER_S) & (_core.PHASE | _core.DONE) == _core.DONE
             assert core.slot.get("open") == 0
+
+
+def test_no_phase_is_busy_or_waits_for_longer_than_it_lasts() -> None:
+    # A microsecond each: every call of epoll_wait, and every turn between two, goes over several of them.
+    short_ns, count = 1_000, 50
+    phases = (a_phase(NS_PER_S), *[a_phase(short_ns)] * count, a_phase(NS_PER_S, is_drain=True))
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(phases=phases, port=listener.getsockname()[1], open_loop=True) as core:
+            core.open_one(listener)
+            core.blast.begin_phases(time.monotonic_ns() + 1_000_000)
+            core.turn_until(lambda: core.slot.get("phase") == count + 1)
+            spent = [core.phase(number).counters for number in range(1, count + 1)]
+    times = [counters["busy_ns"] + counters["blocked_ns"] for counters in spent]
+    assert max(times) <= short_ns
+    assert sum(times) > short_ns
 
 
 def test_what_the_kernel_knows_of_a_connection_is_noted_as_python_reads_it() -> None:

@@ -34,7 +34,7 @@ from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, Serv
 from loadkit.profile.model import Close, EngineName, Stamps
 from loadkit.report.build import build_record
 from loadkit.report.journey import tail_from
-from loadkit.report.record import Advised, Finding, Kernel, Reason, RunId, RunRecord, SloRecord, Tool, Verdict
+from loadkit.report.record import Advised, Finding, Reason, RunId, RunRecord, SloRecord, Tool, Verdict
 from tests.unit.made_up import made_up_host
 
 S = 10**9
@@ -406,5 +406,5 @@ def awkward() -> RunRecord:
         verdict=Verdict("suspect", (Reason("name", f"phase {name} did this, see `loadkit doctor -c 100`"),)),
         slo=(SloRecord(f"{name} < 5ms", None, False, f"no {name}"), SloRecord("errors==0", 0, True)),
         errors=(Advised(name, "connect", "ECONNREFUSED", 1_234, f"look at {name}"),),
-        kernel=Kernel({}, {}, {}, {}, (Finding("retransmits", f"12 of 1,000 segments were sent again at {name}"),)),
+        findings=(Finding("retransmits", f"12 of 1,000 segments were sent again at {name}", "network"),),
     )

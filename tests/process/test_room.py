@@ -35,6 +35,6 @@ def test_when_memory_gets_tight_it_holds_what_is_open(engine: str) -> None:
     assert record.messages.replied > 800  # the hold goes on with them
     assert record.opening is not None
     assert record.opening.stopped is not None
-    [incomplete] = [reason.text for reason in record.verdict.reasons if reason.code == "incomplete"]
+    [exhausted] = [reason.text for reason in record.verdict.reasons if reason.code == "exhausted"]
     assert record.verdict.state == "invalid"
-    assert incomplete.startswith(f"stalled at {opened:,} of 2,000: memory: 512 MiB of 24 GiB were left, and 1 GiB")
+    assert exhausted.startswith(f"stalled at {opened:,} of 2,000: memory: 512 MiB of 24 GiB were left, and 1 GiB")

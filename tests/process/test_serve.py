@@ -241,7 +241,7 @@ def test_a_port_that_is_taken_is_refused_in_one_line(serve: Serve) -> None:
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert f"port {served.port}" in done.stderr
-    assert "ss -ltnp" in done.stderr
+    assert "ss -tanp" in done.stderr
 
 
 def test_a_backlog_that_the_kernel_cuts_is_said_with_the_line_that_mends_it(serve: Serve) -> None:

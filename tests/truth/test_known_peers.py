@@ -132,7 +132,16 @@ def test_a_window_of_n_messages_is_as_long_as_they_take(
 ) -> None:
     # 20 replies after 100 ms are 200 per second at the most; today's other ends of the window would say thousands.
     closed = run(
-        blast, timed_peer("delay", 100).port, "-c", "20", "-n", "20", "--slo", "replies_per_s>=1k", *engine, expected=(3,)
+        blast,
+        timed_peer("delay", 100).port,
+        "-c",
+        "20",
+        "-n",
+        "20",
+        "--slo",
+        "replies_per_s>=1k",
+        *engine,
+        expected=(3,),
     )
     assert closed["rates"]["replies_per_s"] <= 200
     # n / rate: two messages at 10/s take 0.2 s.

@@ -5,7 +5,8 @@ import errno
 import pytest
 
 from loadkit.measure.board import STEPS, OwnError, error_name
-from loadkit.report.advice import advise
+from loadkit.report.advice import EXHAUSTED, advise, explain, main_error, say_cause
+from loadkit.report.record import Advised
 
 _OWN = [error_name(number) for name, number in vars(OwnError).items() if name.isupper()]
 _COMMON = (
@@ -54,3 +55,36 @@ def test_every_error_of_every_step_has_one_line(step: str) -> None:
         text = advise(step, name)
         assert text
         assert "\n" not in text
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_cause_has_the_error_s_name_once_and_is_the_beginning_of_its_advice(step: str) -> None:
+    for name in [*map(error_name, _COMMON), *_OWN, "EXFULL"]:
+        assert say_cause(step, name).count(name) == 1
+        assert advise(step, name).startswith(explain(step, name).cause)
+
+
+def test_what_this_machine_ran_out_of_is_this_machine_s() -> None:
+    assert {explain("connect", name).party for name in EXHAUSTED} == {"machine"}
+
+
+def test_a_known_cause_is_not_asked_for() -> None:
+    for step in STEPS:
+        for name in [*errno.errorcode.values(), *_OWN]:
+            assert "?" not in advise(step, name)
+
+
+def test_the_serve_end_s_peer_is_the_client() -> None:
+    for name in ("ECONNRESET", "CLOSED_BY_PEER", "EPIPE"):
+        assert "client" in advise("receive", name, is_serve=True)
+        assert "target" not in advise("receive", name, is_serve=True)
+
+
+def test_the_main_error_is_that_of_the_most_connections() -> None:
+    rows = [
+        Advised("ramp", "connect", "EMFILE", 2, ""),
+        Advised("ramp", "connect", "ECONNREFUSED", 3, ""),
+        Advised("hold", "connect", "EMFILE", 2, ""),
+    ]
+    assert main_error(rows) == ("connect", "EMFILE")
+    assert main_error([]) is None

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 
 from loadkit.report.as_annotations import MOST, as_annotations
-from loadkit.report.record import Reason, RunRecord, SloRecord, Verdict
+from loadkit.report.record import Finding, Reason, RunRecord, SloRecord, Verdict
 from tests.golden.made_up import RUNS, awkward
 
 
@@ -43,6 +43,16 @@ def test_as_many_errors_as_are_shown_are_written_and_the_last_one_names_the_othe
     lines = as_annotations(_judged("invalid", *_missed(10)))
     assert len(lines) == MOST
     assert lines[-1] == "::error title=2 SLOs more missed::errors<8%0Aerrors<9"
+
+
+def test_findings_are_one_notice_behind_the_rest() -> None:
+    findings = (Finding("peer-behind", "held, 30 ms", "target"), Finding("stolen", "5% of it", "machine"))
+    record = msgspec.structs.replace(_judged("suspect", *_missed(1)), findings=findings)
+    assert as_annotations(record)[-1] == (
+        "::notice title=loadkit%3A 2 findings::finding peer-behind (target): held, 30 ms"
+        "%0Afinding stolen (machine): 5%25 of it"
+    )
+    assert len(as_annotations(record)) == 3
 
 
 def test_every_command_is_one_line() -> None:

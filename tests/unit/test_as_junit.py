@@ -7,7 +7,7 @@ import pytest
 from lxml import etree
 
 from loadkit.report.as_junit import as_junit
-from loadkit.report.record import Reason, RunRecord, SloRecord, Verdict
+from loadkit.report.record import Finding, Reason, RunRecord, SloRecord, Verdict
 from tests.golden.made_up import (
     MS,
     RUNS,
@@ -96,6 +96,16 @@ def test_an_invalid_run_is_an_error_of_the_environment_and_no_failure() -> None:
     record = _judged("invalid", MET)
     assert _outcomes(record) == {"loadkit.run verdict": ["error"], "loadkit.slo errors==0": []}
     assert "peer-behind: the server is slow" in _read(record).findtext(".//error").splitlines()
+
+
+def test_findings_stand_in_the_output_behind_the_reasons() -> None:
+    record = msgspec.structs.replace(_judged("suspect", MET), findings=(Finding("stolen", "5 % of it", "machine"),))
+    lines = _read(record).findtext(".//system-out").split("\n")
+    assert lines[lines.index("peer-behind: the server is slow") :][:2] == [
+        "peer-behind: the server is slow",
+        "finding stolen (machine): 5 % of it",
+    ]
+    assert _outcomes(record) == _outcomes(_judged("suspect", MET))
 
 
 def test_a_suspect_run_passes_and_its_reasons_are_the_output() -> None:

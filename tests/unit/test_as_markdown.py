@@ -6,7 +6,7 @@ from lxml import etree
 from markdown_it import MarkdownIt
 
 from loadkit.report.as_markdown import as_markdown, shortened
-from loadkit.report.record import SloRecord
+from loadkit.report.record import Finding, SloRecord
 from loadkit.report.summary import headline
 from tests.golden.made_up import RUNS, awkward
 
@@ -29,6 +29,15 @@ def test_every_row_has_the_cells_of_its_table(name: str) -> None:
     assert len(tables) >= 2
     for table in tables:
         assert len({len(row) for row in table.iter("tr")}) == 1
+
+
+def test_findings_come_behind_the_reasons_with_their_party() -> None:
+    record = msgspec.structs.replace(
+        awkward(), findings=(Finding("stolen", "5 % of it", "machine"), Finding("uneven", "1.3 x", "target"))
+    )
+    items = ["".join(item.itertext()).strip() for item in _page(as_markdown(record)).iter("li")]
+    assert items[0].startswith("name: phase")
+    assert items[1:] == ["finding stolen (machine): 5 % of it", "finding uneven (target): 1.3 x"]
 
 
 def test_no_markup_comes_from_a_name() -> None:

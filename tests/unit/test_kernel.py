@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from loadkit.measure.kernel import KernelLook, KernelSamples, difference, read_kernel
-from loadkit.report.kernel import kernel_record
+from loadkit.report.kernel import CODES, kernel_record
+from loadkit.report.record import Finding
 
 _SNMP = """Ip: Forwarding DefaultTTL
 Ip: 1 64
@@ -118,6 +119,72 @@ def test_on_loopback_soft_interrupts_do_the_receiver_s_work() -> None:
 )
 def test_a_budget_that_runs_out_once_a_second_is_no_finding(softnet: dict[str, int], found: list[str]) -> None:
     assert codes(softnet=softnet) == found
+
+
+def found_of(window: dict[str, int], ramp: dict[str, int], is_local: bool) -> dict[str, Finding]:
+    samples = [
+        KernelSamples({f"Tcp{name}": count for name, count in one.items()}, {}, {}, {}) for one in (window, ramp)
+    ]
+    record = kernel_record(samples[0], 10**9, is_local, samples[1])
+    assert record is not None
+    assert record.ramp == {name: count for name, count in samples[1].counters.items() if count}
+    return {finding.code: finding for finding in record.findings}
+
+
+@pytest.mark.parametrize(
+    ("window", "ramp", "when"),
+    [
+        ({"Ext.ListenOverflows": 12}, {}, "12 connections came to a full accept queue in the measured time and"),
+        ({}, {"Ext.ListenOverflows": 135}, "135 connections came to a full accept queue in the ramp and"),
+        (
+            {"Ext.ListenOverflows": 12},
+            {"Ext.ListenOverflows": 135},
+            "147 connections came to a full accept queue (135 in",
+        ),
+    ],
+)
+def test_what_the_kernel_counted_in_the_ramp_is_said_as_of_the_ramp(
+    window: dict[str, int], ramp: dict[str, int], when: str
+) -> None:
+    assert found_of(window, ramp, True)["accept-queue"].text.startswith(when)
+    assert found_of(window, ramp, True)["accept-queue"].party == "target"
+    assert found_of(window, ramp, False)["accept-queue"].party == "machine"
+
+
+_AGAIN = {".OutSegs": 1_000, ".RetransSegs": 50}
+
+
+@pytest.mark.parametrize(
+    ("more", "is_local", "party", "says"),
+    [
+        ({}, False, "network", "The path drops packets"),
+        ({"Ext.ListenOverflows": 40}, True, "target", "an accept queue was full"),
+        ({"Ext.TCPBacklogDrop": 40}, True, "machine", "a socket's queue was full"),
+        ({}, True, "machine", "the receiver was too late"),
+    ],
+)
+def test_no_path_drops_packets_on_loopback(more: dict[str, int], is_local: bool, party: str, says: str) -> None:
+    for window, ramp in ((_AGAIN | more, {}), ({}, _AGAIN | more)):
+        found = found_of(window, ramp, is_local)["retransmits"]
+        assert found.party == party
+        assert says in found.text
+        assert "50 of 1,000 segments were sent again in the" in found.text
+        assert ("The path drops packets" in found.text) is not is_local
+
+
+def test_every_code_of_the_kernel_s_findings_is_in_the_table_with_its_party() -> None:
+    window = {"Ext.ListenOverflows": 1, "Ext.TCPReqQFullDoCookies": 1, "Ext.TCPBacklogDrop": 1, "Ext.PruneCalled": 1}
+    window |= {"Ext.TCPMemoryPressures": 1, "Ext.TCPTimeWaitOverflow": 1, "Ext.ListenDrops": 2, ".AttemptFails": 1}
+    counters = {f"Tcp{name}": count for name, count in (window | _AGAIN).items()}
+    samples = KernelSamples(counters, {"dropped": 1}, {}, {"softirq": 0.5, "steal": 0.5})
+    seen = set()
+    for is_local in (True, False):
+        record = kernel_record(samples, 10**9, is_local)
+        assert record is not None
+        for finding in record.findings:
+            seen.add(finding.code)
+            assert finding.party in CODES[finding.code][1]
+    assert seen == set(CODES)
 
 
 def test_what_was_not_looked_at_is_null() -> None:

@@ -316,6 +316,8 @@ _REFUSED = [
         "--lifetime 0 (close after one exchange) is a closed loop; leave --rate out",
         id="a rate for one exchange a connection",
     ),
+    pytest.param({"rate": "0"}, None, {}, OptionError, "--rate 0 sends nothing", id="a rate of nothing"),
+    pytest.param({"rate": "0:0"}, None, {}, OptionError, "--rate 0 sends nothing", id="a ramp of nothing"),
     pytest.param(
         {"source": ["10.0.0.0/99"]},
         _REMOTE,

@@ -8,8 +8,7 @@ import pytest
 from loadkit.measure.samples import MemorySamples, RunSamples
 from loadkit.plan.memory import estimate_memory
 from loadkit.profile.model import EngineName
-from loadkit.report.record import Advised
-from loadkit.report.scale import memory_line, memory_record, opening_line, opening_record, stall_cause
+from loadkit.report.scale import memory_line, memory_record, opening_line, opening_record
 from tests.golden.made_up import REMOTE, RUNS, START_NS, S, made_up_plan, made_up_samples, page, ramp, worker
 
 _PLAN = made_up_plan()
@@ -75,24 +74,3 @@ def test_the_lines_say_what_a_connection_cost_and_how_far_the_estimate_was_off()
     assert opening.startswith("10,000 in 1 s: 12,195/s the first tenth, 8,475/s the last (0.69 x)")
     few = msgspec.structs.replace(record, memory=None, opening=None)
     assert (memory_line(few), opening_line(few)) == (None, None)
-
-
-def rows(**counts: int) -> tuple[Advised, ...]:
-    return tuple(Advised("ramp", *name.split("__"), count, "") for name, count in counts.items())
-
-
-@pytest.mark.parametrize(
-    ("errors", "stopped", "cause"),
-    [
-        (rows(connect__EADDRNOTAVAIL=5, connect__EMFILE=2), None, "ports: "),
-        (rows(connect__EADDRNOTAVAIL=2, connect__EMFILE=5), None, "file descriptors of a worker (EMFILE)"),
-        (rows(receive__WRONG_BYTES=50, receive__CLOSED_BY_PEER=1), None, "the target closed them"),
-        (rows(connect__EWHATEVER=1), None, "see the errors (EWHATEVER)"),
-        (rows(connect__EMFILE=5), "memory: none left", "memory: none left"),
-        ((), None, "time: the ramp was over before they were begun"),
-    ],
-)
-def test_a_stall_has_the_cause_of_most_of_those_missing(
-    errors: tuple[Advised, ...], stopped: str | None, cause: str
-) -> None:
-    assert stall_cause(errors, stopped).startswith(cause)

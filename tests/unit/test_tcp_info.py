@@ -14,6 +14,7 @@ from loadkit.measure.samples import read_worker
 from loadkit.measure.tcp_info import TCP_INFO_BYTES, TcpInfo, note_tcp_info, parse_tcp_info, read_tcp_info
 from loadkit.report.as_text import as_text
 from loadkit.report.tcp import tcp_line, tcp_record
+from loadkit.report.verdict import judged
 from tests.golden.made_up import RUNS, page
 
 _ALL = ("rtt_us", "rttvar_us", "retransmits", "min_rtt_us", "delivery_rate_bytes", "busy_us", "rwnd_limited_us")
@@ -96,7 +97,7 @@ def seen(**counters: int) -> str:
     rtts = [30_000] * 99 + [500_000]
     found = tcp_record(page({"rtt": rtts, "min_rtt": [9_000]}, tcp_samples=100, tcp_busy_us=1_000, **counters))
     assert found is not None
-    return as_text(msgspec.structs.replace(RUNS["closed_loop"](), tcp=found))
+    return " ".join(as_text(judged(msgspec.structs.replace(RUNS["closed_loop"](), tcp=found))).split())
 
 
 def test_the_line_has_round_trips_retransmissions_and_what_held_the_sender_back() -> None:
@@ -120,10 +121,16 @@ def test_without_a_watched_connection_nothing_is_said_of_retransmissions() -> No
 @pytest.mark.parametrize(
     ("counters", "code"),
     [
-        ({"tcp_rwnd_limited_us": 101}, "receive-window: connections with bytes under way waited 10% of the time"),
-        ({"tcp_sndbuf_limited_us": 101}, "send-buffer: connections with bytes under way waited 10% of the time"),
+        (
+            {"tcp_rwnd_limited_us": 101},
+            "receive-window (machine): connections with bytes under way waited 10% of the time",
+        ),
+        (
+            {"tcp_sndbuf_limited_us": 101},
+            "send-buffer (machine): connections with bytes under way waited 10% of the time",
+        ),
     ],
 )
 def test_a_sender_that_is_held_back_is_a_finding(counters: dict[str, int], code: str) -> None:
     assert code in seen(**counters)
-    assert code.split(":", maxsplit=1)[0] not in seen()
+    assert code.split(maxsplit=1)[0] not in seen()

@@ -140,10 +140,26 @@ def test_sizes_are_printed_in_binary_units(size: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hz", "text"), [(0.5, "0.50/s"), (7, "7/s"), (99.9, "99.90/s"), (12_345.4, "12,345/s"), (0, "0/s")]
+    ("hz", "text"),
+    [
+        (0.5, "0.50/s"),
+        (0.004, "0.004/s"),
+        (0.0123, "0.012/s"),
+        (1e-7, "0.0000001/s"),
+        (7, "7/s"),
+        (99.9, "99.90/s"),
+        (12_345.4, "12,345/s"),
+        (0, "0/s"),
+    ],
 )
 def test_rates_are_printed_with_decimals_only_below_a_hundred(hz: float, text: str) -> None:
     assert format_rate(hz) == text
+
+
+@given(st.floats(1e-12, 1e12))
+def test_what_is_not_nothing_is_not_printed_as_0(value: float) -> None:
+    for text in (format_rate(value), format_size(value), format_duration(value)):
+        assert any(digit in text for digit in "123456789"), text
 
 
 def test_counts_are_printed_with_thousands_separators() -> None:

@@ -57,6 +57,7 @@ struct target {
 
 static __thread struct target counted, stamped;
 static __thread struct waited last_wait; /* a return_ns of 0: there was none yet */
+static __thread int64_t busy_from_ns;    /* how far the time since it returned has been counted */
 static __thread struct stamper stamper;
 static __thread struct patch *stamped_by;
 
@@ -72,9 +73,14 @@ static int counting_epoll_pwait(int fd, struct epoll_event *events, int most, in
     int number = errno;
     int64_t end = clock_ns();
     int64_t *page = page_now(&counted.board);
-    if (last_wait.return_ns) count_busy(&counted.board, page, begin - last_wait.return_ns);
-    count_waits(&counted.board, page, begin, end, 1, events, count);
+    if (last_wait.return_ns) {
+        page[COUNT_busy_ns] += begin - busy_from_ns;
+        board_record(&counted.board, page, HISTOGRAM_busy, begin - last_wait.return_ns);
+    }
+    page[COUNT_blocked_ns] += end - begin;
+    count_waits(&counted.board, page, 1, events, count);
     last_wait = (struct waited){begin, end, count};
+    busy_from_ns = end;
     errno = number;
     return count;
 }
@@ -263,6 +269,18 @@ static PyObject *end(PyObject *module, PyObject *none) {
     Py_RETURN_NONE;
 }
 
+/* Counts how long this thread has been busy up to now: what comes after may be another phase's. */
+static PyObject *settle(PyObject *module, PyObject *none) {
+    (void)module;
+    (void)none;
+    if (counted.is_on && last_wait.return_ns) {
+        int64_t now = clock_ns();
+        page_now(&counted.board)[COUNT_busy_ns] += now - busy_from_ns;
+        busy_from_ns = now;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *begin_stamps(PyObject *module, PyObject *args) {
     (void)module;
     Py_buffer words;
@@ -292,6 +310,7 @@ static PyObject *last(PyObject *module, PyObject *none) {
 static PyMethodDef methods[] = {
     {"begin", begin, METH_VARARGS, "Counts this thread's calls through a library (its path), into the words of a slot."},
     {"end", end, METH_NOARGS, "Ends that; the last thread's end puts the import table back."},
+    {"settle", settle, METH_NOARGS, "Counts this thread's busy time up to now, into the phase that it is in."},
     {"last", last, METH_NOARGS, "This thread's last call: when it was made, when it returned (monotonic ns), its events."},
     {"begin_stamps", begin_stamps, METH_VARARGS,
      "Notes how long what this thread reads through a library (its path; by recv, or by read) lay unread, into a slot."},

@@ -10,7 +10,7 @@ NEVER = 2**62
 
 
 class Schedule:
-    """The events index, index + of, index + 2 of, … of a pace. `next_ns`: when the next one is due; NEVER at the end."""
+    """The events index, index + of, index + 2 of, … of a pace. `next_ns`: when the next is due; NEVER at the end."""
 
     __slots__ = ("_next", "_of", "_pace", "_total", "next_ns")
 

@@ -48,7 +48,9 @@ class CountingSelector(selectors.EpollSelector):
         slot.set("wakeup_source", WAKEUP_SOURCES.index("selector"))
         self._waits = self._blocked_ns = self._reads = self._writes = 0
         self._batches: list[int] = []
-        self._busy: list[int] = []
+        self._busy: list[int] = []  # of whole turns
+        self._busy_ns = 0
+        self._busy_from_ns = 0  # how far the time since the last wait has been counted
         self._last: Wait = (0, 0, 0)
 
     @property
@@ -61,9 +63,11 @@ class CountingSelector(selectors.EpollSelector):
         begin = clock()
         if self._last[1]:
             self._busy.append(begin - self._last[1])
+            self._busy_ns += begin - self._busy_from_ns
         ready = super().select(timeout)
         end = clock()
         self._last = begin, end, len(ready)
+        self._busy_from_ns = end
         self._waits += 1
         self._blocked_ns += end - begin
         if ready:
@@ -74,8 +78,12 @@ class CountingSelector(selectors.EpollSelector):
         return ready
 
     def fold(self, page: Page) -> None:
-        """Adds what came since the last time to the page."""
+        """Adds what came since the last time to the page, of the turn under way as much as has passed."""
         counters = page.counters
+        if self._last[1]:
+            now = clock()
+            counters[_AT["busy_ns"]] += self._busy_ns + now - self._busy_from_ns
+            self._busy_ns, self._busy_from_ns = 0, now
         counters[_AT["waits"]] += self._waits
         counters[_AT["blocked_ns"]] += self._blocked_ns
         counters[_AT["events_in"]] += self._reads
@@ -90,7 +98,6 @@ class CountingSelector(selectors.EpollSelector):
         if self._busy:
             busy = np.array(self._busy, np.int64)
             self._busy.clear()
-            counters[_AT["busy_ns"]] += int(busy.sum())
             record(page, "busy", busy)
 
 
@@ -101,12 +108,13 @@ class Hook:
         from loadkit.engine.aio import _hook
 
         _hook.begin(slot.words, len(slot.pages), library)
-        self._end = _hook.end
+        self._end, self._settle = _hook.end, _hook.settle
         self.last: Callable[[], Wait] = _hook.last
         slot.set("wakeup_source", WAKEUP_SOURCES.index("hook"))
 
     def fold(self, page: Page) -> None:
-        """Leaves nothing to add."""
+        """Adds the busy time of the turn under way to the phase that the worker is in: the rest is counted already."""
+        self._settle()
 
     def close(self) -> None:
         """Puts the import table back, when this is the last one."""

@@ -25,17 +25,21 @@ static inline void count_flags(int64_t *page, const struct epoll_event *events, 
     }
 }
 
-/* The thread was busy since the last call returned. */
-static inline void count_busy(const struct board *board, int64_t *page, int64_t busy) {
-    page[COUNT_busy_ns] += busy;
-    board_record(board, page, HISTOGRAM_busy, busy);
+/* Counts a stretch of time, each phase its own part of it: a turn that began before a phase is not all of that phase's, or it
+ * would be busy for longer than it lasts. */
+static inline void count_span(struct board *board, int counter, int64_t begin, int64_t end) {
+    while (begin < end) {
+        int64_t *page = board_page(board, begin);
+        int64_t until = end < board->page_until ? end : board->page_until;
+        page[counter] += until - begin;
+        begin = until;
+    }
 }
 
-/* Counts a call from `begin` to `end` (or a run of calls in vain and the last one) that brought `count` events. */
-static inline void count_waits(const struct board *board, int64_t *page, int64_t begin, int64_t end, int64_t waits,
-                               const struct epoll_event *events, int count) {
+/* Counts a call (or a run of calls in vain and the last one) that brought `count` events; its time is counted apart. */
+static inline void count_waits(const struct board *board, int64_t *page, int64_t waits, const struct epoll_event *events,
+                               int count) {
     page[COUNT_waits] += waits;
-    page[COUNT_blocked_ns] += end - begin;
     if (count <= 0) return;
     page[COUNT_wakeups]++;
     page[COUNT_events] += count;

@@ -52,15 +52,23 @@ void poller_arm(struct poller *poller, int64_t at) {
     poller->armed_ns = at;
 }
 
+/* The thread was busy since the last call returned. */
+static void count_busy(struct poller *poller, int64_t until) {
+    int64_t from = poller->last.return_ns;
+    if (!from) return;
+    count_span(poller->board, COUNT_busy_ns, from, until);
+    board_record(poller->board, board_page(poller->board, until), HISTOGRAM_busy, until - from);
+}
+
 /* Counts a call of epoll_wait from `begin` to `end`, or a run of calls in vain and the last one. */
 static void count(struct poller *poller, int64_t begin, int64_t end, int64_t waits, int count) {
-    int64_t *page = board_page(poller->board, end);
     poller->begin_ns = begin;
-    if (poller->last.return_ns) count_busy(poller->board, page, begin - poller->last.return_ns);
+    count_busy(poller, begin);
+    count_span(poller->board, COUNT_blocked_ns, begin, end);
     /* While the asyncio loop has the thread it waits, in an epoll_wait of its own, for ours to be readable. */
     poller->last = (struct waited){poller->paused_ns ? poller->paused_ns : begin, end, count};
     poller->paused_ns = 0;
-    count_waits(poller->board, page, begin, end, waits, poller->events, count);
+    count_waits(poller->board, board_page(poller->board, end), waits, poller->events, count);
 }
 
 int poller_wait(struct poller *poller, int64_t until) {
@@ -89,7 +97,7 @@ int poller_spin(struct poller *poller, int64_t until) {
 void poller_pause(struct poller *poller) {
     if (!poller->last.return_ns) return;
     int64_t now = clock_ns();
-    count_busy(poller->board, board_page(poller->board, now), now - poller->last.return_ns);
+    count_busy(poller, now);
     poller->last.return_ns = 0;
     poller->paused_ns = now;
 }

@@ -1,0 +1,341 @@
+"""What a record shows that more than one rule of the verdict asks for. Facts and thresholds, no judgement.
+
+A record that was merged or read from a file shows the same as a fresh one: nothing here asks for more than the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from loadkit.report.advice import EXHAUSTED, explain, main_error, say_cause
+from loadkit.report.disturbed import CHANGED, Change, find_changes
+from loadkit.report.record import Advised, HistogramRecord, Party, RunRecord, WorkerRecord, measured
+from loadkit.units import NS_PER_S
+
+__all__ = ["BUSY", "MISSING", "OWN_DELAY", "Busiest", "Evidence", "Missing"]
+
+# More than this part of the connections, of the messages or of the connects makes another experiment.
+MISSING = 0.01
+# A worker that has work for this much of the window has no time left to be on time.
+BUSY = 0.95
+# Time that a worker stood still, waited for a core, shared it or was cut off from it, divided by the window: a
+# disturbance may change a tenth of a figure.
+OWN_DELAY = CHANGED
+# A change by lateness up to this is noise of timers and wake-ups: 20 to 120 us in the p99 of a virtual machine, a few
+# hundred beside other work (2 cores, native and uvloop). It is more than a tenth of a latency of 60 us, and no
+# disturbance: each run against a fast target would be suspect.
+NOISE_NS = 1_000_000
+# Lateness by which messages may stay unsent.
+LATE_NS = 10_000_000
+
+_SETUP_KINDS = ("ramp", "warm-up")
+_BREAKS = ("send", "receive")
+
+
+@dataclass(frozen=True, slots=True)
+class Busiest:
+    """The blast worker with the least time to spare: its place, and the part of the window it had work for."""
+
+    index: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Connections that the load lacked: never open (or broken) when the window began, and lost after that."""
+
+    asked: int
+    at_start: int
+    lost: int
+
+    @property
+    def share(self) -> float:
+        """The part of those asked for."""
+        return (self.at_start + self.lost) / self.asked if self.asked else 0.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A record, and what follows from it."""
+
+    record: RunRecord
+
+    # -- what was asked for
+
+    @cached_property
+    def plan(self) -> Mapping[str, Any]:
+        """The plan's values by name."""
+        return {name: origin.value for name, origin in self.record.plan.items()}
+
+    @property
+    def phases(self) -> Sequence[Mapping[str, Any]]:
+        """The planned phases."""
+        phases: Sequence[Mapping[str, Any]] = self.plan["phases"]
+        return phases
+
+    @cached_property
+    def is_open_loop(self) -> bool:
+        """Whether messages went out on a schedule."""
+        return any(phase["rate_hz"] for phase in self.phases)
+
+    @property
+    def is_churn(self) -> bool:
+        """Whether connections were closed and opened again all the time."""
+        return self.plan.get("lifetime_ns") is not None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the run ended before its plan did, and is judged on what was asked up to then."""
+        return self.record.partial or self.plan.get("messages") is not None
+
+    @property
+    def asked_connections(self) -> int:
+        """How many were to be open at once, of all runs in the record."""
+        return int(self.plan["connections"]) * self.record.merged
+
+    @cached_property
+    def holds(self) -> Sequence[Mapping[str, Any]]:
+        """The planned phases that are measured."""
+        return [phase for phase in self.phases if phase["kind"] == "hold"]
+
+    @property
+    def planned_ns(self) -> int:
+        """How long was to be measured."""
+        return sum(int(phase["duration_ns"]) for phase in self.holds) * self.record.merged
+
+    @property
+    def planned_messages(self) -> float:
+        """How many messages the schedule has in the measured phases."""
+        paced = [phase for phase in self.holds if phase["rate_hz"]]
+        each = [sum(phase["rate_hz"]) / 2 * phase["duration_ns"] / NS_PER_S for phase in paced]
+        return float(sum(each)) * self.record.merged
+
+    # -- what came of it
+
+    @property
+    def span_ns(self) -> int:
+        """How long was measured."""
+        return self.record.window.measured_ns if self.record.window else 0
+
+    @property
+    def begun(self) -> int:
+        """How many connects were begun, in all phases."""
+        return sum(phase.connections.asked for phase in self.record.phases)
+
+    @cached_property
+    def sent(self) -> int:
+        """How many messages were sent, in all phases; in an open loop the schedule's, and one as a connection opens."""
+        scheduled = sum(phase.messages.sent for phase in self.record.phases)
+        return scheduled + self.record.connections.opened if self.is_open_loop else scheduled
+
+    @cached_property
+    def has_replies(self) -> bool:
+        """Whether any right reply came, in any phase. A connection's first byte may be that of a wrong one."""
+        counted = any(phase.messages.replied for phase in self.record.phases)
+        first = self.record.histograms["first_byte"]
+        wrong = sum(row.count for row in self.record.errors if row.error in ("WRONG_BYTES", "EXTRA_BYTES"))
+        return counted or (first is not None and first.count > wrong) or bool(self.record.connections.at_start)
+
+    @cached_property
+    def latency(self) -> HistogramRecord:
+        """The latency of the measured phases."""
+        return measured(self.record.histograms, "latency")
+
+    @cached_property
+    def missing(self) -> Missing:
+        """The connections that the load lacked. In churn none is, for each is opened again: connects may fail there."""
+        connections, asked = self.record.connections, self.asked_connections
+        if self.is_churn or self.record.window is None:
+            return Missing(asked, 0, 0)
+        first = next(at for at, phase in enumerate(self.phases) if phase["kind"] == "hold")
+        wanted = int(self.phases[max(0, first - 1)]["connections"]) * self.record.merged
+        there = connections.at_start
+        if there is None:
+            wanted, there = asked, connections.peak or 0
+        # Those that a later phase adds, and that did not open.
+        later = [phase.connections for phase in self.record.phases if phase.kind not in _SETUP_KINDS]
+        unopened = sum(max(0, one.asked - one.opened) for one in later)
+        return Missing(asked, max(0, wanted - there) + unopened, connections.lost or 0)
+
+    @property
+    def is_smaller(self) -> bool:
+        """Whether so many connections were missing that it was another experiment."""
+        return self.missing.share > MISSING
+
+    @cached_property
+    def exhausted(self) -> Sequence[Advised]:
+        """The errors by which this machine says that it ran out of something."""
+        return [row for row in self.record.errors if row.error in EXHAUSTED and row.step != "close"]
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether that hit more than MISSING of the connections, or the machine's memory ended the ramp."""
+        opening = self.record.opening
+        if opening and opening.stopped and (self.is_smaller or self.record.window is None):
+            return True
+        return sum(row.count for row in self.exhausted) > MISSING * self.begun
+
+    def rows(self, is_setup: bool) -> Sequence[Advised]:
+        """The errors of connections from before the window, or since."""
+        names = {phase.name for phase in self.record.phases if phase.kind in _SETUP_KINDS}
+        return [row for row in self.record.errors if row.step != "close" and (row.phase in names) is is_setup]
+
+    # -- whose doing
+
+    @cached_property
+    def busiest(self) -> Busiest:
+        """The blast worker with the least time to spare."""
+        shares = [(work_share(worker), worker.index) for worker in self.record.workers]
+        share, index = max(shares, default=(0.0, 0))
+        return Busiest(index, min(1.0, share))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a blast worker had no time left."""
+        return self.busiest.share >= BUSY
+
+    @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """The percentiles of latency that our own lateness and standstills changed, by more than a timer's noise."""
+        return (*self.standstill_changes, *self.late_changes)
+
+    @cached_property
+    def standstill_changes(self) -> tuple[Change, ...]:
+        """Those of them that standstills changed."""
+        return self._changes_by(is_standstill=True, is_noise=False)
+
+    @cached_property
+    def late_changes(self) -> tuple[Change, ...]:
+        """Those of them that lateness changed."""
+        return self._changes_by(is_standstill=False, is_noise=False)
+
+    @property
+    def noise(self) -> tuple[Change, ...]:
+        """What a timer and a wake-up changed, where nothing else changed anything."""
+        return () if self.changes else self._changes_by(is_standstill=False, is_noise=True)
+
+    @cached_property
+    def _all_changes(self) -> tuple[Change, ...]:
+        return find_changes(self.latency, self.record.disturbed)
+
+    def _changes_by(self, is_standstill: bool, is_noise: bool) -> tuple[Change, ...]:
+        return tuple(
+            change
+            for change in self._all_changes
+            if self._by_standstill(change) is is_standstill and self._is_noise(change) is is_noise
+        )
+
+    def _by_standstill(self, change: Change) -> bool | None:
+        """Whether a standstill made a change, or else lateness; None where neither was long enough for it.
+
+        A slow message overlaps short standstills and hardly notices; and where messages are late by a timer's noise,
+        those that a standstill hit are few of all disturbed ones, and most of the slow ones.
+        """
+        stood, lateness = self.record.stood or 0, self.record.histograms["lateness"]
+        workers = max((worker.standstill_ns or 0 for worker in self.record.workers), default=0)
+        longest = (self.record.standstills.longest_ns or 0) if self.record.standstills else 0
+        least = CHANGED * change.with_ns
+        can_stand, can_be_late = max(workers, longest) > least, lateness is not None and (lateness.max or 0) > least
+        if can_stand and (2 * stood > change.above or not can_be_late):
+            return stood > 0 or None
+        return False if can_be_late else None
+
+    def _is_noise(self, change: Change) -> bool:
+        lateness = self.record.histograms["lateness"]
+        if change.without_ns is None:  # nothing is left to compare with but the lateness of as many messages
+            late_ns = lateness.percentiles[change.percentile] if lateness else None
+            return not self._by_standstill(change) and late_ns is not None and late_ns <= NOISE_NS
+        return change.with_ns - change.without_ns <= NOISE_NS
+
+    @property
+    def standstill_share(self) -> float:
+        """The time that the blast workers stood still, divided by the time of all of them."""
+        stood, workers = self.record.standstills, len(self.record.workers) / self.record.merged
+        return stood.sum_ns / (self.span_ns * workers) if stood and self.span_ns and workers else 0.0
+
+    @property
+    def run_delay(self) -> tuple[float, str]:
+        """The longest wait for a core of this machine, divided by the window, and which worker's that was."""
+        embedded = self.plan.get("serve") is not None and self.record.server is not None
+        ends: list[tuple[str, Sequence[WorkerRecord]]] = [("blast", self.record.workers)]
+        if embedded and self.record.server:
+            ends.append(("serve", self.record.server.workers))
+        delays = [
+            (worker.run_delay_share or 0.0, f"{end} worker {worker.index}")
+            for end, workers in ends
+            for worker in workers
+        ]
+        return max(delays, default=(0.0, ""))
+
+    @property
+    def stolen(self) -> float:
+        """The part of this machine's CPU time that its host took."""
+        return self.record.kernel.cpu.get("steal", 0.0) if self.record.kernel else 0.0
+
+    @cached_property
+    def is_throttled(self) -> bool:
+        """Whether the control group's CPU quota disturbed us: by itself, or behind what else would speak."""
+        throttling = self.record.throttling
+        if not throttling or not throttling.throttled_periods or not self.span_ns:
+            return False
+        share = throttling.throttled_ns / self.span_ns
+        stood = self.record.standstills.sum_ns if self.record.standstills else 0
+        by_standstill = 2 * throttling.throttled_ns >= stood > 0
+        return (
+            share > OWN_DELAY
+            or (self.run_delay[0] > OWN_DELAY and 2 * share >= self.run_delay[0])
+            or bool(self.late_changes)
+            or (bool(self.standstill_changes) and by_standstill)
+            or (not self.is_open_loop and self.standstill_share > OWN_DELAY and by_standstill)
+        )
+
+    def p99(self, name: str) -> int:
+        """The p99 of a histogram, or the worst of too few values for one; 0 of none."""
+        histogram = self.record.histograms[name]
+        if histogram is None:
+            return 0
+        p99 = histogram.percentiles["99"]
+        return (histogram.max or 0) if p99 is None else p99
+
+    @cached_property
+    def unsent_share(self) -> float:
+        """The part of the messages that were due and never sent; 0 in a closed loop."""
+        messages = self.record.messages
+        return messages.unsent / messages.intended if self.is_open_loop and messages.intended else 0.0
+
+    @cached_property
+    def is_unsent_ours(self) -> bool:
+        """Whether it was this end that left messages unsent.
+
+        It was if a worker had no time left, if standstills are long enough for half of it, if messages were late for
+        longer than they waited for room, or if few of them waited at all.
+        """
+        late, held = self.p99("lateness"), self.p99("held")
+        waited = self.record.messages.waited
+        return (
+            self.is_busy
+            or 2 * self.standstill_share >= self.unsent_share
+            or late > max(LATE_NS, held)
+            or 2 * waited < self.record.messages.unsent
+        )
+
+
+def work_share(worker: WorkerRecord) -> float:
+    """Returns the part of the window a worker had work for: as it counted, else what it ran or wanted to run."""
+    if worker.busy_share is not None:
+        return worker.busy_share
+    return (worker.cpu_share or 0.0) + (worker.run_delay_share or 0.0)
+
+
+def cause_of(rows: Sequence[Advised]) -> tuple[str, Party] | None:
+    """Returns the cause of most of these errors in words, and whose it is; None of no errors."""
+    found = main_error(rows)
+    return (say_cause(*found), explain(*found).party) if found else None
+
+
+def broke(rows: Sequence[Advised]) -> Sequence[Advised]:
+    """Returns those of the errors that ended an open connection."""
+    return [row for row in rows if row.step in _BREAKS]

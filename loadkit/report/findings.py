@@ -1,0 +1,320 @@
+"""What the target, the network or the machine did with what it was offered. Never a matter of the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from loadkit.report.disturbed import say_changes
+from loadkit.report.evidence import BUSY, MISSING, OWN_DELAY, Evidence, broke, cause_of
+from loadkit.report.record import Balance, Finding, Party, RunRecord
+from loadkit.report.rules import Rule, Said
+from loadkit.units import NS_PER_S, format_count, format_duration, format_rate
+
+__all__ = ["FINDINGS", "RampRate", "machine_findings", "ramp_rate"]
+
+# Messages without a reply, of those sent, from which on the percentiles are those of the lucky ones.
+FAILED = 0.001
+# A hash spreads n connections over workers with a scatter of sqrt(n): at 100 per worker, 1.25 is 2.5 of them.
+UNEVEN = 1.25
+ENOUGH_TO_BALANCE = 100
+# Replies this much slower than half of them, and this slow: a pause, not a queue.
+STALLED, STALLED_NS = 10, 50_000_000
+# The kernel sends a SYN or its answer again after a second (RFC 6298, section 2.1), less its timer's grain.
+RETRY_NS = 900_000_000
+# Less than this part of the asked connect rate is another rate.
+ENOUGH_RATE = 0.95
+# A ramp's end is seen with the last first reply in it, and a busy machine's timer: less than this is not told apart.
+RAMP_SLACK_NS = 50_000_000
+
+
+def _peer_behind(evidence: Evidence) -> Iterator[Said]:
+    """Messages that waited for room, while we had time to spare, and not because we had stood still."""
+    record, messages = evidence.record, evidence.record.messages
+    waited = messages.waited - (record.stood or 0)
+    if not evidence.is_open_loop or evidence.is_busy or waited <= MISSING * messages.intended:
+        return
+    held, latency = evidence.p99("held"), evidence.p99("latency")
+    if evidence.unsent_share > MISSING or held <= OWN_DELAY * latency:
+        return
+    yield Said(
+        f"{format_count(messages.waited)} of {format_count(messages.intended)} messages waited for room on a "
+        f"connection (held p99 {format_duration(held)}), and this end had time to spare: the target is slower than the "
+        f"rate, or paused. The latency counts the wait; more connections, or --depth, give more room",
+        "target",
+    )
+
+
+def _target_stalled(evidence: Evidence) -> Iterator[Said]:
+    """The slowest replies that are told are far above the median, and none of it is our own."""
+    percentiles = evidence.latency.percentiles
+    known = [name for name, value in percentiles.items() if value is not None]
+    median = percentiles["50"]
+    if not median or not known or evidence.changes or evidence.is_busy or any(_peer_behind(evidence)):
+        return
+    top = known[-1]
+    slowest = percentiles[top] or 0
+    if top != "50" and slowest > max(STALLED_NS, STALLED * median):
+        yield Said(
+            f"latency p{top} is {format_duration(slowest)}, where half of the replies took {format_duration(median)}, "
+            f"and this end was on time: the target, or the path to it, paused. Its log, its pauses for garbage, and "
+            f"retransmissions are where to look",
+            "target",
+        )
+
+
+def _messages_lost(evidence: Evidence) -> Iterator[Said]:
+    messages = evidence.record.messages
+    lost = messages.failed + messages.unanswered
+    if lost <= FAILED * messages.sent:
+        return
+    rows = sorted(broke(evidence.rows(is_setup=False)), key=lambda row: -row.count)
+    names = ", ".join(dict.fromkeys(f"{row.error} {format_count(row.count)}" for row in rows[:3]))
+    found = cause_of(rows)
+    yield Said(
+        f"{format_count(lost)} of {format_count(messages.sent)} messages have no reply{f' ({names})' if names else ''} "
+        f"and are in no histogram: read the percentiles as those of the others, and the errors for what to do",
+        found[1] if found else "target",
+    )
+
+
+def _connections_missing(evidence: Evidence) -> Iterator[Said]:
+    missing = evidence.missing
+    if not 0 < missing.share <= MISSING or evidence.is_exhausted:
+        return
+    found = cause_of(broke(evidence.rows(is_setup=False)) if missing.lost else evidence.rows(is_setup=True))
+    yield Said(
+        f"{format_count(missing.at_start + missing.lost)} of {format_count(missing.asked)} connections were missing "
+        f"for all or a part of the measured time{f': {found[0]}' if found else ''}. The load was a little less than "
+        f"asked for",
+        found[1] if found else "request",
+    )
+
+
+def _server_restarted(evidence: Evidence) -> Iterator[Said]:
+    server = evidence.record.server
+    if server and server.restarts:
+        how = ", ".join(sorted({worker.died for worker in server.workers if worker.died}))
+        yield Said(
+            f"{format_count(server.restarts)} serve workers died and were replaced{f' ({how})' if how else ''}: their "
+            f"connections broke off, and the CPU figures of that end miss a part",
+            "target",
+        )
+
+
+def _server_shed(evidence: Evidence) -> Iterator[Said]:
+    server = evidence.record.server
+    if server and server.shed:
+        yield Said(
+            f"the serve end could not accept {format_count(server.shed)} connections for want of file descriptors: "
+            f"raise its limit (ulimit -n), or use more serve workers",
+            "target",
+        )
+
+
+def _uneven(evidence: Evidence) -> Iterator[Said]:
+    server, serve = evidence.record.server, evidence.plan.get("serve")
+    if not server or not server.balance or server.accepted < ENOUGH_TO_BALANCE * len(server.workers):
+        return
+    if serve and serve.get("is_apart"):
+        return  # each has addresses of its own, and a ramp cut short leaves the last ones without
+    if server.balance.max_over_mean > UNEVEN:
+        yield Said(
+            f"the busiest serve worker accepted {server.balance.max_over_mean:.2f} x the mean: it sets the upper "
+            f"percentiles while others idle. {_luck(server.balance)}",
+            "target",
+        )
+
+
+def _luck(balance: Balance) -> str:
+    if balance.usual is None or balance.max_over_mean <= balance.usual:
+        return "With so few connections a fair hash does that: more connections or more sources spread better"
+    return (
+        f"That is no bad luck, a fair hash gives {balance.usual:.2f} x at most in 99 of 100 runs: did a worker begin "
+        f"to listen late, or do the connections come from few addresses and ports?"
+    )
+
+
+def _target_run_delay(evidence: Evidence) -> Iterator[Said]:
+    """A serve end that was joined from elsewhere; an embedded one's wait is this machine's."""
+    server = evidence.record.server
+    if not server or evidence.plan.get("serve"):
+        return
+    share, index = max(((worker.run_delay_share or 0.0, worker.index) for worker in server.workers), default=(0.0, 0))
+    if share > OWN_DELAY:
+        yield Said(
+            f"serve worker {index} waited for a core {share:.0%} of its time: fewer workers than cores there, or "
+            f"nothing else beside them",
+            "target",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RampRate:
+    """The rate at which the first connections opened, beside the one asked for.
+
+    `busy` is the part of the ramp in which the busiest core's blast workers had work.
+    """
+
+    asked_hz: float
+    rate_hz: float
+    busy: float | None
+
+    @property
+    def share(self) -> float:
+        """The part of the asked rate that came."""
+        return self.rate_hz / self.asked_hz
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a core of ours had no time left."""
+        return self.busy is not None and self.busy >= BUSY
+
+
+def ramp_rate(evidence: Evidence) -> RampRate | None:
+    """Returns the connect rate of the ramp where it was not kept; None where it was, or where others say why not.
+
+    The last connection's own time is no part of the ramp's: its middle value is taken off.
+    """
+    record, asked = evidence.record, float(evidence.plan.get("connect_rate_hz") or 0.0)
+    found = record.opening if evidence.is_churn or not record.connecting else record.connecting
+    if not found or not asked or record.window is None or evidence.is_smaller or evidence.is_exhausted:
+        return None
+    if record.opening and record.opening.stopped:
+        return None
+    histograms = (record.histograms["connect"], record.histograms["first_byte"])
+    last_ns = sum(one.percentiles["50"] or 0 for one in histograms if one)
+    span_ns = found.duration_ns - min(last_ns, found.duration_ns)
+    if span_ns <= found.opened / asked * NS_PER_S + RAMP_SLACK_NS:
+        return None
+    rate_hz = found.opened * NS_PER_S / span_ns
+    if rate_hz >= ENOUGH_RATE * asked:
+        return None
+    return RampRate(asked, rate_hz, _ramp_busy(record))
+
+
+def _ramp_busy(record: RunRecord) -> float | None:
+    """Adds up the workers of a core: they take turns at opening."""
+    cores: dict[int, float] = {}
+    for worker in record.workers:
+        if worker.ramp_busy_share is not None:
+            core = -1 - worker.index if worker.core is None else worker.core
+            cores[core] = cores.get(core, 0.0) + worker.ramp_busy_share
+    return min(1.0, max(cores.values())) if cores else None
+
+
+def _connect_rate_missed(evidence: Evidence) -> Iterator[Said]:
+    found = ramp_rate(evidence)
+    if found is None:
+        return
+    start = f"connections opened at {format_rate(found.rate_hz)} of the {format_rate(found.asked_hz)} asked for"
+    wait = "`connect` has that wait in it"
+    if found.is_ours:
+        origin = evidence.record.plan["connect_rate_hz"]
+        if origin.source == "default" or found.share >= 1 - OWN_DELAY:  # else the verdict says it
+            yield Said(
+                f"{start}: the blast workers of a core had work for {found.busy:.0%} of that time; {wait}", "loadkit"
+            )
+        return
+    busy = "" if found.busy is None else f" (busy {found.busy:.0%} of that time at the most)"
+    yield Said(
+        f"{start}, and this end had time to spare{busy}: connects or first replies waited for the target, and "
+        f"{wait}. A lower "
+        f"--connect-rate, or more accepting workers there",
+        "target",
+    )
+
+
+def _slightly_late(evidence: Evidence) -> Iterator[Said]:
+    if evidence.noise:
+        yield Said(
+            f"messages that went out late change, by less than 1 ms, {say_changes(evidence.noise)}: timers, wake-ups "
+            f"and other work of this machine take so long. `service` leaves it out",
+            "machine",
+        )
+
+
+def _few_samples(evidence: Evidence) -> Iterator[Said]:
+    latency = evidence.latency
+    if latency.count and latency.percentiles["99"] is None:
+        yield Said(
+            f"{format_count(latency.count)} replies do not support a p99 (1,000 do), so it is left out: a longer "
+            f"--duration, or a higher --rate, gives one",
+            "request",
+        )
+
+
+def machine_findings(record: RunRecord) -> Iterator[Finding]:
+    """Yields what the kernel's counters and TCP_INFO say: kernel.py, tcp.py.
+
+    The counters are of all traffic of this machine: what no connection of this run can have met is not its target's.
+    """
+    for finding in record.kernel.findings if record.kernel else ():
+        if finding.party == "target" and not _can_be_ours(finding.code, record):
+            text = f"{finding.text}. None of this run's connections met that: it is other traffic of this machine"
+            yield Finding(finding.code, text, "machine")
+        else:
+            yield finding
+    yield from record.tcp.findings if record.tcp else ()
+
+
+def _can_be_ours(code: str, record: RunRecord) -> bool:
+    """A refused connect fails; one that met a full queue fails, or opens or gets its first byte a second later."""
+    if record.connections.failed:
+        return True
+    histograms = (record.histograms["connect"], record.histograms["first_byte"])
+    slowest = max(((one.max or 0) for one in histograms if one), default=0)
+    return code != "attempt-fails" and (slowest >= RETRY_NS or code == "syn-cookies")
+
+
+_ANY_ERROR: tuple[Party, ...] = ("target", "network", "machine")
+
+FINDINGS: tuple[Rule, ...] = (
+    Rule("messages-lost", "finding", "more than 0.1 % of the messages sent have no reply", _ANY_ERROR, _messages_lost),
+    Rule(
+        "peer-behind",
+        "finding",
+        "open loop: more than 1 % of the messages waited for room, for more than a tenth of latency p99",
+        ("target",),
+        _peer_behind,
+    ),
+    Rule(
+        "target-stalled",
+        "finding",
+        "the slowest replies took 50 ms and ten times the median, and this end was on time",
+        ("target",),
+        _target_stalled,
+    ),
+    Rule(
+        "connections-missing",
+        "finding",
+        "at most 1 % of the connections missing",
+        (*_ANY_ERROR, "request"),
+        _connections_missing,
+    ),
+    Rule(
+        "connect-rate-missed",
+        "finding",
+        "connections opened at less than 95 % of the connect rate",
+        ("target", "loadkit"),
+        _connect_rate_missed,
+    ),
+    Rule("server-restarted", "finding", "loadkit's own serve end lost workers", ("target",), _server_restarted),
+    Rule("server-shed", "finding", "loadkit's own serve end ran out of file descriptors", ("target",), _server_shed),
+    Rule("uneven", "finding", "a serve worker accepted more than 1.25 times the mean", ("target",), _uneven),
+    Rule(
+        "target-run-delay",
+        "finding",
+        "a joined serve end's worker waited for its core for 10 % of the time",
+        ("target",),
+        _target_run_delay,
+    ),
+    Rule(
+        "slightly-late",
+        "finding",
+        "messages that were sent late change a percentile of latency by more than 10 %, and by less than 1 ms",
+        ("machine",),
+        _slightly_late,
+    ),
+    Rule("few-samples", "finding", "too few replies for a p99", ("request",), _few_samples),
+)
