@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from loadkit.endpoint import reset_on_close
 from loadkit.engine.aio.connect import keep_alive
+from loadkit.engine.base import CAME_BYTES
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import OwnError
 from loadkit.plan.model import Route
@@ -127,6 +128,8 @@ class Connection(asyncio.Protocol):
         if not received:
             swarm.settle_opening(self)
             swarm.tally.first_bytes.extend((self.due_ns, self.established_ns, now))
+        if self is swarm.first:
+            swarm.came = (swarm.came + chunk[:CAME_BYTES])[:CAME_BYTES]
         swarm.tally.extra_bytes += len(chunk)
         if received + len(chunk) > self.sent:
             swarm.broken(self, "receive", OwnError.EXTRA_BYTES)
@@ -141,6 +144,8 @@ class Connection(asyncio.Protocol):
         # Whole replies are counted in bytes by the tally.
         swarm.tally.extra_bytes -= completed * swarm.size
         self.expected = None
+        if self is swarm.first:
+            swarm.prove(self, "right")
         pending = self.pending
         replied = swarm.tally.replied
         for at in range(0, 2 * completed, 2):

@@ -22,7 +22,7 @@ from loadkit.engine.aio.connection import Connection, State
 from loadkit.engine.aio.probing import Probing
 from loadkit.engine.aio.timer import Timer
 from loadkit.engine.base import STOP_NS, Control
-from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
+from loadkit.measure.board import PROOFS, STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, FOLD_NS, Tally
 from loadkit.measure.tcp_info import SAMPLES, note_tcp_info
 from loadkit.plan.model import PhaseKind, Route, Shard
@@ -39,6 +39,7 @@ _NEVER = 2**62
 # A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
 # that refuses, short enough that a restarted one is found.
 _RETRY_S = 0.1
+_FAILED = PROOFS.index("failed")
 # How often we look whether the worker before us has connected; it says so ten times a second.
 _LOOK_NS = 20_000_000
 
@@ -107,6 +108,11 @@ class Swarm:
         self._most_opening = max(1, plan.opening // plan.lanes)
         self._has_enough = False  # no schedule opens any more connections
         self._noted_ns = 0  # in the ramp: the latest time that something was counted under
+        # The run's first connection, while we do not know whether its first reply is right, and what came on it.
+        self.first: Connection | None = None
+        self.came = b""
+        self._first_is_due = shard.opens_first  # the next connection that begins is it
+        self._is_started = False  # we know when the connects of the ramp begin
         self._routes = _endless(shard.routes)
         self._done: asyncio.Future[None] = loop.create_future()
         self._drain_until = self._held_until = _NEVER
@@ -120,9 +126,10 @@ class Swarm:
         self.control.ready()
         start = self.control.wait_start()
         self.tally.begin_phase(0, start)
-        first, step = self.shard.ramp_first, self.shard.ramp_step
-        total = first + step * self.shard.ramp_connects
-        self._open_at(every(start, self.plan.connect_rate_hz, total, first, step))
+        if self.shard.opens_first:
+            self._open_at(iter((start,)))
+        else:
+            self._begin_ramp(start)
         self.loop.add_reader(self.control.fileno(), self._heard)
         self._tick()
         self._on_time()
@@ -145,6 +152,8 @@ class Swarm:
             # The transports that were closed report connection_lost in the next turn.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+            if self.slot.get("proved") == _FAILED:
+                self.control.came(self.came)
 
     @property
     def _part(self) -> tuple[int, int]:
@@ -158,6 +167,10 @@ class Swarm:
         elif self.control.should_stop():
             self._begin_drain(STOP_NS, 0)
         else:
+            ramp = self.control.ramp_start()
+            if ramp is not None and not self._is_started and self.stage is Stage.RAMP:
+                self._begin_ramp(ramp)
+                self._arm()
             if self.control.should_stop_opening():
                 self._connects, self._next_connect, self._has_enough = iter(()), _NEVER, True
             start = self.control.hold_start() if self.stage is Stage.RAMP else None
@@ -242,6 +255,11 @@ class Swarm:
         self.slot.set("settled", self._settled)
 
     # -- phases
+
+    def _begin_ramp(self, at_ns: int) -> None:
+        """The connects of the ramp begin at `at_ns`."""
+        self._is_started = True
+        self._open_at(self.shard.ramp.due_times(at_ns, self.plan.connect_rate_hz))
 
     def _begin_phases(self, at_ns: int) -> None:
         """The ramp ends at `at_ns`.
@@ -388,6 +406,8 @@ class Swarm:
     def _open(self, due_ns: int, route: Route, first: bool, scheduled: bool = False) -> None:
         connection = Connection(self, due_ns, route, first, has_successor=self.plan.lifetime_ns is not None)
         connection.opening = scheduled
+        if self._first_is_due:
+            self._first_is_due, self.first = False, connection
         self._opening += scheduled
         if self.stage is Stage.RAMP:
             self._noted_ns = max(self._noted_ns, due_ns)
@@ -412,6 +432,7 @@ class Swarm:
         connection.state = State.CLOSED
         self.tally.count("failed_connects", connection.due_ns)
         self.tally.error("connect", number, now)
+        self.prove(connection, "failed")
         self._settle(connection)
         self.settle_opening(connection)
         self._again(connection)
@@ -429,6 +450,19 @@ class Swarm:
             self._settled += 1
             self._settled_ns = clock()
             connection.first = False
+            # At once: the parent makes the rates of the ramp's tenths of them.
+            self.slot.set("settled_ns", self._settled_ns)
+            self.slot.set("settled", self._settled)
+
+    def prove(self, connection: Connection, proof: str) -> None:
+        """If it is the run's first connection: its first reply was right, or it failed."""
+        if connection is not self.first:
+            return
+        self.first = None
+        if proof == "failed" and not self._is_started:
+            # Another one would be a second connection to a target that may be wrong.
+            connection.has_successor = False
+        self.slot.set("proved", PROOFS.index(proof))
 
     def settle_opening(self, connection: Connection) -> None:
         """Its first reply has come, or it has ended without."""
@@ -513,6 +547,7 @@ class Swarm:
         """The connection failed: its messages are counted as failed, what it held goes to others."""
         now = clock()
         self.tally.error(step, number, now)
+        self.prove(connection, "failed")
         for intended in connection.pending[::2]:
             self.tally.count("failed", intended)
         connection.pending.clear()

@@ -37,7 +37,8 @@ int blast_open(struct blast *blast, int control_fd) {
     blast->waiting = blast->orphans = (struct queue){NONE, NONE};
     blast->route_left = blast->routes[0].connections;
     blast->buffer = malloc(READ_BYTES);
-    if (!blast->buffer || schedule_open(&blast->connects, blast->phases + 1) ||
+    /* The first connection, the ramp, and what each phase opens. */
+    if (!blast->buffer || schedule_open(&blast->connects, blast->phases + 2) ||
         schedule_open(&blast->due, blast->phases + 1))
         return -1;
     if (poller_open(&blast->poller, &blast->board, control_fd)) return -1;
@@ -62,10 +63,14 @@ void blast_look_at_tcp(struct blast *blast, uint32_t most) {
     }
 }
 
-void blast_start(struct blast *blast, int64_t start, double connect_hz, int64_t first, int64_t step, int64_t count) {
-    struct pace pace = {
-        .begin_ns = start, .start_hz = connect_hz, .next = first, .step = step, .total = first + step * count};
-    schedule_append(&blast->connects, pace);
+void blast_open_first(struct blast *blast, int64_t at) {
+    blast->first.is_due = true;
+    schedule_append(&blast->connects, (struct pace){.begin_ns = at, .start_hz = 1.0, .step = 1, .total = 1});
+}
+
+void blast_start(struct blast *blast, int64_t start, double connect_hz, struct turn turn) {
+    blast->is_started = true;
+    schedule_append(&blast->connects, pace_of_turn(turn, start, connect_hz));
 }
 
 void blast_start_after(struct blast *blast, const int64_t *state, int64_t connects) {

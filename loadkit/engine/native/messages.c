@@ -211,6 +211,8 @@ static void take(struct blast *blast, struct connection *connection, int64_t len
         int64_t *page = board_page(board, connection->due_ns);
         board_record(board, page, HISTOGRAM_first_byte, now - connection->established_ns);
     }
+    bool is_first = connection == blast->first.connection;
+    if (is_first) connection_keep(blast, blast->buffer, (size_t)length);
     connection->received += length;
     uint32_t completed = 0;
     if (wrong)
@@ -218,6 +220,7 @@ static void take(struct blast *blast, struct connection *connection, int64_t len
     else
         completed = count_replies(blast, connection, length, now);
     board_end_write(board);
+    if (is_first && completed) connection_prove(blast, connection, PROOF_right);
     if (wrong)
         connection_fail(blast, connection, STEP_receive, wrong);
     else if (completed)
