@@ -313,7 +313,10 @@ class Swarm:
     def _change_connections(self, before: int, after: int, at_ns: int, duration_ns: int) -> None:
         """More connections come evenly over the phase; fewer go at its beginning."""
         if after > before and not self._has_enough:
-            self._open_at(every(at_ns, (after - before) / (duration_ns / NS_PER_S), after - before, *self._part))
+            # Connection number before + k is worker (before + k) modulo of's: then each has its share of the phase's.
+            index, of = self._part
+            rate_hz = (after - before) / (duration_ns / NS_PER_S)
+            self._open_at(every(at_ns, rate_hz, after - before, (index - before) % of, of))
         for _ in range(share(before, *self._part) - share(after, *self._part)):
             if self.live:
                 self._retire(at_ns, self.live[-1], reopen=False)

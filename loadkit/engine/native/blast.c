@@ -111,10 +111,12 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     /* More connections come evenly over the phase; fewer go at its beginning. */
     int64_t more = phase->connections - before;
     if (more > 0 && !blast->has_enough) {
+        /* Connection number before + k is worker (before + k) modulo of's: then each has its share of the phase's. */
+        int64_t of = blast->options.of;
         struct pace pace = {.begin_ns = at,
                             .start_hz = (double)more / ((double)phase->duration_ns / 1e9),
-                            .next = blast->options.index,
-                            .step = blast->options.of,
+                            .next = (blast->options.index - before % of + of) % of,
+                            .step = of,
                             .total = more};
         schedule_append(&blast->connects, pace);
     }
