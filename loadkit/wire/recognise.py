@@ -57,8 +57,8 @@ def guess(first_bytes: bytes) -> str:
 def show(first_bytes: bytes, most: int = _SHOWN) -> str:
     r"""Returns the beginning of the bytes as one line of printable ASCII, `…` at its end where there are more of them.
 
-    It ends with the first line, if that is one of text, and without the end of a line; what cannot be printed, and what would end a quotation between
-    backticks, is written as in Python: `\x00`.
+    It ends with the first line, if that is one of text, and without the end of a line; what cannot be printed, and what
+    would end a quotation between backticks, is written as in Python: `\x00`.
     """
     line = re.match(rb"[\t -~]+(?=\r?\n)", first_bytes)
     part = line[0] if line else first_bytes.rstrip(b"\r\n") or first_bytes
