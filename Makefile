@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
-.PHONY: demo test lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale sanitize clean
+.PHONY: demo test lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale ramp-rates sanitize \
+	clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
@@ -92,6 +93,10 @@ bench-neighbours: $(VENV)/installed
 # With LOADKIT_BENCH_1M=1 a million connections too: 10 GiB of memory.
 bench-scale: $(VENV)/installed
 	cd tests/bench && ../../$(BIN)/python scale.py
+
+# Whether asked connect rates are kept, in each tenth of a ramp: a quarter of an hour, and nothing else may run meanwhile.
+ramp-rates: $(VENV)/installed
+	cd tests/bench && ../../$(BIN)/python ramp.py
 
 $(VENV)/installed: pyproject.toml $(wildcard loadkit/engine/native/*.[ch] loadkit/engine/aio/*.c)
 	$(PYTHON) -m venv $(VENV)

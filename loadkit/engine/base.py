@@ -10,10 +10,12 @@ from loadkit.measure.board import Slot
 from loadkit.plan.model import ServePlan, Shard
 from loadkit.units import NS_PER_S
 
-__all__ = ["STOP_NS", "Control", "Engine"]
+__all__ = ["CAME_BYTES", "STOP_NS", "Control", "Engine"]
 
 # A gentle stop waits this long for the replies under way.
 STOP_NS = NS_PER_S
+# What is kept of the bytes that came on the run's first connection: enough to tell a protocol by. native/blast.h too.
+CAME_BYTES = 128
 
 
 class Control(Protocol):
@@ -26,10 +28,23 @@ class Control(Protocol):
         """Tells the parent that everything is set up and the start may come."""
 
     def wait_start(self) -> int:
-        """Waits for the common start and returns it (monotonic ns), possibly a little ahead of now."""
+        """Waits for the start and returns it (monotonic ns), possibly a little ahead of now.
+
+        That is when its connects of the ramp begin; for the worker that opens the run's first connection, when that
+        one does.
+        """
 
     def hear(self) -> None:
         """Takes in what was said; to be called whenever the file descriptor is readable."""
+
+    def ramp_start(self) -> int | None:
+        """Returns when the connects of the ramp begin (monotonic ns), None while the first connection is waited for.
+
+        Only the worker that opens the run's first connection is told.
+        """
+
+    def came(self, first_bytes: bytes) -> None:
+        """Tells the parent how what came on the run's first connection begins, when it failed."""
 
     def hold_start(self) -> int | None:
         """Returns when the phases after the ramp begin (monotonic ns), None while the ramp goes on."""
@@ -58,6 +73,8 @@ class Engine(Protocol):
     def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Runs a shard: ramp, phases, drain, close. Writes to `slot` alone.
 
+        The shard that opens the run's first connection opens that one at the start, and sets `proved` on the board when
+        its first reply was right, or when it failed; its other connects wait until it is told when the ramp begins.
         `before` is the slot of the worker whose connects come before ours on this core: ours wait until it has settled
         all of its own.
         """

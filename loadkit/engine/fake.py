@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from loadkit.engine.base import Control
-from loadkit.measure.board import Slot
+from loadkit.measure.board import PROOFS, Slot
 from loadkit.measure.tally import FOLD_EVERY, Tally
 from loadkit.plan.model import PhaseKind, PhasePlan, ServePlan, Shard
-from loadkit.plan.pacing import LinearPace, due_times, every
-from loadkit.plan.split import share
+from loadkit.plan.pacing import LinearPace, due_times
 
 __all__ = ["CONNECT_NS", "REPLY_NS", "FakeEngine"]
 
@@ -39,29 +38,15 @@ class FakeEngine:
         control.ready()
         start = control.wait_start()
         tally.begin_phase(0, start)
-        opened = share(plan.phases[0].connections, shard.index, shard.of)
-        for due in every(
-            start,
-            plan.connect_rate_hz,
-            shard.ramp_first + shard.ramp_step * shard.ramp_connects,
-            shard.ramp_first,
-            shard.ramp_step,
-        ):
-            tally.count("asked", due)
-            tally.connected.extend((due, due + CONNECT_NS))
-            tally.first_bytes.extend((due, due + CONNECT_NS, due + CONNECT_NS + REPLY_NS))
-            if tally.due_is_sent:
-                self._message(tally, due + CONNECT_NS)
-            else:
-                tally.openings.append(due + CONNECT_NS)
-                tally.extra_bytes += plan.size_bytes
-        tally.fold(start)
-        slot.set("peak", opened)
-        slot.set("answered", opened)
-        slot.set("open", opened)
-        slot.set("settled_ns", start + plan.phases[0].duration_ns)
-        slot.set("settled", opened)
-        begin = self._wait_hold(control)
+        ramp: int | None = start
+        opened = 0
+        if shard.opens_first:
+            opened = self._open(tally, [start])
+            slot.set("proved", PROOFS.index("right"))
+            ramp = self._wait(control, control.ramp_start)
+        if ramp is not None:
+            opened += self._open(tally, shard.ramp.due_times(ramp, plan.connect_rate_hz))
+        begin = self._wait(control, control.hold_start)
         if begin is not None:
             budget = shard.messages
             for index, phase in enumerate(plan.phases[1:], 1):
@@ -73,10 +58,27 @@ class FakeEngine:
                         tally.fold(begin)
                 tally.fold(begin)
                 begin += phase.duration_ns if phase.kind is not PhaseKind.DRAIN else 0
-        tally.count("closed", begin or start, opened)
-        tally.fold_cpu(begin or start)
+        end = begin or slot.get("settled_ns")
+        tally.count("closed", end, opened)
+        tally.fold_cpu(end)
         slot.set("open", 0)
-        slot.set("finished_ns", begin or start)
+        slot.set("finished_ns", end)
+
+    def _open(self, tally: Tally, times: Iterable[int]) -> int:
+        """Opens a connection at each of the times, and returns how many."""
+        opened = 0
+        for due in times:
+            tally.count("asked", due)
+            tally.connected.extend((due, due + CONNECT_NS))
+            tally.first_bytes.extend((due, due + CONNECT_NS, due + CONNECT_NS + REPLY_NS))
+            self._message(tally, due + CONNECT_NS)
+            tally.slot.set("settled_ns", due + CONNECT_NS + REPLY_NS)
+            opened += 1
+        if opened:
+            tally.fold(tally.slot.get("settled_ns"))
+        for name in ("open", "peak", "settled"):
+            tally.slot.set(name, tally.slot.get(name) + opened)
+        return opened
 
     def _message(self, tally: Tally, due: int) -> None:
         if not tally.due_is_sent:
@@ -91,10 +93,11 @@ class FakeEngine:
         rate = phase.rate_hz or (1e9 / REPLY_NS * phase.connections,) * 2
         return list(due_times(LinearPace(begin, phase.duration_ns, *rate), shard.index, shard.of))
 
-    def _wait_hold(self, control: Control) -> int | None:
+    def _wait(self, control: Control, said: Callable[[], int | None]) -> int | None:
+        """Waits until the parent has said when something begins; None if it ends the run instead."""
         control.hear()
         while not (control.should_stop() or control.should_leave()):
-            begin = control.hold_start()
+            begin = said()
             if begin is not None:
                 return begin
             select.select([control.fileno()], [], [])

@@ -15,6 +15,7 @@ from loadkit.measure.kernel import KernelSamples
 from loadkit.plan.model import ServePlan
 
 __all__ = [
+    "TENTHS",
     "IntervalSample",
     "MemorySamples",
     "PhaseSamples",
@@ -30,7 +31,10 @@ __all__ = [
     "read_counters",
     "read_histogram",
     "read_worker",
+    "tenth_of",
 ]
+
+TENTHS = 10  # of a ramp's connections: each has a rate of its own
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -242,8 +246,9 @@ class RunSamples:
     intervals: tuple[IntervalSample, ...]
     interrupted: str | None  # "SIGINT", "SIGTERM"
     serve: ServeSamples | None
+    ramp_ns: int | None = None  # when the ramp began; None: the first connection had no reply before the run ended
     fallback: str | None = None  # why `auto` did not take the native engine
-    tenths_ns: tuple[int, ...] = ()  # from the start until each tenth of the first connections was open
+    tenths_ns: tuple[int, ...] = ()  # from the ramp's start until each tenth of its connections was open
     stopped_opening: str | None = None  # why no more of them were opened
     memory: MemorySamples | None = None
     kernel: KernelSamples | None = None  # of the window
@@ -251,3 +256,8 @@ class RunSamples:
     throttling: ThrottlingSamples | None = None  # of the window; None: no quota
     answered: int | None = None  # connections that were open, and had had a reply, when the window began
     closing_ns: int | None = None  # from the end of the traffic until every process of both ends was gone
+
+
+def tenth_of(connections: int, index: int) -> int:
+    """Returns how many of the connections the first `index + 1` tenths have."""
+    return -(-connections * (index + 1) // TENTHS)

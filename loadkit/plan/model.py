@@ -7,7 +7,7 @@ import enum
 import msgspec
 
 from loadkit.plan.app import AppSpec
-from loadkit.plan.pacing import LinearPace
+from loadkit.plan.pacing import LinearPace, Turn
 from loadkit.profile.model import Close, EngineName, Stamps
 from loadkit.profile.spell import GivenOptions
 
@@ -193,8 +193,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Shard(msgspec.Struct, frozen=True):
     """Worker `index` of `of`'s part: the messages number index + k of, for k = 0, 1, 2 and so on.
 
-    The connects of the ramp are `ramp_connects`, number ramp_first + k ramp_step: those of workers on one core follow
-    one another, because processes that take turns at it cost more than the connections (measured: plan/split.py).
+    Its connects of the ramp are its turn in its lane (plan/pacing.py): those of workers on one core follow one another,
+    because processes that compete for a core cost more than the connections. Connect number 0 is the run's first
+    connection, which is opened before the others and is in no turn.
     """
 
     plan: Plan
@@ -204,7 +205,10 @@ class Shard(msgspec.Struct, frozen=True):
     connections: int  # the most it has open at once
     messages: int | None
     routes: tuple[Route, ...]
-    ramp_first: int
-    ramp_step: int
-    ramp_connects: int
-    connects_before: int  # of worker index - ramp_step, whose turn comes first; 0: nobody's does
+    ramp: Turn  # its connects of the ramp, without the run's first connection
+    connects_before: int  # of worker index - ramp.lanes, whose turn comes first, all of them; 0: there is none
+
+    @property
+    def opens_first(self) -> bool:
+        """Whether it opens the run's first connection."""
+        return self.index == 0

@@ -6,6 +6,11 @@ are close: t = 2 k / (a + sqrt(a² + 2 k (b - a) / T)).
 
 Worker i of n takes the events i, i + n, i + 2n, …, which shifts it by i/n of its own interval, and the n parts make up
 the whole exactly.
+
+The connects of the ramp are dealt out in lanes, one per core: worker w of n is in lane w modulo the number of lanes,
+and a lane has the events of its workers (those congruent to one of them modulo n) in order. The workers of a lane take
+turns: the first has the lane's first events, as many as it has connections, then comes the next. So all lanes together
+have each event once, however the workers fit into them, and a lane of two workers has twice the events of one of one.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from dataclasses import dataclass
 
 from loadkit.units import NS_PER_S
 
-__all__ = ["LinearPace", "due_times", "every"]
+__all__ = ["LinearPace", "Turn", "due_times", "every"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,27 @@ class LinearPace:
         root = math.sqrt(max(0.0, self.start_hz**2 + 2 * k * change))
         seconds = 2 * k / (self.start_hz + root) if k else 0.0
         return self.begin_ns + round(seconds * NS_PER_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """`count` events of lane `lane` of `lanes`, from its event `place` on, where `of` workers are in all the lanes."""
+
+    place: int
+    count: int
+    lane: int
+    lanes: int
+    of: int
+
+    def number(self, place: int) -> int:
+        """Returns the number, among those of all lanes, of event `place` of the lane."""
+        workers = len(range(self.lane, self.of, self.lanes))
+        return place // workers * self.of + self.lane + place % workers * self.lanes
+
+    def due_times(self, begin_ns: int, rate_hz: float) -> Iterator[int]:
+        """Yields when its events are due: event k of all lanes is due k intervals of `rate_hz` after `begin_ns`."""
+        numbers = (self.number(place) for place in range(self.place, self.place + self.count))
+        return (begin_ns + round(k * NS_PER_S / rate_hz) for k in numbers)
 
 
 def due_times(pace: LinearPace, index: int, of: int) -> Iterator[int]:

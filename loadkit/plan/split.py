@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from loadkit.plan.model import Plan, Route, Shard
+from loadkit.plan.pacing import Turn
 
 __all__ = ["share", "split"]
 
@@ -27,6 +28,7 @@ def split(plan: Plan) -> tuple[Shard, ...]:
         connections = share(plan.connections, index, plan.workers)
         mine, routes = _take(routes, connections)
         lane, connects = index % lanes, share(opened, index, plan.workers)
+        first = index == 0  # connect number 0 is the run's first connection, which is not paced
         shards.append(
             Shard(
                 plan=plan,
@@ -36,9 +38,7 @@ def split(plan: Plan) -> tuple[Shard, ...]:
                 connections=connections,
                 messages=None if plan.messages is None else share(plan.messages, index, plan.workers),
                 routes=tuple(mine),
-                ramp_first=lane + lanes * before[lane],
-                ramp_step=lanes,
-                ramp_connects=connects,
+                ramp=Turn(place=before[lane] + first, count=connects - first, lane=lane, lanes=lanes, of=plan.workers),
                 connects_before=share(opened, index - lanes, plan.workers) if index >= lanes else 0,
             )
         )

@@ -56,7 +56,7 @@ from loadkit.report.record import (
     Window,
     WorkerRecord,
 )
-from loadkit.report.scale import memory_record, opening_record
+from loadkit.report.scale import memory_record, opening_record, paced_connects
 from loadkit.report.slo import check, parse_slo
 from loadkit.report.tcp import tcp_record
 from loadkit.report.unread import unread_missing, unread_of_hold, unread_of_window
@@ -103,7 +103,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     window = _window(plan, samples, hold)
     messages = _messages(hold)
     moved = Bytes(window.sent_bytes, window.received_bytes) if window else Bytes(0, 0)
-    connecting = _connecting(plan, hold, phases[0], samples, window)
+    connecting = _connecting(plan, samples, window)
     ramp_ns = max(worker.state["settled_ns"] for worker in samples.workers) - samples.start_ns
     workers = tuple(_worker(plan, worker, samples.ends, window, ramp_ns) for worker in samples.workers)
     server = None
@@ -322,14 +322,12 @@ def _phase(plan: Plan, phase: PhasePlan, part: PhaseSamples, wakeups: WakeupSamp
     )
 
 
-def _connecting(
-    plan: Plan, hold: PhaseSamples, ramp: PhaseSamples, samples: RunSamples, window: Window | None
-) -> Connecting | None:
+def _connecting(plan: Plan, samples: RunSamples, window: Window | None) -> Connecting | None:
     """In churn connections open all the time, and the window is what counts; else they open in the ramp."""
     if plan.lifetime_ns is not None and window:
         return Connecting(window.opened, window.measured_ns)
-    settled_ns = max(worker.state["settled_ns"] for worker in samples.workers) - samples.start_ns
-    return Connecting(ramp.counters["opened"], settled_ns) if settled_ns > 0 else None
+    paced = paced_connects(samples)
+    return Connecting(*paced) if paced else None
 
 
 def _connections(part: PhaseSamples, least: int, peak: int | None) -> Connections:

@@ -185,7 +185,8 @@ class Window(msgspec.Struct, frozen=True):
 class Connecting(msgspec.Struct, frozen=True):
     """What `connects_per_s` is made of: the connections opened in a time.
 
-    In churn that is the window, else the ramp until the last of the first connections opened or failed.
+    In churn that is the window, else the ramp until the last of its connections was settled: those after the run's
+    first, which is open when the ramp begins.
     """
 
     opened: int
@@ -193,8 +194,9 @@ class Connecting(msgspec.Struct, frozen=True):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """How the first connections opened: so many, from the start until the last of them had opened or failed.
+    """How the connections of the ramp opened: so many, from its start until the last of them was settled.
 
+    The run's first connection is among them, and open when the ramp begins.
     `deciles_per_s` are connects a second over each tenth of them, null where not all opened, or too few to tell.
     `stopped` says why no more were opened, where that was our own decision.
     """

@@ -4,35 +4,56 @@ from __future__ import annotations
 
 import itertools
 
-from loadkit.measure.samples import MemorySamples, RunSamples
+from loadkit.measure.samples import TENTHS, MemorySamples, RunSamples, tenth_of
 from loadkit.plan.addresses import is_loopback
 from loadkit.plan.memory import estimate_memory
 from loadkit.plan.model import Plan
 from loadkit.report.record import Memory, Opening, RunRecord
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
 
-__all__ = ["memory_line", "memory_record", "opening_line", "opening_record"]
+__all__ = ["memory_line", "memory_record", "opening_line", "opening_record", "paced_connects"]
 
 # Of fewer nobody asks how long they took.
 ENOUGH_CONNECTIONS = 1_000
-_TENTHS = 10
-# The parent looks every 50 ms (run/blast.py): the rate of a tenth that is shorter than two looks would be made up.
-ENOUGH_NS = _TENTHS * 100_000_000
+# The parent looks twice in a tenth, and every 5 ms at most (run/blast.py): the rate of a tenth that is shorter than two
+# looks would be made up.
+ENOUGH_NS = TENTHS * 2 * 5_000_000
+
+
+def paced_connects(samples: RunSamples) -> tuple[int, int] | None:
+    """Returns how many connections the ramp opened after the run's first, and in how long (ns); None: no other opened.
+
+    The first is open when the ramp begins, and the others are due an interval of the connect rate apart from then on.
+    """
+    opened, duration_ns = _opened(samples)
+    return (opened - 1, duration_ns) if opened > 1 and duration_ns > 0 else None
 
 
 def opening_record(plan: Plan, samples: RunSamples) -> Opening | None:
-    """Returns how the first connections opened; None where none did."""
-    settled_ns = max((worker.state["settled_ns"] for worker in samples.workers), default=0) - samples.start_ns
-    opened = sum(worker.phases[0].counters["opened"] for worker in samples.workers)
-    if settled_ns <= 0 or not opened:
+    """Returns how the connections of the ramp opened; None where the run did not get that far."""
+    opened, duration_ns = _opened(samples)
+    if not opened:
         return None
     first = plan.phases[0].connections
     deciles = None
-    if settled_ns >= ENOUGH_NS and len(samples.tenths_ns) == _TENTHS:
-        edges = (0, *samples.tenths_ns)
-        spans = [max(1, end - begin) for begin, end in itertools.pairwise(edges)]
-        deciles = tuple(round(first / _TENTHS * NS_PER_S / span, 1) for span in spans)
-    return Opening(opened, settled_ns, deciles, samples.stopped_opening)
+    # The first tenth of fewer has no connection but the run's first.
+    if duration_ns >= ENOUGH_NS and first > TENTHS and len(samples.tenths_ns) == TENTHS:
+        numbers = itertools.pairwise((1, *(tenth_of(first, index) for index in range(TENTHS))))
+        edges = itertools.pairwise((0, *samples.tenths_ns))
+        deciles = tuple(
+            round((until - since) * NS_PER_S / max(1, end - begin), 1)
+            for (since, until), (begin, end) in zip(numbers, edges, strict=True)
+        )
+    return Opening(opened, duration_ns, deciles, samples.stopped_opening)
+
+
+def _opened(samples: RunSamples) -> tuple[int, int]:
+    """Returns how many connections opened until the end of the ramp, and from its start until the last was settled."""
+    settled_ns = max((worker.state["settled_ns"] for worker in samples.workers), default=0)
+    if samples.ramp_ns is None or not settled_ns:
+        return 0, 0
+    opened = sum(worker.phases[0].counters["opened"] for worker in samples.workers)
+    return opened, max(0, settled_ns - samples.ramp_ns)
 
 
 def memory_record(plan: Plan, samples: RunSamples) -> Memory | None:

@@ -1,7 +1,8 @@
 """A blast run on this machine, from a plan to samples.
 
-The parent starts the workers, says when to begin and when the ramp is over, looks at the board, and waits. It decides
-nothing a worker could decide: a worker that hears nothing more still ends its plan.
+The parent starts the workers and has one of them open the run's first connection. If that has a right reply, it says
+when the ramp begins and when it is over, looks at the board, and waits; else the run ends there and says what came.
+It decides nothing a worker could decide: a worker that hears nothing more still ends its plan.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import msgspec
 
 from loadkit.engine.base import STOP_NS
 from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
-from loadkit.errors import WorkerError
-from loadkit.measure.board import COUNTERS, Board, BoardLayout
+from loadkit.errors import TargetError, WorkerError
+from loadkit.measure.board import COUNTERS, PROOFS, Board, BoardLayout
 from loadkit.measure.kernel import KernelLook, difference, read_kernel
 from loadkit.measure.memory import Room, read_room
 from loadkit.measure.samples import (
@@ -28,11 +29,13 @@ from loadkit.measure.samples import (
     ServeSamples,
     WorkerSamples,
     read_board,
+    read_worker,
 )
 from loadkit.measure.throttling import ThrottlingLook, read_throttling
 from loadkit.measure.throttling import difference as throttled
 from loadkit.plan.model import PhaseKind, Plan
 from loadkit.plan.split import split
+from loadkit.run.first import first_failure
 from loadkit.run.footprint import Footprint
 from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
@@ -40,7 +43,6 @@ from loadkit.run.local import Worker, end_all, start_workers
 from loadkit.run.ramp import Ramp
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import Interrupts
-from loadkit.run.target import connect_once
 from loadkit.units import NS_PER_S
 
 __all__ = ["Observer", "Progress", "run_blast"]
@@ -48,7 +50,13 @@ __all__ = ["Observer", "Progress", "run_blast"]
 # Between saying when something begins and its beginning: every worker has heard it by then.
 _AHEAD_NS = 50_000_000
 _AHEAD_A_WORKER_NS = 5_000_000
-_LOOK_NS, _RAMP_LOOK_NS = NS_PER_S // 10, NS_PER_S // 20
+_FIRST_AHEAD_NS = 10_000_000  # one worker has to hear it
+_LOOK_NS = NS_PER_S // 10
+# In the ramp, and before it: after a twentieth of the time that has passed, within these limits, so that each tenth of
+# a ramp has two looks, however short it is.
+_RAMP_LOOKS, _LEAST_RAMP_LOOK_NS, _RAMP_LOOK_NS = 20, NS_PER_S // 200, NS_PER_S // 20
+# A time-out is found so much of it later, at the most.
+_TIMEOUT_LATE = 64
 # After this much more than the plan's own time a worker that has not ended is told to leave.
 _PATIENCE_NS = 5 * NS_PER_S
 # A worker that was told to leave and has not ended by then is hung, and killed.
@@ -96,13 +104,13 @@ def run_blast(
             if group:
                 target = msgspec.structs.replace(plan.target, port=group.plan.port)
                 plan = msgspec.structs.replace(plan, target=target, serve=group.plan)
-            else:
-                connect_once(plan, interrupts)
             layout = BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey)
             with contextlib.closing(Board(layout)) as board:
                 run = _Run(plan, group, forker, board, interrupts, observer, footprint, room)
                 try:
                     run.drive()
+                    if run.has_failed:
+                        raise run.failure()
                     samples = run.samples()
                 finally:
                     run.close()
@@ -156,11 +164,12 @@ class _Run:
         footprint.ready([forker.pid, *self._pids(self.workers), *self._pids(group.workers if group else [])])
         self.kernel_before = read_kernel()
         self._ahead_ns = _AHEAD_NS + plan.workers * _AHEAD_A_WORKER_NS
-        self.start_ns = time.monotonic_ns() + self._ahead_ns
-        self.ramp = Ramp(self.board, plan.phases[0].connections, self.start_ns, room)
+        self._room = room
+        self.ramp: Ramp | None = None  # until the first connection had a right reply
+        self.has_failed = False  # it had none
         self._shown_ns = 0
-        self.end_ns = self.start_ns
-        self._say("start", self.start_ns)
+        self.start_ns = self.end_ns = time.monotonic_ns() + _FIRST_AHEAD_NS
+        self.workers[0].say("start", self.start_ns)
 
     def _say(self, *words: object) -> None:
         for worker in self.workers:
@@ -175,7 +184,7 @@ class _Run:
                 now = time.monotonic_ns()
                 running = [worker.sentinel for worker in self.workers if not worker.is_gone()]
                 self._look(now)
-                if not running or self.interrupts.count > 1 or now > self._give_up_ns():
+                if self.has_failed or not running or self.interrupts.count > 1 or now > self._give_up_ns():
                     break
                 group = self.group.sentinels if self.group else []
                 pause = max(0, self._next_look(now) - now) / NS_PER_S
@@ -206,12 +215,16 @@ class _Run:
     def _stop(self) -> None:
         if self._stop_ns is None:
             self._stop_ns = time.monotonic_ns()
-            self._say("stop")
+            # Before the ramp there is nothing to end gently, and the first reply may take as long as --timeout.
+            self._say("stop" if self.ramp else "leave")
 
     def _look(self, now: int) -> None:
         """Reads the board: the ramp's end, the window's edges, the series, the live view."""
         if self.hold_ns is None and self._stop_ns is None:
-            self._look_at_ramp(now)
+            if self.ramp:
+                self._look_at_ramp(self.ramp, now)
+            else:
+                self._look_at_first()
         if self.window:
             if not self.kernel_at_start and now >= self.window[0]:
                 self.kernel_at_start = read_kernel()
@@ -232,12 +245,24 @@ class _Run:
             self._shown_ns = now
             self.observer(self._progress(now))
 
-    def _look_at_ramp(self, now: int) -> None:
-        had_room = self.ramp.stopped is None
-        self.ramp.look(now)
-        if had_room and self.ramp.stopped is not None:
+    def _look_at_first(self) -> None:
+        """Begins the ramp when the first connection has had its reply."""
+        proof = PROOFS[self.board.slots[0].get("proved")]
+        self.has_failed = proof == "failed"
+        if proof == "right":
+            begin = time.monotonic_ns() + self._ahead_ns
+            self.ramp = Ramp(self.board, self.plan.phases[0].connections, begin, self._room)
+            first, *others = self.workers
+            first.say("ramp", begin)
+            for worker in others:
+                worker.say("start", begin)
+
+    def _look_at_ramp(self, ramp: Ramp, now: int) -> None:
+        had_room = ramp.stopped is None
+        ramp.look(now)
+        if had_room and ramp.stopped is not None:
             self._say("enough")
-        if self.ramp.is_over(now) or now > self._ramp_limit_ns():
+        if ramp.is_over(now) or now > self._ramp_limit_ns():
             serve = self.group.workers if self.group else []
             boards = [self.board, *([self.group.board] if self.group else [])]
             opened = sum(slot.get("open") for slot in self.board.slots)
@@ -251,17 +276,31 @@ class _Run:
         return [worker.pid for worker in workers]
 
     def _next_look(self, now: int) -> int:
-        edges = [edge for edge in self.window or () if edge > now]
-        return min([now + (_RAMP_LOOK_NS if self.hold_ns is None else _LOOK_NS), *edges])
+        if self.hold_ns is None:
+            passed = now - (self.ramp.start_ns if self.ramp else self.start_ns)
+            return now + min(_RAMP_LOOK_NS, max(_LEAST_RAMP_LOOK_NS, passed // _RAMP_LOOKS))
+        return min([now + _LOOK_NS, *(edge for edge in self.window or () if edge > now)])
 
     def _traffic_is_over(self) -> bool:
         return all(slot.get("finished_ns") for slot in self.board.slots)
 
+    def _first_limit_ns(self) -> int:
+        """By then the first connection has had its reply, has failed or has timed out."""
+        return self.start_ns + self._settling_ns()
+
+    def _settling_ns(self) -> int:
+        """How long a connection may take to have its first reply, or to fail, unless we are too slow."""
+        longest = self.plan.connect_timeout_ns + self.plan.timeout_ns
+        return longest + longest // _TIMEOUT_LATE + NS_PER_S
+
     def _ramp_limit_ns(self) -> int:
-        """By then every first connection has been begun and has opened, failed or timed out, unless we are too slow."""
-        return self.start_ns + 2 * self.plan.phases[0].duration_ns + self.plan.connect_timeout_ns + NS_PER_S
+        """By then every connection of the ramp has been begun and has had its reply, failed or timed out."""
+        begin = self.ramp.start_ns if self.ramp else self._first_limit_ns()
+        return begin + 2 * self.plan.phases[0].duration_ns + self._settling_ns()
 
     def _give_up_ns(self) -> int:
+        if self.ramp is None and self._stop_ns is None:
+            return self._first_limit_ns() + _PATIENCE_NS
         begin = self.hold_ns or self._ramp_limit_ns()
         traffic = begin + sum(phase.duration_ns for phase in self.plan.phases[1:])
         if self._stop_ns is not None:
@@ -294,6 +333,12 @@ class _Run:
 
     # -- afterwards
 
+    def failure(self) -> TargetError:
+        """Says why the first connection had no right reply, once its worker has ended."""
+        first = self.workers[0]
+        first.listen()
+        return first_failure(self.plan, read_worker(self.board, 0).phases[0], first.came)
+
     def samples(self) -> RunSamples:
         """Returns what was measured."""
         serve = self._serve_samples()
@@ -301,6 +346,7 @@ class _Run:
         return RunSamples(
             started=self.started,
             start_ns=self.start_ns,
+            ramp_ns=self.ramp.start_ns if self.ramp else None,
             window_start_ns=start,
             window_end_ns=end,
             end_ns=self.end_ns,
@@ -310,8 +356,8 @@ class _Run:
             intervals=tuple(self.series.rows),
             interrupted=self.interrupts.first,
             serve=serve,
-            tenths_ns=tuple(self.ramp.tenths),
-            stopped_opening=self.ramp.stopped,
+            tenths_ns=tuple(self.ramp.tenths) if self.ramp else (),
+            stopped_opening=self.ramp.stopped if self.ramp else None,
             memory=self.memory,
             kernel=difference(self.kernel_at_start, self.kernel_at_end)
             if self.kernel_at_start and self.kernel_at_end

@@ -1,12 +1,13 @@
 """What parent and worker say to each other: a pipe each, small tuples, nothing in the hot path.
 
-Parent to worker: ("start", ns), ("hold", ns), ("enough",), ("stop",), ("leave",). Worker to parent: ("ready",),
-("failed", text).
+Parent to worker: ("start", ns), ("ramp", ns), ("hold", ns), ("enough",), ("stop",), ("leave",). Worker to parent:
+("ready",), ("came", bytes), ("failed", text).
 A pipe that is closed tells that the other end is gone; so no worker outlives its parent.
 """
 
 from __future__ import annotations
 
+import contextlib
 from multiprocessing.connection import Connection
 
 __all__ = ["PipeControl"]
@@ -18,6 +19,7 @@ class PipeControl:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._start: int | None = None
+        self._ramp: int | None = None
         self._hold: int | None = None
         self._stop = False
         self._enough = False
@@ -31,8 +33,13 @@ class PipeControl:
         """Tells the parent why the worker cannot go on."""
         self._pipe.send(("failed", text))
 
+    def came(self, first_bytes: bytes) -> None:
+        """Tells the parent what came on the run's first connection, which failed."""
+        with contextlib.suppress(OSError):
+            self._pipe.send(("came", first_bytes))
+
     def wait_start(self) -> int:
-        """Waits for the common start (monotonic ns). Raises EOFError when the parent is gone, or does not want it."""
+        """Waits for the start (monotonic ns). Raises EOFError when the parent is gone, or does not want it."""
         while self._start is None:
             self._read(block=True)
             if self._leave or self._stop:
@@ -42,6 +49,10 @@ class PipeControl:
     def hear(self) -> None:
         """Takes in what was said."""
         self._read()
+
+    def ramp_start(self) -> int | None:
+        """Returns when the connects of the ramp begin, None as long as the parent has not said."""
+        return self._ramp
 
     def hold_start(self) -> int | None:
         """Returns when the phases after the ramp begin, None as long as the parent has not said."""
@@ -70,6 +81,8 @@ class PipeControl:
                 said, *rest = self._pipe.recv()
                 if said == "start":
                     self._start = rest[0]
+                elif said == "ramp":
+                    self._ramp = rest[0]
                 elif said == "hold":
                     self._hold = rest[0]
                 elif said == "enough":

@@ -30,6 +30,7 @@ class Worker:
         self.work = work
         self.index = work.index
         self.failure: str | None = None
+        self.came = b""  # of the run's first connection, when that failed
         self._is_hung = False
         self.is_ready = False
         self._status: int | None = None
@@ -62,6 +63,8 @@ class Worker:
                 said, *rest = self.pipe.recv()
                 if said == "ready":
                     self.is_ready = True
+                elif said == "came":
+                    self.came = rest[0]
                 elif said == "failed":
                     self.failure = rest[0]
 

@@ -10,6 +10,7 @@ from loadkit.endpoint import place_of, refuse_itself, reset_on_close, say_error
 from loadkit.errors import TargetError
 from loadkit.plan.model import Target
 from loadkit.units import NS_PER_S, format_duration, format_size
+from loadkit.wire.recognise import guess, show
 
 __all__ = ["ping"]
 
@@ -55,7 +56,8 @@ def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) 
                 f"connections away (loadkit serve --max-connections)"
             )
         if part != message[came : came + len(part)]:
-            raise TargetError(f"{place} sent back other bytes than it got: it is no echo server")
+            first_bytes = message[:came] + part
+            raise TargetError(f"{place} sent back other bytes than it got, `{show(first_bytes)}`: {guess(first_bytes)}")
         came += len(part)
 
 

@@ -64,7 +64,7 @@ def _do(work: Shard | ServeWork, board: Board, control: PipeControl) -> None:
     slot = board.slot(work.index)
     slot.set("core", -1 if work.core is None else work.core)
     if isinstance(work, Shard):
-        before = board.slot(work.index - work.ramp_step) if work.connects_before else None
+        before = board.slot(work.index - work.ramp.lanes) if work.connects_before else None
         get_engine(work.plan.engine).blast(work, slot, control, before)
     else:
         # An app is imported first, and the engine listens when it has been tried: nobody connects to one that fails.

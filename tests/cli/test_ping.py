@@ -59,6 +59,12 @@ def _wrong(connection: socket.socket) -> None:
     connection.recv(1)
 
 
+def _like_redis(connection: socket.socket) -> None:
+    connection.recv(64, socket.MSG_WAITALL)
+    connection.sendall(b"-ERR unknown command '\x1b[31m'\r\n")
+    connection.recv(1)
+
+
 def _half(connection: socket.socket) -> None:
     connection.sendall(connection.recv(64, socket.MSG_WAITALL)[:32])
 
@@ -90,6 +96,11 @@ def test_an_echo_in_pieces_is_one(loadkit: Loadkit, peer: Callable[[Answer], int
     ("answer", "said"),
     [
         pytest.param(_wrong, "sent back other bytes than it got", id="wrong"),
+        pytest.param(
+            _like_redis,
+            r"sent back other bytes than it got, `-ERR unknown command '\x1b[31m'`: this looks like Redis",
+            id="Redis",
+        ),
         pytest.param(_half, "closed the connection after 32 of 64 B", id="half"),
         pytest.param(_silent, "did not echo 64 B within 300 ms", id="silent"),
         pytest.param(_reset, "does not echo: Connection reset by peer", id="reset"),

@@ -19,7 +19,7 @@ import pytest
 from loadkit.engine.base import Engine
 from loadkit.engine.registry import get_engine, native_missing
 from loadkit.host import read_host
-from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.board import PROOFS, Board, BoardLayout
 from loadkit.measure.samples import PhaseSamples, merge, read_board
 from loadkit.plan.build import build_plan, build_serve_plan
 from loadkit.plan.model import Plan, Route, Shard, Target
@@ -42,17 +42,26 @@ ENGINES = {
 EDGE_TRIGGERED = pytest.StashKey[bool]()
 
 
-class HandControl:
-    """A control whose answers the test sets; `hold_ns` is what the parent says when it ends the ramp."""
+# What the parent says while a run goes on.
+_WORDS = ("ramp_ns", "hold_ns", "stop", "enough", "leave")
 
-    def __init__(self, start_ns: int = 0) -> None:
+
+class HandControl:
+    """A control whose answers the test sets; `hold_ns` is what the parent says when it ends the ramp.
+
+    `ramp_ns` is what it says when the run's first connection has had its reply.
+    """
+
+    def __init__(self, start_ns: int = 0, ramp_ns: int | None = None) -> None:
         self._mine, self._theirs = socket.socketpair()
         self.start_ns = start_ns
+        self.ramp_ns = ramp_ns
+        self.first_bytes: bytes | None = None  # what came on a first connection that failed
         self.hold_ns: int | None = None
         self.stop = False
         self.enough = False
         self.leave = False
-        self._heard: dict[str, Any] = {"hold_ns": None, "stop": False, "enough": False, "leave": False}
+        self._heard: dict[str, Any] = dict.fromkeys(_WORDS)
         self.is_ready = threading.Event()
 
     def ready(self) -> None:
@@ -65,7 +74,14 @@ class HandControl:
         with contextlib.suppress(BlockingIOError):
             while self._mine.recv(64, socket.MSG_DONTWAIT):
                 pass
-        self._heard = {"hold_ns": self.hold_ns, "stop": self.stop, "enough": self.enough, "leave": self.leave}
+        self._heard = {name: getattr(self, name) for name in _WORDS}
+
+    def came(self, first_bytes: bytes) -> None:
+        self.first_bytes = first_bytes
+
+    def ramp_start(self) -> int | None:
+        ramp_ns: int | None = self._heard["ramp_ns"]
+        return ramp_ns
 
     def hold_start(self) -> int | None:
         hold_ns: int | None = self._heard["hold_ns"]
@@ -95,16 +111,20 @@ class HandControl:
 
 
 class Blasting:
-    """A plan under way: a thread for each shard, all on one board."""
+    """A plan under way: a thread for each shard, all on one board.
 
-    def __init__(self, engine: Engine, plan: Plan) -> None:
+    Its ramp does not wait for the first connection, unless `proves`: then the shard that opens it opens no other until
+    the test says `ramp_ns`.
+    """
+
+    def __init__(self, engine: Engine, plan: Plan, proves: bool = False) -> None:
         self.plan = plan
         self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey))
         self._engine = engine
         self._failures: list[BaseException] = []
         self.has_ended = False
         start_ns = time.monotonic_ns() + 5_000_000
-        self._controls = [HandControl(start_ns) for _ in range(plan.workers)]
+        self._controls = [HandControl(start_ns, None if proves else start_ns) for _ in range(plan.workers)]
         self._threads = [
             threading.Thread(target=self._run, args=(shard, control), daemon=True)
             for shard, control in zip(split(plan), self._controls, strict=True)
@@ -114,7 +134,7 @@ class Blasting:
 
     def _run(self, shard: Shard, control: HandControl) -> None:
         try:
-            before = self.board.slots[shard.index - shard.ramp_step] if shard.connects_before else None
+            before = self.board.slots[shard.index - shard.ramp.lanes] if shard.connects_before else None
             self._engine.blast(shard, self.board.slots[shard.index], control, before)
         except BaseException as error:
             self._failures.append(error)
@@ -127,6 +147,14 @@ class Blasting:
     def settled(self) -> int:
         """How many of the first connections opened or failed."""
         return sum(slot.get("settled") for slot in self.board.slots)
+
+    def proved(self) -> str:
+        """Whether the run's first connection had a right reply: one of PROOFS."""
+        return PROOFS[self.board.slots[0].get("proved")]
+
+    def first_bytes(self) -> bytes | None:
+        """What came on a first connection that failed."""
+        return self._controls[0].first_bytes
 
     def end_ramp(self) -> None:
         """Waits until every first connection is settled, then lets the phases begin."""
@@ -252,7 +280,9 @@ def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
     """Blasts in threads, with options as on the command line and `phases` as in a profile."""
     started: list[Blasting] = []
 
-    def start(port: int, address: str = LOOPBACK, routes: tuple[Route, ...] = (), **options: Any) -> Blasting:
+    def start(
+        port: int, address: str = LOOPBACK, routes: tuple[Route, ...] = (), proves: bool = False, **options: Any
+    ) -> Blasting:
         edge_triggered = request.node.stash.get(EDGE_TRIGGERED, False)
         values = {"workers": "1", "pin": False, "edge_triggered": edge_triggered, **options}
         if "phases" not in options:
@@ -260,7 +290,7 @@ def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
         profile, sources = load_profile(None, values)
         host = replace(read_host(), nofile_hard=20_000)
         plan = build_plan(profile, sources, host, Target(address, (address,), port))
-        blasting = Blasting(engine, msgspec.structs.replace(plan, routes=routes or plan.routes))
+        blasting = Blasting(engine, msgspec.structs.replace(plan, routes=routes or plan.routes), proves)
         started.append(blasting)
         return blasting
 

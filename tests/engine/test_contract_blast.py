@@ -151,6 +151,24 @@ def test_phases_with_fewer_and_with_more_connections_close_and_open_the_differen
     wait_for(lambda: read_worker(board, 0).phases[0].counters["closed"] == 14)
 
 
+def test_each_worker_opens_its_share_of_a_phase_s_connections_however_often_they_change(
+    server: Server, blast: Blast
+) -> None:
+    port, _board, _control = server()
+    phases = [
+        {"name": f"{number}", "duration": "100ms", "connections": connections, "rate": "50"}
+        for number, connections in enumerate(("3", "6", "3", "6", "3"))
+    ]
+    blasting = blast(port, workers="2", phases=phases)
+    whole = run(blasting)
+    workers = read_board(blasting.board)
+    # Of 3 connections worker 0 has two, of 6 each has three: so they open one and two.
+    opened = [[phase.counters["opened"] for phase in worker.phases[1:-1]] for worker in workers]
+    assert opened == [[0, 1, 0, 1, 0], [0, 2, 0, 2, 0]]
+    assert [worker.state["peak"] for worker in workers] == [3, 3]
+    assert whole.errors == {}
+
+
 def test_every_first_connection_exchanges_a_message_in_the_ramp(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     blasting = blast(port, connections="50", rate="10", duration="200ms")

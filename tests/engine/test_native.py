@@ -31,7 +31,7 @@ from loadkit.measure.board import COUNTERS, HISTOGRAMS, SUM_CARRY, Board, BoardL
 from loadkit.measure.histogram import counts_length, highest_of, index_of, lowest_of
 from loadkit.measure.samples import PhaseSamples, read_worker
 from loadkit.measure.tcp_info import read_tcp_info
-from loadkit.plan.pacing import LinearPace, due_times
+from loadkit.plan.pacing import LinearPace, Turn, due_times
 from loadkit.profile.model import EngineName
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import EchoFraming
@@ -77,7 +77,7 @@ def test_the_core_names_the_words_of_the_board_as_it_does() -> None:
     assert native_engine.matches_board()
 
 
-@pytest.mark.parametrize("name", ["STATE", "COUNTERS", "HISTOGRAMS", "STEPS", "WRONG_BYTES"])
+@pytest.mark.parametrize("name", ["STATE", "COUNTERS", "HISTOGRAMS", "STEPS", "PROOFS", "WRONG_BYTES"])
 def test_a_core_built_for_another_board_is_not_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_core, name, None)
     assert not native_engine.matches_board()
@@ -527,6 +527,54 @@ def test_by_any_moment_as_many_messages_fell_due_as_the_pace_says(
     assert counters["unsent"] == counters["intended"]
 
 
+@settings(deadline=None, max_examples=150)
+@given(
+    workers=st.integers(1, 9),
+    lanes=st.integers(1, 9),
+    index=st.integers(0, 8),
+    place=st.integers(0, 40),
+    count=st.integers(0, 40),
+    passed=st.integers(-1, 150),
+)
+@example(workers=3, lanes=2, index=2, place=4, count=3, passed=9)
+@example(workers=3, lanes=2, index=0, place=1, count=4, passed=150)
+def test_by_any_moment_as_many_connects_fell_due_as_the_turn_says(
+    workers: int, lanes: int, index: int, place: int, count: int, passed: int
+) -> None:
+    lanes, index = min(lanes, workers), index % workers
+    turn = Turn(place, count, index % lanes, lanes, workers)
+    with socket.socket() as bound:
+        bound.bind((LOOPBACK, 0))  # refuses each connect: what matters is when it was begun
+        with Core(port=bound.getsockname()[1], index=index, of=workers) as core:
+            # An event a minute, and half a minute past one of them: nothing falls due while this test runs.
+            minute = 60 * NS_PER_S
+            begin = time.monotonic_ns() - passed * minute - minute // 2
+            core.blast.start(begin, 1 / 60, place, count, lanes)
+            core.turn(0)
+            counters, connect = core.phase(0).counters, core.phase(0).errors
+    due = [at for at in turn.due_times(begin, 1 / 60) if at <= begin + passed * minute + minute // 4]
+    assert counters["asked"] == len(due) == connect.get(("connect", "ECONNREFUSED"), 0)
+
+
+def test_the_start_of_the_ramp_is_heard_once() -> None:
+    with socket.socket() as bound:
+        bound.bind((LOOPBACK, 0))
+        with Core(port=bound.getsockname()[1]) as core:
+            core.blast.open_first(time.monotonic_ns())
+            with pytest.raises(ValueError, match="before all others"):
+                core.blast.open_first(time.monotonic_ns())
+            for _ in range(3):  # as often as the parent says anything
+                core.blast.start(time.monotonic_ns(), 1000.0, 1, 4, 1)
+                core.turn(20_000_000)
+            assert core.phase(0).counters["asked"] == 1 + 4
+
+
+@pytest.mark.parametrize("values", [(-1, 1, 1), (0, -1, 1), (0, 1, 0), (0, 1, 2), (2**40, 1, 1)], ids=str)
+def test_a_turn_that_no_shard_has_is_refused(values: tuple[int, int, int]) -> None:
+    with Core() as core, pytest.raises(ValueError, match="what a shard has"):
+        core.blast.start(0, 1000.0, *values)
+
+
 @pytest.mark.parametrize(
     ("start_hz", "end_hz"),
     [
@@ -695,7 +743,7 @@ def test_where_the_kernel_has_no_port_ranges_the_engine_goes_through_the_ports(s
         taken.connect(listener.getsockname())  # this tuple is in use
         routes = ((source, LOOPBACK, 4, low, low + 4, low + 3),)
         with Core(port=listener.getsockname()[1], routes=routes, choose_ports=True) as core:
-            core.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 4)
+            core.blast.start(time.monotonic_ns(), 1000.0, 0, 4, 1)
             core.turn_until(lambda: core.slot.get("open") == 4)
             accepted = [listener.accept() for _ in range(5)]
         for peer, _ in accepted:
@@ -962,6 +1010,8 @@ def core(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 METHODS = {
     "fileno": (),
+    "open_first": (0,),
+    "came": (),
     "start": (0, 1.0, 0, 1, 1),
     "stop_opening": (),
     "look_at_tcp": (4,),

@@ -216,6 +216,7 @@ def made_up_samples(*workers: WorkerSamples, **changes: Any) -> RunSamples:
     known: dict[str, Any] = {
         "started": "2026-01-02T03:04:05.678+00:00",
         "start_ns": START_NS,
+        "ramp_ns": START_NS + 10 * MS,
         "window_start_ns": HOLD_NS,
         "window_end_ns": HOLD_NS + 10 * S,
         "end_ns": HOLD_NS + 11 * S,
@@ -324,7 +325,7 @@ def _crowd() -> RunRecord:
     base = made_up_plan(200.0)
     phases = tuple(msgspec.structs.replace(phase, connections=10_000) for phase in base.phases)
     plan = made_up_plan(200.0, connections=10_000, phases=phases, workers=4, lanes=2, engine=EngineName.NATIVE)
-    state = {"peak": 2_500, "settled": 2_500}
+    state = {"peak": 2_500, "settled": 2_500, "settled_ns": START_NS + 10 * MS + S}
     workers = [
         worker(index, ramp(2_500), page(), exchanged(_spread(500), [20 * US] * 500), page(closed=2_500), **state)
         for index in range(4)

@@ -135,8 +135,11 @@ class Shout(asyncio.Protocol):
         self.transport.write(data)
 
 class Wrong(Shout):
+    extra = b""  # the first reply is right, or the target would be refused
+
     def data_received(self, data):
-        self.transport.write(data.swapcase() + b"!")
+        self.transport.write(data + self.extra)
+        self.extra = b"!"
 
 @pytest.mark.parametrize("time", range(2))
 def test_each(time, loadkit_server, loadkit_server_session):

@@ -5,7 +5,7 @@ It prints its port once it listens, and ends when its standard input does. Kinds
     echo                    as it should be
     split N                 replies come in pieces of N bytes
     delay-every N MS        every Nth message is replied to MS milliseconds late, and so are those behind it
-    silent                  never replies
+    silent                  replies to the very first message, and never again
     reset-after N           resets a connection once it has read N bytes
     wrong-byte N            the last byte of every Nth reply is wrong
     extra N                 every Nth reply is followed by a byte nobody asked for
@@ -43,8 +43,9 @@ class Peer(asyncio.Protocol):
 
     def data_received(self, chunk: bytes) -> None:
         self.read += len(chunk)
-        if self.kind == "silent":
+        if self.kind == "silent" and Peer.count:
             return
+        Peer.count += self.kind == "silent"
         if self.kind == "reset-after" and self.read >= self.number:
             sock = self.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

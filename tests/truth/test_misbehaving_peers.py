@@ -59,7 +59,7 @@ def test_a_peer_that_never_replies_times_every_message_out(peer: Peer, blast: Bl
     assert failed == 20
     assert record["messages"]["replied"] == 0
     assert record["histograms"]["latency"]["count"] == 0
-    assert record["histograms"]["first_byte"]["count"] == 0
+    assert record["histograms"]["first_byte"]["count"] == 1  # the run's first connection, which had a reply
     assert record["histograms"]["connect"]["count"] == 20
     assert record["verdict"]["state"] == "invalid"
     assert "no-replies" in {reason["code"] for reason in record["verdict"]["reasons"]}
@@ -144,8 +144,8 @@ def test_a_peer_that_stops_listening_refuses_each_connect(peer: Peer, blast: Bla
     record = run(blast, peer("refuse"), "-c", "20", "--connect-rate", "20", "-R", "100", "-d", "1s", "-w", "1")
     errors = errors_of(record)
     refused = errors.pop("connect ECONNREFUSED")
-    # The first ones may have come while it closed its listener.
-    assert refused + errors.pop("receive ECONNRESET", 0) + errors.pop("receive CLOSED_BY_PEER", 0) <= 20
+    # One or two may have come while it closed its listener; the first had been taken.
+    assert refused + errors.pop("receive ECONNRESET", 0) + errors.pop("receive CLOSED_BY_PEER", 0) <= 19
     assert refused >= 15
     assert record["connections"]["failed"] == refused
     assert record["connections"]["asked"] == 20

@@ -23,6 +23,25 @@ def answers(control: PipeControl) -> tuple[bool, bool, bool, int | None]:
     return control.should_leave(), control.should_stop(), control.should_stop_opening(), control.hold_start()
 
 
+def test_the_ramp_s_start_is_heard_apart_from_the_worker_s(ends: Ends) -> None:
+    parent, control = ends
+    parent.send(("start", 3))
+    assert control.wait_start() == 3
+    assert control.ramp_start() is None
+    parent.send(("ramp", 9))
+    assert control.ramp_start() is None
+    control.hear()
+    assert (control.ramp_start(), control.hold_start()) == (9, None)
+
+
+def test_what_came_on_the_first_connection_is_told_even_to_a_parent_that_is_gone(ends: Ends) -> None:
+    parent, control = ends
+    control.came(b"-ERR")
+    assert parent.recv() == ("came", b"-ERR")
+    parent.close()
+    control.came(b"-ERR")
+
+
 def test_answers_are_as_of_the_last_hearing_and_nothing_in_between_is_lost(ends: Ends) -> None:
     parent, control = ends
     control.hear()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.plan.pacing import LinearPace, due_times, every
+from loadkit.plan.pacing import LinearPace, Turn, due_times, every
 
 _S = 10**9
 
@@ -101,3 +101,26 @@ def test_worker_i_of_n_is_shifted_by_its_part_of_the_interval() -> None:
     # 100 Hz over 4 workers: 10 ms between events, 40 ms between a worker's own
     assert list(every(0, 100, 8, 1, 4)) == [10_000_000, 50_000_000]
     assert list(due_times(LinearPace(0, 80_000_000, 100, 100), 3, 4)) == [30_000_000, 70_000_000]
+
+
+@pytest.mark.parametrize(
+    ("lane", "lanes", "of", "numbers"),
+    [
+        (0, 1, 1, [0, 1, 2, 3]),
+        (1, 2, 2, [1, 3, 5, 7]),
+        (0, 2, 3, [0, 2, 3, 5, 6]),  # workers 0 and 2: those that are 0 or 2 modulo 3
+        (1, 2, 3, [1, 4, 7, 10]),  # worker 1 alone
+        (0, 2, 5, [0, 2, 4, 5, 7, 9]),  # workers 0, 2 and 4
+        (3, 4, 7, [3, 10, 17]),
+        (1, 4, 7, [1, 5, 8, 12]),  # workers 1 and 5
+    ],
+)
+def test_a_lane_has_the_events_of_its_workers_in_order(lane: int, lanes: int, of: int, numbers: list[int]) -> None:
+    turn = Turn(0, len(numbers), lane, lanes, of)
+    assert [turn.number(place) for place in range(len(numbers))] == numbers
+    assert list(turn.due_times(5, 1e9)) == [5 + number for number in numbers]
+
+
+def test_a_turn_begins_where_the_one_before_it_in_the_lane_ended() -> None:
+    # 10 Hz; lane 0 of 2 with 3 workers has the events 0, 2, 3, 5, 6, 8: the second turn of two has 3 and 5.
+    assert list(Turn(2, 2, 0, 2, 3).due_times(0, 10.0)) == [300_000_000, 500_000_000]

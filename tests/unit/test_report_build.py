@@ -76,8 +76,25 @@ def test_what_was_asked_in_churn_is_every_connect() -> None:
 
 def test_without_churn_the_connect_rate_is_that_of_the_ramp() -> None:
     grown = page(asked=400, opened=400)
-    record = _build(None, worker(0, ramp(100), page(), grown, page(), settled_ns=START_NS + 2 * S))
-    assert record.rates.connects_per_s == 50  # 100 in 2 s
+    workers = worker(0, ramp(101), page(), grown, page(), settled_ns=START_NS + 3 * S)
+    record = _build(None, workers, ramp_ns=START_NS + S)
+    assert record.rates.connects_per_s == 50  # 100 in the 2 s after the first
+
+
+@pytest.mark.parametrize("opened", [2, 3, 11])
+def test_the_run_s_first_connection_is_not_in_the_connect_rate(opened: int) -> None:
+    # 4/s: the last is due (opened - 1) / 4 s after the ramp began, and the first was open then.
+    settled_ns = START_NS + S + (opened - 1) * S // 4
+    record = _build(None, worker(0, ramp(opened), page(), page(), page(), settled_ns=settled_ns), ramp_ns=START_NS + S)
+    assert record.rates.connects_per_s == 4
+
+
+def test_a_run_of_one_connection_has_no_connect_rate() -> None:
+    one = worker(0, ramp(1), page(), page(), page(), settled_ns=START_NS + MS)
+    record = _build(None, one, ramp_ns=START_NS + 2 * MS)
+    assert (record.connecting, record.rates.connects_per_s) == (None, None)
+    assert record.opening is not None
+    assert (record.opening.opened, record.opening.deciles_per_s) == (1, None)
 
 
 def test_a_percentile_that_the_count_does_not_support_is_null() -> None:

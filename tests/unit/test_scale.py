@@ -15,9 +15,10 @@ _PLAN = made_up_plan()
 _TENTHS = tuple(S // 10 * tenth for tenth in range(1, 11))
 
 
-def samples_of(settled_ns: int = S, **changes: object) -> RunSamples:
-    one = worker(0, ramp(100), page(), page(), page(), settled_ns=START_NS + settled_ns)
-    return made_up_samples(one, **{"tenths_ns": _TENTHS, **changes})
+def samples_of(settled_ns: int = S, opened: int = 100, **changes: object) -> RunSamples:
+    """What was measured of a ramp that began 1 s after the start."""
+    one = worker(0, ramp(opened), page(), page(), page(), settled_ns=START_NS + S + settled_ns)
+    return made_up_samples(one, **{"ramp_ns": START_NS + S, "tenths_ns": _TENTHS, **changes})
 
 
 def test_the_rate_of_each_tenth_is_its_connections_by_its_time() -> None:
@@ -25,13 +26,23 @@ def test_the_rate_of_each_tenth_is_its_connections_by_its_time() -> None:
     opening = opening_record(_PLAN, samples_of(2 * S, tenths_ns=tenths))
     assert opening is not None
     assert (opening.opened, opening.duration_ns) == (100, 2 * S)
-    assert opening.deciles_per_s == (*(100.0,) * 9, 9.1)
+    assert opening.deciles_per_s == (90.0, *(100.0,) * 8, 9.1)  # one of the first ten was open before
+
+
+def test_each_tenth_has_its_own_number_of_connections() -> None:
+    plan = made_up_plan(connections=11)
+    plan = msgspec.structs.replace(plan, phases=tuple(msgspec.structs.replace(p, connections=11) for p in plan.phases))
+    # 4/s: the first tenth of 11 is two, of which one was open before; each of the others is one.
+    tenths = tuple(S // 4 * tenth for tenth in range(1, 11))
+    opening = opening_record(plan, samples_of(10 * S // 4, opened=11, tenths_ns=tenths))
+    assert opening is not None
+    assert opening.deciles_per_s == (4.0,) * 10
 
 
 @pytest.mark.parametrize(
     ("settled_ns", "tenths"),
     [
-        pytest.param(S - 1, _TENTHS, id="too fast to be looked at often enough"),
+        pytest.param(S // 10 - 1, _TENTHS, id="too fast to be looked at often enough"),
         pytest.param(S, _TENTHS[:9], id="not all opened"),
     ],
 )
@@ -44,6 +55,7 @@ def test_what_was_not_seen_well_enough_has_no_tenths(settled_ns: int, tenths: tu
 def test_where_nothing_opened_there_is_none() -> None:
     nothing = made_up_samples(worker(0, page(), page(), page(), page(), settled_ns=0))
     assert opening_record(_PLAN, nothing) is None
+    assert opening_record(_PLAN, samples_of(ramp_ns=None)) is None
 
 
 @pytest.mark.parametrize(("plan", "kernel_ends", "serve"), [(_PLAN, 2, True), (made_up_plan(target=REMOTE), 1, False)])
@@ -71,6 +83,6 @@ def test_the_lines_say_what_a_connection_cost_and_how_far_the_estimate_was_off()
     assert line.endswith("100 MiB in all, the doctor's estimate was 110 MiB (+10%)")
     opening = opening_line(record)
     assert opening is not None
-    assert opening.startswith("10,000 in 1 s: 12,195/s the first tenth, 8,475/s the last (0.69 x)")
+    assert opening.startswith("10,000 in 1 s: 12,183/s the first tenth, 8,475/s the last (0.70 x)")
     few = msgspec.structs.replace(record, memory=None, opening=None)
     assert (memory_line(few), opening_line(few)) == (None, None)

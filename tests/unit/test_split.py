@@ -88,20 +88,43 @@ def test_without_pinning_a_shard_has_no_core() -> None:
     assert [shard.core for shard in split(plan)] == [None, None]
 
 
+@pytest.mark.parametrize("rate_hz", [4.0, 1_000.0, 30_000.0 / 7])
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("connections", [2, 3, 11, 1_000])
+def test_the_workers_connects_are_due_an_interval_of_the_rate_apart(
+    connections: int, workers: int, lanes: int, rate_hz: float
+) -> None:
+    start_ns = 77_000
+    shards = split(_plan(connections, min(connections, workers), cores=lanes))
+    due = sorted(time for shard in shards for time in shard.ramp.due_times(start_ns, rate_hz))
+    # Number 0 is the run's first connection, and open by then.
+    assert due == [start_ns + round(k * 1e9 / rate_hz) for k in range(1, connections)]
+
+
 @given(st.integers(1, 5_000), st.integers(1, 60), st.integers(1, 8))
 def test_workers_of_a_core_connect_one_after_the_other_and_cores_side_by_side(
     connections: int, workers: int, cores: int
 ) -> None:
     shards = split(_plan(connections, min(connections, workers), cores=cores))
     lanes = min(len(shards), cores)
-    assert sum(shard.ramp_connects for shard in shards) == connections
+    numbers = [[shard.ramp.number(shard.ramp.place + i) for i in range(shard.ramp.count)] for shard in shards]
+    assert sorted(number for mine in numbers for number in mine) == list(range(1, connections))
     for lane in range(lanes):
-        numbers = [
-            number
-            for shard in shards[lane::lanes]
-            for number in range(shard.ramp_first, shard.ramp_first + shard.ramp_step * shard.ramp_connects, lanes)
-        ]
-        assert numbers == list(range(lane, lane + lanes * len(numbers), lanes))
+        in_turn = [number for mine in numbers[lane::lanes] for number in mine]
+        assert in_turn == sorted(in_turn)
+        assert {number % len(shards) % lanes for number in in_turn} <= {lane}
     assert [shard.connects_before for shard in shards] == [0] * lanes + [
-        shard.ramp_connects for shard in shards[: len(shards) - lanes]
+        share(connections, index, len(shards)) for index in range(len(shards) - lanes)
+    ]
+
+
+@given(st.integers(1, 5_000), st.integers(1, 60), st.integers(1, 8))
+def test_the_first_connection_and_the_turns_are_what_each_worker_has(
+    connections: int, workers: int, cores: int
+) -> None:
+    shards = split(_plan(connections, min(connections, workers), cores=cores))
+    assert [shard.opens_first for shard in shards] == [True] + [False] * (len(shards) - 1)
+    assert [shard.opens_first + shard.ramp.count for shard in shards] == [
+        share(connections, index, len(shards)) for index in range(len(shards))
     ]

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from loadkit.endpoint import meets_itself, reset_on_close
 from loadkit.engine.aio.connect import keep_alive
 from loadkit.engine.aio.pauses import STANDSTILL_NS
+from loadkit.engine.base import CAME_BYTES
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import OwnError
 from loadkit.plan.model import Route
@@ -139,6 +140,8 @@ class Connection(asyncio.Protocol):
         received = self.received
         if not received:
             swarm.answered(self, now)
+        if self is swarm.first:
+            swarm.came = (swarm.came + chunk[:CAME_BYTES])[:CAME_BYTES]
         swarm.tally.extra_bytes += len(chunk)
         if received + len(chunk) > self.sent:
             swarm.broken(self, "receive", OwnError.EXTRA_BYTES)
@@ -154,6 +157,8 @@ class Connection(asyncio.Protocol):
         if not self._take_replies(completed, now):
             swarm.broken(self, "receive", OwnError.REPLY_TIMEOUT)
             return
+        if self is swarm.first:
+            swarm.prove(self, "right")
         swarm.replied(self, now)
         if len(swarm.tally.replied) >= swarm.fold_length:
             swarm.tally.fold(now)

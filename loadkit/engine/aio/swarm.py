@@ -27,7 +27,7 @@ from loadkit.engine.aio.schedule import NEVER, Schedule
 from loadkit.engine.aio.timer import Timer
 from loadkit.engine.aio.wakeups import Wait
 from loadkit.engine.base import STOP_NS, Control
-from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
+from loadkit.measure.board import PROOFS, STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, FOLD_NS, Tally
 from loadkit.measure.tcp_info import SAMPLES, is_unacknowledged, note_tcp_info
 from loadkit.measure.tcp_watch import TcpWatch
@@ -51,6 +51,7 @@ _LONGEST_GRAIN_NS = 100_000_000
 # A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
 # that refuses, short enough that a restarted one is found.
 _RETRY_S = 0.1
+_FAILED = PROOFS.index("failed")
 # How often we look whether the worker before us has connected; it says so ten times a second.
 _LOOK_NS = 20_000_000
 
@@ -138,6 +139,11 @@ class Swarm:
         self._most_opening = max(1, plan.opening // plan.lanes)
         self._has_enough = False  # no schedule opens any more connections
         self._noted_ns = 0  # in the ramp: the latest time that something was counted under
+        # The run's first connection, while we do not know whether its first reply is right, and what came on it.
+        self.first: Connection | None = None
+        self.came = b""
+        self._first_is_due = shard.opens_first  # the next connection that begins is it
+        self._is_started = False  # we know when the connects of the ramp begin
         self._routes = _endless(shard.routes)
         self._done: asyncio.Future[None] = loop.create_future()
         self._drain_from = self._drain_until = self._held_until = NEVER
@@ -153,9 +159,10 @@ class Swarm:
         self.seen_ns = clock()
         self.looks.note(self.seen_ns)
         self.tally.begin_phase(0, start)
-        first, step = self.shard.ramp_first, self.shard.ramp_step
-        total = first + step * self.shard.ramp_connects
-        self._open_at(every(start, self.plan.connect_rate_hz, total, first, step))
+        if self.shard.opens_first:
+            self._open_at(iter((start,)))
+        else:
+            self._begin_ramp(start)
         self.loop.add_reader(self.control.fileno(), self._heard)
         self._tick()
         self._on_time()
@@ -178,6 +185,8 @@ class Swarm:
             # The transports that were closed report connection_lost in the next turn.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+            if self.slot.get("proved") == _FAILED:
+                self.control.came(self.came)
 
     @property
     def _part(self) -> tuple[int, int]:
@@ -191,6 +200,10 @@ class Swarm:
         elif self.control.should_stop():
             self._begin_drain(STOP_NS, 0)
         else:
+            ramp = self.control.ramp_start()
+            if ramp is not None and not self._is_started and self.stage is Stage.RAMP:
+                self._begin_ramp(ramp)
+                self._arm()
             if self.control.should_stop_opening():
                 self._connects, self._next_connect, self._has_enough = iter(()), NEVER, True
             start = self.control.hold_start() if self.stage is Stage.RAMP else None
@@ -336,6 +349,11 @@ class Swarm:
 
     # -- phases
 
+    def _begin_ramp(self, at_ns: int) -> None:
+        """The connects of the ramp begin at `at_ns`."""
+        self._is_started = True
+        self._open_at(self.shard.ramp.due_times(at_ns, self.plan.connect_rate_hz))
+
     def _begin_phases(self, at_ns: int) -> None:
         """The ramp ends at `at_ns`.
 
@@ -400,7 +418,10 @@ class Swarm:
     def _change_connections(self, before: int, after: int, at_ns: int, duration_ns: int) -> None:
         """More connections come evenly over the phase; fewer go at its beginning."""
         if after > before and not self._has_enough:
-            self._open_at(every(at_ns, (after - before) / (duration_ns / NS_PER_S), after - before, *self._part))
+            # Connection number before + k is worker (before + k) modulo of's: then each has its share of the phase's.
+            index, of = self._part
+            rate_hz = (after - before) / (duration_ns / NS_PER_S)
+            self._open_at(every(at_ns, rate_hz, after - before, (index - before) % of, of))
         for _ in range(share(before, *self._part) - share(after, *self._part)):
             if self.live:
                 self._retire(at_ns, self.live[-1], reopen=False)
@@ -498,6 +519,8 @@ class Swarm:
     def _open(self, due_ns: int, route: Route, first: bool, scheduled: bool = False) -> None:
         connection = Connection(self, due_ns, route, first, has_successor=self.plan.lifetime_ns is not None)
         connection.opening = scheduled
+        if self._first_is_due:
+            self._first_is_due, self.first = False, connection
         self._opening += scheduled
         if self.stage is Stage.RAMP:
             self._noted_ns = max(self._noted_ns, due_ns)
@@ -541,6 +564,7 @@ class Swarm:
         connection.state = State.CLOSED
         self.tally.count("failed_connects", connection.due_ns)
         self.tally.error("connect", number, now)
+        self.prove(connection, "failed")
         self.settle(connection)
         self._again(connection)
 
@@ -566,11 +590,25 @@ class Swarm:
             self._settled += 1
             self._settled_ns = clock()
             connection.first = False
+            # At once: the parent makes the rates of the ramp's tenths of them.
+            self.slot.set("answered", self._answered)
+            self.slot.set("settled_ns", self._settled_ns)
+            self.slot.set("settled", self._settled)
         if connection.opening:
             connection.opening = False
             self._opening -= 1
             if self._opening == self._most_opening - 1:
                 self._arm()
+
+    def prove(self, connection: Connection, proof: str) -> None:
+        """If it is the run's first connection: its first reply was right, or it failed."""
+        if connection is not self.first:
+            return
+        self.first = None
+        if proof == "failed" and not self._is_started:
+            # Another one would be a second connection to a target that may be wrong.
+            connection.has_successor = False
+        self.slot.set("proved", PROOFS.index(proof))
 
     def opened(self, connection: Connection) -> None:
         """A connection is established: its first message goes out at once."""
@@ -676,6 +714,7 @@ class Swarm:
         now = clock()
         if number != OwnError.REPLY_TIMEOUT or connection.received or not self._check_accepted(connection, now):
             self.tally.error(step, number, now)
+        self.prove(connection, "failed")
         self._count_pending(connection, "failed")
         held, connection.held = connection.held, None
         self._retiring.discard(connection)

@@ -58,7 +58,8 @@ int blast_open(struct blast *blast, int control_fd) {
     blast->buffer = malloc(READ_BYTES);
     blast->looks.gaps = malloc(GAPS * sizeof *blast->looks.gaps);
     blast->looks.last_ns = blast->seen_ns = blast->left_ns = clock_ns();
-    if (!blast->buffer || !blast->looks.gaps || schedule_open(&blast->connects, blast->phases + 1) ||
+    /* Of connects: the first one, the ramp, and what each phase opens. */
+    if (!blast->buffer || !blast->looks.gaps || schedule_open(&blast->connects, blast->phases + 2) ||
         schedule_open(&blast->due, blast->phases + 1))
         return -1;
     if (poller_open(&blast->poller, &blast->board, control_fd)) return -1;
@@ -84,10 +85,14 @@ void blast_look_at_tcp(struct blast *blast, uint32_t most) {
     }
 }
 
-void blast_start(struct blast *blast, int64_t start, double connect_hz, int64_t first, int64_t step, int64_t count) {
-    struct pace pace = {
-        .begin_ns = start, .start_hz = connect_hz, .next = first, .step = step, .total = first + step * count};
-    schedule_append(&blast->connects, pace);
+void blast_open_first(struct blast *blast, int64_t at) {
+    blast->first.is_due = true;
+    schedule_append(&blast->connects, (struct pace){.begin_ns = at, .start_hz = 1.0, .step = 1, .total = 1});
+}
+
+void blast_start(struct blast *blast, int64_t start, double connect_hz, struct turn turn) {
+    blast->is_started = true;
+    schedule_append(&blast->connects, pace_of_turn(turn, start, connect_hz));
 }
 
 void blast_start_after(struct blast *blast, const int64_t *state, int64_t connects) {
@@ -141,10 +146,12 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     /* More connections come evenly over the phase; fewer go at its beginning. */
     int64_t more = phase->connections - before;
     if (more > 0 && !blast->has_enough) {
+        /* Connection number before + k is worker (before + k) modulo of's: then each has its share of the phase's. */
+        int64_t of = blast->options.of;
         struct pace pace = {.begin_ns = at,
                             .start_hz = (double)more / ((double)phase->duration_ns / 1e9),
-                            .next = blast->options.index,
-                            .step = blast->options.of,
+                            .next = (blast->options.index - before % of + of) % of,
+                            .step = of,
                             .total = more};
         schedule_append(&blast->connects, pace);
     }

@@ -58,6 +58,8 @@ enum { MOST_WAITING = 1 << 16 };
 enum { READ_BYTES = 256 * 1024 };
 /* Reads of one connection in one turn when edge-triggered (level-triggered has one, and epoll comes back to it). */
 enum { READS_A_TURN = 16 };
+/* What is kept of the bytes that came on the run's first connection. */
+enum { CAME_BYTES = 128 };
 
 enum stage { STAGE_RAMP, STAGE_TRAFFIC, STAGE_DRAIN, STAGE_DONE };
 enum state { FREE, CONNECTING, OPEN, RETIRING, BROKEN };
@@ -135,6 +137,14 @@ struct options {
     bool chooses_ports; /* the kernel has no IP_LOCAL_PORT_RANGE */
 };
 
+/* The run's first connection: its first reply says whether the target is what it is taken for. */
+struct first {
+    bool is_due;                   /* the next connection that begins is it */
+    struct connection *connection; /* NULL: not begun yet, or its first reply has come, or it has failed */
+    uint32_t came_length;
+    unsigned char came[CAME_BYTES]; /* the beginning of what came on it, until then */
+};
+
 struct blast {
     struct board board;
     struct poller poller;
@@ -172,6 +182,8 @@ struct blast {
     uint64_t *ready; /* tokens of connections that had more than a turn's reads (edge-triggered) */
     size_t ready_count, ready_capacity;
 
+    struct first first;
+    bool is_started; /* we know when the connects of the ramp begin */
     struct schedule connects, due;
     struct deadlines deadlines;
     int64_t next_phase_ns, drain_from_ns, drain_until_ns, held_until_ns;
@@ -198,8 +210,10 @@ int blast_open(struct blast *blast, int control_fd);
 void blast_close(struct blast *blast);
 /* Notes TCP_INFO of so many connections, others each time. */
 void blast_look_at_tcp(struct blast *blast, uint32_t most);
-/* Begins: connects from `start` on, at so many a second, of which number first, first + step, ... are ours. */
-void blast_start(struct blast *blast, int64_t start, double connect_hz, int64_t first, int64_t step, int64_t count);
+/* Opens the run's first connection at that time. */
+void blast_open_first(struct blast *blast, int64_t at);
+/* Begins the connects of the ramp: at so many a second over all the workers, of which the turn's are ours. */
+void blast_start(struct blast *blast, int64_t start, double connect_hz, struct turn turn);
 /* The connects of the ramp wait until the worker with that state has settled so many of its own. */
 void blast_start_after(struct blast *blast, const int64_t *state, int64_t connects);
 /* The ramp ends at that time and the phases follow one another. */
@@ -241,6 +255,10 @@ void connection_note_settled(struct blast *blast, struct connection *connection)
 static inline void connection_settle(struct blast *blast, struct connection *connection) {
     if (connection->is_opening || connection->first) connection_note_settled(blast, connection);
 }
+/* If it is the run's first connection: its first reply was right, or it failed. */
+void connection_prove(struct blast *blast, struct connection *connection, int proof);
+/* Keeps what came on the run's first connection. */
+void connection_keep(struct blast *blast, const unsigned char *bytes, size_t length);
 void connection_on_event(struct blast *blast, uint64_t token, uint32_t events);
 void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now);
 void connection_push_deadline(struct blast *blast, struct connection *connection, int64_t at);

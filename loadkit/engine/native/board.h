@@ -33,6 +33,7 @@
     X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_echo) X(back)          \
     X(network) X(peer) X(busy) X(wake) X(batch) X(read) X(total)
 #define STEP_NAMES(X) X(connect) X(send) X(receive) X(close)
+#define PROOF_NAMES(X) X(unknown) X(right) X(failed)
 #define OWN_ERRORS(X)                                                                                                  \
     X(WRONG_BYTES, 140) X(CLOSED_BY_PEER, 141) X(REPLY_TIMEOUT, 142) X(EXTRA_BYTES, 143) X(CONNECT_TIMEOUT, 144)       \
     X(UNKNOWN, 145) X(RUN_ENDED, 146) X(AT_LIMIT, 147) X(APP_FAILED, 148) X(NOT_ACCEPTED, 149)
@@ -42,12 +43,14 @@
 #define AS_HISTOGRAM(name) HISTOGRAM_##name,
 #define AS_STAGE(name) STAGE_##name,
 #define AS_STEP(name) STEP_##name,
+#define AS_PROOF(name) PROOF_##name,
 #define AS_OWN_ERROR(name, number) OWN_##name = number,
 enum { STATE_NAMES(AS_STATE) STATE_WORDS };
 enum { COUNTER_NAMES(AS_COUNTER) COUNTERS };
 enum { HISTOGRAM_NAMES(AS_HISTOGRAM) HISTOGRAMS };
 enum { STAGE_NAMES(AS_STAGE) STAGES };
 enum { STEP_NAMES(AS_STEP) STEPS };
+enum { PROOF_NAMES(AS_PROOF) PROOFS };
 enum { OWN_ERRORS(AS_OWN_ERROR) ERRNOS = 160 };
 /* The words that the head of a histogram has. */
 enum { HEAD_count, HEAD_sum, HEAD_min, HEAD_max, HEAD_dropped, HEAD_carry, HEAD_WORDS };

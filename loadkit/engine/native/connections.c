@@ -135,9 +135,26 @@ void connection_note_settled(struct blast *blast, struct connection *connection)
     blast->board.state[STATE_settled]++;
 }
 
+void connection_prove(struct blast *blast, struct connection *connection, int proof) {
+    if (connection != blast->first.connection) return;
+    blast->first.connection = NULL;
+    /* As long as the ramp is not said, another one would be a second connection to a target that may be wrong. */
+    if (proof == PROOF_failed && !blast->is_started) connection->has_successor = false;
+    __atomic_store_n(&blast->board.state[STATE_proved], proof, __ATOMIC_RELEASE);
+}
+
+void connection_keep(struct blast *blast, const unsigned char *bytes, size_t length) {
+    struct first *first = &blast->first;
+    size_t room = CAME_BYTES - first->came_length;
+    if (length > room) length = room;
+    memcpy(first->came + first->came_length, bytes, length);
+    first->came_length += (uint32_t)length;
+}
+
 static void not_opened(struct blast *blast, struct connection *connection, int number) {
     board_count(&blast->board, COUNT_failed_connects, connection->due_ns, 1);
     board_error(&blast->board, STEP_connect, number, clock_ns());
+    connection_prove(blast, connection, PROOF_failed);
     connection_settle(blast, connection);
     if (connection->has_successor && !is_ending(blast)) try_again(blast, connection->route);
     if (connection->fd >= 0) close(connection->fd);
@@ -309,6 +326,8 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
         /* More slots than file descriptors there are none: the system would have said the same. */
         board_count(&blast->board, COUNT_failed_connects, due, 1);
         board_error(&blast->board, STEP_connect, EMFILE, clock_ns());
+        if (blast->first.is_due) blast->board.state[STATE_proved] = PROOF_failed;
+        blast->first.is_due = false;
         if (is_first) {
             blast->board.state[STATE_settled_ns] = clock_ns();
             blast->board.state[STATE_settled]++;
@@ -316,6 +335,8 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
         if (blast->options.lifetime_ns >= 0 && !is_ending(blast)) try_again(blast, route);
         return;
     }
+    if (blast->first.is_due) blast->first.connection = connection;
+    blast->first.is_due = false;
     connection->is_ready = false;
     connection->due_ns = due;
     connection->route = route;
@@ -555,6 +576,7 @@ static void bury(struct blast *blast, struct connection *connection) {
     }
     if (connection->failure == OWN_REPLY_TIMEOUT && !connection->received) check_accepted(blast, connection);
     board_error(&blast->board, connection->step, connection->failure, now);
+    connection_prove(blast, connection, PROOF_failed);
     count_pending(blast, connection, COUNT_failed);
     messages_orphan(blast, connection);
     if (connection->broke_from == RETIRING) blast->retiring_count--;

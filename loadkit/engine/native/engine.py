@@ -19,7 +19,18 @@ from loadkit.engine.native import _core
 from loadkit.engine.ports import knows_port_range
 from loadkit.engine.probes import Probes, machine_name, open_probes
 from loadkit.engine.stamps import choose_stamps
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, TAIL_ROWS, WAKEUP_SOURCES, OwnError, Slot
+from loadkit.measure.board import (
+    COUNTERS,
+    HISTOGRAMS,
+    PROOFS,
+    STAGES,
+    STATE,
+    STEPS,
+    TAIL_ROWS,
+    WAKEUP_SOURCES,
+    OwnError,
+    Slot,
+)
 from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.tcp_info import SAMPLES
 from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
@@ -35,6 +46,7 @@ __all__ = ["NativeEngine", "matches_board"]
 _TICK_NS, _LONGEST_TICK_NS, _SOON = 100_000_000, 1_000_000_000, 8
 _MOST_SLOTS = 1 << 24
 _COUNTED = WAKEUP_SOURCES.index("native")
+_FAILED = PROOFS.index("failed")
 
 Phase = tuple[int, int, bool, bool, bool, float, float, int, int, int, int]
 
@@ -43,8 +55,8 @@ def matches_board() -> bool:
     """Whether the core was built for this board: the same words in the same places."""
     own = {name: value for name, value in vars(OwnError).items() if name.isupper()}
     return (
-        (_core.STATE, _core.COUNTERS, _core.HISTOGRAMS, _core.STAGES, _core.TAIL_ROWS, _core.STEPS)
-        == (STATE, COUNTERS, HISTOGRAMS, STAGES, TAIL_ROWS, STEPS)
+        (_core.STATE, _core.COUNTERS, _core.HISTOGRAMS, _core.STAGES, _core.TAIL_ROWS, _core.STEPS, _core.PROOFS)
+        == (STATE, COUNTERS, HISTOGRAMS, STAGES, TAIL_ROWS, STEPS, PROOFS)
     ) and all(getattr(_core, name, None) == value for name, value in own.items())
 
 
@@ -73,17 +85,21 @@ class NativeEngine:
         with contextlib.closing(core), contextlib.closing(self._open_loop()) as loop:
             slot.set("wakeup_source", _COUNTED)
             control.ready()
-            ramp = shard.ramp_first, shard.ramp_step, shard.ramp_connects
             if before:
                 core.start_after(before.words, shard.connects_before)
-            core.start(control.wait_start(), shard.plan.connect_rate_hz, *ramp)
+            if shard.opens_first:
+                core.open_first(control.wait_start())
+            else:
+                _begin_ramp(core, shard, control.wait_start())
             kinds = [phase.kind for phase in shard.plan.phases]
 
             def entered(phase: int) -> None:
                 core.watch_tcp(phase if kinds[phase] is PhaseKind.HOLD else -1)
 
-            turns = _Turns(loop, core, slot, lambda: _blast_heard(core, control), shard.of, entered)
+            turns = _Turns(loop, core, slot, lambda: _blast_heard(core, shard, control), shard.of, entered)
             loop.run_until_complete(turns.run())
+            if slot.get("proved") == _FAILED:
+                control.came(core.came())
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:
         """Runs a worker of the serve end."""
@@ -164,9 +180,18 @@ class _Turns:
         self._next_tick = self._loop.call_later(self._tick_ns / NS_PER_S, self._tick)
 
 
-def _blast_heard(core: _core.Blast, control: Control) -> None:
+def _begin_ramp(core: _core.Blast, shard: Shard, at_ns: int) -> None:
+    """The connects of the ramp begin; said again it changes nothing."""
+    ramp = shard.ramp
+    core.start(at_ns, shard.plan.connect_rate_hz, ramp.place, ramp.count, ramp.lanes)
+
+
+def _blast_heard(core: _core.Blast, shard: Shard, control: Control) -> None:
     """The parent said something."""
     control.hear()
+    ramp = control.ramp_start()
+    if ramp is not None:
+        _begin_ramp(core, shard, ramp)
     if control.should_leave():
         core.leave()
     elif control.should_stop():

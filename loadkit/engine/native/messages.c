@@ -329,6 +329,8 @@ static void take(struct blast *blast, struct connection *connection, int64_t len
         wrong = OWN_WRONG_BYTES;
     board_begin_write(board);
     if (!connection->received) note_first_byte(blast, connection, now);
+    bool is_first = connection == blast->first.connection;
+    if (is_first) connection_keep(blast, blast->buffer, (size_t)length);
     connection->received += length;
     uint32_t completed = 0;
     if (wrong)
@@ -336,6 +338,7 @@ static void take(struct blast *blast, struct connection *connection, int64_t len
     else
         completed = count_replies(blast, connection, length, now, &wrong);
     board_end_write(board);
+    if (is_first && completed) connection_prove(blast, connection, PROOF_right);
     if (wrong)
         connection_fail(blast, connection, STEP_receive, wrong);
     else if (completed)

@@ -221,18 +221,34 @@ static PyObject *blast_fileno(PyObject *self, PyObject *unused) {
 }
 
 static PyObject *blast_start_method(PyObject *self, PyObject *args) {
-    long long start, first, step, count;
+    long long start, place, count, lanes;
     double connect_hz;
     struct blast *blast = blast_of(self);
-    if (!blast || !PyArg_ParseTuple(args, "LdLLL:start", &start, &connect_hz, &first, &step, &count)) return NULL;
-    if (first < 0 || step < 1 || count < 0 || first > UINT32_MAX || step > UINT32_MAX || count > UINT32_MAX)
-        return refuse(PyExc_ValueError, "first, step and count have to be what a shard has"), NULL;
-    if (blast->connects.count) {
-        PyErr_SetString(PyExc_ValueError, "it has been started");
-        return NULL;
-    }
-    blast_start(blast, start, connect_hz, first, step, count);
+    if (!blast || !PyArg_ParseTuple(args, "LdLLL:start", &start, &connect_hz, &place, &count, &lanes)) return NULL;
+    const struct options *options = &blast->options;
+    if (place < 0 || count < 0 || lanes < 1 || place > UINT32_MAX || count > UINT32_MAX || lanes > options->of)
+        return refuse(PyExc_ValueError, "place, count and lanes have to be what a shard has"), NULL;
+    struct turn turn = {place, count, options->index % lanes, lanes, options->of};
+    if (!blast->is_started && blast->stage == STAGE_RAMP) blast_start(blast, start, connect_hz, turn);
+    poller_arm(&blast->poller, 1);
     Py_RETURN_NONE;
+}
+
+static PyObject *blast_open_first_method(PyObject *self, PyObject *args) {
+    long long at;
+    struct blast *blast = blast_of(self);
+    if (!blast || !PyArg_ParseTuple(args, "L:open_first", &at)) return NULL;
+    if (blast->connects.count) return refuse(PyExc_ValueError, "it comes before all others, once"), NULL;
+    blast_open_first(blast, at);
+    poller_arm(&blast->poller, 1);
+    Py_RETURN_NONE;
+}
+
+static PyObject *blast_came_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct blast *blast = blast_of(self);
+    if (!blast) return NULL;
+    return PyBytes_FromStringAndSize((const char *)blast->first.came, blast->first.came_length);
 }
 
 static PyObject *blast_start_after_method(PyObject *self, PyObject *args) {
@@ -328,7 +344,11 @@ static PyObject *blast_close_method(PyObject *self, PyObject *unused) {
 
 static PyMethodDef blast_methods[] = {
     {"fileno", blast_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
-    {"start", blast_start_method, METH_VARARGS, "Begins connecting at a time (monotonic ns), at a rate (hertz, over all)."},
+    {"open_first", blast_open_first_method, METH_VARARGS, "Opens the run's first connection at a time (monotonic ns)."},
+    {"came", blast_came_method, METH_NOARGS, "The first bytes that came on it, until its first reply was right or it failed."},
+    {"start", blast_start_method, METH_VARARGS,
+     "Begins connecting at a time (monotonic ns), at a rate (hertz, over all): from a place in the lane on, so many, of so many\n"
+     "lanes. Once; said again it changes nothing."},
     {"begin_phases", blast_hold_method, METH_VARARGS, "The ramp ends at that time (monotonic ns)."},
     {"stop", blast_stop_method, METH_VARARGS, "Sends nothing new and waits so long (ns) for replies."},
     {"start_after", blast_start_after_method, METH_VARARGS, "Connects after the worker of that slot, which has so many."},
@@ -489,6 +509,7 @@ static const char *const counter_names[] = {COUNTER_NAMES(AS_STRING) NULL};
 static const char *const histogram_names[] = {HISTOGRAM_NAMES(AS_STRING) NULL};
 static const char *const stage_names[] = {STAGE_NAMES(AS_STRING) NULL};
 static const char *const step_names[] = {STEP_NAMES(AS_STRING) NULL};
+static const char *const proof_names[] = {PROOF_NAMES(AS_STRING) NULL};
 
 static int add_names(PyObject *module, const char *key, const char *const *names) {
     Py_ssize_t count = 0;
@@ -526,7 +547,7 @@ static int fill_module(PyObject *module) {
         return -1;
     if (add_names(module, "STATE", state_names) || add_names(module, "COUNTERS", counter_names) ||
         add_names(module, "HISTOGRAMS", histogram_names) || add_names(module, "STAGES", stage_names) ||
-        add_names(module, "STEPS", step_names))
+        add_names(module, "STEPS", step_names) || add_names(module, "PROOFS", proof_names))
         return -1;
     if (PyModule_AddIntConstant(module, "AWAKE_NS", AWAKE_NS) || PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) || PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) ||
         PyModule_AddIntConstant(module, "DONE", TURN_DONE) || PyModule_AddIntConstant(module, "TAIL_ROWS", TAIL_ROWS) ||

@@ -39,9 +39,24 @@ void schedule_append(struct schedule *schedule, struct pace pace) {
     if (schedule->next_ns == NEVER) find_next(schedule);
 }
 
+struct pace pace_of_turn(struct turn turn, int64_t begin_ns, double hz) {
+    int64_t workers = (turn.of - turn.lane + turn.lanes - 1) / turn.lanes; /* of the lane */
+    int64_t first = turn.place, last = turn.place + turn.count - 1;
+    struct pace pace = {.begin_ns = begin_ns, .start_hz = hz, .step = turn.lanes, .group = workers};
+    pace.next = first / workers * turn.of + turn.lane + first % workers * turn.lanes;
+    pace.taken = first % workers;
+    pace.jump = turn.of - workers * turn.lanes;
+    if (turn.count) pace.total = last / workers * turn.of + turn.lane + last % workers * turn.lanes + 1;
+    return pace;
+}
+
 void schedule_advance(struct schedule *schedule) {
     struct pace *pace = &schedule->paces[schedule->first];
     pace->next += pace->step;
+    if (pace->group && ++pace->taken == pace->group) {
+        pace->taken = 0;
+        pace->next += pace->jump;
+    }
     find_next(schedule);
 }
 

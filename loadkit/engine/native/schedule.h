@@ -1,7 +1,8 @@
 /* When connects and messages are due: plan/pacing.py's formula, one event at a time.
  *
  * A pace changes linearly from a to b hertz over T seconds; event k is due after 2 k / (a + sqrt(a^2 + 2 k (b - a) / T)).
- * Worker i of n takes k = i, i + n, ... A schedule is a queue of paces: what is left of one comes before the next.
+ * Worker i of n takes k = i, i + n, ...; of the ramp it takes its turn in a lane (plan/pacing.py: Turn). A schedule is a
+ * queue of paces: what is left of one comes before the next.
  */
 #ifndef LOADKIT_SCHEDULE_H
 #define LOADKIT_SCHEDULE_H
@@ -12,6 +13,12 @@ struct pace {
     int64_t begin_ns;
     double start_hz, change_hz_per_s; /* the second is 0 for a constant rate */
     int64_t next, step, total;        /* the events next, next + step, ... below total are still to come */
+    int64_t group, taken, jump;       /* after each `group` events (0: never) the next is `jump` further; `taken` of a group */
+};
+
+/* `count` events of lane `lane` of `lanes`, from its event `place` on, where `of` workers are in all the lanes. */
+struct turn {
+    int64_t place, count, lane, lanes, of;
 };
 
 struct schedule {
@@ -25,6 +32,8 @@ int schedule_open(struct schedule *schedule, int capacity);
 void schedule_close(struct schedule *schedule);
 /* Appends a pace; there has to be room. */
 void schedule_append(struct schedule *schedule, struct pace pace);
+/* A turn's events at a constant rate; event k of all lanes is due k intervals after the beginning. */
+struct pace pace_of_turn(struct turn turn, int64_t begin_ns, double hz);
 /* Moves on to the event after this one. */
 void schedule_advance(struct schedule *schedule);
 /* Drops everything. */

@@ -1,0 +1,83 @@
+"""The run's first connection: what to say of a target that did not give it a right reply."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from loadkit.endpoint import place_of
+from loadkit.errors import TargetError
+from loadkit.measure.samples import PhaseSamples
+from loadkit.plan.model import Plan
+from loadkit.report.advice import advise
+from loadkit.units import format_duration, format_size
+from loadkit.wire.echo import EchoFraming
+from loadkit.wire.recognise import guess, show
+
+__all__ = ["first_failure"]
+
+# So many bytes are not those of the message by chance: what came is an echo that goes wrong.
+_LEAST_ECHOED = 4
+_ENDED = {
+    "CLOSED_BY_PEER": "closed the first connection",
+    "ECONNRESET": "reset the first connection",
+    "EPIPE": "closed the first connection",
+}
+
+
+def first_failure(plan: Plan, ramp: PhaseSamples, first_bytes: bytes) -> TargetError:
+    """Returns the error that ends a run whose first connection had no right reply.
+
+    `ramp` is what its worker counted until then, `first_bytes` how what came on it begins.
+    """
+    where = place_of(plan.target.host, plan.target.port)
+    if plan.target.embedded:
+        where = f"the embedded server at {place_of(plan.routes[0].destination, plan.target.port)}"
+    step, name = next(iter(ramp.errors), ("receive", "UNKNOWN"))
+    if name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(plan, first_bytes) < len(first_bytes):
+        return TargetError(f"{where} {_other_bytes(plan, name, first_bytes)}; loadkit blasts echo servers so far")
+    if name == "ECONNREFUSED":
+        return TargetError(
+            f"{where}: the first connection failed: {os.strerror(errno.ECONNREFUSED)} ({name}); start the server, "
+            f"check the address and port, or leave HOST:PORT out to blast an embedded server"
+        )
+    if name == "CONNECT_TIMEOUT":
+        return TargetError(
+            f"{where}: no answer to the first connect within {format_duration(plan.connect_timeout_ns)}; a firewall or "
+            f"a full accept queue may drop its packets: check the address and port, or raise --connect-timeout"
+        )
+    came = f"{format_size(ramp.counters['received_bytes'])} of the {format_size(plan.size_bytes)} of its reply"
+    if name in _ENDED:
+        when = f"after {came}" if first_bytes else "without a reply"
+        return TargetError(
+            f"{where} {_ENDED[name]} {when}; it is no echo server, or it turns connections away: see its log, and its "
+            f"limit of connections (loadkit serve --max-connections)"
+        )
+    if name == "REPLY_TIMEOUT":
+        what = f"sent {came}, and no more" if first_bytes else "did not reply to the first message"
+        return TargetError(
+            f"{where} {what} within {format_duration(plan.timeout_ns)}; it is no echo server, or it is stuck or slow: "
+            f"check the address and port, or raise --timeout"
+        )
+    number = getattr(errno, name, 0)
+    what = f"{os.strerror(number)} ({name})" if number else name
+    return TargetError(f"{where}: the first connection failed: {what}; {advise(step, name)}")
+
+
+def _other_bytes(plan: Plan, name: str, first_bytes: bytes) -> str:
+    right, size = _right(plan, first_bytes), format_size(plan.size_bytes)
+    if name == "EXTRA_BYTES" and right >= min(len(first_bytes), plan.size_bytes):
+        return f"sent back more than the {size} of the first message: it is no echo server"
+    if right == len(first_bytes):
+        return f"sent back other bytes than the {size} it got: it is no echo server"
+    if right >= _LEAST_ECHOED:
+        return f"sent back other bytes than the {size} it got, from byte {right + 1} on: it is no echo server"
+    return f"replied `{show(first_bytes)}` to an echo message: {guess(first_bytes)}"
+
+
+def _right(plan: Plan, first_bytes: bytes) -> int:
+    """Returns how many of the first bytes are those of the message."""
+    framing = EchoFraming(plan.size_bytes)
+    return next(
+        (at for at in range(len(first_bytes)) if not framing.matches(at, first_bytes[at : at + 1])), len(first_bytes)
+    )
