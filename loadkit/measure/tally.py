@@ -112,8 +112,17 @@ class Tally:
 
     def standstill(self, begin_ns: int, end_ns: int) -> None:
         """Notes a standstill: replies to what was intended before its end, and read after it began, are disturbed."""
-        record(self.slot.pages[self.phase_of(end_ns)], "standstill", np.array([end_ns - begin_ns], np.int64))
+        for phase, part_ns in self.parts(begin_ns, end_ns):
+            record(self.slot.pages[phase], "standstill", np.array([part_ns], np.int64))
         self._standstills = [*self._standstills, (begin_ns, end_ns)][-_STANDSTILLS:]
+
+    def parts(self, begin_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
+        """Yields the phases that a stretch of time is in, each with its part of it (ns)."""
+        for phase in range(self.phase_of(begin_ns), self.phase_of(end_ns) + 1):
+            until = self._starts[phase + 1] if phase + 1 < len(self._starts) else _FOREVER
+            part_ns = min(end_ns, until) - max(begin_ns, self._starts[phase])
+            if part_ns > 0:
+                yield phase, part_ns
 
     def fold(self, now_ns: int) -> None:
         """Takes everything noted so far into the board."""

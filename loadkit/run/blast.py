@@ -59,6 +59,8 @@ _RAMP_LOOKS, _LEAST_RAMP_LOOK_NS, _RAMP_LOOK_NS = 20, NS_PER_S // 200, NS_PER_S 
 _TIMEOUT_LATE = 64
 # After this much more than the plan's own time a worker that has not ended is told to leave.
 _PATIENCE_NS = 5 * NS_PER_S
+# A wait of ours that took this much longer than asked: we were stopped.
+_STOOD_NS = NS_PER_S // 2
 # A worker that was told to leave and has not ended by then is hung, and killed.
 _LEAVE_NS = 2 * NS_PER_S
 # Closing takes the kernel its time: a million connections 26 s on two cores, both ends. This is twice that, and some.
@@ -158,6 +160,7 @@ class _Run:
         self.serve_at_end: tuple[WorkerSamples, ...] = ()
         self.serve_looks_ns: list[int] = []
         self._stop_ns: int | None = None
+        self._stood_ns = 0  # how long this process was not let run
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self.footprint = footprint
         self.memory: MemorySamples | None = None
@@ -187,8 +190,11 @@ class _Run:
                 if self.has_failed or not running or self.interrupts.count > 1 or now > self._give_up_ns():
                     break
                 group = self.group.sentinels if self.group else []
-                pause = max(0, self._next_look(now) - now) / NS_PER_S
-                connection.wait([self.interrupts.fileno(), *running, *group], timeout=pause)
+                until = max(now, self._next_look(now))
+                connection.wait([self.interrupts.fileno(), *running, *group], timeout=(until - now) / NS_PER_S)
+                # The workers may have been stopped with us, by a debugger, a pause of the container or a lid.
+                overslept = time.monotonic_ns() - until
+                self._stood_ns += overslept if overslept > _STOOD_NS else 0
                 self._heed()
         finally:
             self._say("leave")
@@ -300,12 +306,12 @@ class _Run:
 
     def _give_up_ns(self) -> int:
         if self.ramp is None and self._stop_ns is None:
-            return self._first_limit_ns() + _PATIENCE_NS
+            return self._first_limit_ns() + _PATIENCE_NS + self._stood_ns
         begin = self.hold_ns or self._ramp_limit_ns()
         traffic = begin + sum(phase.duration_ns for phase in self.plan.phases[1:])
         if self._stop_ns is not None:
             traffic = min(traffic, self._stop_ns + STOP_NS)
-        return traffic + _closing_ns(self.plan, _PATIENCE_NS)
+        return traffic + _closing_ns(self.plan, _PATIENCE_NS) + self._stood_ns
 
     def _planned_window(self, begin: int) -> tuple[int, int]:
         """From the first measured phase's start to the last one's end."""

@@ -273,7 +273,8 @@ class Swarm:
 
     def _stood_in_turn(self, begin: int, end: int) -> None:
         if self._stood(begin, end):
-            self.tally.count("busy_ns", end, begin - end)  # it was in a turn, and no work
+            for phase, part_ns in self.tally.parts(begin, end):
+                self.slot.pages[phase].add("busy_ns", -part_ns)  # it was no work
 
     def _stood(self, begin: int, end: int) -> bool:
         """Notes that we stood still from `begin` to `end`, if that is long enough to be one."""
@@ -282,10 +283,11 @@ class Swarm:
         self.standstills.note(begin, end)
         self.tally.fold(end)  # what was read before it is not disturbed
         self.tally.standstill(begin, end)
-        is_measured = self.plan.phases[self._phase].kind is PhaseKind.HOLD
-        if is_measured and end - begin > self.slot.get("standstill_ns"):
-            self.slot.set("standstill_ns", end - begin)
-            self.slot.set("standstill_at_ns", begin)
+        for phase, part_ns in self.tally.parts(begin, end):
+            is_measured = self.plan.phases[phase].kind is PhaseKind.HOLD
+            if is_measured and part_ns > self.slot.get("standstill_ns"):
+                self.slot.set("standstill_ns", part_ns)
+                self.slot.set("standstill_at_ns", begin)
         return True
 
     def _connect_time(self) -> int:

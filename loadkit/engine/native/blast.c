@@ -13,25 +13,32 @@
 #define GRAINS 64
 #define LONGEST_GRAIN_NS INT64_C(100000000)
 
+static int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
+
 /* -- standstills */
 
-void blast_stood(struct blast *blast, int64_t from, int64_t until) {
-    int64_t *state = blast->board.state, length = until - from;
+void blast_stood(struct blast *blast, int64_t from, int64_t until, bool is_in_turn) {
+    struct board *board = &blast->board;
+    int64_t *state = board->state;
     standstills_note(&blast->standstills, from, until);
-    int64_t *page = board_page(&blast->board, until);
-    board_record(&blast->board, page, HISTOGRAM_standstill, length);
-    if (!blast->is_measured || length <= state[STATE_standstill_ns]) return;
-    state[STATE_standstill_ns] = length;
-    state[STATE_standstill_at_ns] = from;
+    /* Each phase has its own part of it. */
+    for (int64_t at = from, end; at < until; at = end) {
+        int64_t *page = board_page(board, at);
+        end = earlier(until, board->page_until);
+        board_record(board, page, HISTOGRAM_standstill, end - at);
+        if (is_in_turn) page[COUNT_busy_ns] -= end - at; /* it was no work */
+        bool is_measured = blast->phase_plans[(page - board->first_page) / board->page_words].is_measured;
+        if (!is_measured || end - at <= state[STATE_standstill_ns]) continue;
+        state[STATE_standstill_ns] = end - at;
+        state[STATE_standstill_at_ns] = at;
+    }
 }
 
 /* A wait that was to end at `asked` at the latest has ended. */
 static void note_wait(struct blast *blast, int64_t asked, int64_t ended) {
-    if (ended - asked > STANDSTILL_NS) blast_stood(blast, asked, ended);
+    if (ended - asked > STANDSTILL_NS) blast_stood(blast, asked, ended, false);
     blast->seen_ns = ended;
 }
-
-static int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
 
 static void free_blast_parts(struct blast *blast) {
     schedule_close(&blast->connects);

@@ -229,13 +229,9 @@ int blast_turn(struct blast *blast, int64_t linger_ns);
 /* Takes messages off what may be sent; with the last one's reply the drain begins. */
 void blast_spend(struct blast *blast, int64_t count);
 /* The clock says `now`: a gap since the last reading is a standstill. */
-void blast_stood(struct blast *blast, int64_t from, int64_t until);
+void blast_stood(struct blast *blast, int64_t from, int64_t until, bool is_in_turn);
 static inline void blast_see(struct blast *blast, int64_t now) {
-    if (now - blast->seen_ns > STANDSTILL_NS) {
-        blast_stood(blast, blast->seen_ns, now);
-        /* It was in a turn, and no work. */
-        board_count(&blast->board, COUNT_busy_ns, now, blast->seen_ns - now);
-    }
+    if (now - blast->seen_ns > STANDSTILL_NS) blast_stood(blast, blast->seen_ns, now, true);
     blast->seen_ns = now;
 }
 /* Whether nothing new is begun any more: but for messages that still wait for a connection to open. */
