@@ -52,11 +52,13 @@ class FakeEngine:
             for index, phase in enumerate(plan.phases[1:], 1):
                 tally.begin_phase(index, begin)
                 slot.set("phase", index)
-                for due in self._due(phase, begin, shard)[:budget]:
+                due_here = self._due(phase, begin, shard)
+                for due in due_here[:budget] if phase.kind is PhaseKind.HOLD else due_here:
                     self._message(tally, due)
+                    slot.set("replied_ns", due + REPLY_NS)
                     if len(tally.sent) >= 2 * FOLD_EVERY:
-                        tally.fold(begin)
-                tally.fold(begin)
+                        tally.fold()
+                tally.fold()
                 begin += phase.duration_ns if phase.kind is not PhaseKind.DRAIN else 0
         end = begin or slot.get("settled_ns")
         tally.count("closed", end, opened)
@@ -71,12 +73,16 @@ class FakeEngine:
             tally.count("asked", due)
             tally.connected.extend((due, due + CONNECT_NS))
             tally.first_bytes.extend((due, due + CONNECT_NS, due + CONNECT_NS + REPLY_NS))
-            self._message(tally, due + CONNECT_NS)
+            if tally.due_is_sent:
+                self._message(tally, due + CONNECT_NS)
+            else:  # no schedule wanted it
+                tally.openings.append(due + CONNECT_NS)
+                tally.extra.extend((due + CONNECT_NS + REPLY_NS, tally.size))
             tally.slot.set("settled_ns", due + CONNECT_NS + REPLY_NS)
             opened += 1
         if opened:
-            tally.fold(tally.slot.get("settled_ns"))
-        for name in ("open", "peak", "settled"):
+            tally.fold()
+        for name in ("open", "peak", "settled", "answered"):
             tally.slot.set(name, tally.slot.get(name) + opened)
         return opened
 

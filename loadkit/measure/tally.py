@@ -54,6 +54,7 @@ class Tally:
         came: one that is intended = sent = replied of the last, so it needs no note of its own in `sent`
     connected: intended, established
     first_bytes: intended start of the connect, established, first byte
+    extra: received, bytes beside those of the replies noted; what one was begun with is taken off when it is whole
     """
 
     __slots__ = (
@@ -64,7 +65,7 @@ class Tally:
         "due",
         "due_is_sent",
         "exchanges",
-        "extra_bytes",
+        "extra",
         "first_bytes",
         "openings",
         "replied",
@@ -87,7 +88,7 @@ class Tally:
         self.exchanges: list[int] = []
         self.connected: list[int] = []
         self.first_bytes: list[int] = []
-        self.extra_bytes = 0  # received beside whole replies
+        self.extra: list[int] = []
         self._starts = [-_FOREVER] + [_FOREVER] * (len(slot.pages) - 1)
         self._standstills: list[tuple[int, int]] = []
         self._cpu = CpuMeter()
@@ -124,7 +125,7 @@ class Tally:
             if part_ns > 0:
                 yield phase, part_ns
 
-    def fold(self, now_ns: int) -> None:
+    def fold(self) -> None:
         """Takes everything noted so far into the board."""
         state = self.slot.state
         state[_SEQUENCE] += 1
@@ -148,9 +149,9 @@ class Tally:
         if self.first_bytes:
             for page, rows in self._by_phase(self.first_bytes, 3):
                 record(page, "first_byte", rows[:, 2] - rows[:, 1])
-        if self.extra_bytes:
-            self.count("received_bytes", now_ns, self.extra_bytes)
-            self.extra_bytes = 0
+        if self.extra:
+            for page, rows in self._by_phase(self.extra, 2):
+                page.counters[_AT["received_bytes"]] += int(rows[:, 1].sum())
         state[_SEQUENCE] += 1
 
     def _fold_sent(self) -> None:

@@ -178,7 +178,7 @@ def test_a_target_that_refuses() -> None:
 
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(loadkit.PreflightError, match="another process has the port"):
+        with pytest.raises(loadkit.PreflightError, match="another socket has the port"):
             with loadkit.sync.serve(taken.getsockname()[1]):
                 pass
 

@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the time of the connect and sends the first message."""
         self.established_ns = clock()
-        self.swarm.see(self.established_ns)
+        self.swarm.watch.see(self.established_ns)
         self.transport = transport  # type: ignore[assignment]
         if self.route.may_meet_itself and meets_itself(transport.get_extra_info("socket")):
             self.swarm.met_itself(self)
@@ -117,9 +117,10 @@ class Connection(asyncio.Protocol):
         """Checks what came. In a free-running closed loop one whole right reply takes the short way."""
         now = clock()
         swarm = self.swarm
-        if now - swarm.seen_ns > STANDSTILL_NS or now >= swarm.next_phase_ns:
+        watch = swarm.watch
+        if now - watch.seen_ns > STANDSTILL_NS or now >= swarm.next_phase_ns:
             swarm.look(now)
-        swarm.seen_ns = now
+        watch.seen_ns = now
         pending = self.pending
         if chunk == self.expected and swarm.free_running and now - pending[2] <= swarm.timeout_ns:
             at = self.sent
@@ -130,7 +131,7 @@ class Connection(asyncio.Protocol):
             self.expected = message = swarm.messages[at % swarm.period]
             self.transport.write(message)
             if len(swarm.exchanges) >= swarm.fold_length:
-                swarm.tally.fold(now)
+                swarm.tally.fold()
         elif self.state is not State.CLOSED:
             self._received(chunk, now)
 
@@ -142,42 +143,43 @@ class Connection(asyncio.Protocol):
             swarm.answered(self, now)
         if self is swarm.first:
             swarm.came = (swarm.came + chunk[:CAME_BYTES])[:CAME_BYTES]
-        swarm.tally.extra_bytes += len(chunk)
-        if received + len(chunk) > self.sent:
-            swarm.broken(self, "receive", OwnError.EXTRA_BYTES)
-            return
-        if swarm.check and not swarm.framing.matches(received, chunk):
-            swarm.broken(self, "receive", OwnError.WRONG_BYTES)
-            return
         self.received = received + len(chunk)
-        completed = swarm.framing.completed(received, len(chunk))
-        if not completed:
+        wrong, completed, noted = 0, 0, 0
+        if self.received > self.sent:
+            wrong = OwnError.EXTRA_BYTES
+        elif swarm.check and not swarm.framing.matches(received, chunk):
+            wrong = OwnError.WRONG_BYTES
+        else:
+            completed = swarm.framing.completed(received, len(chunk))
+            wrong, noted = self._take_replies(completed, now)
+        # The bytes of the replies that were noted are counted with them.
+        if len(chunk) != noted * swarm.size:
+            swarm.tally.extra.extend((now, len(chunk) - noted * swarm.size))
+        if wrong:
+            swarm.broken(self, "receive", wrong)
+        if wrong or not completed:
             return
         self.expected = None
-        if not self._take_replies(completed, now):
-            swarm.broken(self, "receive", OwnError.REPLY_TIMEOUT)
-            return
         if self is swarm.first:
             swarm.prove(self, "right")
         swarm.replied(self, now)
         if len(swarm.tally.replied) >= swarm.fold_length:
-            swarm.tally.fold(now)
+            swarm.tally.fold()
 
-    def _take_replies(self, count: int, now: int) -> bool:
-        """Notes whole replies; False when one came too late, which stays without."""
-        swarm, pending = self.swarm, self.pending
-        tally = swarm.tally
+    def _take_replies(self, count: int, now: int) -> tuple[int, int]:
+        """Notes whole replies; returns what is wrong with them, if anything, and how many were noted."""
+        swarm, pending, noted = self.swarm, self.pending, 0
         for _ in range(count):
             intended, taken, sent = pending[:3]
             if now - sent > swarm.timeout_ns and swarm.is_too_late(sent, now):
-                return False
+                return OwnError.REPLY_TIMEOUT, noted
             del pending[:3]
             if intended != OPENING:
-                # Their bytes are counted by the tally.
-                tally.extra_bytes -= swarm.size
-                tally.replied.extend((intended, taken, sent, now))
-        swarm.has_replied(now)
-        return True
+                noted += 1
+                swarm.tally.replied.extend((intended, taken, sent, now))
+        if count:
+            swarm.has_replied(now)
+        return 0, noted
 
     def eof_received(self) -> None:
         """The peer sends no more: close, which comes back as connection_lost."""
@@ -222,7 +224,7 @@ class Connection(asyncio.Protocol):
             sent = intended
         else:
             sent = clock()
-            swarm.see(sent)
+            swarm.watch.see(sent)
         if taken is None:
             taken = sent
         swarm.tally.sent.extend((intended, taken, sent))

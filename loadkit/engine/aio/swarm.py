@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import errno
-import heapq
 import itertools
 import time
 from collections import deque
@@ -21,11 +20,13 @@ from collections.abc import Callable, Iterator
 
 from loadkit.engine.aio.connect import is_readable, open_route
 from loadkit.engine.aio.connection import OPENING, Connection, State
-from loadkit.engine.aio.pauses import BEAT_NS, STANDSTILL_NS, Looks, Standstills
+from loadkit.engine.aio.deadlines import Deadlines
+from loadkit.engine.aio.outbox import Outbox
 from loadkit.engine.aio.probing import Probing
-from loadkit.engine.aio.schedule import NEVER, Schedule
+from loadkit.engine.aio.schedule import NEVER
 from loadkit.engine.aio.timer import Timer
 from loadkit.engine.aio.wakeups import Wait
+from loadkit.engine.aio.watch import Watch
 from loadkit.engine.base import STOP_NS, Control
 from loadkit.measure.board import PROOFS, STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, FOLD_NS, Tally
@@ -41,13 +42,6 @@ from loadkit.wire.echo import EchoFraming
 __all__ = ["Swarm"]
 
 _ROUND = 128
-# Messages that may wait for room on their connections; beyond that they stay in the schedule, which needs no memory.
-_MOST_WAITING = 1 << 16
-# A message of a phase that has ended goes out all the same if we come to it no later than this.
-_EDGE_NS = 10_000_000
-# A time-out is found by this part of it later, at the most: those of many connections together.
-_GRAINS = 64
-_LONGEST_GRAIN_NS = 100_000_000
 # A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
 # that refuses, short enough that a restarted one is found.
 _RETRY_S = 0.1
@@ -82,8 +76,7 @@ class Swarm:
         plan = shard.plan
         self._probing = probing
         if probing:
-            probing.on_event = lambda: self.see(clock())
-        self._last_wait = last_wait
+            probing.on_event = lambda: self.watch.see(clock())
         self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
         self.loop = loop
         self.shard = shard
@@ -98,6 +91,8 @@ class Swarm:
         self.depth = plan.depth
         self.check = plan.check
         self.tally = Tally(slot, plan.size_bytes, due_is_sent=self.closed_loop)
+        self.watch = Watch(slot, self.tally, plan.phases, last_wait)
+        self.outbox = Outbox(self)
         self.exchanges = self.tally.exchanges
         self.note_exchange = self.tally.exchanges.extend
         self.fold_length = 2 * FOLD_EVERY
@@ -107,20 +102,11 @@ class Swarm:
         self.live: list[Connection] = []
         self.budget = NEVER if shard.messages is None else shard.messages
         self._is_spent = False  # the last of --messages has been taken
-        self._is_full = False  # no connection has room, and as many wait as may: the rest stays in the schedule
-        self._waiting_count = 0  # messages that wait for room, or for a connection
         self._answered = 0  # open connections that have had a reply
         self._replied_ns = 0
-        self.seen_ns = clock()  # the last reading of the clock
-        self._asked_ns = NEVER  # when the loop is to wake up for what is due, at the latest
-        self.looks = Looks(self.seen_ns)
-        self.standstills = Standstills()
         self.timeout_ns = plan.timeout_ns
-        self._grain_ns = min(max(1, min(plan.timeout_ns, plan.connect_timeout_ns) // _GRAINS), _LONGEST_GRAIN_NS)
         self._connect_deadline = NEVER  # when to look at the oldest connect
-        self._deadlines: list[tuple[int, int, Connection]] = []  # a heap
-        self._deadline_number = itertools.count()
-        self._turn = 0
+        self._deadlines = Deadlines(min(plan.timeout_ns, plan.connect_timeout_ns))
         self._sampled = 0
         self._tcp_watch: TcpWatch[Connection] = TcpWatch(_fd_of)
         self._phase = 0
@@ -128,10 +114,8 @@ class Swarm:
         self._connecting: deque[tuple[int, asyncio.Task[None], Connection]] = deque()
         self._expiring: deque[tuple[int, Connection]] = deque()
         self._retiring: set[Connection] = set()
-        self._waiting: list[int] = []  # due messages while churn has no connection open
         self._peak = 0
         self._connects: Iterator[int] = iter(())
-        self._due = Schedule()
         self._next_connect = self.next_phase_ns = NEVER
         self._before = before
         self._look_ns = 0  # when to look again whether it is our turn to connect
@@ -156,8 +140,8 @@ class Swarm:
         """Runs the shard from the common start to the last close."""
         self.control.ready()
         start = self.control.wait_start()
-        self.seen_ns = clock()
-        self.looks.note(self.seen_ns)
+        self.watch.seen_ns = clock()
+        self.outbox.looks.note(self.watch.seen_ns)
         self.tally.begin_phase(0, start)
         if self.shard.opens_first:
             self._open_at(iter((start,)))
@@ -203,7 +187,7 @@ class Swarm:
             ramp = self.control.ramp_start()
             if ramp is not None and not self._is_started and self.stage is Stage.RAMP:
                 self._begin_ramp(ramp)
-                self._arm()
+                self.arm()
             if self.control.should_stop_opening():
                 self._connects, self._next_connect, self._has_enough = iter(()), NEVER, True
             start = self.control.hold_start() if self.stage is Stage.RAMP else None
@@ -213,8 +197,8 @@ class Swarm:
     def _on_time(self) -> None:
         """Does what is due. One clock reading decides the round."""
         now = clock()
-        self.see(now)
-        self.looks.note(now)
+        self.watch.see(now)
+        self.outbox.looks.note(now)
         self._enter_phases(now)
         self._look_before(now)
         for _ in range(_ROUND):
@@ -222,73 +206,25 @@ class Swarm:
                 break
             due, self._next_connect = self._next_connect, next(self._connects, NEVER)
             self._open(due, next(self._routes), first=self.stage is Stage.RAMP, scheduled=True)
-        for _ in range(_ROUND):
-            if self._due_time() > now or not self._take_due():
-                break
+        self.outbox.send_due(now)
         self._judge(now)
         while self._expiring and self._expiring[0][0] <= now:
             self._retire(*self._expiring.popleft())
-        self._arm()
+        self.arm()
 
-    def _arm(self) -> None:
-        first = min(self.next_phase_ns, self._connect_time(), self._due_time(), self._connect_deadline)
+    def arm(self) -> None:
+        """Sets the timer for what is due first."""
+        first = min(self.next_phase_ns, self._connect_time(), self.outbox.next_ns, self._connect_deadline)
+        first = min(first, self._deadlines.first_ns)
         if self._expiring:
             first = min(first, self._expiring[0][0])
-        if self._deadlines:
-            first = min(first, self._deadlines[0][0])
-        self._asked_ns = first
+        self.watch.asked_ns = first
         self._timer.arm(first if first < NEVER else None)
-
-    def _due_time(self) -> int:
-        """When the next message can be taken; those that have no place wait for a reply."""
-        return NEVER if self._is_full else self._due.next_ns
-
-    # -- standstills
-
-    def see(self, now: int) -> None:
-        """The clock says `now`; to be called in every callback."""
-        if now - self.seen_ns > STANDSTILL_NS:
-            self._find_standstill(now)
-        self.seen_ns = now
 
     def look(self, now: int) -> None:
         """A reply has come after a gap, or after the end of a phase: finds out which, before it is counted."""
-        self.see(now)
+        self.watch.see(now)
         self._enter_phases(now)
-
-    def _find_standstill(self, now: int) -> None:
-        """The clock was not read for long: that was a wait that was asked for, or we stood still."""
-        seen = self.seen_ns
-        asked = min(self._asked_ns, seen + BEAT_NS)
-        if self._last_wait is None:
-            self._stood(max(seen, asked), now)
-            return
-        called, returned, _events = self._last_wait()
-        if returned <= seen:
-            self._stood_in_turn(seen, now)
-            return
-        self._stood_in_turn(seen, called)
-        self._stood(max(called, asked), returned)
-        self._stood_in_turn(returned, now)
-
-    def _stood_in_turn(self, begin: int, end: int) -> None:
-        if self._stood(begin, end):
-            for phase, part_ns in self.tally.parts(begin, end):
-                self.slot.pages[phase].add("busy_ns", -part_ns)  # it was no work
-
-    def _stood(self, begin: int, end: int) -> bool:
-        """Notes that we stood still from `begin` to `end`, if that is long enough to be one."""
-        if end - begin <= STANDSTILL_NS:
-            return False
-        self.standstills.note(begin, end)
-        self.tally.fold(end)  # what was read before it is not disturbed
-        self.tally.standstill(begin, end)
-        for phase, part_ns in self.tally.parts(begin, end):
-            is_measured = self.plan.phases[phase].kind is PhaseKind.HOLD
-            if is_measured and part_ns > self.slot.get("standstill_ns"):
-                self.slot.set("standstill_ns", part_ns)
-                self.slot.set("standstill_at_ns", begin)
-        return True
 
     def _connect_time(self) -> int:
         """When the next connect can be begun; the native engine (native/blast.c) says why not when it is due."""
@@ -311,13 +247,13 @@ class Swarm:
     def _tick(self) -> None:
         """Ten times a second, which is the beat too: fold, publish, and find out whether it is over."""
         now = clock()
-        self.see(now)
+        self.watch.see(now)
         self._enter_phases(now)
         self._publish(now)
         self._sample_tcp_info()
         self._end_if_spent()
         if self.stage is Stage.DRAIN and self._held_until <= now:
-            self._drop_due()
+            self.outbox.drop()
             self._held_until = NEVER
         if self.stage is Stage.DRAIN and (self._is_drained() or now >= self._drain_end()):
             self._finish()
@@ -327,8 +263,8 @@ class Swarm:
 
     def _drain_end(self) -> int:
         """The drain is longer by what we stood still, for no reply could reach us, and what waits is read first."""
-        stood = self.standstills.since(self._drain_from)
-        return self._drain_until + stood + (self._grain_ns if stood else 0)
+        stood = self.watch.standstills.since(self._drain_from)
+        return self._drain_until + stood + (self._deadlines.grain_ns if stood else 0)
 
     def _sample_tcp_info(self) -> None:
         """Looks at some connections, others each time."""
@@ -340,7 +276,7 @@ class Swarm:
         note_tcp_info(self.slot.pages[self._phase], [fd for fd in chosen if fd >= 0])
 
     def _publish(self, now: int) -> None:
-        self.tally.fold(now)
+        self.tally.fold()
         self.tally.fold_cpu(now)
         self.slot.set("open", len(self.live) + len(self._retiring))
         self.slot.set("peak", self._peak)
@@ -370,7 +306,7 @@ class Swarm:
             if self._probing:
                 self._probing.begin_phase(index, begin)
             at_ns += phase.duration_ns
-        self._arm()
+        self.arm()
 
     def _enter_phases(self, now: int) -> None:
         """Enters the phases that have begun by now."""
@@ -382,7 +318,7 @@ class Swarm:
         before = self.plan.phases[self._phase]
         phase = self.plan.phases[index]
         if phase.kind is not PhaseKind.DRAIN:
-            self._leave_phase(at_ns)
+            self.outbox.end_phase(at_ns, self.watch.seen_ns)
         self.tally.fold_cpu(at_ns - 1)
         self._phase = index
         self.slot.set("phase", index)
@@ -401,21 +337,11 @@ class Swarm:
         self.next_phase_ns = at_ns + phase.duration_ns
         self._change_connections(before.connections, phase.connections, at_ns, phase.duration_ns)
         if phase.rate_hz is not None:
-            self._due = Schedule(LinearPace(at_ns, phase.duration_ns, *phase.rate_hz), *self._part)
+            self.outbox.begin(LinearPace(at_ns, phase.duration_ns, *phase.rate_hz), *self._part)
         elif not self.sending:
             self.sending = True
             self.free_running = self.shard.messages is None and not self._is_churning_exchanges
             self._fill_some(list(self.live))
-
-    def _leave_phase(self, at_ns: int) -> None:
-        """What is left of the phase that ends at `at_ns` is its own: it does not eat the next one's time."""
-        if self._due.next_ns == NEVER and not self._waiting_count:
-            return
-        if self.seen_ns < at_ns + _EDGE_NS:
-            for _ in range(_ROUND):
-                if self._due.next_ns >= at_ns or self._waiting_count or not self._take_due():
-                    break
-        self._drop_due()
 
     def _change_connections(self, before: int, after: int, at_ns: int, duration_ns: int) -> None:
         """More connections come evenly over the phase; fewer go at its beginning."""
@@ -450,9 +376,9 @@ class Swarm:
             self._drain_from = now
         self._drain_until = min(self._drain_until, now + longest_ns)
         self._held_until = min(self._held_until, now + held_ns)
-        self._due.cut(now)
+        self.outbox.cut(now)
         if not held_ns:
-            self._drop_due()
+            self.outbox.drop()
         if self.stage is Stage.DRAIN:
             return
         self.stage = Stage.DRAIN
@@ -461,7 +387,7 @@ class Swarm:
             self._probing.stop()
         last = len(self.plan.phases) - 1
         if self._phase != last:
-            self.tally.fold(now)
+            self.tally.fold()
             self.tally.fold_cpu(now)
             for index in range(self._phase + 1, last + 1):
                 self.tally.begin_phase(index, now)
@@ -477,35 +403,17 @@ class Swarm:
         self._tick_handle = self.loop.call_later(0, self._tick)
 
     def _is_drained(self) -> bool:
-        if self._retiring or self._due.next_ns != NEVER or self._waiting_count:
+        if self._retiring or not self.outbox.is_empty:
             return False
         return not any(connection.pending for connection in self.live)
-
-    def _drop_due(self) -> None:
-        """Counts what is due and was not sent as that: what waits, and what the schedule has left."""
-        left = self._due.left()
-        if left:
-            counters = ("intended", "unsent", "waited") if self._is_full else ("intended", "unsent")
-            for counter in counters:
-                self.tally.count(counter, self._due.next_ns, left)
-        self._due.clear()
-        self._is_full = False
-        if not self._waiting_count:
-            return
-        self.tally.unsent += self._waiting
-        self._waiting = []
-        for connection in self.live:
-            self.tally.unsent += connection.held or ()
-            connection.held = None
-        self._waiting_count = 0
 
     def _finish(self) -> None:
         """Counts what was left unanswered and closes everything."""
         if self._done.done():
             return
         now = clock()
-        self._due.cut(now)
-        self._drop_due()
+        self.outbox.cut(now)
+        self.outbox.drop()
         for connection in [*self.live, *self._retiring]:
             if connection.pending and not connection.received:
                 self._check_accepted(connection, now)
@@ -529,7 +437,7 @@ class Swarm:
         self.tally.count("asked", due_ns)
         task = self.loop.create_task(self._connect(connection))
         now = clock()
-        self.see(now)
+        self.watch.see(now)
         self._connecting.append((now, task, connection))
         if self._connect_deadline == NEVER:
             self._connect_deadline = now + self.plan.connect_timeout_ns
@@ -552,9 +460,9 @@ class Swarm:
         while self._connecting:
             begun, task, _connection = self._connecting[0]
             if not task.done():
-                stood = self.standstills.since(begun)
+                stood = self.watch.standstills.since(begun)
                 # After a standstill what has come meanwhile is read first.
-                until = begun + self.plan.connect_timeout_ns + stood + (self._grain_ns if stood else 0)
+                until = begun + self.plan.connect_timeout_ns + stood + (self._deadlines.grain_ns if stood else 0)
                 if until > now:
                     self._connect_deadline = until
                     return
@@ -600,7 +508,7 @@ class Swarm:
             connection.opening = False
             self._opening -= 1
             if self._opening == self._most_opening - 1:
-                self._arm()
+                self.arm()
 
     def prove(self, connection: Connection, proof: str) -> None:
         """If it is the run's first connection: its first reply was right, or it failed."""
@@ -621,7 +529,7 @@ class Swarm:
         # Its first message is the new phase's if one has begun, and then counts against --messages.
         self._enter_phases(connection.established_ns)
         self.tally.connected.extend((connection.due_ns, connection.established_ns))
-        self._is_full = False
+        self.outbox.is_full = False
         self._tcp_watch.opened(connection)
         connection.place = len(self.live)
         self.live.append(connection)
@@ -629,7 +537,7 @@ class Swarm:
         if self.plan.lifetime_ns:
             self._expiring.append((connection.established_ns + self.plan.lifetime_ns, connection))
             if len(self._expiring) == 1:
-                self._arm()
+                self.arm()
         if self._is_ending():
             self.settle(connection)
             return
@@ -637,25 +545,22 @@ class Swarm:
             self._noted_ns = connection.established_ns
         connection.send_first()
         if self.sending:
-            self._spend()
+            self.spend()
         if self.sending and not self._is_churning_exchanges:
             self.room(connection)
-        waiting, self._waiting = self._waiting, []
-        self._waiting_count -= len(waiting)
-        for intended in waiting:
-            self._dispatch(intended)
+        self.outbox.give_homeless()
 
     def _is_ending(self) -> bool:
         """Whether nothing new is begun any more: but for messages that still wait for a connection to open."""
-        return self.stage is Stage.DRAIN or (self._is_spent and not self._waiting_count)
+        return self.stage is Stage.DRAIN or (self._is_spent and not self.outbox.waiting)
 
-    def _spend(self) -> None:
+    def spend(self) -> None:
         """Takes a message off what --messages allows; with the last one's reply the drain begins."""
         if self.plan.phases[self._phase].kind is not PhaseKind.HOLD:
             return
         self.budget -= 1
         if self.budget <= 0:
-            self._due.clear()
+            self.outbox.spend()
             self._is_spent = True
             self.sending = self.free_running = False
             if self._tick_handle and self.stage is Stage.TRAFFIC:
@@ -664,7 +569,7 @@ class Swarm:
 
     def _end_if_spent(self) -> None:
         """The last of --messages has its reply, or never will: until then what comes back is of its window."""
-        if not self._is_spent or self.stage is not Stage.TRAFFIC or self._waiting_count:
+        if not self._is_spent or self.stage is not Stage.TRAFFIC or self.outbox.waiting:
             return
         if not self._retiring and not any(connection.pending for connection in self.live):
             self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
@@ -683,33 +588,15 @@ class Swarm:
 
     def room(self, connection: Connection) -> None:
         """Sends what is held, or in a closed loop the next messages, while there is room."""
-        held = connection.held
-        while held and connection.has_room():
-            intended = held.popleft()
-            self._waiting_count -= 1
-            connection.send(intended, self.looks.after(intended))
-        if self._is_full and not held:
-            self._fill_from_schedule(connection)
+        if connection.held or self.outbox.is_full:
+            self.outbox.fill(connection)
         while self.sending and connection.has_room():
             now = clock()
             if now >= self.next_phase_ns:  # with a large depth this takes long
                 self.look(now)
                 continue
             connection.send(now, now)
-            self._spend()
-
-    def _fill_from_schedule(self, connection: Connection) -> None:
-        """Takes out of the schedule what found no place before, as far as there is room."""
-        now = clock()
-        self.looks.note(now)
-        while self._due.next_ns <= now and connection.has_room():
-            intended = self._due.next_ns
-            self.tally.count("waited", intended)
-            self._count_due(intended)
-            connection.send(intended, self.looks.after(intended))
-        if self._due.next_ns > now:
-            self._is_full = False
-            self._arm()
+            self.spend()
 
     def broken(self, connection: Connection, step: str, number: int) -> None:
         """The connection failed: its messages are counted as failed, what it held goes to others."""
@@ -721,7 +608,7 @@ class Swarm:
         held, connection.held = connection.held, None
         self._retiring.discard(connection)
         self._close(connection, now, Close.RST)
-        self._dispatch_held(held)
+        self.outbox.give_held(held)
         self._again(connection)
 
     def _count_pending(self, connection: Connection, counter: str) -> None:
@@ -735,18 +622,12 @@ class Swarm:
         """Whether the peer never heard of a connection that is open for us (a SYN cookie): then it failed."""
         if not is_unacknowledged(connection.transport.get_extra_info("socket").fileno()):
             return False
-        self.tally.fold(now)
+        self.tally.fold()
         self.tally.count("opened", connection.due_ns, -1)
         self.tally.count("failed_connects", connection.due_ns)
         self.tally.count("closed", now, -1)  # it is closed all the same
         self.tally.error("connect", OwnError.NOT_ACCEPTED, now)
         return True
-
-    def _dispatch_held(self, held: deque[int] | None) -> None:
-        """Gives the messages that waited on a connection to others."""
-        self._waiting_count -= len(held or ())
-        for intended in held or ():
-            self._dispatch(intended)
 
     def _again(self, connection: Connection) -> None:
         """In churn a connection that failed has a successor a little later; elsewhere it is missing, and said to be."""
@@ -770,7 +651,7 @@ class Swarm:
             self._retiring.add(connection)
         else:
             self._end_of_life(connection, due_ns)
-        self._dispatch_held(held)
+        self.outbox.give_held(held)
 
     def _end_of_life(self, connection: Connection, due_ns: int) -> None:
         self._close(connection, due_ns)
@@ -784,7 +665,7 @@ class Swarm:
         connection.close(how or self.plan.close)
         self.settle(connection)
         self._answered -= connection.received > 0
-        self._is_full = False
+        self.outbox.is_full = False
         self.tally.count("closed", now)
 
     def _leave(self, connection: Connection) -> None:
@@ -805,112 +686,43 @@ class Swarm:
         """Whole replies came in."""
         self._replied_ns = now
 
-    # -- messages of an open loop
+    # -- what the outbox asks
 
-    def _count_due(self, intended: int) -> None:
-        self._due.advance()
-        self.tally.due.append(intended)
-        self._spend()
+    def may_open(self) -> bool:
+        """Whether a connection may open yet, where none is open: in churn."""
+        return self.plan.lifetime_ns is not None and self.stage is not Stage.DRAIN
 
-    def _take_due(self) -> bool:
-        """Takes the next due message out of the schedule; False: there is no place for it, and it stays there."""
-        intended = self._due.next_ns
-        if not self.live and (self.plan.lifetime_ns is None or self.stage is Stage.DRAIN):
-            self._count_due(intended)
-            self.tally.unsent.append(intended)
-            return True
-        has_place = self._waiting_count < _MOST_WAITING
-        connection = self._next_turn() if self.live else None
-        if connection and not has_place and not connection.has_room():
-            connection = self._find_room()
-        if connection is None and not has_place:
-            self._is_full = True
-            return False
-        self._count_due(intended)
-        if connection and connection.has_room():
-            # While others wait we cannot have been late for want of a connection alone.
-            connection.send(intended, self.looks.after(intended) if self._waiting_count else None)
-        else:
-            self.tally.count("waited", intended)
-            self._wait(connection, intended)
-        return True
-
-    def _next_turn(self) -> Connection:
-        self._turn += 1
-        return self.live[self._turn % len(self.live)]
-
-    def _find_room(self) -> Connection | None:
-        """Returns one that has room, from the turn's on."""
-        for _ in range(1, len(self.live)):
-            connection = self._next_turn()
-            if connection.has_room():
-                return connection
-        return None
-
-    def _wait(self, connection: Connection | None, intended: int) -> None:
-        """Keeps a message until its connection has room, or until there is one."""
-        self._waiting_count += 1
-        if connection:
-            connection.hold(intended)
-        else:
-            self._waiting.append(intended)
-
-    def _dispatch(self, intended: int) -> None:
-        """Gives a message that has waited to the connection whose turn it is."""
-        is_over = self.stage is Stage.DRAIN and (self._held_until == NEVER or self._held_until <= clock())
-        has_place = self.live or (self.plan.lifetime_ns is not None and self.stage is not Stage.DRAIN)
-        if is_over or not has_place:
-            self.tally.unsent.append(intended)
-            return
-        connection = self._next_turn() if self.live else None
-        if connection and connection.has_room():
-            connection.send(intended, self.looks.after(intended))
-        else:
-            self._wait(connection, intended)
+    def may_go_out(self) -> bool:
+        """Whether what is due may go out: always, and a little while into the drain."""
+        return self.stage is not Stage.DRAIN or (self._held_until != NEVER and self._held_until > clock())
 
     # -- deadlines
 
-    def _need_deadline(self, at_ns: int, connection: Connection) -> None:
-        """Has the connection looked at then, or a little later with its neighbours."""
-        at_ns += self._grain_ns - 1
-        at_ns -= at_ns % self._grain_ns
-        connection.timer_ns = at_ns
-        heapq.heappush(self._deadlines, (at_ns, next(self._deadline_number), connection))
-        if at_ns < self._asked_ns:
-            self._arm()
-
     def need_reply_by(self, connection: Connection, at_ns: int) -> None:
         """Has it looked at when the time of its oldest message is over; one look at a time will do."""
-        if not connection.timer_ns:
-            self._need_deadline(at_ns, connection)
+        if self._deadlines.push(connection, at_ns) < self.watch.asked_ns:
+            self.arm()
 
     def is_too_late(self, sent_ns: int, now: int) -> bool:
-        """Whether a reply that is read now came too late: as of the wait that told of it, less standstills."""
-        if self._last_wait:
-            now = self._last_wait()[1] or now
-        age = now - sent_ns
-        return age > self.timeout_ns and age - self.standstills.since(sent_ns) > self.timeout_ns
+        """Whether a reply that is read now came after the time-out."""
+        return self.watch.age(sent_ns, now) > self.timeout_ns
 
     def _judge(self, now: int) -> None:
         """Ends what takes too long."""
         if self._connect_deadline <= now:
             self._expire_connects(now)
-        while self._deadlines and self._deadlines[0][0] <= now:
-            at_ns, _number, connection = heapq.heappop(self._deadlines)
-            if connection.timer_ns == at_ns and connection.state is not State.CLOSED:
+        for connection in self._deadlines.due(now):
+            if connection.pending:
                 self._judge_reply(connection, now)
 
     def _judge_reply(self, connection: Connection, now: int) -> None:
-        connection.timer_ns = 0
-        if not connection.pending:
-            return
         sent = connection.pending[2]
-        until = sent + self.timeout_ns + self.standstills.since(sent)
+        until = sent + self.timeout_ns + self.watch.standstills.since(sent)
         if until > now:
-            self._need_deadline(until, connection)
+            self._deadlines.push(connection, until)
         elif is_readable(connection.transport.get_extra_info("socket").fileno()):
             # It is read first, and judged by the wait that told of it.
-            self._need_deadline(now + self._grain_ns, connection)
+            self._deadlines.push(connection, now + self._deadlines.grain_ns)
         else:
             self.broken(connection, "receive", OwnError.REPLY_TIMEOUT)
 

@@ -1,0 +1,198 @@
+"""What is due in an open loop: taken out of the schedule, given to connections, and kept while they have no room."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from loadkit.engine.aio.connection import Connection
+from loadkit.engine.aio.pauses import Looks
+from loadkit.engine.aio.schedule import NEVER, Schedule
+from loadkit.plan.pacing import LinearPace
+
+if TYPE_CHECKING:
+    from loadkit.engine.aio.swarm import Swarm
+
+__all__ = ["Outbox"]
+
+_ROUND = 128
+# Messages that may wait for room on their connections; beyond that they stay in the schedule, which needs no memory.
+_MOST_WAITING = 1 << 16
+# A message of a phase that has ended goes out all the same if we come to it no later than this.
+_EDGE_NS = 10_000_000
+
+clock = time.monotonic_ns
+
+
+class Outbox:
+    """A worker's messages between the moment they are due and the moment they are sent.
+
+    `waiting` are those that wait: on their connections, or, while churn has none open, here. When as many wait as may
+    and no connection has room, it `is_full`: the rest stays in the schedule until one has.
+    """
+
+    def __init__(self, swarm: Swarm) -> None:
+        self._swarm = swarm
+        self._tally = swarm.tally
+        self._due = Schedule()
+        self._turn = 0
+        self._homeless: list[int] = []  # due while no connection is open
+        self.looks = Looks(clock())
+        self.waiting = 0
+        self.is_full = False
+
+    @property
+    def next_ns(self) -> int:
+        """When the next message can be taken; those that have no place wait for a reply."""
+        return NEVER if self.is_full else self._due.next_ns
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits and nothing falls due any more."""
+        return self._due.next_ns == NEVER and not self.waiting
+
+    # -- phases
+
+    def begin(self, pace: LinearPace, index: int, of: int) -> None:
+        """A phase begins, with a schedule of its own."""
+        self._due = Schedule(pace, index, of)
+
+    def end_phase(self, at_ns: int, now: int) -> None:
+        """The phase ended at `at_ns`. What it left is its own: it does not eat the next one's time."""
+        if self.is_empty:
+            return
+        if now < at_ns + _EDGE_NS:
+            for _ in range(_ROUND):
+                if self._due.next_ns >= at_ns or self.waiting or not self.take():
+                    break
+        self.drop()
+
+    def spend(self) -> None:
+        """The last of --messages is taken: no more fall due."""
+        self._due.clear()
+
+    def cut(self, now: int) -> None:
+        """Nothing new falls due."""
+        self._due.cut(now)
+
+    def drop(self) -> None:
+        """Counts what is due and was not sent as that: what waits, and what the schedule has left."""
+        left = self._due.left()
+        if left:
+            for counter in ("intended", "unsent", "waited") if self.is_full else ("intended", "unsent"):
+                self._tally.count(counter, self._due.next_ns, left)
+        self._due.clear()
+        self.is_full = False
+        if not self.waiting:
+            return
+        self._tally.unsent += self._homeless
+        self._homeless = []
+        for connection in self._swarm.live:
+            self._tally.unsent += connection.held or ()
+            connection.held = None
+        self.waiting = 0
+
+    # -- messages
+
+    def send_due(self, now: int) -> None:
+        """Takes what is due, at most a round of it."""
+        for _ in range(_ROUND):
+            if self.next_ns > now or not self.take():
+                break
+
+    def take(self) -> bool:
+        """Takes the next due message out of the schedule; False: there is no place for it, and it stays there."""
+        intended, live = self._due.next_ns, self._swarm.live
+        if not live and not self._swarm.may_open():
+            self._count(intended)
+            self._tally.unsent.append(intended)
+            return True
+        has_place = self.waiting < _MOST_WAITING
+        connection = self._next_turn() if live else None
+        if connection and not has_place and not connection.has_room():
+            connection = self._find_room()
+        if connection is None and not has_place:
+            self.is_full = True
+            return False
+        self._count(intended)
+        if connection and connection.has_room():
+            # While others wait we cannot have been late for want of a connection alone.
+            connection.send(intended, self.looks.after(intended) if self.waiting else None)
+        else:
+            self._tally.count("waited", intended)
+            self._keep(connection, intended)
+        return True
+
+    def fill(self, connection: Connection) -> None:
+        """Sends what waited for room on it, or has found no place before, while there is room."""
+        held = connection.held
+        while held and connection.has_room():
+            intended = held.popleft()
+            self.waiting -= 1
+            connection.send(intended, self.looks.after(intended))
+        if self.is_full and not held:
+            self._fill_from_schedule(connection)
+
+    def _fill_from_schedule(self, connection: Connection) -> None:
+        now = clock()
+        self.looks.note(now)
+        while self._due.next_ns <= now and connection.has_room():
+            intended = self._due.next_ns
+            self._tally.count("waited", intended)
+            self._count(intended)
+            connection.send(intended, self.looks.after(intended))
+        if self._due.next_ns > now:
+            self.is_full = False
+            self._swarm.arm()
+
+    def give_homeless(self) -> None:
+        """A connection is open again: gives it what fell due while none was."""
+        given, self._homeless = self._homeless, []
+        self._give(given)
+
+    def give_held(self, held: deque[int] | None) -> None:
+        """Gives the messages that waited on a connection that is gone to others."""
+        self._give(held or ())
+
+    def _give(self, messages: list[int] | deque[int] | tuple[()]) -> None:
+        self.waiting -= len(messages)
+        for intended in messages:
+            self._dispatch(intended)
+
+    def _dispatch(self, intended: int) -> None:
+        """Gives a message that has waited to the connection whose turn it is."""
+        swarm = self._swarm
+        if not swarm.may_go_out() or not (swarm.live or swarm.may_open()):
+            self._tally.unsent.append(intended)
+            return
+        connection = self._next_turn() if swarm.live else None
+        if connection and connection.has_room():
+            connection.send(intended, self.looks.after(intended))
+        else:
+            self._keep(connection, intended)
+
+    def _count(self, intended: int) -> None:
+        self._due.advance()
+        self._tally.due.append(intended)
+        self._swarm.spend()
+
+    def _keep(self, connection: Connection | None, intended: int) -> None:
+        """Keeps a message until its connection has room, or until there is one."""
+        self.waiting += 1
+        if connection:
+            connection.hold(intended)
+        else:
+            self._homeless.append(intended)
+
+    def _next_turn(self) -> Connection:
+        self._turn += 1
+        return self._swarm.live[self._turn % len(self._swarm.live)]
+
+    def _find_room(self) -> Connection | None:
+        """Returns one that has room, from the turn's on."""
+        for _ in range(1, len(self._swarm.live)):
+            connection = self._next_turn()
+            if connection.has_room():
+                return connection
+        return None

@@ -1,0 +1,76 @@
+"""Whether a worker stands still: each reading of the clock is held against the one before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from loadkit.engine.aio.pauses import BEAT_NS, STANDSTILL_NS, Standstills
+from loadkit.engine.aio.schedule import NEVER
+from loadkit.engine.aio.wakeups import Wait
+from loadkit.measure.board import Slot
+from loadkit.measure.tally import Tally
+from loadkit.plan.model import PhaseKind, PhasePlan
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """A worker's. `seen_ns` is the last reading of the clock; whoever reads it in a callback says so with `see`.
+
+    A gap between two readings is a wait that was asked for, until `asked_ns` or the next beat at the latest, or work,
+    or a standstill. `last_wait` tells of the loop's last wait; None: this loop does not say, and a gap counts as one.
+    """
+
+    __slots__ = ("_is_measured", "_last_wait", "_slot", "_tally", "asked_ns", "seen_ns", "standstills")
+
+    def __init__(
+        self, slot: Slot, tally: Tally, phases: tuple[PhasePlan, ...], last_wait: Callable[[], Wait] | None
+    ) -> None:
+        self._slot = slot
+        self._tally = tally
+        self._is_measured = [phase.kind is PhaseKind.HOLD for phase in phases]
+        self._last_wait = last_wait
+        self.seen_ns = time.monotonic_ns()
+        self.asked_ns = NEVER
+        self.standstills = Standstills()
+
+    def see(self, now: int) -> None:
+        """The clock says `now`."""
+        if now - self.seen_ns > STANDSTILL_NS:
+            self._find(now)
+        self.seen_ns = now
+
+    def age(self, since_ns: int, now: int) -> int:
+        """Returns how old something is as of the wait that told of it, less what we stood still."""
+        if self._last_wait:
+            now = self._last_wait()[1] or now
+        return now - since_ns - self.standstills.since(since_ns)
+
+    def _find(self, now: int) -> None:
+        seen = self.seen_ns
+        asked = min(self.asked_ns, seen + BEAT_NS)
+        if self._last_wait is None:
+            self._stood(max(seen, asked), now)
+            return
+        called, returned, _events = self._last_wait()
+        if returned <= seen:
+            self._stood(seen, now, is_in_turn=True)
+            return
+        self._stood(seen, called, is_in_turn=True)
+        self._stood(max(called, asked), returned)
+        self._stood(returned, now, is_in_turn=True)
+
+    def _stood(self, begin: int, end: int, is_in_turn: bool = False) -> None:
+        """Notes that we stood still from `begin` to `end`, if that is long enough to be one: each phase its part."""
+        if end - begin <= STANDSTILL_NS:
+            return
+        self.standstills.note(begin, end)
+        self._tally.fold()  # what was read before it is not disturbed
+        self._tally.standstill(begin, end)
+        for phase, part_ns in self._tally.parts(begin, end):
+            if is_in_turn:
+                self._slot.pages[phase].add("busy_ns", -part_ns)  # it was no work
+            if self._is_measured[phase] and part_ns > self._slot.get("standstill_ns"):
+                self._slot.set("standstill_ns", part_ns)
+                self._slot.set("standstill_at_ns", begin)
