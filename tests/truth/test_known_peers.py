@@ -89,16 +89,16 @@ def test_replies_per_second_are_what_the_peer_wrote_in_the_window(
 ) -> None:
     # 100 connections wait for a peer that answers one message after the other: a reply is a second old when it comes.
     peer = timed_peer("serial", 10)
-    record = run(blast, peer.port, "-c", "100", "-d", "3s", "--warmup", "0s", *rate, *engine)
+    record = run(blast, peer.port, "-c", "100", "-d", "2s", "--warmup", "0s", *rate, *engine)
     # `started` is known to the millisecond, and a reply that was written at an edge may be read behind it.
     assert record["window"]["replied"] == pytest.approx(written_in_window(peer.end(), record), rel=0.01, abs=2)
-    assert record["rates"]["replies_per_s"] == record["window"]["replied"] / 3
+    assert record["rates"]["replies_per_s"] == record["window"]["replied"] / 2
     assert record["rates"]["received_bytes_per_s"] == pytest.approx(64 * record["rates"]["replies_per_s"])
     assert record["workers"][0]["replied"] == record["window"]["replied"]
     if rate:
         messages = record["messages"]
-        assert messages["intended"] == 900
-        assert messages["unsent"] > 500
+        assert messages["intended"] == 600
+        assert messages["unsent"] > 300
         assert record["histograms"]["lateness"]["percentiles"]["90"] < record["histograms"]["held"]["percentiles"]["50"]
 
 
