@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ def test_only_a_gap_between_looks_makes_a_message_late(steps: list[int], dues: l
     for step in steps:
         times.append(times[-1] + step)
     looks = looked(*times)
-    gaps = [(begin, end) for begin, end in zip(times, times[1:], strict=False) if end - begin > _GAP]
+    gaps = [(begin, end) for begin, end in itertools.pairwise(times) if end - begin > _GAP]
     for due in dues:
         ends = [end for begin, end in gaps if begin < due <= end]
         assert looks.after(due) == (ends[0] if ends else due)

@@ -148,14 +148,14 @@ def test_however_it_is_folded_the_totals_are_those_of_the_messages(
     for number, (intended, late, held, service) in enumerate(times):
         if number in folds:
             tally.fold(intended)
-        phase, latency = _phase_at(intended), late + held + service
-        due[phase] += 1
+        place, latency = _phase_at(intended), late + held + service
+        due[place] += 1
         sent[_phase_at(intended + late + held)] += 1
         replied[_phase_at(intended + latency)] += 1
         for name, value in (("lateness", late), ("held", held), ("service", service), ("latency", latency)):
-            values[name][phase].append(value)
+            values[name][place].append(value)
         if 10 * late > latency:
-            values["disturbed"][phase].append(latency)
+            values["disturbed"][place].append(latency)
         tally.due.append(intended)
         tally.sent += [intended, intended + late, intended + late + held]
         tally.replied += [intended, intended + late, intended + late + held, intended + latency]
@@ -248,7 +248,12 @@ def test_a_standstill_counts_where_it_ended_and_as_long_as_it_was(bench: _Bench)
     bench.tally.standstill(1500, 1600)
     bench.tally.standstill(1800, 2100)
     found = [phase.histograms["standstill"] for phase in bench.phases()]
-    assert [(one.count, one.sum_ns, one.max_ns) for one in found] == [(1, 100, 100), (1, 300, 300), (0, 0, 0), (0, 0, 0)]
+    assert [(one.count, one.sum_ns, one.max_ns) for one in found] == [
+        (1, 100, 100),
+        (1, 300, 300),
+        (0, 0, 0),
+        (0, 0, 0),
+    ]
 
 
 # A reply's (length of its gap to the last event, latency), or a standstill's (gap, its length), and whether to fold.
