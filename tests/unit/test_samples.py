@@ -25,7 +25,7 @@ def board() -> Iterator[Board]:
         for intended in (500, 1500):
             for number in range(10 // (index + 1)):
                 tally.replied += [intended, intended, intended, intended + 100 * (number + 1)]
-        tally.fold(2000)
+        tally.fold()
         tally.error("connect", errno.ECONNREFUSED, 500)
         tally.error("receive", OwnError.WRONG_BYTES, 1500 if index else 500)
         slot.set("open", 7 + index)
