@@ -10,10 +10,14 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
 
-# Most of a test's time is waiting: two at a time take half as long. What is compared with the truth is tested alone.
+# Most of a test's time is waiting: two at a time take half as long, and four of those that wait for known peers. What is
+# compared with the truth of a busy machine is tested alone.
+WAITING := tests/truth/test_first_connection.py tests/truth/test_known_peers.py tests/truth/test_standstill.py \
+	tests/truth/test_retransmissions.py
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/truth
-	$(BIN)/python -m pytest tests/truth
+	$(BIN)/python -m pytest -n 4 $(WAITING)
+	$(BIN)/python -m pytest tests/truth $(WAITING:%=--ignore %)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ __all__ = ["FLAGS", "WakeupSamples", "add_wakeups", "read_wakeups"]
 
 # epoll takes at most 1,024 events a call here and in libuv: up to 2,047 a counter has one value alone.
 _HIGHEST = highest_of(counts_length(0) - 1)
-_COUNTS = ("waits", "wakeups", "events", "blocked_ns", "busy_ns", "probe_wakeups", "probe_events")
+_COUNTS = ("waits", "wakeups", "events", "blocked_ns", "busy_ns", "probe_wakeups", "probe_events", "beats")
 FLAGS = {"IN": "events_in", "OUT": "events_out", "ERR": "events_err", "HUP": "events_hup", "RDHUP": "events_rdhup"}
 
 
@@ -26,7 +26,8 @@ class WakeupSamples:
 
     `flags` counts events by flag, an event with two of them twice. `batch` has the events of each wake-up, `busy` the
     times between a return and the next call. `probe_events` are those of a journey's probes, `probe_wakeups` those
-    that brought nothing else; both are among the others. `source` is one of WAKEUP_SOURCES; of what it cannot see there
+    that brought nothing else; both are among the others, and so are `beats`, waits that ended for no other reason than
+    to look whether the worker stands still. `source` is one of WAKEUP_SOURCES; of what it cannot see there
     is 0.
     """
 
@@ -41,6 +42,7 @@ class WakeupSamples:
     busy: Histogram
     probe_wakeups: int
     probe_events: int
+    beats: int
 
 
 def read_wakeups(source: int, after: PhaseSamples, before: PhaseSamples | None = None) -> WakeupSamples | None:

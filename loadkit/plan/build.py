@@ -46,6 +46,10 @@ IMBALANCE = 1.15
 DEFAULT_CONNECT_HZ, MOST_DEFAULT_CONNECT_HZ = 10_000.0, 20_000.0
 DEFAULT_RAMP_S = 5.0
 
+# All phases together are as long as one --duration may be (units.py): up to there every time is exact as a float.
+LONGEST_NS = 2**53
+_DAY_NS = 24 * 3600 * NS_PER_S
+
 DEFAULT_DURATION = Duration.parse("10s")
 DEFAULT_WARMUP = Duration.parse("2s")
 # How long past the longest latency asked for a histogram reaches; a message can be older than its timeout when it had
@@ -229,6 +233,12 @@ def _phases(profile: Profile) -> tuple[PhasePlan, ...]:
     if len(set(names)) < len(names):
         raise ProfileError(
             f"phases: names must differ from one another and from ramp and drain: {', '.join(names[1:-1])}"
+        )
+    total_ns = sum(phase.duration_ns for phase in (ramp, *asked))
+    if total_ns > LONGEST_NS:
+        raise ProfileError(
+            f"the run would last {total_ns / _DAY_NS:,.0f} days, {ramp.duration_ns / _DAY_NS:,.0f} of them to open its "
+            f"connections; {LONGEST_NS // _DAY_NS} days is the most: shorter phases, or a higher --connect-rate"
         )
     return (ramp, *asked, drain)
 

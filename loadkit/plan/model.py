@@ -162,23 +162,23 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def messages_span_ns(self) -> int | None:
         """How long so many --messages take at the rates asked for, from the start of the window; 0 in a closed loop.
 
-        None without --messages.
+        More than the schedule has end with its last measured phase. None without --messages.
         """
         if self.messages is None:
             return None
-        left, span_ns, rest = self.messages, 0, self.phases
-        while rest and rest[0].kind is not PhaseKind.HOLD:
-            rest = rest[1:]
-        for phase in rest:
+        kinds = [phase.kind for phase in self.phases]
+        left, begin_ns, end_ns = self.messages, 0, 0
+        for phase in self.phases[kinds.index(PhaseKind.HOLD) :]:
             if phase.kind is PhaseKind.HOLD:
-                if phase.rate_hz is None or max(phase.rate_hz) <= 0:
-                    return span_ns
+                if phase.rate_hz is None:
+                    return begin_ns
                 pace = LinearPace(0, phase.duration_ns, *phase.rate_hz)
-                if left <= pace.total():
-                    return span_ns + min(phase.duration_ns, pace.time(left))
+                if left <= pace.total():  # at a rate of 0 there is none
+                    return begin_ns + min(phase.duration_ns, pace.time(left))
                 left -= pace.total()
-            span_ns += phase.duration_ns
-        return span_ns
+                end_ns = begin_ns + phase.duration_ns
+            begin_ns += phase.duration_ns
+        return end_ns
 
     @property
     def asked_rate_hz(self) -> float | None:

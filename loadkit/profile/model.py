@@ -62,7 +62,7 @@ class PhaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """One `[[phases]]` table of a profile. A key left out takes the profile's own value."""
 
     name: str
-    duration: Annotated[Duration, _option("how long the phase lasts", at_least=1)]
+    duration: Annotated[Duration, _option("how long the phase lasts", at_least=10**6)]
     rate: Annotated[Pace | None, _option("messages per second in all; `1k:10k` is a linear ramp", at_least=0)] = None
     connections: Annotated[Count | None, _option("connections open at the end of the phase", at_least=1)] = None
     measured: bool = True

@@ -267,6 +267,7 @@ def _add_wakeups(left: Wakeups | None, right: Wakeups | None) -> Wakeups | None:
         blocked_ns=_add_known(left.blocked_ns, right.blocked_ns),
         busy_ns=_add_known(left.busy_ns, right.busy_ns),
         probe_wakeups=_add_known(left.probe_wakeups, right.probe_wakeups),
+        beats=_add_known(left.beats, right.beats),
         probe_events=_add_known(left.probe_events, right.probe_events),
         flags={flag: _add_known(left.flags[flag], right.flags.get(flag)) for flag in left.flags},
     )

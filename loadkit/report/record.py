@@ -267,7 +267,8 @@ class Wakeups(msgspec.Struct, frozen=True):
     `waits` are calls of epoll_wait, `wakeups` those of them that brought an event, `batch` the events of each. `flags`
     counts events by flag, one with two of them twice. `blocked_ns` was spent inside the calls, `busy_ns` between them,
     and `busy` has the times between: how long one turn keeps everybody else waiting. `probe_events` are those of a
-    journey's probes, `probe_wakeups` those that brought nothing else.
+    journey's probes, `probe_wakeups` those that brought nothing else. `beats` are waits that
+    ended for no other reason than to look whether the worker stands still; they are among `waits`.
 
     `source` says who counted: `native`, the compiled engine itself; `hook`, in the import table of uvloop's libuv;
     `selector`, ours under asyncio, which does not see ERR, HUP and RDHUP; `uv_metrics`, libuv's own: approximate, with
@@ -285,6 +286,7 @@ class Wakeups(msgspec.Struct, frozen=True):
     busy: HistogramRecord | None = None
     probe_wakeups: int | None = None
     probe_events: int | None = None
+    beats: int | None = None
 
 
 class WorkerWakeups(msgspec.Struct, frozen=True):

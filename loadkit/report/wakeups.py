@@ -51,6 +51,7 @@ def wakeups_record(samples: WakeupSamples | None) -> Wakeups | None:
         busy_ns=samples.busy_ns if exact else None,
         probe_wakeups=samples.probe_wakeups if exact else None,
         probe_events=samples.probe_events if exact else None,
+        beats=samples.beats if exact else None,
         flags={
             flag: count if exact and (samples.source != "selector" or flag in _SELECTOR_FLAGS) else None
             for flag, count in samples.flags.items()

@@ -161,7 +161,6 @@ class _Run:
         self.serve_looks_ns: list[int] = []
         self._stop_ns: int | None = None
         self._stood_ns = 0  # how long this process was not let run
-        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self.footprint = footprint
         self.memory: MemorySamples | None = None
         footprint.ready([forker.pid, *self._pids(self.workers), *self._pids(group.workers if group else [])])
@@ -172,6 +171,8 @@ class _Run:
         self.has_failed = False  # it had none
         self._shown_ns = 0
         self.start_ns = self.end_ns = time.monotonic_ns() + _FIRST_AHEAD_NS
+        start = datetime.datetime.now(datetime.UTC) + datetime.timedelta(microseconds=_FIRST_AHEAD_NS // 1000)
+        self.started = start.isoformat(timespec="milliseconds")
         self.workers[0].say("start", self.start_ns)
 
     def _say(self, *words: object) -> None:

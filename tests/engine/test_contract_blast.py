@@ -169,6 +169,17 @@ def test_each_worker_opens_its_share_of_a_phase_s_connections_however_often_they
     assert whole.errors == {}
 
 
+@pytest.mark.parametrize("depth", ["1", "2000"])
+def test_a_closed_loop_ends_with_its_phase_and_not_with_its_turn(server: Server, blast: Blast, depth: str) -> None:
+    port, _board, _control = server()
+    blasting = blast(port, connections="20", depth=depth, duration="300ms")
+    run(blasting)
+    assert blasting.phase("hold").counters["intended"] > 0
+    # Nothing is intended after the end; what was under way is answered in the drain, and belongs to the hold.
+    assert blasting.phase("drain").counters["intended"] == 0
+    assert blasting.phase("drain").counters["window_sent"] == 0
+
+
 def test_every_first_connection_exchanges_a_message_in_the_ramp(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     blasting = blast(port, connections="50", rate="10", duration="200ms")

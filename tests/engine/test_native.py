@@ -607,6 +607,153 @@ def test_lateness_counts_from_the_times_of_the_pace(start_hz: float, end_hz: flo
     assert 0 <= lateness.min_ns <= after - due[-1]
 
 
+def two_holds(first: LinearPace, second: LinearPace) -> tuple[Any, ...]:
+    """A ramp, two phases on a schedule and a drain."""
+    paces = (a_phase(pace.duration_ns, pace) for pace in (first, second))
+    return (a_phase(NS_PER_S), *paces, a_phase(NS_PER_S, is_drain=True))
+
+
+_MILLION = LinearPace(0, NS_PER_S, 1_000_000, 1_000_000)
+_FEW = LinearPace(0, 3600 * NS_PER_S, 0.001, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("worker", "share"),
+    [pytest.param((0, 1), 1_000_000, id="one worker"), pytest.param((1, 3), 333_333, id="the second of three")],
+)
+def test_a_million_messages_left_when_a_phase_ends_are_its_unsent_ones_at_once(
+    worker: tuple[int, int], share: int
+) -> None:
+    first, second = two_holds(_MILLION, _FEW)[1:3]
+    first = a_phase(_MILLION.duration_ns, _MILLION, *worker)
+    phases = (a_phase(NS_PER_S), first, second, a_phase(NS_PER_S, is_drain=True))
+    with Core(phases=phases) as core:
+        # It ended a second ago: the turn that hears of it is in the next phase already. Nobody is connected.
+        core.blast.begin_phases(time.monotonic_ns() - 2 * NS_PER_S)
+        core.turn(0)
+        ended, begun = core.phase(1).counters, core.phase(2).counters
+        assert core.slot.get("phase") == 2
+    assert (ended["intended"], ended["unsent"], ended["sent"]) == (share, share, 0)
+    # The next one has its own, the first of which was due as it began.
+    assert (begun["intended"], begun["unsent"]) == (1, 1)
+
+
+def test_what_finds_no_room_when_a_phase_ends_is_unsent_and_the_next_phase_sends_its_own_on_time() -> None:
+    # One message may be under way, and is not answered: of the first phase nothing more goes out.
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        port = listener.getsockname()[1]
+        with Core(phases=two_holds(_MILLION, _FEW), port=port, depth=1, held=0) as core:
+            core.open_one(listener)
+            begin = time.monotonic_ns()
+            core.blast.begin_phases(begin)
+            core.turn_until(lambda: core.slot.get("phase") == 2)
+            heard_ns = time.monotonic_ns() - begin - NS_PER_S
+            ended = core.phase(1).counters
+            assert (ended["intended"], ended["sent"], ended["unsent"]) == (1_000_000, 1, 999_999)
+            assert ended["waited"] == 999_999
+            core.sockets[-1].sendall(core.sockets[-1].recv(64))
+            core.turn_until(lambda: core.phase(2).counters["sent"] == 1)
+            next_phase = core.phase(2)
+    assert next_phase.counters["intended"] == 1
+    assert next_phase.histograms["lateness"].max_ns <= heard_ns
+
+
+def test_a_message_that_waited_for_room_is_late_until_the_schedule_was_looked_at_and_held_from_then_on() -> None:
+    ms = 1_000_000
+    pace = LinearPace(0, 20 * ms, 100, 100)  # at 0 and 10 ms
+    phases = (a_phase(NS_PER_S), a_phase(3600 * NS_PER_S, pace), a_phase(NS_PER_S, is_drain=True))
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(phases=phases, port=listener.getsockname()[1], depth=1) as core:
+            core.open_one(listener)
+            begin = time.monotonic_ns() + 5 * ms  # after the last look
+            due = [begin, begin + 10 * ms]
+            time.sleep(0.03)
+            before = time.monotonic_ns()
+            core.blast.begin_phases(begin)
+            core.turn(0)  # the first goes out, the second waits
+            after = time.monotonic_ns()
+            assert [core.phase(1).counters[name] for name in ("sent", "waited")] == [1, 1]
+            time.sleep(0.02)
+            answered = time.monotonic_ns()
+            core.sockets[-1].sendall(core.sockets[-1].recv(64))
+            core.turn_until(lambda: core.phase(1).counters["sent"] == 2)
+            sent = time.monotonic_ns()
+            lateness, held = (core.phase(1).histograms[name] for name in ("lateness", "held"))
+    assert 2 * before - sum(due) <= lateness.sum_ns <= 2 * after - sum(due)
+    assert (held.count, held.min_ns) == (2, 0)
+    assert answered - after <= held.sum_ns <= sent - before
+    assert lateness.max_ns + held.max_ns <= sent - due[0]
+
+
+_ONE = LinearPace(0, 3600 * NS_PER_S, 0.0001, 0.0001)  # a message, as the phase begins
+_BEAT_NS = 100_000_000  # native/standstills.h: the core asks for a turn within it
+
+
+def send_one(core: Core, listener: socket.socket) -> None:
+    """Opens a connection and sends the phase's only message on it."""
+    core.open_one(listener)
+    core.blast.begin_phases(time.monotonic_ns())
+    core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
+
+
+def test_a_standstill_is_noted_and_what_was_under_way_in_it_is_disturbed() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(phases=paced(_ONE), port=listener.getsockname()[1]) as core:
+            send_one(core, listener)
+            noted, before = core.phase(1).histograms["standstill"], time.monotonic_ns()
+            time.sleep(0.2)
+            slept = time.monotonic_ns()
+            core.turn(0)
+            after = time.monotonic_ns()
+            found = core.phase(1).histograms["standstill"]
+            # A busy machine may have made it more than one.
+            assert found.count > noted.count
+            assert slept - before - _BEAT_NS <= found.sum_ns - noted.sum_ns <= after - before
+            longest, at = core.slot.get("standstill_ns"), core.slot.get("standstill_at_ns")
+            assert longest == found.max_ns
+            assert at + longest <= after
+            assert at >= before or longest == noted.max_ns
+            core.sockets[-1].sendall(core.sockets[-1].recv(64))
+            core.turn_until(lambda: core.phase(1).counters["replied"] == 1)
+            phase = core.phase(1)
+    assert (phase.counters["stood"], phase.histograms["disturbed"].count) == (1, 1)
+    assert phase.histograms["disturbed"].sum_ns == phase.histograms["latency"].sum_ns
+
+
+def test_a_message_that_goes_out_after_a_standstill_is_not_disturbed_by_it() -> None:
+    times = 20
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(port=listener.getsockname()[1], open_loop=False, depth=1) as core:
+            core.open_one(listener)
+            core.blast.begin_phases(time.monotonic_ns())
+            core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
+            peer = core.sockets[-1]
+            time.sleep(0.2)
+            phases = []
+            for number in range(1, times + 1):
+                peer.sendall(peer.recv(64))
+                core.turn_until(lambda number=number: core.phase(1).counters["replied"] == number)
+                phases.append(core.phase(1))
+    first, last = phases[0], phases[-1]
+    assert first.counters["stood"] == 1
+    # One message at a time is under way: each standstill that a busy machine adds disturbs one more.
+    more = last.histograms["standstill"].count - first.histograms["standstill"].count
+    assert last.counters["stood"] <= 1 + more
+
+
+def test_the_time_that_we_stood_still_does_not_count_against_a_reply() -> None:
+    timeout_ns = 3 * _BEAT_NS
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(phases=paced(_ONE), port=listener.getsockname()[1], timeout=timeout_ns) as core:
+            send_one(core, listener)
+            core.sockets[-1].sendall(core.sockets[-1].recv(64))
+            time.sleep(2 * timeout_ns / NS_PER_S)  # the reply is there, and is not read
+            core.turn_until(lambda: core.phase(1).counters["replied"] == 1 or bool(core.phase(1).errors))
+            phase = core.phase(1)
+    assert (phase.counters["replied"], phase.errors) == (1, {})
+    assert phase.histograms["latency"].max_ns > timeout_ns
+
+
 def test_what_is_under_way_when_a_phase_is_heard_of_too_late_belongs_to_the_phase() -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
         with Core(port=listener.getsockname()[1], open_loop=False, depth=1) as core:

@@ -243,7 +243,9 @@ def made_up_record(plan: Plan, samples: RunSamples) -> RunRecord:
     """The record, as the same tool on the same host would always have made it."""
     record = build_record(plan, made_up_host(), samples)
     return msgspec.structs.replace(
-        record, tool=Tool("0.1.0", "3.11.7", "0.22.1", samples.engine, fallback=samples.fallback)
+        record,
+        run=RunId("5eed5eed5eed5eed"),
+        tool=Tool("0.1.0", "3.11.7", "0.22.1", samples.engine, fallback=samples.fallback),
     )
 
 

@@ -45,10 +45,12 @@ def test_an_open_loop_shows_the_stall_in_every_message_that_was_due(blast: Blast
     # them 100 ms or more.
     assert 0.07 <= share_at_least(latency, 100_000_000) <= 0.15
     assert latency["percentiles"]["99"] >= 0.8e9
-    assert record["histograms"]["lateness"]["percentiles"]["99"] > 0.5e9
-    assert record["messages"]["held"] > 500
-    # The target is named for what it did, and the run is sound.
-    assert record["verdict"]["state"] == "valid", record["verdict"]
+    # They waited for room, which the stalled server did not give; this end came to each of them in time.
+    assert record["histograms"]["held"]["percentiles"]["99"] > 0.5e9
+    assert record["histograms"]["lateness"]["percentiles"]["90"] < 0.01e9
+    assert record["messages"]["waited"] > 500
+    # The target is named for what it did. A busy machine may disturb the run besides, and then says so.
+    assert record["verdict"]["state"] != "invalid", record["verdict"]
     assert {"peer-behind": "target"}.items() <= {one["code"]: one["party"] for one in record["findings"]}.items()
 
 

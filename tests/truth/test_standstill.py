@@ -19,7 +19,7 @@ from .test_known_peers import ENGINES
 pytestmark = pytest.mark.slow
 Blast = Callable[..., Run]
 
-STOPPED_S = 2.0
+STOPPED_S = 1.2
 
 
 @pytest.fixture(params=ENGINES)
@@ -28,12 +28,12 @@ def engine(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 def stopped_run(blast: Blast, port: int, *options: object, connections: int = 20) -> dict[str, Any]:
-    """Runs for 5 s, with the blast end's one worker stopped for two of them."""
-    shape = ("-c", connections, "-w", "1", "-d", "5s", "--warmup", "0s", "--timeout", "1s")
+    """Runs for 3 s, with the blast end's one worker stopped for more than one of them."""
+    shape = ("-c", connections, "-w", "1", "-d", "3s", "--warmup", "0s", "--timeout", "500ms")
     run = blast(f"127.0.0.1:{port}", *shape, *options)
     [worker] = run.workers("loadkit-blast-0")
     run.wait_until_open(worker, connections)
-    time.sleep(1.5)  # into the measured part
+    time.sleep(0.8)  # into the measured part
     os.kill(worker, signal.SIGSTOP)
     time.sleep(STOPPED_S)  # longer than --timeout
     os.kill(worker, signal.SIGCONT)
@@ -67,10 +67,10 @@ def test_a_worker_that_stood_still_is_named_and_the_target_is_not(
     assert "target" not in {finding["party"] for finding in record["findings"]}
     if rate:
         histograms = record["histograms"]
-        # 2,000 messages fell due meanwhile, evenly: half of them a second late or more.
-        assert histograms["lateness"]["percentiles"]["90"] > 0.3e9
+        # 1,200 of 3,000 messages fell due meanwhile, evenly: half of them 0.6 s late or more.
+        assert histograms["lateness"]["percentiles"]["90"] > 0.5e9
         assert histograms["held"]["percentiles"]["90"] < 0.1e9
-        assert record["stood"] >= 1_900
+        assert record["stood"] >= 1_100
 
 
 def test_a_server_that_stood_still_is_named_and_the_run_is_valid(
@@ -78,10 +78,10 @@ def test_a_server_that_stood_still_is_named_and_the_run_is_valid(
 ) -> None:
     served = serve("-w", "1")
     [server] = served.workers
-    run = blast(f"127.0.0.1:{served.port}", "-c", "20", "-w", "1", "-R", "1k", "-d", "4s", "--warmup", "0s", *engine)
+    run = blast(f"127.0.0.1:{served.port}", "-c", "20", "-w", "1", "-R", "1k", "-d", "3s", "--warmup", "0s", *engine)
     [worker] = run.workers("loadkit-blast-0")
     run.wait_until_open(worker, 20)
-    time.sleep(1.5)
+    time.sleep(0.8)
     os.kill(server, signal.SIGSTOP)
     time.sleep(0.7)
     os.kill(server, signal.SIGCONT)
@@ -90,7 +90,8 @@ def test_a_server_that_stood_still_is_named_and_the_run_is_valid(
     assert histograms["held"]["max"] > 0.5e9
     assert histograms["lateness"]["percentiles"]["99"] < 0.1e9
     assert "target" in {finding["party"] for finding in run.record["findings"]}
-    assert "stood-still" not in codes_of(run.record)
+    # A busy machine may stop this end too, but not for as long.
+    assert (run.record["standstills"]["longest_ns"] or 0) < 0.5e9
 
 
 def test_connects_that_were_answered_while_we_stood_still_are_no_timeouts(

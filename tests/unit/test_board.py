@@ -55,7 +55,7 @@ def test_the_arrays_cover_the_region_and_none_lies_on_another(board: Board) -> N
 
 
 def test_the_layout_s_words_are_the_sum_of_its_parts() -> None:
-    histogram = 5 + counts_length(10**6)  # count, sum, min, max, dropped
+    histogram = 6 + counts_length(10**6)  # count, sum, min, max, dropped, carry
     page = len(COUNTERS) + len(STEPS) * 160 + len(HISTOGRAMS) * histogram
     assert (_LAYOUT.histogram_words, _LAYOUT.page_words) == (histogram, page)
     assert _LAYOUT.size_bytes == 8 * 2 * (len(STATE) + 3 * page)

@@ -420,3 +420,17 @@ def test_no_worker_is_planned_above_its_fds_and_no_tuple_above_its_ports(
     assert -(-connections // plan.workers) + FD_RESERVE <= hard
     assert sum(route.connections for route in plan.routes) == connections
     assert max(route.connections for route in plan.routes) <= 8_000
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        # 4 phases of 104 days each would be longer than 2^53 ns, and enough of them than 2^63.
+        ({"phases": [{"name": f"p{k}", "duration": "2500h"} for k in range(4)]}, "417 days"),
+        ({"connections": "1m", "connect_rate": "0.01", "duration": "2000h", "workers": "60"}, "connect-rate"),
+    ],
+    ids=["phases", "a ramp"],
+)
+def test_what_would_last_longer_than_any_duration_may_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(LoadkitError, match=says):
+        _plan(**options)

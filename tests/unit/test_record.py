@@ -26,7 +26,7 @@ def test_what_is_written_is_what_is_loaded(name: str, path: str) -> None:
 
 def test_a_record_says_what_it_is() -> None:
     fields = json.loads(encode(RUNS["closed_loop"]()))
-    assert (fields["format"], fields["version"]) == (FORMAT, VERSION) == ("loadkit-record", 1)
+    assert (fields["format"], fields["version"]) == (FORMAT, VERSION) == ("loadkit-record", 2)
 
 
 def _refusal(path: str, text: str | bytes) -> str:
@@ -69,7 +69,13 @@ def test_bytes_that_are_no_json_are_said_to_be_damaged(text: bytes, path: str) -
 
 def test_a_newer_version_says_to_upgrade(path: str) -> None:
     said = _refusal(path, '{"format": "loadkit-record", "version": 7, "news": []}')
-    assert "written by a newer loadkit, version 7; this one reads up to 1: upgrade loadkit" in said
+    assert "written by a newer loadkit, version 7; this one reads version 2: upgrade loadkit" in said
+
+
+def test_an_older_version_says_to_run_again(path: str) -> None:
+    said = _refusal(path, encode(RUNS["closed_loop"]()).replace('"version": 2', '"version": 1', 1))
+    assert "written by an older loadkit, version 1, whose figures mean something else; this one reads version 2" in said
+    assert said.endswith(": run it again")
 
 
 def _drop(*keys: str) -> Callable[[dict[str, Any]], None]:

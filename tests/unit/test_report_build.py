@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loadkit.measure.samples import IntervalSample, WorkerEnd
 from loadkit.plan.model import PhaseKind, PhasePlan
 from loadkit.report.build import build_record
-from loadkit.report.record import Advised, Bytes, Messages, RunRecord, Window
+from loadkit.report.record import Advised, Bytes, Messages, RunRecord, Standstills, Window, measured
 from tests.golden.made_up import (
     HIGHEST_NS,
     HOLD_NS,
@@ -38,29 +38,93 @@ def _build(plan: Any = None, *workers: Any, **changes: Any) -> RunRecord:
 
 def test_the_top_level_is_the_measured_window_alone() -> None:
     one = worker(0, ramp(), exchanged([9 * MS] * 7), exchanged([MS] * 100), exchanged([8 * MS] * 3))
-    record = _build(None, one)
+    record = _build(made_up_plan(10.0), one)
     assert record.messages == Messages(100, 100, 100, 0, 0, 0, 0)
     assert (record.bytes.sent, record.bytes.received) == (6_400, 6_400)
-    assert [record.histograms[name].count for name in ("latency", "service", "lateness")] == [100, 100, 100]
-    assert record.histograms["latency"].max == MS
-    assert record.window == Window(2 * S, 12 * S, 10 * S)
+    names = ("latency", "service", "lateness", "held")
+    assert [measured(record.histograms, name).count for name in names] == [100, 100, 100, 100]
+    assert measured(record.histograms, "latency").max == MS
+    assert record.window == Window(2 * S, 12 * S, 10 * S, 0, 100, 100, 6_400, 6_400)
     assert record.rates.replies_per_s == 10  # 100 in 10 s
     assert [phase.messages.replied for phase in record.phases] == [50, 7, 100, 3]
+
+
+def test_rates_and_shares_are_of_what_happened_between_the_edges_whatever_phase_it_is_of() -> None:
+    # Of the 100 that the hold was due, 40 came back in the drain; 20 of the warm-up came in the hold.
+    moved: dict[str, Any] = {"sent_bytes": 90 * 64 - 100 * 64, "received_bytes": 80 * 64 - 100 * 64}
+    hold = exchanged([MS] * 100, window_sent=-10, window_replied=-20, cpu_user_ns=160 * MS, **moved)
+    record = _build(None, worker(0, ramp(), page(), hold, page()))
+    assert record.messages.replied == record.messages.sent == 100
+    assert record.window == Window(2 * S, 12 * S, 10 * S, 0, 90, 80, 5_760, 5_120)
+    assert record.bytes == Bytes(5_760, 5_120)
+    rates = record.rates
+    assert (rates.replies_per_s, rates.sent_bytes_per_s, rates.received_bytes_per_s) == (8, 576, 512)
+    blast = record.cpu_per_reply_ns["blast"]
+    assert blast is not None
+    assert blast.user_ns == 2 * MS  # 160 ms divided by 80
+    assert record.workers[0].replied == 80
+
+
+def test_a_closed_loop_has_no_lateness_and_no_held_and_says_why() -> None:
+    record = _build(None, worker(0, ramp(), page(), exchanged([MS] * 100), page()))
+    assert (record.histograms["lateness"], record.histograms["held"]) == (None, None)
+    assert {*record.histograms_missing} == {"lateness", "held"}
+    assert all("closed loop" in reason for reason in record.histograms_missing.values())
+    assert [(phase.histograms["lateness"], phase.histograms["held"]) for phase in record.phases] == [(None, None)] * 4
+    assert _build(made_up_plan(10.0), worker(0, ramp(), page(), page(), page())).histograms_missing == {}
+
+
+def test_disturbances_are_those_of_the_measured_phases_and_the_longest_names_its_worker() -> None:
+    def stood(*lengths: int, disturbed: tuple[int, ...] = (), count: int = 0) -> Any:
+        return page({"standstill": lengths, "disturbed": disturbed}, stood=count)
+
+    one = worker(0, ramp(), stood(9 * S), stood(20 * MS, disturbed=(30 * MS,), count=1), page(), standstill_ns=20 * MS)
+    two = worker(
+        1,
+        ramp(),
+        page(),
+        stood(30 * MS, 40 * MS, disturbed=(50 * MS, 60 * MS), count=1),
+        stood(9 * S),
+        standstill_ns=40 * MS,
+        standstill_at_ns=START_NS + 3 * S,
+    )
+    record = _build(made_up_plan(10.0), one, two)
+    assert record.standstills == Standstills(3, 90 * MS, 40 * MS, 3 * S, 1)
+    assert record.disturbed is not None
+    assert (record.disturbed.count, record.disturbed.sum, record.stood) == (3, 140 * MS, 2)
+    assert [(worker.standstills, worker.standstill_ns) for worker in record.workers] == [(1, 20 * MS), (2, 70 * MS)]
+    none = _build(None, worker(0, ramp(), stood(9 * S), page(), page())).standstills
+    assert none == Standstills(0, 0, None, None, None)
+
+
+def test_connections_at_the_start_and_lost_ones_are_told_apart() -> None:
+    reset, wrong = ("receive", "ECONNRESET"), ("send", "EPIPE")
+    pages = [
+        ramp(errors={reset: 5}),
+        page(errors={reset: 7}),
+        page(errors={reset: 2, wrong: 1, ("connect", "ECONNREFUSED"): 9}),
+        page(errors={reset: 11}),
+    ]
+    record = _build(None, worker(0, *pages), answered=88)
+    # Those that broke before the window are missing from its start, those after it are missed by no message.
+    assert (record.connections.at_start, record.connections.lost) == (88, 3)
+    churn = _build(made_up_plan(lifetime_ns=S), worker(0, *pages), answered=88)
+    assert (churn.connections.at_start, churn.connections.lost) == (88, 0)
 
 
 def test_connects_of_ramp_and_hold_are_in_the_histograms_of_the_run_and_those_of_the_warm_up_are_not() -> None:
     opening = {"connect": [4 * MS], "first_byte": [5 * MS]}
     pages = [page(opening, opened=1), page(opening, opened=1), page(opening, opened=1), page(opening, opened=1)]
     record = _build(None, worker(0, *pages))
-    assert record.histograms["connect"].count == record.histograms["first_byte"].count == 2
+    assert measured(record.histograms, "connect").count == measured(record.histograms, "first_byte").count == 2
     assert record.connections.opened == 4  # of the whole run
 
 
 def test_workers_are_added_up() -> None:
     record = build_record(made_up_plan(), made_up_host(), steady([MS] * 50 + [3 * MS] * 50))
     assert record.messages.replied == 200
-    assert record.histograms["latency"].mean == 2 * MS
-    assert record.histograms["latency"].sum == 200 * 2 * MS
+    assert measured(record.histograms, "latency").mean == 2 * MS
+    assert measured(record.histograms, "latency").sum == 200 * 2 * MS
     assert (record.connections.asked, record.connections.opened, record.connections.peak) == (100, 100, 100)
 
 
@@ -69,9 +133,10 @@ def test_what_was_asked_is_the_plan_when_the_ramp_was_cut_short() -> None:
 
 
 def test_what_was_asked_in_churn_is_every_connect() -> None:
-    record = _build(made_up_plan(lifetime_ns=S), worker(0, ramp(100), page(), page(asked=900, opened=890), page()))
+    churned = page(asked=900, opened=890, window_opened=880)  # ten of them opened in the drain
+    record = _build(made_up_plan(lifetime_ns=S), worker(0, ramp(100), page(), churned, page()))
     assert (record.connections.asked, record.connections.opened) == (1_000, 990)
-    assert record.rates.connects_per_s == 89  # 890 in the 10 s of the window
+    assert record.rates.connects_per_s == 88  # 880 in the 10 s of the window
 
 
 def test_without_churn_the_connect_rate_is_that_of_the_ramp() -> None:
@@ -98,13 +163,13 @@ def test_a_run_of_one_connection_has_no_connect_rate() -> None:
 
 
 def test_a_percentile_that_the_count_does_not_support_is_null() -> None:
-    latency = build_record(made_up_plan(), made_up_host(), steady([MS] * 500)).histograms["latency"]
+    latency = measured(build_record(made_up_plan(), made_up_host(), steady([MS] * 500)).histograms, "latency")
     supported = {name for name, value in latency.percentiles.items() if value is not None}
     assert supported == {"50", "90", "99"}  # of 1,000: ten lie above p99, one above p99.9
 
 
 def test_an_empty_histogram_has_null_and_not_0() -> None:
-    latency = _build(None, worker(0, page(), page(), page(), page())).histograms["latency"]
+    latency = measured(_build(None, worker(0, page(), page(), page(), page())).histograms, "latency")
     assert (latency.count, latency.min, latency.mean, latency.max) == (0, None, None, None)
     assert set(latency.percentiles.values()) == {None}
 
@@ -129,7 +194,7 @@ def test_an_unmeasured_phase_between_two_measured_ones_is_not_in_the_rates() -> 
     pages = [ramp(), exchanged([MS] * 100), exchanged([MS] * 900), exchanged([MS] * 100), page()]
     changes = {"window_start_ns": HOLD_NS, "window_end_ns": HOLD_NS + 6 * S, "serve": serve_end()}
     record = _build(plan, worker(0, *pages), **changes)
-    assert record.window == Window(2 * S, 8 * S, 4 * S)
+    assert record.window == Window(2 * S, 8 * S, 4 * S, 0, 200, 200, 12_800, 12_800)
     assert record.rates.replies_per_s == 50  # 200 in 2 s + 2 s
     assert record.cpu_per_reply_ns["serve"] is None  # its CPU time is known for all 6 s together only
 
@@ -277,13 +342,13 @@ def test_every_value_of_the_plan_is_in_the_record() -> None:
 def test_the_phases_add_up_to_the_run(latencies: list[list[int]]) -> None:
     record = _build(None, worker(0, *map(exchanged, latencies)))
     assert sum(phase.messages.replied for phase in record.phases) == sum(map(len, latencies))
-    assert record.messages.replied == len(latencies[2]) == record.histograms["latency"].count
-    assert record.histograms["latency"].sum == sum(latencies[2])
-    assert record.histograms["latency"].max == (max(latencies[2]) if latencies[2] else None)
+    assert record.messages.replied == len(latencies[2]) == measured(record.histograms, "latency").count
+    assert measured(record.histograms, "latency").sum == sum(latencies[2])
+    assert measured(record.histograms, "latency").max == (max(latencies[2]) if latencies[2] else None)
 
 
 def test_the_median_of_a_connect_is_known_from_a_few() -> None:
     record = _build(None, worker(0, ramp(3), page(), page(), page()))
-    p50 = record.histograms["connect"].percentiles["50"]
+    p50 = measured(record.histograms, "connect").percentiles["50"]
     assert p50 is not None
     assert abs(p50 - 310 * US) < US  # of 300, 310, 320 us

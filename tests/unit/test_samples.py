@@ -24,8 +24,8 @@ def board() -> Iterator[Board]:
         tally.begin_phase(1, 1000)
         for intended in (500, 1500):
             for number in range(10 // (index + 1)):
-                tally.replied += [intended, intended, intended + 100 * (number + 1)]
-        tally.fold(2000)
+                tally.replied += [intended, intended, intended, intended + 100 * (number + 1)]
+        tally.fold()
         tally.error("connect", errno.ECONNREFUSED, 500)
         tally.error("receive", OwnError.WRONG_BYTES, 1500 if index else 500)
         slot.set("open", 7 + index)

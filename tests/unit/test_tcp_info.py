@@ -9,15 +9,33 @@ import struct
 import msgspec
 import pytest
 
+from loadkit.measure import tcp_info
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import read_worker
-from loadkit.measure.tcp_info import TCP_INFO_BYTES, TcpInfo, note_tcp_info, parse_tcp_info, read_tcp_info
+from loadkit.measure.tcp_info import (
+    TCP_INFO_BYTES,
+    TcpInfo,
+    is_unacknowledged,
+    note_tcp_info,
+    parse_tcp_info,
+    read_tcp_info,
+)
 from loadkit.report.as_text import as_text
 from loadkit.report.tcp import tcp_line, tcp_record
 from loadkit.report.verdict import judged
 from tests.golden.made_up import RUNS, page
 
-_ALL = ("rtt_us", "rttvar_us", "retransmits", "min_rtt_us", "delivery_rate_bytes", "busy_us", "rwnd_limited_us")
+_ALL = (
+    "rtt_us",
+    "rttvar_us",
+    "retransmits",
+    "bytes_acked",
+    "min_rtt_us",
+    "delivery_rate_bytes",
+    "busy_us",
+    "rwnd_limited_us",
+    "sndbuf_limited_us",
+)
 
 
 def an_answer() -> bytes:
@@ -27,27 +45,29 @@ def an_answer() -> bytes:
         (68, "I", 1),
         (72, "I", 2),
         (100, "I", 3),
-        (148, "I", 4),
-        (160, "Q", 5),
-        (168, "Q", 6),
-        (176, "Q", 7),
-        (184, "Q", 8),
+        (120, "Q", 4),
+        (148, "I", 5),
+        (160, "Q", 6),
+        (168, "Q", 7),
+        (176, "Q", 8),
+        (184, "Q", 9),
     ):
         struct.pack_into(f"={kind}", answer, offset, value)
     return bytes(answer)
 
 
 def test_each_field_is_read_at_its_place() -> None:
-    assert parse_tcp_info(an_answer()) == TcpInfo(1, 2, 3, 4, 5, 6, 7, 8)
+    assert parse_tcp_info(an_answer()) == TcpInfo(1, 2, 3, 4, 5, 6, 7, 8, 9)
 
 
 @pytest.mark.parametrize(
     ("length", "known"),
     [
-        pytest.param(192, 7, id="Linux 4.10"),
-        pytest.param(168, 5, id="4.9: not what held it back"),
-        pytest.param(160, 4, id="4.6: no delivery rate"),
-        pytest.param(104, 3, id="2.4: no min_rtt"),
+        pytest.param(192, 9, id="Linux 4.10"),
+        pytest.param(168, 6, id="4.9: not what held it back"),
+        pytest.param(160, 5, id="4.6: no delivery rate"),
+        pytest.param(128, 4, id="4.1: no min_rtt"),
+        pytest.param(104, 3, id="2.4: not what was acknowledged"),
         pytest.param(102, 2, id="cut in the middle of a field"),
         pytest.param(0, 0, id="nothing"),
     ],
@@ -70,6 +90,7 @@ def test_a_connection_is_looked_at_and_left_as_it_was() -> None:
         assert found is not None
         assert found.rtt_us is not None
         assert 0 < found.rtt_us < 10**6
+        assert found.bytes_acked == 10 + 1  # the SYN counts as one
         note_tcp_info(board.slots[0].pages[0], [ours.fileno(), theirs.fileno()])
         ours.sendall(b"still there")
         assert theirs.recv(64) == b"still there"
@@ -78,6 +99,26 @@ def test_a_connection_is_looked_at_and_left_as_it_was() -> None:
     seen = read_worker(board, 0).phases[0]
     assert seen.counters["tcp_samples"] == seen.histograms["rtt"].count == seen.histograms["delivery_rate"].count == 2
     board.close()
+
+
+@pytest.mark.parametrize(
+    ("known", "is_so"),
+    [
+        pytest.param({"bytes_acked": 1, "retransmits": 1}, True, id="the SYN alone, and sent again"),
+        pytest.param({"bytes_acked": 0, "retransmits": 3}, True, id="not even that"),
+        pytest.param({"bytes_acked": 1, "retransmits": 0}, False, id="not sent again: it may be on its way"),
+        pytest.param({"bytes_acked": 2, "retransmits": 3}, False, id="a byte of ours"),
+        pytest.param({"bytes_acked": None, "retransmits": 3}, False, id="a kernel that does not tell of it"),
+        pytest.param({"bytes_acked": 1, "retransmits": None}, False, id="nor of this"),
+        pytest.param(None, False, id="no connection any more"),
+    ],
+)
+def test_a_connection_of_which_nothing_was_acknowledged_was_never_accepted(
+    known: dict[str, int | None] | None, is_so: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = dict.fromkeys(_ALL)
+    monkeypatch.setattr(tcp_info, "read_tcp_info", lambda _fd: known and TcpInfo(**{**nothing, **known}))
+    assert is_unacknowledged(7) is is_so
 
 
 def test_what_is_no_connection_is_passed_over() -> None:

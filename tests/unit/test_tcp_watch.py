@@ -23,7 +23,17 @@ class Kernel:
         if fd not in self.counts:
             return None
         retransmits, busy, rwnd, sndbuf = self.counts[fd]
-        return TcpInfo(1, 1, retransmits, 1, 1, busy, rwnd, sndbuf)
+        return TcpInfo(
+            rtt_us=1,
+            rttvar_us=1,
+            retransmits=retransmits,
+            bytes_acked=1,
+            min_rtt_us=1,
+            delivery_rate_bytes=1,
+            busy_us=busy,
+            rwnd_limited_us=rwnd,
+            sndbuf_limited_us=sndbuf,
+        )
 
 
 @dataclass

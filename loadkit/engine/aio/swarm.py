@@ -249,6 +249,7 @@ class Swarm:
         now = clock()
         self.watch.see(now)
         self._enter_phases(now)
+        self.slot.pages[self._phase].add("beats")
         self._publish(now)
         self._sample_tcp_info()
         self._end_if_spent()

@@ -352,6 +352,8 @@ static void handle(struct blast *blast, int count) {
             blast->turn_says |= TURN_HEARD;
         } else if (kind_of(event->data.u64) == KIND_TIMER) {
             poller_arm(&blast->poller, NEVER); /* or it stays readable */
+            if (count == 1 && next_time(blast) > blast->poller.last.return_ns)
+                board_page(&blast->board, blast->poller.last.return_ns)[COUNT_beats]++;
         } else if (kind_of(event->data.u64) == KIND_CONNECTION) {
             connection_on_event(blast, event->data.u64, event->events);
             blast_mend(blast);
