@@ -165,6 +165,7 @@ static bool fill_from_schedule(struct blast *blast, struct connection *connectio
 }
 
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now) {
+    if (blast->is_sending && now >= blast->next_phase_ns) blast_enter_phases(blast, now); /* it may close the connection */
     if (!has_room(blast, connection)) return;
     uint32_t room = blast->options.depth - connection->pending_count;
     if (connection->held_first != NONE) {
@@ -174,10 +175,6 @@ void messages_fill(struct blast *blast, struct connection *connection, int64_t n
     } else if (blast->is_full) {
         if (!fill_from_schedule(blast, connection)) return;
     } else if (blast->is_sending) {
-        if (now >= blast->next_phase_ns) { /* it ends when it ends, not with the turn */
-            blast_enter_phases(blast, now);
-            if (!blast->is_sending) return;
-        }
         uint32_t count = blast->is_counting && blast->budget < room ? (uint32_t)blast->budget : room;
         messages_note(blast, connection, (struct message){now, now, now}, count);
         blast_spend(blast, count);
