@@ -64,8 +64,10 @@ def _target_stalled(evidence: Evidence) -> Iterator[Said]:
 
 
 def _messages_lost(evidence: Evidence) -> Iterator[Said]:
-    messages = evidence.record.messages
-    lost = messages.failed + messages.unanswered
+    """What was under way when a signal or a worker's death cut the run might have been replied to."""
+    record, messages = evidence.record, evidence.record.messages
+    is_cut = record.interrupted is not None or any(worker.died for worker in record.workers)
+    lost = messages.failed + (0 if is_cut else messages.unanswered)
     if lost <= FAILED * messages.sent:
         return
     rows = sorted(broke(evidence.rows(is_setup=False)), key=lambda row: -row.count)

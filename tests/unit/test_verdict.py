@@ -616,6 +616,25 @@ _FOUND = [
         _CLOSED, steady(_LATENCIES, intended=3, sent=3, unanswered=3), "valid", [], ["messages-lost"], id="0.15 % lost"
     ),
     pytest.param(_CLOSED, steady(_LATENCIES, intended=1, sent=1, failed=1), "valid", [], [], id="0.05 % lost"),
+    pytest.param(
+        _CLOSED,
+        replace(steady(_LATENCIES, intended=3, sent=3, unanswered=3), interrupted="SIGINT"),
+        "valid",
+        [],
+        [],
+        id="under way when a signal ended the run",
+    ),
+    pytest.param(
+        _CLOSED,
+        _run(
+            exchanged([MS] * 4_000, intended=100, sent=100, unanswered=100),
+            ends=(WorkerEnd(0, 4711, 0, "killed by SIGKILL"),),
+        ),
+        "invalid",
+        ["worker-died"],
+        [],
+        id="under way when their worker died",
+    ),
     pytest.param(_CLOSED, steady([MS] * 400), "valid", [], ["few-samples"], id="800 replies support no p99"),
     pytest.param(
         _EMBEDDED,
