@@ -271,9 +271,14 @@ def _schedule_missed(evidence: Evidence) -> Iterator[Said]:
 
 
 def _misses_rate(evidence: Evidence) -> bool:
-    """Whether more messages stayed unsent than the missing connections account for, and some were sent."""
+    """Whether more messages stayed unsent than the missing connections account for, and some were sent.
+
+    In churn, connects that fail leave no connection to send on: there is no telling how many messages that makes.
+    """
     share = evidence.unsent_share
     if share <= MISSING or _is_silent(evidence) or evidence.is_exhausted:
+        return False
+    if not evidence.is_busy and any(_connects_failed(evidence)):
         return False
     return not (evidence.is_smaller and share <= evidence.missing.share + MISSING)
 

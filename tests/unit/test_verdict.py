@@ -167,6 +167,26 @@ _INVALID = [
         id="churn whose connects were refused",
     ),
     pytest.param(
+        made_up_plan(400.0, REMOTE, lifetime_ns=0),
+        _run(
+            exchanged(
+                [MS] * 1_000,
+                intended=3_000,
+                unsent=3_000,
+                waited=3_000,
+                **_WAITED,
+                asked=173,
+                opened=83,
+                failed_connects=90,
+                errors={("connect", "ECONNREFUSED"): 90},
+            )
+        ),
+        "invalid",
+        ["connects-failed"],
+        [],
+        id="churn whose connects were refused, with no connection for most messages",
+    ),
+    pytest.param(
         _CHURN,
         _run(exchanged([MS] * 4_000, asked=4_000, opened=3_990, failed_connects=10)),
         "valid",
