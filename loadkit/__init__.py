@@ -1,13 +1,13 @@
 """loadkit: an instrument for TCP at scale.
 
-`loadkit serve` is an echo server with one event loop a core; `loadkit blast` opens very many connections to it, or to
+`loadkit serve` is an echo server with one event loop per core; `loadkit blast` opens very many connections to it, or to
 any TCP echo service, and says how long everything took, where the time went, and whether the number can be trusted.
 
 How a run flows, each arrow a function from one frozen value to the next:
 
     profile.toml + options --profile.load--> Profile        what was asked
     Profile + Host         --plan.build-->   Plan           everything decided
-    Plan                   --plan.split-->   Shard x n      one a worker
+    Plan                   --plan.split-->   Shard x n      one per worker
     Shard                  --engine-->       Board slot     counters and histogram counts, in shared memory
     Board                  --measure-->      RunSamples     read while it goes on, and at the end
     RunSamples + Plan      --report.build--> RunRecord      the versioned file
@@ -26,11 +26,16 @@ The words used everywhere:
     plan        a run, decided                   shard    one worker's part of a plan
     worker      one process, one loop, one core  engine   how a worker moves bytes
     message     what we send                     reply    what comes back
-    intended    when the plan wanted it sent     sent     when it was
-    latency     replied - intended               service  replied - sent
-    lateness    sent - intended                  connect  established - intended start of the connect
-    first_byte  first reply byte - established   board    the shared table of figures
+    intended    when the plan wanted it sent     taken    when the worker came to it, or could have
+    sent        when it was                      replied  when its reply was read
+    lateness    taken - intended: ours           held     sent - taken: waiting for room on a connection
+    service     replied - sent                   latency  replied - intended, the sum of the three
+    first_byte  first reply byte - established   connect  established - intended start of the connect
+    window      the measured stretch             board    the shared table of figures
+    standstill  a wait or turn of a worker that took more than 10 ms longer than asked
     record      the versioned file of a run      verdict  valid, suspect or invalid, with reasons
+    finding     what the target, the network or the machine did; it never changes the verdict
+    party       where a cause lies: loadkit, target, network, machine or request
 """
 
 from __future__ import annotations

@@ -27,10 +27,10 @@ Each option can be given by the environment too, where the command line does not
 EXIT_STATUSES = """\b
 Exit status:
   0    fine
-  1    could not run (profile, preflight, target)
+  1    could not run (profile, preflight, or a target that does not echo)
   2    wrong usage
   3    an SLO was not met
-  4    the run is invalid (saturated, incomplete, a worker died)
+  4    the run is invalid: the load asked for was not offered
   130  interrupted (143: terminated); the partial record is written"""
 
 

@@ -46,7 +46,8 @@ def blast(
 ) -> int:
     """Open many connections to HOST:PORT, send messages, and say how long everything took.
 
-    Without HOST:PORT it starts an embedded `loadkit serve` on a free loopback port for the run.
+    Without HOST:PORT it starts an embedded `loadkit serve` on a free loopback port for the run. One connection
+    opens first: a target that does not echo ends the run there, with exit status 1.
     """
     from loadkit.library.prepare import prepare_blast
     from loadkit.report.as_text import as_text

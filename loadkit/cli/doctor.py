@@ -25,7 +25,7 @@ Examples:
   loadkit doctor -c 1m --serve --fix-script fix.sh"""
 
 
-@click.command(cls=Command, epilog=_EXAMPLES, short_help="can this machine hold so many connections, and what mends it")
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="can this machine hold so many connections, and what fixes it")
 @click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_DOCTOR_TARGET")
 @click.option("-c", "--connections", metavar="N", default="10k", show_default=True, help="connections that should work")
 @click.option("--source", multiple=True, metavar="CIDR", help="bound to the addresses of this network (repeatable)")
@@ -33,7 +33,7 @@ Examples:
     "--serve", is_flag=True, help="only the serve end is here: N connections from elsewhere to `loadkit serve`"
 )
 @click.option(
-    "--churn", metavar="RATE", help="connections closed by FIN a second: whether TIME_WAIT leaves ports enough"
+    "--churn", metavar="RATE", help="connections closed by FIN per second: whether TIME_WAIT leaves enough ports"
 )
 @click.option(
     "--json",
@@ -53,7 +53,7 @@ def doctor(
     as_object: bool,
     fix_script: str | None,
 ) -> int:
-    """Say whether this machine can hold N connections, and the exact lines that mend what is in the way.
+    """Say whether this machine can hold N connections, and the exact lines that fix what is in the way.
 
     Without HOST:PORT both ends are here, as `loadkit blast` has them. Exit status 1: it cannot.
     """

@@ -21,7 +21,7 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
     """Print the report of a record; several of the same load on the same target are merged.
 
     Merging adds up counts and histograms of runs that followed one another; percentiles are those of all values. The
-    exit status does not tell how the run went: `loadkit blast` has.
+    exit status does not say how the run went; that of `loadkit blast` does.
     """
     from loadkit.errors import OptionError
     from loadkit.report.as_text import as_text

@@ -83,7 +83,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         _option("how long to measure, after the ramp and the warm-up [10s]", "-d", "--duration", at_least=10**6),
     ] = None
     messages: Annotated[
-        Count | None, _option("stop after this many messages in all", "-n", "--messages", metavar="N", at_least=1)
+        Count | None, _option("stop after this many measured messages", "-n", "--messages", metavar="N", at_least=1)
     ] = None
     rate: Annotated[
         Pace | None,
@@ -97,7 +97,13 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = None
     workers: Annotated[
         Count | None,
-        _option("worker processes of the blast end, or auto", "-w", "--workers", metavar="N|auto", at_least=1),
+        _option(
+            "worker processes of the blast end [auto: one per core, half as many if the target is on this machine]",
+            "-w",
+            "--workers",
+            metavar="N|auto",
+            at_least=1,
+        ),
     ] = None
     # 64 B: small enough that the cost of a message, not of its bytes, is what is measured.
     size: Annotated[Size, _option("bytes of a message", "-s", "--size", at_least=1, at_most=2**30)] = Size(64)
@@ -110,7 +116,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     connect_rate: Annotated[
         Rate | None,
         _option(
-            "connections opened per second, in all [10k; for more than 50k connections up to 20k]",
+            "connections opened per second by all workers, after the first one [10k; for more than 50k connections up "
+            "to 20k]",
             "--connect-rate",
             metavar="RATE",
             at_least=0.001,
@@ -120,8 +127,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     opening: Annotated[
         Count,
         _option(
-            "connections that may wait for their first reply while they are opened; what is due beyond that waits, and "
-            "its connect time counts the wait",
+            "connections that may wait for their first reply while they are opened; further connects are delayed, and "
+            "the delay counts in their connect time",
             "--opening",
             metavar="N",
             at_least=1,
@@ -187,7 +194,11 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = Stamps.OFF
     slo: Annotated[
         tuple[str, ...],
-        _option("an objective such as 'latency.p99<5ms' or 'errors==0' (repeatable)", "--slo", metavar="EXPR"),
+        _option(
+            "an objective such as 'latency.p99<5ms' or 'errors==0'; what never came back counts as late (repeatable)",
+            "--slo",
+            metavar="EXPR",
+        ),
     ] = ()
     phases: tuple[PhaseSpec, ...] = ()
 

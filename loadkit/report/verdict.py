@@ -178,7 +178,7 @@ def _lost(evidence: Evidence) -> Iterator[Said]:
     missing = evidence.missing
     if evidence.is_smaller and missing.at_start <= missing.lost and not _has_been_said(evidence):
         cause, party = cause_of(broke(evidence.rows(is_setup=False))) or ("see the errors", "target")
-        before = f"; {format_count(missing.at_start)} were not there from the beginning" if missing.at_start else ""
+        before = f"; {format_count(missing.at_start)} had not opened" if missing.at_start else ""
         yield Said(
             f"{format_count(missing.lost)} of {format_count(missing.asked)} connections broke in the measured time: "
             f"{cause}{before}. The load went on without them: a smaller one than was asked for",

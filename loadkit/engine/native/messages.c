@@ -268,9 +268,11 @@ bool messages_take_due(struct blast *blast) {
 
 /* -- in */
 
-/* Whether a reply came after the time-out, as of the wait that told of it, less what we stood still. */
+/* Whether a reply came after the time-out, as of the wait that told of it, less what we stood still. A standstill counts from when
+ * the wait was to end: where that was this message's own deadline, the time-out and its grain had passed by then. */
 static bool is_late(const struct blast *blast, const struct message *message, int64_t since) {
-    return since - message->sent - standstills_since(&blast->standstills, message->sent) > 0;
+    int64_t stood = standstills_since(&blast->standstills, message->sent);
+    return since - message->sent - stood > (stood ? 2 * blast->grain_ns : 0);
 }
 
 static void record_reply(struct blast *blast, const struct message *message, int64_t now, int64_t *now_page) {

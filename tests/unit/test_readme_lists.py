@@ -1,0 +1,84 @@
+"""What README.md lists is what there is: profiles, an SLO's figures, a record's fields, the line for a wrong target."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import msgspec
+import pytest
+
+from loadkit.errors import OptionError
+from loadkit.measure.board import TIMES
+from loadkit.profile.load import shipped_profiles
+from loadkit.report.record import VERSION, RunRecord
+from loadkit.report.slo import RATES, parse_slo
+from loadkit.wire.recognise import guess, show
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def chapter(title: str) -> str:
+    """Returns a chapter's text."""
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def fields_named(text: str) -> list[str]:
+    """Returns the paths in the first column of the table; one that begins with a dot is beside the one before it."""
+    paths = []
+    for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE):
+        place = ""
+        for path in re.findall(r"`([a-z_.\[\]]+)`", row):
+            paths.append(f"{place}{path}" if path.startswith(".") else path)
+            place = paths[-1].rpartition(".")[0]
+    return paths
+
+
+def has_field(struct: type, path: str) -> bool:
+    """Whether a record has a value at a path such as `workers[].standstills`."""
+    name, _, rest = path.partition(".")
+    hints = get_type_hints(struct)
+    if name.removesuffix("[]") not in hints:
+        return False
+    if not rest:
+        return True
+    if name == "histograms":
+        return rest in TIMES
+    hint = hints[name.removesuffix("[]")]
+    kinds = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
+    return any(has_field(kind, rest) for kind in kinds)
+
+
+def test_the_profiles_are_those_that_are_shipped() -> None:
+    [listed] = re.findall(r"lists the shipped scenarios \((.*?)\)", README, re.DOTALL)
+    assert sorted(re.split(r",\s+", listed)) == sorted(shipped_profiles())
+
+
+@pytest.mark.parametrize("path", fields_named(chapter("A record")))
+def test_a_record_has_each_field_of_the_table(path: str) -> None:
+    assert has_field(RunRecord, path)
+
+
+def test_the_table_of_fields_is_found_and_one_that_is_not_there_is_seen() -> None:
+    assert {"window.replied", "workers[].standstill_ns", "histograms.held", "kernel.ramp", "run.of"} <= set(
+        fields_named(chapter("A record"))
+    )
+    missing = ("window.hopes", "histograms.hold", "messages.held", "workers.standstills.longest")
+    assert not any(has_field(RunRecord, path) for path in missing)
+    assert f"The format is version {VERSION}." in chapter("A record")
+
+
+def test_the_figures_of_an_objective_are_all_there() -> None:
+    times, counts, rates = re.findall(r"^- (.*?)[;.]$", chapter("SLOs"), re.MULTILINE | re.DOTALL)
+    assert re.findall(r"`([a-z_]+)`", times) == list(TIMES)
+    assert sorted(re.findall(r"`([a-z_]+)`", rates)) == sorted(RATES)
+    with pytest.raises(OptionError) as refused:
+        parse_slo("anything==0")
+    there = re.findall(r"[a-z_]+", str(refused.value).rpartition(" and ")[2])
+    assert re.findall(r"`([a-z_]+)`", counts) == [name for name in there if name not in RATES]
+
+
+def test_a_wrong_target_is_reported_in_these_words() -> None:
+    came = b"-ERR unknown command\r\n"
+    assert f"replied `{show(came)}` to an echo message: {guess(came)};" in chapter("Six commands")
