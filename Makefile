@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
-.PHONY: demo test verdicts lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale ramp-rates sanitize \
-	clean
+.PHONY: demo test verdicts lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale \
+	ramp-rates sanitize clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
