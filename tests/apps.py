@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import struct
 
@@ -155,3 +156,12 @@ async def raising(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     """Fails at the first line."""
     await reader.readline()
     raise RuntimeError("out of stock")
+
+
+async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Echoes each message of 64 bytes 50 ms after it came."""
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        while message := await reader.readexactly(64):
+            await asyncio.sleep(0.05)
+            writer.write(message)
+    writer.close()

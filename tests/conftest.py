@@ -51,10 +51,10 @@ Serve = Callable[..., Served]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Starts `loadkit serve 127.0.0.1:0` with more options, waits for its ready file, ends what is left."""
+    """Starts `loadkit serve` at a free port with more options, waits for its ready file, ends what is left."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*options: str, wrapper: tuple[str, ...] = ()) -> Served:
+    def start(*options: str, wrapper: tuple[str, ...] = (), address: str = "127.0.0.1:0") -> Served:
         ready = tmp_path / f"ready-{len(started)}.json"
         command = [
             *wrapper,
@@ -62,7 +62,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             "-m",
             "loadkit",
             "serve",
-            "127.0.0.1:0",
+            address,
             "--ready-file",
             str(ready),
             *options,

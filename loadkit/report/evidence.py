@@ -15,7 +15,7 @@ from loadkit.report.disturbed import CHANGED, Change, find_changes
 from loadkit.report.record import Advised, HistogramRecord, Party, RunRecord, WorkerRecord, measured
 from loadkit.units import NS_PER_S
 
-__all__ = ["BUSY", "MISSING", "OWN_DELAY", "Busiest", "Evidence", "Missing"]
+__all__ = ["BUSY", "MISSING", "OWN_DELAY", "Busiest", "Evidence", "Missing", "RunDelay"]
 
 # More than this part of the connections, of the messages or of the connects makes another experiment.
 MISSING = 0.01
@@ -55,6 +55,23 @@ class Missing:
     def share(self) -> float:
         """The part of those asked for."""
         return (self.at_start + self.lost) / self.asked if self.asked else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunDelay:
+    """The worker that waited the longest for a core of this machine: which part of the window, and its name.
+
+    `by_own` is the part in which other workers of this run had that core.
+    """
+
+    share: float
+    worker: str
+    by_own: float
+
+    @property
+    def by_others(self) -> float:
+        """The part that none of our own workers explains."""
+        return max(0.0, self.share - self.by_own)
 
 
 @dataclass(frozen=True)
@@ -256,19 +273,81 @@ class Evidence:
         stood, workers = self.record.standstills, len(self.record.workers) / self.record.merged
         return stood.sum_ns / (self.span_ns * workers) if stood and self.span_ns and workers else 0.0
 
-    @property
-    def run_delay(self) -> tuple[float, str]:
-        """The longest wait for a core of this machine, divided by the window, and which worker's that was."""
+    @cached_property
+    def run_delay(self) -> RunDelay:
+        """The longest wait for a core of this machine, of both ends where both are here."""
+        return max(self._run_delays, key=lambda one: one.share, default=RunDelay(0.0, "", 0.0))
+
+    @cached_property
+    def own_run_delay(self) -> RunDelay:
+        """The longest wait of a blast worker."""
+        own = self._run_delays[: len(self.record.workers)]
+        return max(own, key=lambda one: one.share, default=RunDelay(0.0, "", 0.0))
+
+    @cached_property
+    def _run_delays(self) -> Sequence[RunDelay]:
+        """Of each blast worker, and then of each worker of an embedded serve end."""
         embedded = self.plan.get("serve") is not None and self.record.server is not None
-        ends: list[tuple[str, Sequence[WorkerRecord]]] = [("blast", self.record.workers)]
+        workers = [("blast", worker) for worker in self.record.workers]
         if embedded and self.record.server:
-            ends.append(("serve", self.record.server.workers))
-        delays = [
-            (worker.run_delay_share or 0.0, f"{end} worker {worker.index}")
-            for end, workers in ends
-            for worker in workers
+            workers += [("serve", worker) for worker in self.record.server.workers]
+        return [
+            RunDelay(one.run_delay_share or 0.0, f"{end} worker {one.index}", self._by_own(end, one, workers))
+            for end, one in workers
         ]
-        return max(delays, default=(0.0, ""))
+
+    def _by_own(self, end: str, worker: WorkerRecord, workers: Sequence[tuple[str, WorkerRecord]]) -> float:
+        """The part of the window in which other workers had this one's core, if it is known; a merged record's mean."""
+        if worker.core is None:
+            return 1.0 if self.is_crowded else 0.0
+        others = (
+            one.cpu_share or 0.0
+            for whose, one in workers
+            if one.core == worker.core and (whose, one.index) != (end, worker.index)
+        )
+        return sum(others) / self.record.merged
+
+    @property
+    def crowd(self) -> tuple[int, int]:
+        """How many workers of both ends, and on how many cores of this machine."""
+        serve = self.plan.get("serve") or {"workers": 0, "cores": ()}
+        workers = int(self.plan["workers"]) + int(serve["workers"])
+        return workers, len({*self.plan["cores"], *serve["cores"]})
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether this run's own workers take turns on cores."""
+        workers, cores = self.crowd
+        return 0 < cores < workers
+
+    @property
+    def is_crowded_out(self) -> bool:
+        """Whether other processes kept a blast worker from its core."""
+        return self.own_run_delay.by_others > OWN_DELAY
+
+    @cached_property
+    def has_time(self) -> bool:
+        """Whether each blast worker had time to spare: it neither had work, nor waited for its core, nearly always.
+
+        Where other processes have its core, a worker that waits for events waits for the core as well once they come:
+        that is no part of the time it had work for.
+        """
+        if not self.is_crowded_out:
+            return not self.is_busy
+        return all(work_share(worker) + (worker.run_delay_share or 0.0) < BUSY for worker in self.record.workers)
+
+    @property
+    def standstill_wait_ns(self) -> int:
+        """How long the worker that stood still waited for a core, where that can be all of it; 0 elsewhere.
+
+        What is known is the wait in the whole window: a shorter one is no proof that others had the core just then.
+        """
+        stood = self.record.standstills
+        worker = next((one for one in self.record.workers if stood and one.index == stood.worker), None)
+        if worker is None or not worker.standstill_ns or 2 * self.own_run_delay.by_others < self.own_run_delay.share:
+            return 0
+        wait_ns = worker.run_delay_ns or 0
+        return wait_ns if wait_ns >= worker.standstill_ns else 0
 
     @property
     def stolen(self) -> float:
@@ -286,7 +365,7 @@ class Evidence:
         by_standstill = 2 * throttling.throttled_ns >= stood > 0
         return (
             share > OWN_DELAY
-            or (self.run_delay[0] > OWN_DELAY and 2 * share >= self.run_delay[0])
+            or (self.run_delay.share > OWN_DELAY and 2 * share >= self.run_delay.share)
             or bool(self.late_changes)
             or (bool(self.standstill_changes) and by_standstill)
             or (not self.is_open_loop and self.standstill_share > OWN_DELAY and by_standstill)
@@ -310,13 +389,13 @@ class Evidence:
     def is_unsent_ours(self) -> bool:
         """Whether it was this end that left messages unsent.
 
-        It was if a worker had no time left, if standstills are long enough for half of it, if messages were late for
-        longer than they waited for room, or if few of them waited at all.
+        It was if a worker had no time to spare, if standstills are long enough for half of it, if messages were late
+        for longer than they waited for room, or if few of them waited at all.
         """
         late, held = self.p99("lateness"), self.p99("held")
         waited = self.record.messages.waited
         return (
-            self.is_busy
+            not self.has_time
             or 2 * self.standstill_share >= self.unsent_share
             or late > max(LATE_NS, held)
             or 2 * waited < self.record.messages.unsent

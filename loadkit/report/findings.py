@@ -32,7 +32,12 @@ def _peer_behind(evidence: Evidence) -> Iterator[Said]:
     """Messages that waited for room, while we had time to spare, and not because we had stood still."""
     record, messages = evidence.record, evidence.record.messages
     waited = messages.waited - (record.stood or 0)
-    if not evidence.is_open_loop or evidence.is_busy or waited <= MISSING * messages.intended:
+    if (
+        not evidence.is_open_loop
+        or not evidence.has_time
+        or evidence.is_throttled
+        or waited <= MISSING * messages.intended
+    ):
         return
     held, latency = evidence.p99("held"), evidence.p99("latency")
     if evidence.unsent_share > MISSING or held <= OWN_DELAY * latency:
@@ -50,7 +55,8 @@ def _target_stalled(evidence: Evidence) -> Iterator[Said]:
     percentiles = evidence.latency.percentiles
     known = [name for name, value in percentiles.items() if value is not None]
     median = percentiles["50"]
-    if not median or not known or evidence.changes or evidence.is_busy or any(_peer_behind(evidence)):
+    is_ours = evidence.changes or evidence.is_throttled or evidence.run_delay.share > OWN_DELAY or evidence.is_busy
+    if not median or not known or is_ours or any(_peer_behind(evidence)):
         return
     top = known[-1]
     slowest = percentiles[top] or 0
@@ -64,8 +70,10 @@ def _target_stalled(evidence: Evidence) -> Iterator[Said]:
 
 
 def _messages_lost(evidence: Evidence) -> Iterator[Said]:
-    messages = evidence.record.messages
-    lost = messages.failed + messages.unanswered
+    """What was under way when a signal or a worker's death cut the run might have been replied to."""
+    record, messages = evidence.record, evidence.record.messages
+    is_cut = record.interrupted is not None or any(worker.died for worker in record.workers)
+    lost = messages.failed + (0 if is_cut else messages.unanswered)
     if lost <= FAILED * messages.sent:
         return
     rows = sorted(broke(evidence.rows(is_setup=False)), key=lambda row: -row.count)

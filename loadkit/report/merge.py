@@ -169,6 +169,11 @@ def _add(left: Any, right: Any) -> Any:
     return type(left)(**{name: getattr(left, name) + getattr(right, name) for name in left.__struct_fields__})
 
 
+def _open_at_start(connections: Connections) -> int | None:
+    """Returns how many were open when the window began; of a run without one, the most that ever were."""
+    return connections.peak if connections.at_start is None else connections.at_start
+
+
 def _add_connections(left: Connections, right: Connections) -> Connections:
     """Adds the counts; the peak is that of the run that had more open."""
     peaks = [peak for peak in (left.peak, right.peak) if peak is not None]
@@ -178,7 +183,7 @@ def _add_connections(left: Connections, right: Connections) -> Connections:
         left.failed + right.failed,
         max(peaks) if peaks else None,
         left.closed + right.closed,
-        _add_known(left.at_start, right.at_start),
+        _add_known(_open_at_start(left), _open_at_start(right)),
         _add_known(left.lost, right.lost),
     )
 

@@ -178,7 +178,7 @@ def _lost(evidence: Evidence) -> Iterator[Said]:
     missing = evidence.missing
     if evidence.is_smaller and missing.at_start <= missing.lost and not _has_been_said(evidence):
         cause, party = cause_of(broke(evidence.rows(is_setup=False))) or ("see the errors", "target")
-        before = f"; {format_count(missing.at_start)} were not there from the beginning" if missing.at_start else ""
+        before = f"; {format_count(missing.at_start)} had not opened" if missing.at_start else ""
         yield Said(
             f"{format_count(missing.lost)} of {format_count(missing.asked)} connections broke in the measured time: "
             f"{cause}{before}. The load went on without them: a smaller one than was asked for",
@@ -238,9 +238,9 @@ def _saturated(evidence: Evidence) -> Iterator[Said]:
         messages, busiest = evidence.record.messages, evidence.busiest
         yield Said(
             f"{format_count(messages.unsent)} of {format_count(messages.intended)} messages were never sent, and blast "
-            f"worker {busiest.index} had work for {busiest.share:.0%} of its core: this end is at its limit. A lower "
-            f"--rate, or more cores for it",
-            "loadkit",
+            f"worker {busiest.index} had work for {busiest.share:.0%} of its core{_crowded_out(evidence)}: this end is "
+            f"at its limit. A lower --rate, or more cores for it",
+            _own_party(evidence),
         )
 
 
@@ -251,9 +251,9 @@ def _schedule_missed(evidence: Evidence) -> Iterator[Said]:
         if evidence.is_unsent_ours and not evidence.is_busy:
             yield Said(
                 f"{format_count(messages.unsent)} of {format_count(messages.intended)} messages were never sent, and "
-                f"the target did not hold them up: this end did not keep the schedule{_own_cause(evidence)}. A lower "
-                f"--rate, more --workers, or an idle machine",
-                "machine" if evidence.is_throttled else "loadkit",
+                f"{'the target did not hold them up' if evidence.has_time else 'this end had no time to spare'}: it "
+                f"did not keep the schedule{_own_cause(evidence)}. A lower --rate, more --workers, or an idle machine",
+                _own_party(evidence),
             )
         return
     planned = evidence.planned_messages
@@ -266,14 +266,19 @@ def _schedule_missed(evidence: Evidence) -> Iterator[Said]:
         yield Said(
             f"{format_count(messages.intended)} messages came to be due of the {format_count(planned)} that the "
             f"schedule has: this end did not keep it{_own_cause(evidence)}. A lower --rate, or an idle machine",
-            "machine" if evidence.is_throttled else "loadkit",
+            _own_party(evidence),
         )
 
 
 def _misses_rate(evidence: Evidence) -> bool:
-    """Whether more messages stayed unsent than the missing connections account for, and some were sent."""
+    """Whether more messages stayed unsent than the missing connections account for, and some were sent.
+
+    In churn, connects that fail leave no connection to send on: there is no telling how many messages that makes.
+    """
     share = evidence.unsent_share
     if share <= MISSING or _is_silent(evidence) or evidence.is_exhausted:
+        return False
+    if evidence.has_time and any(_connects_failed(evidence)):
         return False
     return not (evidence.is_smaller and share <= evidence.missing.share + MISSING)
 
@@ -333,9 +338,14 @@ def _stood_still(evidence: Evidence) -> Iterator[Said]:
     if slows_loop:
         effects.append(f"{evidence.standstill_share:.0%} of the workers' time is missing in the replies/s")
     steal = f" The host took {evidence.stolen:.1%} of this machine's CPU time." if evidence.stolen > _STOLEN else ""
+    wait_ns = evidence.standstill_wait_ns
+    wait = (
+        f" Other processes had its core while it waited for it, {format_duration(wait_ns)} in all." if wait_ns else ""
+    )
     yield Said(
-        f"{_standstills(evidence)}: {', and '.join(effects)}.{steal} Keep other work off its core, and repeat the run",
-        "machine" if steal else "loadkit",
+        f"{_standstills(evidence)}: {', and '.join(effects)}.{steal}{wait} Keep other work off its core, and repeat "
+        f"the run",
+        "machine" if steal or wait else "loadkit",
     )
 
 
@@ -366,7 +376,7 @@ def _late(evidence: Evidence) -> Iterator[Said]:
         f"{format_count(count)} messages went out late by more than a tenth of their latency (lateness p99 "
         f"{format_duration(evidence.p99('lateness'))}){_own_cause(evidence)}: that changes "
         f"{say_changes(evidence.late_changes)}. `service` leaves it out; a lower --rate, or more, or idle, cores here",
-        "loadkit",
+        _own_party(evidence),
     )
 
 
@@ -379,10 +389,23 @@ def _own_cause(evidence: Evidence) -> str:
         return f", because blast worker {busiest.index} had work for {busiest.share:.0%} of its core"
     if 2 * evidence.standstill_share >= evidence.unsent_share > 0:
         return f", because {_standstills(evidence)}"
-    share, worker = evidence.run_delay
-    if share > OWN_DELAY:
-        return f", because {worker} waited for a core {share:.0%} of the window"
+    delay = evidence.own_run_delay
+    if delay.share > OWN_DELAY:
+        return f", because {delay.worker} waited for a core {delay.share:.0%} of the window"
     return ""
+
+
+def _own_party(evidence: Evidence) -> Party:
+    """Whose doing it is that this end was late or at its limit: ours, unless the machine kept its cores from us."""
+    return "machine" if evidence.is_throttled or evidence.is_crowded_out else "loadkit"
+
+
+def _crowded_out(evidence: Evidence) -> str:
+    """Says, as a clause, that other processes had a worker's core; nothing where they had not."""
+    delay = evidence.own_run_delay
+    return (
+        f", with {delay.worker} waiting for a core {delay.share:.0%} of the window" if evidence.is_crowded_out else ""
+    )
 
 
 def _blast_bound(evidence: Evidence) -> Iterator[Said]:
@@ -391,16 +414,17 @@ def _blast_bound(evidence: Evidence) -> Iterator[Said]:
     index, share = evidence.busiest.index, evidence.busiest.share
     if not evidence.is_open_loop:
         yield Said(
-            f"closed loop, and blast worker {index} had work for {share:.0%} of its core: the replies/s are what this "
-            f"end can do, the target may do more. Use --rate below it to judge latency, or more cores for a maximum",
-            "loadkit",
+            f"closed loop, and blast worker {index} had work for {share:.0%} of its core{_crowded_out(evidence)}: the "
+            f"replies/s are what this end can do, the target may do more. Use --rate below it to judge latency, or "
+            f"more cores for a maximum",
+            _own_party(evidence),
         )
     elif evidence.p99("held") > OWN_DELAY * evidence.p99("latency") and not _misses_rate(evidence):
         yield Said(
             f"messages waited for room on a connection (held p99 {format_duration(evidence.p99('held'))}) while blast "
-            f"worker {index} had work for {share:.0%} of its core: whose wait that was cannot be told. A lower --rate, "
-            f"or more cores for this end",
-            "loadkit",
+            f"worker {index} had work for {share:.0%} of its core{_crowded_out(evidence)}: whose wait that was cannot "
+            f"be told. A lower --rate, or more cores for this end",
+            _own_party(evidence),
         )
 
 
@@ -418,21 +442,16 @@ def _connect_bound(evidence: Evidence) -> Iterator[Said]:
 
 
 def _run_delay(evidence: Evidence) -> Iterator[Said]:
-    share, worker = evidence.run_delay
-    if share > OWN_DELAY and not evidence.is_throttled:
-        yield Said(
-            f"{worker} waited for a core {share:.0%} of the window: the latency counts that wait. {_crowd(evidence)}",
-            "machine",
-        )
-
-
-def _crowd(evidence: Evidence) -> str:
-    serve = evidence.plan.get("serve") or {"workers": 0, "cores": ()}
-    workers = int(evidence.plan["workers"]) + int(serve["workers"])
-    cores = len({*evidence.plan["cores"], *serve["cores"]})
-    if 0 < cores < workers:
-        return f"{workers} workers take turns on {cores} cores: use fewer of them, or more cores"
-    return "Other processes ran on it: stop them, or keep them off its core"
+    """A worker that waited for a core: for other processes, or for the run's own workers, if no other rule says so."""
+    delay = evidence.run_delay
+    if delay.share <= OWN_DELAY or evidence.is_throttled:
+        return
+    start = f"{delay.worker} waited for a core {delay.share:.0%} of the window: the latency counts that wait."
+    if delay.by_others > OWN_DELAY:
+        yield Said(f"{start} Other processes ran on it: stop them, or keep them off its core", "machine")
+    elif not any(_shared_core(evidence)):
+        workers, cores = evidence.crowd
+        yield Said(f"{start} {workers} workers take turns on {cores} cores: use fewer, or more cores", "loadkit")
 
 
 def _shared_core(evidence: Evidence) -> Iterator[Said]:
@@ -512,7 +531,7 @@ RULES: tuple[Rule, ...] = (
         "saturated",
         "invalid",
         "open loop: more than 1 % of the messages never sent, and a blast worker busy for 95 % of its core",
-        ("loadkit",),
+        ("loadkit", "machine"),
         _saturated,
     ),
     Rule(
@@ -542,14 +561,14 @@ RULES: tuple[Rule, ...] = (
         "late",
         "suspect",
         "messages that were sent late change a percentile of latency by more than 10 %",
-        ("loadkit",),
+        ("loadkit", "machine"),
         _late,
     ),
     Rule(
         "blast-bound",
         "suspect",
         "a blast worker busy for 95 % of its core, in a closed loop or while messages waited for room",
-        ("loadkit",),
+        ("loadkit", "machine"),
         _blast_bound,
     ),
     Rule(
@@ -559,7 +578,13 @@ RULES: tuple[Rule, ...] = (
         ("loadkit",),
         _connect_bound,
     ),
-    Rule("run-delay", "suspect", "a worker waited for its core 10 % of the window", ("machine",), _run_delay),
+    Rule(
+        "run-delay",
+        "suspect",
+        "a worker waited for its core 10 % of the window",
+        ("machine", "loadkit"),
+        _run_delay,
+    ),
     Rule(
         "shared-core",
         "suspect",

@@ -1,6 +1,6 @@
-"""A peer that misbehaves in a known way, as a process of its own: `python peer.py KIND [ARGUMENT]`.
+"""A peer that misbehaves in a known way, as a process of its own: `python peer.py KIND [ARGUMENT] [--tell BYTES]`.
 
-It prints its port once it listens, and ends when its standard input does. Kinds:
+It prints its port once it listens, a line once it has read so many BYTES, and ends when its standard input does. Kinds:
 
     echo                    as it should be
     split N                 replies come in pieces of N bytes
@@ -27,6 +27,7 @@ class Peer(asyncio.Protocol):
     size = 64
     count = 0  # messages over all connections
     seen = False  # whether a connection has come
+    untold: int | None = None  # bytes over all connections until it says so
 
     def __init__(self, kind: str, number: int, milliseconds: int) -> None:
         self.kind = kind
@@ -43,6 +44,11 @@ class Peer(asyncio.Protocol):
 
     def data_received(self, chunk: bytes) -> None:
         self.read += len(chunk)
+        if Peer.untold is not None:
+            Peer.untold -= len(chunk)
+            if Peer.untold <= 0:
+                Peer.untold = None
+                print("told", flush=True)
         if self.kind == "silent" and Peer.count:
             return
         Peer.count += self.kind == "silent"
@@ -88,8 +94,13 @@ class Peer(asyncio.Protocol):
 
 
 async def main() -> None:
-    kind = sys.argv[1]
-    number, milliseconds = (*map(int, sys.argv[2:]), 1, 1)[:2]
+    arguments = sys.argv[1:]
+    if "--tell" in arguments:
+        at = arguments.index("--tell")
+        Peer.untold = int(arguments[at + 1])
+        del arguments[at : at + 2]
+    kind = arguments[0]
+    number, milliseconds = (*map(int, arguments[1:]), 1, 1)[:2]
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Peer(kind, number, milliseconds), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)

@@ -116,7 +116,7 @@ def test_the_line_says_what_was_seen(error: tuple[str, str], came: bytes, text: 
         (("connect", "EHOSTUNREACH"), "the first connection failed: No route to host (EHOSTUNREACH); "),
         (
             ("connect", "EADDRNOTAVAIL"),
-            "the first connection failed: Cannot assign requested address (EADDRNOTAVAIL); ports",
+            "the first connection failed: Cannot assign requested address (EADDRNOTAVAIL); all local ports",
         ),
         (("receive", "UNKNOWN"), "the first connection failed: UNKNOWN; "),
     ],

@@ -220,7 +220,7 @@ def test_a_record_that_was_written_and_read_merges_with_a_fresh_one(tmp_path: An
     ],
 )
 def test_runs_measured_side_by_side_are_refused(started: str, window: tuple[int, int], is_refused: bool) -> None:
-    one, other = _run(), _run(started, window)
+    one, other = _run(), again(_run(started, window), 0)  # another run, whenever it was
     for runs in ([one, other], [other, one]):
         if is_refused:
             assert "they ran side by side" in _refusal(*runs)

@@ -72,6 +72,12 @@ def _of(cpu: float = 0.3, delay: float = 0.0) -> dict[str, int]:
     return {"cpu_user_ns": round(cpu * 10 * S), "run_delay_ns": round(delay * 10 * S)}
 
 
+def _taking_turns(cpu: float, delay: float) -> RunSamples:
+    """Two workers on one core, each of which had it, and waited for it, these parts of the window."""
+    hold = exchanged(_LATENCIES, **_of(cpu, delay))
+    return made_up_samples(*(worker(index, ramp(), page(), hold, page(), core=0) for index in (0, 1)))
+
+
 def _busy(share: float) -> dict[str, int]:
     """Counters of a worker that counted its busy time: this part of the 10 s."""
     return {"waits": 5, "busy_ns": round(share * 10 * S)}
@@ -82,9 +88,13 @@ def _disturbed(disturbed: list[int], stood: int = 0, **more: Any) -> dict[str, A
     return {"histograms": {"disturbed": disturbed, **more.pop("histograms", {})}, "stood": stood, **more}
 
 
-def _standing(latencies: list[int], disturbed: list[int], stood: int, stops: list[int], **changes: Any) -> RunSamples:
+def _standing(
+    latencies: list[int], disturbed: list[int], stood: int, stops: list[int], run_delay_ns: int = 0, **changes: Any
+) -> RunSamples:
     """Worker 1 of two stood still so often, the longest from 3 s after the start on."""
-    hold = exchanged(latencies, **_disturbed(disturbed, stood, histograms={"standstill": stops}))
+    hold = exchanged(
+        latencies, run_delay_ns=run_delay_ns, **_disturbed(disturbed, stood, histograms={"standstill": stops})
+    )
     state = {"standstill_ns": max(stops), "standstill_at_ns": START_NS + 3 * S}
     workers = (
         worker(0, ramp(), page(), exchanged([MS] * 2_000), page()),
@@ -93,6 +103,8 @@ def _standing(latencies: list[int], disturbed: list[int], stood: int, stops: lis
     return made_up_samples(*workers, **changes)
 
 
+# Other processes had its core for the rest of the time that it had no work for.
+_CROWDED_OUT = {**_of(delay=0.4), **_busy(0.7)}
 _STALLED = [MS] * 1_900 + [700 * MS] * 100
 _SERVE_BUSY = serve_end(cpu_ns=(S, S))
 
@@ -105,6 +117,26 @@ def _on_core(serve: ServeSamples, core: int) -> ServeSamples:
 
 
 _SHARED = made_up_plan(serve=ServePlan(("127.0.0.1",), 40_000, EngineName.UVLOOP, 2, (1, 2)))
+
+
+def _waiting_for_serve(delay_ns: int) -> RunSamples:
+    """The serve end has core 1 for 4 s of the 10, and the blast worker there waits for so long."""
+    workers = (
+        worker(0, ramp(), page(), exchanged(_LATENCIES), page()),
+        worker(1, ramp(), page(), exchanged(_LATENCIES, run_delay_ns=delay_ns), page()),
+    )
+    return made_up_samples(*workers, serve=_on_core(serve_end(cpu_ns=(S, S)), 1))
+
+
+def test_a_serve_end_without_its_core_does_not_make_the_machine_late_for_us() -> None:
+    late = exchanged([30 * MS] * 4_000, [12 * MS] * 4_000, **_disturbed([30 * MS] * 4_000))
+    samples = made_up_samples(*_run(late).workers, serve=serve_end())
+    record = made_up_record(made_up_plan(400.0), samples)
+    assert record.server
+    waiting = tuple(msgspec.structs.replace(one, run_delay_share=0.4) for one in record.server.workers)
+    record = judged(msgspec.structs.replace(record, server=msgspec.structs.replace(record.server, workers=waiting)))
+    named = {reason.code: reason.party for reason in record.verdict.reasons}
+    assert named == {"late": "loadkit", "run-delay": "machine"}
 
 
 @pytest.mark.parametrize("plan", [_CLOSED, _OPEN], ids=["closed loop", "open loop"])
@@ -165,6 +197,26 @@ _INVALID = [
         ["connects-failed"],
         [],
         id="churn whose connects were refused",
+    ),
+    pytest.param(
+        made_up_plan(400.0, REMOTE, lifetime_ns=0),
+        _run(
+            exchanged(
+                [MS] * 1_000,
+                intended=3_000,
+                unsent=3_000,
+                waited=3_000,
+                **_WAITED,
+                asked=173,
+                opened=83,
+                failed_connects=90,
+                errors={("connect", "ECONNREFUSED"): 90},
+            )
+        ),
+        "invalid",
+        ["connects-failed"],
+        [],
+        id="churn whose connects were refused, with no connection for most messages",
     ),
     pytest.param(
         _CHURN,
@@ -517,6 +569,23 @@ _SUSPECT = [
     ),
     pytest.param(
         _SHARED,
+        # Worker 1 waits for 4 s of 10, in which the serve end has its core.
+        _waiting_for_serve(4 * S),
+        "suspect",
+        ["shared-core"],
+        [],
+        id="both ends on a core, and one waits for the other",
+    ),
+    pytest.param(
+        _SHARED,
+        _waiting_for_serve(7 * S),
+        "suspect",
+        ["run-delay", "shared-core"],
+        [],
+        id="both ends on a core, and one waits for more than the other",
+    ),
+    pytest.param(
+        _SHARED,
         made_up_samples(*steady(_LATENCIES).workers, serve=_on_core(serve_end(cpu_ns=(S // 4, S // 4)), 1)),
         "valid",
         [],
@@ -616,6 +685,49 @@ _FOUND = [
         _CLOSED, steady(_LATENCIES, intended=3, sent=3, unanswered=3), "valid", [], ["messages-lost"], id="0.15 % lost"
     ),
     pytest.param(_CLOSED, steady(_LATENCIES, intended=1, sent=1, failed=1), "valid", [], [], id="0.05 % lost"),
+    pytest.param(
+        _CLOSED,
+        replace(steady(_LATENCIES, intended=3, sent=3, unanswered=3), interrupted="SIGINT"),
+        "valid",
+        [],
+        [],
+        id="under way when a signal ended the run",
+    ),
+    pytest.param(
+        _CLOSED,
+        _run(
+            exchanged([MS] * 4_000, intended=100, sent=100, unanswered=100),
+            ends=(WorkerEnd(0, 4711, 0, "killed by SIGKILL"),),
+        ),
+        "invalid",
+        ["worker-died"],
+        [],
+        id="under way when their worker died",
+    ),
+    pytest.param(
+        _OPEN,
+        replace(_run(exchanged(_STALLED + [MS] * 2_000)), throttling=ThrottlingSamples(100, 90, 7 * S)),
+        "suspect",
+        ["throttled"],
+        [],
+        id="slow replies, and a quota of ours",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged(_STALLED + [MS] * 2_000, **_of(delay=0.2))),
+        "suspect",
+        ["run-delay"],
+        [],
+        id="slow replies, and a core that we waited for",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([50 * MS] * 4_000, waited=400, **_WAITED, **_of(delay=0.7), **_busy(0.3))),
+        "suspect",
+        ["run-delay"],
+        [],
+        id="held, and no time to spare because of others",
+    ),
     pytest.param(_CLOSED, steady([MS] * 400), "valid", [], ["few-samples"], id="800 replies support no p99"),
     pytest.param(
         _EMBEDDED,
@@ -701,7 +813,9 @@ def _said(plan: Plan, samples: RunSamples, code: str) -> tuple[str, str]:
     return text, party
 
 
-_SLOW_RAMP = {"settled_ns": START_NS + 2 * S}  # 100 connections in 2 s: 50/s of 100/s
+_SLOW_RAMP = {
+    "settled_ns": START_NS + 2 * S
+}  # 99 connections after the first one in 2 s less its own 10 ms: 49.7/s of 100/s
 
 
 @pytest.mark.parametrize(
@@ -855,6 +969,55 @@ _SLOW_RAMP = {"settled_ns": START_NS + 2 * S}  # 100 connections in 2 s: 50/s of
         pytest.param(
             _CLOSED, _run(exchanged([MS] * 4_000, **_of(1.51))), "blast-bound", "loadkit", ["100%"], id="bound"
         ),
+        # other processes had its core
+        pytest.param(
+            _OPEN,
+            _run(exchanged([50 * MS] * 2_000, intended=2_000, unsent=2_000, waited=3_900, **_WAITED, **_CROWDED_OUT)),
+            "schedule-missed",
+            "machine",
+            ["2,000 of 4,000", "no time to spare", "because blast worker 0 waited for a core 40% of the window"],
+            id="unsent, without a core",
+        ),
+        pytest.param(
+            _OPEN,
+            _run(exchanged([MS] * 2_000, intended=2_000, unsent=2_000, **_of(0.6, 0.4))),
+            "saturated",
+            "machine",
+            ["2,000 of 4,000", "100% of its core, with blast worker 0 waiting for a core 40% of the window"],
+            id="a full core, most of it others'",
+        ),
+        pytest.param(
+            _OPEN,
+            _run(exchanged([30 * MS] * 4_000, [12 * MS] * 4_000, **_disturbed([30 * MS] * 4_000), **_CROWDED_OUT)),
+            "late",
+            "machine",
+            ["4,000 messages went out late", "because blast worker 0 waited for a core 40% of the window"],
+            id="late, without a core",
+        ),
+        pytest.param(
+            _CLOSED,
+            _run(exchanged([MS] * 4_000, **_of(0.6, 0.4))),
+            "blast-bound",
+            "machine",
+            ["100% of its core, with blast worker 0 waiting for a core 40%"],
+            id="bound by others",
+        ),
+        pytest.param(
+            _CLOSED,
+            _standing([MS] * 2_000, [], 0, [2 * S, S // 5], run_delay_ns=3 * S),
+            "stood-still",
+            "machine",
+            ["worker 1 stood still 2 times", "Other processes had its core while it waited for it, 3 s in all"],
+            id="standstills that other processes made",
+        ),
+        pytest.param(
+            _CLOSED,
+            _standing([MS] * 2_000, [], 0, [2 * S, S // 5], run_delay_ns=2 * S),
+            "stood-still",
+            "loadkit",
+            ["worker 1 stood still 2 times"],
+            id="standstills that are longer than the wait for a core",
+        ),
         pytest.param(
             _CLOSED,
             replace(steady(_LATENCIES), throttling=ThrottlingSamples(100, 40, 3 * S // 2)),
@@ -875,12 +1038,20 @@ _SLOW_RAMP = {"settled_ns": START_NS + 2 * S}  # 100 connections in 2 s: 50/s of
             id="the worker that waited the longest",
         ),
         pytest.param(
-            msgspec.structs.replace(_CLOSED, workers=5),
-            steady(_LATENCIES, run_delay_ns=2 * S),
+            msgspec.structs.replace(_CLOSED, workers=2, cores=(0,)),
+            _taking_turns(0.5, 0.5),
+            "run-delay",
+            "loadkit",
+            ["2 workers take turns on 1 cores"],
+            id="more workers than cores",
+        ),
+        pytest.param(
+            msgspec.structs.replace(_CLOSED, workers=2, cores=(0,)),
+            _taking_turns(0.2, 0.6),
             "run-delay",
             "machine",
-            ["5 workers take turns on 2 cores"],
-            id="more workers than cores",
+            ["60%", "Other processes ran on it"],
+            id="more workers than cores, and other processes",
         ),
         pytest.param(
             _SHARED,
@@ -939,7 +1110,7 @@ _SLOW_RAMP = {"settled_ns": START_NS + 2 * S}  # 100 connections in 2 s: 50/s of
             made_up_samples(worker(0, ramp(100), page(), exchanged([MS] * 4_000), page(), peak=100, **_SLOW_RAMP)),
             "connect-rate-missed",
             "target",
-            ["opened at 49.5", "/s of the 100/s asked for", "waited for the target"],
+            ["opened at 49.7", "/s of the 100/s asked for", "waited for the target"],
             id="a slow ramp, and we had time",
         ),
         pytest.param(
@@ -957,7 +1128,7 @@ _SLOW_RAMP = {"settled_ns": START_NS + 2 * S}  # 100 connections in 2 s: 50/s of
             ),
             "connect-rate-missed",
             "loadkit",
-            ["opened at 49.5", "/s of the 100/s", "95% of that time"],
+            ["opened at 49.7", "/s of the 100/s", "95% of that time"],
             id="a slow ramp at a default rate, and we had none",
         ),
         pytest.param(

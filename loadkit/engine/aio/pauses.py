@@ -42,6 +42,10 @@ class Looks:
                 del self._from[:_GAPS], self._to[:_GAPS]
         self._last_ns = now_ns
 
+    def forget(self, since_ns: int) -> None:
+        """Takes back the looks since then: what was due was not known yet."""
+        self._last_ns = min(self._last_ns, since_ns - 1)
+
     def after(self, at_ns: int) -> int:
         """Returns when the schedule was first looked at, at or after that time."""
         gap = bisect_left(self._to, at_ns)

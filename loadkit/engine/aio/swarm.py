@@ -300,6 +300,7 @@ class Swarm:
         beginning and our noticing it is the new phase's already.
         """
         self.next_phase_ns = at_ns
+        self.outbox.looks.forget(at_ns)  # if we hear of it late
         for index, phase in enumerate(self.plan.phases[1:], 1):
             # If we hear of it too late, what was counted as the ramp's stays there.
             begin = max(at_ns, self._noted_ns + 1)
@@ -705,8 +706,13 @@ class Swarm:
             self.arm()
 
     def is_too_late(self, sent_ns: int, now: int) -> bool:
-        """Whether a reply that is read now came after the time-out."""
-        return self.watch.age(sent_ns, now) > self.timeout_ns
+        """Whether a reply that is read now came after the time-out.
+
+        A standstill counts from when the wait was to end: where that was this message's own deadline, the time-out and
+        its grain had passed by then.
+        """
+        slack = 2 * self._deadlines.grain_ns if self.watch.standstills.since(sent_ns) else 0
+        return self.watch.age(sent_ns, now) > self.timeout_ns + slack
 
     def _judge(self, now: int) -> None:
         """Ends what takes too long."""

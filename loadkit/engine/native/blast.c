@@ -116,7 +116,10 @@ void blast_begin_phases(struct blast *blast, int64_t at) {
         board_begin_phase(&blast->board, i, at);
         at += blast->phase_plans[i].duration_ns;
     }
-    if (began <= clock_ns()) connections_move_to_phase(blast, began);
+    if (began > clock_ns()) return;
+    /* We hear of it late: looks at a schedule that we did not know were none. */
+    blast->looks.last_ns = began - 1;
+    connections_move_to_phase(blast, began);
 }
 
 /* What is left of the phase that ends at `at` is its own: it does not eat the next one's time. */

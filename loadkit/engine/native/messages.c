@@ -165,6 +165,7 @@ static bool fill_from_schedule(struct blast *blast, struct connection *connectio
 }
 
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now) {
+    if (blast->is_sending && now >= blast->next_phase_ns) blast_enter_phases(blast, now); /* it may close the connection */
     if (!has_room(blast, connection)) return;
     uint32_t room = blast->options.depth - connection->pending_count;
     if (connection->held_first != NONE) {
@@ -174,10 +175,6 @@ void messages_fill(struct blast *blast, struct connection *connection, int64_t n
     } else if (blast->is_full) {
         if (!fill_from_schedule(blast, connection)) return;
     } else if (blast->is_sending) {
-        if (now >= blast->next_phase_ns) { /* it ends when it ends, not with the turn */
-            blast_enter_phases(blast, now);
-            if (!blast->is_sending) return;
-        }
         uint32_t count = blast->is_counting && blast->budget < room ? (uint32_t)blast->budget : room;
         messages_note(blast, connection, (struct message){now, now, now}, count);
         blast_spend(blast, count);
@@ -268,9 +265,11 @@ bool messages_take_due(struct blast *blast) {
 
 /* -- in */
 
-/* Whether a reply came after the time-out, as of the wait that told of it, less what we stood still. */
+/* Whether a reply came after the time-out, as of the wait that told of it, less what we stood still. A standstill counts from when
+ * the wait was to end: where that was this message's own deadline, the time-out and its grain had passed by then. */
 static bool is_late(const struct blast *blast, const struct message *message, int64_t since) {
-    return since - message->sent - standstills_since(&blast->standstills, message->sent) > 0;
+    int64_t stood = standstills_since(&blast->standstills, message->sent);
+    return since - message->sent - stood > (stood ? 2 * blast->grain_ns : 0);
 }
 
 static void record_reply(struct blast *blast, const struct message *message, int64_t now, int64_t *now_page) {
