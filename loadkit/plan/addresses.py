@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from loadkit.errors import OptionError, PreflightError
-from loadkit.plan.model import Route
+from loadkit.plan.model import Route, Target
 from loadkit.sockets import Sockets
 
 __all__ = [
     "PER_TUPLE",
+    "is_here",
     "is_loopback",
     "loopback_addresses",
     "may_meet_itself",
@@ -41,6 +42,11 @@ _BROADCAST = "127.255.255.255"  # the one address of loopback that connect() ref
 def is_loopback(address: str) -> bool:
     """Whether the address is this machine's own loopback."""
     return ipaddress.ip_address(address).is_loopback
+
+
+def is_here(target: Target) -> bool:
+    """Whether the target is on this machine: then the kernel has both ends, whatever the address."""
+    return target.embedded or target.is_local or all(map(is_loopback, target.addresses))
 
 
 def loopback_addresses(count: int, first: str = _FIRST) -> tuple[str, ...]:

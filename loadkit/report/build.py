@@ -25,7 +25,7 @@ from loadkit.measure.samples import (
     merge,
 )
 from loadkit.measure.wakeups import WakeupSamples
-from loadkit.plan.addresses import is_loopback
+from loadkit.plan.addresses import is_here
 from loadkit.plan.model import PhaseKind, PhasePlan, Plan
 from loadkit.profile.model import Stamps
 from loadkit.report.advice import advise
@@ -114,7 +114,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     kernel = kernel_record(
         samples.kernel,
         window.end_ns - window.start_ns if window else 0,
-        all(is_loopback(address) for address in plan.target.addresses),
+        is_here(plan.target),
         samples.kernel_of_ramp,
     )
     journey = journey_record(samples.workers, hold, plan.probe_bytes) if plan.journey else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -77,7 +78,10 @@ def _messages_lost(evidence: Evidence) -> Iterator[Said]:
     if lost <= FAILED * messages.sent:
         return
     rows = sorted(broke(evidence.rows(is_setup=False)), key=lambda row: -row.count)
-    names = ", ".join(dict.fromkeys(f"{row.error} {format_count(row.count)}" for row in rows[:3]))
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row.error] += row.count
+    names = ", ".join(f"{name} {format_count(count)}" for name, count in counts.most_common(3))
     found = cause_of(rows)
     yield Said(
         f"{format_count(lost)} of {format_count(messages.sent)} messages have no reply{f' ({names})' if names else ''} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from loadkit.measure.samples import TENTHS, MemorySamples, RunSamples, tenth_of
-from loadkit.plan.addresses import is_loopback
+from loadkit.plan.addresses import is_here
 from loadkit.plan.memory import estimate_memory
 from loadkit.plan.model import Plan
 from loadkit.report.record import Memory, Opening, RunRecord
@@ -61,10 +61,9 @@ def memory_record(plan: Plan, samples: RunSamples) -> Memory | None:
     memory = samples.memory
     if memory is None:
         return None
-    local = all(is_loopback(address) for address in plan.target.addresses)
     estimate = estimate_memory(
         memory.connections,
-        kernel_ends=2 if local else 1,
+        kernel_ends=2 if is_here(plan.target) else 1,
         blast=True,
         serve=plan.serve is not None,
         engine=plan.engine,

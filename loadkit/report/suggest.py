@@ -79,7 +79,8 @@ class _Run:
         if self.is_invalid or self.codes & _TOO_FAST:
             return bool(self.codes & _TOO_FAST)
         messages = self.record.messages
-        return max(messages.intended - messages.replied, messages.waited) > _BEHIND * messages.intended
+        waited = messages.waited - (self.record.stood or 0)  # what waited because we stood still says nothing of a rate
+        return max(messages.intended - messages.replied, waited) > _BEHIND * messages.intended
 
     def again(self, output: str, **changes: Any) -> str:
         """Returns the same command with other options."""
