@@ -368,7 +368,7 @@ def _standstills(evidence: Evidence) -> str:
 
 
 def _late(evidence: Evidence) -> Iterator[Said]:
-    if not evidence.late_changes or evidence.is_throttled:
+    if not evidence.late_changes or evidence.is_throttled or any(_saturated(evidence)):
         return
     disturbed = evidence.record.disturbed
     count = disturbed.count if disturbed else 0

@@ -344,6 +344,24 @@ _INVALID = [
     ),
     pytest.param(
         _OPEN,
+        _run(
+            exchanged(
+                [90 * MS] * 2_000,
+                [40 * MS] * 2_000,
+                **_disturbed([90 * MS] * 2_000, histograms={"held": [30 * MS] * 2_000}),
+                **_busy(0.97),
+                intended=2_000,
+                unsent=2_000,
+                waited=3_900,
+            )
+        ),
+        "invalid",
+        ["saturated"],
+        [],
+        id="half the rate, and late because our worker had no time left",
+    ),
+    pytest.param(
+        _OPEN,
         _run(exchanged([90 * MS] * 2_000, [40 * MS] * 2_000, intended=2_000, unsent=2_000, waited=3_900, **_WAITED)),
         "invalid",
         ["schedule-missed"],
