@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 from loadkit.endpoint import meets_itself, reset_on_close
 from loadkit.engine.aio.connect import keep_alive
-from loadkit.engine.aio.pauses import STANDSTILL_NS
 from loadkit.engine.base import CAME_BYTES
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import OwnError
@@ -117,22 +116,22 @@ class Connection(asyncio.Protocol):
         """Checks what came. In a free-running closed loop one whole right reply takes the short way."""
         now = clock()
         swarm = self.swarm
-        watch = swarm.watch
-        if now - watch.seen_ns > STANDSTILL_NS or now >= swarm.next_phase_ns:
+        if now >= swarm.alarm_ns:
             swarm.look(now)
-        watch.seen_ns = now
-        pending = self.pending
-        if chunk == self.expected and swarm.free_running and now - pending[2] <= swarm.timeout_ns:
+        if chunk == self.expected and swarm.free_running:
             at = self.sent
             self.received = at
             self.sent = at + swarm.size
+            pending = self.pending
             swarm.note_exchange((pending[2], now))
-            pending[0] = pending[1] = pending[2] = now
+            pending[0] = pending[2] = now  # nothing asks when it was taken
             self.expected = message = swarm.messages[at % swarm.period]
             self.transport.write(message)
             if len(swarm.exchanges) >= swarm.fold_length:
+                swarm.watch.seen_ns = now
                 swarm.tally.fold()
         elif self.state is not State.CLOSED:
+            swarm.watch.seen_ns = now
             self._received(chunk, now)
 
     def _received(self, chunk: bytes, now: int) -> None:

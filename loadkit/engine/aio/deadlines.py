@@ -1,9 +1,8 @@
-"""When to look at which connection again: a heap, lazily kept; native/deadlines.h is the same in C."""
+"""When to look at which connection again, lazily kept; native/deadlines.h does the same in C."""
 
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections.abc import Iterator
 
 from loadkit.engine.aio.connection import Connection
@@ -17,33 +16,41 @@ _LONGEST_GRAIN_NS = 100_000_000
 
 
 class Deadlines:
-    """A connection has at most one entry that counts: the one whose time it remembers as `timer_ns`."""
+    """A connection has at most one entry that counts: the one whose time it remembers as `timer_ns`.
 
-    __slots__ = ("_heap", "_number", "grain_ns")
+    Times are rounded up to a grain, so many connections share one: an entry costs 8 bytes.
+    """
+
+    __slots__ = ("_at", "_times", "grain_ns")
 
     def __init__(self, shortest_ns: int) -> None:
         """`shortest_ns` is the shortest time-out there is."""
-        self._heap: list[tuple[int, int, Connection]] = []
-        self._number = itertools.count()
+        self._at: dict[int, list[Connection]] = {}
+        self._times: list[int] = []  # a heap of its keys
         self.grain_ns = min(max(1, shortest_ns // _GRAINS), _LONGEST_GRAIN_NS)
 
     @property
     def first_ns(self) -> int:
         """When the first one is, NEVER when there is none."""
-        return self._heap[0][0] if self._heap else NEVER
+        return self._times[0] if self._times else NEVER
 
     def push(self, connection: Connection, at_ns: int) -> int:
         """Has it looked at then, or a little later with its neighbours; returns when."""
         at_ns += self.grain_ns - 1
         at_ns -= at_ns % self.grain_ns
+        known = self._at.get(at_ns)
+        if known is None:
+            self._at[at_ns] = known = []
+            heapq.heappush(self._times, at_ns)
+        known.append(connection)
         connection.timer_ns = at_ns
-        heapq.heappush(self._heap, (at_ns, next(self._number), connection))
         return at_ns
 
     def due(self, now: int) -> Iterator[Connection]:
         """Yields those whose time has come; what is pushed meanwhile counts."""
-        while self._heap and self._heap[0][0] <= now:
-            at_ns, _number, connection = heapq.heappop(self._heap)
-            if connection.timer_ns == at_ns:
-                connection.timer_ns = 0
-                yield connection
+        while self._times and self._times[0] <= now:
+            at_ns = heapq.heappop(self._times)
+            for connection in self._at.pop(at_ns):
+                if connection.timer_ns == at_ns:
+                    connection.timer_ns = 0
+                    yield connection

@@ -22,6 +22,7 @@ from loadkit.engine.aio.connect import is_readable, open_route
 from loadkit.engine.aio.connection import OPENING, Connection, State
 from loadkit.engine.aio.deadlines import Deadlines
 from loadkit.engine.aio.outbox import Outbox
+from loadkit.engine.aio.pauses import STANDSTILL_NS
 from loadkit.engine.aio.probing import Probing
 from loadkit.engine.aio.schedule import NEVER
 from loadkit.engine.aio.timer import Timer
@@ -117,6 +118,7 @@ class Swarm:
         self._peak = 0
         self._connects: Iterator[int] = iter(())
         self._next_connect = self.next_phase_ns = NEVER
+        self.alarm_ns = 0  # a reply from then on is looked at: it may be behind a standstill, or the end of a phase
         self._before = before
         self._look_ns = 0  # when to look again whether it is our turn to connect
         self._opening = 0  # connections a schedule asked for that have no reply yet
@@ -222,9 +224,13 @@ class Swarm:
         self._timer.arm(first if first < NEVER else None)
 
     def look(self, now: int) -> None:
-        """A reply has come after a gap, or after the end of a phase: finds out which, before it is counted."""
+        """A reply has come after a gap, or after the end of a phase: finds out which, before it is counted.
+
+        Where neither was, the next reply is looked at after as long a time as a standstill has.
+        """
         self.watch.see(now)
         self._enter_phases(now)
+        self.alarm_ns = min(now + STANDSTILL_NS, self.next_phase_ns)
 
     def _connect_time(self) -> int:
         """When the next connect can be begun; the native engine (native/blast.c) says why not when it is due."""
@@ -250,6 +256,8 @@ class Swarm:
         self.watch.see(now)
         self._enter_phases(now)
         self.slot.pages[self._phase].add("beats")
+        while self._connecting and self._connecting[0][1].done():
+            self._connecting.popleft()  # their tasks take memory
         self._publish(now)
         self._sample_tcp_info()
         self._end_if_spent()
@@ -300,6 +308,7 @@ class Swarm:
         beginning and our noticing it is the new phase's already.
         """
         self.next_phase_ns = at_ns
+        self.alarm_ns = 0
         self.outbox.looks.forget(at_ns)  # if we hear of it late
         for index, phase in enumerate(self.plan.phases[1:], 1):
             # If we hear of it too late, what was counted as the ramp's stays there.
@@ -313,6 +322,7 @@ class Swarm:
     def _enter_phases(self, now: int) -> None:
         """Enters the phases that have begun by now."""
         while self.next_phase_ns <= now:
+            self.alarm_ns = 0
             self._enter_phase(self._phase + 1, self.next_phase_ns)
 
     def _enter_phase(self, index: int, at_ns: int) -> None:

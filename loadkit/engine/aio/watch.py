@@ -16,19 +16,22 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """A worker's. `seen_ns` is the last reading of the clock; whoever reads it in a callback says so with `see`.
+    """A worker's. `seen_ns` is the last reading of the clock; what reads it in a callback says so with `see`.
+
+    Exchanges of a free-running closed loop do not: the tally has noted the last reading of theirs.
 
     A gap between two readings is a wait that was asked for, until `asked_ns` or the next beat at the latest, or work,
     or a standstill. `last_wait` tells of the loop's last wait; None: this loop does not say, and a gap counts as one.
     """
 
-    __slots__ = ("_is_measured", "_last_wait", "_slot", "_tally", "asked_ns", "seen_ns", "standstills")
+    __slots__ = ("_exchanges", "_is_measured", "_last_wait", "_slot", "_tally", "asked_ns", "seen_ns", "standstills")
 
     def __init__(
         self, slot: Slot, tally: Tally, phases: tuple[PhasePlan, ...], last_wait: Callable[[], Wait] | None
     ) -> None:
         self._slot = slot
         self._tally = tally
+        self._exchanges = tally.exchanges
         self._is_measured = [phase.kind is PhaseKind.HOLD for phase in phases]
         self._last_wait = last_wait
         self.seen_ns = time.monotonic_ns()
@@ -37,6 +40,8 @@ class Watch:
 
     def see(self, now: int) -> None:
         """The clock says `now`."""
+        if self._exchanges and self._exchanges[-1] > self.seen_ns:
+            self.seen_ns = self._exchanges[-1]
         if now - self.seen_ns > STANDSTILL_NS:
             self._find(now)
         self.seen_ns = now
