@@ -36,7 +36,7 @@ def test_the_summary_is_added_to_and_the_annotations_follow_the_report(loadkit: 
         "error title=SLO missed%3A latency.p99<5ms",
         "error title=SLO missed%3A errors==0",
         "error title=SLO missed%3A latency.p99.999<1s",
-        "notice title=loadkit%3A 2 findings",
+        "notice title=loadkit%3A 1 finding",
     ]
     # A line of the report itself must not be taken for a command.
     assert [line for line in plain.stdout.splitlines() if line.lstrip().startswith("::")] == []
