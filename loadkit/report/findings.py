@@ -29,26 +29,48 @@ ENOUGH_RATE = 0.95
 RAMP_SLACK_NS = 50_000_000
 
 
-def _peer_behind(evidence: Evidence) -> Iterator[Said]:
-    """Messages that waited for room, while we had time to spare, and not because we had stood still."""
+def _has_waited(evidence: Evidence) -> bool:
+    """Whether messages waited for room, while we had time to spare, and not because we had stood still."""
     record, messages = evidence.record, evidence.record.messages
     waited = messages.waited - (record.stood or 0)
-    if (
-        not evidence.is_open_loop
-        or not evidence.has_time
-        or evidence.is_throttled
-        or waited <= MISSING * messages.intended
-    ):
-        return
-    held, latency = evidence.p99("held"), evidence.p99("latency")
-    if evidence.unsent_share > MISSING or held <= OWN_DELAY * latency:
-        return
-    yield Said(
-        f"{format_count(messages.waited)} of {format_count(messages.intended)} messages waited for room on a "
-        f"connection (held p99 {format_duration(held)}), and this end had time to spare: the target is slower than the "
-        f"rate, or paused. The latency counts the wait; more connections, or --depth, give more room",
-        "target",
+    return (
+        evidence.is_open_loop
+        and evidence.has_time
+        and not evidence.is_throttled
+        and waited > MISSING * messages.intended
+        and evidence.unsent_share <= MISSING
+        and evidence.p99("held") > OWN_DELAY * evidence.p99("latency")
     )
+
+
+def _is_being_replaced(evidence: Evidence) -> bool:
+    """Whether messages waited no longer than churn takes to open a connection and have its first reply."""
+    return evidence.is_churn and evidence.p99("held") <= evidence.p99("connect") + evidence.p99("first_byte")
+
+
+def _peer_behind(evidence: Evidence) -> Iterator[Said]:
+    """Messages waited for room that the target was to make."""
+    if _has_waited(evidence) and not _is_being_replaced(evidence):
+        messages = evidence.record.messages
+        yield Said(
+            f"{format_count(messages.waited)} of {format_count(messages.intended)} messages waited for room on a "
+            f"connection (held p99 {format_duration(evidence.p99('held'))}), and this end had time to spare: the "
+            f"target is slower than the rate, or paused. The latency counts the wait; more connections, or --depth, "
+            f"give more room",
+            "target",
+        )
+
+
+def _all_replaced(evidence: Evidence) -> Iterator[Said]:
+    """Messages waited for room because all connections were busy or being opened again, as --lifetime asks."""
+    if _has_waited(evidence) and _is_being_replaced(evidence):
+        messages = evidence.record.messages
+        yield Said(
+            f"{format_count(messages.waited)} of {format_count(messages.intended)} messages waited for a connection "
+            f"that was being opened again (held p99 {format_duration(evidence.p99('held'))}, no longer than that "
+            f"takes). The latency counts the wait; more connections, or a longer --lifetime, leave one open",
+            "request",
+        )
 
 
 def _target_stalled(evidence: Evidence) -> Iterator[Said]:
@@ -289,6 +311,13 @@ FINDINGS: tuple[Rule, ...] = (
         "open loop: more than 1 % of the messages waited for room, for more than a tenth of latency p99",
         ("target",),
         _peer_behind,
+    ),
+    Rule(
+        "all-replaced",
+        "finding",
+        "the same in churn, for no longer than a connection takes to open and have its first reply",
+        ("request",),
+        _all_replaced,
     ),
     Rule(
         "target-stalled",

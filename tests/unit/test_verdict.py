@@ -1180,6 +1180,19 @@ def test_a_pause_that_made_messages_wait_for_room_is_told_once() -> None:
     assert _codes(made_up_record(_OPEN, _run(hold))) == ("valid", [], ["peer-behind"])
 
 
+@pytest.mark.parametrize(("first_byte", "code"), [(6_000, "all-replaced"), (40, "peer-behind")])
+def test_a_wait_for_a_connection_that_is_being_opened_again_is_not_blamed_on_the_target(
+    first_byte: int, code: str
+) -> None:
+    held = [US] * 3_900 + [5 * MS] * 100
+    more = {"held": held, "connect": [30 * US] * 500, "first_byte": [first_byte * US] * 500}
+    hold = exchanged([50 * US] * 4_000, waited=90, histograms=more)
+    churn = made_up_plan(400.0, REMOTE, lifetime_ns=20 * MS)
+    state, reasons, findings = _codes(made_up_record(churn, _run(hold)))
+    assert (state, reasons) == ("valid", [])
+    assert {"all-replaced", "peer-behind"} & set(findings) == {code}
+
+
 def test_a_standstill_is_named_though_more_messages_were_late_by_a_timer_s_noise() -> None:
     # 4,000: 300 in a standstill of 1 s, and 3,700 late by 30 us of 150.
     stood = [700 * MS] * 300
