@@ -152,7 +152,6 @@ class _Run:
         self.hold_ns: int | None = None
         self.window: tuple[int, int] | None = None
         self.kernel_before: KernelLook | None = None
-        self.answered: int | None = None
         self.kernel_at_start: KernelLook | None = None
         self.kernel_at_end: KernelLook | None = None
         self.throttling_at_start = self.throttling_at_end = ThrottlingLook({})
@@ -236,7 +235,6 @@ class _Run:
             if not self.kernel_at_start and now >= self.window[0]:
                 self.kernel_at_start = read_kernel()
                 self.throttling_at_start = read_throttling()
-                self.answered = sum(slot.get("answered") for slot in self.board.slots)
             if not self.kernel_at_end and (now >= self.window[1] or self._traffic_is_over()):
                 self.kernel_at_end = read_kernel()
                 self.throttling_at_end = read_throttling()
@@ -373,7 +371,8 @@ class _Run:
             if self.kernel_before and self.kernel_at_start
             else None,
             throttling=throttled(self.throttling_at_start, self.throttling_at_end),
-            answered=self.answered,
+            # Each worker stops counting them when the measured time begins, however late we look.
+            answered=sum(slot.get("answered") for slot in self.board.slots) if self.kernel_at_start else None,
             closing_ns=time.monotonic_ns() - self._traffic_end_ns(),
         )
 

@@ -180,6 +180,14 @@ def test_a_closed_loop_ends_with_its_phase_and_not_with_its_turn(server: Server,
     assert blasting.phase("drain").counters["window_sent"] == 0
 
 
+def test_who_looks_after_a_short_window_still_sees_the_connections_at_its_start(server: Server, blast: Blast) -> None:
+    port, _board, _control = server()
+    blasting = blast(port, connections="10", messages="20")
+    run(blasting)
+    state = read_worker(blasting.board, 0).state
+    assert (state["answered"], state["open"]) == (10, 0)
+
+
 def test_every_first_connection_exchanges_a_message_in_the_ramp(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     blasting = blast(port, connections="50", rate="10", duration="200ms")

@@ -103,7 +103,8 @@ class Swarm:
         self.live: list[Connection] = []
         self.budget = NEVER if shard.messages is None else shard.messages
         self._is_spent = False  # the last of --messages has been taken
-        self._answered = 0  # open connections that have had a reply
+        self._answered = 0  # open connections that have had a reply, until the measured time began
+        self._has_measured = False
         self._replied_ns = 0
         self.timeout_ns = plan.timeout_ns
         self._connect_deadline = NEVER  # when to look at the oldest connect
@@ -290,7 +291,6 @@ class Swarm:
         self.slot.set("open", len(self.live) + len(self._retiring))
         self.slot.set("peak", self._peak)
         self.slot.set("replied_ns", self._replied_ns)
-        self.slot.set("answered", self._answered)
         self.slot.set("settled_ns", self._settled_ns)
         self.slot.set("settled", self._settled)
 
@@ -334,6 +334,7 @@ class Swarm:
         self.tally.fold_cpu(at_ns - 1)
         self._phase = index
         self.slot.set("phase", index)
+        self._has_measured = self._has_measured or phase.kind is PhaseKind.HOLD
         none_is_ours = phase.kind is PhaseKind.HOLD and self.budget <= 0
         if phase.kind is PhaseKind.DRAIN or self._is_spent or none_is_ours:
             self.next_phase_ns = NEVER
@@ -513,7 +514,6 @@ class Swarm:
             self._settled_ns = clock()
             connection.first = False
             # At once: the parent makes the rates of the ramp's tenths of them.
-            self.slot.set("answered", self._answered)
             self.slot.set("settled_ns", self._settled_ns)
             self.slot.set("settled", self._settled)
         if connection.opening:
@@ -676,7 +676,7 @@ class Swarm:
         self._tcp_watch.closing(connection)
         connection.close(how or self.plan.close)
         self.settle(connection)
-        self._answered -= connection.received > 0
+        self._count_answered(-(connection.received > 0))
         self.outbox.is_full = False
         self.tally.count("closed", now)
 
@@ -690,9 +690,15 @@ class Swarm:
 
     def answered(self, connection: Connection, now: int) -> None:
         """The first bytes of its first reply have come."""
-        self._answered += 1
+        self._count_answered(1)
         self.settle(connection)
         self.tally.first_bytes.extend((connection.due_ns, connection.established_ns, now))
+
+    def _count_answered(self, change: int) -> None:
+        """For the parent, up to the window's start. It may look later than that, and a short window is over by then."""
+        if not self._has_measured:
+            self._answered += change
+            self.slot.set("answered", self._answered)
 
     def has_replied(self, now: int) -> None:
         """Whole replies came in."""

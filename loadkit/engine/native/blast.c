@@ -137,6 +137,7 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     int64_t before = blast->phase_plans[blast->phase].connections;
     blast->phase = index;
     blast->is_measured = phase->is_measured;
+    blast->has_measured |= phase->is_measured;
     blast->is_counting = phase->is_measured && blast->options.messages >= 0;
     blast->check_ns = 0;
     blast->board.state[STATE_phase] = index;
@@ -176,6 +177,12 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
         blast->fill_at = 0;
         blast->fill_end = blast->live_count;
     }
+}
+
+/* Open connections that have had a reply: for the parent, up to the window's start. It may look later than that, and a short
+ * window is over by then. */
+void blast_count_answered(struct blast *blast, int change) {
+    if (!blast->has_measured) blast->board.state[STATE_answered] += change;
 }
 
 void blast_enter_phases(struct blast *blast, int64_t now) {

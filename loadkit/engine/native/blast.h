@@ -196,6 +196,7 @@ struct blast {
     bool is_spent;          /* the last of --messages has been taken */
     bool is_counting;       /* --messages counts those of this phase */
     bool is_measured;       /* so is the phase */
+    bool has_measured;      /* and so it is, or one before it was */
     int64_t check_ns;       /* within a batch: when something is due before the next wait; 0: find out */
     bool is_sending;        /* a closed loop follows each reply with the next message */
     bool has_enough;        /* no schedule opens any more connections */
@@ -220,6 +221,8 @@ void blast_start_after(struct blast *blast, const int64_t *state, int64_t connec
 void blast_begin_phases(struct blast *blast, int64_t at);
 /* Enters the phases that have begun by now. */
 void blast_enter_phases(struct blast *blast, int64_t now);
+/* Open connections that have had a reply, up to the measured time. */
+void blast_count_answered(struct blast *blast, int change);
 /* Waits for replies for so long, and lets go out what is due and has to wait for room for so long. */
 void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns);
 /* Counts what was left unanswered and closes everything. */

@@ -486,7 +486,7 @@ static void close_slot(struct blast *blast, struct connection *connection, int64
     if (connection->is_watched) tcp_watch_closing(blast, connection);
     leave_live(blast, connection);
     connection_settle(blast, connection);
-    blast->board.state[STATE_answered] -= connection->received > 0;
+    blast_count_answered(blast, -(connection->received > 0));
     blast->is_full = false;
     blast->check_ns = 0;
     if (by_rst) {
@@ -510,7 +510,7 @@ static bool connect_anew(struct blast *blast, struct connection *connection, int
     if (connect(connection->fd, &nowhere, sizeof nowhere)) return false;
     leave_live(blast, connection);
     connection_settle(blast, connection);
-    blast->board.state[STATE_answered] -= connection->received > 0;
+    blast_count_answered(blast, -(connection->received > 0));
     board_count(&blast->board, COUNT_closed, due, 1);
     board_count(&blast->board, COUNT_asked, due, 1);
     connection->due_ns = due;

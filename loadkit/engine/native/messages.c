@@ -317,7 +317,7 @@ static uint32_t count_replies(struct blast *blast, struct connection *connection
 static void note_first_byte(struct blast *blast, struct connection *connection, int64_t now) {
     struct board *board = &blast->board;
     connection_settle(blast, connection);
-    board->state[STATE_answered]++;
+    blast_count_answered(blast, 1);
     int64_t *page = board_page(board, connection->due_ns);
     board_record(board, page, HISTOGRAM_first_byte, now - connection->established_ns);
 }
