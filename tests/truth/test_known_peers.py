@@ -111,9 +111,8 @@ def test_the_times_are_the_peers(
     delays = sorted(written - came for came, written in peer.end())
     histograms = record["histograms"]
     # A busy machine adds to what the peer measures, never takes away: the least of each are compared.
-    assert histograms["service"]["min"] == pytest.approx(delays[0], rel=0.01)
-    assert histograms["latency"]["min"] == pytest.approx(delays[0], rel=0.01)
-    assert histograms["first_byte"]["min"] == pytest.approx(delays[0], rel=0.01)
+    for name in ("service", "latency", "first_byte"):
+        assert 0.99 * delays[0] <= histograms[name]["min"] <= 1.05 * delays[0], name
     if rate:
         parts = ("lateness", "held", "service")
         assert histograms["latency"]["sum"] == sum(histograms[name]["sum"] for name in parts)

@@ -384,7 +384,8 @@ def find_wrong(row: Row, run: Run, seen: Seen) -> Iterator[str]:
     parties = {word for said in row.says.values() for word in said.split()}
     for code, allowed in row.says.items():
         said = [one for one in (*verdict["reasons"], *findings) if one["code"] == code]
-        if not said and not is_disturbed:
+        # A disturbance that the witnesses saw may be the nearer cause, and is said instead.
+        if not said and not by_machine:
             yield f"no {code}"
         for one in said:
             if one["party"] not in allowed.split():
