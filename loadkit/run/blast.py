@@ -372,7 +372,7 @@ class _Run:
             else None,
             throttling=throttled(self.throttling_at_start, self.throttling_at_end),
             # Each worker stops counting them when the measured time begins, however late we look.
-            answered=sum(slot.get("answered") for slot in self.board.slots) if self.kernel_at_start else None,
+            answered=sum(slot.get("answered") for slot in self.board.slots) if start is not None else None,
             closing_ns=time.monotonic_ns() - self._traffic_end_ns(),
         )
 
