@@ -36,13 +36,15 @@ class Ramp:
         self._connections = connections
         self._read_room = read_room
         self._seen = (start_ns, 1)
+        self._settled = 0  # at the last look
         self._checked_ns = 0
         self._stopped_ns = 0
 
     def look(self, now: int) -> None:
         """Notes which tenths are full, and looks whether there is room; `stopped` says why there is not."""
         before, was = self._seen
-        opened = sum(slot.get("settled") for slot in self._slots) - self._sum(_FAILED)
+        self._settled = sum(slot.get("settled") for slot in self._slots)
+        opened = self._settled - self._sum(_FAILED)
         if opened <= was:
             self._seen = (max(before, now), was)
         else:
@@ -78,9 +80,10 @@ class Ramp:
             )
 
     def is_over(self, now: int) -> bool:
-        """Whether each connection has opened or failed; of those begun, where no more of them are wanted."""
-        settled = sum(slot.get("settled") for slot in self._slots)
+        """Whether each connection had opened or failed at the last look; of those begun, where no more are wanted.
+
+        Not by a look of its own: it might see the last connection, whose tenth would then never be noted.
+        """
         if self.stopped is None:
-            return settled >= self._connections
-        begun = self._sum(_ASKED)
-        return now - self._stopped_ns > _HEARD_NS and settled >= begun
+            return self._settled >= self._connections
+        return now - self._stopped_ns > _HEARD_NS and self._settled >= self._sum(_ASKED)

@@ -79,9 +79,25 @@ def test_it_is_over_when_each_has_opened_or_failed() -> None:
     ramp = Ramp(board, 100, 0, lambda: PLENTY)
     board.slots[0].set("settled", 50)
     board.slots[1].set("settled", 49)
+    ramp.look(MS)
     assert not ramp.is_over(MS)
     board.slots[1].set("settled", 50)
+    ramp.look(MS)
     assert ramp.is_over(MS)
+    board.close()
+
+
+def test_the_last_connection_settles_in_its_tenth_and_not_behind_a_look() -> None:
+    board = board_of()
+    open_on(board, 0, 1)
+    ramp = Ramp(board, 20, 0, lambda: PLENTY)
+    open_on(board, 0, 19, 900 * MS)
+    ramp.look(900 * MS)
+    open_on(board, 0, 20, 1000 * MS)
+    assert not ramp.is_over(1000 * MS)  # not looked at yet: its tenth has no time
+    ramp.look(1000 * MS)
+    assert ramp.is_over(1000 * MS)
+    assert ramp.tenths[-1] == 1000 * MS
     board.close()
 
 
@@ -123,6 +139,7 @@ def test_after_that_it_waits_for_those_begun_and_for_all_to_have_heard() -> None
     assert ramp.stopped
     assert not ramp.is_over(900 * MS)  # two are still connecting
     board.slots[0].set("settled", 22)
+    ramp.look(900 * MS)
     assert not ramp.is_over(390 * MS)
     assert ramp.is_over(401 * MS)
     board.close()
