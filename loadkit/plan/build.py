@@ -71,14 +71,15 @@ def workers_for(connections: int, host: Host) -> int:
 def blast_cores(host: Host, embedded: bool, is_local: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Returns (blast end's cores, serve end's cores); an embedded server gets the other half of the machine.
 
-    So does another server of this machine, which `is_local` stands for; but it is not for us to say where that runs.
+    So does another server of this machine, which `is_local` stands for; but it is not for us to say where that runs. It
+    has the first cores more often than the last ones: `loadkit serve -w 1` is pinned to the first.
     """
     cores = host.worker_cores
     if embedded and len(cores) >= 2:
         half = (len(cores) + 1) // 2
         return cores[:half], cores[half:]
     if is_local and not embedded:
-        return cores[: _half(host)], cores
+        return cores[-_half(host) :], cores
     return cores, cores
 
 

@@ -109,26 +109,26 @@ _BESIDE = Target("us", ("192.0.2.7",), 9000, is_local=True)
 @pytest.mark.parametrize(
     ("facts", "options", "cores", "stays_awake"),
     [
-        pytest.param({}, {}, (0,), True, id="half of two"),
-        pytest.param({}, {"workers": "1"}, (0,), True, id="one asked for"),
+        pytest.param({}, {}, (1,), True, id="half of two"),
+        pytest.param({}, {"workers": "1"}, (1,), True, id="one asked for"),
         # Both cores would be kept from the server, 100 us before each message.
         pytest.param({}, {"workers": "2"}, (0, 1), False, id="as many as cores"),
         pytest.param({}, {"workers": "3"}, (0, 1), False, id="more than cores"),
         pytest.param({"cpus": 1, "cores": (0,)}, {}, (0,), False, id="one core for both"),
-        pytest.param({"cpus": 3, "cores": (0, 1, 2)}, {}, (0, 1), True, id="the odd one measures"),
-        pytest.param({"cpus": 8, "cores": tuple(range(8))}, {}, (0, 1, 2, 3), True, id="half of eight"),
+        pytest.param({"cpus": 3, "cores": (0, 1, 2)}, {}, (1, 2), True, id="the odd one measures"),
+        pytest.param({"cpus": 8, "cores": tuple(range(8))}, {}, (4, 5, 6, 7), True, id="half of eight"),
         pytest.param(
             {"cpus": 8, "cores": tuple(range(8))}, {"workers": "5"}, tuple(range(8)), False, id="five of eight"
         ),
         # taskset: the other cores are there for the server
         pytest.param({"cores": (1,)}, {}, (1,), True, id="a mask of one of two"),
         pytest.param({"cpus": 8, "cores": (0, 1, 2)}, {}, (0, 1, 2), True, id="a mask of three of eight"),
-        pytest.param({"cpus": 8, "cores": (0, 1, 2, 3, 4)}, {}, (0, 1, 2, 3), True, id="a mask of five of eight"),
+        pytest.param({"cpus": 8, "cores": (0, 1, 2, 3, 4)}, {}, (1, 2, 3, 4), True, id="a mask of five of eight"),
         # A container: a server in it has no more cores than we have.
         pytest.param({"cpus": 8, "cores": (3,), "cgroup": CgroupLimits(cpus=1)}, {}, (3,), False, id="a cpuset of one"),
-        pytest.param({"cpus": 8, "cores": (3, 5), "cgroup": CgroupLimits(cpus=2)}, {}, (3,), True, id="of two"),
+        pytest.param({"cpus": 8, "cores": (3, 5), "cgroup": CgroupLimits(cpus=2)}, {}, (5,), True, id="of two"),
         pytest.param(
-            {"cpus": 8, "cores": tuple(range(8)), "cgroup": CgroupLimits(cpu_cores=1.5)}, {}, (0,), True, id="a quota"
+            {"cpus": 8, "cores": tuple(range(8)), "cgroup": CgroupLimits(cpu_cores=1.5)}, {}, (1,), True, id="a quota"
         ),
         pytest.param(
             {"cpus": 8, "cores": tuple(range(8)), "cgroup": CgroupLimits(cpu_cores=0.5)}, {}, (0,), False, id="of half"
