@@ -273,6 +273,19 @@ class Evidence:
         stood, workers = self.record.standstills, len(self.record.workers) / self.record.merged
         return stood.sum_ns / (self.span_ns * workers) if stood and self.span_ns and workers else 0.0
 
+    @property
+    def has_long_turns(self) -> bool:
+        """Whether a closed loop's standstills were work: the worker that has most of them ran nearly all the time.
+
+        A turn over hundreds of replies takes an engine in Python more than 10 ms of CPU time, and nothing stopped it.
+        """
+        stood = self.record.standstills
+        worker = next((one for one in self.record.workers if stood and one.index == stood.worker), None)
+        if self.is_open_loop or worker is None or worker.cpu_share is None or not worker.standstill_ns:
+            return False
+        stopped = 1.0 - worker.cpu_share
+        return self.is_busy and stopped < min(OWN_DELAY, worker.standstill_ns / (2 * self.span_ns))
+
     @cached_property
     def run_delay(self) -> RunDelay:
         """The longest wait for a core of this machine, of both ends where both are here."""

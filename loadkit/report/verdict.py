@@ -330,7 +330,7 @@ def _throttled(evidence: Evidence) -> Iterator[Said]:
 def _stood_still(evidence: Evidence) -> Iterator[Said]:
     slows_loop = not evidence.is_open_loop and evidence.standstill_share > OWN_DELAY
     changes = evidence.standstill_changes
-    if evidence.is_throttled or not (changes or slows_loop):
+    if evidence.is_throttled or evidence.has_long_turns or not (changes or slows_loop):
         return
     effects = []
     if changes:

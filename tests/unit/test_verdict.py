@@ -89,12 +89,15 @@ def _disturbed(disturbed: list[int], stood: int = 0, **more: Any) -> dict[str, A
 
 
 def _standing(
-    latencies: list[int], disturbed: list[int], stood: int, stops: list[int], run_delay_ns: int = 0, **changes: Any
+    latencies: list[int],
+    disturbed: list[int],
+    stood: int,
+    stops: list[int],
+    counters: dict[str, int] | None = None,
+    **changes: Any,
 ) -> RunSamples:
     """Worker 1 of two stood still so often, the longest from 3 s after the start on."""
-    hold = exchanged(
-        latencies, run_delay_ns=run_delay_ns, **_disturbed(disturbed, stood, histograms={"standstill": stops})
-    )
+    hold = exchanged(latencies, **(counters or {}), **_disturbed(disturbed, stood, histograms={"standstill": stops}))
     state = {"standstill_ns": max(stops), "standstill_at_ns": START_NS + 3 * S}
     workers = (
         worker(0, ramp(), page(), exchanged([MS] * 2_000), page()),
@@ -541,6 +544,23 @@ _SUSPECT = [
         id="11 % of a closed loop",
     ),
     pytest.param(_CLOSED, _standing([MS] * 2_000, [], 0, [2 * S]), "valid", [], [], id="10 % of a closed loop"),
+    # 200 turns of 15 ms each, and the worker was on its core for 98 % of the window: they were work.
+    pytest.param(
+        _CLOSED,
+        _standing([MS] * 2_000, [], 0, [15 * MS] * 200, {**_of(0.98), **_busy(0.99)}),
+        "suspect",
+        ["blast-bound"],
+        [],
+        id="long turns of a closed loop at this end's limit",
+    ),
+    pytest.param(
+        _CLOSED,
+        _standing([MS] * 2_000, [], 0, [15 * MS] * 200, {**_of(0.7), **_busy(0.99)}),
+        "suspect",
+        ["stood-still", "blast-bound"],
+        [],
+        id="a closed loop that was stopped for longer than its turns were long",
+    ),
     pytest.param(_OPEN, _standing([MS] * 2_000, [], 0, [9 * S]), "valid", [], [], id="no rate of an open loop"),
     pytest.param(_CLOSED, steady(_LATENCIES, cpu_user_ns=7 * S), "valid", [], [], id="90 % of a core is not all"),
     pytest.param(_CLOSED, steady(_LATENCIES, cpu_user_ns=8 * S), "suspect", ["blast-bound"], [], id="our own ceiling"),
@@ -1022,7 +1042,7 @@ _SLOW_RAMP = {
         ),
         pytest.param(
             _CLOSED,
-            _standing([MS] * 2_000, [], 0, [2 * S, S // 5], run_delay_ns=3 * S),
+            _standing([MS] * 2_000, [], 0, [2 * S, S // 5], _of(0.0, 0.3)),
             "stood-still",
             "machine",
             ["worker 1 stood still 2 times", "Other processes had its core while it waited for it, 3 s in all"],
@@ -1030,7 +1050,7 @@ _SLOW_RAMP = {
         ),
         pytest.param(
             _CLOSED,
-            _standing([MS] * 2_000, [], 0, [2 * S, S // 5], run_delay_ns=2 * S),
+            _standing([MS] * 2_000, [], 0, [2 * S, S // 5], _of(0.0, 0.2)),
             "stood-still",
             "loadkit",
             ["worker 1 stood still 2 times"],
