@@ -107,8 +107,10 @@ def next_command(record: RunRecord) -> tuple[str, str]:
 
 
 def _connections(run: _Run) -> tuple[str, str] | None:
-    """Connections that are missing: the doctor has the arithmetic. A few, which are a finding, stop nothing."""
-    if not {reason.code for reason in run.record.verdict.reasons} & _CONNECTIONS:
+    """Connections that something stopped: the doctor has the calculation. A few, which are a finding, stop nothing."""
+    reasons = {reason.code for reason in run.record.verdict.reasons}
+    was_stopped = "exhausted" in reasons or any(row.step == "connect" for row in run.record.errors)
+    if not (reasons & _CONNECTIONS and was_stopped):
         return None
     source = option_words({"source": run.plan.get("options", {}).get("source", ())})
     words = ["loadkit", "doctor", "-c", str(run.plan["connections"]), *source, *run.place]

@@ -18,7 +18,19 @@ from loadkit.plan.model import PhaseKind, Target
 from loadkit.profile.load import load_profile
 from loadkit.profile.spell import as_given, option_words
 from loadkit.report.as_text import as_text
-from loadkit.report.record import Finding, Origin, Party, Reason, RunRecord, SloRecord, State, Verdict, encode, load
+from loadkit.report.record import (
+    Advised,
+    Finding,
+    Origin,
+    Party,
+    Reason,
+    RunRecord,
+    SloRecord,
+    State,
+    Verdict,
+    encode,
+    load,
+)
 from loadkit.report.slo import check, parse_slo
 from loadkit.report.suggest import next_command
 from tests.golden.made_up import (
@@ -53,6 +65,11 @@ def _record(rate: tuple[float, float] | None = None, replies: int = 2_000, **mor
 
 def _judged(record: RunRecord, state: State, code: str, party: Party = "loadkit") -> RunRecord:
     return msgspec.structs.replace(record, verdict=Verdict(state, (Reason(code, "", party),)))
+
+
+def _refused(record: RunRecord) -> RunRecord:
+    """The record with a connect that was refused."""
+    return msgspec.structs.replace(record, errors=(Advised("ramp", "connect", "ECONNREFUSED", 1, ""),))
 
 
 def _held_against(record: RunRecord, *objectives: str, **options: Any) -> RunRecord:
@@ -169,12 +186,19 @@ def test_the_rate_that_comes_next(record: RunRecord, command: str) -> None:
     ("record", "command"),
     [
         pytest.param(
-            _judged(_record(), "invalid", "incomplete"),
+            _judged(_refused(_record()), "invalid", "incomplete"),
             "loadkit doctor -c 100 db.example:7000",
             id="connections are missing",
         ),
         pytest.param(
-            _judged(_record(options={"source": ("10.0.1.0/28",), "rate": "5"}), "invalid", "connections-missing"),
+            _judged(_record(), "invalid", "incomplete"),
+            "loadkit blast db.example:7000 -o run.json",
+            id="connections are missing, and none failed",
+        ),
+        pytest.param(
+            _judged(
+                _refused(_record(options={"source": ("10.0.1.0/28",), "rate": "5"})), "invalid", "connections-missing"
+            ),
             "loadkit doctor -c 100 --source 10.0.1.0/28 db.example:7000",
             id="from these sources",
         ),
