@@ -18,17 +18,18 @@ from .test_misbehaving_peers import share_at_least
 pytestmark = pytest.mark.slow
 Blast = Callable[..., Run]
 
-STALL_S = 1.0
+RUN_S = 5
+STALL_S = 0.5
 
 
 def stalled_run(blast: Blast, serve: Serve, *options: object) -> dict[str, Any]:
-    """Runs 10 s, with the server's one worker stopped for a second in the middle."""
+    """Runs with the server's one worker stopped for a tenth of the time, in the middle."""
     served = serve("-w", "1")
     [worker] = served.workers
-    run = blast(f"127.0.0.1:{served.port}", "-c", "50", "-w", "1", "-d", "10s", "--warmup", "500ms", *options)
+    run = blast(f"127.0.0.1:{served.port}", "-c", "50", "-w", "1", "-d", f"{RUN_S}s", "--warmup", "500ms", *options)
     [client] = run.workers("loadkit-blast-0")
     run.wait_until_open(client, 50)
-    time.sleep(4.0)  # into the measured part
+    time.sleep(RUN_S / 2)  # into the measured part
     os.kill(worker, signal.SIGSTOP)
     time.sleep(STALL_S)  # the stall itself
     os.kill(worker, signal.SIGCONT)
@@ -39,16 +40,16 @@ def stalled_run(blast: Blast, serve: Serve, *options: object) -> dict[str, Any]:
 
 def test_an_open_loop_shows_the_stall_in_every_message_that_was_due(blast: Blast, serve: Serve) -> None:
     record = stalled_run(blast, serve, "-R", "1k")
-    assert record["messages"]["replied"] == record["messages"]["intended"] == 10_000
+    assert record["messages"]["replied"] == record["messages"]["intended"] == 5_000
     latency = record["histograms"]["latency"]
-    # 1,000 messages/s x 1 s = 1,000 of 10,000 were due in the stall, with 1,000 down to 0 ms of it to wait: 900 of
-    # them 100 ms or more.
-    assert 0.07 <= share_at_least(latency, 100_000_000) <= 0.15
-    assert latency["percentiles"]["99"] >= 0.8e9
+    # 1,000 messages/s x 0.5 s = 500 of 5,000 were due in the stall, with 500 down to 0 ms of it to wait: 450 of them
+    # 50 ms or more.
+    assert 0.07 <= share_at_least(latency, 50_000_000) <= 0.15
+    assert latency["percentiles"]["99"] >= 0.8 * STALL_S * 1e9
     # They waited for room, which the stalled server did not give; this end came to each of them in time.
-    assert record["histograms"]["held"]["percentiles"]["99"] > 0.5e9
+    assert record["histograms"]["held"]["percentiles"]["99"] > 0.5 * STALL_S * 1e9
     assert record["histograms"]["lateness"]["percentiles"]["90"] < 0.01e9
-    assert record["messages"]["waited"] > 500
+    assert record["messages"]["waited"] > 250
     # The target is named for what it did. A busy machine may disturb the run besides, and then says so.
     assert record["verdict"]["state"] != "invalid", record["verdict"]
     assert {"peer-behind": "target"}.items() <= {one["code"]: one["party"] for one in record["findings"]}.items()
@@ -59,8 +60,8 @@ def test_a_closed_loop_hides_the_same_stall(blast: Blast, serve: Serve) -> None:
     latency = record["histograms"]["latency"]
     assert latency["count"] > 10_000
     # One message on each of the 50 connections carried it.
-    assert share_at_least(latency, 500_000_000) * latency["count"] <= 60
-    assert latency["percentiles"]["99"] < 0.5e9
+    assert share_at_least(latency, int(STALL_S / 2 * 1e9)) * latency["count"] <= 60
+    assert latency["percentiles"]["99"] < STALL_S / 2 * 1e9
     assert latency["max"] >= 0.9 * STALL_S * 1e9
 
 
@@ -71,7 +72,7 @@ def test_a_journey_shows_where_the_stall_was(blast: Blast, serve: Serve) -> None
     # One message of each probe lay there, in its loop's hands or in its receive buffer; those due later waited for it.
     there = [journey["stages"][name]["max"] for name in ("serve_busy", "serve_wake", "serve_batch", "serve_echo")]
     assert max(there) >= 0.9 * STALL_S * 1e9
-    assert journey["stages"]["held"]["percentiles"]["99"] > 0.3e9
+    assert journey["stages"]["held"]["max"] > 0.3 * STALL_S * 1e9
     for name in ("late", "send", "queue", "there", "back", "busy", "wake", "batch", "read"):
-        assert journey["stages"][name]["max"] < 0.5e9, name
+        assert journey["stages"][name]["max"] < STALL_S / 2 * 1e9, name
     assert "serve end" in journey["diagnosis"]
