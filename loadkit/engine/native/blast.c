@@ -179,13 +179,7 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     }
 }
 
-/* Open connections that have had a reply: for the parent, up to the window's start. It may look later than that, and a short
- * window is over by then. */
-void blast_count_answered(struct blast *blast, int change) {
-    if (!blast->has_measured) blast->board.state[STATE_answered] += change;
-}
-
-void blast_enter_phases(struct blast *blast, int64_t now) {
+void blast_enter_due_phases(struct blast *blast, int64_t now) {
     while (blast->next_phase_ns <= now) enter_phase(blast, blast->phase + 1, blast->next_phase_ns);
 }
 

@@ -220,9 +220,15 @@ void blast_start_after(struct blast *blast, const int64_t *state, int64_t connec
 /* The ramp ends at that time and the phases follow one another. */
 void blast_begin_phases(struct blast *blast, int64_t at);
 /* Enters the phases that have begun by now. */
-void blast_enter_phases(struct blast *blast, int64_t now);
-/* Open connections that have had a reply, up to the measured time. */
-void blast_count_answered(struct blast *blast, int change);
+void blast_enter_due_phases(struct blast *blast, int64_t now);
+static inline void blast_enter_phases(struct blast *blast, int64_t now) {
+    if (blast->next_phase_ns <= now) blast_enter_due_phases(blast, now);
+}
+/* Open connections that have had a reply: for the parent, up to the window's start. It may look later than that, and a short
+ * window is over by then. */
+static inline void blast_count_answered(struct blast *blast, int change) {
+    if (!blast->has_measured) blast->board.state[STATE_answered] += change;
+}
 /* Waits for replies for so long, and lets go out what is due and has to wait for room for so long. */
 void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns);
 /* Counts what was left unanswered and closes everything. */

@@ -165,7 +165,7 @@ static bool fill_from_schedule(struct blast *blast, struct connection *connectio
 }
 
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now) {
-    if (blast->is_sending && now >= blast->next_phase_ns) blast_enter_phases(blast, now); /* it may close the connection */
+    if (blast->is_sending) blast_enter_phases(blast, now); /* it may close the connection */
     if (!has_room(blast, connection)) return;
     uint32_t room = blast->options.depth - connection->pending_count;
     if (connection->held_first != NONE) {
