@@ -51,9 +51,9 @@ def test_a_blast_that_misses_its_slo_says_so_in_the_summary_and_exits_3(
     assert done.returncode == 3, done.stderr
     verdict, *annotations = done.stdout.splitlines()
     assert verdict.startswith(("valid: ", "suspect: "))
-    assert annotations[-1].startswith(
-        "::error title=SLO missed%3A replies_per_s>=100m::replies_per_s>=100m was not met"
-    )
+    # A busy machine may have a finding besides.
+    missed = "::error title=SLO missed%3A replies_per_s>=100m::replies_per_s>=100m was not met"
+    assert [line.startswith(missed) for line in annotations].count(True) == 1
     assert "| `replies_per_s>=100m` | **missed** |" in summary.read_text()
     assert summary.read_text() == (tmp_path / "run.md").read_text()
     assert json.loads((tmp_path / "run.json").read_text())["slo"][1]["ok"] is False

@@ -130,15 +130,17 @@ def test_phases_with_fewer_and_with_more_connections_close_and_open_the_differen
     paced = {"rate": rate} if rate else {}
     phases = [
         {"name": name, "duration": "100ms", "connections": connections, **paced}
-        for name, connections in (("many", "10"), ("few", "4"), ("some", "8"))
+        for name, connections in (("many", "10"), ("few", "4"), ("some", "8"), ("rest", "8"))
     ]
     blasting = blast(port, phases=phases)
     whole = run(blasting)
-    many, few, some, drain = (blasting.phase(name).counters for name in ("many", "few", "some", "drain"))
-    assert (many["opened"], few["opened"], some["opened"]) == (0, 0, 4)
+    many, few, some, rest, drain = (blasting.phase(name).counters for name in ("many", "few", "some", "rest", "drain"))
+    assert (many["opened"], few["opened"]) == (0, 0)
+    # Each counts in the phase that it was due in, though a busy machine may open it in the next.
+    assert (some["opened"], rest["opened"]) == (4, 0)
     assert many["closed"] == 0
     # One that waits for its last reply may close a little later.
-    assert few["closed"] + some["closed"] == 6
+    assert few["closed"] + some["closed"] + rest["closed"] == 6
     assert drain["closed"] == 8
     assert read_worker(blasting.board, 0).state["peak"] == 10
     assert whole.counters["replied"] == whole.counters["intended"]
@@ -146,8 +148,8 @@ def test_phases_with_fewer_and_with_more_connections_close_and_open_the_differen
     assert min(many["replied"], few["replied"], some["replied"]) > 0
     if rate:
         # 200 x 0.1 s in each phase; the first message of each connection is none of them.
-        assert whole.counters["replied"] == 3 * 20
-        assert whole.counters["received_bytes"] == 64 * (3 * 20 + 10 + 4)
+        assert whole.counters["replied"] == 4 * 20
+        assert whole.counters["received_bytes"] == 64 * (4 * 20 + 10 + 4)
     wait_for(lambda: read_worker(board, 0).phases[0].counters["closed"] == 14)
 
 
@@ -157,14 +159,14 @@ def test_each_worker_opens_its_share_of_a_phase_s_connections_however_often_they
     port, _board, _control = server()
     phases = [
         {"name": f"{number}", "duration": "100ms", "connections": connections, "rate": "50"}
-        for number, connections in enumerate(("3", "6", "3", "6", "3"))
+        for number, connections in enumerate(("3", "6", "3", "6", "6", "3"))
     ]
     blasting = blast(port, workers="2", phases=phases)
     whole = run(blasting)
     workers = read_board(blasting.board)
     # Of 3 connections worker 0 has two, of 6 each has three: so they open one and two.
     opened = [[phase.counters["opened"] for phase in worker.phases[1:-1]] for worker in workers]
-    assert opened == [[0, 1, 0, 1, 0], [0, 2, 0, 2, 0]]
+    assert opened == [[0, 1, 0, 1, 0, 0], [0, 2, 0, 2, 0, 0]]
     assert [worker.state["peak"] for worker in workers] == [3, 3]
     assert whole.errors == {}
 

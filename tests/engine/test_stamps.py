@@ -64,7 +64,11 @@ def test_what_lies_there_is_found_to_have_lain_there(blast: Blast, peer: Peer) -
     latency = blasting.whole().histograms["latency"]
     # Nothing can lie there longer than its message took.
     assert histogram.max_ns <= latency.max_ns
-    assert 0 < histogram.mean_ns < latency.mean_ns
+    # The middle, not the mean: of one in sixteen a single standstill of a busy machine is most of the sum.
+    unread_ns, latency_ns = histogram.percentiles([50])[50], latency.percentiles([50])[50]
+    assert unread_ns is not None
+    assert latency_ns is not None
+    assert 0 < unread_ns < latency_ns
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch) -> None:

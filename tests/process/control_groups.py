@@ -18,6 +18,8 @@ _FILES = {
     "pids": ("pids.max", "pids.max"),
     "cpu": ("cpu.max", "cpu.cfs_quota_us"),  # us of each period of 100 ms
 }
+# The most that a group can weigh against others: on a busy machine it gets its quota all the same.
+_WEIGHTS = (("cpu.weight", 10_000), ("cpu.shares", 262_144))
 
 
 @contextlib.contextmanager
@@ -34,6 +36,9 @@ def control_group(controller: str, limit: int) -> Iterator[tuple[str, ...]]:
         if not file.exists():
             pytest.skip(f"the groups here have no controller {controller}")
         file.write_text(str(limit))
+        if controller == "cpu":
+            name, most = _WEIGHTS[0 if is_second else 1]
+            (group / name).write_text(str(most))
         enter = "import os, sys; open(sys.argv[1], 'w').write('0'); os.execv(sys.argv[2], sys.argv[2:])"
         yield (sys.executable, "-c", enter, str(group / "cgroup.procs"))
     finally:

@@ -37,5 +37,10 @@ def test_the_tests_of_the_readme_pass(pytester: pytest.Pytester) -> None:
     # Here other tests may keep this machine from sending on time.
     options = ("-p", "no:cacheprovider", "--strict-markers", "-W", "error", "-o", "loadkit_invalid=skip")
     result = pytester.runpytest_subprocess(*options)
-    assert {kind for kind, count in result.parseoutcomes().items() if count} <= {"passed", "skipped"}
-    assert sum(result.parseoutcomes().values()) == 2
+    outcomes = result.parseoutcomes()
+    assert outcomes.get("errors", 0) == 0
+    assert sum(outcomes.values()) == 2
+    # … and from answering in time, and then the failure is the objective's.
+    failed = [line for line in result.outlines if line.startswith("FAILED ")]
+    assert outcomes.get("failed", 0) == len(failed)
+    assert all("Failed: SLO missed" in line for line in failed)
