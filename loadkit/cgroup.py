@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadkit.procfs import text_of
+
 __all__ = ["CgroupLimits", "quotas", "read_cgroup"]
 
 
@@ -75,9 +77,9 @@ def _memory(proc: Path, sys: Path) -> Iterator[tuple[int, int, str]]:
 
 def quotas(proc: Path, sys: Path) -> Iterator[tuple[Path, float]]:
     """Yields the folder of each group whose CPU time is limited, and how many cores' worth of it there is."""
-    found = [(group, _text(group / "cpu.max").split()) for group in _groups(proc, sys)]
+    found = [(group, text_of(group / "cpu.max").split()) for group in _groups(proc, sys)]
     found += [
-        (group, [_text(group / "cpu.cfs_quota_us").strip(), _text(group / "cpu.cfs_period_us").strip()])
+        (group, [text_of(group / "cpu.cfs_quota_us").strip(), text_of(group / "cpu.cfs_period_us").strip()])
         for group in _groups(proc, sys, "cpu")
     ]
     for group, quota in found:
@@ -90,7 +92,7 @@ def _cpus(proc: Path, sys: Path) -> int | None:
     """Counts the CPUs of the cpuset (`0-3,8`) of our group, or of the nearest one above it that has one."""
     files = [group / "cpuset.cpus.effective" for group in _groups(proc, sys)]
     files += [group / "cpuset.effective_cpus" for group in _groups(proc, sys, "cpuset")]
-    for text in map(str.strip, map(_text, files)):
+    for text in map(str.strip, map(text_of, files)):
         parts = [part.split("-") for part in text.split(",")]
         if all(number.isdigit() for part in parts for number in part):
             return sum(int(part[-1]) - int(part[0]) + 1 for part in parts)
@@ -99,7 +101,7 @@ def _cpus(proc: Path, sys: Path) -> int | None:
 
 def _groups(proc: Path, sys: Path, controller: str = "") -> Iterator[Path]:
     """Yields our group's folder and each above it, up to the root: of version 2, or of version 1's `controller`."""
-    for line in _text(proc / "self/cgroup").splitlines():
+    for line in text_of(proc / "self/cgroup").splitlines():
         _number_of_it, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             break
@@ -126,7 +128,7 @@ def _reclaimable(group: Path, key: str) -> int:
 
     Without this a container that has read a large file would look full.
     """
-    for line in _text(group / "memory.stat").splitlines():
+    for line in text_of(group / "memory.stat").splitlines():
         name, _, value = line.partition(" ")
         if name == key and value.isdigit():
             return int(value)
@@ -135,12 +137,5 @@ def _reclaimable(group: Path, key: str) -> int:
 
 def _number(path: Path) -> int | None:
     """Returns the number; None for `max` and where there is none."""
-    text = _text(path).strip()
+    text = text_of(path).strip()
     return int(text) if text.isdigit() else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

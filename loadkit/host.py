@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadkit.cgroup import CgroupLimits, read_cgroup
+from loadkit.procfs import text_of
 
 __all__ = ["Host", "raise_nofile", "read_host"]
 
@@ -167,15 +168,8 @@ def _limit(value: int) -> int:
     return 2**62 if value == resource.RLIM_INFINITY else value
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
 def _numbers(path: Path, count: int) -> tuple[int, ...] | None:
-    fields = _text(path).split()
+    fields = text_of(path).split()
     return tuple(int(field) for field in fields[:count]) if len(fields) >= count else None
 
 
@@ -185,16 +179,16 @@ def _number(path: Path) -> int | None:
 
 
 def _word(path: Path) -> str | None:
-    return _text(path).strip() or None
+    return text_of(path).strip() or None
 
 
 def _meminfo(proc: Path) -> dict[str, int]:
-    rows = (line.split() for line in _text(proc / "meminfo").splitlines())
+    rows = (line.split() for line in text_of(proc / "meminfo").splitlines())
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) >= 2}
 
 
 def _cpu_model(proc: Path) -> str | None:
-    for line in _text(proc / "cpuinfo").splitlines():
+    for line in text_of(proc / "cpuinfo").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return None
@@ -203,7 +197,7 @@ def _cpu_model(proc: Path) -> str | None:
 def _reserved(path: Path, low: int, high: int) -> int:
     """Counts the reserved ports (`8080,9000-9010`) that lie inside the ephemeral range."""
     total = 0
-    for part in _text(path).strip().split(","):
+    for part in text_of(path).strip().split(","):
         first, _, last = part.partition("-")
         if first.strip().isdigit():
             total += max(0, min(high, int(last or first)) - max(low, int(first)) + 1)
@@ -214,7 +208,7 @@ def _tcp_sockets(proc: Path) -> Mapping[str, int]:
     """Returns the pairs of the line `TCP: inuse 4 orphan 0 tw 0 alloc 6 mem 1`, IPv6 sockets counted in `inuse`."""
     found: dict[str, int] = {}
     for name in ("net/sockstat", "net/sockstat6"):
-        for line in _text(proc / name).splitlines():
+        for line in text_of(proc / name).splitlines():
             words = line.split()
             if words[:1] in (["TCP:"], ["TCP6:"]):
                 for key, value in zip(words[1::2], words[2::2], strict=False):
@@ -223,7 +217,7 @@ def _tcp_sockets(proc: Path) -> Mapping[str, int]:
 
 
 def _of_status(proc: Path, key: str, base: int) -> int | None:
-    for line in _text(proc / "self/status").splitlines():
+    for line in text_of(proc / "self/status").splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1], base)
     return None
@@ -243,7 +237,7 @@ def _refused_calls() -> Iterator[str]:
 
 def _in_user_namespace(proc: Path) -> bool:
     """Whether users here are others outside: only the first user namespace maps all of them to themselves."""
-    fields = _text(proc / "self/uid_map").split()
+    fields = text_of(proc / "self/uid_map").split()
     return bool(fields) and fields != ["0", "0", "4294967295"]
 
 
@@ -276,14 +270,14 @@ def _tasks_of(user: int, proc: Path) -> int | None:
 
 def _tasks(proc: Path) -> int | None:
     """Returns all the tasks there are: the second number of `2/345` in /proc/loadavg."""
-    fields = _text(proc / "loadavg").split()
+    fields = text_of(proc / "loadavg").split()
     total = fields[3].partition("/")[2] if len(fields) > 3 else ""
     return int(total) if total.isdigit() else None
 
 
 def _steal_share(proc: Path) -> float | None:
     """Returns the part of the CPU time that the hypervisor gave to others: proc_stat(5), the eighth column."""
-    for line in _text(proc / "stat").splitlines():
+    for line in text_of(proc / "stat").splitlines():
         if line.startswith("cpu "):
             ticks = [int(field) for field in line.split()[1:9]]
             # guest time, the columns behind, is in `user` already

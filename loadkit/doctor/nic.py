@@ -24,6 +24,7 @@ from loadkit.doctor.ethtool import (
 from loadkit.doctor.route import find_interface
 from loadkit.plan.addresses import is_loopback
 from loadkit.plan.model import Target
+from loadkit.procfs import text_of
 from loadkit.sockets import find_source
 
 __all__ = ["ELSEWHERE", "OFFLOADS", "Nic", "find_nic", "read_nic"]
@@ -74,7 +75,7 @@ def read_nic(name: str, proc: Path = Path("/proc"), sys: Path = Path("/sys"), as
         channels=read_channels(name, ask),
         rss=read_rss(name, ask),
         # A mask of CPUs such as `00000000,0000000f`.
-        steered=any(_text(queue / "rps_cpus").strip(" 0,\n") for queue in queues),
+        steered=any(text_of(queue / "rps_cpus").strip(" 0,\n") for queue in queues),
         irqs=tuple(_irqs(folder, proc)),
         rings=read_rings(name, ask),
         coalescing=read_coalescing(name, ask),
@@ -106,13 +107,8 @@ def _irqs(folder: Path, proc: Path) -> Iterator[tuple[int, str]]:
             break
     for number in numbers:
         # Where it goes in effect is one of those it may go to.
-        cores = _text(proc / f"irq/{number}/effective_affinity_list") or _text(proc / f"irq/{number}/smp_affinity_list")
+        cores = text_of(proc / f"irq/{number}/effective_affinity_list") or text_of(
+            proc / f"irq/{number}/smp_affinity_list"
+        )
         if cores.strip():
             yield number, cores.strip()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

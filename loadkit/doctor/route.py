@@ -9,6 +9,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+from loadkit.procfs import text_of
+
 __all__ = ["find_interface"]
 
 _SIOCGIFADDR = 0x8915
@@ -49,7 +51,7 @@ def _by_routes(address: str, proc: Path) -> str | None:
     """Returns the interface of the longest prefix in /proc/net/route, whose addresses are hexadecimal, reversed."""
     wanted = int.from_bytes(socket.inet_aton(address), "little")
     best: tuple[int, str] | None = None
-    for line in _text(proc / "net/route").splitlines()[1:]:
+    for line in text_of(proc / "net/route").splitlines()[1:]:
         fields = line.split()
         if len(fields) < 8 or not int(fields[3], 16) & _UP:
             continue
@@ -61,15 +63,8 @@ def _by_routes(address: str, proc: Path) -> str | None:
 
 def _holder_of_v6(source: str, proc: Path) -> str | None:
     wanted = f"{int(ipaddress.IPv6Address(source.partition('%')[0])):032x}"
-    for line in _text(proc / "net/if_inet6").splitlines():
+    for line in text_of(proc / "net/if_inet6").splitlines():
         fields = line.split()
         if fields and fields[0] == wanted:
             return fields[-1]
     return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

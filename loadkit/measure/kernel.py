@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadkit.procfs import text_of
+
 __all__ = ["COUNTERS", "KernelLook", "KernelSamples", "difference", "read_kernel"]
 
 # Of /proc/net/netstat and /proc/net/snmp those that tell something of a load test.
@@ -98,7 +100,7 @@ def _since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int
 
 def _tables(path: Path) -> dict[str, int]:
     """Reads pairs of lines, `Tcp: name name …` and `Tcp: value value …`."""
-    lines = [line.split() for line in _text(path).splitlines()]
+    lines = [line.split() for line in text_of(path).splitlines()]
     rows: dict[str, int] = {}
     for names, values in zip(lines[::2], lines[1::2], strict=False):
         if names and values and names[0] == values[0]:
@@ -112,7 +114,7 @@ def _tables(path: Path) -> dict[str, int]:
 
 def _softnet(proc: Path) -> dict[str, int]:
     """Adds up a line for each CPU: hexadecimal columns, processed, dropped, squeezed first."""
-    rows = [line.split() for line in _text(proc / "net/softnet_stat").splitlines()]
+    rows = [line.split() for line in text_of(proc / "net/softnet_stat").splitlines()]
     rows = [row for row in rows if len(row) >= 3]
     if not rows:
         return {}
@@ -120,7 +122,7 @@ def _softnet(proc: Path) -> dict[str, int]:
 
 
 def _sockets(proc: Path) -> dict[str, int]:
-    for line in _text(proc / "net/sockstat").splitlines():
+    for line in text_of(proc / "net/sockstat").splitlines():
         name, *pairs = line.split()
         if name == "TCP:":
             return {key: int(value) for key, value in zip(pairs[::2], pairs[1::2], strict=False)}
@@ -128,12 +130,5 @@ def _sockets(proc: Path) -> dict[str, int]:
 
 
 def _cpu(proc: Path) -> dict[str, int]:
-    name, *ticks = (_text(proc / "stat").splitlines() or [""])[0].split() or [""]
+    name, *ticks = (text_of(proc / "stat").splitlines() or [""])[0].split() or [""]
     return dict(zip(_CPU, map(int, ticks), strict=False)) if name == "cpu" else {}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadkit.cgroup import read_cgroup
+from loadkit.procfs import text_of
 
 __all__ = ["ProcessMemory", "Room", "kernel_bytes", "process_memory", "read_room"]
 
@@ -68,7 +69,7 @@ def process_memory(pid: int, proc: Path = Path("/proc")) -> ProcessMemory | None
 
 def _tcp_bytes(proc: Path) -> int:
     """Returns what is in the buffers of all TCP sockets (`mem` of /proc/net/sockstat, in pages)."""
-    for line in _text(proc / "net/sockstat").splitlines():
+    for line in text_of(proc / "net/sockstat").splitlines():
         name, *pairs = line.split()
         if name == "TCP:":
             return int(dict(zip(pairs[::2], pairs[1::2], strict=False)).get("mem", 0)) * _PAGE
@@ -78,16 +79,9 @@ def _tcp_bytes(proc: Path) -> int:
 def _rows(path: Path) -> dict[str, int]:
     """Reads `Name:  123 kB` lines, into bytes."""
     rows = {}
-    for line in _text(path).splitlines():
+    for line in text_of(path).splitlines():
         name, _, value = line.partition(":")
         amount, _, unit = value.strip().partition(" ")
         if amount.isdigit() and unit == "kB":
             rows[name] = int(amount) * 1024
     return rows
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

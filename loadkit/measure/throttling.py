@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loadkit.cgroup import quotas
 from loadkit.measure.samples import ThrottlingSamples
+from loadkit.procfs import text_of
 
 __all__ = ["ThrottlingLook", "difference", "read_throttling"]
 
@@ -51,10 +52,10 @@ def _since(early: ThrottlingSamples, late: ThrottlingSamples) -> ThrottlingSampl
 def _read(path: Path) -> ThrottlingSamples | None:
     """Reads nr_periods, nr_throttled, and throttled_usec (version 2) or throttled_time (version 1, in ns)."""
     try:
-        rows = dict(line.split() for line in path.read_text().splitlines())
+        rows = dict(line.split() for line in text_of(path).splitlines())
         periods, throttled = int(rows["nr_periods"]), int(rows["nr_throttled"])
         if "throttled_usec" in rows:
             return ThrottlingSamples(periods, throttled, _NS_PER_US * int(rows["throttled_usec"]))
         return ThrottlingSamples(periods, throttled, int(rows["throttled_time"]))
-    except (OSError, ValueError, KeyError):
+    except (ValueError, KeyError):
         return None

@@ -32,7 +32,7 @@ def shipped_profiles() -> dict[str, str]:
     # In a source tree the folder stands beside the package; a wheel carries it inside (pyproject.toml).
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "profiles"
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
-    return {entry.name.removesuffix(".toml"): entry.read_text() for entry in files}
+    return {entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8") for entry in files}
 
 
 def read_profile_text(name: str) -> tuple[str, str]:
@@ -48,7 +48,7 @@ def read_profile_text(name: str) -> tuple[str, str]:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ProfileError(f"no profile named {name!r}: {hint}`loadkit profiles` lists them; a file ends in .toml")
     try:
-        return name, Path(name).read_text()
+        return name, Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ProfileError(f"{name}: cannot read the profile: {reason}") from None

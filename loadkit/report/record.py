@@ -662,7 +662,26 @@ def measured(histograms: Histograms, name: str) -> HistogramRecord:
 
 def encode(record: msgspec.Struct) -> str:
     """Returns the record as JSON text, indented, ending in a newline."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+    try:
+        text = msgspec.json.encode(record)
+    except UnicodeEncodeError:  # the name of a profile is bytes, which need not be text in this locale, or in any
+        text = msgspec.json.encode(_readable(msgspec.to_builtins(record)))
+    return msgspec.json.format(text, indent=2).decode() + "\n"
+
+
+def _readable(value: Any) -> Any:
+    """Returns plain values with the bytes that stand in their texts (PEP 383) read as UTF-8, as far as they are."""
+    if isinstance(value, dict):
+        return {_readable(key): _readable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        written = value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half a character, which no system gave us
+        written = value.encode(errors="replace")
+    return written.decode(errors="replace")
 
 
 def load(path: str) -> RunRecord:
