@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
-.PHONY: demo test verdicts lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale \
+.PHONY: demo test streams verdicts lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale \
 	ramp-rates sanitize clean
 
 demo: $(VENV)/installed
@@ -15,9 +15,13 @@ demo: $(VENV)/installed
 WAITING := tests/truth/test_first_connection.py tests/truth/test_known_peers.py tests/truth/test_standstill.py \
 	tests/truth/test_retransmissions.py
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/truth
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/truth -m "not lengthy"
 	$(BIN)/python -m pytest -n 4 $(WAITING)
 	$(BIN)/python -m pytest tests/truth $(WAITING:%=--ignore %) -m "not quiet and not lengthy"
+
+# Every command with every standard stream closed, full, without a reader and not read: two minutes.
+streams: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 tests/cli/test_streams.py
 
 # Sound runs and sabotaged ones, none of which may be judged wrongly: three minutes. On a machine with nothing else to
 # do: where other work disturbs a sound run, it passes if a witness of the machine confirms it, which is printed.

@@ -15,6 +15,9 @@ def main() -> None:
     # (pid_namespaces(7)). So it comes first; what is left is the start of Python itself.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
+    from loadkit.cli import streams
+
+    streams.install()
     from loadkit.cli.app import run
 
     # A worker is one thread. numpy's OpenBLAS starts one more for each core of every process that imports it, and where

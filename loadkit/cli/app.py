@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -66,10 +65,6 @@ def run() -> None:
     except LoadkitError as error:
         _complain(str(error))
         sys.exit(error.exit_status)
-    except BrokenPipeError:
-        # The reader of our output has gone (`loadkit … | head`): nothing more to say, and nothing to complain of.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     sys.exit(status if isinstance(status, int) else 0)
 
 

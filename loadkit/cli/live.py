@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
+from loadkit.cli.streams import live_stream
 from loadkit.units import NS_PER_S, format_count, format_duration
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def live_view(enabled: bool) -> Iterator[Observer | None]:
     from rich.live import Live
     from rich.text import Text
 
-    console = Console(stderr=True)
+    console = Console(file=cast("TextIO", live_stream()))
     with Live(console=console, transient=True, auto_refresh=False) as live:
         yield lambda progress: live.update(
             Text(progress_line(progress), overflow="ellipsis", no_wrap=True), refresh=True

@@ -232,7 +232,8 @@ def _be_worker(pipe_fd: int, board_fd: int) -> None:
     finally:
         # What an app has printed.
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+            if stream:  # None: closed when the program was started that we are in
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
         # The frames above are the forker's.
         os._exit(status)
