@@ -17,15 +17,16 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 # The part of loadkit a module belongs to -> the parts it may import, beside its own. `doctor` may be asked by `cli`
 # alone, and `report` and `engine` never meet.
-_FLOOR = {"errors", "units", "clock", "cgroup", "host", "sockets", "endpoint"}
+_FLOOR = {"errors", "units", "clock", "procfs", "cgroup", "host", "sockets", "endpoint"}
 _PLAN = _FLOOR | {"profile", "plan"}
 _MEASURED = _PLAN | {"wire", "measure"}
 _MAY_IMPORT = {
     "errors": set[str](),
     "units": {"errors"},
     "clock": set[str](),
-    "cgroup": set[str](),
-    "host": {"cgroup"},
+    "procfs": set[str](),
+    "cgroup": {"procfs"},
+    "host": {"procfs", "cgroup"},
     "sockets": set[str](),
     "endpoint": set[str](),
     "profile": _FLOOR,
@@ -55,6 +56,9 @@ _FENCES = {
     "multiprocessing": ("run/",),
 }
 _TALKS = ("cli/", "__main__.py")
+
+# What writes files. The others write a name that the kernel shows, and make an empty file to be locked.
+_WRITES = ("cli/files.py", "run/worker.py", "pytest_plugin.py")
 
 # Names of the standard library that DESIGN.md's layout has on purpose; each is a word of the glossary and is imported
 # as loadkit.…, so nothing is shadowed.
@@ -129,6 +133,29 @@ def _talk(path: Path, source: str) -> list[str]:
     return found
 
 
+def _file_breaks(path: Path, source: str) -> list[str]:
+    """Returns what writes a file elsewhere than in cli/files.py, or reads one in the encoding of the locale."""
+    where, found = _inside(path), []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        name = called.rpartition(".")[2]
+        is_os = called.startswith("os.")
+        words = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+        mode = next((word for word in words if set(word) <= set("rwaxbt+")), "r")
+        opens = name == "open" and not is_os
+        writes = name in {"write_text", "write_bytes", "mkstemp", "NamedTemporaryFile"}
+        writes |= is_os and (name in {"rename", "replace", "link"} or "O_CREAT" in ast.unparse(node))
+        writes |= opens and bool(set("wax+") & set(mode))
+        if writes and where not in _WRITES:
+            found.append(f"{where}:{node.lineno} writes a file: {called}")
+        is_text = (opens and "b" not in mode) or name in {"read_text", "write_text"}
+        if is_text and "encoding" not in {word.arg for word in node.keywords}:
+            found.append(f"{where}:{node.lineno} reads by the locale: {called}")
+    return found
+
+
 def _each_file(rule: object) -> list[str]:
     return [line for path in _FILES for line in rule(path, path.read_text())]  # type: ignore[operator]
 
@@ -149,9 +176,19 @@ def test_only_the_command_line_talks() -> None:
     assert _each_file(_talk) == []
 
 
+def test_files_are_written_in_one_place_and_read_as_utf_8() -> None:
+    assert _each_file(_file_breaks) == []
+
+
 @pytest.mark.parametrize(
     ("rule", "where", "source"),
     [
+        pytest.param(_file_breaks, "cli/serve.py", "path.write_text(text, encoding='utf-8')", id="write_text"),
+        pytest.param(_file_breaks, "cli/serve.py", "open(path, 'wb')", id="open to write"),
+        pytest.param(_file_breaks, "cli/serve.py", "os.open(path, os.O_WRONLY | os.O_CREAT)", id="os.open to write"),
+        pytest.param(_file_breaks, "cli/serve.py", "os.replace(one, other)", id="os.replace"),
+        pytest.param(_file_breaks, "host.py", "path.read_text()", id="read by the locale"),
+        pytest.param(_file_breaks, "host.py", "path.open()", id="open by the locale"),
         pytest.param(_layer_breaks, "plan/build.py", "from loadkit.measure.board import Board", id="upwards"),
         pytest.param(_layer_breaks, "plan/build.py", "from loadkit import engine", id="upwards, the package"),
         pytest.param(_layer_breaks, "plan/build.py", "from ..run import blast", id="upwards, relative"),
@@ -182,6 +219,8 @@ def test_the_rules_see_what_they_forbid(rule: object, where: str, source: str) -
         pytest.param(_layer_breaks, "plan/build.py", "from loadkit.profile.model import Profile", id="downwards"),
         pytest.param(_layer_breaks, "plan/build.py", "from loadkit.plan.pacing import every", id="the own part"),
         pytest.param(_layer_breaks, "report/record.py", "from loadkit import __version__", id="the version"),
+        pytest.param(_file_breaks, "host.py", "path.open('rb'); text.replace(a, b)", id="bytes"),
+        pytest.param(_file_breaks, "host.py", "os.open(path, os.O_RDONLY)", id="os.open to read"),
         pytest.param(_fence_breaks, "cli/serve.py", "import click", id="click in cli"),
         pytest.param(_talk, "cli/serve.py", "print(1)", id="print in cli"),
     ],

@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from loadkit.cli.environment import Command, origins
+from loadkit.cli.files import check_writable
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.options import given, profile_options
-from loadkit.cli.output import check_format, check_writable, find_json, output_option
+from loadkit.cli.output import check_outputs, find_json, output_option
 from loadkit.cli.preflight import say_warnings
 from loadkit.cli.publish import publish
+from loadkit.cli.streams import end_soon
 
 __all__ = ["blast"]
 
@@ -50,17 +52,15 @@ def blast(
     opens first: a target that does not echo ends the run there, with exit status 1.
     """
     from loadkit.library.prepare import prepare_blast
-    from loadkit.report.as_text import as_text
     from loadkit.report.build import build_record
 
-    for path in output:
-        check_format(path)
     summary = find_summary(github and not dry_run)
+    check_outputs(output, summary)
     prepared = prepare_blast(target, profile, given(values), origins(click.get_current_context()))
     if dry_run:
-        import msgspec
+        from loadkit.report.record import encode
 
-        click.echo(msgspec.json.format(msgspec.json.encode(prepared.plan), indent=2).decode())
+        click.echo(encode(prepared.plan), nl=False)
         return 0
     say_warnings(prepared.check_machine(), quiet)
     for path in output:
@@ -72,10 +72,13 @@ def blast(
     with live_view(enabled=not (no_progress or quiet)) as observer:
         plan, samples = run_blast(prepared.plan, observer)
     record = build_record(plan, prepared.host, samples)
-    text = as_text(record, find_json(output))
-    publish(record, text.splitlines()[0] if quiet else text, output, summary)
+    if samples.interrupted:
+        end_soon()
+    is_whole = publish(record, output, summary, find_json(output), quiet)
     if samples.interrupted:
         return 128 + int(signal.Signals[samples.interrupted])
     if record.verdict.state == "invalid":
         return 4
-    return 0 if all(objective.ok for objective in record.slo) else 3
+    if not all(objective.ok for objective in record.slo):
+        return 3
+    return 0 if is_whole else 1

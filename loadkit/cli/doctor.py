@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 
 from loadkit.cli.environment import Command
-from loadkit.cli.output import check_writable, write_whole
+from loadkit.cli.files import check_names, check_writable, write_whole
 from loadkit.units import Count, Rate
 
 __all__ = ["doctor"]
@@ -83,8 +83,7 @@ def doctor(
         what = "HOST:PORT" if target else "--source"
         raise OptionError(f"--serve: the connections come from elsewhere; leave {what} out")
     if fix_script is not None:
-        if not fix_script:
-            raise OptionError("--fix-script: give the name of a file")
+        check_names([("--fix-script", fix_script)])
         check_writable(fix_script)
     where = resolve(target) if target else None
     host, engine = read_host(), choose_engine(EngineName.AUTO)
@@ -95,9 +94,9 @@ def doctor(
         demand = demand_of_blast(host, count, where, engine, sockets, source, churn_hz)
     demand = locate(demand)
     findings = examine(demand, find_nic(ELSEWHERE if serve else where))
+    click.echo(as_json(demand, findings) if as_object else as_text(demand, findings))
     if fix_script is not None:
         write_whole(fix_script, as_script(demand, findings))
-    click.echo(as_json(demand, findings) if as_object else as_text(demand, findings))
     return 0 if can_work(findings) else 1
 
 

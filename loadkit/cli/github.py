@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loadkit.cli.output import check_writable
+from loadkit.cli.files import add_to, check_writable
 from loadkit.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
@@ -63,10 +63,9 @@ def add_to_summary(record: RunRecord, path: str) -> None:
         there = Path(path).stat().st_size if Path(path).exists() else 0
         # An empty line, in case what is there does not end in one: a heading or a table would join its last paragraph.
         text = shortened(("\n\n" if there else "") + as_markdown(record), MOST_BYTES - there)
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
     except OSError as error:
         raise OutputError(f"{path}: cannot be added to: {error.strerror}") from None
+    add_to(path, text)
     if not text:
         click.echo(f"loadkit: {path}: nothing was added, the job summary is full (1 MiB a step)", err=True)
 

@@ -1,22 +1,20 @@
-"""Output files: their formats, found writable before the run, written whole or not at all."""
+"""The record of a run as files: which formats there are, and the option for them."""
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadkit.cli.files import check_names, rescue, write_whole
 from loadkit.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
 
-__all__ = ["FORMATS", "check_format", "check_writable", "find_json", "output_option", "write_record", "write_whole"]
+__all__ = ["FORMATS", "check_format", "check_outputs", "find_json", "output_option", "write_record"]
 
 
 def _json(record: RunRecord) -> str:
@@ -41,10 +39,6 @@ def _junit(record: RunRecord) -> str:
 FORMATS: dict[str, Callable[[RunRecord], str]] = {".json": _json, ".md": _markdown, ".xml": _junit}
 
 
-# proc(5): the fifth field is where it is mounted, with octal escapes.
-MOUNTS = Path("/proc/self/mountinfo")
-
-
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds -o/--output, which takes any number of files."""
     return click.option(
@@ -62,64 +56,34 @@ def check_format(path: str, formats: Sequence[str] = tuple(FORMATS)) -> None:
         raise OptionError(f"--output: {path}: the suffix says the format, and it is none of {', '.join(formats)}")
 
 
-def check_writable(path: str) -> None:
-    """Raises OutputError now rather than after the run, by making a file beside it and removing it."""
-    folder = Path(path).absolute().parent
-    if Path(path).is_dir():
-        raise OutputError(f"{path}: is a directory; give a file name")
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".loadkit-"):
-            pass
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; make its directory, or give another") from None
-    reason = _find_hindrance(Path(path), folder)
-    if reason:
-        raise OutputError(f"{path}: cannot be replaced: {reason}; give another name")
-
-
-def _find_hindrance(path: Path, folder: Path) -> str | None:
-    """Returns why rename() would not replace a file that is there, though another one can be made beside it: rename(2).
-
-    EBUSY where it is a mount point, as docker's -v of a single file makes it; EPERM where it is somebody else's in a
-    directory with the sticky bit, such as /tmp.
-    """
-    if not path.exists():
-        return None
-    name = str(folder.resolve() / path.name).replace("\\", "\\134").replace(" ", "\\040")
-    if MOUNTS.exists() and any(line.split()[4] == name for line in MOUNTS.read_text().splitlines()):
-        return "it is mounted by itself, and only a mounted folder can take a new file"
-    owners = (0, path.lstat().st_uid, folder.stat().st_uid)
-    if folder.stat().st_mode & stat.S_ISVTX and os.geteuid() not in owners:
-        return "it is somebody else's"
-    return None
+def check_outputs(paths: Sequence[str], summary: str | None = None) -> None:
+    """Raises OptionError for what is no output, or where two are one file; the job's `summary` is one of them."""
+    for path in paths:
+        check_format(path)
+    check_names([*(("--output", path) for path in paths), *([("GITHUB_STEP_SUMMARY", summary)] if summary else [])])
 
 
 def find_json(paths: Sequence[str]) -> str | None:
     """Returns the first of the paths that `loadkit report` can read again."""
-    return next((path for path in paths if Path(path).suffix == ".json"), None)
+    return next(filter(_is_json, paths), None)
 
 
 def write_record(record: RunRecord, paths: Sequence[str]) -> None:
-    """Writes the record to each path. Raises OutputError when some could not be written, after the others were."""
-    problems = []
-    for path in paths:
+    """Writes the record to each path. Raises OutputError when some could not be written, after the others were.
+
+    If the record itself is not among these, it is put where it can be, and the error says where.
+    """
+    problems, is_kept = [], False
+    # The record first: what reads it comes later, and may fail.
+    for path in sorted(paths, key=lambda path: not _is_json(path)):
         try:
             write_whole(path, FORMATS[Path(path).suffix](record))
+            is_kept |= _is_json(path)
         except OutputError as error:
             problems.append(str(error))
     if problems:
-        raise OutputError("; ".join(problems))
+        raise OutputError("; ".join(problems if is_kept else [*problems, rescue(_json(record), paths)]))
 
 
-def write_whole(path: str, text: str) -> None:
-    """Writes to a temporary name in the same directory, then renames: a reader sees the old file or the new one.
-
-    Raises OutputError.
-    """
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
-        Path(temporary).write_text(text, encoding="utf-8")
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+def _is_json(path: str) -> bool:
+    return Path(path).suffix == ".json"

@@ -9,6 +9,7 @@ import click
 
 from loadkit.cli.github import add_to_summary, annotate
 from loadkit.cli.output import write_record
+from loadkit.errors import OutputError
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
@@ -16,19 +17,30 @@ if TYPE_CHECKING:
 __all__ = ["publish"]
 
 
-def publish(record: RunRecord, text: str, output: Sequence[str], summary: str | None) -> None:
-    """Writes the files, then prints the text, and after it the annotations where there is a job summary.
+def publish(
+    record: RunRecord, output: Sequence[str], summary: str | None, again: str | None, quiet: bool = False
+) -> bool:
+    """Writes the files, then prints the report, and after it the annotations where there is a job summary.
 
-    Raises OutputError, but not before everything else was written and printed: what was measured is not lost with a
-    full disk.
+    `again` is where `loadkit report` can read the record again; `quiet` leaves the first line of the report alone. What
+    cannot be written keeps nothing else from being written and printed. It is said in one line, and False returned.
     """
+    from loadkit.report.as_text import as_text
+
+    problems = []
     try:
         write_record(record, output)
-    finally:
-        try:
-            if summary:
-                add_to_summary(record, summary)
-        finally:
-            click.echo(text)
-            if summary:
-                annotate(record)
+    except OutputError as error:
+        problems.append(str(error))
+    try:
+        if summary:
+            add_to_summary(record, summary)
+    except OutputError as error:
+        problems.append(str(error))
+    text = as_text(record, again)
+    click.echo(text.splitlines()[0] if quiet else text)
+    if summary:
+        annotate(record)
+    if problems:
+        click.echo(f"loadkit: {'; '.join(problems)}", err=True)
+    return not problems

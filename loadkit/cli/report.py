@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from loadkit.cli.environment import Command
+from loadkit.cli.files import check_writable
 from loadkit.cli.github import find_summary, github_option
-from loadkit.cli.output import check_format, check_writable, find_json, output_option
+from loadkit.cli.output import check_outputs, find_json, output_option
 from loadkit.cli.publish import publish
 
 __all__ = ["report"]
@@ -24,14 +25,12 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
     exit status does not say how the run went; that of `loadkit blast` does.
     """
     from loadkit.errors import OptionError
-    from loadkit.report.as_text import as_text
     from loadkit.report.merge import merge_records
     from loadkit.report.record import load
     from loadkit.report.serve import join, load_serve
 
-    for path in output:
-        check_format(path)
     summary = find_summary(github)
+    check_outputs(output, summary)
     for path in output:
         check_writable(path)
     loaded = [load(path) for path in records]
@@ -41,5 +40,4 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
     if server:
         record = join(record, load_serve(server), server)
     again = find_json(output) or (records[0] if len(records) == 1 else None)
-    publish(record, as_text(record, again), output, summary)
-    return 0
+    return 0 if publish(record, output, summary, again) else 1

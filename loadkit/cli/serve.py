@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadkit.cli.environment import Command
+from loadkit.cli.files import ReadyFile, check_names, check_writable, keep
 from loadkit.cli.options import quantity
-from loadkit.cli.output import check_format, check_writable, write_whole
+from loadkit.cli.output import check_format
 from loadkit.cli.preflight import say_warnings
+from loadkit.cli.streams import end_soon
 from loadkit.endpoint import place_of
 from loadkit.profile.model import EngineName, Stamps
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
@@ -89,8 +91,12 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     from loadkit.report.serve import build_serve_record
     from loadkit.run.serve import run_serve
 
+    outputs = {"--ready-file": ready_file, "--output": output}
+    check_names([(option, path) for option, path in outputs.items() if path is not None])
     if output:
         check_format(output, (".json",))
+    ready = ReadyFile(ready_file)
+    ready.prepare()  # before anything can fail: whoever waits for it must not find that of an earlier start
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
     prepared = prepare_serve(
         listen,
@@ -106,19 +112,22 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
         grace_ns=values["grace"],
     )
     say_warnings(prepared.check_machine(), quiet)
-    for path in (ready_file, output):
-        if path:
-            check_writable(path)
-    asked, seen = prepared.plan.engine, dict[int, int]()
-    run = run_serve(
-        prepared.plan,
-        on_ready=lambda group: _tell_ready(group, asked, prepared.name, ready_file, quiet),
-        on_change=lambda dead, group: _tell_changes(dead, group, seen),
-    )
     if output:
-        write_whole(output, encode(build_serve_record(run, prepared.host)))
-    if not quiet:
-        click.echo(_served(run.samples))
+        check_writable(output)
+    asked, seen = prepared.plan.engine, dict[int, int]()
+    with contextlib.closing(ready):
+        run = run_serve(
+            prepared.plan,
+            on_ready=lambda group: _tell_ready(group, asked, prepared.name, ready, quiet),
+            on_change=lambda dead, group: _tell_changes(dead, group, seen),
+        )
+    end_soon()
+    try:
+        if output:
+            keep(output, encode(build_serve_record(run, prepared.host)))
+    finally:
+        if not quiet:
+            click.echo(_served(run.samples))
     return 130 if run.signals > 1 else 0
 
 
@@ -126,29 +135,25 @@ def _say(text: str) -> None:
     click.echo(f"loadkit: {text}", err=True)
 
 
-def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready_file: str | None, quiet: bool) -> None:
+def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready: ReadyFile, quiet: bool) -> None:
     from loadkit.engine.registry import fallback_reason
 
     plan = group.plan
-    if ready_file:
-        ready = {
-            "host": host,
-            "address": plan.addresses[0],
-            "port": plan.port,
-            "pid": os.getpid(),
-            "engine": plan.engine.value,
-            "workers": [
-                {"index": worker.index, "pid": worker.pid, "core": worker.work.core} for worker in group.workers
-            ],
-        }
-        write_whole(ready_file, json.dumps(ready) + "\n")
+    listening = {
+        "host": host,
+        "address": plan.addresses[0],
+        "port": plan.port,
+        "pid": os.getpid(),
+        "engine": plan.engine.value,
+        "workers": [{"index": worker.index, "pid": worker.pid, "core": worker.work.core} for worker in group.workers],
+    }
+    ready.write(json.dumps(listening) + "\n")
     if not quiet:
         what = f"{plan.app}, {plan.engine}" if plan.app else plan.engine
         _say(f"ready on {place_of(plan.addresses[0], plan.port)} with {plan.workers} workers ({what}); Ctrl-C stops")
         fallback = None if plan.app else fallback_reason(asked, plan.engine)
         if fallback:
             _say(f"{plan.engine} echoes, for {fallback}")
-    sys.stderr.flush()
 
 
 def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]) -> None:

@@ -22,14 +22,17 @@ def loadkit(tmp_path: Path) -> Loadkit:
     inherited = {name: value for name, value in os.environ.items() if name != "GITHUB_STEP_SUMMARY"}
 
     def run(
-        *arguments: object, wrapper: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+        *arguments: object,
+        wrapper: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+        encoding: str = "utf-8",
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*wrapper, sys.executable, "-m", "loadkit", *map(str, arguments)],
             cwd=tmp_path,
             env={**inherited, **(env or {})},
             capture_output=True,
-            text=True,
+            encoding=encoding,
             timeout=60,
             check=False,
         )

@@ -1,49 +1,16 @@
-"""Output files are written whole, or not at all."""
+"""The formats of a record, and which outputs a run may have. How files are written: test_files.py."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from loadkit.cli import output
-from loadkit.cli.output import FORMATS, check_format, check_writable, find_json, write_record, write_whole
+from loadkit.cli.output import FORMATS, check_format, check_outputs, find_json, write_record
 from loadkit.errors import OptionError, OutputError
 from loadkit.report.record import load
-from tests.golden.made_up import RUNS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    path.write_text("the old one, which is longer")
-    check_writable(str(path))
-    assert path.read_text() == "the old one, which is longer"
-    write_whole(str(path), "new")
-    assert path.read_text() == "new"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
-
-
-def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
-    target = tmp_path / "run.json"
-    target.mkdir()
-    with pytest.raises(OutputError, match=r"run\.json: is a directory"):
-        check_writable(str(target))
-    with pytest.raises(OutputError, match=r"run\.json: cannot be written: "):
-        write_whole(str(target), "new")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
-    assert not list(target.iterdir())
-
-
-def test_a_directory_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
-    for write in (check_writable, lambda path: write_whole(path, "new")):
-        with pytest.raises(OutputError, match="No such file or directory") as caught:
-            write(str(tmp_path / "no" / "run.json"))
-        assert "\n" not in str(caught.value)
 
 
 def test_each_format_is_written_beside_the_others(tmp_path: Path) -> None:
@@ -57,12 +24,59 @@ def test_each_format_is_written_beside_the_others(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
+    record = load(str(GOLDEN / "saturated.json"))
     with pytest.raises(OutputError) as caught:
-        write_record(RUNS["open_loop"](), [str(tmp_path / name) for name in ("no/a.json", "b.md", "no/c.xml")])
-    assert [path.name for path in tmp_path.iterdir()] == ["b.md"]
-    assert "no/a.json: cannot be written" in str(caught.value)
-    assert "no/c.xml: cannot be written" in str(caught.value)
-    assert "\n" not in str(caught.value)
+        write_record(record, [str(tmp_path / name) for name in ("b.md", "no/a.xml", "c.json", "no/d.md")])
+    assert {path.name for path in tmp_path.iterdir()} == {"b.md", "c.json"}
+    assert str(caught.value) == "; ".join(
+        f"{tmp_path}/{name}: cannot be written: No such file or directory" for name in ("no/a.xml", "no/d.md")
+    )
+
+
+def test_a_record_that_cannot_be_written_where_it_should_is_put_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = load(str(GOLDEN / "saturated.json"))
+    for outputs in (["no/a.json"], ["no/a.md"], ["no/a.json", "b.md"]):
+        with pytest.raises(OutputError) as caught:
+            write_record(record, outputs)
+        said, _, where = str(caught.value).rpartition("; the record is in ")
+        assert said == f"{outputs[0]}: cannot be written: No such file or directory"
+        assert load(where) == record
+
+
+def test_an_output_that_fails_to_be_made_does_not_cost_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(record: object) -> str:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setitem(FORMATS, ".md", fail)
+    record = load(str(GOLDEN / "saturated.json"))
+    with pytest.raises(RuntimeError):
+        write_record(record, [str(tmp_path / "run.md"), str(tmp_path / "run.json")])
+    assert load(str(tmp_path / "run.json")) == record
+
+
+@pytest.mark.parametrize(
+    ("paths", "summary", "said"),
+    [
+        pytest.param(["run.json", "./run.json"], None, "--output: ./run.json is named twice", id="twice"),
+        pytest.param(["run.md"], "run.md", "--output and GITHUB_STEP_SUMMARY: run.md is named twice", id="the summary"),
+        pytest.param(["a/run.json", "link/run.json"], None, "--output: link/run.json is named twice", id="a link"),
+        pytest.param(["folder.json/"], None, "--output: give the name of a file", id="no name"),
+    ],
+)
+def test_outputs_that_are_one_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: list[str], summary: str | None, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    with pytest.raises(OptionError, match=said):
+        check_outputs(paths, summary)
+    check_outputs(["run.json", "run.md", "a/run.json"], "summary.md")
 
 
 @pytest.mark.parametrize("path", ["run", "run.txt", "run.json.gz", "run.JSON", ".md"])
@@ -75,39 +89,3 @@ def test_a_suffix_that_is_no_format_is_answered_with_those_that_are(path: str) -
 def test_the_record_among_the_outputs_is_the_one_to_be_read_again() -> None:
     assert find_json(["run.md", "a.json", "b.json"]) == "a.json"
     assert find_json(["run.md"]) is None
-
-
-def test_text_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
-    code = r"from loadkit.cli.output import write_whole; write_whole('run.md', '\u00b5')"
-    env = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, timeout=60)
-    assert (tmp_path / "run.md").read_bytes() == b"\xc2\xb5"
-
-
-def test_a_file_that_is_mounted_by_itself_is_refused_before_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, mounts = tmp_path / "a folder", tmp_path / "mountinfo"
-    folder.mkdir()
-    mounted = str(folder / "run.json").replace(" ", "\\040")
-    mounts.write_text(f"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 /run.json {mounted} rw - ext4 b rw\n")
-    monkeypatch.setattr(output, "MOUNTS", mounts)
-    for name in ("run.json", "other.json"):
-        (folder / name).write_text("")
-    check_writable(str(folder / "other.json"))
-    with pytest.raises(OutputError, match="it is mounted by itself, and only a mounted folder can take a new file"):
-        check_writable(str(folder / "run.json"))
-
-
-def test_somebody_elses_file_in_a_sticky_folder_is_refused_before_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "run.json"
-    path.write_text("")
-    tmp_path.chmod(0o1777)
-    check_writable(str(path))
-    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
-    with pytest.raises(OutputError, match="it is somebody else's"):
-        check_writable(str(path))
-    tmp_path.chmod(0o777)
-    check_writable(str(path))

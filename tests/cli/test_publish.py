@@ -7,20 +7,24 @@ from pathlib import Path
 import pytest
 
 from loadkit.cli.publish import publish
-from loadkit.errors import OutputError
+from loadkit.report.as_text import as_text
 from tests.golden.made_up import RUNS
 
 
-def test_the_files_are_written_and_the_text_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_files_are_written_and_the_report_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, summary = tmp_path / "run.md", tmp_path / "summary.md"
-    publish(RUNS["open_loop"](), "the report", [str(path)], str(summary))
+    record = RUNS["open_loop"]()
+    assert publish(record, [str(path)], str(summary), "run.json")
     assert path.read_text() == summary.read_text() != ""
-    assert capsys.readouterr().out == "the report\n"
+    report = as_text(record, "run.json")
+    assert capsys.readouterr() == (f"{report}\n", "")
+    assert publish(record, [], None, None, quiet=True)
+    assert capsys.readouterr() == (f"{report.splitlines()[0]}\n", "")
 
 
 @pytest.mark.parametrize(
     ("output", "summary", "named"),
-    [("no/run.json", "summary.md", "no/run.json"), ("run.json", ".", r"\.: cannot be added to")],
+    [("no/run.json", "summary.md", "no/run.json: cannot be written"), ("run.json", ".", ".: cannot be added to")],
     ids=["no record", "no summary"],
 )
 def test_a_failing_file_keeps_nothing_else_from_being_said(
@@ -32,10 +36,14 @@ def test_a_failing_file_keeps_nothing_else_from_being_said(
     named: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OutputError, match=named):
-        publish(RUNS["saturated"](), "the report", [output], summary)
-    assert [path.name for path in tmp_path.iterdir()] == [summary if output == "no/run.json" else output]
-    text, *annotations = capsys.readouterr().out.splitlines()
-    assert text == "the report"
+    record = RUNS["saturated"]()
+    assert not publish(record, [output], summary, None)
+    assert (tmp_path / (summary if output == "no/run.json" else output)).exists()
+    out, err = capsys.readouterr()
+    [line] = err.splitlines()
+    assert line.startswith(f"loadkit: {named}: ")
+    report = f"{as_text(record, None)}\n"
+    assert out.startswith(report)
+    annotations = out.removeprefix(report).splitlines()
     assert [line.split()[0] for line in annotations] == ["::error"] * 4 + ["::notice"]  # verdict, 3 SLOs; findings
     assert all(" title=" in line for line in annotations)

@@ -90,6 +90,42 @@ def test_the_ready_file_names_the_real_port_and_a_worker_a_core(serve: Serve) ->
         assert echoes(sock)
 
 
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)], ids=["gently", "at once"])
+def test_the_ready_file_is_gone_when_it_has_ended(
+    serve: Serve, tmp_path: Path, numbers: tuple[signal.Signals, ...]
+) -> None:
+    served = serve("-w", "1", "--grace", "1h")
+    [ready] = tmp_path.iterdir()
+    with connect(served) as sock:
+        assert echoes(sock)
+        for number in numbers:
+            served.signal(number)
+            assert refuses_soon(served)
+        if len(numbers) == 1:
+            sock.close()
+        served.end()
+    assert not ready.exists()
+
+
+def test_the_ready_file_of_an_earlier_start_is_gone_before_anything_can_fail(serve: Serve, tmp_path: Path) -> None:
+    served = serve("-w", "1")
+    for arguments in ((f"127.0.0.1:{served.port}",), ("127.0.0.1:0", "--app", "no.such:Thing"), ("no host",)):
+        ready = tmp_path / "of-an-earlier-start.json"
+        ready.write_text("{}")
+        command = [sys.executable, "-m", "loadkit", "serve", *arguments, "--ready-file", str(ready)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode > 0, len(done.stderr.splitlines())) == (True, 1), done.stderr
+        assert not ready.exists()
+
+
+@pytest.mark.parametrize("options", [("--ready-file", ""), ("--ready-file", "a.json", "-o", "./a.json")], ids=" ".join)
+def test_outputs_that_cannot_be_are_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "loadkit", "serve", "127.0.0.1:0", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_workers_are_named_after_what_they_do(serve: Serve) -> None:
     served = serve("-w", "1")
     assert Path(f"/proc/{served.ready['workers'][0]['pid']}/comm").read_text() == "loadkit-serve-0\n"

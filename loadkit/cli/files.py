@@ -1,0 +1,267 @@
+"""Files that are written: found writable before the run, then replaced whole or not at all.
+
+A file is made under a random name beside its own, and takes its place by rename(2) once it is on the disk. Where a name
+can be guessed another process can put a symbolic link, and two containers in which we are process 1 would share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from loadkit.errors import OptionError, OutputError
+from loadkit.procfs import text_of
+
+__all__ = ["ReadyFile", "add_to", "check_names", "check_writable", "keep", "keep_new", "rescue", "write_whole"]
+
+# proc(5): the fifth field is where it is mounted, with octal escapes.
+MOUNTS = Path("/proc/self/mountinfo")
+
+# A new file of ours, or no file.
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# What a shell gives too: the umask takes its bits off it, and a default ACL of the folder has its say.
+_MODE = 0o666
+
+
+# -- before the run
+
+
+def check_names(named: Sequence[tuple[str, str]]) -> None:
+    """Raises OptionError when a name is empty, or two are of one file; `named` has (option, path) of each output."""
+    seen: dict[str, str] = {}
+    for option, path in named:
+        if not path or path.endswith("/"):
+            raise OptionError(f"{option}: give the name of a file")
+        where = str(Path(os.path.realpath(Path(path).parent)) / Path(path).name)
+        if where in seen:
+            also = option if seen[where] == option else f"{seen[where]} and {option}"
+            raise OptionError(f"{also}: {path} is named twice, and one would replace the other; give each its own name")
+        seen[where] = option
+
+
+def check_writable(path: str) -> None:
+    """Raises OutputError now rather than after the run, by making a file of that name in a new folder beside it."""
+    try:
+        there = _find_status(path)
+        reason = _find_hindrance(path, there) if there else None
+        if reason:
+            raise OutputError(f"{path}: {reason}")
+        _try_name(path)
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"{path}: cannot be written: {_say(error)}; make its directory, or give another name"
+        ) from None
+
+
+def _find_hindrance(path: str, there: os.stat_result) -> str | None:
+    """Returns why rename() would not replace what is there, though another file can be made beside it: rename(2).
+
+    EBUSY where it is a mount point, as docker's -v of a single file makes it; EPERM where it is somebody else's in a
+    directory with the sticky bit, such as /tmp. A device or pipe could be replaced, and must not be.
+    """
+    meant = there
+    if stat.S_ISLNK(there.st_mode):
+        # /dev/stdout leads to /proc/self/fd/1: what it leads to cannot be replaced there.
+        if str(Path(path).readlink()).startswith(("/proc/", "/dev/")):
+            return "is no file of its own; give a file name"
+        with contextlib.suppress(OSError):
+            meant = os.stat(path)  # noqa: PTH116
+    if stat.S_ISDIR(meant.st_mode):
+        return "is a directory; give a file name"
+    if not stat.S_ISREG(meant.st_mode) and not stat.S_ISLNK(meant.st_mode):
+        return "is a device, pipe or socket; give a file name"
+    folder = Path(path).absolute().parent
+    name = str(folder.resolve() / Path(path).name).replace("\\", "\\134").replace(" ", "\\040")
+    if any(line.split()[4:5] == [name] for line in text_of(MOUNTS).splitlines()):
+        why = "it is mounted by itself, and only a mounted folder can take a new file"
+        return f"cannot be replaced: {why}; give another name"
+    owners = (0, there.st_uid, folder.stat().st_uid)
+    if folder.stat().st_mode & stat.S_ISVTX and os.geteuid() not in owners:
+        return "cannot be replaced: it is somebody else's; give another name"
+    return None
+
+
+def _try_name(path: str) -> None:
+    """Makes a file of that very name where nobody looks for it: the file system says whether the name can be had.
+
+    It may be too long, or bytes of it be none that this file system has. Raises OSError or ValueError.
+    """
+    folder = _beside(path)
+    os.mkdir(folder, 0o700)  # noqa: PTH102
+    try:
+        inside = Path(folder) / Path(path).name
+        fd = os.open(inside, _NEW, _MODE)
+        try:
+            os.write(fd, b"\n")  # is the disk full?
+        finally:
+            os.close(fd)
+            inside.unlink()
+    finally:
+        Path(folder).rmdir()
+
+
+# -- afterwards
+
+
+def write_whole(path: str, text: str) -> None:
+    """Writes a new file and renames it to `path`: a reader sees the old file or the new one.
+
+    It has the mode of the file that it replaces, and its owner where that is allowed. Raises OutputError; then nothing
+    has changed.
+    """
+    try:
+        temporary = f"{_beside(path)}.part"
+        with _removed_if_it_fails(temporary, os.open(temporary, _NEW, _MODE)) as fd:
+            _take_after(fd, path)
+            data = memoryview(text.encode("utf-8", "replace"))
+            while data:
+                data = data[os.write(fd, data) :]
+            _sync(fd)
+            os.rename(temporary, path)  # noqa: PTH104
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be written: {_say(error)}") from None
+
+
+def add_to(path: str, text: str) -> None:
+    """Adds the text to the end of a file, which is made if it is not there. Raises OutputError."""
+    try:
+        with Path(path).open("a", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be added to: {_say(error)}") from None
+
+
+def keep(path: str, text: str) -> None:
+    """Writes what cannot be had again: to `path`, or where it can be. Raises OutputError, which then says where."""
+    try:
+        write_whole(path, text)
+    except OutputError as error:
+        raise OutputError(f"{error}; {rescue(text, [path])}") from None
+
+
+def keep_new(path: Path, text: str) -> Path:
+    """Does the same beside what is there of that name already, as `run-2.json`. Returns where. Raises OutputError."""
+    free = path
+    for number in itertools.count(2):
+        try:
+            # The name is ours once there is an empty file of it, whatever other processes do.
+            os.close(os.open(free, _NEW, _MODE))
+            break
+        except FileExistsError:
+            free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{free}: cannot be written: {_say(error)}; {rescue(text, [])}") from None
+    try:
+        keep(str(free), text)
+    except BaseException:
+        free.unlink(missing_ok=True)
+        raise
+    return free
+
+
+def rescue(text: str, paths: Sequence[str]) -> str:
+    """Writes a record to the first folder that takes it, and says which file that is.
+
+    Those of the paths come first, then the current one and the one for temporary files.
+    """
+    import tempfile
+
+    folders = [os.path.dirname(path) for path in paths]  # noqa: PTH120
+    with contextlib.suppress(OSError):
+        folders += ["", tempfile.gettempdir()]
+    for folder in dict.fromkeys(folders):
+        path = str(Path(folder) / f"loadkit-{os.urandom(4).hex()}.json")
+        with contextlib.suppress(OutputError):
+            write_whole(path, text)
+            return f"the record is in {path}"
+    return "no other folder takes the record"
+
+
+class ReadyFile:
+    """A file that is there while something is ready, and neither before nor after. Without a path it is nowhere."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._ours: int | None = None  # open, so that no other file can get its inode number
+
+    def prepare(self) -> None:
+        """Removes what an earlier process has left. Raises OutputError, also for what could not be written later."""
+        if self._path is None:
+            return
+        check_writable(self._path)
+        try:
+            Path(self._path).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be removed: {_say(error)}; give another name") from None
+
+    def write(self, text: str) -> None:
+        """Says that it is ready. Raises OutputError."""
+        if self._path is not None:
+            write_whole(self._path, text)
+            with contextlib.suppress(OSError):
+                self._ours = os.open(self._path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Says that it is not ready any more. One that another process has put in its place is left alone."""
+        if self._path is None or self._ours is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._ours), os.lstat(self._path)):
+                Path(self._path).unlink()
+        os.close(self._ours)
+        self._ours = None
+
+
+def _beside(path: str) -> str:
+    """Returns a name in the folder of `path` that cannot be guessed. It says nothing of the path, which may be long."""
+    return str(Path(path).parent / f".loadkit-{os.urandom(8).hex()}")
+
+
+@contextlib.contextmanager
+def _removed_if_it_fails(path: str, fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _sync(fd: int) -> None:
+    """Has it on the disk, where a disk that is full may be found only now; some file systems have no fsync()."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _take_after(fd: int, path: str) -> None:
+    """Gives a new file the owner and the mode of the file that it is to replace, as far as the system lets us."""
+    there = _find_status(path)
+    if there and stat.S_ISREG(there.st_mode):
+        with contextlib.suppress(OSError):
+            os.fchown(fd, there.st_uid, there.st_gid)
+        with contextlib.suppress(OSError):
+            os.fchmod(fd, stat.S_IMODE(there.st_mode) & 0o777)
+
+
+def _find_status(path: str) -> os.stat_result | None:
+    """Returns what is there, a symbolic link itself and not what it leads to. Raises OSError or ValueError."""
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _say(error: OSError | ValueError) -> str:
+    """Returns what is wrong, in a few words."""
+    if isinstance(error, UnicodeError):
+        return "the file system's encoding, which the locale says, lacks a character of it"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
