@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import fcntl
 import re
 import time
@@ -30,6 +31,8 @@ __all__ = ["BlastResult", "Blaster", "InvalidRun"]
 _RECORD_DIR = "--loadkit-record-dir"
 # What becomes of a test whose run is invalid.
 _POLICIES = ("error", "skip", "allow")
+# A file name takes 255 bytes, and a number and a suffix come behind.
+_NAME_BYTES = 150
 # Names in a test's user properties: they reach the summary through pytest-xdist, and JUnit reports.
 _RUN, _MISSED, _RECORD = "loadkit", "loadkit missed", "loadkit record"
 
@@ -88,12 +91,14 @@ class Blaster:
     def __init__(self, request: pytest.FixtureRequest, lock: Path | None) -> None:
         self._item = request.node
         self._lock = lock
-        self._count = 0
         config = request.config
-        folder = config.getoption(_RECORD_DIR)
-        self._folder: Path | None = config.invocation_params.dir / folder if folder else None
+        self._folder = _record_folder(config)
+        # A test that runs again (pytest-rerunfailures) has those of the time before, which its report has told of.
+        properties = self._item.user_properties
+        properties[:] = [one for one in properties if one[0] not in (_RUN, _MISSED, _RECORD)]
         self._defaults: dict[str, Any] = {"invalid": config.getini("loadkit_invalid")}
         for mark in reversed(list(self._item.iter_markers("loadkit"))):
+            _check_mark(mark)
             self._defaults |= mark.kwargs
 
     def __call__(self, target: Target = None, **options: Any) -> BlastResult:
@@ -132,7 +137,7 @@ class Blaster:
         return self._take(record, policy)
 
     def _open_lock(self) -> AbstractContextManager[TextIO | None]:
-        return self._lock.open("w") if self._lock else contextlib.nullcontext()
+        return self._lock.open("w", encoding="utf-8") if self._lock else contextlib.nullcontext()
 
     def _merge(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         merged = {**self._defaults, **options}
@@ -159,18 +164,17 @@ class Blaster:
         return result
 
     def _keep(self, record: RunRecord) -> Path | None:
-        """Writes the record where --loadkit-record-dir says, named after the test."""
-        from loadkit.cli.output import write_whole
+        """Writes the record where --loadkit-record-dir says, named after the test, beside those that are there."""
+        from loadkit.cli.files import keep_new
         from loadkit.report.record import encode
 
         if self._folder is None:
             return None
-        self._count += 1
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"[^\w.-]+", "-", self._item.nodeid).strip("-")[-150:]
-        path = self._folder / f"{name}{f'-{self._count}' if self._count > 1 else ''}.json"
-        write_whole(str(path), encode(record))
-        return path
+        with contextlib.suppress(OSError):  # a test may have removed it; writing says what is wrong
+            self._folder.mkdir(parents=True, exist_ok=True)
+        # Short, and of letters that every file system has. Names of two tests may come to the same.
+        name = re.sub(r"[^\w.-]+", "-", self._item.nodeid, flags=re.ASCII).strip("-")[-_NAME_BYTES:]
+        return keep_new(self._folder / f"{name}.json", encode(record))
 
     def _note(self, name: str, text: str) -> None:
         self._item.user_properties.append((name, text))
@@ -195,6 +199,47 @@ def _check_policy(policy: str) -> str:
     if policy not in _POLICIES:
         raise pytest.UsageError(f"loadkit: invalid={policy!r}: expected one of {', '.join(_POLICIES)}")
     return policy
+
+
+def _record_folder(config: pytest.Config) -> Path | None:
+    """Returns where records are kept; None: they are not."""
+    folder = config.getoption(_RECORD_DIR)
+    return None if folder is None else config.invocation_params.dir / folder
+
+
+def _check_record_folder(config: pytest.Config) -> None:
+    """Makes the folder, so that one that cannot be had is said before the first load and not after it."""
+    folder = _record_folder(config)
+    if folder is None or hasattr(config, "workerinput"):
+        return
+    if not config.getoption(_RECORD_DIR):
+        raise pytest.UsageError(f"{_RECORD_DIR}: give the name of a folder")
+    from loadkit.cli.files import check_writable
+    from loadkit.errors import OutputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(str(folder / "record.json"))
+    except (OSError, OutputError) as error:
+        reason = f"{folder}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise pytest.UsageError(f"{_RECORD_DIR}: {reason}") from None
+
+
+def _check_mark(mark: pytest.Mark) -> None:
+    """Fails the test in its setup where the marker has what no blast would read."""
+    from loadkit.library.keywords import BlastOptions
+
+    known = (*BlastOptions.__annotations__, "profile", "invalid")
+    told = "@pytest.mark.loadkit takes options of blast() by their names"
+    if mark.args:
+        pytest.fail(f"{told}, and nothing reads {', '.join(map(repr, mark.args))}", pytrace=False)
+    for name in mark.kwargs:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            pytest.fail(f"{told}, and nothing reads {name!r}; {hint}", pytrace=False)
+    if "invalid" in mark.kwargs:
+        _check_policy(mark.kwargs["invalid"])
 
 
 @contextlib.contextmanager
@@ -275,6 +320,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Makes the marker known."""
     config.addinivalue_line("markers", "loadkit(**options): options of the blasts of this test, and invalid='skip'")
     _check_policy(config.getini("loadkit_invalid"))
+    _check_record_folder(config)
 
 
 @pytest.hookimpl(wrapper=True)

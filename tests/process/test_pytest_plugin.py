@@ -193,6 +193,103 @@ def test_load(load, blast):
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
 
 
+# A plugin as pytest-rerunfailures is: it runs a test again and reports each time.
+_AGAIN = """
+import pytest
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for time in range(2):
+        item._initrequest()
+        for report in runtestprotocol(item, log=False, nextitem=nextitem):
+            if time == 0 and report.failed:
+                report.outcome = "rerun"
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+
+
+def test_each_blast_makes_a_file_and_is_listed_once(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(_AGAIN)
+    result = run(
+        pytester,
+        """
+times = []
+
+def test_twice(blast, loadkit_server):
+    for _ in range(2):
+        blast(loadkit_server, messages=20)
+    times.append(0)
+    assert len(times) > 1
+
+@pytest.mark.parametrize("name", ["a/b", "a-b", "\u00e9" * 300], ids=["a/b", "a-b", "e" * 300])
+def test_alike(name, blast, loadkit_server):
+    blast(loadkit_server, messages=20)
+""",
+        "--loadkit-record-dir=kept",
+    )
+    kept = {path.name for path in (pytester.path / "kept").iterdir()}
+    listed = [line.removeprefix("  record: ") for line in result.outlines if line.startswith("  record: ")]
+    assert sorted(Path(path).name for path in listed) == sorted(kept)
+    assert len(kept) == 2 * 2 + 2 * 3
+    assert {
+        "test_load.py-test_twice.json",
+        "test_load.py-test_alike-a-b.json",
+        "test_load.py-test_alike-a-b-4.json",
+    } <= kept
+    assert all(json.loads((pytester.path / "kept" / name).read_text())["messages"]["replied"] == 20 for name in kept)
+    assert sum("replies, latency" in line for line in result.outlines) == len(kept)
+
+
+def test_records_of_an_earlier_session_are_not_replaced(pytester: pytest.Pytester) -> None:
+    for number in (1, 2):
+        run(pytester, "def test_it(blast):\n    blast(messages=20)\n", "--loadkit-record-dir=kept").assert_outcomes(
+            passed=1
+        )
+        assert len(list((pytester.path / "kept").iterdir())) == number
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [("", "give the name of a folder"), ("test_load.py/kept", "Not a directory"), ("x" * 300, "File name too long")],
+    ids=["empty", "in a file", "too long"],
+)
+def test_a_record_folder_that_cannot_be_had_is_said_before_the_first_load(
+    pytester: pytest.Pytester, folder: str, said: str
+) -> None:
+    result = run(pytester, "def test_it(blast):\n    blast()\n", f"--loadkit-record-dir={folder}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --loadkit-record-dir: *{said}*"])
+
+
+def test_a_marker_that_no_blast_would_read_is_refused(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+@pytest.mark.loadkit(conections=5)
+def test_misspelt(blast):
+    pass
+
+@pytest.mark.loadkit("steady")
+def test_without_a_name(blast):
+    pass
+
+@pytest.mark.loadkit(invalid="never")
+def test_no_policy(blast):
+    pass
+
+@pytest.mark.loadkit(profile="smoke", invalid="skip", slo=["errors==0"])
+def test_read(blast):
+    pass
+""",
+    )
+    result.assert_outcomes(passed=1, errors=3)
+    takes = "@pytest.mark.loadkit takes options of blast() by their names, and nothing reads"
+    result.stdout.fnmatch_lines([f"{takes} 'conections'; did you mean 'connections'[?]"])
+    result.stdout.fnmatch_lines([f"{takes} 'steady'"])
+    result.stdout.fnmatch_lines(["*expected one of error, skip, allow*"])
+
+
 def span_of(path: Path) -> tuple[float, float]:
     """Returns when a run began to connect, and when its measured time ended, in seconds."""
     record = json.loads(path.read_text())
