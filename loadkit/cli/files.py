@@ -53,9 +53,8 @@ def check_writable(path: str) -> None:
             raise OutputError(f"{path}: {reason}")
         _try_name(path)
     except (OSError, ValueError) as error:
-        raise OutputError(
-            f"{path}: cannot be written: {_say(error)}; make its directory, or give another name"
-        ) from None
+        advice = "make its directory, or give another" if isinstance(error, FileNotFoundError) else "give another"
+        raise OutputError(f"{path}: cannot be written: {_say(error)}; {advice}") from None
 
 
 def _find_hindrance(path: str, there: os.stat_result) -> str | None:

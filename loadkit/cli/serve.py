@@ -19,6 +19,7 @@ from loadkit.cli.output import check_format
 from loadkit.cli.preflight import say_warnings
 from loadkit.cli.streams import end_soon
 from loadkit.endpoint import place_of
+from loadkit.errors import OutputError
 from loadkit.profile.model import EngineName, Stamps
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
 
@@ -85,18 +86,19 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
 
     FACTORY of --app, which each worker imports, makes an asyncio.Protocol or is an async function (reader, writer).
     """
+    outputs = {"--ready-file": ready_file, "--output": output}
+    check_names([(option, path) for option, path in outputs.items() if path is not None])
+    if output:
+        check_format(output, (".json",))
+    ready = ReadyFile(ready_file)
+    ready.prepare()  # before anything that takes time or can fail: whoever waits for it must not find an old one
+
     from loadkit.library.prepare import prepare_serve
     from loadkit.plan.app import parse_app
     from loadkit.report.record import encode
     from loadkit.report.serve import build_serve_record
     from loadkit.run.serve import run_serve
 
-    outputs = {"--ready-file": ready_file, "--output": output}
-    check_names([(option, path) for option, path in outputs.items() if path is not None])
-    if output:
-        check_format(output, (".json",))
-    ready = ReadyFile(ready_file)
-    ready.prepare()  # before anything can fail: whoever waits for it must not find that of an earlier start
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
     prepared = prepare_serve(
         listen,
@@ -122,13 +124,19 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
             on_change=lambda dead, group: _tell_changes(dead, group, seen),
         )
     end_soon()
-    try:
-        if output:
+    problem = None
+    if output:
+        try:
             keep(output, encode(build_serve_record(run, prepared.host)))
-    finally:
-        if not quiet:
-            click.echo(_served(run.samples))
-    return 130 if run.signals > 1 else 0
+        except OutputError as error:
+            problem = str(error)
+    if not quiet:
+        click.echo(_served(run.samples))
+    if problem:
+        _say(problem)
+    if run.signals > 1:
+        return 130
+    return 1 if problem else 0
 
 
 def _say(text: str) -> None:

@@ -108,7 +108,7 @@ def test_workers_whose_forker_was_killed_are_lost_and_the_run_says_so(tmp_path: 
 
 
 @contextlib.contextmanager
-def started(*arguments: str, wrapper: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: str, wrapper: tuple[str, ...] = (), cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """Starts `loadkit …` in a process group of its own, and ends what is left of it."""
     process = subprocess.Popen(
         [*wrapper, *_LOADKIT, *arguments],
@@ -116,6 +116,7 @@ def started(*arguments: str, wrapper: tuple[str, ...] = ()) -> Iterator[subproce
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        cwd=cwd,
     )
     try:
         yield process
@@ -207,6 +208,32 @@ def test_a_killed_run_leaves_no_process_no_board_and_no_file(tmp_path: Path, com
         assert boards_of(run) == set()
     assert not [path for path in set(Path("/dev/shm").iterdir()) - shared if "loadkit" in path.name]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (("blast", "-c", "20", "-R", "1k", "-d", "1s", "--warmup", "0s", "-w", "1", "--slo", "replied<=1"), 3),
+        (("serve", "127.0.0.1:0", "-w", "1"), 1),
+    ],
+    ids=["blast", "serve"],
+)
+def test_a_record_whose_folder_goes_away_is_put_elsewhere_and_the_exit_status_stays(
+    tmp_path: Path, command: tuple[str, ...], status: int
+) -> None:
+    path = tmp_path / "folder" / "run.json"
+    path.parent.mkdir()
+    with started(*command, "-o", str(path), cwd=tmp_path) as run:
+        wait_for_it("it is under way", pid=named(run, f"loadkit-{command[0]}-0")[0], sockets=5)
+        path.parent.rmdir()
+        if command[0] == "serve":
+            run.terminate()
+        out, err = run.communicate(timeout=30)
+    assert (run.returncode, out != "") == (status, True)
+    [line] = [line for line in err.splitlines() if "ready on" not in line]
+    [kept] = tmp_path.iterdir()
+    assert line == (f"loadkit: {path}: cannot be written: No such file or directory; the record is in {kept.name}")
+    assert json.loads(kept.read_text())["format"].startswith("loadkit-")
 
 
 # -- the first process of a container
