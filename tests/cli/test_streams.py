@@ -250,6 +250,15 @@ def test_a_stream_is_as_patient_as_it_is_told_and_then_not_at_all(pipe: tuple[in
     assert waits[0] >= 0.5 > waits[1]
 
 
+def test_a_socket_that_is_not_read_drops_what_has_no_room() -> None:
+    ours, theirs = socket.socketpair()  # as systemd gives it to a service
+    with ours, theirs:
+        stream = Stream(ours.fileno(), "utf-8", 0.1)
+        stream.write("x" * 10_000_000)
+        stream.write("dropped\n")
+        assert 0 < len(theirs.recv(20_000_000)) < 10_000_000
+
+
 def test_a_stream_does_not_touch_the_flags_of_a_pipe_that_others_write_to(pipe: tuple[int, int]) -> None:
     Stream(pipe[1], "utf-8", None).write("x" * 10_000)
     assert os.get_blocking(pipe[1])
