@@ -10,7 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loadkit.measure.histogram import (
+    MOST_VALUES,
     Histogram,
+    _words,
     counts_length,
     highest_of,
     index_of,
@@ -256,6 +258,32 @@ def test_the_encoding_is_hdrhistogram_s_own(values: list[int]) -> None:
     assert list(ours.counts) == list(theirs.counts)
     for name in ("total_count", "min_value", "max_value", "lowest_trackable_value", "highest_trackable_value"):
         assert getattr(ours, name) == getattr(theirs, name), name
+
+
+@given(st.integers(0, 62).flatmap(lambda bits: st.integers(-(2**bits), 2**bits)))
+@example(2**62)
+@example(-(2**62))
+@example(2**63 - 1)
+def test_each_number_of_64_bits_is_read_as_hdrhistogram_writes_it(number: int) -> None:
+    # HdrHistogram's ZigZag LEB128: seven bits a byte, and eight of the ninth
+    left, text = (number << 1) ^ (number >> 63), bytearray()
+    while len(text) < 8 and left > 0x7F:
+        text.append(left & 0x7F | 0x80)
+        left >>= 7
+    text.append(left)
+    assert list(_words(bytes(text) * 2)) == [number, number]
+
+
+def test_counts_that_fit_together_and_then_do_not() -> None:
+    counts = np.zeros(counts_length(_HIGHEST), np.int64)
+    counts[5] = MOST_VALUES
+    most = Histogram(_HIGHEST, counts, 5 * MOST_VALUES, 5, 5)
+    assert Histogram.decode(most.encode(), most.sum_ns).count == MOST_VALUES
+    with pytest.raises(ValueError, match="more values than can be counted"):
+        most.merge(_of([5]))
+    counts[5] += 1
+    with pytest.raises(ValueError, match="too many counters, or values"):
+        Histogram.decode(Histogram(_HIGHEST, counts, 0, 5, 5).encode(), 0)
 
 
 @_FEW
