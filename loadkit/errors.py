@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from loadkit.printable import page, printable
+
 __all__ = [
     "AppError",
     "LoadkitError",
@@ -16,9 +18,16 @@ __all__ = [
 
 
 class LoadkitError(Exception):
-    """Something went wrong that the reader of the message can mend. `exit_status` is what the command exits with."""
+    """Something went wrong that the reader of the message can mend. `exit_status` is what the command exits with.
+
+    As text it is one line that nothing obeys, whatever it quotes.
+    """
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        """Returns the message in one printable line."""
+        return page(printable(super().__str__()))
 
 
 class OptionError(LoadkitError):

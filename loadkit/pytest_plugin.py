@@ -76,7 +76,7 @@ class BlastResult:
             self._note(_MISSED, missed)
             report = as_short_text(msgspec.structs.replace(self.record, slo=rows))
             kept = f"\n\nrecord: {self.path}" if self.path else ""
-            pytest.fail(f"SLO missed: {missed}\n\n{report}{kept}", pytrace=False)
+            _fail(f"SLO missed: {missed}\n\n{report}{kept}")
 
     def __str__(self) -> str:
         """The report, as `loadkit blast` prints it."""
@@ -156,7 +156,7 @@ class Blaster:
             codes = [reason.code for reason in record.verdict.reasons]
             why = f"invalid run ({', '.join(codes)})"
             if {reason.party for reason in record.verdict.reasons} & {"target", "network"}:
-                pytest.fail(f"{why}: the server broke it\n\n{as_short_text(record)}", pytrace=False)
+                _fail(f"{why}: the server broke it\n\n{as_short_text(record)}")
             _give_up(policy, f"{why}, which says nothing of the server\n\n{as_short_text(record)}")
         result = BlastResult(record, path, self._note)
         if record.slo:
@@ -177,7 +177,9 @@ class Blaster:
         return keep_new(self._folder / f"{name}.json", encode(record))
 
     def _note(self, name: str, text: str) -> None:
-        self._item.user_properties.append((name, text))
+        from loadkit.printable import printable
+
+        self._item.user_properties.append((name, printable(text)))
 
 
 def _take_turn(lock: TextIO) -> bool:
@@ -256,10 +258,20 @@ def _environment(policy: str) -> Iterator[None]:
         _give_up(policy, f"this machine cannot do the run: {reason}")
 
 
+def _fail(text: str) -> NoReturn:
+    """Fails the test with a page that no terminal and no CI runner obeys: pytest prints it as it is."""
+    __tracebackhide__ = True
+    from loadkit.printable import page
+
+    pytest.fail(page(text), pytrace=False)
+
+
 def _give_up(policy: str, text: str) -> NoReturn:
+    from loadkit.printable import page
+
     if policy == "skip":
-        pytest.skip(text.partition("\n")[0])
-    raise InvalidRun(text)
+        pytest.skip(page(text).partition("\n")[0])
+    raise InvalidRun(page(text))
 
 
 # -- fixtures
@@ -352,7 +364,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _summary(test: str, properties: list[tuple[str, object]]) -> Iterator[str]:
     words = {_RUN: "", _MISSED: "SLO missed: ", _RECORD: "record: "}
-    found = [f"  {words[name]}{value}" for name, value in properties if name in words]
+    from loadkit.printable import printable
+
+    found = [f"  {words[name]}{printable(str(value))}" for name, value in properties if name in words]
     if found:
-        yield test
+        yield printable(test)
         yield from found

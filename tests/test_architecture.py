@@ -17,11 +17,13 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 # The part of loadkit a module belongs to -> the parts it may import, beside its own. `doctor` may be asked by `cli`
 # alone, and `report` and `engine` never meet.
-_FLOOR = {"errors", "units", "clock", "procfs", "cgroup", "host", "sockets", "endpoint"}
+_FLOOR = {"printable", "log", "errors", "units", "clock", "procfs", "cgroup", "host", "sockets", "endpoint"}
 _PLAN = _FLOOR | {"profile", "plan"}
 _MEASURED = _PLAN | {"wire", "measure"}
 _MAY_IMPORT = {
-    "errors": set[str](),
+    "printable": set[str](),
+    "log": {"printable"},
+    "errors": {"printable"},
     "units": {"errors"},
     "clock": set[str](),
     "procfs": set[str](),

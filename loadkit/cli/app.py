@@ -15,6 +15,7 @@ from loadkit.cli.profiles import profiles
 from loadkit.cli.report import report
 from loadkit.cli.serve import serve
 from loadkit.errors import LoadkitError
+from loadkit.printable import printable
 
 __all__ = ["run"]
 
@@ -70,4 +71,4 @@ def run() -> None:
 
 def _complain(text: str, context: click.Context | None = None) -> None:
     hint = f" (see `{context.command_path} --help`)" if context else ""
-    click.echo(f"loadkit: {text}{hint}", err=True)
+    click.echo(printable(f"loadkit: {text}{hint}"), err=True)

@@ -16,6 +16,7 @@ import click
 from click.core import ParameterSource
 
 from loadkit.errors import LoadkitError
+from loadkit.printable import printable
 
 __all__ = ["PREFIX", "Command", "naming_variables", "origins", "unknown_variables"]
 
@@ -32,7 +33,7 @@ class Command(click.Command):
         """Runs it, after a warning for each variable that looks like one of its options and is none."""
         if not context.params.get("quiet"):
             for line in unknown_variables(context, os.environ):
-                click.echo(f"loadkit: warning: {line}", err=True)
+                click.echo(printable(f"loadkit: warning: {line}"), err=True)
         try:
             return super().invoke(context)
         except LoadkitError as error:

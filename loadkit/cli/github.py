@@ -11,6 +11,7 @@ import click
 
 from loadkit.cli.files import add_to, check_writable
 from loadkit.errors import OptionError, OutputError
+from loadkit.printable import printable
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
@@ -67,7 +68,8 @@ def add_to_summary(record: RunRecord, path: str) -> None:
         raise OutputError(f"{path}: cannot be added to: {error.strerror}") from None
     add_to(path, text)
     if not text:
-        click.echo(f"loadkit: {path}: nothing was added, the job summary is full (1 MiB a step)", err=True)
+        text = f"loadkit: {path}: nothing was added, the job summary is full (1 MiB a step)"
+        click.echo(printable(text), err=True)
 
 
 def annotate(record: RunRecord) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO, cast
 
 from loadkit.cli.streams import live_stream
+from loadkit.printable import printable
 from loadkit.units import NS_PER_S, format_count, format_duration
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def progress_line(progress: Progress) -> str:
         latency = f"p50 {p50} p99 {p99}"
     left = -(-progress.left_ns // NS_PER_S)
     return (
-        f"{progress.phase}  {format_count(progress.open)}/{format_count(progress.asked)} open  "
+        f"{printable(progress.phase)}  {format_count(progress.open)}/{format_count(progress.asked)} open  "
         f"{format_count(progress.replies_per_s)} replies/s  {latency}  {_batch(progress)}"
         f"{format_count(progress.errors)} errors  "
         f"{left} s left"

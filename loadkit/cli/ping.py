@@ -37,6 +37,7 @@ def ping(target: str, timeout: int, size: int) -> int:
     """
     from loadkit.endpoint import place_of, reached_at
     from loadkit.plan.model import Target
+    from loadkit.printable import printable
     from loadkit.run.ping import ping as send_one
     from loadkit.run.target import resolve
 
@@ -45,5 +46,6 @@ def ping(target: str, timeout: int, size: int) -> int:
     if reached != where.addresses[0]:
         where = Target(reached, (reached,), where.port)
     round_trip_ns = send_one(where, size, timeout)
-    click.echo(f"{place_of(where.host, where.port)} echoed {format_size(size)} in {format_duration(round_trip_ns)}")
+    place = printable(place_of(where.host, where.port))
+    click.echo(f"{place} echoed {format_size(size)} in {format_duration(round_trip_ns)}")
     return 0

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loadkit.printable import printable
+
 if TYPE_CHECKING:
     from loadkit.doctor.finding import Finding
 
@@ -17,4 +19,4 @@ def say_warnings(findings: Iterable[Finding], quiet: bool) -> None:
     """Says what limits the run, a line each."""
     for finding in findings:
         if not quiet:
-            click.echo(f"loadkit: warning: {finding.line}", err=True)
+            click.echo(printable(f"loadkit: warning: {finding.line}"), err=True)

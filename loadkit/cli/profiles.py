@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from loadkit.printable import page
+
 __all__ = ["profiles"]
 
 
@@ -32,4 +34,4 @@ def show_profile(name: str) -> None:
     """Print a profile's file, to read or to start your own from."""
     from loadkit.profile.load import read_profile_text
 
-    click.echo(read_profile_text(name)[1].rstrip("\n"))
+    click.echo(page(read_profile_text(name)[1].rstrip("\n")))

@@ -20,6 +20,7 @@ from loadkit.cli.preflight import say_warnings
 from loadkit.cli.streams import end_soon
 from loadkit.endpoint import place_of
 from loadkit.errors import OutputError
+from loadkit.printable import json_page, printable
 from loadkit.profile.model import EngineName, Stamps
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
 
@@ -140,7 +141,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
 
 
 def _say(text: str) -> None:
-    click.echo(f"loadkit: {text}", err=True)
+    click.echo(printable(f"loadkit: {text}"), err=True)
 
 
 def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready: ReadyFile, quiet: bool) -> None:
@@ -155,7 +156,7 @@ def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready: ReadyFil
         "engine": plan.engine.value,
         "workers": [{"index": worker.index, "pid": worker.pid, "core": worker.work.core} for worker in group.workers],
     }
-    ready.write(json.dumps(listening) + "\n")
+    ready.write(json_page(json.dumps(listening)) + "\n")
     if not quiet:
         what = f"{plan.app}, {plan.engine}" if plan.app else plan.engine
         _say(f"ready on {place_of(plan.addresses[0], plan.port)} with {plan.workers} workers ({what}); Ctrl-C stops")

@@ -9,6 +9,7 @@ from loadkit.doctor.check import summary
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, can_work
 from loadkit.endpoint import place_of
+from loadkit.printable import json_page
 
 __all__ = ["FORMAT", "VERSION", "as_json"]
 
@@ -17,7 +18,7 @@ FORMAT, VERSION = "loadkit-findings", 1
 
 def as_json(demand: Demand, findings: Sequence[Finding]) -> str:
     """Returns the findings as JSON text; `target` is null where only the serve end is here."""
-    return json.dumps(
+    text = json.dumps(
         {
             "format": FORMAT,
             "version": VERSION,
@@ -41,6 +42,7 @@ def as_json(demand: Demand, findings: Sequence[Finding]) -> str:
         },
         indent=2,
     )
+    return json_page(text)
 
 
 def _target(demand: Demand) -> str | None:

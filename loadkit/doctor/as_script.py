@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from loadkit.doctor.check import summary
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level, quoted
+from loadkit.printable import printable
 
 __all__ = ["as_script"]
 
@@ -17,14 +18,14 @@ def as_script(demand: Demand, findings: Sequence[Finding]) -> str:
         "#!/bin/sh",
         "# Written by `loadkit doctor --fix-script`, which has applied nothing of it. Read it, then run it as root.",
         "# What it sets lasts until the next boot; lines of the same form without `sysctl -w` in /etc/sysctl.d/ last.",
-        f"# {_one_line(summary(demand, findings))}",
+        f"# {printable(summary(demand, findings))}",
     ]
     set_already: set[str] = set()
     to_mend = [finding for finding in findings if finding.level is not Level.OK]
     for finding in to_mend:
-        lines += ["", f"# {finding.code}: {_one_line(finding.seen)}; needed: {_one_line(finding.needed)}"]
+        lines += ["", f"# {finding.code}: {printable(finding.seen)}; needed: {printable(finding.needed)}"]
         if not finding.sysctls:
-            lines.append(f"# not a sysctl: {_one_line(finding.fix)}")
+            lines.append(f"# not a sysctl: {printable(finding.fix)}")
         for sysctl in finding.sysctls:
             if sysctl not in set_already:
                 lines.append(f"sysctl -w {quoted(sysctl)}")
@@ -32,8 +33,3 @@ def as_script(demand: Demand, findings: Sequence[Finding]) -> str:
     if not to_mend:
         lines += ["", "# Nothing needs mending."]
     return "\n".join(lines) + "\n"
-
-
-def _one_line(text: str) -> str:
-    """Keeps a comment a comment, whatever a host name or a path holds."""
-    return " ".join(text.split())

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from loadkit.doctor.check import summary
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level
+from loadkit.printable import page
 
 __all__ = ["as_text"]
 
@@ -27,7 +28,7 @@ def as_text(demand: Demand, findings: Sequence[Finding]) -> str:
             lines.append("")
         after_reason = bool(finding.why)
         lines += _lines(finding, width)
-    return "\n".join(lines)
+    return page("\n".join(lines))
 
 
 def _lines(finding: Finding, width: int) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import enum
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from loadkit.doctor.finding import Finding
 from loadkit.errors import OptionError
+from loadkit.log import log
 from loadkit.plan.app import app_of, parse_app
 from loadkit.profile.model import EngineName, Stamps
 from loadkit.units import Count, Duration
@@ -18,7 +18,6 @@ from loadkit.units import Count, Duration
 __all__ = ["read_blast_options", "read_serve_options", "warn"]
 
 
-_log = logging.getLogger("loadkit")
 # A string is a sequence of strings too, of its letters.
 _REPEATABLE = ("slo", "source")
 
@@ -98,4 +97,4 @@ def read_serve_options(options: Mapping[str, object]) -> dict[str, Any]:
 def warn(findings: Iterable[Finding]) -> None:
     """Logs what limits a run, a line each."""
     for finding in findings:
-        _log.warning("%s", finding.line)
+        log.warning("%s", finding.line)

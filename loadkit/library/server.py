@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Unpack
@@ -13,14 +12,13 @@ from loadkit.library.keywords import ServeOptions
 from loadkit.library.options import read_serve_options, warn
 from loadkit.library.prepare import PreparedServe, prepare_serve
 from loadkit.library.threads import in_thread
+from loadkit.log import log
 from loadkit.measure.samples import WorkerEnd
 from loadkit.report.serve import ServeRecord, build_serve_record
 from loadkit.run.serve import ServeGroup, run_serve
 from loadkit.run.signals import Interrupts
 
 __all__ = ["Server", "serve", "serve_blocking"]
-
-_log = logging.getLogger("loadkit")
 
 
 class Server:
@@ -103,7 +101,7 @@ class Server:
 
 def _log_deaths(dead: list[WorkerEnd], group: ServeGroup) -> None:
     for end in dead:
-        _log.warning("serve worker %d %s; another one has taken its place", end.index, end.died or "ended")
+        log.warning("serve worker %d %s; another one has taken its place", end.index, end.died or "ended")
 
 
 @contextlib.asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from loadkit.printable import cleaned
 from loadkit.report.escape import workflow_message, workflow_property
 from loadkit.report.record import RunRecord
 from loadkit.report.summary import finding_line, headline, plural, slo_value
@@ -19,6 +20,7 @@ def as_annotations(record: RunRecord) -> list[str]:
 
     Ten errors at the most; the findings are a notice.
     """
+    record = cleaned(record)
     lines = list(_verdict(record))
     missed = [slo for slo in record.slo if not slo.ok]
     room = MOST - len(lines)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
+from loadkit.printable import page, printable
 from loadkit.report.escape import xml
 from loadkit.report.record import PERCENTILES, RunRecord, SloRecord
 from loadkit.report.summary import (
@@ -66,7 +67,7 @@ def as_junit(record: RunRecord) -> str:
         "  </testsuite>",
         "</testsuites>",
     ]
-    return "\n".join(lines) + "\n"
+    return page("\n".join(lines) + "\n")
 
 
 def _verdict(record: RunRecord) -> Iterator[str]:
@@ -84,7 +85,7 @@ def _verdict(record: RunRecord) -> Iterator[str]:
 
 
 def _objective(slo: SloRecord) -> Iterator[str]:
-    case = _attributes(classname="loadkit.slo", name=slo.expr, time="0.000")
+    case = _attributes(classname="loadkit.slo", name=printable(slo.expr) or "-", time="0.000")
     if slo.ok:
         yield f"    <testcase {case}/>"
         return

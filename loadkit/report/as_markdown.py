@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from loadkit.printable import page
 from loadkit.report.escape import markdown, markdown_code
 from loadkit.report.record import RunRecord
 from loadkit.report.scale import memory_line, opening_line
@@ -45,7 +46,7 @@ def as_markdown(record: RunRecord) -> str:
         _errors(record),
         _last(record),
     ]
-    return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n"
+    return page("\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n")
 
 
 def shortened(text: str, most_bytes: int) -> str:

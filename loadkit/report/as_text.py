@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from loadkit.printable import cleaned, page, printable, shell_word
 from loadkit.report.journey import journey_line, journey_rows
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord, measured
 from loadkit.report.scale import memory_line, opening_line
@@ -39,25 +39,27 @@ _COLUMNS = ("50", "90", "99", "99.9", "99.99")
 
 def as_text(record: RunRecord, path: str | None = None) -> str:
     """Returns the report, at most 100 columns wide. `path` is where the record was written, if it was."""
+    shown = cleaned(record)
     sections = [
-        [headline(record)],
-        _reasons(record),
-        _findings(record),
-        _slo(record),
-        _what(record),
-        _histograms(record),
-        _journey(record),
-        _phases(record),
-        _kernel(record),
-        _errors(record),
-        _workers(record),
-        _next(record, path),
+        [headline(shown)],
+        _reasons(shown),
+        _findings(shown),
+        _slo(shown),
+        _what(shown),
+        _histograms(shown),
+        _journey(shown),
+        _phases(shown),
+        _kernel(shown),
+        _errors(shown),
+        _workers(shown),
+        _next(record, path),  # its commands have to be what they are: they are quoted instead
     ]
     return _joined(sections)
 
 
 def as_short_text(record: RunRecord) -> str:
     """Returns what a failed test has to say: the verdict, SLOs, what was sent to whom, latencies and errors."""
+    record = cleaned(record)
     what = [
         _row("target", target_line(record)),
         _row("load", load_line(record)),
@@ -77,7 +79,7 @@ def as_short_text(record: RunRecord) -> str:
 
 
 def _joined(sections: Iterable[Iterable[str]]) -> str:
-    return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines)
+    return page("\n\n".join("\n".join(lines) for lines in map(list, sections) if lines))
 
 
 def _reasons(record: RunRecord) -> Iterator[str]:
@@ -239,7 +241,7 @@ def _errors(record: RunRecord) -> Iterator[str]:
         yield f"{'errors':>9}  {'phase':<10}{'step':<9}{'error':<16}advice"
     for row in rows:
         start = f"{format_count(row.count):>9}  {row.phase:<10}{row.step:<9}{row.error:<16}"
-        yield from textwrap.wrap(row.advice, _WIDTH, initial_indent=start, subsequent_indent=" " * 46)
+        yield from textwrap.wrap(row.advice, _WIDTH, initial_indent=start, subsequent_indent=" " * 46) or [start]
 
 
 def _workers(record: RunRecord) -> Iterator[str]:
@@ -277,6 +279,7 @@ def _end(end: str, workers: Sequence[WorkerRecord]) -> Iterator[str]:
         shown = {*by_load[:_BUSIEST], *(at for at in shown if workers[at].died)}
     for at in sorted(shown):
         yield _worker(end, workers[at])
+        yield from _wrapped(workers[at].died or "", indent=10, first=10)
     others = [worker for at, worker in enumerate(workers) if at not in shown]
     if others:
         yield f"{end} {plural(len(others), 'other worker')}, with less to do: the record has them all"
@@ -285,11 +288,10 @@ def _end(end: str, workers: Sequence[WorkerRecord]) -> Iterator[str]:
 def _worker(end: str, worker: WorkerRecord) -> str:
     cpu, busy = _share(worker.cpu_share), _share(worker.busy_share)
     waiting = _share(worker.run_delay_share)
-    died = f"\n{'':<10}{worker.died}" if worker.died else ""
     return (
         f"{end + ' ' + str(worker.index):<10}{_count(worker.core):>5}{worker.pid if worker.pid else '-':>9}"
         f"{format_count(worker.opened):>12}{_count(worker.replied):>13}{cpu:>7}{busy:>7}{waiting:>9}{_batch(worker):>7}"
-        f"{format_size(worker.max_rss_bytes):>11}{died}"
+        f"{format_size(worker.max_rss_bytes):>11}"
     )
 
 
@@ -302,8 +304,8 @@ def _batch(worker: WorkerRecord) -> str:
 def _next(record: RunRecord, path: str | None) -> Iterator[str]:
     if path:
         # A name that begins with a dash would be read as an option.
-        word = shlex.quote(f"./{path}" if path.startswith("-") else path)
-        yield f"record: {path}   again: loadkit report {word}"
+        word = shell_word(f"./{path}" if path.startswith("-") else path)
+        yield f"record: {printable(path)}   again: loadkit report {word}"
     command, what_for = next_command(record)
     # Not wrapped, however long: it is there to be copied.
     yield f"next ({what_for}):"

@@ -1,32 +1,21 @@
-"""Text that is not ours, as each format has to write it so that it stays text.
+"""Text as each markup has to write it so that it stays text: no pipe begins a new cell, no `<` a tag.
 
-Host names, objectives and the names of phases are whatever somebody typed, and a record may come from anywhere: no pipe
-of theirs may begin a new cell, no `<` a tag, and no control character may reach a terminal or an XML parser.
+What no format may have in it (printable.py) is taken out here as well.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["markdown", "markdown_code", "printable", "workflow_message", "workflow_property", "xml"]
+from loadkit.printable import printable
+
+__all__ = ["markdown", "markdown_code", "workflow_message", "workflow_property", "xml"]
 
 # What means something inside a line of GitHub's Markdown; each may stand behind a backslash (CommonMark 2.4). An
 # underscore inside a word means nothing.
 _MARKDOWN = re.compile(r"[\\`*{}\[\]<>&|~$#]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 # Ours, in the texts of reasons and advice: `loadkit doctor -c 100`.
 _QUOTED = re.compile(r"`([^`]+)`")
-
-
-def printable(text: str) -> str:
-    r"""Returns one line with what cannot be seen written out: a tab is a space, an escape character `\x1b`.
-
-    That is more than XML 1.0 forbids (C0 controls, lone surrogates, U+FFFE, U+FFFF), and includes what turns the
-    direction of text around.
-    """
-    line = " ".join(text.split())
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in line
-    )
 
 
 def markdown(text: str) -> str:

@@ -7,7 +7,6 @@ profile) is given again; only what the suggestion is about is changed.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from loadkit.endpoint import place_of
 from loadkit.errors import OptionError
 from loadkit.measure.histogram import percentiles_supported, values_needed
+from loadkit.printable import shell_line
 from loadkit.profile.spell import option_words
 from loadkit.report.figures import count_of_all
 from loadkit.report.record import RunRecord, SloRecord
@@ -87,7 +87,7 @@ class _Run:
         options = {**self.plan.get("options", {}), **changes}
         profile = self.plan.get("profile")
         words = ["loadkit", "blast", *self.place, *(("--profile", profile) if profile else ())]
-        return shlex.join([*words, *option_words(options), "-o", output])
+        return shell_line([*words, *option_words(options), "-o", output])
 
     def at_rate(self, rate_hz: float, output: str) -> str:
         """Returns the same command at another rate, without objectives that this rate cannot meet."""
@@ -114,7 +114,7 @@ def _connections(run: _Run) -> tuple[str, str] | None:
         return None
     source = option_words({"source": run.plan.get("options", {}).get("source", ())})
     words = ["loadkit", "doctor", "-c", str(run.plan["connections"]), *source, *run.place]
-    return shlex.join(words), "what stops the connections"
+    return shell_line(words), "what stops the connections"
 
 
 def _fix_first(run: _Run) -> tuple[str, str] | None:
@@ -130,7 +130,7 @@ def _partial(run: _Run) -> tuple[str, str] | None:
 def _silent(run: _Run) -> tuple[str, str] | None:
     if not run.is_invalid or run.record.messages.replied or not run.place:
         return None
-    return shlex.join(["loadkit", "ping", *run.place]), "does it echo at all?"
+    return shell_line(["loadkit", "ping", *run.place]), "does it echo at all?"
 
 
 def _too_fast(run: _Run) -> tuple[str, str] | None:
@@ -263,6 +263,8 @@ def _is_out_of_reach(text: str, rate_hz: float, size_bytes: int) -> bool:
 
 def _two_digits(rate_hz: float) -> float:
     """Rounds down to two digits: 6,172 to 6,100."""
+    if not rate_hz:
+        return 0.0
     digits = math.floor(math.log10(rate_hz)) - 1
     return math.floor(rate_hz / 10.0**digits) * 10.0**digits
 

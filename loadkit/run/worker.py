@@ -6,15 +6,15 @@ import contextlib
 import os
 import signal
 import socket
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from loadkit.engine.aio.importing import import_app
+from loadkit.engine.aio.importing import import_app, said_in_a_line
 from loadkit.engine.registry import get_engine
 from loadkit.errors import LoadkitError, PreflightError
 from loadkit.host import raise_nofile
+from loadkit.log import log
 from loadkit.measure.board import Board
 from loadkit.plan.model import ServePlan, Shard
 from loadkit.run.control import PipeControl
@@ -52,8 +52,9 @@ def run_worker(pipe: Connection, board_fd: int) -> int:
         reason = str(error)
     except OSError as error:
         reason = f"{error.strerror or error} ({type(error).__name__})"
-    except BaseException:
-        reason = traceback.format_exc()
+    except BaseException as error:
+        reason = said_in_a_line(error)
+        log.exception("a worker failed")
     with contextlib.suppress(OSError):
         control.failed(reason)
     return 1

@@ -39,6 +39,10 @@ class Sick(Till):
             os._exit(9)
         raise RuntimeError("out of change")
 
+class Quoting(Till):
+    def data_received(self, data):
+        raise RuntimeError(f"cannot change {data.decode()}")
+
 class Hiring(Till):
     def data_received(self, data):
         self.hiring = asyncio.ensure_future(self.hire())
@@ -143,6 +147,18 @@ def test_what_the_app_raises_is_shown_once_and_a_worker_that_it_ends_is_replaced
     assert err.count("RuntimeError: out of change") == 1
     assert f"worker 0 (pid {worker}) exit status 9; another one has taken its place" in err
     assert "3 x receive APP_FAILED" in out
+
+
+def test_what_an_app_quotes_of_its_peer_is_shown_and_neither_a_terminal_nor_a_ci_runner_obeys_it(
+    serve: Serve, shop: Path
+) -> None:
+    served = serve("--app", "shop.server:Quoting", "-w", "1")
+    with greeted(served) as (sock, _worker):
+        sock.sendall(b"\x1b]0;x\x07\n::error::me\n##[add-mask]you")
+        assert closes(sock)
+    served.signal(signal.SIGTERM)
+    _status, _out, err = served.end()
+    assert "RuntimeError: cannot change \\x1b]0;x\\x07\n\\x3a:error::me\n\\x23#[add-mask]you\n" in err
 
 
 @pytest.mark.parametrize("engine", ["uvloop", "asyncio"])

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 from markdown_it import MarkdownIt
 
-from loadkit.report.escape import markdown, markdown_code, printable, workflow_message, workflow_property, xml
+from loadkit.printable import printable
+from loadkit.report.escape import markdown, markdown_code, workflow_message, workflow_property, xml
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=30) | st.text("|\\`*_<>&;#[]{}~ a1\n\x00", max_size=20)
 
@@ -19,20 +19,6 @@ def _cell(markup: str) -> str:
     rows = etree.fromstring(f"<all>{page}</all>").findall(".//td")
     assert [row.text for row in rows[1:]] == ["end"], page
     return "".join(rows[0].itertext())
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("plain, with µ and …", "plain, with µ and …"),
-        (" two\nlines\tand \r\n more ", "two lines and more"),
-        ("\x00\x1b[31m\x7f", "\\x00\\x1b[31m\\x7f"),
-        ("a\u202eb\u2028c\ufeff", "a\\u202eb c\\ufeff"),
-        ("\udcff\ufffe\U0010ffff", "\\udcff\\ufffe\\U0010ffff"),
-    ],
-)
-def test_what_cannot_be_seen_is_written_out(text: str, line: str) -> None:
-    assert printable(text) == line
 
 
 @given(ANY)

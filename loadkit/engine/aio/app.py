@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
 import traceback
 import types
@@ -20,13 +19,12 @@ from loadkit.engine.aio.importing import import_app, make_protocol, protocol_fac
 from loadkit.engine.aio.serving import Serving
 from loadkit.engine.base import Control
 from loadkit.errors import AppError
+from loadkit.log import log
 from loadkit.measure.board import OwnError, Slot
 from loadkit.plan.app import AppSpec
 from loadkit.plan.model import ServePlan
 
 __all__ = ["AppServing"]
-
-_log = logging.getLogger("loadkit")
 
 # Failures that are shown, each with where it comes from. An app that makes up new ones is not shown more.
 _MOST_SHOWN = 20
@@ -138,7 +136,7 @@ class AppServing(Serving):
         kind = (type(error), *[(frame.filename, frame.lineno) for frame in frames[-1:]])
         if kind not in self._shown and len(self._shown) < _MOST_SHOWN:
             self._shown.add(kind)
-            _log.error("app %s failed; more of the same are counted, not shown", self._spec, exc_info=error)
+            log.error("app %s failed; more of the same are counted, not shown", self._spec, exc_info=error)
 
 
 def _counting_class(own: type[asyncio.BaseProtocol], serving: AppServing) -> type[asyncio.BaseProtocol]:

@@ -1,0 +1,116 @@
+r"""Text that is not ours, on its way to a terminal, a file or the log of a pipeline.
+
+What a record, a peer, a profile, an app's exception, an argument or a variable holds may be anything: escape sequences
+that a terminal obeys, characters that turn the direction of text around, ends of lines, the lone surrogates that Python
+makes of bytes that are no UTF-8, and lines that a CI runner takes for a command. All of it passes here where an output
+is made:
+
+- `cleaned` turns each text of a value into one line, before a page is made of it;
+- `page` is the last step of a page, and leaves no line that a runner would obey;
+- `printable` is both for a text that has to be one line, such as an error;
+- `json_page` writes the same characters as JSON does, so that the values stay what they are;
+- `shell_word` and `shell_line` quote what is there to be copied into a shell.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+__all__ = ["cleaned", "json_page", "page", "printable", "shell_line", "shell_word"]
+
+_Value = TypeVar("_Value")
+
+# GitHub's runner obeys a line that begins with `::`, behind blanks too, and `##[…]` anywhere in a line (actions/runner,
+# ActionCommand.cs); Azure Pipelines and TeamCity obey `##vso[…]` and `##teamcity[…]`.
+_COMMAND_ANYWHERE = re.compile(r"#(?=#[A-Za-z]*\[)")
+_COMMAND_AT_START = re.compile(r"^(\s*):(?=:)")
+
+
+def printable(text: str) -> str:
+    r"""Returns one line with what cannot be seen written out: a tab is a space, an escape character `\x1b`.
+
+    That is more than XML 1.0 forbids (C0 controls, lone surrogates, U+FFFE, U+FFFF), and includes what turns the
+    direction of text around.
+    """
+    return _COMMAND_ANYWHERE.sub(r"\\x23", _seen(" ".join(text.split())))
+
+
+def cleaned(value: _Value) -> _Value:
+    """Returns a value, such as a record, with each text in it made printable: texts, and names of dictionaries."""
+    result: _Value = _cleaned(value)
+    return result
+
+
+def page(text: str) -> str:
+    """Returns text of several lines, tabs as they are, with nothing in it that a terminal or a CI runner obeys."""
+    return "\n".join(map(_line, text.split("\n")))
+
+
+def json_page(text: str) -> str:
+    r"""Returns JSON text with what cannot be seen as `\u001b`: the values are the same, and a terminal is safe.
+
+    Between the values of JSON there are only blanks and ends of lines, so all of that stands inside a text. Lone
+    surrogates have to be gone before: no JSON decoder takes them.
+    """
+    if not text.replace("\n", "").isprintable():
+        text = "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text)
+    return _COMMAND_ANYWHERE.sub(r"\\u0023", text)
+
+
+def shell_word(word: str) -> str:
+    r"""Returns the word as a shell takes it: `$'…'` (bash, zsh, POSIX.1-2024) where it has what cannot be seen."""
+    if word.isprintable() and not _COMMAND_ANYWHERE.search(word):
+        return shlex.quote(word)
+    return f"$'{''.join(map(_shell_escape, word))}'"
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Returns the words of a command as a shell takes them."""
+    return " ".join(map(shell_word, words))
+
+
+def _cleaned(value: Any) -> Any:
+    if type(value) is str:
+        return printable(value)
+    if isinstance(value, msgspec.Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        changed = {name: _cleaned(one) for name, one in fields.items()}
+        return value if changed == fields else type(value)(**changed)
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_cleaned, value))
+    return value
+
+
+def _line(line: str) -> str:
+    line = _COMMAND_AT_START.sub(r"\1\\x3a", "\t".join(map(_seen, line.split("\t"))))
+    return _COMMAND_ANYWHERE.sub(r"\\x23", line)
+
+
+def _seen(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def _shell_escape(char: str) -> str:
+    r"""`\x1b` for each byte: an argument that is no UTF-8 has its bytes as surrogates (PEP 383)."""
+    if char in "'\\#" or not char.isprintable():
+        is_byte = "\udc80" <= char <= "\udcff"
+        return "".join(
+            f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
+        )
+    return char
