@@ -33,7 +33,10 @@ def _scaled(text: str, factors: dict[str, int], expected: str) -> float:
     match = _NUMBER.fullmatch(text.strip())
     if match is None or (match[2] and match[2] not in factors):
         raise ValueError(f"expected {expected}, got {text!r}")
-    return float(match[1].replace("_", "")) * factors.get(match[2], 1)
+    value = float(match[1].replace("_", "")) * factors.get(match[2], 1)
+    if math.isinf(value):
+        raise ValueError(f"expected {expected}, got a number beyond all of them")
+    return value
 
 
 def _whole(value: float, text: object, expected: str) -> int:
@@ -117,6 +120,9 @@ Quantity = Count | Duration | Size | Rate | Pace
 def _plain(value: object, factors: dict[str, int], expected: str) -> float:
     if isinstance(value, str):
         return _scaled(value, factors, expected)
+    # A whole number may be larger than any float, and than Python prints.
+    if isinstance(value, int) and not isinstance(value, bool) and value > 2**64:
+        raise ValueError(f"expected {expected}, got a number beyond all of them")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise ValueError(f"expected {expected}, got {value!r}")
     return float(value)

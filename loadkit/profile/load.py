@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -14,8 +13,9 @@ from typing import Any, get_type_hints
 import msgspec
 
 from loadkit.errors import LoadkitError, OptionError, ProfileError
+from loadkit.printable import shell_word
 from loadkit.profile.model import Option, PhaseSpec, Profile, options_of
-from loadkit.units import Count, Duration, Pace, Rate, Size
+from loadkit.units import Count, Duration, Pace, Rate, Size, format_size
 
 __all__ = ["Sources", "load_profile", "phased", "read_profile_text", "shipped_profiles"]
 
@@ -24,6 +24,7 @@ Sources = dict[str, str]  # key -> "default" | "profile" | "option" | "environme
 # What a phase says for itself cannot be overruled by one option for the whole run.
 _PHASED = ("rate", "connections", "duration", "warmup")
 _SHIPPED = "shipped"
+_MOST_BYTES = 2**20
 
 
 def shipped_profiles() -> dict[str, str]:
@@ -48,10 +49,17 @@ def read_profile_text(name: str) -> tuple[str, str]:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ProfileError(f"no profile named {name!r}: {hint}`loadkit profiles` lists them; a file ends in .toml")
     try:
-        return name, Path(name).read_text(encoding="utf-8")
+        with Path(name).open("rb") as file:
+            read = file.read(_MOST_BYTES + 1)
+        text = read.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ProfileError(f"{name}: cannot read the profile: {reason}") from None
+    if len(read) > _MOST_BYTES:
+        raise ProfileError(f"{name}: not a profile: it has more than {format_size(_MOST_BYTES)}")
+    if text.startswith("\ufeff"):
+        raise ProfileError(f"{name}: begins with a byte order mark; save it as UTF-8 without one")
+    return name, text.replace("\r\n", "\n")
 
 
 def load_profile(
@@ -68,7 +76,7 @@ def load_profile(
         place, text = read_profile_text(name)
         try:
             table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # beside its own: of too many digits, and of too deep lists
             raise ProfileError(f"{place}: not TOML: {error}") from None
         _convert(table, f"{place}: ", ProfileError)
     _refuse_overruled(table, options, place)
@@ -93,7 +101,7 @@ def _refuse_overruled(table: Mapping[str, Any], options: Mapping[str, Any], plac
         if key in options:
             raise OptionError(
                 f"{_flag(key)}: profile {place} sets {key} phase by phase; save it with "
-                f"`loadkit profiles show {shlex.quote(place)} > my.toml`, edit it there, and run with --profile my.toml"
+                f"`loadkit profiles show {shell_word(place)} > my.toml`, edit it there, and run with --profile my.toml"
             )
 
 
@@ -119,9 +127,10 @@ def _parse(kind: type, value: object) -> object:
 
 def _explain(failure: str, values: Mapping[str, Any], place: str, error: type[LoadkitError]) -> str:
     """Turns msgspec's `expected … - at `$.phases[0].rate`` into `burst.toml: phases[0].rate: expected …`."""
-    text, _, path = failure.partition(" - at `$")
+    text, at, path = failure.rpartition(" - at `$")  # what was given stands before it, and may look like it
+    text, path = (text, path) if at else (failure, "")
     key = path.rstrip("`").removeprefix(".")
-    unknown = re.search(r"unknown field `(.+)`", text)
+    unknown = re.search(r"unknown field `(.+)`", text, re.DOTALL)
     if unknown:
         struct = PhaseSpec if key.startswith("phases[") else Profile
         near = difflib.get_close_matches(unknown[1], struct.__struct_fields__, n=1)
