@@ -15,6 +15,7 @@ from loadkit.cli.output import check_outputs, find_json, output_option
 from loadkit.cli.preflight import say_warnings
 from loadkit.cli.publish import publish
 from loadkit.cli.streams import end_soon
+from loadkit.printable import printable
 
 __all__ = ["blast"]
 
@@ -35,7 +36,12 @@ Examples:
 @github_option
 @click.option("--dry-run", is_flag=True, help="print the plan as JSON and do nothing")
 @click.option("--no-progress", is_flag=True, help="no live view (there is none either when stderr is not a terminal)")
-@click.option("-q", "--quiet", is_flag=True, help="print the verdict line alone")
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="print the verdict line alone; on stderr why, if the run is not valid, and each missed SLO",
+)
 def blast(
     target: str | None,
     profile: str | None,
@@ -53,6 +59,7 @@ def blast(
     """
     from loadkit.library.prepare import prepare_blast
     from loadkit.report.build import build_record
+    from loadkit.report.summary import complaints
 
     summary = find_summary(github and not dry_run)
     check_outputs(output, summary)
@@ -75,6 +82,8 @@ def blast(
     if samples.interrupted:
         end_soon()
     is_whole = publish(record, output, summary, find_json(output), quiet)
+    for line in complaints(record) if quiet else ():
+        click.echo(printable(f"loadkit: {line}"), err=True)
     if samples.interrupted:
         return 128 + int(signal.Signals[samples.interrupted])
     if record.verdict.state == "invalid":

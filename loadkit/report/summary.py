@@ -15,6 +15,7 @@ from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, 
 
 __all__ = [
     "bytes_line",
+    "complaints",
     "connections_line",
     "crowd_line",
     "finding_line",
@@ -160,6 +161,13 @@ def measured_line(record: RunRecord) -> str | None:
     names = ", ".join(phase.name for phase in record.phases if phase.kind == "hold")
     early = f", {record.interrupted} ended it early" if record.interrupted else ""
     return f"{format_duration(record.window.measured_ns)}{runs} ({names}){early}"
+
+
+def complaints(record: RunRecord) -> list[str]:
+    """Returns why a run is not valid, and which objectives it missed, a line each; none of a good run."""
+    verdict = record.verdict
+    reasons = [f"{verdict.state}: {reason.code}: {reason.text}" for reason in verdict.reasons]
+    return reasons + [f"SLO missed: {slo.expr} ({slo_value(slo)})" for slo in record.slo if not slo.ok]
 
 
 def slo_value(slo: SloRecord) -> str:

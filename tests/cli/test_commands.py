@@ -57,18 +57,28 @@ def test_a_missed_slo_exits_3_and_a_met_one_0(loadkit: Loadkit) -> None:
     assert "replies_per_s>=100m" in missed.stdout
 
 
+def test_a_quiet_run_prints_the_verdict_line_alone_and_on_stderr_why_it_is_not_valid(loadkit: Loadkit) -> None:
+    done = loadkit("blast", *QUICK, "-q")
+    [verdict] = done.stdout.splitlines()
+    state = verdict.partition(":")[0]
+    assert bool(done.stderr) is (state != "valid")
+    assert [line for line in done.stderr.splitlines() if not line.startswith(f"loadkit: {state}: ")] == []
+
+
+def test_a_quiet_run_says_on_stderr_which_objective_was_missed(loadkit: Loadkit) -> None:
+    missed = loadkit("blast", *QUICK, "-q", "--slo", "errors==0", "--slo", "replies_per_s>=100m")
+    assert missed.returncode in (3, 4)  # 4: a machine too busy for a valid run
+    assert len(missed.stdout.splitlines()) == 1
+    [line] = [line for line in missed.stderr.splitlines() if line.startswith("loadkit: SLO")]
+    assert line.startswith("loadkit: SLO missed: replies_per_s>=100m (")
+
+
 def test_a_rate_beyond_this_machine_exits_4_though_the_slo_holds(loadkit: Loadkit) -> None:
     # At depth 1 the server might be what is slow, which is not this end's fault.
     options = ("-c", "20", "-p", "1000", "-R", "500k", "-d", "1s", "--warmup", "0s", "--engine", "asyncio")
     done = loadkit("blast", *options, "--slo", "replies_per_s>0")
     assert done.returncode == 4
     assert done.stdout.startswith("invalid")
-
-
-def test_quiet_prints_the_verdict_line_alone(loadkit: Loadkit) -> None:
-    done = loadkit("blast", *QUICK, "-q")
-    assert len(done.stdout.splitlines()) == 1
-    assert done.stderr == ""
 
 
 def test_dry_run_prints_the_plan_with_every_values_source_and_opens_nothing(loadkit: Loadkit) -> None:

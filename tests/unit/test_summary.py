@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from loadkit.plan.model import Target
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
-from loadkit.report.record import RunRecord
-from loadkit.report.summary import headline, load_line, lost_line, plural, target_line
+from loadkit.report.record import Reason, RunRecord, SloRecord, Verdict
+from loadkit.report.summary import complaints, headline, load_line, lost_line, plural, target_line
 from tests.golden.made_up import (
     MS,
     REMOTE,
@@ -41,6 +42,20 @@ def test_the_headline_counts_the_errors_of_the_whole_run() -> None:
     first = ramped(errors={("connect", "ECONNREFUSED"): 1})
     samples = made_up_samples(worker(0, first, page(), exchanged([MS] * 1_000), page()))
     assert headline(made_up_record(made_up_plan(), samples)).endswith(", 1 error")
+
+
+def test_a_run_is_complained_of_in_a_line_for_each_reason_and_each_missed_objective() -> None:
+    assert complaints(_record()) == []
+    bad = msgspec.structs.replace(
+        _record(),
+        verdict=Verdict("suspect", (Reason("late", "by a lot"), Reason("stood-still", "twice"))),
+        slo=(SloRecord("errors==0", 0, True), SloRecord("latency.p99<5ms", 30 * MS, False)),
+    )
+    assert complaints(bad) == [
+        "suspect: late: by a lot",
+        "suspect: stood-still: twice",
+        "SLO missed: latency.p99<5ms (30 ms)",
+    ]
 
 
 def _dropping(replied: int, lost: int) -> RunRecord:
