@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
 .PHONY: demo test streams verdicts lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale \
-	ramp-rates sanitize clean
+	ramp-rates sanitize fuzz-records clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
@@ -93,6 +93,13 @@ sanitize: $(VENV)/installed
 		ASAN_OPTIONS='detect_leaks=1:detect_stack_use_after_return=1:stack_trace_format="    #%n %f %S (%m)"' \
 		LSAN_OPTIONS=leak_check_at_exit=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 		$(BIN)/python -m pytest -p tests.engine.sanitize -p no:faulthandler --capture=sys tests/engine -k native
+
+# Records with any value in any place, through every format and the merge: EXAMPLES of each kind, others each time. The
+# suite has a sample of them. What fails is kept in .hypothesis and tried first the next time.
+EXAMPLES ?= 3000
+fuzz-records: $(VENV)/installed
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_records.py -n 2 --timeout 0 \
+		--hypothesis-profile fuzz-records
 
 # One after the other: two measurements at once measure each other.
 bench: $(VENV)/installed

@@ -34,6 +34,7 @@ from loadkit.report.histograms import histogram_record
 from loadkit.report.journey import diagnose, journey_missing, journey_record
 from loadkit.report.kernel import kernel_missing, kernel_record
 from loadkit.report.record import (
+    OF_A_SCHEDULE,
     Advised,
     Bytes,
     Connecting,
@@ -88,8 +89,6 @@ _OPTION_OF = {
 }
 # An option that shapes a field of another name: the phases come from these when no profile lists them.
 _SHAPES_PHASES = ("rate", "duration", "warmup")
-# What a message of a closed loop cannot be: late, or held; it is due when there is room for it.
-_OF_A_SCHEDULE = ("lateness", "held")
 _NO_SCHEDULE = "closed loop: a message is due when the reply before it was read"
 # Whether a measured connection setup counts for the run: warm-up is left out.
 _SETUP = (PhaseKind.RAMP, PhaseKind.HOLD)
@@ -153,7 +152,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         },
         histograms=_histograms(plan, hold)
         | {name: _histograms(plan, setup)[name] for name in ("connect", "first_byte")},
-        histograms_missing={} if plan.open_loop else dict.fromkeys(_OF_A_SCHEDULE, _NO_SCHEDULE),
+        histograms_missing={} if plan.open_loop else dict.fromkeys(OF_A_SCHEDULE, _NO_SCHEDULE),
         disturbed=histogram_record(hold.histograms["disturbed"], hold.dropped["disturbed"]),
         stood=hold.counters["stood"],
         standstills=_standstills(hold, samples),
@@ -303,7 +302,7 @@ def _of_kinds(plan: Plan, phases: Sequence[PhaseSamples], kinds: Sequence[PhaseK
 
 
 def _histograms(plan: Plan, part: PhaseSamples) -> Histograms:
-    names = TIMES if plan.open_loop else [name for name in TIMES if name not in _OF_A_SCHEDULE]
+    names = TIMES if plan.open_loop else [name for name in TIMES if name not in OF_A_SCHEDULE]
     found = {name: histogram_record(part.histograms[name], part.dropped[name]) for name in names}
     return {name: found.get(name) for name in TIMES}
 

@@ -263,7 +263,7 @@ class Evidence:
     def _is_noise(self, change: Change) -> bool:
         lateness = self.record.histograms["lateness"]
         if change.without_ns is None:  # nothing is left to compare with but the lateness of as many messages
-            late_ns = lateness.percentiles[change.percentile] if lateness else None
+            late_ns = lateness.percentiles.get(change.percentile) if lateness else None
             return not self._by_standstill(change) and late_ns is not None and late_ns <= NOISE_NS
         return change.with_ns - change.without_ns <= NOISE_NS
 

@@ -186,7 +186,7 @@ def journey_rows(journey: Journey) -> Iterator[str]:
         share, late = journey.shares[name], (journey.slowest_shares or {}).get(name)
         if share < 0.005 and (late or 0) < 0.005:
             continue
-        yield f"  {_WORDS[name]:<44}{_times(stage)}{share:>8.0%}{'-' if late is None else f'{late:.0%}':>22}"
+        yield f"  {_WORDS.get(name, name):<44}{_times(stage)}{share:>8.0%}{'-' if late is None else f'{late:.0%}':>22}"
     yield f"  {'total':<44}{_times(journey.total)}{'':>8}{_from(journey):>22}"
 
 
@@ -207,7 +207,7 @@ def journey_line(journey: Journey) -> str:
         "same_clock": "a serve end on this machine",
         "other_clock": "a serve end on another machine: its stamps are its own clock's, so the network is one stage",
         "foreign": "an echo that is not loadkit's: all of it is one stage",
-    }[journey.peer]
+    }.get(journey.peer, journey.peer)
     parts = [
         (journey.unanswered, "unanswered"),
         (journey.stepped, "left out because a clock was set"),

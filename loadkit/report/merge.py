@@ -198,7 +198,7 @@ def _add_errors(left: Sequence[Advised], right: Sequence[Advised]) -> tuple[Advi
 
 
 def _add_histograms(left: Histograms, right: Histograms) -> Histograms:
-    return {name: _add_known_histogram(name, one, right[name]) for name, one in left.items()}
+    return {name: _add_known_histogram(name, one, right[name]) for name, one in left.items() if name in right}
 
 
 def _add_histogram(name: str, left: HistogramRecord, right: HistogramRecord) -> HistogramRecord:

@@ -6,17 +6,22 @@ nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a reco
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+import datetime
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
 
 import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.measure.board import TIMES
-from loadkit.profile.spell import GivenOptions
+from loadkit.printable import json_page
+from loadkit.report.asked import Asked, HostFacts
+from loadkit.report.reading import as_struct, read_fields
 
 __all__ = [
     "FORMAT",
+    "OF_A_SCHEDULE",
     "PERCENTILES",
     "STATES",
     "VERSION",
@@ -49,14 +54,21 @@ __all__ = [
     "Verdict",
     "Window",
     "WorkerRecord",
+    "check_whole",
     "encode",
+    "histogram_problems",
     "load",
     "measured",
+    "start_problem",
 ]
 
 FORMAT = "loadkit-record"
 VERSION = 2
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+_PERCENTILE_NAMES = {f"{percentile:g}" for percentile in PERCENTILES}
+_NUMBER = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
+# What a closed loop has no histogram of: a message is due when the reply before it was read.
+OF_A_SCHEDULE = ("lateness", "held")
 
 # Who a reason or a finding names: this tool's own processes; the target; what lies between; this machine; the request.
 Party = Literal["loadkit", "target", "network", "machine", "request"]
@@ -611,47 +623,6 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerRecord | None
 
 
-class _Header(msgspec.Struct):
-    format: str = ""
-    version: int = 0
-
-
-class _Target(msgspec.Struct):
-    host: str
-    addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    port: int
-    embedded: bool
-
-
-class _Phase(msgspec.Struct):
-    name: str
-    kind: str
-    duration_ns: int
-    rate_hz: tuple[float, float] | None
-
-
-class _Crowd(msgspec.Struct):
-    workers: int
-    cores: tuple[int, ...]
-
-
-class _Asked(msgspec.Struct):
-    """What is read of `plan` when a record is printed; the rest of it may grow with later versions."""
-
-    target: _Target
-    connections: int
-    phases: tuple[_Phase, ...]
-    size_bytes: int
-    depth: int
-    workers: int
-    cores: tuple[int, ...]
-    serve: _Crowd | None
-    lifetime_ns: int | None = None
-    profile: str | None = None
-    options: GivenOptions = {}
-    phased: tuple[str, ...] = ()
-
-
 def measured(histograms: Histograms, name: str) -> HistogramRecord:
     """Returns a histogram that every run has: all but lateness and held, which a closed loop has not."""
     found = histograms[name]
@@ -661,12 +632,12 @@ def measured(histograms: Histograms, name: str) -> HistogramRecord:
 
 
 def encode(record: msgspec.Struct) -> str:
-    """Returns the record as JSON text, indented, ending in a newline."""
+    """Returns the record as JSON text, indented, ending in a newline; what cannot be seen stands in escapes."""
     try:
         text = msgspec.json.encode(record)
     except UnicodeEncodeError:  # the name of a profile is bytes, which need not be text in this locale, or in any
         text = msgspec.json.encode(_readable(msgspec.to_builtins(record)))
-    return msgspec.json.format(text, indent=2).decode() + "\n"
+    return json_page(msgspec.json.format(text, indent=2).decode()) + "\n"
 
 
 def _readable(value: Any) -> Any:
@@ -686,56 +657,75 @@ def _readable(value: Any) -> Any:
 
 def load(path: str) -> RunRecord:
     """Reads a record. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
-    check_header(path, text, FORMAT, VERSION, "`loadkit blast -o run.json` writes one")
-    try:
-        record = msgspec.json.decode(text, type=RunRecord)
-        msgspec.convert({key: origin.value for key, origin in record.plan.items()}, _Asked)
-    except msgspec.ValidationError as error:
-        raise RecordError(f"{path}: not a whole record: {error}") from None
-    _check_histograms(path, record)
+    fields = read_fields(path, FORMAT, VERSION, "`loadkit blast -o run.json` writes one")
+    record = as_struct(path, fields, RunRecord)
+    as_struct(path, {key: origin.value for key, origin in record.plan.items()}, Asked, "$.plan")
+    as_struct(path, record.host, HostFacts, "$.host")
+    check_whole(path, (*_problems(record), *histogram_problems(record)))
     return record
 
 
-def check_header(path: str, text: bytes, kind: str, version: int, writes: str) -> None:
-    """Raises RecordError when the text is no JSON, or not of that format in a version up to this."""
+def check_whole(path: str, problems: Iterable[str]) -> None:
+    """Raises RecordError with the first of the problems, if there is any."""
+    for problem in problems:
+        raise RecordError(f"{path}: not a whole record: {problem}")
+
+
+def histogram_problems(value: object, where: str = "") -> Iterator[str]:
+    """Yields what is missing in the histograms of a record or of a part of it: each has each percentile."""
+    if isinstance(value, HistogramRecord):
+        names = value.percentiles
+        missing = sorted(_PERCENTILE_NAMES - set(names))
+        yield from (f"{where}.percentiles.{name} is missing" for name in missing)
+        yield from (
+            f"{where}.percentiles.{name[:20]} is no percentile" for name in names if not _NUMBER.fullmatch(name)
+        )
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from histogram_problems(getattr(value, name), f"{where}.{name}".lstrip("."))
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from histogram_problems(one, f"{where}.{name}")
+    elif isinstance(value, tuple) and not (value and isinstance(value[0], Interval)):
+        for index, one in enumerate(value):
+            yield from histogram_problems(one, f"{where}[{index}]")
+
+
+def start_problem(started: str) -> str | None:
+    """Returns what is wrong with the text of a start, None where it is a date and a time."""
     try:
-        header = msgspec.json.decode(text, type=_Header)
-    except msgspec.ValidationError:
-        raise RecordError(f"{path}: not a {kind.replace('-', ' ')}; {writes}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(f"{path}: damaged, or not a record: {error}; write it again with -o") from None
-    if header.format != kind or header.version < 1:
-        raise RecordError(f"{path}: not a {kind.replace('-', ' ')}; {writes}")
-    if header.version < version:
-        raise RecordError(
-            f"{path}: written by an older loadkit, version {header.version}, whose figures mean something else; this "
-            f"one reads version {version}: run it again"
-        )
-    if header.version > version:
-        raise RecordError(
-            f"{path}: written by a newer loadkit, version {header.version}; this one reads version {version}: upgrade "
-            f"loadkit"
-        )
+        datetime.datetime.fromisoformat(started).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        return f"started: {started[:40]!r} is no time, such as 2026-01-31T12:00:00+00:00"
+    return None
 
 
-def _check_histograms(path: str, record: RunRecord) -> None:
-    """Every histogram of every part stands in a record, empty or not, with every percentile."""
-    parts: dict[str, Histograms] = {"histograms": record.histograms}
-    if record.journey:
-        parts["journey"] = {**record.journey.stages, "total": record.journey.total}
+def _problems(record: RunRecord) -> Iterator[str]:
+    """Yields what does not fit together: each value is right by itself, and what is reckoned from two would fail."""
+    parts = {"histograms": record.histograms}
     parts |= {f"phases[{index}].histograms": phase.histograms for index, phase in enumerate(record.phases)}
-    percentiles = {f"{percentile:g}" for percentile in PERCENTILES}
     for where, histograms in parts.items():
-        for name in TIMES if where.endswith("histograms") else histograms:
+        for name in TIMES:
             if name not in histograms:
-                raise RecordError(f"{path}: not a whole record: {where}.{name} is missing")
-            one = histograms[name]
-            if one is None and name not in record.histograms_missing:
-                raise RecordError(f"{path}: not a whole record: {where}.{name} is null, and no reason given")
-            missing = sorted(percentiles - set(one.percentiles)) if one else []
-            if missing:
-                raise RecordError(f"{path}: not a whole record: {where}.{name}.percentiles.{missing[0]} is missing")
+                yield f"{where}.{name} is missing"
+            elif histograms[name] is None and (name not in record.histograms_missing or name not in OF_A_SCHEDULE):
+                yield f"{where}.{name} is null, and no reason given"
+    planned = [phase["kind"] for phase in record.plan["phases"].value]
+    if planned != [phase.kind for phase in record.phases] or "hold" not in planned:
+        yield "phases: not those of its plan, or none of them is a hold"
+    if record.merged < 1:
+        yield "merged: of no run"
+    yield from (
+        f"cpu_per_reply_ns.{end} is missing" for end in ("blast", "serve") if end not in record.cpu_per_reply_ns
+    )
+    yield from filter(None, [start_problem(record.started)])
+    if record.journey:
+        yield from _journey_problems(record.journey)
+
+
+def _journey_problems(journey: Journey) -> Iterator[str]:
+    parts = [journey.shares, journey.slowest_shares, *(tail.stages for tail in journey.tails)]
+    if any(part is not None and part.keys() != journey.stages.keys() for part in parts):
+        yield "journey: its shares or tails have other stages than it has"
+    if not journey.count:
+        yield "journey: it is of no message"

@@ -87,9 +87,10 @@ def opening_line(record: RunRecord) -> str | None:
         return None
     text = f"{format_count(opening.opened)} in {format_duration(opening.duration_ns)}"
     if opening.deciles_per_s:
-        first, *_, last = opening.deciles_per_s
+        first, last = opening.deciles_per_s[0], opening.deciles_per_s[-1]
+        times = f" ({last / first:.2f} x)" if first else ""
         text += (
-            f": {format_rate(first)} the first tenth, {format_rate(last)} the last ({last / first:.2f} x), "
+            f": {format_rate(first)} the first tenth, {format_rate(last)} the last{times}, "
             f"{format_rate(min(opening.deciles_per_s))} the slowest"
         )
     if opening.stopped:
@@ -100,7 +101,7 @@ def opening_line(record: RunRecord) -> str | None:
 def memory_line(record: RunRecord) -> str | None:
     """Returns what a connection cost, and how far the doctor's estimate was off."""
     memory = record.memory
-    if memory is None:
+    if memory is None or not memory.connections:
         return None
     parts = [f"kernel {_each(memory.kernel_bytes, memory)}", f"blast end {_each(memory.blast_bytes, memory)}"]
     if memory.serve_bytes is not None:

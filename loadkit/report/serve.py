@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import platform
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,9 +13,21 @@ from loadkit import __version__
 from loadkit.errors import RecordError
 from loadkit.host import Host
 from loadkit.measure.samples import ServeRow, ServeRun
+from loadkit.report.asked import AskedOfServe
 from loadkit.report.build import server_record
 from loadkit.report.kernel import kernel_record
-from loadkit.report.record import CpuPerReply, Kernel, RunRecord, ServerRecord, Tool, Window, check_header
+from loadkit.report.reading import as_struct, read_fields
+from loadkit.report.record import (
+    CpuPerReply,
+    Kernel,
+    RunRecord,
+    ServerRecord,
+    Tool,
+    Window,
+    check_whole,
+    histogram_problems,
+    start_problem,
+)
 from loadkit.report.verdict import judged
 from loadkit.units import NS_PER_S, format_duration
 
@@ -63,15 +74,11 @@ def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
 
 def load_serve(path: str) -> ServeRecord:
     """Reads a serve record. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
-    check_header(path, text, FORMAT, VERSION, "`loadkit serve -o serve.json` writes one")
-    try:
-        return msgspec.json.decode(text, type=ServeRecord)
-    except msgspec.ValidationError as error:
-        raise RecordError(f"{path}: not a whole record: {error}") from None
+    fields = read_fields(path, FORMAT, VERSION, "`loadkit serve -o serve.json` writes one")
+    record = as_struct(path, fields, ServeRecord)
+    as_struct(path, record.plan, AskedOfServe, "$.plan")
+    check_whole(path, (*filter(None, [start_problem(record.started)]), *histogram_problems(record)))
+    return record
 
 
 def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:

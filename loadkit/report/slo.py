@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from loadkit.errors import OptionError
 from loadkit.measure.board import TIMES
 from loadkit.report.figures import Figure, time_figure
-from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.record import OF_A_SCHEDULE, RunRecord, SloRecord
 from loadkit.units import Count, Duration, Rate, Size
 
 __all__ = ["RATES", "Slo", "check", "check_schedule", "parse_slo"]
@@ -29,8 +29,6 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 # Any percentile between 0 and 100, as text: its rank is exact.
 _PERCENTILE = re.compile(r"p(?=.*[1-9])[0-9]{1,2}(?:\.[0-9]+)?")
 _PARTS = ("min", "mean", "max")
-# What a closed loop has not: a message is due when the reply before it was read.
-_OF_A_SCHEDULE = ("lateness", "held")
 _COUNTS = (
     "errors",
     "intended",
@@ -44,7 +42,7 @@ _COUNTS = (
     "failed_connects",
 )
 RATES = ("connects_per_s", "replies_per_s", "sent_bytes_per_s", "received_bytes_per_s")
-_EXPRESSION = re.compile(r"\s*([a-z_]+(?:\.[a-z0-9.]+)?)\s*(<=|>=|==|!=|<|>)\s*(\S.*?)\s*")
+_EXPRESSION = re.compile(r"([a-z_]+(?:\.[a-z0-9.]+)?)\s*(<=|>=|==|!=|<|>)\s*(\S.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ class Slo:
 
 def parse_slo(text: str) -> Slo:
     """Reads an objective. Raises OptionError saying what was expected, and what figures there are."""
-    match = _EXPRESSION.fullmatch(text)
+    match = _EXPRESSION.fullmatch(text.strip())
     if match is None:
         raise OptionError(f"--slo: expected FIGURE<VALUE such as 'latency.p99<5ms' or 'errors==0', got {text!r}")
     figure, compare, value = match.groups()
@@ -87,7 +85,7 @@ def check_schedule(objectives: Sequence[Slo], has_schedule: bool) -> None:
     """Raises OptionError for an objective on what a closed loop cannot measure."""
     for slo in objectives:
         name = slo.figure.partition(".")[0]
-        if name in _OF_A_SCHEDULE and not has_schedule:
+        if name in OF_A_SCHEDULE and not has_schedule:
             raise OptionError(
                 f"--slo: {slo.expr}: a closed loop has no {name}, because a message is due when the reply before it "
                 f"was read; give a --rate, or leave it out"

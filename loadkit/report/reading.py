@@ -1,0 +1,157 @@
+"""A record's file, to plain values: of the right format, and bounded in size, depth and numbers.
+
+A record may come from anywhere. What is read here costs no more memory and time than a large record does, and holds no
+number that a calculation on it cannot bear: what follows (record.py) checks names and types.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from loadkit.errors import RecordError
+from loadkit.units import format_count, format_size
+
+__all__ = ["as_struct", "read_fields"]
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+# A run of a day with a row each second has 30 MB and 1.2 million values.
+MOST_BYTES = 64 * 2**20
+MOST_VALUES = 4_000_000
+# The deepest value of a record, a stage of a journey's tail, is 5 deep.
+MOST_DEEP = 32
+# The longest text is a verdict's reason; a histogram of each counter that there can be has 660,000 characters.
+MOST_TEXT, MOST_HISTOGRAM = 16_384, 2**20
+# Times and counts are 64 bits wide where they are counted; a histogram's sum is the product of two such numbers.
+MOST_NUMBER, MOST_SUM = 2**63, 2**116
+# Less than this is no share of anything: a calculation that divides by it ends beyond all numbers.
+LEAST_NUMBER = 1e-30
+_SUMS = ("sum", "tails")
+# Differences that can be below 0: memory that a process gave back, rows of workers that were replaced.
+_DIFFERENCES = ("memory", "intervals", "host", "longest_at_ns")
+
+_MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
+def read_fields(path: str, kind: str, version: int, writes: str) -> dict[str, Any]:
+    """Reads the JSON object of a file: format `kind` in this `version`; `writes` says which command writes such a file.
+
+    Raises RecordError, in one line, for what is missing, damaged, foreign, newer, older, or too much for a record.
+    """
+    text = _read(path)
+    try:
+        fields = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise RecordError(f"{path}: damaged, or not a record: {error}; write it again with -o") from None
+    _check_header(path, fields, kind, version, writes)
+    _check_values(path, fields)
+    found: dict[str, Any] = fields
+    return found
+
+
+def as_struct(path: str, fields: Mapping[str, Any], struct: type[_Struct], place: str = "$") -> _Struct:
+    """Returns the fields at `place` as a struct, less unknown ones. Raises RecordError naming the one that is wrong."""
+    try:
+        return msgspec.convert(fields, struct)
+    except msgspec.ValidationError as error:
+        text, at, key = str(error).rpartition(" - at `$")
+        raise RecordError(f"{path}: not a whole record: {text}{at and f' - at `{place}'}{key}") from None
+
+
+def _read(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(text) > MOST_BYTES:
+        raise RecordError(f"{path}: not a record: it has more than {format_size(MOST_BYTES)}")
+    for mark, encoding in _MARKS.items():
+        if text.startswith(mark):
+            raise RecordError(f"{path}: begins with a byte order mark of {encoding}; save it as UTF-8 without one")
+    # Each value of an object or a list follows one of these; an empty list of three bytes takes 64 of memory.
+    if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise RecordError(f"{path}: not a record: it has more than {format_count(MOST_VALUES)} values")
+    return text
+
+
+def _check_header(path: str, fields: object, kind: str, version: int, writes: str) -> None:
+    name = kind.replace("-", " ")
+    found = fields.get("version") if isinstance(fields, dict) and fields.get("format") == kind else None
+    if type(found) is not int or found < 1:
+        raise RecordError(f"{path}: not a {name}; {writes}")
+    if found < version:
+        raise RecordError(
+            f"{path}: written by an older loadkit, version {found}, whose figures mean something else; this "
+            f"one reads version {version}: run it again"
+        )
+    if found > version:
+        raise RecordError(
+            f"{path}: written by a newer loadkit, version {_shown(found)}; this one reads version {version}: upgrade "
+            f"loadkit"
+        )
+
+
+class _Part(NamedTuple):
+    """An object or a list on the way through a file; `most` bounds the numbers in it."""
+
+    value: object
+    where: str
+    depth: int = 0
+    most: int = MOST_NUMBER
+    is_signed: bool = False
+
+
+def _check_values(path: str, fields: object) -> None:
+    """Looks at each value, without recursion: the decoder goes deeper than Python may."""
+    waiting = [_Part(fields, "$")]
+    while waiting:
+        part = waiting.pop()
+        if part.depth > MOST_DEEP:
+            raise RecordError(f"{path}: not a whole record: {part.where[:80]}… is nested more than {MOST_DEEP} deep")
+        for key, value in _inside(part.value):
+            most = MOST_SUM if key in _SUMS else part.most
+            is_signed = part.is_signed or key in _DIFFERENCES
+            if isinstance(value, dict | list):
+                waiting.append(_Part(value, _place(part, key), part.depth + 1, most, is_signed))
+            elif problem := _find_text_problem(key, value) or _find_number_problem(value, most, is_signed):
+                raise RecordError(f"{path}: not a whole record: {_place(part, key)[:200]}: {problem}")
+
+
+def _inside(value: object) -> Iterator[tuple[str | int, object]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from enumerate(value)
+
+
+def _place(part: _Part, key: str | int) -> str:
+    return f"{part.where}[{key}]" if isinstance(key, int) else f"{part.where}.{key}"
+
+
+def _find_text_problem(key: str | int, value: object) -> str | None:
+    if isinstance(key, str) and len(key) > MOST_TEXT:
+        return f"a name of more than {format_count(MOST_TEXT)} characters"
+    most = MOST_HISTOGRAM if key == "hdr" else MOST_TEXT
+    if isinstance(value, str) and len(value) > most:
+        return f"a text of more than {format_count(most)} characters"
+    return None
+
+
+def _find_number_problem(value: object, most: int, is_signed: bool) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if abs(value) >= most:
+        return "a number that is larger than any that loadkit measures"
+    if value < 0 and not is_signed:
+        return f"{value:g} is below 0"
+    return "a number that is too close to 0" if 0 < abs(value) < LEAST_NUMBER else None
+
+
+def _shown(number: int) -> str:
+    return str(number) if number < MOST_NUMBER else "of many digits"

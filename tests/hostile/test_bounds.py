@@ -1,0 +1,171 @@
+"""A record costs no more memory and time than a large one does: what is too much is refused in one line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import resource
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadkit.report.reading import MOST_BYTES
+from tests.hostile.records import golden
+
+pytestmark = pytest.mark.slow
+
+# Python with numpy maps 300 MB, the largest file that is read has 64 MiB, and what comes of it twice that.
+MOST_MAPPED = 600 * 2**20
+# Above what a report of a golden record takes.
+MOST_MORE = 200 * 2**20
+
+# Reports each line of stdin, a list of files, in one process: starting one takes a third of a second.
+SCRIPT = """
+import contextlib, io, json, re, sys
+from pathlib import Path
+from loadkit.cli.app import run
+
+for line in sys.stdin:
+    sys.argv = ["loadkit", "report", *json.loads(line)]
+    out, err, status = io.StringIO(), io.StringIO(), None
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run()
+        except SystemExit as left:
+            status = left.code
+    peak_kb = int(re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().replace("\t", " "))[1])
+    print(json.dumps([status, out.getvalue(), err.getvalue(), peak_kb]))
+"""
+
+
+def _packed(payload: bytes) -> str:
+    body = zlib.compress(payload, 9)
+    return base64.b64encode(struct.pack(">II", 0x1C849314, len(body)) + body).decode()
+
+
+def _payload(words: bytes, highest: int = 60 * 10**9, digits: int = 3) -> bytes:
+    return struct.pack(">IIIIQQd", 0x1C849313, len(words), 0, digits, 1, highest, 1.0) + words
+
+
+Spoil = Callable[[dict[str, Any]], None]
+
+
+def _put(value: object, *keys: str) -> Spoil:
+    def put(fields: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            fields = fields[key]
+        fields[keys[-1]] = value
+
+    return put
+
+
+def _hdr(blob: str, count: int | None = None) -> Spoil:
+    def put(fields: dict[str, Any]) -> None:
+        latency = fields["histograms"]["latency"]
+        latency["hdr"] = blob
+        latency["count"] = latency["count"] if count is None else count
+
+    return put
+
+
+# What is put into a record, and what the error has to name.
+FIELDS: dict[str, tuple[Spoil, str]] = {
+    "150 kB that inflate to 150 MB": (_hdr(_packed(bytes(150 * 2**20))), "inflates to more"),
+    "counters without end": (_hdr(_packed(_payload(b"\x02" * 60_000))), "too many counters"),
+    "a gap of 2^62 counters": (_hdr(_packed(_payload(b"\xff" * 8 + b"\x7f"))), "too many counters"),
+    "a count of 2^62": (_hdr(_packed(_payload(b"\x80" * 8 + b"\x80")), 2**62), "too many counters, or values"),
+    "a number that is cut off": (_hdr(_packed(_payload(b"\x82"))), "ends within a number"),
+    "another precision": (_hdr(_packed(_payload(b"", digits=5))), "another range or precision"),
+    "a range beyond 63 bits": (_hdr(_packed(_payload(b"", highest=2**64 - 1))), "another range or precision"),
+    "no base64": (_hdr("!!!!"), "not an HdrHistogram V2"),
+    "no histogram": (_hdr(""), "not an HdrHistogram V2"),
+    "a number of 400 digits": (_put(10**400, "closing_ns"), "closing_ns"),
+    "a number beyond 64 bits": (_put(2**70, "closing_ns"), "$.closing_ns: a number that is larger"),
+    "a rate beyond all": (_put(1e308, "rates", "replies_per_s"), "$.rates.replies_per_s: a number that is larger"),
+    "a rate next to 0": (_put(5e-324, "rates", "replies_per_s"), "$.rates.replies_per_s: a number that is too close"),
+    "a negative count": (_put(-1, "messages", "sent"), "$.messages.sent: -1 is below 0"),
+    "a truth for a number": (_put(True, "messages", "sent"), "$.messages.sent"),
+    "null for an object": (_put(None, "rates"), "$.rates"),
+    "a list for an object": (_put([1], "rates"), "$.rates"),
+    "an object for a list": (_put({}, "phases"), "$.phases"),
+    "40 objects deep": (_put(json.loads('{"a":' * 40 + "1" + "}" * 40), "host"), "nested more than 32 deep"),
+    "a text of 20,000 characters": (_put("x" * 20_000, "started"), "$.started: a text of more than 16,384 characters"),
+    "no date": (_put("yesterday", "started"), "'yesterday' is no time"),
+    "a date that has no UTC": (_put("0001-01-01T00:00:00+10:00", "started"), "is no time"),
+}
+
+
+def _started(text: str) -> Callable[[str], bytes]:
+    """The record with `text`, read as Latin-1, in place of the time of its start."""
+    return lambda record: record.replace('"2026-01-02T03:04:05.678+00:00"', text).encode("latin1")
+
+
+# What stands in the file, of a record's text.
+FILES: dict[str, tuple[Callable[[str], bytes], str]] = {
+    "no UTF-8": (_started('"\xff"'), "damaged"),
+    "no UTF-8 where nothing is read": (
+        lambda record: record.replace("{", '{"x":"\xff",', 1).encode("latin1"),
+        "damaged",
+    ),
+    "a lone surrogate": (_started('"\\udcff"'), "damaged"),
+    "NaN": (_started("NaN"), "damaged"),
+    "infinite": (_started("Infinity"), "damaged"),
+    "a float beyond floats": (_started("1e999"), "damaged"),
+    "a number of 6,000 digits": (_started("9" * 6000), "damaged"),
+    "100,000 lists deep": (_started("[" * 100_000 + "]" * 100_000), "damaged"),
+    "a byte order mark": (lambda record: record.encode("utf-8-sig"), "byte order mark of UTF-8"),
+    "UTF-16": (lambda record: record.encode("utf-16"), "byte order mark of UTF-16"),
+    "five million empty lists": (_started(f"[{'[],' * 5_000_000}1]"), "more than 4,000,000 values"),
+    "too large": (lambda record: record.encode() + b" " * MOST_BYTES, "more than 64 MiB"),
+}
+
+
+def _write(folder: Path) -> dict[str, tuple[list[str], str]]:
+    """Writes the files of each case, and returns their names and what the error has to say."""
+    cases = {}
+    for number, (name, (spoil, says)) in enumerate(FIELDS.items()):
+        pair = golden("open_loop"), golden("open_loop")
+        pair[1]["run"]["id"] = "other"
+        pair[1]["started"] = "2026-01-02T04:04:05.678+00:00"
+        spoil(pair[0])
+        paths = [folder / f"{number}-{which}.json" for which in "ab"]
+        for path, fields in zip(paths, pair, strict=True):
+            path.write_text(json.dumps(fields))
+        cases[name] = list(map(str, paths)), says
+    text = json.dumps(golden("open_loop"))
+    for name, (spoiled, says) in FILES.items():
+        path = folder / f"{name}.json"
+        path.write_bytes(spoiled(text))
+        cases[name] = [str(path)], says
+    return cases | {"a device without end": (["/dev/zero"], "more than 64 MiB")}
+
+
+def test_what_is_too_much_is_refused_in_one_line_and_bounded_memory(tmp_path: Path) -> None:
+    cases = _write(tmp_path)
+    (tmp_path / "good.json").write_text(json.dumps(golden("open_loop")))
+    asked = [[str(tmp_path / "good.json")], *(paths for paths, _ in cases.values())]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        input="".join(f"{json.dumps(paths)}\n" for paths in asked),
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MOST_MAPPED, MOST_MAPPED)),
+    )
+    assert done.returncode == 0, done.stderr
+    (status, out, err, usual_kb), *said = map(json.loads, done.stdout.splitlines())
+    assert (status, err) == (0, ""), err
+    assert out.startswith("valid: ")
+    for (name, (_, says)), (status, out, err, peak_kb) in zip(cases.items(), said, strict=True):
+        assert (status, out, err.count("\n")) == (1, "", 1), (name, status, out, err)
+        assert err.startswith("loadkit: "), name
+        assert says in err, (name, err)
+        assert len(err) < 1_000, name
+        assert (peak_kb - usual_kb) * 1024 < MOST_MORE, name
