@@ -19,6 +19,7 @@ __all__ = [
     "format_duration",
     "format_rate",
     "format_size",
+    "plural",
 ]
 
 NS_PER_S = 1_000_000_000
@@ -155,6 +156,12 @@ def _small(value: float) -> str:
 def format_count(value: float) -> str:
     """Prints a whole number with thousands separators: `1,003,600`."""
     return f"{round(value):,}"
+
+
+def plural(count: float, noun: str) -> str:
+    """Prints a count with its noun: `1 error`, `2,000 errors`, `0 replies`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{format_count(count)} {noun if count == 1 else many}"
 
 
 def format_rate(hz: float) -> str:

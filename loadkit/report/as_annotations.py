@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from loadkit.printable import cleaned
 from loadkit.report.escape import workflow_message, workflow_property
 from loadkit.report.record import RunRecord
-from loadkit.report.summary import finding_line, headline, plural, slo_value
+from loadkit.report.summary import finding_line, headline, slo_value
+from loadkit.units import plural
 
 __all__ = ["as_annotations"]
 

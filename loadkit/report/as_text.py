@@ -20,7 +20,6 @@ from loadkit.report.summary import (
     lost_line,
     measured_line,
     messages_line,
-    plural,
     slo_value,
     standstills_line,
     target_line,
@@ -28,7 +27,7 @@ from loadkit.report.summary import (
 from loadkit.report.tcp import tcp_line
 from loadkit.report.unread import unread_line
 from loadkit.report.wakeups import wakeups_line
-from loadkit.units import format_count, format_duration, format_size
+from loadkit.units import format_count, format_duration, format_size, plural
 
 __all__ = ["as_short_text", "as_text"]
 

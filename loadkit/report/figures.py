@@ -14,7 +14,7 @@ from loadkit.errors import RecordError
 from loadkit.measure.histogram import percentiles_supported, rank_of
 from loadkit.report.histograms import decoded
 from loadkit.report.record import HistogramRecord, RunRecord
-from loadkit.units import format_count
+from loadkit.units import format_count, plural
 
 __all__ = ["Figure", "count_of_all", "find_percentile", "time_figure"]
 
@@ -62,7 +62,8 @@ def time_figure(record: RunRecord, name: str, part: str) -> Figure:
         return Figure(None, "not measured")
     if part.startswith("p"):
         if not percentiles_supported(of, part[1:]) and histogram.count:
-            return Figure(None, f"{format_count(of)} values do not support a {part}: ten must lie above it")
+            support = "does not support" if of == 1 else "do not support"
+            return Figure(None, f"{plural(of, 'value')} {support} a {part}: ten must lie above it")
         try:
             value: float | None = find_percentile(histogram, of, part[1:])
         except ValueError as error:

@@ -10,7 +10,7 @@ from loadkit.report.disturbed import say_changes
 from loadkit.report.evidence import BUSY, MISSING, OWN_DELAY, Evidence, broke, cause_of
 from loadkit.report.record import Balance, Finding, Party, RunRecord
 from loadkit.report.rules import Rule, Said
-from loadkit.units import NS_PER_S, format_count, format_duration, format_rate
+from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, plural
 
 __all__ = ["FINDINGS", "RampRate", "machine_findings", "ramp_rate"]
 
@@ -53,7 +53,7 @@ def _peer_behind(evidence: Evidence) -> Iterator[Said]:
     if _has_waited(evidence) and not _is_being_replaced(evidence):
         messages = evidence.record.messages
         yield Said(
-            f"{format_count(messages.waited)} of {format_count(messages.intended)} messages waited for room on a "
+            f"{format_count(messages.waited)} of {plural(messages.intended, 'message')} waited for room on a "
             f"connection (held p99 {format_duration(evidence.p99('held'))}), and this end had time to spare: the "
             f"target is slower than the rate, or paused. The latency counts the wait; more connections, or --depth, "
             f"give more room",
@@ -66,7 +66,7 @@ def _all_replaced(evidence: Evidence) -> Iterator[Said]:
     if _has_waited(evidence) and _is_being_replaced(evidence):
         messages = evidence.record.messages
         yield Said(
-            f"{format_count(messages.waited)} of {format_count(messages.intended)} messages waited for a connection "
+            f"{format_count(messages.waited)} of {plural(messages.intended, 'message')} waited for a connection "
             f"that was being opened again (held p99 {format_duration(evidence.p99('held'))}, no longer than that "
             f"takes). The latency counts the wait; more connections, or a longer --lifetime, leave one open",
             "request",
@@ -130,8 +130,8 @@ def _server_restarted(evidence: Evidence) -> Iterator[Said]:
     if server and server.restarts:
         how = ", ".join(sorted({worker.died for worker in server.workers if worker.died}))
         yield Said(
-            f"{format_count(server.restarts)} serve workers died and were replaced{f' ({how})' if how else ''}: their "
-            f"connections broke off, and the CPU figures of that end miss a part",
+            f"the serve end lost {plural(server.restarts, 'worker')} and started others instead"
+            f"{f' ({how})' if how else ''}: connections broke off, and the CPU figures of that end miss a part",
             "target",
         )
 
@@ -140,7 +140,7 @@ def _server_shed(evidence: Evidence) -> Iterator[Said]:
     server = evidence.record.server
     if server and server.shed:
         yield Said(
-            f"the serve end could not accept {format_count(server.shed)} connections for want of file descriptors: "
+            f"the serve end could not accept {plural(server.shed, 'connection')} for want of file descriptors: "
             f"raise its limit (ulimit -n), or use more serve workers",
             "target",
         )
@@ -272,7 +272,7 @@ def _few_samples(evidence: Evidence) -> Iterator[Said]:
     latency = evidence.latency
     if latency.count and latency.percentiles["99"] is None:
         yield Said(
-            f"{format_count(latency.count)} replies do not support a p99 (1,000 do), so it is left out: a longer "
+            f"{plural(latency.count, 'reply')} cannot support a p99 (1,000 can), so it is left out: a longer "
             f"--duration, or a higher --rate, gives one",
             "request",
         )

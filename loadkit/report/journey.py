@@ -27,7 +27,7 @@ from loadkit.measure.histogram import LEAST_ABOVE
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.report.histograms import histogram_record
 from loadkit.report.record import HistogramRecord, Journey, RunRecord, Tail, Wakeups
-from loadkit.units import format_count, format_duration
+from loadkit.units import format_count, format_duration, plural
 
 __all__ = [
     "PEERS",
@@ -215,9 +215,9 @@ def journey_line(journey: Journey) -> str:
         (journey.unstamped, "left out because the kernel did not stamp all of their way"),
     ]
     less = "".join(f", {format_count(count)} {what}" for count, what in parts if count)
-    lost = f"; {format_count(journey.lost)} probes ended before the run did" if journey.lost else ""
-    count, probes = format_count(journey.count), format_count(journey.probes)
-    return f"{count} messages of {probes} probes, answered by {who}{less}{lost}"
+    lost = f"; {plural(journey.lost, 'probe')} ended before the run did" if journey.lost else ""
+    count, probes = plural(journey.count, "message"), plural(journey.probes, "probe")
+    return f"{count} of {probes}, answered by {who}{less}{lost}"
 
 
 # -- the sentence

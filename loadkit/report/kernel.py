@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from loadkit.measure.kernel import KernelSamples
 from loadkit.report.record import Finding, Kernel, Party
-from loadkit.units import NS_PER_S, format_count
+from loadkit.units import NS_PER_S, format_count, plural
 
 __all__ = ["CODES", "kernel_missing", "kernel_record"]
 
@@ -24,13 +24,14 @@ STOLEN = 0.02
 
 
 class _Counted(NamedTuple):
-    """Counters that add up to {n}, what they mean and what to do; {when} says in which part of the run they went up.
+    """Counters of `noun`s, {n}, what they mean and what to do; {when} says in which part of the run they went up.
 
     The counters are those of this machine: `local` is whose doing they are if both ends are on it, else it is `remote`.
     """
 
     code: str
     counters: tuple[str, ...]
+    noun: str
     text: str
     local: Party
     remote: Party = "machine"
@@ -40,48 +41,55 @@ _RULES = (
     _Counted(
         "accept-queue",
         ("TcpExt.ListenOverflows",),
-        "{n} connections came to a full accept queue {when} and waited a second or more for their next try: more serve "
+        "connection",
+        "{n} came to a full accept queue {when} and waited a second or more for the next try: more serve "
         "workers, a longer --backlog with net.core.somaxconn, or a lower --connect-rate",
         "target",
     ),
     _Counted(
         "syn-cookies",
         ("TcpExt.TCPReqQFullDoCookies",),
-        "{n} connects got a SYN cookie {when}, for the SYN queue was full: net.ipv4.tcp_max_syn_backlog, "
+        "connect",
+        "{n} got a SYN cookie {when}, for the SYN queue was full: net.ipv4.tcp_max_syn_backlog, "
         "net.core.somaxconn and --backlog together, or a lower --connect-rate",
         "target",
     ),
     _Counted(
         "attempt-fails",
         ("Tcp.AttemptFails",),
-        "{n} connects of this machine were refused or reset before they were established, {when}: see the errors",
+        "connect",
+        "{n} of this machine failed {when}, refused or reset before the connection was established: see the errors",
         "target",
         "target",
     ),
     _Counted(
         "backlog-drop",
         ("TcpExt.TCPBacklogDrop", "TcpExt.TCPRcvQDrop"),
-        "{n} segments were dropped {when} because a socket's queue was full while its owner was busy: "
+        "segment",
+        "a socket's queue was full while its owner was busy, and dropped {n} {when}: "
         "net.core.rmem_max and net.ipv4.tcp_rmem, or a faster reader",
         "machine",
     ),
     _Counted(
         "receive-buffer",
         ("TcpExt.PruneCalled", "TcpExt.RcvPruned", "TcpExt.TCPZeroWindowDrop"),
-        "a receive buffer ran over {n} times {when}: its reader is too slow, or net.ipv4.tcp_rmem too small",
+        "time",
+        "a receive buffer ran over {n} {when}: its reader is too slow, or net.ipv4.tcp_rmem too small",
         "machine",
     ),
     _Counted(
         "tcp-memory",
         ("TcpExt.TCPMemoryPressures", "TcpExt.TCPAbortOnMemory"),
-        "TCP came to the end of its memory {n} times {when}, and cuts every socket's buffers then: net.ipv4.tcp_mem "
+        "time",
+        "TCP came to the end of its memory {n} {when}, and cuts every socket's buffers then: net.ipv4.tcp_mem "
         "(`loadkit doctor -c N` has the line), or fewer bytes under way",
         "machine",
     ),
     _Counted(
         "time-wait",
         ("TcpExt.TCPTimeWaitOverflow",),
-        "{n} TIME_WAITs were forgotten early {when}: net.ipv4.tcp_max_tw_buckets, or --close rst",
+        "TIME_WAIT",
+        "the kernel forgot {n} early {when}: net.ipv4.tcp_max_tw_buckets, or --close rst",
         "machine",
     ),
 )
@@ -131,13 +139,13 @@ def _counted(ramp: Mapping[str, int], window: Mapping[str, int], is_local: bool)
     for rule in _RULES:
         before, since = (sum(part.get(name, 0) for name in rule.counters) for part in (ramp, window))
         if before or since:
-            text = rule.text.format(n=format_count(before + since), when=_when(before, since))
+            text = rule.text.format(n=plural(before + since, rule.noun), when=_when(before, since))
             yield Finding(rule.code, text, rule.local if is_local else rule.remote)
     before, since = map(_other_drops, (ramp, window))
     if before or since:
         yield Finding(
             "syn-drops",
-            f"{format_count(before + since)} SYNs were dropped by a listener {_when(before, since)}: "
+            f"a listener dropped {plural(before + since, 'SYN')} {_when(before, since)}: "
             f"net.ipv4.tcp_max_syn_backlog, or a lower --connect-rate",
             "target" if is_local else "machine",
         )
@@ -162,8 +170,8 @@ def _sent_again(ramp: Mapping[str, int], window: Mapping[str, int], is_local: bo
         return
     sent = sum(count for (_again, count), shown in zip(parts, (before, since), strict=True) if shown)
     start = (
-        f"{format_count(before + since)} of {format_count(sent)} segments were sent again {_when(before, since)}: each "
-        f"costs its message 200 ms or more. "
+        f"this machine sent {format_count(before + since)} of {plural(sent, 'segment')} again {_when(before, since)}: "
+        f"each costs its message 200 ms or more. "
     )
     if not is_local:
         yield Finding(
@@ -197,8 +205,8 @@ def _of_the_machine(samples: KernelSamples, span_ns: int, is_local: bool) -> Ite
     if lost or squeezed * NS_PER_S > span_ns:
         yield Finding(
             "softnet",
-            f"{format_count(lost)} packets were dropped because a CPU's queue was full, and its budget ran out "
-            f"{format_count(squeezed)} times: net.core.netdev_max_backlog and netdev_budget, or more receive queues",
+            f"a CPU's full queue dropped {plural(lost, 'packet')}, and its budget ran out {plural(squeezed, 'time')}: "
+            f"net.core.netdev_max_backlog and netdev_budget, or more receive queues",
         )
     softirq, stolen = samples.cpu.get("softirq", 0.0), samples.cpu.get("steal", 0.0)
     if softirq > SOFTIRQ and not is_local:

@@ -11,7 +11,7 @@ from loadkit.errors import OptionError
 from loadkit.report.figures import time_figure
 from loadkit.report.record import Finding, RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
-from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
+from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size, plural
 
 __all__ = [
     "bytes_line",
@@ -24,7 +24,6 @@ __all__ = [
     "lost_line",
     "measured_line",
     "messages_line",
-    "plural",
     "slo_value",
     "standstills_line",
     "target_line",
@@ -123,7 +122,7 @@ def lost_line(record: RunRecord) -> str | None:
     if lost <= 0:
         return None
     return (
-        f"{format_count(lost)} of {format_count(messages.intended)} messages did not come back and are in no "
+        f"{format_count(lost)} of {plural(messages.intended, 'message')} did not come back and are in no "
         f"percentile here; the first line and the SLOs count them as late"
     )
 
@@ -183,11 +182,6 @@ def slo_value(slo: SloRecord) -> str:
     if "bytes" in figure:
         return f"{format_size(slo.value)}/s"
     return format_rate(slo.value) if figure.endswith("_per_s") else format_count(slo.value)
-
-
-def plural(count: int, noun: str) -> str:
-    """Returns `1 error`, `2 errors`."""
-    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def _plan(record: RunRecord) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from loadkit.measure.samples import PhaseSamples
 from loadkit.report.histograms import histogram_record
 from loadkit.report.record import Finding, HistogramRecord, TcpRecord
-from loadkit.report.summary import plural
-from loadkit.units import format_duration
+from loadkit.units import format_duration, plural
 
 __all__ = ["tcp_line", "tcp_record"]
 

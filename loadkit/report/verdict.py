@@ -19,7 +19,7 @@ from loadkit.report.evidence import MISSING, OWN_DELAY, Evidence, broke, cause_o
 from loadkit.report.findings import FINDINGS, machine_findings, ramp_rate
 from loadkit.report.record import STATES, Finding, Messages, Party, Reason, RunRecord, Verdict
 from loadkit.report.rules import Rule, Said, apply
-from loadkit.units import format_count, format_duration, format_rate
+from loadkit.units import format_count, format_duration, format_rate, plural
 
 __all__ = ["RULES", "Judgement", "judge", "judged"]
 
@@ -136,7 +136,7 @@ def _exhausted(evidence: Evidence) -> Iterator[Said]:
     count = sum(row.count for row in evidence.exhausted)
     advice = max(evidence.exhausted, key=lambda row: row.count).advice.partition(": ")[2]
     yield Said(
-        f"{format_count(count)} of {format_count(evidence.begun)} connects failed on this machine: "
+        f"{format_count(count)} of {plural(evidence.begun, 'connect')} failed on this machine: "
         f"{found[0] if found else ''}. The load was not the one asked for. The way out: {advice}",
         "machine",
     )
@@ -150,7 +150,7 @@ def _no_replies(evidence: Evidence) -> Iterator[Said]:
     found = cause_of([row for row in record.errors if row.step != "close"])
     cause, party = found or ("no connection broke: the target hangs, or waits for something else", "target")
     yield Said(
-        f"not one right reply came to {format_count(evidence.sent)} messages, so there is no latency to read: {cause}",
+        f"not one right reply came to {plural(evidence.sent, 'message')}, so there is no latency to read: {cause}",
         party,
     )
 
@@ -180,7 +180,7 @@ def _lost(evidence: Evidence) -> Iterator[Said]:
         cause, party = cause_of(broke(evidence.rows(is_setup=False))) or ("see the errors", "target")
         before = f"; {format_count(missing.at_start)} had not opened" if missing.at_start else ""
         yield Said(
-            f"{format_count(missing.lost)} of {format_count(missing.asked)} connections broke in the measured time: "
+            f"{format_count(missing.lost)} of {plural(missing.asked, 'connection')} broke in the measured time: "
             f"{cause}{before}. The load went on without them: a smaller one than was asked for",
             party,
         )
@@ -194,7 +194,7 @@ def _connects_failed(evidence: Evidence) -> Iterator[Said]:
         found = cause_of([row for row in evidence.record.errors if row.step == "connect"])
         cause, party = found or ("see the errors", "target")
         yield Said(
-            f"{format_count(connections.failed)} of {format_count(evidence.begun)} connects failed: {cause}. Fewer "
+            f"{format_count(connections.failed)} of {plural(evidence.begun, 'connect')} failed: {cause}. Fewer "
             f"connections came and went than was asked for",
             party,
         )
@@ -373,7 +373,7 @@ def _late(evidence: Evidence) -> Iterator[Said]:
     disturbed = evidence.record.disturbed
     count = disturbed.count if disturbed else 0
     yield Said(
-        f"{format_count(count)} messages went out late by more than a tenth of their latency (lateness p99 "
+        f"{plural(count, 'message')} went out late by more than a tenth of their latency (lateness p99 "
         f"{format_duration(evidence.p99('lateness'))}){_own_cause(evidence)}: that changes "
         f"{say_changes(evidence.late_changes)}. `service` leaves it out; a lower --rate, or more, or idle, cores here",
         _own_party(evidence),
@@ -451,7 +451,9 @@ def _run_delay(evidence: Evidence) -> Iterator[Said]:
         yield Said(f"{start} Other processes ran on it: stop them, or keep them off its core", "machine")
     elif not any(_shared_core(evidence)):
         workers, cores = evidence.crowd
-        yield Said(f"{start} {workers} workers take turns on {cores} cores: use fewer, or more cores", "loadkit")
+        yield Said(
+            f"{start} {workers} workers take turns on {plural(cores, 'core')}: use fewer, or more cores", "loadkit"
+        )
 
 
 def _shared_core(evidence: Evidence) -> Iterator[Said]:
@@ -475,7 +477,7 @@ def _dropped(evidence: Evidence) -> Iterator[Said]:
     for name, histogram in evidence.record.histograms.items():
         if histogram and histogram.dropped:
             yield Said(
-                f"{format_count(histogram.dropped)} values of {name} lay outside the histogram and are not in it: its "
+                f"{plural(histogram.dropped, 'value')} of {name} lay outside the histogram and are not in it: its "
                 f"upper percentiles are too low. A longer --timeout makes it reach further",
                 "loadkit",
             )

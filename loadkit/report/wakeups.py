@@ -9,7 +9,7 @@ from loadkit.measure.samples import WorkerSamples
 from loadkit.measure.wakeups import WakeupSamples, add_wakeups, read_wakeups
 from loadkit.report.histograms import histogram_record
 from loadkit.report.record import HistogramRecord, Wakeups, WorkerWakeups
-from loadkit.units import format_count, format_duration
+from loadkit.units import format_count, format_duration, plural
 
 __all__ = ["missing_reason", "phase_wakeups", "wakeups_line", "wakeups_record", "window_wakeups", "worker_wakeups"]
 
@@ -88,7 +88,7 @@ def worker_wakeups(samples: WakeupSamples | None) -> WorkerWakeups | None:
 def wakeups_line(end: str, wakeups: Wakeups, replied: int) -> str:
     """Says what a wake-up brings: many events at once is a loop that never catches up, one is a wake-up a message."""
     if wakeups.wakeups is None or wakeups.batch is None or wakeups.blocked_ns is None or wakeups.busy_ns is None:
-        return f"{end} about {format_count(wakeups.events)} events in {format_count(wakeups.waits)} turns of the loop"
+        return f"{end} about {plural(wakeups.events, 'event')} in {plural(wakeups.waits, 'turn')} of the loop"
     text = f"{end} {format_count(wakeups.wakeups)} of {wakeups.batch.mean or 0.0:.1f} events"
     probes = wakeups.probe_wakeups or 0
     if replied:

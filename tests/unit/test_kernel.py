@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -109,6 +110,15 @@ def test_what_matters_is_found(values: dict[str, float], found: list[str]) -> No
     assert codes(**values) == found
 
 
+def test_one_of_a_kind_is_singular() -> None:
+    counters = ("ListenOverflows", "TCPReqQFullDoCookies", "TCPBacklogDrop", "RcvPruned", "TCPTimeWaitOverflow")
+    samples = KernelSamples({f"TcpExt.{name}": 1 for name in counters} | {"Tcp.AttemptFails": 1}, {}, {}, {})
+    record = kernel_record(samples, 10**9, is_local=True)
+    assert record is not None
+    for one in record.findings:
+        assert re.search(r"\b1 (connection|connect|segment|time|TIME_WAIT)\b", one.text), one.text
+
+
 def test_on_loopback_soft_interrupts_do_the_receiver_s_work() -> None:
     assert codes(is_local=True, softirq=0.5) == []
 
@@ -168,7 +178,7 @@ def test_no_path_drops_packets_on_loopback(more: dict[str, int], is_local: bool,
         found = found_of(window, ramp, is_local)["retransmits"]
         assert found.party == party
         assert says in found.text
-        assert "50 of 1,000 segments were sent again in the" in found.text
+        assert "this machine sent 50 of 1,000 segments again in the" in found.text
         assert ("The path drops packets" in found.text) is not is_local
 
 

@@ -9,7 +9,7 @@ from loadkit.plan.model import Target
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
 from loadkit.report.record import Reason, RunRecord, SloRecord, Verdict
-from loadkit.report.summary import complaints, headline, load_line, lost_line, plural, target_line
+from loadkit.report.summary import complaints, headline, load_line, lost_line, target_line
 from tests.golden.made_up import (
     MS,
     REMOTE,
@@ -112,7 +112,3 @@ def test_a_closed_loop_says_what_it_hides() -> None:
     assert line.startswith("closed loop, 64 B messages, depth 1")
     assert "a stall of the server hides here" in line
     assert "use -R" in line
-
-
-def test_one_is_singular() -> None:
-    assert [plural(count, "error") for count in (0, 1, 1_000)] == ["0 errors", "1 error", "1,000 errors"]

@@ -17,6 +17,7 @@ from loadkit.units import (
     format_duration,
     format_rate,
     format_size,
+    plural,
 )
 
 _READ = [
@@ -164,6 +165,29 @@ def test_what_is_not_nothing_is_not_printed_as_0(value: float) -> None:
 
 def test_counts_are_printed_with_thousands_separators() -> None:
     assert format_count(1_003_600) == "1,003,600"
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (0, "error", "0 errors"),
+        (1, "error", "1 error"),
+        (1_000, "error", "1,000 errors"),
+        (1, "reply", "1 reply"),
+        (2, "reply", "2 replies"),
+    ],
+)
+def test_a_noun_has_the_number_of_its_count(count: int, noun: str, text: str) -> None:
+    assert plural(count, noun) == text
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1" + "0" * 400 + "/s"])
+@pytest.mark.parametrize("kind", [Count, Size, Rate, Pace])
+def test_a_number_beyond_all_is_refused(kind: type[Count | Size | Rate | Pace], text: str) -> None:
+    with pytest.raises(ValueError, match=r"^expected "):
+        kind.parse(text)
+    with pytest.raises(ValueError, match=r"^expected "):
+        kind.parse(10**400)
 
 
 @given(st.integers(0, 2**53))

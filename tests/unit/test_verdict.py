@@ -1080,7 +1080,7 @@ _SLOW_RAMP = {
             _taking_turns(0.5, 0.5),
             "run-delay",
             "loadkit",
-            ["2 workers take turns on 1 cores"],
+            ["2 workers take turns on 1 core"],
             id="more workers than cores",
         ),
         pytest.param(
