@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -11,8 +12,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.golden.made_up import RUNS
+from loadkit.measure.kernel import KernelSamples
+from loadkit.measure.samples import ServeRow, ServeRun
+from loadkit.plan.model import ServePlan
+from loadkit.profile.model import EngineName
+from loadkit.report.record import encode
+from loadkit.report.serve import build_serve_record
+from tests.golden.made_up import MS, REMOTE, RUNS, S, serve_end
 from tests.hostile.texts import TEXTS
+from tests.unit.made_up import made_up_host
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -30,6 +38,17 @@ def _text(name: str) -> str:
 def golden(name: str) -> dict[str, Any]:
     """Returns the fields of a golden record, to be changed."""
     fields: dict[str, Any] = json.loads(_text(name))
+    return fields
+
+
+def served() -> dict[str, Any]:
+    """Returns the fields of the record of a serve end that belongs to the golden record `open_loop`, to be changed."""
+    started_s = datetime.datetime.fromisoformat(golden("open_loop")["started"]).timestamp() - 1
+    rows = tuple(ServeRow(started_s + at, 10, 100, 100, MS, MS, 5, 6) for at in range(20))
+    kernel = KernelSamples({"TcpExt.ListenOverflows": 1}, {"dropped": 0, "squeezed": 0}, {"inuse": 9}, {"user": 0.5})
+    plan = ServePlan(("10.0.0.1",), REMOTE.port, EngineName.UVLOOP, 2, (2, 3))
+    run = ServeRun(plan, serve_end(), started_s, 20 * S, rows, kernel, 1)
+    fields: dict[str, Any] = json.loads(encode(build_serve_record(run, made_up_host())))
     return fields
 
 
@@ -108,9 +127,9 @@ _KINDS = (*("alike",) * 8, "drop", "replace", "wrap", "nest", "double", "rename"
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> dict[str, Any]:
-    """A golden record of which some values are missing, others, elsewhere or nested."""
-    fields = golden(draw(st.sampled_from(sorted(RUNS))))
+def mutated(draw: st.DrawFn, is_serve: bool = False) -> dict[str, Any]:
+    """A golden record, or that of a serve end, of which some values are missing, others, elsewhere or nested."""
+    fields = served() if is_serve else golden(draw(st.sampled_from(sorted(RUNS))))
     for _ in range(draw(st.integers(1, 4))):
         places = list(leaves(fields))
         if not places:

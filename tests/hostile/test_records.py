@@ -26,9 +26,10 @@ from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_short_text, as_text
 from loadkit.report.merge import merge_records
 from loadkit.report.record import RunRecord, encode, load
+from loadkit.report.serve import join, load_serve
 from loadkit.wire.recognise import show
 from tests.golden.made_up import RUNS, again
-from tests.hostile.records import golden, mutated, with_texts
+from tests.hostile.records import golden, mutated, served, with_texts
 from tests.hostile.texts import HOSTILE, is_obeyed, is_seen
 
 pytestmark = pytest.mark.slow
@@ -102,7 +103,7 @@ def _loaded(fields: dict[str, Any]) -> RunRecord:
         return load(str(path))
 
 
-@sample(60)
+@sample(40)
 @given(mutated())
 def test_a_record_with_any_value_in_any_place_is_reported_or_refused_in_one_line(fields: dict[str, Any]) -> None:
     try:
@@ -124,16 +125,40 @@ def test_such_records_are_merged_or_refused_in_one_line(fields: dict[str, Any], 
         _assert_is_one_line(error)
 
 
+@sample(20)
+@given(mutated(is_serve=True))
+def test_the_record_of_a_serve_end_is_joined_or_refused_in_one_line(fields: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "serve.json"
+        path.write_text(json.dumps(fields))
+        try:
+            joined = join(_loaded(golden("open_loop")), load_serve(str(path)), str(path))
+            _assert_each_format_is_tame(joined)
+            merge_records([joined, again(joined, 5)])
+        except LoadkitError as error:
+            _assert_is_one_line(error)
+
+
+def test_such_a_record_is_joined_as_it_is() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "serve.json"
+        path.write_text(json.dumps(served()))
+        joined = join(_loaded(golden("open_loop")), load_serve(str(path)), str(path))
+    assert joined.cpu_per_reply_ns["serve"]
+
+
 def _assert_is_one_line(error: LoadkitError) -> None:
     assert str(error).isprintable()
     _assert_tame(str(error))
 
 
+@sample(100)
 @given(st.text(st.characters(exclude_categories=())) | HOSTILE)
 def test_an_error_is_one_line_whatever_it_quotes(text: str) -> None:
     _assert_is_one_line(LoadkitError(f"{text}: cannot be read: {text}"))
 
 
+@sample(100)
 @given(st.binary() | HOSTILE.map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_so_is_one_that_shows_what_a_target_replied(first_bytes: bytes) -> None:
     _assert_is_one_line(TargetError(f"replied `{show(first_bytes)}` to an echo message"))
@@ -221,6 +246,18 @@ def test_a_profile_that_is_shown_is_tame(
     status, out, err = loadkit("profiles", "show", "my.toml")
     assert (status, err) == (0, "")
     assert out == 'about = "a"\n# \\x1b]0;b\\x07\\u202e\n\\x3a:error::x\n\tdepth = 1\n'
+
+
+def test_a_plan_is_tame_json_whatever_its_profile_is_called(
+    loadkit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "##[a]\x1b[2J\u202e\udcff.toml"  # the last one is a byte that is no UTF-8
+    Path(name).write_text('about = "a"\n')
+    status, out, err = loadkit("blast", "--profile", name, "--dry-run")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["profile"] == "\\x23#[a]\\x1b[2J\\u202e\\udcff.toml"
+    _assert_tame(out)
 
 
 PROFILES = {
