@@ -5,6 +5,7 @@ A record that was merged or read from a file shows the same as a fresh one: noth
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -304,21 +305,28 @@ class Evidence:
         workers = [("blast", worker) for worker in self.record.workers]
         if embedded and self.record.server:
             workers += [("serve", worker) for worker in self.record.server.workers]
+        # Of each core and of each worker on it; a merged record has a worker several times.
+        of_cores, of_workers = (
+            defaultdict[int | None, float](float),
+            defaultdict[tuple[int | None, str, int], float](float),
+        )
+        for end, one in workers:
+            of_cores[one.core] += one.cpu_share or 0.0
+            of_workers[one.core, end, one.index] += one.cpu_share or 0.0
         return [
-            RunDelay(one.run_delay_share or 0.0, f"{end} worker {one.index}", self._by_own(end, one, workers))
+            RunDelay(
+                one.run_delay_share or 0.0,
+                f"{end} worker {one.index}",
+                self._by_own(one, of_cores[one.core] - of_workers[one.core, end, one.index]),
+            )
             for end, one in workers
         ]
 
-    def _by_own(self, end: str, worker: WorkerRecord, workers: Sequence[tuple[str, WorkerRecord]]) -> float:
+    def _by_own(self, worker: WorkerRecord, others: float) -> float:
         """The part of the window in which other workers had this one's core, if it is known; a merged record's mean."""
         if worker.core is None:
             return 1.0 if self.is_crowded else 0.0
-        others = (
-            one.cpu_share or 0.0
-            for whose, one in workers
-            if one.core == worker.core and (whose, one.index) != (end, worker.index)
-        )
-        return sum(others) / self.record.merged
+        return max(0.0, others) / self.record.merged
 
     @property
     def crowd(self) -> tuple[int, int]:

@@ -41,7 +41,7 @@ def check_mergeable(names: Sequence[str], records: Sequence[RunRecord]) -> None:
         _refuse_unlike(first_name, first, name, record)
     spans = [(name, _read_spans(name, record)) for name, record in runs]
     for (name, some), (other_name, others) in itertools.combinations(spans, 2):
-        for span, other_span in itertools.product(some, others):
+        for span, other_span in _meeting(some, others):
             _refuse_overlapping(name, span, other_name, other_span)
 
 
@@ -67,7 +67,8 @@ def spans_of(record: RunRecord) -> tuple[Span, ...]:
 
 
 def _refuse_same(name: str, record: RunRecord, other_name: str, other: RunRecord) -> None:
-    both = [one for one in ids_of(record) if one in ids_of(other)]
+    others = set(ids_of(other))
+    both = [one for one in ids_of(record) if one in others]
     if both:
         raise RecordError(
             f"{name} and {other_name} have the same run in them, {both[0]}: it would count twice; leave one of them out"
@@ -151,6 +152,16 @@ def _times(record: RunRecord) -> Iterator[_Times]:
     for span in spans_of(record):
         start, end = (datetime.datetime.fromisoformat(at).astimezone(datetime.UTC) for at in (span.start, span.end))
         yield start, end
+
+
+def _meeting(some: Sequence[_Times], others: Sequence[_Times]) -> Iterator[tuple[_Times, _Times]]:
+    """Yields each span of `some` with each of `others` that began before its end and ended after its start."""
+    open_spans: tuple[list[_Times], list[_Times]] = ([], [])
+    for span, is_other in sorted([(span, False) for span in some] + [(span, True) for span in others]):
+        facing = [one for one in open_spans[not is_other] if one[1] > span[0]]
+        open_spans[not is_other][:] = facing
+        yield from ((one, span) if is_other else (span, one) for one in facing)
+        open_spans[is_other].append(span)
 
 
 def _refuse_overlapping(name: str, span: _Times, other_name: str, other: _Times) -> None:

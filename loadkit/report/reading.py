@@ -27,6 +27,7 @@ MOST_VALUES = 4_000_000
 MOST_DEEP = 32
 # The longest text is a verdict's reason; a histogram of each counter that there can be has 660,000 characters.
 MOST_TEXT, MOST_HISTOGRAM = 16_384, 2**20
+_MOST_TEXT_SHOWN = f"{MOST_TEXT:,} characters"
 # Times and counts are 64 bits wide where they are counted; a histogram's sum is the product of two such numbers.
 MOST_NUMBER, MOST_SUM = 2**63, 2**116
 # Less than this is no share of anything: a calculation that divides by it ends beyond all numbers.
@@ -114,16 +115,23 @@ def _check_values(path: str, fields: object) -> None:
         part = waiting.pop()
         if part.depth > MOST_DEEP:
             raise RecordError(f"{path}: not a whole record: {part.where[:80]}… is nested more than {MOST_DEEP} deep")
+        if isinstance(part.value, dict) and max(map(len, part.value), default=0) > MOST_TEXT:
+            raise RecordError(f"{path}: not a whole record: {part.where[:200]}: a name of more than {_MOST_TEXT_SHOWN}")
         for key, value in _inside(part.value):
-            most = MOST_SUM if key in _SUMS else part.most
-            is_signed = part.is_signed or key in _DIFFERENCES
-            if isinstance(value, dict | list):
+            kind, problem = type(value), None
+            if kind is dict or kind is list:
+                is_signed = part.is_signed or key in _DIFFERENCES
+                most = MOST_SUM if key in _SUMS else part.most
                 waiting.append(_Part(value, _place(part, key), part.depth + 1, most, is_signed))
-            elif problem := _find_text_problem(key, value) or _find_number_problem(value, most, is_signed):
+            elif kind is str:
+                problem = _find_text_problem(key, value)
+            elif kind is int or kind is float:
+                problem = _find_number_problem(key, value, part)
+            if problem:
                 raise RecordError(f"{path}: not a whole record: {_place(part, key)[:200]}: {problem}")
 
 
-def _inside(value: object) -> Iterator[tuple[str | int, object]]:
+def _inside(value: object) -> Iterator[tuple[str | int, Any]]:
     if isinstance(value, dict):
         yield from value.items()
     elif isinstance(value, list):
@@ -134,23 +142,18 @@ def _place(part: _Part, key: str | int) -> str:
     return f"{part.where}[{key}]" if isinstance(key, int) else f"{part.where}.{key}"
 
 
-def _find_text_problem(key: str | int, value: object) -> str | None:
-    if isinstance(key, str) and len(key) > MOST_TEXT:
-        return f"a name of more than {format_count(MOST_TEXT)} characters"
-    most = MOST_HISTOGRAM if key == "hdr" else MOST_TEXT
-    if isinstance(value, str) and len(value) > most:
-        return f"a text of more than {format_count(most)} characters"
-    return None
+def _find_text_problem(key: str | int, text: str) -> str | None:
+    if key == "hdr":
+        return f"a text of more than {format_count(MOST_HISTOGRAM)} characters" if len(text) > MOST_HISTOGRAM else None
+    return f"a text of more than {_MOST_TEXT_SHOWN}" if len(text) > MOST_TEXT else None
 
 
-def _find_number_problem(value: object, most: int, is_signed: bool) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if abs(value) >= most:
+def _find_number_problem(key: str | int, number: float, part: _Part) -> str | None:
+    if abs(number) >= (MOST_SUM if key in _SUMS else part.most):
         return "a number that is larger than any that loadkit measures"
-    if value < 0 and not is_signed:
-        return f"{value:g} is below 0"
-    return "a number that is too close to 0" if 0 < abs(value) < LEAST_NUMBER else None
+    if number < 0 and not part.is_signed and key not in _DIFFERENCES:
+        return f"{number:g} is below 0"
+    return "a number that is too close to 0" if 0 < abs(number) < LEAST_NUMBER else None
 
 
 def _shown(number: int) -> str:

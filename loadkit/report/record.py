@@ -7,6 +7,7 @@ nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a reco
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -66,6 +67,8 @@ FORMAT = "loadkit-record"
 VERSION = 2
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 _PERCENTILE_NAMES = {f"{percentile:g}" for percentile in PERCENTILES}
+# What takes time for each when it is merged: a few milliseconds a histogram, and runs are compared with one another.
+MOST_HISTOGRAMS, MOST_RUNS = 2_000, 4_000
 _NUMBER = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
 # What a closed loop has no histogram of: a message is due when the reply before it was read.
 OF_A_SCHEDULE = ("lateness", "held")
@@ -661,7 +664,7 @@ def load(path: str) -> RunRecord:
     record = as_struct(path, fields, RunRecord)
     as_struct(path, {key: origin.value for key, origin in record.plan.items()}, Asked, "$.plan")
     as_struct(path, record.host, HostFacts, "$.host")
-    check_whole(path, (*_problems(record), *histogram_problems(record)))
+    check_whole(path, itertools.chain(_problems(record), histogram_problems(record)))
     return record
 
 
@@ -671,24 +674,32 @@ def check_whole(path: str, problems: Iterable[str]) -> None:
         raise RecordError(f"{path}: not a whole record: {problem}")
 
 
-def histogram_problems(value: object, where: str = "") -> Iterator[str]:
-    """Yields what is missing in the histograms of a record or of a part of it: each has each percentile."""
+def histogram_problems(record: msgspec.Struct) -> Iterator[str]:
+    """Yields what is wrong with the histograms of a record, wherever in it they are: each has each percentile."""
+    for number, (where, histogram) in enumerate(_histograms(record)):
+        if number == MOST_HISTOGRAMS:
+            yield f"{where}: there are more than {MOST_HISTOGRAMS:,} histograms"
+            return
+        names = histogram.percentiles
+        yield from (f"{where}.percentiles.{name} is missing" for name in sorted(_PERCENTILE_NAMES - set(names)))
+        unknown = [name for name in names if not _NUMBER.fullmatch(name)]
+        yield from (f"{where}.percentiles.{name[:20]} is no percentile" for name in unknown)
+
+
+def _histograms(value: object, where: str = "") -> Iterator[tuple[str, HistogramRecord]]:
     if isinstance(value, HistogramRecord):
-        names = value.percentiles
-        missing = sorted(_PERCENTILE_NAMES - set(names))
-        yield from (f"{where}.percentiles.{name} is missing" for name in missing)
-        yield from (
-            f"{where}.percentiles.{name[:20]} is no percentile" for name in names if not _NUMBER.fullmatch(name)
-        )
+        yield where, value
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            yield from histogram_problems(getattr(value, name), f"{where}.{name}".lstrip("."))
+            one = getattr(value, name)
+            if isinstance(one, msgspec.Struct | dict | tuple):
+                yield from _histograms(one, f"{where}.{name}".lstrip("."))
     elif isinstance(value, dict):
         for name, one in value.items():
-            yield from histogram_problems(one, f"{where}.{name}")
-    elif isinstance(value, tuple) and not (value and isinstance(value[0], Interval)):
+            yield from _histograms(one, f"{where}.{name}")
+    elif isinstance(value, tuple) and not (value and isinstance(value[0], Interval)):  # of which there are many
         for index, one in enumerate(value):
-            yield from histogram_problems(one, f"{where}[{index}]")
+            yield from _histograms(one, f"{where}[{index}]")
 
 
 def start_problem(started: str) -> str | None:
@@ -715,6 +726,8 @@ def _problems(record: RunRecord) -> Iterator[str]:
         yield "phases: not those of its plan, or none of them is a hold"
     if record.merged < 1:
         yield "merged: of no run"
+    if max(len(record.run.of), len(record.run.spans)) > MOST_RUNS:
+        yield f"run: more than {MOST_RUNS:,} runs"
     yield from (
         f"cpu_per_reply_ns.{end} is missing" for end in ("blast", "serve") if end not in record.cpu_per_reply_ns
     )

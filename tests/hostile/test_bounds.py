@@ -9,6 +9,7 @@ import resource
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from loadkit.report.merge import merge_records
 from loadkit.report.reading import MOST_BYTES
+from loadkit.report.record import load
 from tests.hostile.records import golden
 
 pytestmark = pytest.mark.slow
@@ -75,6 +78,24 @@ def _hdr(blob: str, count: int | None = None) -> Spoil:
     return put
 
 
+def _many(count: int, what: Callable[[int], object], *keys: str) -> Spoil:
+    """So many more of a list's or an object's values."""
+
+    def put(fields: dict[str, Any]) -> None:
+        for key in keys:
+            fields = fields[key]
+        if isinstance(fields, list):
+            fields += [what(number) for number in range(count)]
+        else:
+            fields |= {f"x{number}": what(number) for number in range(count)}
+
+    return put
+
+
+_EMPTY = _packed(_payload(b""))
+_NOTHING = {"unit": "ns", "count": 0, "sum": 0, "min": None, "mean": None, "max": None, "dropped": 0, "hdr": _EMPTY}
+_NOTHING["percentiles"] = dict.fromkeys(("50", "90", "99", "99.9", "99.99", "99.999"))
+
 # What is put into a record, and what the error has to name.
 FIELDS: dict[str, tuple[Spoil, str]] = {
     "150 kB that inflate to 150 MB": (_hdr(_packed(bytes(150 * 2**20))), "inflates to more"),
@@ -96,6 +117,8 @@ FIELDS: dict[str, tuple[Spoil, str]] = {
     "a list for an object": (_put([1], "rates"), "$.rates"),
     "an object for a list": (_put({}, "phases"), "$.phases"),
     "40 objects deep": (_put(json.loads('{"a":' * 40 + "1" + "}" * 40), "host"), "nested more than 32 deep"),
+    "3,000 histograms": (_many(3_000, lambda _: _NOTHING, "histograms"), "more than 2,000 histograms"),
+    "5,000 runs": (_many(5_000, lambda number: f"r{number}", "run", "of"), "more than 4,000 runs"),
     "a text of 20,000 characters": (_put("x" * 20_000, "started"), "$.started: a text of more than 16,384 characters"),
     "no date": (_put("yesterday", "started"), "'yesterday' is no time"),
     "a date that has no UTC": (_put("0001-01-01T00:00:00+10:00", "started"), "is no time"),
@@ -145,6 +168,34 @@ def _write(folder: Path) -> dict[str, tuple[list[str], str]]:
         path.write_bytes(spoiled(text))
         cases[name] = [str(path)], says
     return cases | {"a device without end": (["/dev/zero"], "more than 64 MiB")}
+
+
+# Each of many workers was compared with all others, and each time that a run was measured with all times of another.
+LARGE = {
+    "8,000 workers": lambda fields: fields["workers"].extend(fields["workers"][:1] * 8_000),
+    "4,000 runs": lambda fields: fields["run"].update(
+        of=[f"{fields['run']['id']}-{number}" for number in range(4_000)],
+        spans=[
+            {"start": f"{fields['started'][:17]}{second:02}+00:00", "end": f"{fields['started'][:17]}{second:02}+00:00"}
+            for second in [*range(60)] * 66
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_large_is_merged_in_no_more_time_than_it_has_values(tmp_path: Path, name: str) -> None:
+    pair = golden("open_loop"), golden("open_loop")
+    pair[1]["run"]["id"], pair[1]["started"] = "other", "2026-01-02T04:04:05.678+00:00"
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, fields in zip(paths, pair, strict=True):
+        LARGE[name](fields)
+        path.write_text(json.dumps(fields))
+    one, other = map(load, map(str, paths))
+    used_s = time.process_time()
+    assert merge_records([one, other]).merged == 2
+    # A second of CPU time; by pairs, twenty and more.
+    assert time.process_time() - used_s < 10
 
 
 def test_what_is_too_much_is_refused_in_one_line_and_bounded_memory(tmp_path: Path) -> None:

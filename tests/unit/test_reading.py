@@ -45,6 +45,7 @@ def test_what_a_record_can_have_is_read(tmp_path: Path, value: object) -> None:
         pytest.param({"memory": -(2**63)}, "$.value.memory: a number that is larger", id="a difference"),
         pytest.param("x" * 16_385, "$.value: a text of more than 16,384 characters", id="too long a text"),
         pytest.param({"x" * 16_385: 1}, ": a name of more than 16,384 characters", id="too long a name"),
+        pytest.param([{"x" * 16_385: [1]}], "$.value[0]: a name of more than 16,384", id="too long a name of a list"),
         pytest.param(json.loads("[" * MOST_DEEP + "[1]" + "]" * MOST_DEEP), "nested more than 32 deep", id="too deep"),
     ],
 )

@@ -16,6 +16,7 @@ from typing import Any
 
 from loadkit.engine.base import Control
 from loadkit.engine.descriptors import free_descriptors
+from loadkit.log import log
 from loadkit.measure.board import OwnError, Slot
 from loadkit.measure.tally import FOLD_NS, Tally
 from loadkit.plan.model import ServePlan
@@ -162,4 +163,5 @@ class Serving(abc.ABC):
         if isinstance(failure, OSError) and failure.errno in (errno.EMFILE, errno.ENFILE):
             self.page.add_error("connect", failure.errno)
         else:
-            loop.default_exception_handler(context)
+            # Not the loop's own handler: what it writes quotes an app's objects as they are.
+            log.error("%s", context.get("message", "the loop failed"), exc_info=failure)
