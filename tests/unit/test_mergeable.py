@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loadkit.errors import RecordError
 from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Target
 from loadkit.profile.model import Close, EngineName
 from loadkit.report.merge import merge_records
+from loadkit.report.mergeable import _meeting
 from loadkit.report.record import RunRecord, load
 from loadkit.report.record import encode as encoded
 from tests.golden.made_up import (
@@ -254,3 +258,16 @@ def test_runs_without_a_window_overlap_with_none() -> None:
 def test_a_start_that_is_no_date_is_refused_by_its_file() -> None:
     odd = msgspec.structs.replace(again(_run()), started="yesterday")
     assert _refusal(_run(), odd).startswith("b.json: not a whole record: it does not say when the run was: ")
+
+
+_INSTANTS = st.integers(0, 20).map(lambda second: datetime.datetime(2026, 1, 1, 0, 0, second, tzinfo=datetime.UTC))
+_SPANS = st.lists(st.tuples(_INSTANTS, _INSTANTS).map(lambda two: (min(two), max(two))), max_size=8)
+
+
+@given(_SPANS, _SPANS)
+def test_spans_that_share_time_are_found_without_a_look_at_each_pair(
+    some: list[tuple[datetime.datetime, datetime.datetime]], others: list[tuple[datetime.datetime, datetime.datetime]]
+) -> None:
+    shared = [(one, two) for one in some for two in others if min(one[1], two[1]) > max(one[0], two[0])]
+    found = [(one, two) for one, two in _meeting(some, others) if min(one[1], two[1]) > max(one[0], two[0])]
+    assert sorted(found) == sorted(shared)
