@@ -10,6 +10,7 @@ import click
 from loadkit.cli.github import add_to_summary, annotate
 from loadkit.cli.output import write_record
 from loadkit.errors import OutputError
+from loadkit.printable import printable
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
@@ -42,5 +43,5 @@ def publish(
     if summary:
         annotate(record)
     if problems:
-        click.echo(f"loadkit: {'; '.join(problems)}", err=True)
+        click.echo(printable(f"loadkit: {'; '.join(problems)}"), err=True)
     return not problems
