@@ -11,8 +11,21 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["meets_itself", "place_of", "reached_at", "refuse_itself", "reset_on_close", "say_error"]
+__all__ = [
+    "address_in",
+    "bare",
+    "family_of",
+    "meets_itself",
+    "place_of",
+    "reached_at",
+    "refuse_itself",
+    "reset_on_close",
+    "say_error",
+    "sockaddr_of",
+]
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 # struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
@@ -22,6 +35,40 @@ _RESET = struct.pack("ii", 1, 0)
 def place_of(host: str, port: int) -> str:
     """Returns HOST:PORT, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bare(address: str) -> str:
+    """Returns the address without its zone: fe80::1 for fe80::1%eth0 (RFC 4007, 11)."""
+    return address.partition("%")[0]
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """Returns AF_INET or AF_INET6."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def sockaddr_of(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Returns what connect() and bind() take. Raises OSError for a zone that is no interface of this machine.
+
+    The zone becomes the scope, in the fourth place. Inside the text it would be lost: connect() and bind() of the
+    socket module resolve the text, and then set the scope to that of the fourth place, 0 without one.
+    """
+    host, _, zone = address.partition("%")
+    if not zone:
+        return address, port
+    return host, port, 0, int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+
+
+def address_in(sockaddr: Sequence[Any]) -> str:
+    """Returns the address in what getsockname() or getaddrinfo() gave, with its zone by name if it has one."""
+    address = str(sockaddr[0])
+    scope = sockaddr[3] if len(sockaddr) > 3 else 0
+    if not scope or "%" in address:
+        return address
+    try:
+        return f"{address}%{socket.if_indextoname(scope)}"
+    except OSError:  # the interface is gone
+        return f"{address}%{scope}"
 
 
 def reached_at(address: str) -> str:

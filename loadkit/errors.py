@@ -13,6 +13,7 @@ __all__ = [
     "ProfileError",
     "RecordError",
     "TargetError",
+    "UnreachableError",
     "WorkerError",
 ]
 
@@ -54,6 +55,16 @@ class PreflightError(LoadkitError):
 
 class TargetError(LoadkitError):
     """The peer cannot be reached or does not answer as expected."""
+
+
+class UnreachableError(TargetError):
+    """No connection could be opened to an address of the peer; another address of its name may do."""
+
+    def __init__(self, where: str, reason: str, way_out: str) -> None:
+        super().__init__(f"{where}: {reason}; {way_out}")
+        self.where = where
+        self.reason = reason
+        self.way_out = way_out
 
 
 class WorkerError(LoadkitError):

@@ -6,6 +6,7 @@ Only what was connected or listens is in there: a socket that was bound and no m
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 import socket
@@ -15,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MOST_SOCKETS", "Sockets", "find_source", "is_own_address", "read_sockets"]
+from loadkit.endpoint import address_in, bare, family_of, sockaddr_of
+
+__all__ = ["MOST_SOCKETS", "Sockets", "can_bind", "find_source", "is_own_address", "read_sockets"]
 
 # The kernel writes a line of 150 bytes for each: 30 MB of 200,000, which took 0.2 s to look through, or 0.4 s where
 # all were to the port (2-core VM, Python 3.11). Who has more is in the middle of a run, and does not want it slowed.
@@ -36,7 +39,8 @@ class Sockets:
     `used` is how many there are from a source to a destination at that port, in any state; `waiting` how many of them
     are in TIME_WAIT. Source None stands for the one that the kernel chooses, where that was asked for. `bound` are the
     local ports that something listens on, at whatever address: connect() skips them for every destination (seen on
-    Linux 6.18; of IPv6 listeners too). `listeners` are the addresses that are listened to at the target's port.
+    Linux 6.18; of IPv6 listeners too). `listeners` are the addresses that are listened to at the target's port. All
+    addresses are without a zone, which /proc does not tell.
     """
 
     used: Mapping[tuple[str | None, str], int]
@@ -115,20 +119,30 @@ def find_source(destination: str, port: int) -> str | None:
 
     Connecting a datagram socket asks the routing table and sends nothing (ip(7), udp(7)).
     """
-    family = socket.AF_INET6 if ":" in destination else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as asker:
-            asker.connect((destination, port))
-            return str(asker.getsockname()[0])
+        with socket.socket(family_of(destination), socket.SOCK_DGRAM) as asker:
+            asker.connect(sockaddr_of(destination, port))
+            return address_in(asker.getsockname())
     except OSError:
         return None
 
 
 def is_own_address(address: str, port: int) -> bool:
     """Whether connections to it stay on this machine: loopback, or the kernel would take it as their source too."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
+    parsed = ipaddress.ip_address(bare(address))
     # Connecting to 0.0.0.0 or :: reaches loopback.
     return parsed.is_unspecified or parsed.is_loopback or find_source(address, port) == address
+
+
+def can_bind(address: str) -> bool:
+    """Whether a socket can have the address; an AnyIP route (ip-route(8), `local`) lets it. Any doubt counts as yes."""
+    try:
+        with socket.socket(family_of(address), socket.SOCK_DGRAM) as sock:
+            sock.bind(sockaddr_of(address, 0))
+    except OSError as error:
+        # Without a number: its zone is no interface of this machine.
+        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV, None)
+    return True
 
 
 def _count_sockets(proc: Path) -> int:
@@ -148,8 +162,8 @@ def _by_address(
         if count:
             found[_address(local), _address(remote)] += count
     for destination, source in chosen.items():
-        if count := found[source, destination]:
-            found[None, destination] = count
+        if source is not None and (count := found[bare(source), bare(destination)]):
+            found[None, bare(destination)] = count
     return dict(found)
 
 

@@ -29,7 +29,7 @@ _MAY_IMPORT = {
     "procfs": set[str](),
     "cgroup": {"procfs"},
     "host": {"procfs", "cgroup"},
-    "sockets": set[str](),
+    "sockets": {"endpoint"},
     "endpoint": set[str](),
     "profile": _FLOOR,
     "plan": _FLOOR | {"profile"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,10 +12,14 @@ from loadkit.cli.files import check_writable
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.options import given, profile_options
 from loadkit.cli.output import check_outputs, find_json, output_option
-from loadkit.cli.preflight import say_warnings
+from loadkit.cli.preflight import say, say_warnings
 from loadkit.cli.publish import publish
 from loadkit.cli.streams import end_soon
 from loadkit.printable import printable
+
+if TYPE_CHECKING:
+    from loadkit.measure.samples import RunSamples
+    from loadkit.plan.model import Plan
 
 __all__ = ["blast"]
 
@@ -57,7 +61,7 @@ def blast(
     Without HOST:PORT it starts an embedded `loadkit serve` on a free loopback port for the run. One connection
     opens first: a target that does not echo ends the run there, with exit status 1.
     """
-    from loadkit.library.prepare import prepare_blast
+    from loadkit.library.prepare import prepare_blast, run_at_first_reachable
     from loadkit.report.build import build_record
     from loadkit.report.summary import complaints
 
@@ -76,8 +80,11 @@ def blast(
     from loadkit.cli.live import live_view
     from loadkit.run.blast import run_blast
 
-    with live_view(enabled=not (no_progress or quiet)) as observer:
-        plan, samples = run_blast(prepared.plan, observer)
+    def run(plan: Plan) -> tuple[Plan, RunSamples]:
+        with live_view(enabled=not (no_progress or quiet)) as observer:
+            return run_blast(plan, observer)
+
+    prepared, (plan, samples) = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
     record = build_record(plan, prepared.host, samples)
     if samples.interrupted:
         end_soon()

@@ -85,7 +85,7 @@ def doctor(
     if fix_script is not None:
         check_names([("--fix-script", fix_script)])
         check_writable(fix_script)
-    where = resolve(target) if target else None
+    where = resolve(target, source)[0] if target else None
     host, engine = read_host(), choose_engine(EngineName.AUTO)
     if serve:
         demand = replace(demand_of_serve(host, count, engine), churn_hz=churn_hz)

@@ -41,11 +41,12 @@ def ping(target: str, timeout: int, size: int) -> int:
     from loadkit.run.ping import ping as send_one
     from loadkit.run.target import resolve
 
-    where = resolve(target)
-    reached = reached_at(where.addresses[0])
-    if reached != where.addresses[0]:
-        where = Target(reached, (reached,), where.port)
-    round_trip_ns = send_one(where, size, timeout)
-    place = printable(place_of(where.host, where.port))
+    def reached(where: Target) -> Target:
+        address = reached_at(where.addresses[0])
+        return where if address == where.addresses[0] else Target(address, (address,), where.port)
+
+    used, round_trip_ns = send_one([reached(one) for one in resolve(target)], size, timeout)
+    at = "" if used.host == used.addresses[0] else f" at {used.addresses[0]}"
+    place = printable(f"{place_of(used.host, used.port)}{at}")
     click.echo(f"{place} echoed {format_size(size)} in {format_duration(round_trip_ns)}")
     return 0

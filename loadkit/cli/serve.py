@@ -67,8 +67,12 @@ DEFAULT_LISTEN = "127.0.0.1:7000"
 @click.option(
     "--backlog", **quantity(Count, 1), default="4096", show_default=True, help="connections waiting for accept"
 )
-@click.option("--max-connections", **quantity(Count, 1), help="turn away what comes beyond this many")
-@click.option("--idle-timeout", **quantity(Duration, 1), help="close connections that are idle for this long")
+@click.option("--max-connections", **quantity(Count, 1), help="turn away what comes beyond this many, over all workers")
+@click.option(
+    "--idle-timeout",
+    **quantity(Duration, 1),
+    help="close connections on which no byte has moved, in or out, for this long",
+)
 @click.option(
     "--grace",
     **quantity(Duration, 0),
@@ -82,8 +86,9 @@ DEFAULT_LISTEN = "127.0.0.1:7000"
 def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, **values: Any) -> int:
     """Echo what every connection sends, or run your own server, with one worker process per core.
 
-    HOST:PORT is 127.0.0.1:7000 by default; 0.0.0.0:7000 listens everywhere, port 0 finds a free one. The first Ctrl-C
-    or SIGTERM stops accepting and lets open connections finish, the second leaves at once.
+    HOST:PORT is 127.0.0.1:7000 by default; 0.0.0.0:7000 listens everywhere, a name on each of its addresses. Port 0
+    finds a free one. A link-local address names its interface: [fe80::1%eth0]:7000. The first Ctrl-C or SIGTERM stops
+    accepting and lets open connections finish, the second leaves at once.
 
     FACTORY of --app, which each worker imports, makes an asyncio.Protocol or is an async function (reader, writer).
     """
@@ -151,6 +156,7 @@ def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready: ReadyFil
     listening = {
         "host": host,
         "address": plan.addresses[0],
+        "addresses": plan.addresses,
         "port": plan.port,
         "pid": os.getpid(),
         "engine": plan.engine.value,
@@ -159,7 +165,8 @@ def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready: ReadyFil
     ready.write(json_page(json.dumps(listening)) + "\n")
     if not quiet:
         what = f"{plan.app}, {plan.engine}" if plan.app else plan.engine
-        _say(f"ready on {place_of(plan.addresses[0], plan.port)} with {plan.workers} workers ({what}); Ctrl-C stops")
+        places = " and ".join(place_of(address, plan.port) for address in plan.addresses)
+        _say(f"ready on {places} with {plan.workers} workers ({what}); Ctrl-C stops")
         fallback = None if plan.app else fallback_reason(asked, plan.engine)
         if fallback:
             _say(f"{plan.engine} echoes, for {fallback}")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 from dataclasses import replace
 
 from loadkit.doctor.demand import Demand
-from loadkit.sockets import is_own_address
+from loadkit.sockets import can_bind, is_own_address
 
 __all__ = ["locate"]
 
@@ -21,16 +19,5 @@ def locate(demand: Demand) -> Demand:
     return replace(
         demand,
         is_own_target=not demand.loopback and all(is_own_address(address, target.port) for address in target.addresses),
-        missing_sources=tuple(source for source in sources if not _can_bind(source)),
+        missing_sources=tuple(source for source in sources if not can_bind(source)),
     )
-
-
-def _can_bind(address: str) -> bool:
-    """Whether a socket can have it; an AnyIP route (ip-route(8), `local`) lets it. Any doubt counts as yes."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.bind((address, 0))
-    except OSError as error:
-        return error.errno != errno.EADDRNOTAVAIL
-    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
@@ -107,11 +107,17 @@ def _sources(demand: Demand, asked: int) -> Finding:
         return Finding("sources", Level.OK, seen, needed)
     count = sum(route.connections for route in demand.routes if route.source in missing)
     why = f"{count:,} connections cannot be bound to theirs, such as {missing[0]}: EADDRNOTAVAIL"
-    v4 = ipaddress.collapse_addresses(ipaddress.IPv4Network(address) for address in missing if ":" not in address)
-    v6 = ipaddress.collapse_addresses(ipaddress.IPv6Network(address) for address in missing if ":" in address)
-    networks = " ".join(map(str, [*v4, *v6]))
-    fix = f"for net in {networks}; do ip route add local $net dev lo; done (as root; and others route them to here)"
-    return Finding("sources", Level.FAIL, seen, needed, why, fix)
+    return Finding("sources", Level.FAIL, seen, needed, why, _add_sources(missing))
+
+
+def _add_sources(missing: Sequence[str]) -> str:
+    """Returns the line that gives this machine the addresses, which are all of one family."""
+    if "%" in missing[0]:
+        address, _, zone = missing[0].partition("%")
+        return f"ip addr add {address}/64 dev {zone} (as root, for each of them)"
+    version = ipaddress.IPv6Network if ":" in missing[0] else ipaddress.IPv4Network
+    networks = " ".join(map(str, ipaddress.collapse_addresses(map(version, missing))))  # type: ignore[type-var]
+    return f"for net in {networks}; do ip route add local $net dev lo; done (as root; and others route them to here)"
 
 
 def _time_wait_ports(demand: Demand, churn_hz: float) -> Finding:

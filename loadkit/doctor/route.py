@@ -24,7 +24,8 @@ def find_interface(
 ) -> str | None:
     """Returns the name of the interface that has `source`, or that the routes to `address` name.
 
-    None for an address of this machine's own, which no card is needed for, and where nothing is found.
+    A source with a zone names its interface itself. None for an address of this machine's own, which no card is needed
+    for, and where nothing is found.
     """
     if source == address:
         return None
@@ -62,7 +63,10 @@ def _by_routes(address: str, proc: Path) -> str | None:
 
 
 def _holder_of_v6(source: str, proc: Path) -> str | None:
-    wanted = f"{int(ipaddress.IPv6Address(source.partition('%')[0])):032x}"
+    address, _, zone = source.partition("%")
+    if zone:
+        return zone
+    wanted = f"{int(ipaddress.IPv6Address(address)):032x}"
     for line in text_of(proc / "net/if_inet6").splitlines():
         fields = line.split()
         if fields and fields[0] == wanted:

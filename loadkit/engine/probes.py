@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadkit.endpoint import refuse_itself
+from loadkit.endpoint import family_of, refuse_itself, sockaddr_of
 from loadkit.engine.registry import native_missing
 from loadkit.engine.stamps import RX_SOFTWARE, SO_TIMESTAMPING, SOFTWARE
 from loadkit.measure.board import JOURNEY_SOURCES, Slot
@@ -110,15 +110,14 @@ def _open(shard: Shard, sees_waits: bool) -> Probes:
 
 
 def _connect(route: Route, port: int, timeout_s: float) -> socket.socket:
-    family = socket.AF_INET6 if ":" in route.destination else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family_of(route.destination), socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if route.source:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((route.source, 0))
+            sock.bind(sockaddr_of(route.source, 0))
         sock.settimeout(timeout_s)
-        sock.connect((route.destination, port))
+        sock.connect(sockaddr_of(route.destination, port))
         refuse_itself(sock)
     except BaseException:
         sock.close()

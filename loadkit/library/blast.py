@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from typing import Unpack
 
 from loadkit.library.keywords import BlastOptions
 from loadkit.library.options import read_blast_options, warn
-from loadkit.library.prepare import prepare_blast
+from loadkit.library.prepare import prepare_blast, run_at_first_reachable
 from loadkit.library.server import Server
 from loadkit.library.threads import in_thread
 from loadkit.report.build import build_record
@@ -16,6 +17,8 @@ from loadkit.run.blast import run_blast
 from loadkit.run.signals import Interrupts
 
 __all__ = ["Target", "blast", "blast_blocking"]
+
+_log = logging.getLogger("loadkit")
 
 Target = str | int | Server | None
 
@@ -59,5 +62,7 @@ def _run(
     where = target.target if isinstance(target, Server) else None if target is None else str(target)
     prepared = prepare_blast(where, profile, read_blast_options(options))
     warn(prepared.check_machine())
-    plan, samples = run_blast(prepared.plan, interrupts=interrupts)
+    prepared, (plan, samples) = run_at_first_reachable(
+        prepared, lambda plan: run_blast(plan, interrupts=interrupts), lambda text: _log.warning("%s", text)
+    )
     return build_record(plan, prepared.host, samples), samples.interrupted

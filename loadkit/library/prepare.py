@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_plan, demand_of_serve, demand_of_serve_plan
 from loadkit.doctor.finding import Finding
 from loadkit.doctor.preflight import in_our_words, preflight
 from loadkit.engine.registry import choose_engine, choose_serve_engine
-from loadkit.errors import PreflightError
+from loadkit.errors import PreflightError, UnreachableError
 from loadkit.host import Host, raise_nofile, read_host
 from loadkit.plan.build import build_plan, build_serve_plan
-from loadkit.plan.model import Plan, ServePlan
+from loadkit.plan.model import Plan, ServePlan, Target
 from loadkit.profile.load import load_profile
-from loadkit.profile.spell import as_given
+from loadkit.profile.model import Profile
+from loadkit.profile.spell import GivenOptions, as_given
 from loadkit.report.slo import check_schedule, parse_slo
-from loadkit.run.target import resolve
+from loadkit.run.target import resolve, resolve_listen
 from loadkit.sockets import read_sockets
 
-__all__ = ["PreparedBlast", "PreparedServe", "prepare_blast", "prepare_serve"]
+__all__ = ["PreparedBlast", "PreparedServe", "prepare_blast", "prepare_serve", "run_at_first_reachable"]
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedBlast:
-    """A run decided, on the machine as it was seen, and what it asks of that."""
+    """A run decided, on the machine as it was seen, and what it asks of that.
+
+    `find_next` decides the same run for the next address of the target's name; None where there is none left.
+    """
 
     plan: Plan
     host: Host
     demand: Demand
+    find_next: Callable[[], PreparedBlast | None]
 
     def check_machine(self) -> tuple[Finding, ...]:
         """Returns what limits the run. Raises PreflightError for what cannot work."""
@@ -66,19 +73,65 @@ def prepare_blast(
     sources |= {key: origin for key, origin in origins.items() if key in ("target", "profile")}
     objectives = [parse_slo(expression) for expression in profile.slo]
     raise_nofile()
-    host = read_host()
-    where = resolve(target) if target else None
+    asked = _Asked(profile, sources, profile_name, as_given(options))
+    if target is None:
+        prepared = _prepare(asked, None, ())
+    else:
+        first, *others = resolve(target, profile.source)
+        prepared = _prepare(asked, first, tuple(others))
+    check_schedule(objectives, prepared.plan.open_loop)
+    return prepared
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a run was asked for, whatever address it goes to."""
+
+    profile: Profile
+    sources: Mapping[str, str]
+    name: str | None
+    options: GivenOptions
+
+
+def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) -> PreparedBlast:
+    """Decides the run at one address; `others` are those that may be gone on to."""
+    profile, host = asked.profile, read_host()
     sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
     try:
-        plan = build_plan(profile, sources, host, where, profile_name, sockets, as_given(options))
+        plan = build_plan(profile, asked.sources, host, where, asked.name, sockets, asked.options)
     except PreflightError as error:
         if profile.phases:
             raise  # which the doctor knows nothing of
         demand = demand_of_blast(host, int(profile.connections), where, profile.engine, sockets, profile.source)
         raise in_our_words(error, demand) from None
-    check_schedule(objectives, plan.open_loop)
     engine = choose_engine(plan.engine, plan.edge_triggered)
-    return PreparedBlast(plan, host, demand_of_plan(host, plan, engine, sockets))
+    demand = demand_of_plan(host, plan, engine, sockets)
+    return PreparedBlast(plan, host, demand, lambda: _prepare(asked, others[0], others[1:]) if others else None)
+
+
+def run_at_first_reachable(
+    prepared: PreparedBlast, run: Callable[[Plan], _Result], say: Callable[[str], None]
+) -> tuple[PreparedBlast, _Result]:
+    """Runs at the first address of the target's name to which a connection can be opened.
+
+    Nothing but the run's own first connection finds that out: a server that takes one connection has to have it. `say`
+    is told of each address that is passed over. Returns what was prepared for the address, and what `run` returned.
+    Raises UnreachableError with all the addresses if there is none, and what `run` raises.
+    """
+    failed: list[str] = []
+    while True:
+        try:
+            return prepared, run(prepared.plan)
+        except UnreachableError as error:
+            following = prepared.find_next()
+            if following is None and not failed:
+                raise
+            failed.append(f"{prepared.plan.target.addresses[0]}: {error.reason}")
+            if following is None:
+                raise UnreachableError(error.where, "; ".join(failed), error.way_out) from None
+            say(f"{error.where}: {failed[-1]}; going on to {following.plan.target.addresses[0]}")
+            prepared = following
+            prepared.check_machine()
 
 
 def prepare_serve(listen: str, **options: Any) -> PreparedServe:
@@ -88,7 +141,7 @@ def prepare_serve(listen: str, **options: Any) -> PreparedServe:
     """
     raise_nofile()
     host = read_host()
-    where = resolve(listen, listening=True)
+    where = resolve_listen(listen)
     try:
         plan = build_serve_plan(host, where.addresses, where.port, **options)
     except PreflightError as error:

@@ -13,12 +13,15 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+from loadkit.endpoint import bare
 from loadkit.errors import OptionError, PreflightError
 from loadkit.plan.model import Route, Target
 from loadkit.sockets import Sockets
 
 __all__ = [
     "PER_TUPLE",
+    "check_families",
+    "has_family_of",
     "is_here",
     "is_loopback",
     "loopback_addresses",
@@ -34,6 +37,7 @@ PER_TUPLE = 8_000
 
 _Counts = Mapping[tuple[str | None, str], int]
 _NONE: _Counts = MappingProxyType({})
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _FIRST = "127.0.0.1"
 _BROADCAST = "127.255.255.255"  # the one address of loopback that connect() refuses, with ENETUNREACH
@@ -59,15 +63,7 @@ def source_addresses(networks: Sequence[str], most: int) -> tuple[str, ...]:
 
     Raises OptionError naming the network that is none.
     """
-    pools: list[Iterator[str]] = []
-    for network in networks:
-        try:
-            parsed = ipaddress.ip_network(network, strict=False)
-        except ValueError:
-            raise OptionError(
-                f"--source: expected a network such as 10.0.0.0/28 or an address, got {network!r}"
-            ) from None
-        pools.append(str(address) for address in parsed.hosts())
+    pools = [_hosts(*_parse_source(network)) for network in networks]
     found: dict[str, None] = {}
     for address in itertools.chain.from_iterable(itertools.zip_longest(*pools)):
         if len(found) >= most:
@@ -75,6 +71,50 @@ def source_addresses(networks: Sequence[str], most: int) -> tuple[str, ...]:
         if address is not None:
             found[address] = None
     return tuple(found)
+
+
+def _parse_source(text: str) -> tuple[_Network, str]:
+    """Returns the network, and the zone of its addresses as `%eth0`; only link-local ones have one, and need it."""
+    address, slash, prefix = text.partition("/")
+    address, percent, zone = address.partition("%")
+    try:
+        network = ipaddress.ip_network(address + slash + prefix, strict=False)
+    except ValueError:
+        network = None
+    if network is None or (percent and not (zone and network.version == 6)):
+        raise OptionError(f"--source: expected a network such as 10.0.0.0/28 or an address, got {text!r}")
+    if network.version == 6 and network.is_link_local and not zone:
+        raise OptionError(
+            f"--source {text}: each interface can have a link-local address: name the interface, as in "
+            f"{address}%eth0{slash}{prefix}"
+        )
+    return network, percent + zone
+
+
+def _hosts(network: _Network, zone: str) -> Iterator[str]:
+    return (f"{address}{zone}" for address in network.hosts())
+
+
+def has_family_of(networks: Sequence[str], target: Target) -> bool:
+    """Whether connections can be bound to addresses of each network, IPv4 or IPv6 as the target's address."""
+    return all(_version(network) == _version(target.addresses[0]) for network in networks)
+
+
+def check_families(networks: Sequence[str], target: Target) -> None:
+    """Raises OptionError naming the network that is of another family than the target's address, and that address."""
+    address = target.addresses[0]
+    where = "the embedded server's address" if target.embedded else f"the target {target.host}"
+    where += "" if target.host == address else f" {address}"
+    for network in networks:
+        if _version(network) != _version(address):
+            raise OptionError(
+                f"--source {network} is IPv{_version(network)} and {where} is IPv{_version(address)}: a connection has "
+                f"one family; give a source of IPv{_version(address)}, or another target"
+            )
+
+
+def _version(text: str) -> int:
+    return _parse_source(text)[0].version
 
 
 def tuples_for(connections: int, ports: int) -> int:
@@ -135,9 +175,9 @@ def may_meet_itself(route: Route, port: int, local_ports: tuple[int, int], is_lo
     low, high = route.ports or local_ports
     if not is_local or (port and not low <= port <= high):
         return False
-    source = _key(route.source, route.destination)[0]
+    source, destination = _key(route.source, route.destination)
     # To an address of its own that is not loopback, and to 0.0.0.0, the kernel connects from the same one.
-    return source in (None, route.destination)
+    return source in (None, destination)
 
 
 def reusable_ports(sockets: Sockets | None, tw_reuse: int | None) -> _Counts:
@@ -198,7 +238,7 @@ def plan_routes(
 
 
 def _key(source: str | None, destination: str) -> tuple[str | None, str]:
-    """Says from where to `destination` the kernel connects, where it is known beforehand.
+    """Says from where to `destination` the kernel connects, where it is known beforehand; without zones.
 
     That is 127.0.0.1 for every address of 127.0.0.0/8, not the destination's own (seen on Linux 6.18 for 127.0.0.5 and
     127.9.8.7; a test asks the kernel); IPv6 has one address of loopback.
@@ -207,7 +247,7 @@ def _key(source: str | None, destination: str) -> tuple[str | None, str]:
         return _FIRST, destination
     if source is None and destination == "::1":
         return destination, destination
-    return source, destination
+    return source and bare(source), bare(destination)
 
 
 def _room(taken: Iterable[int], ports: int) -> int:

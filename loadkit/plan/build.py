@@ -10,6 +10,7 @@ import msgspec
 from loadkit.errors import OptionError, PreflightError, ProfileError
 from loadkit.host import Host
 from loadkit.plan.addresses import (
+    check_families,
     is_loopback,
     loopback_addresses,
     may_meet_itself,
@@ -158,6 +159,7 @@ def build_plan(
     if target is None:
         serve_plan = _embedded_server(profile, connections, serve, host)
         target = Target(EMBEDDED, serve_plan.addresses, 0, embedded=True, is_local=True)
+    check_families(profile.source, target)
     workers = _workers(profile, connections, blast, host)
     span_ns = sum(phase.duration_ns for phase in phases)
     return Plan(

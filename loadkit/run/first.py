@@ -6,7 +6,7 @@ import errno
 import os
 
 from loadkit.endpoint import place_of
-from loadkit.errors import TargetError
+from loadkit.errors import TargetError, UnreachableError
 from loadkit.measure.samples import PhaseSamples
 from loadkit.plan.model import Plan
 from loadkit.report.advice import advise
@@ -26,7 +26,7 @@ _ENDED = {
 
 
 def first_failure(plan: Plan, ramp: PhaseSamples, first_bytes: bytes) -> TargetError:
-    """Returns the error that ends a run whose first connection had no right reply.
+    """Returns the error that ends a run whose first connection had no right reply: UnreachableError if it never opened.
 
     `ramp` is what its worker counted until then, `first_bytes` how what came on it begins.
     """
@@ -37,14 +37,17 @@ def first_failure(plan: Plan, ramp: PhaseSamples, first_bytes: bytes) -> TargetE
     if name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(plan, first_bytes) < len(first_bytes):
         return TargetError(f"{where} {_other_bytes(plan, name, first_bytes)}; loadkit blasts echo servers so far")
     if name == "ECONNREFUSED":
-        return TargetError(
-            f"{where}: the first connection failed: {os.strerror(errno.ECONNREFUSED)} ({name}); start the server, "
-            f"check the address and port, or leave HOST:PORT out to blast an embedded server"
+        return UnreachableError(
+            where,
+            f"the first connection failed: {os.strerror(errno.ECONNREFUSED)} ({name})",
+            "start the server, check the address and port, or leave HOST:PORT out to blast an embedded server",
         )
     if name == "CONNECT_TIMEOUT":
-        return TargetError(
-            f"{where}: no answer to the first connect within {format_duration(plan.connect_timeout_ns)}; a firewall or "
-            f"a full accept queue may drop its packets: check the address and port, or raise --connect-timeout"
+        return UnreachableError(
+            where,
+            f"no answer to the first connect within {format_duration(plan.connect_timeout_ns)}",
+            "a firewall or a full accept queue may drop its packets: check the address and port, or raise "
+            "--connect-timeout",
         )
     came = f"{format_size(ramp.counters['received_bytes'])} of the {format_size(plan.size_bytes)} of its reply"
     if name in _ENDED:
@@ -60,8 +63,10 @@ def first_failure(plan: Plan, ramp: PhaseSamples, first_bytes: bytes) -> TargetE
             f"check the address and port, or raise --timeout"
         )
     number = getattr(errno, name, 0)
-    what = f"{os.strerror(number)} ({name})" if number else name
-    return TargetError(f"{where}: the first connection failed: {what}; {advise(step, name)}")
+    reason = f"the first connection failed: {f'{os.strerror(number)} ({name})' if number else name}"
+    if step == "connect":
+        return UnreachableError(where, reason, advise(step, name))
+    return TargetError(f"{where}: {reason}; {advise(step, name)}")
 
 
 def _other_bytes(plan: Plan, name: str, first_bytes: bytes) -> str:

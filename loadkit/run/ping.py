@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 
-from loadkit.endpoint import place_of, refuse_itself, reset_on_close, say_error
+from loadkit.endpoint import family_of, place_of, refuse_itself, reset_on_close, say_error, sockaddr_of
 from loadkit.errors import TargetError
 from loadkit.plan.model import Target
 from loadkit.units import NS_PER_S, format_duration, format_size
@@ -15,24 +16,25 @@ from loadkit.wire.recognise import guess, show
 __all__ = ["ping"]
 
 
-def ping(target: Target, size_bytes: int, timeout_ns: int) -> int:
+def ping(targets: Sequence[Target], size_bytes: int, timeout_ns: int) -> tuple[Target, int]:
     """Connects, sends `size_bytes` of random bytes and compares what comes back.
 
-    Returns the nanoseconds from the send to the last byte of the reply. All of it has to be done within `timeout_ns`.
+    `targets` are the addresses of one name, in the order to try them. Returns the one that a connection could be opened
+    to, and the nanoseconds from the send to the last byte of the reply. All of it has to be done within `timeout_ns`.
     The connection is reset at the end, so that a check that comes again and again leaves no TIME_WAIT.
     Raises TargetError: refused, not in time, closed, other bytes.
     """
-    place, message = place_of(target.host, target.port), os.urandom(size_bytes)
+    place, message = place_of(targets[0].host, targets[0].port), os.urandom(size_bytes)
     deadline_ns = time.monotonic_ns() + timeout_ns
     try:
-        with socket.create_connection((target.addresses[0], target.port), timeout_ns / NS_PER_S) as sock:
-            refuse_itself(sock)
+        target, sock = _connect(targets, deadline_ns)
+        with sock:
             reset_on_close(sock)
             sent_ns = time.monotonic_ns()
             sock.settimeout(_left_s(deadline_ns))
             sock.sendall(message)
             _compare(sock, message, place, deadline_ns)
-            return time.monotonic_ns() - sent_ns
+            return target, time.monotonic_ns() - sent_ns
     except TimeoutError:
         raise TargetError(
             f"{place} did not echo {format_size(size_bytes)} within {format_duration(timeout_ns)}; is it an echo "
@@ -43,6 +45,30 @@ def ping(target: Target, size_bytes: int, timeout_ns: int) -> int:
             f"{place} does not echo: {say_error(error)}; check the address and port (`loadkit serve {place}` starts a "
             f"server)"
         ) from None
+
+
+def _connect(targets: Sequence[Target], deadline_ns: int) -> tuple[Target, socket.socket]:
+    """Returns the first target that answers, each having its share of the time left. Raises the last one's OSError."""
+    *others, last = targets
+    for left, target in zip(range(len(targets), 1, -1), others, strict=True):
+        try:
+            return target, _connect_to(target, _left_s(deadline_ns) / left)
+        except OSError:
+            continue
+    return last, _connect_to(last, _left_s(deadline_ns))
+
+
+def _connect_to(target: Target, timeout_s: float) -> socket.socket:
+    address = target.addresses[0]
+    sock = socket.socket(family_of(address), socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout_s)
+        sock.connect(sockaddr_of(address, target.port))
+        refuse_itself(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) -> None:

@@ -11,7 +11,7 @@ from multiprocessing import connection
 
 import msgspec
 
-from loadkit.endpoint import say_error
+from loadkit.endpoint import family_of, say_error, sockaddr_of
 from loadkit.engine.registry import choose_serve_engine, get_engine
 from loadkit.errors import PreflightError, WorkerError
 from loadkit.measure.board import Board, BoardLayout
@@ -37,6 +37,8 @@ __all__ = ["ServeGroup", "run_serve"]
 # A worker that dies this soon, this often, will not live: its reason is said and the serve end gives up.
 _YOUNG_S = 1.0
 _YOUNG_DEATHS = 5
+# So many ports that are free on the first address are tried on the others.
+_FREE_PORTS = 20
 # The serve end times nothing but its own turns; one that is longer is counted as dropped.
 _LONGEST_TURN_NS = 10 * NS_PER_S
 
@@ -146,29 +148,29 @@ def reserve_port(addresses: Sequence[str], port: int) -> list[socket.socket]:
 
     Raises PreflightError saying which address cannot be had.
     """
-    for attempt in range(20):
+    for _ in range(_FREE_PORTS):
+        anchors: list[socket.socket] = []
         try:
-            _refuse_taken(addresses, port)
-            return listen_on(addresses, port, None)
+            for address in addresses if port else ():
+                _refuse_taken(address, port)
+            for address in addresses:
+                anchors += listen_on([address], anchors[0].getsockname()[1] if anchors else port, None)
+            return anchors
         except OSError as error:
-            # A port free on the first address may be taken on another: try the next one.
-            if port == 0 and len(addresses) > 1 and attempt < 19:
-                continue
-            raise PreflightError(
-                f"cannot listen on {addresses[0]} port {port}: {say_error(error)}; {_bind_advice(error.errno)}"
-            ) from None
-    raise AssertionError("unreachable")
+            reason, refused = error, address
+        for anchor in anchors:
+            anchor.close()
+        # A port free on the first address may be taken on another: try the next one.
+        if port or not anchors:
+            break
+    raise PreflightError(f"cannot listen on {refused} port {port}: {say_error(reason)}; {_bind_advice(reason.errno)}")
 
 
-def _refuse_taken(addresses: Sequence[str], port: int) -> None:
+def _refuse_taken(address: str, port: int) -> None:
     """A port another SO_REUSEPORT server has would be shared with it in silence; a bind without it is refused."""
-    if port == 0:
-        return
-    for address in addresses:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((address, port))
+    with socket.socket(family_of(address), socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(sockaddr_of(address, port))
 
 
 def _bind_advice(number: int | None) -> str:

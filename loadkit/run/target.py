@@ -2,36 +2,79 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
+from collections.abc import Sequence
 
-from loadkit.endpoint import say_error
+from loadkit.endpoint import address_in, place_of, say_error
 from loadkit.errors import OptionError, TargetError
+from loadkit.plan.addresses import has_family_of
 from loadkit.plan.model import Target
-from loadkit.sockets import is_own_address
+from loadkit.sockets import can_bind, is_own_address
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "resolve_listen"]
 
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]+)|(?P<only>[0-9]+)")
 
 
-def resolve(text: str, listening: bool = False) -> Target:
-    """Returns where `HOST:PORT`, `[v6]:PORT` or `PORT` is, and whether on this machine. Port 0 is for listening only.
+def resolve(text: str, networks: Sequence[str] = ()) -> tuple[Target, ...]:
+    """Returns where `HOST:PORT`, `[v6]:PORT` or `PORT` is: a target for each of its addresses, in the order to try.
 
+    The order is getaddrinfo's (RFC 6724). Each target knows whether it is on this machine. Addresses that connections
+    from `networks` cannot go to are left out; if they can go to none, all are there, and the plan says why.
     Raises OptionError when it is none of these, TargetError when the name does not resolve.
     """
+    host, port = _split(text, least=1)
+    found = tuple(
+        Target(host, (address,), port, is_local=is_own_address(address, port)) for address in _addresses(host, port)
+    )
+    return tuple(target for target in found if has_family_of(networks, target)) or found
+
+
+def resolve_listen(text: str) -> Target:
+    """Returns where to listen: every address of the name that this machine has; all of them if it has none.
+
+    A name of /etc/hosts often has an address of IPv6 where this machine has no IPv6. Port 0 is a free one.
+    Raises as `resolve` does.
+    """
+    host, port = _split(text, least=0)
+    found = _addresses(host, port)
+    return Target(host, tuple(filter(can_bind, found)) or found, port, is_local=True)
+
+
+def _split(text: str, least: int) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(text.strip())
     if match is None:
         raise OptionError(f"expected HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, got {text!r}")
-    host = match["v6"] or match["host"] or "127.0.0.1"
     port = int(match["port"] or match["only"])
-    if not (0 if listening else 1) <= port <= 65535:
-        raise OptionError(f"port {port} of {text!r} is not between {0 if listening else 1} and 65535")
+    if not least <= port <= 65535:
+        raise OptionError(f"port {port} of {text!r} is not between {least} and 65535")
+    return match["v6"] or match["host"] or "127.0.0.1", port
+
+
+def _addresses(host: str, port: int) -> tuple[str, ...]:
+    """Returns the host's addresses, those of IPv6 that need a zone with it, none twice."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         reason = say_error(error) if isinstance(error, socket.gaierror) else "not a host name"
-        raise TargetError(f"{host!r} does not resolve: {reason}; check the name, or give an address") from None
-    address = str(found[0][4][0])
-    return Target(host, (address,), port, is_local=is_own_address(address, port))
+        way_out = "check the name, or give an address"
+        if "%" in host:
+            way_out = "what is behind % has to be an interface of this machine: `ip link` lists them"
+        raise TargetError(f"{host!r} does not resolve: {reason}; {way_out}") from None
+    addresses = dict.fromkeys(address_in(sockaddr) for *_, sockaddr in found)
+    usable = tuple(address for address in addresses if not _lacks_zone(address))
+    if not usable:
+        address = next(iter(addresses))
+        raise OptionError(
+            f"{address} is a link-local address, which each interface can have: name the interface, as in "
+            f"{place_of(f'{address}%eth0', port)}"
+        )
+    return usable
+
+
+def _lacks_zone(address: str) -> bool:
+    """Whether connect() and bind() would refuse it with EINVAL (RFC 4007, 6: its scope is one link)."""
+    return ":" in address and "%" not in address and ipaddress.ip_address(address).is_link_local

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from loadkit.endpoint import family_of, sockaddr_of
 from loadkit.engine.aio.importing import import_app, said_in_a_line
 from loadkit.engine.registry import get_engine
 from loadkit.errors import LoadkitError, PreflightError
@@ -107,12 +108,11 @@ def listen_on(addresses: Sequence[str], port: int, backlog: int | None) -> list[
     listeners: list[socket.socket] = []
     try:
         for address in addresses:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            listener = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             listeners.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind((address, port))
+            listener.bind(sockaddr_of(address, port))
             port = listener.getsockname()[1]
             if backlog is not None:
                 listener.listen(backlog)

@@ -25,6 +25,15 @@ BAD_OPTIONS = [
     pytest.param(["-p", "0"], 2, ["--depth"], id="no-depth"),
     pytest.param(["--engine", "warp"], 2, ["--engine", "uvloop"], id="no-such-engine"),
     pytest.param(["--source", "somewhere"], 2, ["--source", "10.0.0.0/28"], id="not-a-network"),
+    pytest.param(
+        ["--source", "::1"], 2, ["--source ::1", "IPv6", "127.0.0.1", "IPv4"], id="a-source-of-no-such-server"
+    ),
+    pytest.param(["[::1]:7", "--source", "127.0.0.2"], 2, ["127.0.0.2", "IPv4", "::1", "IPv6"], id="another-family"),
+    pytest.param(
+        ["[::1]:7", "--source", "::1", "--source", "127.0.0.2", "--dry-run"], 2, ["127.0.0.2", "::1"], id="one-of-two"
+    ),
+    pytest.param(["[fe80::1]:7"], 2, ["fe80::1", "link-local", "[fe80::1%eth0]:7"], id="no-zone"),
+    pytest.param(["[fe80::1%nope]:7"], 1, ["fe80::1%nope", "ip link"], id="no-such-zone"),
     pytest.param(["--slo", "latency.p99"], 2, ["latency.p99"], id="an-slo-without-a-bound"),
     pytest.param(["--slo", "beauty>3"], 2, ["beauty"], id="an-slo-on-nothing-known"),
     pytest.param(["--slo", "held.p99<5ms"], 2, ["held.p99<5ms", "closed loop", "--rate"], id="an-slo-on-no-schedule"),

@@ -102,6 +102,7 @@ def test_the_fix_script_is_one_a_shell_takes_and_applies_nothing(loadkit: Loadki
         (("--fix-script", ""), 2, "--fix-script: give the name of a file"),
         (("--fix-script", "nowhere/fix.sh"), 1, "nowhere/fix.sh: cannot be written"),
         (("--fix-script", "."), 1, ".: is a directory; give a file name"),
+        (("[::1]:7", "--source", "127.0.0.2"), 2, "--source 127.0.0.2 is IPv4 and the target ::1 is IPv6: "),
         (("nohost.invalid:7",), 1, "'nohost.invalid' does not resolve"),
     ],
 )

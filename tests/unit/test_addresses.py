@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from loadkit.errors import OptionError, PreflightError
 from loadkit.plan.addresses import (
     PER_TUPLE,
+    check_families,
+    has_family_of,
     is_loopback,
     loopback_addresses,
     plan_addresses,
@@ -18,7 +20,7 @@ from loadkit.plan.addresses import (
     source_addresses,
     tuples_for,
 )
-from loadkit.plan.model import Route
+from loadkit.plan.model import EMBEDDED, Route, Target
 from loadkit.sockets import Sockets
 
 _PORTS = 28_232
@@ -56,6 +58,8 @@ def test_loopback_addresses_go_on_over_the_end_of_an_octet() -> None:
         pytest.param(["10.0.0.0/8"], 2, ["10.0.0.1", "10.0.0.2"], id="no more than wanted"),
         pytest.param(["10.0.0.1", "10.0.0.0/30", "10.0.0.2"], 9, ["10.0.0.1", "10.0.0.2"], id="none twice"),
         pytest.param(["fd00::/126"], 2, ["fd00::1", "fd00::2"], id="IPv6"),
+        pytest.param(["fe80::7%eth0"], 2, ["fe80::7%eth0"], id="of one link"),
+        pytest.param(["fe80::%eth0/126"], 2, ["fe80::1%eth0", "fe80::2%eth0"], id="a network of one link"),
     ],
 )
 def test_sources_are_the_hosts_of_the_networks(networks: list[str], most: int, addresses: list[str]) -> None:
@@ -65,6 +69,70 @@ def test_sources_are_the_hosts_of_the_networks(networks: list[str], most: int, a
 def test_what_is_no_network_is_named() -> None:
     with pytest.raises(OptionError, match=r"^--source: expected a network such as 10\.0\.0\.0/28 .*, got 'eth0'$"):
         source_addresses(["10.0.0.1", "eth0"], 3)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1%eth0", "fe80::1%", "%eth0", "fe80::1%eth0/x"])
+def test_what_is_no_network_with_a_zone_is_named(text: str) -> None:
+    with pytest.raises(OptionError, match=f"^--source: expected a network such as .*, got '{text}'$"):
+        source_addresses([text], 3)
+
+
+def test_a_source_of_one_link_needs_the_interface() -> None:
+    with pytest.raises(OptionError, match=r"^--source fe80::/64: .* name the interface, as in fe80::%eth0/64$"):
+        source_addresses(["fe80::/64"], 3)
+
+
+_V4, _V6 = Target("name", ("127.0.0.1",), 7000), Target("::1", ("::1",), 7000)
+
+
+@pytest.mark.parametrize(
+    ("networks", "target", "said"),
+    [
+        pytest.param(["127.0.0.2"], _V6, "--source 127.0.0.2 is IPv4 and the target ::1 is IPv6: ", id="IPv4 to IPv6"),
+        pytest.param(["::1"], _V4, "--source ::1 is IPv6 and the target name 127.0.0.1 is IPv4: ", id="IPv6 to IPv4"),
+        pytest.param(
+            ["127.0.0.2", "fd00::/64"],
+            _V4,
+            "--source fd00::/64 is IPv6 and the target name 127.0.0.1 is IPv4: ",
+            id="one of two",
+        ),
+        pytest.param(
+            ["::1"],
+            Target(EMBEDDED, (_ONE,), 0, embedded=True),
+            "--source ::1 is IPv6 and the embedded server's address 127.0.0.1 is IPv4: ",
+            id="the embedded server",
+        ),
+    ],
+)
+def test_a_source_of_another_family_than_the_target_is_named_with_it(
+    networks: list[str], target: Target, said: str
+) -> None:
+    with pytest.raises(OptionError) as refused:
+        check_families(networks, target)
+    assert str(refused.value).startswith(said)
+    assert not has_family_of(networks, target)
+
+
+@pytest.mark.parametrize(
+    ("networks", "target"),
+    [
+        ([], _V6),
+        (["::1", "fd00::/64"], _V6),
+        (["127.0.0.0/8"], _V4),
+        (["fe80::1%eth0"], Target("fe80::2%eth0", ("fe80::2%eth0",), 1)),
+    ],
+)
+def test_sources_of_the_target_s_family_are_fine(networks: list[str], target: Target) -> None:
+    check_families(networks, target)
+    assert has_family_of(networks, target)
+
+
+def test_what_is_in_use_of_a_link_is_counted_though_proc_tells_no_zone() -> None:
+    used = {("fe80::2", "fe80::1"): 27_000, (None, "fe80::3"): 100}
+    with pytest.raises(PreflightError, match="less 27,000 in use"):
+        plan_routes(2_000, ["fe80::2%eth0"], ["fe80::1%eth0"], _PORTS, used)
+    [route] = plan_routes(8_000, [None], ["fe80::3%eth0"], _PORTS, used, port_range=_RANGE)
+    assert route == Route(None, "fe80::3%eth0", 8_000, _RANGE)  # beyond PER_TUPLE with the 100
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Connections to themselves, and what the system says of an error, in words."""
+"""Addresses and their zones, connections to themselves, and what the system says of an error, in words."""
 
 from __future__ import annotations
 
@@ -8,12 +8,32 @@ import socket
 
 import pytest
 
-from loadkit.endpoint import meets_itself, refuse_itself, say_error
+from loadkit.endpoint import address_in, bare, family_of, meets_itself, refuse_itself, say_error, sockaddr_of
+
+
+def test_a_zone_becomes_the_scope_and_comes_back() -> None:
+    index, name = socket.if_nameindex()[0]
+    for text in (f"fe80::1%{name}", f"fe80::1%{index}"):
+        assert sockaddr_of(text, 7) == ("fe80::1", 7, 0, index)
+    assert address_in(("fe80::1", 7, 0, index)) == f"fe80::1%{name}"
+    assert address_in(("fe80::1", 7, 0, 2**31 - 1)) == f"fe80::1%{2**31 - 1}"  # no interface any more
+    assert bare(f"fe80::1%{name}") == "fe80::1"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "2001:db8::7"])
+def test_an_address_without_a_zone_stays_as_it_is(address: str) -> None:
+    assert sockaddr_of(address, 7) == (address, 7)
+    assert address_in((address, 7, 0, 0)) == address_in((address, 7)) == bare(address) == address
+
+
+def test_a_zone_that_is_no_interface_is_an_error_of_the_system() -> None:
+    with pytest.raises(OSError, match="interface"):
+        sockaddr_of("fe80::1%nope", 7)
 
 
 def _connected_to_itself(address: str) -> socket.socket:
     """Connects a socket to its own end, as a connect that draws the target's port does."""
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    sock = socket.socket(family_of(address))
     sock.bind((address, 0))
     sock.connect(sock.getsockname())
     sock.sendall(b"hello")

@@ -44,6 +44,11 @@ def test_an_ipv6_source_is_looked_up_with_its_holder(proc: Path) -> None:
     assert find_interface("2001:db8::1", "2001:db8::8", proc) is None
 
 
+def test_a_source_of_one_link_names_its_interface(proc: Path) -> None:
+    assert find_interface("fe80::1%eth4", "fe80::2%eth4", proc) == "eth4"
+    assert find_interface("fe80::2%eth4", "fe80::2%eth4", proc) is None
+
+
 def test_an_address_of_this_machine_s_own_needs_no_card(proc: Path) -> None:
     assert find_interface("10.9.9.9", "10.9.9.9", proc, {"lo": "10.9.9.9"}.get) is None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.sockets import MOST_SOCKETS, Sockets, find_source, read_sockets
+from loadkit.sockets import MOST_SOCKETS, Sockets, can_bind, find_source, read_sockets
 
 # Rows as Linux 6.18 writes them. 1B58 is port 7000, C350 is 50000.
 _HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -187,3 +187,10 @@ def test_real_connections_are_counted_and_so_is_their_time_wait() -> None:
         after = _read(port)
     assert after.used == {("127.0.0.1", "127.0.0.4"): 2, ("127.0.0.6", "127.0.0.1"): 1}
     assert after.waiting == after.used
+
+
+def test_an_error_that_says_nothing_of_the_address_is_no_reason_to_refuse_it() -> None:
+    assert can_bind("127.0.0.1")
+    assert not can_bind("192.0.2.77")  # RFC 5737: of no machine
+    assert not can_bind("fe80::1%nope")
+    assert can_bind("fe80::1")  # EINVAL: a link has to be named with it

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import select
 import socket
 from collections.abc import Callable
 
-from loadkit.endpoint import refuse_itself
+from loadkit.endpoint import family_of, refuse_itself, sockaddr_of
 from loadkit.engine.ports import IP_LOCAL_PORT_RANGE, knows_port_range, pack_port_range
 from loadkit.plan.model import Route
 from loadkit.units import NS_PER_S
 
-__all__ = ["is_readable", "keep_alive", "open_route"]
+__all__ = ["has_events", "is_readable", "keep_alive", "open_route"]
 
 # ip(7): the local port is chosen at connect(), by the whole tuple, so one port serves many destinations. Python has no
 # name for it before 3.12.
@@ -27,28 +29,47 @@ def keep_alive(sock: socket.socket, idle_ns: int) -> None:
 
 def is_readable(fd: int) -> bool:
     """Whether something has come that the loop has not read yet, the end of the stream included."""
+    return has_events(fd, select.POLLIN)
+
+
+def has_events(fd: int, events: int) -> bool:
+    """Whether the kernel has one of these events of poll(2) for it, or an error."""
     polled = select.poll()
-    polled.register(fd, select.POLLIN)
+    polled.register(fd, events)
     return bool(polled.poll(0))
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, sockaddr: tuple[str | int, ...]) -> None:
+    """Does what loop.sock_connect does. That of uvloop asks a thread for the address, and loses its zone."""
+    with contextlib.suppress(BlockingIOError):
+        sock.connect(sockaddr)
+        return
+    settled = asyncio.Event()
+    loop.add_writer(sock, settled.set)
+    try:
+        await settled.wait()
+    finally:
+        loop.remove_writer(sock)
+    if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(number, os.strerror(number))
 
 
 async def open_route(
     loop: asyncio.AbstractEventLoop, factory: Callable[[], asyncio.Protocol], route: Route, port: int
 ) -> None:
     """Connects from the route's source to its destination. Raises OSError."""
-    if route.source is None and route.ports is None:
+    if route.source is None and route.ports is None and "%" not in route.destination:
         # No bind at all: the kernel shares ports between destinations by itself, and it is the fastest way.
         await loop.create_connection(factory, route.destination, port)
         return
-    family = socket.AF_INET6 if ":" in route.destination else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = socket.socket(family_of(route.destination), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         if route.ports and knows_port_range():
             sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, pack_port_range(*route.ports))
         if route.source:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((route.source, 0))
-        await loop.sock_connect(sock, (route.destination, port))
+            sock.bind(sockaddr_of(route.source, 0))
+        await _connect(loop, sock, sockaddr_of(route.destination, port))
         if route.may_meet_itself:
             # Here and not in connection_made: uvloop does not close a socket that was handed to it and aborted there.
             refuse_itself(sock)
