@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.measure.histogram import counts_length
+from loadkit.measure.tokens import Tokens, WorkerTokens, token_words
 
 __all__ = [
     "COUNTERS",
@@ -217,6 +218,7 @@ class BoardLayout:
     phases: int
     highest_ns: int
     has_journeys: bool = False
+    limit: int | None = None  # connections that may be open, over all workers: measure/tokens.py
 
     @property
     def histograms(self) -> tuple[str, ...]:
@@ -246,7 +248,12 @@ class BoardLayout:
     @property
     def size_bytes(self) -> int:
         """The whole region."""
-        return 8 * self.workers * self.slot_words
+        return 8 * (self.workers * self.slot_words + self.token_words)
+
+    @property
+    def token_words(self) -> int:
+        """Words behind the slots, for the tokens of a limit."""
+        return 0 if self.limit is None else token_words(self.workers)
 
 
 class Page:
@@ -277,12 +284,16 @@ class Page:
 
 
 class Slot:
-    """One worker's part of the board. `words` is all of it, for an engine that writes it in place."""
+    """One worker's part of the board. `words` is all of it, for an engine that writes it in place.
 
-    __slots__ = ("pages", "state", "words")
+    `tokens` are what it opens connections with, None where there is no limit.
+    """
 
-    def __init__(self, words: NDArray[np.int64], layout: BoardLayout) -> None:
+    __slots__ = ("pages", "state", "tokens", "words")
+
+    def __init__(self, words: NDArray[np.int64], layout: BoardLayout, tokens: WorkerTokens | None = None) -> None:
         self.words = words
+        self.tokens = tokens
         self.state = words[: len(STATE)]
         size = layout.page_words
         self.pages = [Page(words[at : at + size], layout) for at in range(len(STATE), len(words), size)]
@@ -306,6 +317,8 @@ class Board:
             os.ftruncate(self.fd, layout.size_bytes)
         self._map = mmap.mmap(self.fd, layout.size_bytes)
         self._words = np.frombuffer(self._map, np.int64)
+        self._token_words = self._words[len(self._words) - layout.token_words :]
+        self.tokens = None if fd is not None or layout.limit is None else Tokens(self._token_words, layout.limit)
         if fd is None and layout.has_journeys:
             for slot in self.slots:
                 slot.set("journeys", 1)
@@ -318,7 +331,8 @@ class Board:
     def slot(self, index: int) -> Slot:
         """Returns one worker's. Its arrays take 30 KB, so a worker makes none but its own."""
         size = self.layout.slot_words
-        return Slot(self._words[index * size : (index + 1) * size], self.layout)
+        tokens = WorkerTokens(self._token_words, index) if self.layout.limit is not None else None
+        return Slot(self._words[index * size : (index + 1) * size], self.layout, tokens)
 
     def close(self) -> None:
         """Gives the file descriptor back, once; the mapping goes with its last reader."""

@@ -55,7 +55,7 @@ class ServeGroup:
         plan = msgspec.structs.replace(plan, engine=choose_serve_engine(plan))
         self._anchors = reserve_port(plan.addresses, plan.port)
         self.plan = msgspec.structs.replace(plan, port=self._anchors[0].getsockname()[1])
-        self.board = Board(BoardLayout(plan.workers, 1, _LONGEST_TURN_NS))
+        self.board = Board(BoardLayout(plan.workers, 1, _LONGEST_TURN_NS, limit=plan.max_connections))
         self.restarts = 0
         self._young_deaths = 0
         self._ends: list[WorkerEnd] = []
@@ -88,6 +88,8 @@ class ServeGroup:
             if self._young_deaths >= _YOUNG_DEATHS:
                 raise WorkerError(f"serve worker {worker.index} dies again and again: {end.died or 'it ended'}")
             slot = self.board.slots[at]
+            if self.board.tokens:
+                self.board.tokens.note_death(at)
             slot.set("generation", slot.get("generation") + 1)
             slot.set("open", 0)
             if slot.get("sequence") % 2:
@@ -98,6 +100,8 @@ class ServeGroup:
             dead.append(end)
             self._ends.append(end)
             worker.close()
+        if self.board.tokens:
+            self.board.tokens.give_back()  # if not now, then the next time
         for worker in self.workers:
             worker.listen()
         return dead

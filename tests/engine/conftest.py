@@ -257,7 +257,7 @@ def server(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Server]:
         more = {"edge_triggered": request.node.stash.get(EDGE_TRIGGERED, False), **more}
         plan = build_serve_plan(read_host(), (address,), 0, workers=1, **more)
         listeners = listen_on(plan.addresses, 0, plan.backlog)
-        board = Board(BoardLayout(1, 1, 10 * NS_PER_S))
+        board = Board(BoardLayout(1, 1, 10 * NS_PER_S, limit=plan.max_connections))
         control = HandControl()
         thread = threading.Thread(target=engine.serve, args=(plan, listeners, board.slots[0], control), daemon=True)
         thread.start()

@@ -248,6 +248,25 @@ def test_a_hello_is_welcomed_and_each_message_comes_back_with_its_stamps(server:
     assert (counters["opened"], counters["closed"], counters["received_bytes"]) == (0, 0, 0)
 
 
+def test_a_probe_takes_the_place_of_a_connection_until_it_ends(server: Server) -> None:
+    port, _board, _ = server(max_connections=1)
+    sock, answer = greet(port)
+    with sock:
+        assert answer == _WELCOME
+        assert not gets_in(port)
+    wait_for(lambda: gets_in(port))
+
+
+def gets_in(port: int) -> bool:
+    """Whether a connection is echoed to, and not turned away."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+            sock.sendall(b"x")
+            return sock.recv(1) == b"x"
+    except (ConnectionResetError, BrokenPipeError):
+        return False
+
+
 @pytest.mark.parametrize("size", [0, 16385, 2**32 - 1])
 def test_a_hello_of_a_size_that_cannot_be_is_echoed_like_anything_else(size: int, server: Server) -> None:
     port, board, _ = server()

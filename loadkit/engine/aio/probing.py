@@ -67,10 +67,13 @@ class Probing:
 class Answering:
     """The probes of others, at the serve end."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, answers: Answers, last_wait: Callable[[], Wait]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, slot: Slot, answers: Answers, last_wait: Callable[[], Wait]
+    ) -> None:
         self._loop = loop
         self._last_wait = last_wait
         self._answers = answers
+        self._tokens = slot.tokens
         loop.add_reader(answers.fileno(), self._receive)
 
     @classmethod
@@ -82,10 +85,10 @@ class Answering:
             return None
         from loadkit.engine.native._core import Answers
 
-        return cls(loop, Answers(words=slot.words, machine=machine_name()), last_wait)
+        return cls(loop, slot, Answers(words=slot.words, machine=machine_name()), last_wait)
 
     def takes(self, transport: asyncio.Transport, chunk: bytes) -> bool:
-        """Takes a connection over that said hello; False: it is one like any other, and nothing was sent."""
+        """Takes a connection over that said hello, and keeps its token; False: nothing was sent, it is one as any."""
         fd = os.dup(transport.get_extra_info("socket").fileno())
         if not self._answers.add(fd, chunk):
             os.close(fd)
@@ -100,4 +103,8 @@ class Answering:
         self._answers.close()
 
     def _receive(self) -> None:
+        before = self._answers.count()
         self._answers.receive(*self._last_wait())
+        if self._tokens:
+            for _ in range(before - self._answers.count()):
+                self._tokens.give()

@@ -52,9 +52,6 @@ class Serving(abc.ABC):
         self._servers: list[asyncio.AbstractServer] = []
         self._stop_at: int | None = None
         self._done: asyncio.Future[None] = loop.create_future()
-        # Accepted connections are split evenly between workers by the kernel's hash, so the limit is too.
-        most = plan.max_connections
-        self._most = None if most is None else -(-most // plan.workers)
 
     # -- what becomes of a connection
 
@@ -138,7 +135,7 @@ class Serving(abc.ABC):
     def has_room(self, transport: asyncio.BaseTransport) -> bool:
         """Whether one more connection can be had; one that cannot is turned away, and counted so."""
         full = len(self.connections) >= self._fd_limit
-        if full or (self._most is not None and len(self.connections) >= self._most):
+        if full or (self.slot.tokens and not self.slot.tokens.take()):
             self.page.add_error("connect", errno.EMFILE if full else OwnError.AT_LIMIT)
             transport.abort()  # type: ignore[attr-defined]
             return False
@@ -151,6 +148,8 @@ class Serving(abc.ABC):
 
     def count_closed(self, exc: BaseException | None) -> None:
         """Counts the end of one that was just let go. A reset is how many peers close: closed, and no error."""
+        if self.slot.tokens:
+            self.slot.tokens.give()
         self.page.add("closed")
         if isinstance(exc, OSError) and exc.errno and exc.errno != errno.ECONNRESET:
             self.page.add_error("receive", exc.errno)

@@ -12,6 +12,7 @@ PHASE: int
 DONE: int
 AWAKE_NS: int
 TAIL_ROWS: int
+TOKENS_HEAD_WORDS: int
 STAGES: tuple[str, ...]
 HELLO_BYTES: int
 TRAILER_BYTES: int
@@ -76,7 +77,8 @@ class Serve:
         control_fd: int,
         listeners: tuple[int, ...],
         idle_timeout: int,
-        most: int,
+        tokens: NDArray[np.int64] | None,
+        index: int,
         slots: int,
         machine: int,
         stamps: bool,

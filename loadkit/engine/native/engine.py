@@ -33,6 +33,7 @@ from loadkit.measure.board import (
 )
 from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.tcp_info import SAMPLES
+from loadkit.measure.tokens import HEAD_WORDS
 from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.split import share
@@ -54,9 +55,11 @@ Phase = tuple[int, int, bool, bool, bool, float, float, int, int, int, int]
 def matches_board() -> bool:
     """Whether the core was built for this board: the same words in the same places."""
     own = {name: value for name, value in vars(OwnError).items() if name.isupper()}
-    return (
-        (_core.STATE, _core.COUNTERS, _core.HISTOGRAMS, _core.STAGES, _core.TAIL_ROWS, _core.STEPS, _core.PROOFS)
-        == (STATE, COUNTERS, HISTOGRAMS, STAGES, TAIL_ROWS, STEPS, PROOFS)
+    names = (_core.STATE, _core.COUNTERS, _core.HISTOGRAMS, _core.STAGES, _core.STEPS, _core.PROOFS)
+    numbers = (_core.TAIL_ROWS, _core.TOKENS_HEAD_WORDS)
+    return (names, numbers) == (
+        (STATE, COUNTERS, HISTOGRAMS, STAGES, STEPS, PROOFS),
+        (TAIL_ROWS, HEAD_WORDS),
     ) and all(getattr(_core, name, None) == value for name, value in own.items())
 
 
@@ -280,14 +283,13 @@ def _phase(phase: PhasePlan, before: PhasePlan, shard: Shard) -> Phase:
 
 
 def _open_serve(plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> _core.Serve:
-    most = plan.max_connections
     return _core.Serve(
         words=slot.words,
         control_fd=control.fileno(),
         listeners=tuple(listener.fileno() for listener in listeners),
         idle_timeout=-1 if plan.idle_timeout_ns is None else plan.idle_timeout_ns,
-        # Accepted connections are split evenly between workers by the kernel's hash, so the limit is too.
-        most=-1 if most is None else -(-most // plan.workers),
+        tokens=slot.tokens.words if slot.tokens else None,
+        index=slot.tokens.index if slot.tokens else 0,
         # They are address space, and a limit may be a thousand million: more than this nobody serves in one process.
         slots=min(free_descriptors(), _MOST_SLOTS),
         machine=machine_name(),

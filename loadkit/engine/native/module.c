@@ -31,7 +31,7 @@ struct blast_object {
 
 struct serve_object {
     PyObject_HEAD
-    Py_buffer words;
+    Py_buffer words, tokens;
     bool is_open;
     struct serve serve;
 };
@@ -377,23 +377,32 @@ static int read_listeners(struct serve *serve, PyObject *fds) {
     return 0;
 }
 
+/* None: there is no limit. */
+static int read_tokens(struct serve_object *self, PyObject *tokens, long long index) {
+    if (tokens == Py_None) return 0;
+    if (PyObject_GetBuffer(tokens, &self->tokens, PyBUF_WRITABLE)) return -1;
+    long long notes = (self->tokens.len / 8 - TOKENS_HEAD_WORDS) / TOKENS_NOTE_WORDS;
+    if (index < 0 || index >= notes) return refuse(PyExc_ValueError, "index has to be that of a worker with a note in tokens");
+    self->serve.tokens = tokens_of(self->tokens.buf, (uint32_t)index);
+    return 0;
+}
+
 static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "most", "slots", "machine", "stamps", "edge_triggered", NULL};
+    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "tokens", "index", "slots", "machine", "stamps", "edge_triggered", NULL};
     struct serve *serve = &self->serve;
-    PyObject *fds;
+    PyObject *fds, *tokens;
     int control_fd, stamps, edge_triggered;
-    long long idle_timeout, most, slots;
+    long long idle_timeout, index, slots;
     unsigned long long machine;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LLLKpp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
-                                     &fds, &idle_timeout, &most, &slots, &machine, &stamps, &edge_triggered))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LOLLKpp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
+                                     &fds, &idle_timeout, &tokens, &index, &slots, &machine, &stamps, &edge_triggered))
         return -1;
     if (slots < 1) return refuse(PyExc_ValueError, "slots has to be at least 1");
     serve->machine = machine;
     stamper_open(&serve->stamper, stamps);
     serve->idle_timeout_ns = idle_timeout;
-    serve->most = most;
     serve->is_edge_triggered = edge_triggered;
-    if (read_listeners(serve, fds)) return -1;
+    if (read_tokens(self, tokens, index) || read_listeners(serve, fds)) return -1;
     if (board_open(&serve->board, self->words.buf, self->words.len / 8, 1) ||
         serve_open(serve, control_fd, slot_limit((uint64_t)slots))) {
         PyErr_SetFromErrno(PyExc_OSError);
@@ -406,6 +415,7 @@ static void close_serve(struct serve_object *self) {
     if (!self->is_open) return;
     self->is_open = false;
     serve_close(&self->serve);
+    if (self->tokens.obj) PyBuffer_Release(&self->tokens);
     if (self->words.obj) PyBuffer_Release(&self->words);
 }
 
@@ -551,6 +561,7 @@ static int fill_module(PyObject *module) {
         return -1;
     if (PyModule_AddIntConstant(module, "AWAKE_NS", AWAKE_NS) || PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) || PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) ||
         PyModule_AddIntConstant(module, "DONE", TURN_DONE) || PyModule_AddIntConstant(module, "TAIL_ROWS", TAIL_ROWS) ||
+        PyModule_AddIntConstant(module, "TOKENS_HEAD_WORDS", TOKENS_HEAD_WORDS) ||
         PyModule_AddIntConstant(module, "HELLO_BYTES", HELLO_BYTES) ||
         PyModule_AddIntConstant(module, "TRAILER_BYTES", TRAILER_BYTES) ||
         PyModule_AddIntConstant(module, "MOST_PROBED_BYTES", MOST_PROBED_BYTES) ||

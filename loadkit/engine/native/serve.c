@@ -107,6 +107,7 @@ static int64_t *page_of(struct serve *serve) { return serve->board.first_page; }
 
 static void close_peer(struct serve *serve, struct peer *peer) {
     bool was_answering = peer->state == PEER_ANSWERING;
+    tokens_give(&serve->tokens); /* first: when the peer sees its end, there is room for another */
     close(peer->fd);
     give_back(peer);
     if (serve->idle_timeout_ns >= 0) unlink_peer(serve, peer);
@@ -264,10 +265,9 @@ static void reset_and_close(int fd) {
 }
 
 static void take_in(struct serve *serve, int fd) {
-    bool is_full = serve->most >= 0 && serve->open_count >= serve->most;
     bool has_slot = serve->free_slot != NONE || serve->slot_count < serve->slot_limit;
-    if (is_full || !has_slot) {
-        board_error(&serve->board, STEP_connect, is_full ? OWN_AT_LIMIT : EMFILE, clock_ns());
+    if (!has_slot || !tokens_take(&serve->tokens)) {
+        board_error(&serve->board, STEP_connect, has_slot ? OWN_AT_LIMIT : EMFILE, clock_ns());
         reset_and_close(fd);
         return;
     }

@@ -22,6 +22,7 @@
 #include "board.h"
 #include "poller.h"
 #include "stamps.h"
+#include "tokens.h"
 
 enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING };
 enum { SERVE_READ_BYTES = 256 * 1024, SERVE_READS_A_TURN = 16, ACCEPTS_A_TURN = 256, MOST_LISTENERS = 4096 };
@@ -44,7 +45,8 @@ struct serve {
     struct board board;
     struct poller poller;
     struct stamper stamper;
-    int64_t idle_timeout_ns, most; /* -1: none; most: connections open at once */
+    struct tokens tokens; /* one for each connection that is open */
+    int64_t idle_timeout_ns; /* -1: none */
     bool is_edge_triggered;
     int *listeners;
     uint32_t listener_count;
