@@ -1,9 +1,10 @@
 """What the kernel knows of a connection: TCP_INFO (tcp(7)), as far as this kernel tells.
 
 The struct, tcp_info of linux/tcp.h, grew over the years: what a kernel does not know it does not return, so a field is
-read only where the answer is long enough. Offsets: retransmissions 100 (Linux 2.4), bytes_acked 120 (4.1), min_rtt
+read only where the answer is long enough. Offsets: time-outs in a row 2, last_data_sent 44, last_data_recv 52,
+retransmissions 100 (Linux 2.4), bytes_acked 120 (4.1), min_rtt
 148 (4.6), delivery_rate 160 (4.9), busy, rwnd_limited and sndbuf_limited 168 to 191 (4.10). Times of the kernel are in
-microseconds.
+microseconds, those of last_data_sent and last_data_recv in milliseconds.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import numpy as np
 
 from loadkit.measure.board import Page
 from loadkit.measure.tally import record
+from loadkit.units import NS_PER_S
 
 __all__ = [
     "SAMPLES",
     "TCP_INFO_BYTES",
     "TcpInfo",
     "is_unacknowledged",
+    "last_moved_ns",
     "note_tcp_info",
     "parse_tcp_info",
     "read_tcp_info",
@@ -41,6 +44,9 @@ class TcpInfo:
     busy: with unacknowledged bytes; of that, limited by the peer's receive window, or by our send buffer.
     """
 
+    timeouts_in_a_row: int | None
+    last_sent_ms: int | None  # how long ago data was sent, the first time or again
+    last_received_ms: int | None  # … came
     rtt_us: int | None
     rttvar_us: int | None
     retransmits: int | None
@@ -60,6 +66,9 @@ def parse_tcp_info(answer: bytes) -> TcpInfo:
         return int(struct.unpack_from(f"={kind}", answer, offset)[0]) if len(answer) >= offset + size else None
 
     return TcpInfo(
+        timeouts_in_a_row=word(2, "B"),
+        last_sent_ms=word(44),
+        last_received_ms=word(52),
         rtt_us=word(68),
         rttvar_us=word(72),
         retransmits=word(100),
@@ -92,6 +101,21 @@ def is_unacknowledged(fd: int) -> bool:
     if info is None or info.bytes_acked is None or info.retransmits is None:
         return False
     return info.bytes_acked <= 1 and info.retransmits > 0  # the SYN counts as one
+
+
+def last_moved_ns(fd: int, now_ns: int) -> int:
+    """Returns when the kernel last had bytes from the peer, or sent it some; 0 if that is not known.
+
+    A reader that is slow takes bytes out of the kernel's buffers when no event says so. What the kernel sends again has
+    moved nothing. native/serve.c does the same.
+    """
+    info = read_tcp_info(fd)
+    if info is None or info.last_received_ms is None:
+        return 0
+    ago_ms = info.last_received_ms
+    if info.last_sent_ms is not None and not info.timeouts_in_a_row:
+        ago_ms = min(ago_ms, info.last_sent_ms)
+    return now_ns - ago_ms * NS_PER_S // 1000
 
 
 def note_tcp_info(page: Page, fds: Iterable[int]) -> None:

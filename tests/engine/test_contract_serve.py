@@ -13,6 +13,7 @@ import pytest
 
 from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
+from loadkit.units import NS_PER_S
 
 from .conftest import LOOPBACK, Server, few_descriptors, wait_for
 
@@ -205,6 +206,76 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(server: Server) -> N
         assert time.monotonic() - begin > 0.15
         assert echoes(busy)
     wait_for(lambda: counters(board)["closed"] == 2)
+    assert errors(board) == {}
+
+
+IDLE_S, PACE_BYTES_S = 0.5, 500_000
+
+
+def connect_and_fill(port: int, most: int) -> tuple[socket.socket, float]:
+    """Connects, and sends `most` bytes, or as many as are taken while we do not read; returns when the last were.
+
+    With a small receive buffer of ours most of what is on its way to us waits at the serve end.
+    """
+    sent = 0
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+    sock.settimeout(0.1)
+    sock.connect((LOOPBACK, port))
+    last = time.monotonic()
+    with contextlib.suppress(TimeoutError):
+        while sent < most:
+            sent += sock.send(bytes(2**16))
+            last = time.monotonic()
+    sock.settimeout(30)
+    return sock, last
+
+
+def read_slowly(sock: socket.socket, last: float, seconds: float) -> float:
+    """Reads at a steady pace from the time `last` on; returns the longest time in which we read nothing."""
+    until, longest = last + seconds, 0.0
+    with contextlib.suppress(ConnectionResetError):
+        while last < until:
+            time.sleep(0.02)
+            now = time.monotonic()
+            longest, wanted, last = max(longest, now - last), round((now - last) * PACE_BYTES_S), now
+            if not sock.recv(wanted, socket.MSG_WAITALL):
+                break
+    return longest
+
+
+@pytest.mark.parametrize(
+    "most",
+    [
+        pytest.param(2**20, id="all is in the kernel's send buffer"),
+        pytest.param(2**26, id="more than the serve end takes"),
+    ],
+)
+def test_a_connection_whose_peer_reads_slowly_is_not_idle(server: Server, most: int) -> None:
+    port, board, _control = server(idle_timeout_ns=round(IDLE_S * NS_PER_S))
+    for opened in range(20):
+        sock, last = connect_and_fill(port, most)
+        with sock:
+            # In this time the serve end has nothing to do, or cannot: its send buffer stays more than two thirds full.
+            longest = read_slowly(sock, last, 3 * IDLE_S)
+            # A close is not seen here before all that is in the kernel's buffers was read.
+            closed = counters(board)["closed"] - opened
+        # Our kernel asks for more when a half of our buffer is free, after 0.13 s: this and two pauses are no time-out.
+        if longest < IDLE_S / 4:
+            break
+        wait_for(lambda opened=opened: counters(board)["closed"] == opened + 1)
+    else:
+        pytest.fail("this machine does not let us read every 20 ms")
+    assert closed == 0
+
+
+def test_a_connection_whose_peer_stops_reading_is_idle_though_it_has_sent_more(server: Server) -> None:
+    port, board, _control = server(idle_timeout_ns=round(IDLE_S * NS_PER_S))
+    begin = time.monotonic()
+    sock, _last = connect_and_fill(port, 2**26)
+    with sock:
+        wait_for(lambda: counters(board)["closed"] == 1)
+        assert time.monotonic() - begin > IDLE_S
     assert errors(board) == {}
 
 

@@ -16,6 +16,7 @@ from loadkit.measure.tcp_info import (
     TCP_INFO_BYTES,
     TcpInfo,
     is_unacknowledged,
+    last_moved_ns,
     note_tcp_info,
     parse_tcp_info,
     read_tcp_info,
@@ -26,6 +27,9 @@ from loadkit.report.verdict import judged
 from tests.golden.made_up import RUNS, page
 
 _ALL = (
+    "timeouts_in_a_row",
+    "last_sent_ms",
+    "last_received_ms",
     "rtt_us",
     "rttvar_us",
     "retransmits",
@@ -42,33 +46,36 @@ def an_answer() -> bytes:
     """All fields known here, each at its place in linux/tcp.h, of a value of its own."""
     answer = bytearray(TCP_INFO_BYTES)
     for offset, kind, value in (
-        (68, "I", 1),
-        (72, "I", 2),
-        (100, "I", 3),
-        (120, "Q", 4),
-        (148, "I", 5),
-        (160, "Q", 6),
-        (168, "Q", 7),
-        (176, "Q", 8),
-        (184, "Q", 9),
+        (2, "B", 1),
+        (44, "I", 2),
+        (52, "I", 3),
+        (68, "I", 4),
+        (72, "I", 5),
+        (100, "I", 6),
+        (120, "Q", 7),
+        (148, "I", 8),
+        (160, "Q", 9),
+        (168, "Q", 10),
+        (176, "Q", 11),
+        (184, "Q", 12),
     ):
         struct.pack_into(f"={kind}", answer, offset, value)
     return bytes(answer)
 
 
 def test_each_field_is_read_at_its_place() -> None:
-    assert parse_tcp_info(an_answer()) == TcpInfo(1, 2, 3, 4, 5, 6, 7, 8, 9)
+    assert parse_tcp_info(an_answer()) == TcpInfo(*range(1, 13))
 
 
 @pytest.mark.parametrize(
     ("length", "known"),
     [
-        pytest.param(192, 9, id="Linux 4.10"),
-        pytest.param(168, 6, id="4.9: not what held it back"),
-        pytest.param(160, 5, id="4.6: no delivery rate"),
-        pytest.param(128, 4, id="4.1: no min_rtt"),
-        pytest.param(104, 3, id="2.4: not what was acknowledged"),
-        pytest.param(102, 2, id="cut in the middle of a field"),
+        pytest.param(192, 12, id="Linux 4.10"),
+        pytest.param(168, 9, id="4.9: not what held it back"),
+        pytest.param(160, 8, id="4.6: no delivery rate"),
+        pytest.param(128, 7, id="4.1: no min_rtt"),
+        pytest.param(104, 6, id="2.4: not what was acknowledged"),
+        pytest.param(102, 5, id="cut in the middle of a field"),
         pytest.param(0, 0, id="nothing"),
     ],
 )
@@ -119,6 +126,27 @@ def test_a_connection_of_which_nothing_was_acknowledged_was_never_accepted(
     nothing = dict.fromkeys(_ALL)
     monkeypatch.setattr(tcp_info, "read_tcp_info", lambda _fd: known and TcpInfo(**{**nothing, **known}))
     assert is_unacknowledged(7) is is_so
+
+
+@pytest.mark.parametrize(
+    ("known", "ago_ms"),
+    [
+        pytest.param({"last_sent_ms": 30, "last_received_ms": 70, "timeouts_in_a_row": 0}, 30, id="sent last"),
+        pytest.param({"last_sent_ms": 70, "last_received_ms": 30, "timeouts_in_a_row": 0}, 30, id="came last"),
+        pytest.param({"last_sent_ms": 30, "last_received_ms": 70, "timeouts_in_a_row": 2}, 70, id="sent again"),
+    ],
+)
+def test_bytes_of_either_direction_move_a_connection_and_none_that_are_sent_again(
+    known: dict[str, int], ago_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_info, "read_tcp_info", lambda _fd: TcpInfo(**{**dict.fromkeys(_ALL), **known}))
+    assert last_moved_ns(7, 10**9) == 10**9 - ago_ms * 10**6
+
+
+def test_what_the_kernel_does_not_know_has_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert last_moved_ns(10**6, 10**9) == 0
+    monkeypatch.setattr(tcp_info, "read_tcp_info", lambda _fd: TcpInfo(**dict.fromkeys(_ALL)))
+    assert last_moved_ns(7, 10**9) == 0
 
 
 def test_what_is_no_connection_is_passed_over() -> None:

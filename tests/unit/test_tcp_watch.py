@@ -24,6 +24,9 @@ class Kernel:
             return None
         retransmits, busy, rwnd, sndbuf = self.counts[fd]
         return TcpInfo(
+            timeouts_in_a_row=0,
+            last_sent_ms=1,
+            last_received_ms=1,
             rtt_us=1,
             rttvar_us=1,
             retransmits=retransmits,

@@ -7,16 +7,18 @@ says pause_writing, and we stop reading from that peer. So a connection costs at
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import time
 from collections.abc import Sequence
 
-from loadkit.engine.aio.connect import is_readable
+from loadkit.engine.aio.connect import has_events
 from loadkit.engine.aio.probing import Answering
 from loadkit.engine.aio.serving import Serving
 from loadkit.engine.base import Control
 from loadkit.engine.probes import HELLO_BYTES
 from loadkit.measure.board import Slot
+from loadkit.measure.tcp_info import last_moved_ns
 from loadkit.plan.model import ServePlan
 
 __all__ = ["Echo"]
@@ -71,6 +73,18 @@ class IdleEchoConnection(EchoConnection):
         super().data_received(chunk)
 
 
+def _last_active(transport: asyncio.Transport) -> int:
+    """Returns when bytes of the connection last moved, in either direction, as the kernel knows it.
+
+    That is now if it waits for us, which after a standstill of ours all have done that were not idle.
+    """
+    fd, now = transport.get_extra_info("socket").fileno(), clock()
+    events = select.POLLIN if transport.is_reading() else 0
+    if transport.get_write_buffer_size():
+        events |= select.POLLOUT
+    return now if has_events(fd, events) else last_moved_ns(fd, now)
+
+
 class Echo(Serving):
     """A worker that echoes."""
 
@@ -113,8 +127,8 @@ class Echo(Serving):
         if self.plan.idle_timeout_ns:
             limit = clock() - self.plan.idle_timeout_ns
             for connection in [one for one in self.connections if one.active_ns <= limit]:
-                # After a standstill of ours what has come is not read yet.
-                if not is_readable(connection.transport.get_extra_info("socket").fileno()):
+                connection.active_ns = max(connection.active_ns, _last_active(connection.transport))
+                if connection.active_ns <= limit:
                     connection.transport.abort()
 
     def accepted(self, connection: EchoConnection) -> None:

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 
 /* When there is no descriptor at all to accept with, the listeners rest for this long. */
 #define REST_NS (NS_PER_S / 10)
+#define TICK_NS (NS_PER_S / 100) /* the kernel's longest jiffy */
 
 static int take_spare(void) { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
@@ -235,6 +237,7 @@ static void echo(struct serve *serve, struct peer *peer, uint32_t events) {
 static void pay(struct serve *serve, struct peer *peer) {
     ssize_t taken = write_to(serve, peer, peer->owed + peer->owed_from, peer->owed_until - peer->owed_from);
     if (taken < 0) return;
+    if (taken) note_active(serve, peer);
     peer->owed_from += (uint32_t)taken;
     if (peer->owed_from < peer->owed_until) return;
     free(peer->owed);
@@ -360,10 +363,40 @@ static int64_t next_time(const struct serve *serve) {
     return next;
 }
 
-/* Whether something of it has come that was not read yet: after a standstill of ours that is so of all that were not idle. */
-static bool has_sent(const struct peer *peer) {
+/* Whether it waits for us: after a standstill of ours that is so of all that were not idle. What has come from one that we owe
+ * is not read before that is gone. */
+static bool is_waiting(const struct peer *peer) {
+    struct pollfd writable = {.fd = peer->fd, .events = POLLOUT};
     char byte;
+    if (peer->state == PEER_OWING) return poll(&writable, 1, 0) > 0;
     return recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* When the kernel last had bytes from it, or sent it some. What a slow reader takes out of a full send buffer is not told by
+ * epoll before a third of the buffer is free (sock_writeable). What is sent again has moved nothing. */
+static int64_t last_moved(const struct peer *peer, int64_t now) {
+    struct tcp_info info;
+    socklen_t length = sizeof info;
+    if (getsockopt(peer->fd, IPPROTO_TCP, TCP_INFO, &info, &length)) return 0;
+    bool is_sent_again = info.tcpi_retransmits > 0;
+    uint32_t ago_ms = info.tcpi_last_data_recv;
+    if (!is_sent_again && info.tcpi_last_data_sent < ago_ms) ago_ms = info.tcpi_last_data_sent;
+    return now - ago_ms * (NS_PER_S / 1000);
+}
+
+/* It seems to be idle; but if it is not, notes when it was active. The kernel counts in ticks of up to 10 ms: of what we know
+ * ourselves it tells nothing new. One that was active before those at the end of the list goes to the end all the same: it may
+ * be found idle later than it is, never sooner. */
+static bool is_idle(struct serve *serve, struct peer *peer, int64_t now) {
+    if (is_waiting(peer)) {
+        note_active(serve, peer);
+        return false;
+    }
+    int64_t moved = last_moved(peer, now);
+    if (moved < peer->active_ns + 2 * TICK_NS || moved + serve->idle_timeout_ns <= now) return true;
+    note_active(serve, peer);
+    peer->active_ns = moved;
+    return false;
 }
 
 static void do_due(struct serve *serve, int64_t now) {
@@ -375,10 +408,7 @@ static void do_due(struct serve *serve, int64_t now) {
     while (serve->idle_timeout_ns >= 0 && serve->idlest != NONE) {
         struct peer *peer = &serve->slots[serve->idlest];
         if (peer->active_ns + serve->idle_timeout_ns > now) break;
-        if (has_sent(peer))
-            note_active(serve, peer);
-        else
-            close_peer(serve, peer);
+        if (is_idle(serve, peer, now)) close_peer(serve, peer);
     }
     if (serve->stop_ns != NEVER && (serve->open_count == serve->answering_count || serve->stop_ns <= now)) serve_finish(serve);
 }

@@ -28,7 +28,7 @@ enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING };
 enum { SERVE_READ_BYTES = 256 * 1024, SERVE_READS_A_TURN = 16, ACCEPTS_A_TURN = 256, MOST_LISTENERS = 4096 };
 
 struct peer {
-    int64_t active_ns; /* when it last sent something; kept only with an idle time-out */
+    int64_t active_ns; /* when bytes last moved, in either direction; kept only with an idle time-out */
     union {
         unsigned char *owed;
         struct answer *answer; /* while ANSWERING */
