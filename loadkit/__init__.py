@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         ProfileError,
         RecordError,
         TargetError,
+        UnreachableError,
         WorkerError,
     )
     from loadkit.library.blast import blast
@@ -76,6 +77,7 @@ __all__ = [
     "ServeRecord",
     "Server",
     "TargetError",
+    "UnreachableError",
     "WorkerError",
     "__version__",
     "as_text",

@@ -60,8 +60,8 @@ class TargetError(LoadkitError):
 class UnreachableError(TargetError):
     """No connection could be opened to an address of the peer; another address of its name may do."""
 
-    def __init__(self, where: str, reason: str, way_out: str) -> None:
-        super().__init__(f"{where}: {reason}; {way_out}")
+    def __init__(self, where: str, reason: str = "", way_out: str = "") -> None:
+        super().__init__(f"{where}: {reason}; {way_out}" if reason else where)
         self.where = where
         self.reason = reason
         self.way_out = way_out
