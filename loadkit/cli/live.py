@@ -37,9 +37,9 @@ def live_view(enabled: bool) -> Iterator[Observer | None]:
 def progress_line(progress: Progress) -> str:
     """Returns phase, connections open / asked, replies/s, latency p50 / p99, events a wake-up, errors and time left."""
     latency = "-"
-    if progress.interval and progress.interval.latency.count:
-        found = progress.interval.latency.percentiles([50, 99])
-        p50, p99 = (format_duration(value) if value is not None else "-" for value in found.values())
+    if progress.interval and progress.interval.replied:
+        found = progress.interval.latency
+        p50, p99 = (format_duration(ns) if ns is not None else "-" for ns in (found.p50_ns, found.p99_ns))
         latency = f"p50 {p50} p99 {p99}"
     left = -(-progress.left_ns // NS_PER_S)
     return (

@@ -17,6 +17,7 @@ from loadkit.plan.model import ServePlan
 __all__ = [
     "TENTHS",
     "IntervalSample",
+    "LatencySample",
     "MemorySamples",
     "PhaseSamples",
     "RunSamples",
@@ -128,9 +129,27 @@ def _add(left: PhaseSamples, right: PhaseSamples) -> PhaseSamples:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LatencySample:
+    """Latency in one stretch of the series, in nanoseconds; None where no reply, or too few of them, came."""
+
+    p50_ns: int | None
+    p99_ns: int | None
+    max_ns: int | None
+
+    @classmethod
+    def of(cls, latency: Histogram) -> LatencySample:
+        """Returns the figures of a histogram."""
+        found = latency.percentiles((50.0, 99.0))
+        return cls(found[50.0], found[99.0], latency.max_ns if latency.count else None)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class IntervalSample:
-    """What happened in one stretch of the series; `t_ns` is its end, from the start of the run."""
+    """What happened in one stretch of the series; `t_ns` is its end, from the start of the run.
+
+    A run has one per second for as long as it lasts: a row keeps figures, and no histogram, which takes 200 KB or more.
+    """
 
     t_ns: int
     phase: int
@@ -138,7 +157,7 @@ class IntervalSample:
     replied: int
     received_bytes: int
     errors: int
-    latency: Histogram
+    latency: LatencySample
     wakeups: int | None = None  # of the blast end; None: not counted
     events: int | None = None
     serve_wakeups: int | None = None

@@ -423,7 +423,6 @@ def _worker_record(
 
 
 def _interval(row: IntervalSample, plan: Plan) -> Interval:
-    found = row.latency.percentiles((50.0, 99.0))
     return Interval(
         t_s=round(row.t_ns / NS_PER_S, 3),
         phase=plan.phases[row.phase].name,
@@ -431,7 +430,7 @@ def _interval(row: IntervalSample, plan: Plan) -> Interval:
         replied=row.replied,
         bytes=row.received_bytes,
         errors=row.errors,
-        latency=IntervalLatency(found[50.0], found[99.0], row.latency.max_ns if row.latency.count else None),
+        latency=IntervalLatency(row.latency.p50_ns, row.latency.p99_ns, row.latency.max_ns),
         wakeups=row.wakeups,
         events=row.events,
         serve_wakeups=row.serve_wakeups,

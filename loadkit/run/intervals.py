@@ -8,7 +8,7 @@ import numpy as np
 
 from loadkit.measure.board import COUNTERS, Board
 from loadkit.measure.histogram import Counts, Histogram, counts_length, highest_of, lowest_of
-from loadkit.measure.samples import IntervalSample, read_counters, read_histogram
+from loadkit.measure.samples import IntervalSample, LatencySample, read_counters, read_histogram
 from loadkit.units import NS_PER_S
 
 __all__ = ["Series"]
@@ -17,7 +17,10 @@ _STEP_NS = NS_PER_S
 
 
 class Series:
-    """Rows of one second each; the last one is what was left when the run ended."""
+    """Rows of one second each; the last one is what was left when the run ended.
+
+    A row takes 0.5 KB. There are two histograms, however long the run: that of the last look, and what came since.
+    """
 
     def __init__(self, board: Board, serve: Board | None = None) -> None:
         self.rows: list[IntervalSample] = []
@@ -67,7 +70,7 @@ class Series:
                 replied=counters["replied"] - self._counters["replied"],
                 received_bytes=counters["received_bytes"] - self._counters["received_bytes"],
                 errors=errors - self._errors,
-                latency=self._latency_since(),
+                latency=LatencySample.of(self._latency_since()),
                 wakeups=_since("wakeups", counters, self._counters),
                 events=_since("events", counters, self._counters),
                 serve_wakeups=_since("wakeups", served, self._served),

@@ -24,6 +24,7 @@ from loadkit.measure.board import (
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import (
     IntervalSample,
+    LatencySample,
     MemorySamples,
     PhaseSamples,
     RunSamples,
@@ -265,9 +266,9 @@ def _spread(count: int, low: int = 100 * US, high: int = 2 * MS) -> list[int]:
 
 def _closed_loop() -> RunRecord:
     samples = steady(_spread(20_000))
+    latency = Histogram.of(_spread(4_000), HIGHEST_NS)
     series = tuple(
-        IntervalSample((second + 1) * S, HOLD, 0, 4_000, 256_000, 0, Histogram.of(_spread(4_000), HIGHEST_NS))
-        for second in (2, 3)
+        IntervalSample((second + 1) * S, HOLD, 0, 4_000, 256_000, 0, LatencySample.of(latency)) for second in (2, 3)
     )
     samples = made_up_samples(*samples.workers, intervals=series, serve=serve_end())
     return made_up_record(made_up_plan(), samples)
