@@ -144,6 +144,7 @@ def build_plan(
     phases = _phases(profile)
     connections = max(phase.connections for phase in phases)
     _check_loop(profile, phases)
+    _check_messages(profile)
     _check_ramp(profile, phases[0], sources)
     _check_triggering(profile.engine, profile.edge_triggered)
     is_beside = target is not None and target.is_local
@@ -369,6 +370,25 @@ def _check_loop(profile: Profile, phases: tuple[PhasePlan, ...]) -> None:
         raise OptionError("--rate 0 sends nothing; give a rate, or leave it out for a closed loop")
     if profile.lifetime == 0 and paced:
         raise OptionError("--lifetime 0 (close after one exchange) is a closed loop; leave --rate out, or give a time")
+
+
+def _check_messages(profile: Profile) -> None:
+    """Refuses a schedule that --messages alone has to end, where it would not within the longest run."""
+    if profile.messages is None or profile.rate is None or profile.duration is not None or profile.phases:
+        return
+    start_hz, end_hz = profile.rate
+    if start_hz != end_hz:
+        raise OptionError(
+            f"--rate: it goes from {format_rate(start_hz)} to {format_rate(end_hz)} over --duration, and --messages "
+            f"alone does not say how long that is; give a --duration too, or one rate"
+        )
+    span_ns = profile.messages * NS_PER_S / start_hz
+    if span_ns > LONGEST_RUN:
+        raise OptionError(
+            f"--messages: {format_count(profile.messages)} messages at {format_rate(start_hz)} take "
+            f"{format_duration(span_ns)}, longer than the {format_duration(LONGEST_RUN)} of the longest run without "
+            f"--duration; a higher --rate, fewer --messages, or a --duration"
+        )
 
 
 def _check_ramp(profile: Profile, ramp: PhasePlan, sources: Mapping[str, str]) -> None:

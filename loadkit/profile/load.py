@@ -163,7 +163,9 @@ def _check(
 
 
 def _shown(value: object, number: float) -> str:
-    return f"{number:,} ns" if isinstance(value, Duration) else f"{number:,}"
+    if isinstance(value, Duration):
+        return f"{number:,} ns"
+    return f"{number:,.15g}" if isinstance(number, float) else f"{number:,}"
 
 
 def _bound(value: object, bound: float) -> str:

@@ -17,6 +17,8 @@ __all__ = ["Close", "EngineName", "Option", "PhaseSpec", "Profile", "Stamps", "o
 
 # A run without --duration that ends by --messages is bounded all the same: nothing runs for ever.
 LONGEST_RUN = Duration.parse("24h")
+# A message per nanosecond: times have no finer grain.
+MOST_HZ = 10**9
 
 
 class EngineName(enum.StrEnum):
@@ -63,7 +65,9 @@ class PhaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     name: str
     duration: Annotated[Duration, _option("how long the phase lasts", at_least=10**6)]
-    rate: Annotated[Pace | None, _option("messages per second in all; `1k:10k` is a linear ramp", at_least=0)] = None
+    rate: Annotated[
+        Pace | None, _option("messages per second in all; `1k:10k` is a linear ramp", at_least=0, at_most=MOST_HZ)
+    ] = None
     connections: Annotated[Count | None, _option("connections open at the end of the phase", at_least=1)] = None
     measured: bool = True
 
@@ -93,6 +97,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "-R",
             "--rate",
             at_least=0,
+            at_most=MOST_HZ,
         ),
     ] = None
     workers: Annotated[
@@ -121,6 +126,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "--connect-rate",
             metavar="RATE",
             at_least=0.001,
+            at_most=MOST_HZ,
         ),
     ] = None
     # 4,096: what a listener's backlog holds, and 20,000/s at a round trip of 100 ms.

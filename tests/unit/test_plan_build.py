@@ -319,6 +319,22 @@ _REFUSED = [
     pytest.param({"rate": "0"}, None, {}, OptionError, "--rate 0 sends nothing", id="a rate of nothing"),
     pytest.param({"rate": "0:0"}, None, {}, OptionError, "--rate 0 sends nothing", id="a ramp of nothing"),
     pytest.param(
+        {"rate": "10:1k", "messages": "2k"},
+        None,
+        {},
+        OptionError,
+        "--rate: it goes from 10/s to 1,000/s over --duration, and --messages alone does not say how long that is",
+        id="a ramp of rates that messages alone would end",
+    ),
+    pytest.param(
+        {"rate": "1k", "messages": "100m"},  # 10^8 / 10^3 = 10^5 s
+        None,
+        {},
+        OptionError,
+        "--messages: 100,000,000 messages at 1,000/s take 100,000 s, longer than the 86,400 s of the longest run",
+        id="more messages than the longest run has time for",
+    ),
+    pytest.param(
         {"source": ["10.0.0.0/99"]},
         _REMOTE,
         {},
@@ -336,6 +352,19 @@ def test_what_cannot_work_is_refused_with_the_arithmetic(
     with pytest.raises(error) as caught:
         _plan(target, made_up_host(**facts), **options)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": "10:1k", "messages": "2k", "duration": "5s"},
+        {"rate": "1k", "messages": "86.4m"},
+        {"messages": "100m"},
+    ],
+    ids=["a ramp of rates with a duration", "as many as the longest run has time for", "a closed loop"],
+)
+def test_messages_that_end_in_time_are_planned(options: dict[str, Any]) -> None:
+    assert _plan(**options).messages is not None
 
 
 def test_one_fd_a_connection_is_counted_where_the_server_is_elsewhere() -> None:

@@ -86,17 +86,23 @@ _WRONG = [
     pytest.param('timeout = "1us"', "timeout: 1,000 ns is below the least, 1 ms", id="a duration below its bound"),
     pytest.param('size = "2GiB"', "size: 2,147,483,648 is above the most", id="a size above its bound"),
     pytest.param('rate = "1k:"', "rate: expected a rate such as 10k, or a ramp such as 1k:10k", id="half a ramp"),
+    pytest.param('rate = "2000m"', "rate: 2,000,000,000 is above the most, 1,000,000,000", id="a rate above its bound"),
+    pytest.param('connect_rate = "2000m"', "connect_rate: 2,000,000,000 is above", id="a connect rate above its bound"),
     pytest.param('close = "slam"', "close: expected rst or fin, got 'slam'", id="an unknown choice"),
     pytest.param("check = 1", "check: Expected `bool`, got `int`", id="a number for a truth value"),
     pytest.param('slo = "errors==0"', "slo: Expected `array`, got `str`", id="text for a list"),
     pytest.param("source = [5]", "source[0]: Expected `str`, got `int`", id="a number in a list of texts"),
     pytest.param(_PHASE + 'rate = "x"', "phases[0].rate: expected a rate", id="a wrong rate in a phase"),
+    pytest.param(
+        _PHASE + 'rate = "1:2000m"', "phases[0].rate: 2,000,000,000 is above", id="a phase's rate above its bound"
+    ),
     pytest.param(_PHASE + "rat = 5", "phases[0].rat: unknown key; did you mean 'rate'?", id="a typo in a phase"),
     pytest.param(
         _PHASE + _PHASE + "connections = 0", "phases[1].connections: 0 is below the least, 1", id="the second phase"
     ),
     pytest.param('[[phases]]\nname = "x"', "phases[0]: Object missing required field `duration`", id="a key missing"),
     pytest.param("connections 5", "not TOML:", id="no TOML"),
+    pytest.param("connections = " + "9" * 5000, "not TOML:", id="a number that is too long to be read"),
 ]
 
 
