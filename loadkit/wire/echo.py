@@ -8,30 +8,46 @@ divide the size, for else all messages would be alike.
 
 from __future__ import annotations
 
-__all__ = ["EchoFraming"]
+__all__ = ["PIECE_BYTES", "EchoFraming", "period_of"]
 
 # Primes below 256, so that each place in a period has a byte of its own. No size below 3.3 GB is a multiple of all.
 _PERIODS = (251, 241, 239, 233)
 # Up to this size each of the `period` different messages is kept as bytes of its own (1 MB in all); longer ones are
 # slices of one buffer.
 _KEPT_BYTES = 4096
+# Longer messages go out in pieces: no buffer is longer than this, however long a message. The compiled engine's stream
+# (engine/native/stream.c) has the same.
+PIECE_BYTES = 256 * 1024
+
+
+def period_of(size: int) -> int:
+    """Returns the period of the stream whose messages have `size` bytes."""
+    return next(period for period in _PERIODS if size % period)
 
 
 class EchoFraming:
-    """The messages of one run. Stateless: a connection keeps only how many bytes it has received."""
+    """The messages of one run. Stateless: a connection keeps only how many bytes it has sent and received.
+
+    `messages[n % period]` is the message that starts at byte n of the stream; of one longer than PIECE_BYTES the first
+    piece, and `piece` has the others.
+    """
 
     __slots__ = ("_stream", "messages", "period", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.period = next(period for period in _PERIODS if size % period)
-        cycle = bytes(range(self.period))
-        self._stream = memoryview(cycle * (size // self.period + 2))
-        # messages[n % period] starts at byte n of the stream.
+        self.period = period_of(size)
+        cycle, longest = bytes(range(self.period)), min(size, PIECE_BYTES)
+        self._stream = memoryview(cycle * (longest // self.period + 2))
         self.messages: tuple[bytes | memoryview, ...] = tuple(
-            bytes(self._stream[at : at + size]) if size <= _KEPT_BYTES else self._stream[at : at + size]
+            bytes(self._stream[at : at + size]) if size <= _KEPT_BYTES else self._stream[at : at + longest]
             for at in range(self.period)
         )
+
+    def piece(self, position: int, wanted: int) -> memoryview:
+        """Returns the stream from byte `position` on: `wanted` bytes of it, or PIECE_BYTES if those are fewer."""
+        start = position % self.period
+        return self._stream[start : start + min(wanted, PIECE_BYTES)]
 
     def matches(self, position: int, chunk: bytes) -> bool:
         """Whether `chunk` is what the stream holds from byte `position` on, however long it is."""

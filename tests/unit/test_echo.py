@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.wire.echo import EchoFraming
+from loadkit.wire.echo import PIECE_BYTES, EchoFraming
 
 _SIZES = st.sampled_from([1, 2, 64, 241, 250, 251, 252, 502, 4096, 4097, 5 * 251])
 _CUTS = st.lists(st.floats(0, 1), max_size=8)
@@ -29,13 +30,39 @@ def test_messages_one_after_another_are_the_stream(size: int) -> None:
     assert sent == _stream(framing, count * size)
 
 
-@pytest.mark.parametrize("size", [1, 64, 241, 251, 251 * 241, 251 * 241 * 239])
+@pytest.mark.parametrize("size", [1, 64, 241, 251, 251 * 241, PIECE_BYTES])
 def test_successive_messages_differ_whatever_the_size(size: int) -> None:
     framing = EchoFraming(size)
     assert all(len(message) == size for message in framing.messages)
     # Told apart by their first byte: as the period does not divide the size, each message begins elsewhere in it.
     starts = [n * size % framing.period for n in range(framing.period)]
     assert len({framing.messages[start][0] for start in starts}) == framing.period
+
+
+@pytest.mark.parametrize("size", [PIECE_BYTES + 1, 3 * PIECE_BYTES, 251 * 241 * 239])
+def test_a_long_message_is_the_stream_piece_by_piece(size: int) -> None:
+    framing = EchoFraming(size)
+    assert {len(message) for message in framing.messages} == {PIECE_BYTES}
+    for start in (0, size, 7 * size):
+        sent = b""
+        while len(sent) < size:
+            piece = framing.piece(start + len(sent), size - len(sent))
+            assert 0 < len(piece) <= PIECE_BYTES
+            sent += piece
+        assert len(sent) == size
+        assert framing.matches(start, sent)
+        assert not framing.matches(start + size, sent)
+
+
+def test_the_longest_message_takes_no_more_memory_than_a_piece() -> None:
+    tracemalloc.start()
+    try:
+        framing = EchoFraming(2**30)
+        assert framing.matches(2**40, bytes(framing.piece(2**40, 2**30)))
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * PIECE_BYTES
 
 
 @given(_SIZES, st.integers(0, 3000), _CUTS)

@@ -27,11 +27,12 @@ from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import OwnError
 from loadkit.plan.model import Route
 from loadkit.profile.model import Close
+from loadkit.wire.echo import PIECE_BYTES
 
 if TYPE_CHECKING:
     from loadkit.engine.aio.swarm import Swarm
 
-__all__ = ["OPENING", "Connection", "State"]
+__all__ = ["OPENING", "Connection", "LongConnection", "State"]
 
 # The `intended` of a message that no schedule wanted: the first one of a connection, in an open loop.
 OPENING = -1
@@ -83,7 +84,7 @@ class Connection(asyncio.Protocol):
         self.pending: list[int] = []
         self.held: deque[int] | None = None
         self.paused = False
-        self.sent = 0  # bytes of the stream
+        self.sent = 0  # bytes of the stream, of all messages so far
         self.received = 0
         self.timer_ns = 0  # when it is looked at whether a reply takes too long; 0: not yet
         self.place = -1  # index among the swarm's open connections
@@ -257,3 +258,35 @@ class Connection(asyncio.Protocol):
             sock: socket.socket = self.transport.get_extra_info("socket")
             reset_on_close(sock)
         self.transport.abort()
+
+
+class LongConnection(Connection):
+    """One whose messages are longer than PIECE_BYTES: each goes out piece by piece, as far as the socket takes them.
+
+    A transport may copy what the socket does not take at once (asyncio's does, up to Python 3.11).
+    """
+
+    __slots__ = ("owed",)
+
+    def __init__(self, swarm: Swarm, due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
+        super().__init__(swarm, due_ns, route, first, has_successor)
+        self.owed = 0  # bytes of the last message; where there are any, the socket is full
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self.paused = False
+        self._write_on()
+        if not self.paused:
+            self.swarm.room(self)
+
+    def _write(self, intended: int, taken: int, sent: int) -> None:
+        super()._write(intended, taken, sent)
+        self.expected = None  # no chunk is a whole reply
+        self.owed = self.swarm.size - PIECE_BYTES
+        self._write_on()
+
+    def _write_on(self) -> None:
+        while self.owed and not self.paused and self.state is not State.CLOSED:
+            piece = self.swarm.framing.piece(self.sent - self.owed, self.owed)
+            self.owed -= len(piece)
+            self.transport.write(piece)

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from loadkit.engine.aio.connect import is_readable, open_route
-from loadkit.engine.aio.connection import OPENING, Connection, State
+from loadkit.engine.aio.connection import OPENING, Connection, LongConnection, State
 from loadkit.engine.aio.deadlines import Deadlines
 from loadkit.engine.aio.outbox import Outbox
 from loadkit.engine.aio.pauses import STANDSTILL_NS
@@ -38,7 +38,7 @@ from loadkit.plan.pacing import LinearPace, every
 from loadkit.plan.split import share
 from loadkit.profile.model import Close
 from loadkit.units import NS_PER_S
-from loadkit.wire.echo import EchoFraming
+from loadkit.wire.echo import PIECE_BYTES, EchoFraming
 
 __all__ = ["Swarm"]
 
@@ -92,6 +92,7 @@ class Swarm:
         self.depth = plan.depth
         self.check = plan.check
         self.tally = Tally(slot, plan.size_bytes, due_is_sent=self.closed_loop)
+        self._kind = Connection if plan.size_bytes <= PIECE_BYTES else LongConnection
         self.watch = Watch(slot, self.tally, plan.phases, last_wait)
         self.outbox = Outbox(self)
         self.exchanges = self.tally.exchanges
@@ -440,7 +441,7 @@ class Swarm:
     # -- connections
 
     def _open(self, due_ns: int, route: Route, first: bool, scheduled: bool = False) -> None:
-        connection = Connection(self, due_ns, route, first, has_successor=self.plan.lifetime_ns is not None)
+        connection = self._kind(self, due_ns, route, first, has_successor=self.plan.lifetime_ns is not None)
         connection.opening = scheduled
         if self._first_is_due:
             self._first_is_due, self.first = False, connection

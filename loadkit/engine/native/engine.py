@@ -39,7 +39,7 @@ from loadkit.plan.pacing import LinearPace
 from loadkit.plan.split import share
 from loadkit.profile.model import Close
 from loadkit.units import NS_PER_S
-from loadkit.wire.echo import EchoFraming
+from loadkit.wire.echo import period_of
 
 __all__ = ["NativeEngine", "matches_board"]
 
@@ -229,7 +229,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
         index=shard.index,
         of=shard.of,
         size=plan.size_bytes,
-        period=EchoFraming(plan.size_bytes).period,
+        period=period_of(plan.size_bytes),
         depth=plan.depth,
         timeout=plan.timeout_ns,
         connect_timeout=plan.connect_timeout_ns,
