@@ -15,13 +15,13 @@ import enum
 import errno
 import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from loadkit.engine.aio.connect import is_readable, open_route
 from loadkit.engine.aio.connection import OPENING, Connection, LongConnection, State
 from loadkit.engine.aio.deadlines import Deadlines
 from loadkit.engine.aio.outbox import Outbox
+from loadkit.engine.aio.oldest import OldestFirst
 from loadkit.engine.aio.pauses import STANDSTILL_NS
 from loadkit.engine.aio.probing import Probing
 from loadkit.engine.aio.schedule import NEVER
@@ -114,8 +114,10 @@ class Swarm:
         self._tcp_watch: TcpWatch[Connection] = TcpWatch(_fd_of)
         self._phase = 0
         self._settled = self._settled_ns = 0
-        self._connecting: deque[tuple[int, asyncio.Task[None], Connection]] = deque()
-        self._expiring: deque[tuple[int, Connection]] = deque()
+        self._connecting: OldestFirst[tuple[int, asyncio.Task[None], Connection]] = OldestFirst(
+            lambda one: one[1].done()
+        )
+        self._expiring: OldestFirst[tuple[int, Connection]] = OldestFirst(lambda one: one[1].state is State.CLOSED)
         self._retiring: set[Connection] = set()
         self._peak = 0
         self._connects: Iterator[int] = iter(())
@@ -212,8 +214,8 @@ class Swarm:
             self._open(due, next(self._routes), first=self.stage is Stage.RAMP, scheduled=True)
         self.outbox.send_due(now)
         self._judge(now)
-        while self._expiring and self._expiring[0][0] <= now:
-            self._retire(*self._expiring.popleft())
+        while self._expiring and self._expiring.oldest[0] <= now:
+            self._retire(*self._expiring.pop())
         self.arm()
 
     def arm(self) -> None:
@@ -221,7 +223,7 @@ class Swarm:
         first = min(self.next_phase_ns, self._connect_time(), self.outbox.next_ns, self._connect_deadline)
         first = min(first, self._deadlines.first_ns)
         if self._expiring:
-            first = min(first, self._expiring[0][0])
+            first = min(first, self._expiring.oldest[0])
         self.watch.asked_ns = first
         self._timer.arm(first if first < NEVER else None)
 
@@ -258,8 +260,10 @@ class Swarm:
         self.watch.see(now)
         self._enter_phases(now)
         self.slot.pages[self._phase].add("beats")
-        while self._connecting and self._connecting[0][1].done():
-            self._connecting.popleft()  # their tasks take memory
+        # What is over takes memory: a connection, its task.
+        self._connecting.tidy()
+        self._expiring.tidy()
+        self._deadlines.tidy(len(self.live) + len(self._retiring))
         self._publish(now)
         self._sample_tcp_info()
         self._end_if_spent()
@@ -472,7 +476,7 @@ class Swarm:
         """Ends the connects that take too long, less what we stood still; the oldest are first."""
         self._connect_deadline = NEVER
         while self._connecting:
-            begun, task, _connection = self._connecting[0]
+            begun, task, _connection = self._connecting.oldest
             if not task.done():
                 stood = self.watch.standstills.since(begun)
                 # After a standstill what has come meanwhile is read first.
@@ -481,7 +485,7 @@ class Swarm:
                     self._connect_deadline = until
                     return
                 task.cancel()
-            self._connecting.popleft()
+            self._connecting.pop()
 
     def _not_opened(self, connection: Connection, number: int) -> None:
         now = clock()
