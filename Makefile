@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
-.PHONY: demo test streams verdicts lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale \
+.PHONY: demo test streams verdicts lengthy lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale \
 	ramp-rates sanitize fuzz-records clean
 
 demo: $(VENV)/installed
@@ -27,6 +27,10 @@ streams: $(VENV)/installed
 # do: where other work disturbs a sound run, it passes if a witness of the machine confirms it, which is printed.
 verdicts: $(VENV)/installed
 	$(BIN)/python -m pytest tests/truth/test_witness.py tests/truth/test_verdicts.py
+
+# Runs whose target goes, and rates far above what both ends can do, on every engine: a minute.
+lengthy: $(VENV)/installed
+	$(BIN)/python -m pytest -m lengthy tests/truth/test_ending.py tests/truth/test_memory.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

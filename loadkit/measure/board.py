@@ -67,6 +67,7 @@ STATE = (
     "proved",  # index in PROOFS: whether the target's first reply was right
     "standstill_ns",  # the longest standstill of the measured phases, and when it began
     "standstill_at_ns",
+    "stranded_ns",  # when its last connection was gone, and none could open any more; 0 before
 )
 COUNTERS = (
     "asked",  # connects begun

@@ -265,6 +265,9 @@ class RunSamples:
     intervals: tuple[IntervalSample, ...]
     interrupted: str | None  # "SIGINT", "SIGTERM"
     serve: ServeSamples | None
+    stranded_ns: int | None = (
+        None  # when the last connection was gone and none could open; None: one was there to the end
+    )
     ramp_ns: int | None = None  # when the ramp began; None: the first connection had no reply before the run ended
     fallback: str | None = None  # why `auto` did not take the native engine
     tenths_ns: tuple[int, ...] = ()  # from the ramp's start until each tenth of its connections was open

@@ -8,7 +8,7 @@ import msgspec
 
 from loadkit.plan.app import AppSpec
 from loadkit.plan.pacing import LinearPace, Turn
-from loadkit.profile.model import Close, EngineName, Stamps
+from loadkit.profile.model import LONGEST_RUN, Close, EngineName, Stamps
 from loadkit.profile.spell import GivenOptions
 
 __all__ = ["EMBEDDED", "PhaseKind", "PhasePlan", "Plan", "Route", "ServePlan", "Shard", "Target"]
@@ -147,6 +147,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def open_loop(self) -> bool:
         """Whether messages go out on a schedule rather than after each reply."""
         return any(phase.rate_hz is not None for phase in self.phases)
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the last of --messages ends the run, and no duration does: the hold is the longest there may be."""
+        longest = max(phase.duration_ns for phase in self.phases if phase.kind is PhaseKind.HOLD)
+        return self.messages is not None and longest >= LONGEST_RUN
 
     @property
     def held_ns(self) -> int:

@@ -120,6 +120,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
         interrupted=samples.interrupted,
+        stranded_ns=None if samples.stranded_ns is None else samples.stranded_ns - samples.start_ns,
         run=RunId(secrets.token_hex(8)),
         started=samples.started,
         tool=_tool(samples),

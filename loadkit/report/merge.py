@@ -76,6 +76,7 @@ def _merge(left: RunRecord, right: RunRecord) -> RunRecord:
         left,
         partial=left.partial or right.partial,
         interrupted=left.interrupted or right.interrupted,
+        stranded_ns=left.stranded_ns if right.stranded_ns is None else right.stranded_ns,
         merged=left.merged + right.merged,
         run=_add_ids(left, right),
         started=min(left, right, key=started_at).started,

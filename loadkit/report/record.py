@@ -573,14 +573,15 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     in lay in the receive buffers, from the kernel's stamp to the read, of one read in sixteen (--stamps rx). Where one
     of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why; in a merged
     record those of opening, memory and closing do too.
-    `interrupted` names the signal that ended the run early. `findings` are all of them, also those of
-    `kernel` and `tcp`.
+    `interrupted` names the signal that ended the run early. `stranded_ns` is when its last connection was gone, from
+    the start of the run, where no other could open. `findings` are all of them, also those of `kernel` and `tcp`.
     """
 
     format: str = FORMAT
     version: int = VERSION
     partial: bool
     interrupted: str | None = None
+    stranded_ns: int | None = None
     merged: int = 1
     run: RunId
     started: str

@@ -96,6 +96,9 @@ def _no_window(evidence: Evidence) -> Iterator[Said]:
     )
     if record.interrupted:
         yield Said(f"{record.interrupted} ended the run before its measured time began: {opened}", "request")
+    elif record.stranded_ns is not None:
+        cause, party = _last_cause(evidence)
+        yield Said(f"no connection was left when the measured time was to begin: {cause}; {opened}", party)
     elif record.server and record.server.restarts:
         yield Said(f"the serve end did not live until the measured time began: {opened}", "target")
     else:
@@ -108,7 +111,7 @@ def _no_window(evidence: Evidence) -> Iterator[Said]:
 
 def _nothing_due(evidence: Evidence) -> Iterator[Said]:
     record = evidence.record
-    if record.window is None or record.messages.intended or _is_silent(evidence):
+    if record.window is None or record.messages.intended or _is_silent(evidence) or any(_stranded(evidence)):
         return
     start = (
         f"no message was due in the {format_duration(evidence.span_ns)} that were measured: there is nothing to read"
@@ -181,14 +184,23 @@ def _lost(evidence: Evidence) -> Iterator[Said]:
         before = f"; {format_count(missing.at_start)} had not opened" if missing.at_start else ""
         yield Said(
             f"{format_count(missing.lost)} of {plural(missing.asked, 'connection')} broke in the measured time: "
-            f"{cause}{before}. The load went on without them: a smaller one than was asked for",
+            f"{cause}{before}. {_went_on(evidence)}",
             party,
         )
+
+
+def _went_on(evidence: Evidence) -> str:
+    """Says what became of a load that lost connections."""
+    if evidence.record.stranded_ns is None:
+        return "The load went on without them: a smaller one than was asked for"
+    return f"None was left {format_duration(evidence.record.stranded_ns)} after the start of the run"
 
 
 def _connects_failed(evidence: Evidence) -> Iterator[Said]:
     connections = evidence.record.connections
     if not evidence.is_churn or evidence.record.window is None or _has_been_said(evidence):
+        return
+    if any(_stranded(evidence)):
         return
     if connections.failed > MISSING * evidence.begun:
         found = cause_of([row for row in evidence.record.errors if row.step == "connect"])
@@ -198,6 +210,25 @@ def _connects_failed(evidence: Evidence) -> Iterator[Said]:
             f"connections came and went than was asked for",
             party,
         )
+
+
+def _stranded(evidence: Evidence) -> Iterator[Said]:
+    """In churn a connection may always come back; where --messages alone ends a run, there is an end to waiting."""
+    record = evidence.record
+    if record.stranded_ns is None or not evidence.is_churn or record.window is None or _has_been_said(evidence):
+        return
+    cause, party = _last_cause(evidence)
+    timeout = format_duration(evidence.plan["timeout_ns"])
+    yield Said(
+        f"no connection could be opened any more, for longer than the {timeout} of --timeout: {cause}. That ended the "
+        f"run {format_duration(record.stranded_ns)} after its start, with {format_count(record.messages.sent)} of "
+        f"{format_count(evidence.plan['messages'] * record.merged)} messages sent",
+        party,
+    )
+
+
+def _last_cause(evidence: Evidence) -> tuple[str, Party]:
+    return cause_of([row for row in evidence.record.errors if row.step != "close"]) or ("see the errors", "target")
 
 
 def _has_been_said(evidence: Evidence) -> bool:
@@ -276,7 +307,7 @@ def _misses_rate(evidence: Evidence) -> bool:
     In churn, connects that fail leave no connection to send on: there is no telling how many messages that makes.
     """
     share = evidence.unsent_share
-    if share <= MISSING or _is_silent(evidence) or evidence.is_exhausted:
+    if share <= MISSING or _is_silent(evidence) or evidence.is_exhausted or any(_stranded(evidence)):
         return False
     if evidence.has_time and any(_connects_failed(evidence)):
         return False
@@ -485,7 +516,13 @@ def _dropped(evidence: Evidence) -> Iterator[Said]:
 
 RULES: tuple[Rule, ...] = (
     Rule("worker-died", "invalid", "a blast worker ended before its time", ("loadkit", "machine"), _worker_died),
-    Rule("no-window", "invalid", "the run ended before its measured time", ("request", "target"), _no_window),
+    Rule(
+        "no-window",
+        "invalid",
+        "the run ended before its measured time",
+        ("request", "target", "network", "machine"),
+        _no_window,
+    ),
     Rule("nothing-due", "invalid", "no message was due in the measured time", ("request",), _nothing_due),
     Rule(
         "exhausted",
@@ -521,6 +558,13 @@ RULES: tuple[Rule, ...] = (
         "churn: more than 1 % of the connects failed",
         ("target", "network", "machine"),
         _connects_failed,
+    ),
+    Rule(
+        "stranded",
+        "invalid",
+        "churn that --messages alone ends: no connection could be opened any more, for longer than --timeout",
+        ("target", "network", "machine"),
+        _stranded,
     ),
     Rule(
         "rate-missed",

@@ -61,6 +61,8 @@ _TIMEOUT_LATE = 64
 _PATIENCE_NS = 5 * NS_PER_S
 # A wait of ours that took this much longer than asked: we were stopped.
 _STOOD_NS = NS_PER_S // 2
+# With -d a run goes on for so long once its last connection is gone: what falls due in it is counted as unsent.
+_STRANDED_NS = 2 * NS_PER_S
 # A worker that was told to leave and has not ended by then is hung, and killed.
 _LEAVE_NS = 2 * NS_PER_S
 # Closing takes the kernel its time: a million connections 26 s on two cores, both ends. This is twice that, and some.
@@ -245,10 +247,17 @@ class _Run:
             if not self.serve_at_end and (now >= self.window[1] or self._traffic_is_over()):
                 self.serve_at_end = self.group.read()
                 self.serve_looks_ns.append(time.monotonic_ns())
+        if self._stop_ns is None and self._is_stranded(now):
+            self._stop()
         self.series.look(now - self.start_ns)
         if self.observer and now >= self._shown_ns + _LOOK_NS:
             self._shown_ns = now
             self.observer(self._progress(now))
+
+    def _is_stranded(self, now: int) -> bool:
+        """Whether no worker that goes on has had a connection for a while, or will have one."""
+        since = [slot.get("stranded_ns") for slot in self.board.slots if not slot.get("finished_ns")]
+        return bool(since) and all(since) and now > max(since) + _STRANDED_NS
 
     def _look_at_first(self) -> None:
         """Begins the ramp when the first connection has had its reply."""
@@ -358,6 +367,7 @@ class _Run:
             engine=get_engine(self.plan.engine).version(),
             workers=read_board(self.board),
             ends=tuple(worker.end() for worker in self.workers),
+            stranded_ns=self._stranded_at_ns(),
             intervals=tuple(self.series.rows),
             interrupted=self.interrupts.first,
             serve=serve,
@@ -396,9 +406,14 @@ class _Run:
             return None, None
         return self.window[0], min(self.window[1], last)
 
+    def _stranded_at_ns(self) -> int | None:
+        """Returns when the last connection of the run was gone; None where some worker had one to its end."""
+        since = [slot.get("stranded_ns") for slot in self.board.slots]
+        return max(since) if all(since) else None
+
     def _is_spent(self) -> bool:
         """Whether the last of --messages fell due before anything else ended the run."""
-        if self.plan.messages is None or self._stop_ns is not None:
+        if self.plan.messages is None or self._stop_ns is not None or self._stranded_at_ns() is not None:
             return False
         holds = [at for at, phase in enumerate(self.plan.phases) if phase.kind is PhaseKind.HOLD]
         intended = sum(

@@ -467,6 +467,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
         "keepalive": 0,
         "probes": (),
         "stamps": False,
+        "endless": False,
         "open_loop": True,
         "check": True,
         "rst": True,

@@ -222,6 +222,53 @@ _INVALID = [
         id="churn whose connects were refused, with no connection for most messages",
     ),
     pytest.param(
+        made_up_plan(target=REMOTE, lifetime_ns=0, messages=1_000_000),
+        _run(
+            exchanged(
+                [MS] * 4_000,
+                asked=4_500,
+                opened=4_000,
+                failed_connects=500,
+                errors={("connect", "ECONNREFUSED"): 500},
+            ),
+            stranded_ns=HOLD_NS + 8 * S,
+        ),
+        "invalid",
+        ["stranded"],
+        [],
+        id="churn until the messages are sent, and no connection to send them",
+    ),
+    pytest.param(
+        made_up_plan(400.0, REMOTE, lifetime_ns=20 * MS, messages=1_000_000),
+        _run(
+            exchanged(
+                [MS] * 4_000,
+                intended=996_000,
+                unsent=996_000,
+                asked=60_000,
+                opened=59_500,
+                failed_connects=500,
+                errors={("connect", "ECONNREFUSED"): 500},
+            ),
+            stranded_ns=HOLD_NS + 8 * S,
+        ),
+        "invalid",
+        ["stranded"],
+        [],
+        id="the same by a schedule, of which the rest was never sent",
+    ),
+    pytest.param(
+        made_up_plan(target=REMOTE, lifetime_ns=0, messages=1_000_000),
+        _run(
+            page(asked=1_000, failed_connects=1_000, errors={("connect", "ECONNREFUSED"): 1_000}),
+            stranded_ns=HOLD_NS + 8 * S,
+        ),
+        "invalid",
+        ["stranded"],
+        [],
+        id="the same, gone before the first of the messages",
+    ),
+    pytest.param(
         _CHURN,
         _run(exchanged([MS] * 4_000, asked=4_000, opened=3_990, failed_connects=10)),
         "valid",
@@ -1273,6 +1320,33 @@ def test_a_run_interrupted_in_its_ramp_is_not_blamed_for_what_it_never_began() -
     [reason] = record.verdict.reasons
     assert reason.party == "request"
     assert reason.text == "SIGINT ended the run before its measured time began: 5 of 100 connections had opened by then"
+
+
+def test_a_run_whose_connections_are_gone_says_when_the_last_one_was() -> None:
+    lost = _run(
+        exchanged([MS] * 400, errors={("receive", "ECONNRESET"): 100}), answered=100, stranded_ns=START_NS + 4 * S
+    )
+    [reason] = made_up_record(_CLOSED, lost).verdict.reasons
+    assert (reason.code, reason.party) == ("connections-lost", "target")
+    assert reason.text.endswith(". None was left 4 s after the start of the run")
+
+
+def test_a_run_whose_connections_are_gone_before_it_is_measured_names_what_ended_them() -> None:
+    warm_up = page(errors={("receive", "ECONNRESET"): 100})
+    samples = made_up_samples(
+        worker(0, ramp(100), warm_up, page(), page(), peak=100),
+        stranded_ns=START_NS + S,
+        window_start_ns=None,
+        window_end_ns=None,
+    )
+    record = made_up_record(_CLOSED, samples)
+    assert _codes(record) == ("invalid", ["no-window"], [])
+    [reason] = record.verdict.reasons
+    assert reason.party == "target"
+    assert reason.text == (
+        "no connection was left when the measured time was to begin: the target reset them (ECONNRESET); 100 of 100 "
+        "connections had opened by then"
+    )
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,9 @@ class Outbox:
 
     # -- phases
 
-    def begin(self, pace: LinearPace, index: int, of: int) -> None:
-        """A phase begins, with a schedule of its own."""
-        self._due = Schedule(pace, index, of)
+    def begin(self, pace: LinearPace, index: int, of: int, most: int) -> None:
+        """A phase begins, with a schedule of its own; no more than `most` messages of it may be begun."""
+        self._due = Schedule(pace, index, of, most)
 
     def end_phase(self, at_ns: int, now: int) -> None:
         """The phase ended at `at_ns`. What it left is its own: it does not eat the next one's time."""
@@ -82,6 +82,7 @@ class Outbox:
         if left:
             for counter in ("intended", "unsent", "waited") if self.is_full else ("intended", "unsent"):
                 self._tally.count(counter, self._due.next_ns, left)
+            self._swarm.spend(left)
         self._due.clear()
         self.is_full = False
         if not self.waiting:

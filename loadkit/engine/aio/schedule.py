@@ -10,15 +10,19 @@ NEVER = 2**62
 
 
 class Schedule:
-    """The events index, index + of, index + 2 of, … of a pace. `next_ns`: when the next is due; NEVER at the end."""
+    """The events index, index + of, index + 2 of, … of a pace, `most` of them at the most.
+
+    `next_ns`: when the next is due; NEVER at the end.
+    """
 
     __slots__ = ("_next", "_of", "_pace", "_total", "next_ns")
 
-    def __init__(self, pace: LinearPace | None = None, index: int = 0, of: int = 1) -> None:
+    def __init__(self, pace: LinearPace | None = None, index: int = 0, of: int = 1, most: int = NEVER) -> None:
         self._pace = pace
         self._next = index
         self._of = of
-        self._total = pace.total() if pace and max(pace.start_hz, pace.end_hz) > 0 else 0
+        total = pace.total() if pace and max(pace.start_hz, pace.end_hz) > 0 else 0
+        self._total = min(total, index + most * of)
         self._find()
 
     def _find(self) -> None:

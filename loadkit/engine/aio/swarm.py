@@ -16,12 +16,14 @@ import errno
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
 
 from loadkit.engine.aio.connect import is_readable, open_route
 from loadkit.engine.aio.connection import OPENING, Connection, LongConnection, State
 from loadkit.engine.aio.deadlines import Deadlines
-from loadkit.engine.aio.outbox import Outbox
 from loadkit.engine.aio.oldest import OldestFirst
+from loadkit.engine.aio.outbox import Outbox
 from loadkit.engine.aio.pauses import STANDSTILL_NS
 from loadkit.engine.aio.probing import Probing
 from loadkit.engine.aio.schedule import NEVER
@@ -90,9 +92,9 @@ class Swarm:
         self.period = self.framing.period
         self.size = plan.size_bytes
         self.depth = plan.depth
+        self._kind = Connection if plan.size_bytes <= PIECE_BYTES else LongConnection
         self.check = plan.check
         self.tally = Tally(slot, plan.size_bytes, due_is_sent=self.closed_loop)
-        self._kind = Connection if plan.size_bytes <= PIECE_BYTES else LongConnection
         self.watch = Watch(slot, self.tally, plan.phases, last_wait)
         self.outbox = Outbox(self)
         self.exchanges = self.tally.exchanges
@@ -104,6 +106,7 @@ class Swarm:
         self.live: list[Connection] = []
         self.budget = NEVER if shard.messages is None else shard.messages
         self._is_spent = False  # the last of --messages has been taken
+        self._alone_ns = clock()  # when a connection was open last
         self._answered = 0  # open connections that have had a reply, until the measured time began
         self._has_measured = False
         self._replied_ns = 0
@@ -259,6 +262,8 @@ class Swarm:
         now = clock()
         self.watch.see(now)
         self._enter_phases(now)
+        if self.live or self._retiring or self.stage is Stage.RAMP:
+            self._alone_ns = now
         self.slot.pages[self._phase].add("beats")
         # What is over takes memory: a connection, its task.
         self._connecting.tidy()
@@ -267,6 +272,7 @@ class Swarm:
         self._publish(now)
         self._sample_tcp_info()
         self._end_if_spent()
+        self._end_if_stranded(now)
         if self.stage is Stage.DRAIN and self._held_until <= now:
             self.outbox.drop()
             self._held_until = NEVER
@@ -274,6 +280,8 @@ class Swarm:
             self._finish()
             return
         pause = 0.02 if self.stage is Stage.DRAIN or self._is_spent else FOLD_NS / NS_PER_S
+        if self._tick_handle:
+            self._tick_handle.cancel()  # the drain has begun just now, and asked for another
         self._tick_handle = self.loop.call_later(pause, self._tick)
 
     def _drain_end(self) -> int:
@@ -355,7 +363,8 @@ class Swarm:
         self.next_phase_ns = at_ns + phase.duration_ns
         self._change_connections(before.connections, phase.connections, at_ns, phase.duration_ns)
         if phase.rate_hz is not None:
-            self.outbox.begin(LinearPace(at_ns, phase.duration_ns, *phase.rate_hz), *self._part)
+            most = self.budget if phase.kind is PhaseKind.HOLD else NEVER
+            self.outbox.begin(LinearPace(at_ns, phase.duration_ns, *phase.rate_hz), *self._part, most)
         elif not self.sending:
             self.sending = True
             self.free_running = self.shard.messages is None and not self._is_churning_exchanges
@@ -547,6 +556,7 @@ class Swarm:
         self._enter_phases(connection.established_ns)
         self.tally.connected.extend((connection.due_ns, connection.established_ns))
         self.outbox.is_full = False
+        self._alone_ns = connection.established_ns
         self._tcp_watch.opened(connection)
         connection.place = len(self.live)
         self.live.append(connection)
@@ -571,11 +581,11 @@ class Swarm:
         """Whether nothing new is begun any more: but for messages that still wait for a connection to open."""
         return self.stage is Stage.DRAIN or (self._is_spent and not self.outbox.waiting)
 
-    def spend(self) -> None:
-        """Takes a message off what --messages allows; with the last one's reply the drain begins."""
+    def spend(self, count: int = 1) -> None:
+        """Takes messages off what --messages allows; with the last one's reply the drain begins."""
         if self.plan.phases[self._phase].kind is not PhaseKind.HOLD:
             return
-        self.budget -= 1
+        self.budget -= count
         if self.budget <= 0:
             self.outbox.spend()
             self._is_spent = True
@@ -590,6 +600,27 @@ class Swarm:
             return
         if not self._retiring and not any(connection.pending for connection in self.live):
             self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
+
+    def _end_if_stranded(self, now: int) -> None:
+        """Ends what has no connection and will have none; native/blast.c says what that is, and what is left of it."""
+        if not self._is_stranded(now):
+            return
+        if not self.slot.get("stranded_ns"):
+            self.slot.set("stranded_ns", now)
+        if self.plan.is_endless:
+            self.outbox.drop()
+            self._begin_drain(self.plan.timeout_ns, 0)
+
+    def _is_stranded(self, now: int) -> bool:
+        if self.stage is not Stage.TRAFFIC or self.live or self._retiring:
+            return False
+        if self.plan.lifetime_ns is not None:
+            alone = now - self._alone_ns - self.watch.standstills.since(self._alone_ns)
+            return self.plan.is_endless and alone > self.timeout_ns
+        later = self.plan.phases[self._phase :]
+        opens_later = not self._has_enough and any(two.connections > one.connections for one, two in pairwise(later))
+        is_connecting = any(not task.done() for _, task, _ in self._connecting)
+        return self._next_connect == NEVER and not is_connecting and not opens_later
 
     def replied(self, connection: Connection, now: int) -> None:
         """Whole replies came in, and the connection may have room: go on, retire, or stop."""

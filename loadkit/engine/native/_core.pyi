@@ -49,6 +49,7 @@ class Blast:
         keepalive: int,
         probes: tuple[int, int, tuple[tuple[int, int], ...]] | tuple[()],
         stamps: bool,
+        endless: bool,
         open_loop: bool,
         check: bool,
         rst: bool,

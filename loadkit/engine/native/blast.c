@@ -64,7 +64,9 @@ int blast_open(struct blast *blast, int control_fd) {
     blast->route_left = blast->routes[0].connections;
     blast->buffer = malloc(READ_BYTES);
     blast->looks.gaps = malloc(GAPS * sizeof *blast->looks.gaps);
-    blast->looks.last_ns = blast->seen_ns = blast->left_ns = clock_ns();
+    blast->looks.last_ns = blast->seen_ns = blast->left_ns = blast->alone_ns = clock_ns();
+    for (int i = 1; i < blast->phases; i++)
+        if (blast->phase_plans[i].connections > blast->phase_plans[i - 1].connections) blast->last_opening = i;
     /* Of connects: the first one, the ramp, and what each phase opens. */
     if (!blast->buffer || !blast->looks.gaps || schedule_open(&blast->connects, blast->phases + 2) ||
         schedule_open(&blast->due, blast->phases + 1))
@@ -151,7 +153,10 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
         blast_begin_drain(blast, blast->options.timeout_ns, blast->options.held_ns);
         return;
     }
-    if (blast->stage == STAGE_RAMP) prober_start(&blast->prober, at);
+    if (blast->stage == STAGE_RAMP) {
+        prober_start(&blast->prober, at);
+        blast->alone_ns = at;
+    }
     blast->stage = STAGE_TRAFFIC;
     blast->next_phase_ns = at + phase->duration_ns;
     /* More connections come evenly over the phase; fewer go at its beginning. */
@@ -171,6 +176,7 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     if (phase->is_paced) {
         struct pace pace = phase->pace;
         pace.begin_ns = at;
+        if (blast->is_counting) pace_limit(&pace, blast->budget);
         if (pace.total) schedule_append(&blast->due, pace);
     } else if (!blast->is_sending) {
         blast->is_sending = true;
@@ -187,6 +193,28 @@ void blast_enter_due_phases(struct blast *blast, int64_t now) {
 static void end_if_spent(struct blast *blast) {
     if (blast->is_spent && blast->stage == STAGE_TRAFFIC && !blast->waiting_count && !blast->pending_count)
         blast_begin_drain(blast, blast->options.timeout_ns, blast->options.held_ns);
+}
+
+/* Whether no connection is open, and none can open any more. In churn one always can: where --messages alone ends the run,
+ * that is waited for as long as for a reply. */
+static bool is_stranded(const struct blast *blast) {
+    if (blast->stage != STAGE_TRAFFIC || blast->board.state[STATE_open]) return false;
+    if (blast->options.lifetime_ns >= 0) {
+        int64_t alone = blast->seen_ns - blast->alone_ns - standstills_since(&blast->standstills, blast->alone_ns);
+        return blast->options.is_endless && alone > blast->options.timeout_ns;
+    }
+    bool opens_later = blast->phase < blast->last_opening && !blast->has_enough;
+    return !blast->used_count && blast->connects.next_ns == NEVER && !opens_later;
+}
+
+/* Says so to the parent, which ends the run when all are. Until then what falls due is counted as unsent, unless there is no
+ * end to that but the last of --messages: then all that is left of them is. */
+static void end_if_stranded(struct blast *blast) {
+    if (!is_stranded(blast)) return;
+    if (!blast->board.state[STATE_stranded_ns]) blast->board.state[STATE_stranded_ns] = blast->seen_ns;
+    if (!blast->options.is_endless) return;
+    messages_drop_due(blast);
+    blast_begin_drain(blast, blast->options.timeout_ns, 0);
 }
 
 void blast_spend(struct blast *blast, int64_t count) {
@@ -317,6 +345,7 @@ static void do_due(struct blast *blast, int64_t now) {
     if (blast->fill_at < blast->fill_end) fill_some(blast);
     blast_mend(blast);
     end_if_spent(blast);
+    end_if_stranded(blast);
     if (blast->stage == STAGE_DRAIN && blast->held_until_ns <= now) {
         messages_drop_due(blast);
         blast->held_until_ns = NEVER;
@@ -333,6 +362,7 @@ static void judge_deadlines(struct blast *blast) {
         connection_on_deadline(blast, deadlines_pop(&blast->deadlines), reported);
     blast_mend(blast);
     end_if_spent(blast);
+    end_if_stranded(blast);
     if (blast->stage == STAGE_DRAIN && reported >= drain_end(blast) && !(blast->turn_says & TURN_PHASE)) blast_finish(blast);
 }
 

@@ -133,6 +133,7 @@ struct options {
     int64_t opening; /* of those that a schedule asks for, so many may be without their first reply */
     int64_t awake_ns; /* before something is due we do not sleep any more */
     int64_t keepalive_s; /* 0: none */
+    bool is_endless; /* the last of the messages ends the run, and no duration does */
     bool is_open_loop, is_checked, closes_by_rst, is_edge_triggered;
     bool chooses_ports; /* the kernel has no IP_LOCAL_PORT_RANGE */
 };
@@ -156,13 +157,14 @@ struct blast {
     enum stage stage;
     int phase, phases;
     struct phase *phase_plans;
+    int last_opening; /* the last phase that opens connections */
     struct route *routes;
     uint32_t route_count, route_now;
     int64_t route_left;
 
     struct connection *slots;
     struct message *pending; /* ring of depth a slot */
-    uint32_t slot_count, slot_limit, free_slot, broken_slot;
+    uint32_t slot_count, slot_limit, used_count, free_slot, broken_slot; /* used: not free */
     size_t slots_bytes, pending_bytes;
     uint32_t *live; /* the open connections that messages are spread over */
     uint32_t live_count, sampled; /* the second: the place of the one that was last looked at */
@@ -190,6 +192,7 @@ struct blast {
     int64_t read_ns; /* the clock at the last read: what falls due within a batch is done within it */
     int64_t seen_ns; /* the last reading of the clock */
     int64_t left_ns; /* when the last turn ended */
+    int64_t alone_ns; /* since when no connection is open, where none is */
     struct looks looks;
     struct standstills standstills;
     bool is_full;           /* no connection has room, and as many wait as may: the rest stays in the schedule */

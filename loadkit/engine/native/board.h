@@ -17,7 +17,7 @@
 #define STATE_NAMES(X)                                                                                                 \
     X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes) X(generation) \
     X(wakeup_source) X(journeys) X(journey_source) X(stamp_source) X(answered) X(replied_ns) X(proved)                \
-    X(standstill_ns) X(standstill_at_ns)
+    X(standstill_ns) X(standstill_at_ns) X(stranded_ns)
 #define COUNTER_NAMES(X)                                                                                               \
     X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)   \
     X(waited) X(sent_bytes) X(received_bytes) X(window_opened) X(window_sent) X(window_replied) X(stood) X(beats) X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) \

@@ -63,12 +63,14 @@ static struct connection *take_slot(struct blast *blast) {
     } else {
         return NULL;
     }
+    blast->used_count++;
     return connection;
 }
 
 static void free_slot(struct blast *blast, struct connection *connection) {
     connection->state = FREE;
     connection->generation++;
+    blast->used_count--;
     connection->link = blast->free_slot;
     blast->free_slot = slot_number(blast, connection);
 }
@@ -166,6 +168,7 @@ static void publish_open(struct blast *blast) {
     int64_t *state = blast->board.state;
     state[STATE_open] = blast->live_count + blast->retiring_count;
     if (state[STATE_open] > state[STATE_peak]) state[STATE_peak] = state[STATE_open];
+    if (!state[STATE_open]) blast->alone_ns = blast->seen_ns;
 }
 
 /* It is established; `written` bytes of its first message may be on their way already. */

@@ -243,6 +243,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
         keepalive=(plan.keepalive_ns or 0) // NS_PER_S,
         probes=probes.hand_over(),
         stamps=choose_stamps(plan.stamps, slot),
+        endless=plan.is_endless,
         open_loop=plan.open_loop,
         check=plan.check,
         rst=plan.close is Close.RST,

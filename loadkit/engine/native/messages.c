@@ -69,6 +69,7 @@ void messages_drop_due(struct blast *blast) {
         page[COUNT_intended] += left;
         page[COUNT_unsent] += left;
         if (blast->is_full) page[COUNT_waited] += left;
+        blast_spend(blast, left);
     }
     schedule_clear(&blast->due);
     blast->is_full = false;

@@ -149,18 +149,18 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
     static char *names[] = {"words",   "control_fd", "phases",          "routes",   "port",
                             "index",   "of",         "size",            "period",   "depth",
                             "timeout", "connect_timeout", "held", "lifetime",   "messages", "most",
-                            "opening", "awake",      "keepalive",       "probes",   "stamps",
+                            "opening", "awake",      "keepalive",       "probes",   "stamps",  "endless",
                             "open_loop", "check",    "rst",             "edge_triggered", "choose_ports", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
     PyObject *phases, *routes, *probes;
-    int control_fd, port, stamps, open_loop, check, rst, edge_triggered, choose_ports;
+    int control_fd, port, stamps, endless, open_loop, check, rst, edge_triggered, choose_ports;
     long long index, of, size, period, depth, timeout, connect_timeout, held, lifetime, messages, most, opening, awake,
         keepalive;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLLLLO!pppppp:Blast", names, &self->words, &control_fd,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLLLLO!ppppppp:Blast", names, &self->words, &control_fd,
                                      &PyTuple_Type, &phases, &PyTuple_Type, &routes, &port, &index, &of, &size, &period,
                                      &depth, &timeout, &connect_timeout, &held, &lifetime, &messages, &most, &opening, &awake, &keepalive,
-                                     &PyTuple_Type, &probes, &stamps, &open_loop, &check, &rst, &edge_triggered, &choose_ports))
+                                     &PyTuple_Type, &probes, &stamps, &endless, &open_loop, &check, &rst, &edge_triggered, &choose_ports))
         return -1;
     if (depth < 1 || depth > UINT32_MAX || size < 1 || period < 1 || period > 256 || most < 1)
         return refuse(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
@@ -172,7 +172,7 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
     if (port < 0 || port > UINT16_MAX) return refuse(PyExc_ValueError, "port has to be 0 to 65535");
     if (index < 0 || index >= of) return refuse(PyExc_ValueError, "index has to be at least 0 and below of");
     *options = (struct options){size,  lifetime, timeout, connect_timeout, held, messages, (uint32_t)depth, index, of,
-                                opening, awake, keepalive, open_loop, check, rst, edge_triggered, choose_ports};
+                                opening, awake, keepalive, endless, open_loop, check, rst, edge_triggered, choose_ports};
     stamper_open(&blast->stamper, stamps);
     if (read_phases(blast, phases) || read_routes(blast, routes, port)) return -1;
     if (board_open(&blast->board, self->words.buf, self->words.len / 8, blast->phases) ||

@@ -50,6 +50,11 @@ struct pace pace_of_turn(struct turn turn, int64_t begin_ns, double hz) {
     return pace;
 }
 
+void pace_limit(struct pace *pace, int64_t most) {
+    if (pace->next < pace->total && (pace->total - pace->next - 1) / pace->step >= most)
+        pace->total = pace->next + most * pace->step;
+}
+
 void schedule_advance(struct schedule *schedule) {
     struct pace *pace = &schedule->paces[schedule->first];
     pace->next += pace->step;

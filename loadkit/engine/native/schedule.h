@@ -34,6 +34,8 @@ void schedule_close(struct schedule *schedule);
 void schedule_append(struct schedule *schedule, struct pace pace);
 /* A turn's events at a constant rate; event k of all lanes is due k intervals after the beginning. */
 struct pace pace_of_turn(struct turn turn, int64_t begin_ns, double hz);
+/* Keeps no more than the next `most` of its events. */
+void pace_limit(struct pace *pace, int64_t most);
 /* Moves on to the event after this one. */
 void schedule_advance(struct schedule *schedule);
 /* Drops everything. */
