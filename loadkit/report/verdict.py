@@ -81,6 +81,8 @@ def _death(died: str) -> tuple[str, Party]:
             ". Not by loadkit: another process did, or the kernel for want of memory, which `dmesg` would say",
             "machine",
         )
+    if "could not get the memory" in died:
+        return "", "machine"
     if died.startswith("killed by "):
         return ". The signal was not loadkit's", "machine"
     return "", "loadkit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -21,6 +22,12 @@ from loadkit.plan.model import ServePlan, Shard
 from loadkit.run.control import PipeControl
 
 __all__ = ["ServeWork", "listen_on", "name_process", "run_worker"]
+
+_NO_MEMORY = (
+    "it could not get the memory that it needs; fewer --connections, a smaller --depth, or more memory for it (ulimit "
+    "-v, memory.max of its control group)"
+)
+_RESERVE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,22 +50,41 @@ def run_worker(pipe: Connection, board_fd: int) -> int:
     Returns the exit status: 1 when it failed, with the reason sent.
     """
     control = PipeControl(pipe)
+    # To be able to say that there is no memory. Until then it takes none: nothing writes to it.
+    reserve = bytearray(_RESERVE_BYTES)
     try:
         work, layout = pipe.recv()
         _do(work, Board(layout, board_fd), control)
         return 0
     except EOFError:
         return 0
-    except LoadkitError as error:
-        reason = str(error)
-    except OSError as error:
-        reason = f"{error.strerror or error} ({type(error).__name__})"
     except BaseException as error:
-        reason = said_in_a_line(error)
-        log.exception("a worker failed")
+        reserve.clear()
+        reason = _say(error)
     with contextlib.suppress(OSError):
         control.failed(reason)
     return 1
+
+
+def _say(error: BaseException) -> str:
+    """Returns in a line why a worker could not go on; what is a bug is logged too."""
+    if _is_for_memory(error):
+        return _NO_MEMORY
+    if isinstance(error, LoadkitError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error} ({type(error).__name__})"
+    log.error("a worker failed", exc_info=error)
+    return said_in_a_line(error)
+
+
+def _is_for_memory(error: BaseException | None) -> bool:
+    """Whether it was for want of memory, by itself or by what went wrong before it."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _do(work: Shard | ServeWork, board: Board, control: PipeControl) -> None:

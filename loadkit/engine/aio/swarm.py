@@ -157,6 +157,7 @@ class Swarm:
         else:
             self._begin_ramp(start)
         self.loop.add_reader(self.control.fileno(), self._heard)
+        self.loop.set_exception_handler(self._failed)
         self._tick()
         self._on_time()
         self._heard()
@@ -180,6 +181,14 @@ class Swarm:
             await asyncio.sleep(0)
             if self.slot.get("proved") == _FAILED:
                 self.control.came(self.came)
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback has failed. Without memory there is no going on; what else it is, a loop says by itself."""
+        error = context.get("exception")
+        if not isinstance(error, MemoryError):
+            loop.default_exception_handler(context)
+        elif not self._done.done():
+            self._done.set_exception(error)
 
     @property
     def _part(self) -> tuple[int, int]:

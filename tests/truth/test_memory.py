@@ -1,0 +1,66 @@
+"""What a worker takes does not grow with what cannot be sent, or with the size of a message."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Run, assert_adds_up
+
+pytestmark = pytest.mark.slow
+Blast = Callable[..., Run]
+
+MIB = 2**20
+MOST_MORE = 20 * MIB
+
+
+def peak(blast: Blast, *options: str) -> tuple[Run, int]:
+    """Returns a run, and the most memory that a process of either end took."""
+    run = blast("-c", "10", "-w", "1", "--warmup", "0s", "--timeout", "5s", *options)
+    assert run.end() in (0, 4), run.err
+    assert_adds_up(run.record)
+    ends = [*run.record["workers"], *run.record["server"]["workers"]]
+    return run, max(worker["max_rss_bytes"] for worker in ends)
+
+
+@pytest.mark.parametrize("engine", ["native", pytest.param("uvloop", marks=pytest.mark.lengthy), "asyncio"])
+def test_neither_a_backlog_nor_a_long_message_takes_memory(blast: Blast, engine: str) -> None:
+    _run, usual = peak(blast, "--engine", engine, "-R", "1k", "-d", "300ms")
+    # Each of the two connections sends one message of 64 MiB in that time, or a few.
+    run, most = peak(blast, "--engine", engine, "-R", "5m", "-d", "300ms", "-s", "64MiB", "-c", "2")
+    messages = run.record["messages"]
+    assert messages["sent"] + messages["unsent"] == 1_500_000
+    assert messages["replied"] > 0
+    assert most - usual < MOST_MORE
+
+
+def test_a_worker_that_gets_no_more_memory_says_so_in_one_line(blast: Blast) -> None:
+    # A message in the warm-up, and then soon more than can be sent: 65,536 may wait, which takes 1 MiB.
+    run = blast("-c", "50", "-w", "1", "-R", "1:5m", "-d", "2s", "--warmup", "2s", "--engine", "native")
+    [worker] = run.workers("loadkit-blast-0")
+    run.wait_until_open(worker, 50)
+    pages, *_ = Path(f"/proc/{worker}/statm").read_text().split()
+    limit = int(pages) * resource.getpagesize()
+    resource.prlimit(worker, resource.RLIMIT_AS, (limit, limit))
+    assert run.end() == 4
+    assert run.err == ""
+    [died] = [one["died"] for one in run.record["workers"]]
+    assert died.startswith("it could not get the memory that it needs; ")
+    assert "\n" not in died
+    reason = run.record["verdict"]["reasons"][0]
+    assert (reason["code"], reason["party"]) == ("worker-died", "machine")
+
+
+@pytest.mark.lengthy
+@pytest.mark.parametrize("engine", ["native", "uvloop", "asyncio"])
+def test_a_rate_far_above_what_both_ends_can_do_is_held_for_as_long_as_asked(blast: Blast, engine: str) -> None:
+    _run, usual = peak(blast, "--engine", engine, "-R", "1k", "-d", "1s")
+    run, crowded = peak(blast, "--engine", engine, "-R", "5m", "-d", "4s")
+    messages, intervals = run.record["messages"], run.record["intervals"]
+    assert messages["sent"] + messages["unsent"] == 20_000_000
+    assert crowded - usual < MOST_MORE
+    # The run is over soon after the window, however much is left.
+    assert intervals[-1]["t_s"] * 1e9 - run.record["window"]["end_ns"] < 2e9
