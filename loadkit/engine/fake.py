@@ -6,9 +6,10 @@ clock: the shard's whole schedule is noted in one go, then it waits to be let go
 
 from __future__ import annotations
 
+import itertools
 import select
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from loadkit.engine.base import Control
 from loadkit.measure.board import PROOFS, Slot
@@ -52,8 +53,8 @@ class FakeEngine:
             for index, phase in enumerate(plan.phases[1:], 1):
                 tally.begin_phase(index, begin)
                 slot.set("phase", index)
-                due_here = self._due(phase, begin, shard)
-                for due in due_here[:budget] if phase.kind is PhaseKind.HOLD else due_here:
+                most = budget if phase.kind is PhaseKind.HOLD else None
+                for due in itertools.islice(self._due(phase, begin, shard), most):
                     self._message(tally, due)
                     slot.set("replied_ns", due + REPLY_NS)
                     if len(tally.sent) >= 2 * FOLD_EVERY:
@@ -92,12 +93,12 @@ class FakeEngine:
         tally.sent.extend((due, due, due))
         tally.replied.extend((due, due, due, due + REPLY_NS))
 
-    def _due(self, phase: PhasePlan, begin: int, shard: Shard) -> list[int]:
+    def _due(self, phase: PhasePlan, begin: int, shard: Shard) -> Iterator[int]:
         """A closed loop at 1 ms a reply is a schedule too: 1,000 messages a second on each connection."""
         if phase.kind is PhaseKind.DRAIN:
-            return []
+            return iter(())
         rate = phase.rate_hz or (1e9 / REPLY_NS * phase.connections,) * 2
-        return list(due_times(LinearPace(begin, phase.duration_ns, *rate), shard.index, shard.of))
+        return due_times(LinearPace(begin, phase.duration_ns, *rate), shard.index, shard.of)
 
     def _wait(self, control: Control, said: Callable[[], int | None]) -> int | None:
         """Waits until the parent has said when something begins; None if it ends the run instead."""
