@@ -389,6 +389,24 @@ def test_the_fake_engine_gives_the_plan_back() -> None:
     assert whole.histograms["connect"].min_ns == whole.histograms["connect"].max_ns == CONNECT_NS
 
 
+def test_a_time_out_is_found_however_many_short_lives_came_before(peer: Peer, blast: Blast) -> None:
+    def be_silent_in_the_end(sock: socket.socket, number: int) -> None:
+        while (chunk := sock.recv(64)) and number < 1200:
+            sock.sendall(chunk)
+        while sock.recv(64):
+            pass
+
+    # Each connection leaves the deadline of its message behind: more of them than are kept for nothing.
+    blasting = blast(
+        peer(be_silent_in_the_end), connections="20", lifetime="2ms", rate="5k", duration="60s", timeout="700ms"
+    )
+    blasting.end_ramp()
+    wait_for(lambda: blasting.whole().errors.get(("receive", "REPLY_TIMEOUT"), 0) >= 20)
+    blasting.say(stop=True)
+    whole = blasting.end()
+    assert set(whole.errors) == {("receive", "REPLY_TIMEOUT")}
+
+
 # -- opening many
 
 

@@ -15,6 +15,8 @@
 /* A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
  * that refuses, short enough that a restarted one is found. */
 #define RETRY_NS (NS_PER_S / 10)
+/* So few deadlines are kept though they do not count any more. */
+enum { FEW_DEADLINES = 1024 };
 /* The least a peer may announce as its segment size (RFC 9293, 3.7.1, less options): a message that fits goes out whole. */
 enum { LEAST_SEGMENT = 536 };
 #ifndef IP_LOCAL_PORT_RANGE
@@ -101,7 +103,18 @@ void connection_change_watch(struct blast *blast, struct connection *connection,
     if (failed) connection_fail(blast, connection, STEP_connect, errno);
 }
 
+/* Drops the deadlines that do not count any more: a connection with a short life leaves that of its last message. */
+static void tidy_deadlines(struct blast *blast) {
+    struct deadline *heap = blast->deadlines.heap;
+    size_t kept = 0;
+    for (size_t i = 0; i < blast->deadlines.count; i++)
+        if (blast->slots[heap[i].slot].timer_ns == heap[i].at_ns) heap[kept++] = heap[i];
+    deadlines_keep(&blast->deadlines, kept);
+}
+
 void connection_push_deadline(struct blast *blast, struct connection *connection, int64_t at) {
+    /* Of those that count there is one a slot. */
+    if (blast->deadlines.count > FEW_DEADLINES + 2 * (size_t)blast->slot_count) tidy_deadlines(blast);
     connection->timer_ns = at;
     if (deadlines_push(&blast->deadlines, at, slot_number(blast, connection))) blast->is_out_of_memory = true;
 }

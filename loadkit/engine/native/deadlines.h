@@ -29,6 +29,8 @@ static inline int64_t deadlines_first(const struct deadlines *deadlines) {
 }
 /* Takes the first one out; there has to be one. */
 struct deadline deadlines_pop(struct deadlines *deadlines);
+/* Keeps the first `count` entries of the heap, as whoever looked through it has left them, in whatever order. */
+void deadlines_keep(struct deadlines *deadlines, size_t count);
 void deadlines_close(struct deadlines *deadlines);
 
 #endif
