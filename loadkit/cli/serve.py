@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,6 +194,7 @@ def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]
 
 def _served(samples: ServeSamples) -> str:
     """Returns what was served, a line a worker and the total."""
+    from loadkit.report.advice import advise
     from loadkit.report.unread import unread_of_life, unread_times
     from loadkit.report.wakeups import phase_wakeups, wakeups_line, wakeups_record
 
@@ -215,11 +217,13 @@ def _served(samples: ServeSamples) -> str:
     most = max(worker.phases[0].counters["opened"] for worker in samples.final)
     balance = f", busiest worker {most / mean:.2f} x the mean" if total and len(samples.final) > 1 else ""
     restarts = f", {samples.restarts} worker(s) died and were replaced" if samples.restarts else ""
-    errors: dict[str, int] = {}
+    errors = Counter[tuple[str, str]]()
     for worker in samples.final:
-        for (step, name), count in worker.phases[0].errors.items():
-            errors[f"{step} {name}"] = errors.get(f"{step} {name}", 0) + count
-    trouble = "".join(f"\n{format_count(count)} x {what}" for what, count in sorted(errors.items()))
+        errors.update(worker.phases[0].errors)
+    trouble = "".join(
+        f"\n{format_count(count)} x {step} {name}: {advise(step, name, is_serve=True)}"
+        for (step, name), count in sorted(errors.items())
+    )
     wakeups = wakeups_record(phase_wakeups(samples.final, [0]))
     if wakeups:
         lines.append(wakeups_line("wake-ups:", wakeups, 0))

@@ -201,6 +201,7 @@ class OwnError:
     AT_LIMIT = 147  # the serve end has --max-connections open
     APP_FAILED = 148  # an exception came out of the app that the serve end runs
     NOT_ACCEPTED = 149  # the kernel said that it was open, and the peer never acknowledged a byte: its accept queue
+    CUT = 150  # still open when the serve end ended
 
 
 _OWN_NAMES = {value: name for name, value in vars(OwnError).items() if name.isupper()}

@@ -262,6 +262,7 @@ def _embedded_server(profile: Profile, connections: int, cores: tuple[int, ...],
             engine=profile.engine,
             edge_triggered=profile.edge_triggered,
             stamps=profile.stamps,
+            settle_ns=0,
         )
 
     whole = plan(tuples_for(connections, ports_of(host)), None)

@@ -74,7 +74,8 @@ class ServePlan(msgspec.Struct, frozen=True):
     Where `is_apart`, each has addresses of its own instead, as many as the others: then nothing is left to a hash,
     which would give one worker more connections than it has file descriptors for.
 
-    `app` is what runs instead of the echo.
+    `app` is what runs instead of the echo. `settle_ns` of the grace are for handshakes that are under way at the stop:
+    where blast has both ends there are none. They take a round trip, and longer on a kernel that is busy.
     """
 
     addresses: tuple[str, ...]
@@ -86,6 +87,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     max_connections: int | None = None
     idle_timeout_ns: int | None = None
     grace_ns: int = 5 * 10**9
+    settle_ns: int = 50 * 10**6
     edge_triggered: bool = False
     stamps: Stamps = Stamps.OFF
     is_apart: bool = False

@@ -117,6 +117,11 @@ _TABLE: dict[tuple[str, str], Known] = {
     ("connect", "RUN_ENDED"): Known(
         "they were still connecting when the run ended", "a lower --connect-rate, or a longer --duration", "target"
     ),
+    ("close", "CUT"): Known(
+        "still open when the serve end ended: it cut them",
+        "a longer --grace, or clients that close first",
+        "target",
+    ),
     ("receive", "APP_FAILED"): Known(
         "the app that was served raised an exception", "its standard error has the first of each", "target"
     ),

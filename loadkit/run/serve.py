@@ -14,7 +14,7 @@ import msgspec
 from loadkit.endpoint import family_of, say_error, sockaddr_of
 from loadkit.engine.registry import choose_serve_engine, get_engine
 from loadkit.errors import PreflightError, WorkerError
-from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.board import Board, BoardLayout, OwnError
 from loadkit.measure.kernel import difference, read_kernel
 from loadkit.measure.samples import (
     ServeRow,
@@ -125,6 +125,11 @@ class ServeGroup:
     def close(self, patience_s: float) -> tuple[WorkerEnd, ...]:
         """Waits for the workers, kills those that stay, and gives the port back. Returns how all of them ended."""
         end_all(self.workers, patience_s)
+        for worker in self.workers:
+            if worker.died():  # it could not count them itself
+                slot = self.board.slots[worker.index]
+                slot.pages[0].add_error("close", OwnError.CUT, slot.get("open"))
+                slot.set("open", 0)
         self._ends += [worker.end() for worker in self.workers]
         self._let_go()
         return tuple(self._ends)

@@ -152,7 +152,7 @@ def test_a_gentle_stop_refuses_new_connections_and_waits_for_the_open_ones(serve
         wait_for(lambda: is_refused(port))
         sock.sendall(b"b")
         assert sock.recv(1) == b"B"
-    wait_for(lambda: counters(board)["closed"] == 1)
+    wait_for(lambda: counters(board)["closed"] == counters(board)["opened"] >= 1)
 
 
 def test_a_gentle_stop_lets_what_an_app_has_written_go_out(server: Server) -> None:
@@ -166,7 +166,8 @@ def test_a_gentle_stop_lets_what_an_app_has_written_go_out(server: Server) -> No
         while chunk := sock.recv(2**20):
             got += chunk
     assert got == apps.BULK
-    wait_for(lambda: counters(board)["closed"] == 1)
+    # The question whether it refuses is a connection too, as long as it does not.
+    wait_for(lambda: counters(board)["closed"] == counters(board)["opened"] >= 1)
 
 
 def test_a_connection_handed_to_another_protocol_does_not_keep_a_stop_waiting(server: Server) -> None:
@@ -179,7 +180,7 @@ def test_a_connection_handed_to_another_protocol_does_not_keep_a_stop_waiting(se
     control.say(stop=True)
     # The fixture waits for the end of the thread, for less than the grace.
     wait_for(lambda: is_refused(port))
-    assert counters(board)["opened"] == 1
+    assert counters(board)["opened"] >= 1
 
 
 @pytest.mark.parametrize("app", [apps.Upper, apps.forever], ids=["protocol", "streams"])
@@ -194,7 +195,7 @@ def test_what_does_not_end_within_the_grace_is_cut_and_cancelled(
         wait_for(lambda: is_refused(port))
     wait_for(lambda: counters(board)["closed"] == 1)
     time.sleep(0.2)  # for what a cancelled one might say
-    assert errors(board) == {}
+    assert errors(board) == {("close", "CUT"): 1}
     assert caplog.records == []
 
 

@@ -15,7 +15,7 @@ from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
 from loadkit.units import NS_PER_S
 
-from .conftest import LOOPBACK, Server, few_descriptors, wait_for
+from .conftest import LOOPBACK, HandControl, Server, few_descriptors, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -51,14 +51,25 @@ def is_turned_away(port: int) -> bool:
 
 
 def is_refused(port: int) -> bool:
-    """Whether nobody listens any more; a listener that closes resets what waits in its backlog."""
+    """Whether nothing listens any more."""
     try:
         connect(port).close()
     except ConnectionRefusedError:
         return True
-    except ConnectionResetError:
-        pass
     return False
+
+
+def hold(control: HandControl) -> tuple[threading.Event, threading.Event]:
+    """Has the engine stand still when it next hears what was said: returns what says that it does, and what ends it."""
+    stands, go_on, hear = threading.Event(), threading.Event(), control.hear
+
+    def held() -> None:
+        stands.set()
+        assert go_on.wait(60)
+        hear()
+
+    control.hear = held  # type: ignore[method-assign]
+    return stands, go_on
 
 
 def counters(board: Board) -> Mapping[str, int]:
@@ -280,7 +291,7 @@ def test_a_connection_whose_peer_stops_reading_is_idle_though_it_has_sent_more(s
 
 
 def test_a_stopped_serve_end_refuses_and_ends_when_its_last_connection_does(server: Server) -> None:
-    port, board, control = server(grace_ns=600 * 10**9)
+    port, board, control = server(grace_ns=600 * 10**9, settle_ns=0)
     with connect(port) as sock:
         assert echoes(sock)
         control.say(stop=True)
@@ -290,15 +301,67 @@ def test_a_stopped_serve_end_refuses_and_ends_when_its_last_connection_does(serv
     wait_for(lambda: counters(board)["closed"] == counters(board)["opened"] >= 1)
 
 
-def test_a_stopped_serve_end_cuts_what_does_not_end_within_the_grace(server: Server) -> None:
+def test_what_waits_to_be_accepted_at_the_stop_is_served(server: Server) -> None:
+    port, board, control = server(grace_ns=600 * 10**9, settle_ns=0)
+    before = connect(port)
+    assert echoes(before)
+    stands, go_on = hold(control)
+    control.say(stop=True)
+    assert stands.wait(60)
+    waiting = [connect(port) for _ in range(50)]
+    for sock in waiting[::2]:
+        sock.sendall(b"sent before it was accepted")
+    go_on.set()
+    wait_for(lambda: is_refused(port))
+    for sock in waiting[::2]:
+        assert sock.recv(64) == b"sent before it was accepted"
+    assert all(echoes(sock) for sock in (before, *waiting))
+    for sock in (before, *waiting):
+        sock.close()
+    wait_for(lambda: counters(board)["closed"] == counters(board)["opened"] >= 51)
+    assert errors(board) == {}
+
+
+def test_beyond_the_limit_what_waits_at_the_stop_is_turned_away_and_counted(server: Server) -> None:
+    port, board, control = server(grace_ns=600 * 10**9, max_connections=3)
+    stands, go_on = hold(control)
+    control.say(stop=True)
+    assert stands.wait(60)
+    waiting = [connect(port) for _ in range(5)]
+    go_on.set()
+    assert sum(echoes(sock) for sock in waiting) == 3
+    for sock in waiting:
+        sock.close()
+    wait_for(lambda: counters(board)["closed"] == 3)
+    assert errors(board) == {("connect", "AT_LIMIT"): 2}
+
+
+def test_a_stopped_serve_end_cuts_and_counts_what_does_not_end_within_the_grace(server: Server) -> None:
     port, board, control = server(grace_ns=200 * 10**6)
-    with connect(port) as sock:
-        assert echoes(sock)
+    with connect(port) as sock, connect(port) as other, connect(port) as third:
+        assert all(echoes(one) for one in (sock, other, third))
+        third.close()
+        wait_for(lambda: counters(board)["closed"] == 1)
         begin = time.monotonic()
         control.say(stop=True)
         assert is_closed(sock)
+        assert is_closed(other)
         assert time.monotonic() - begin > 0.15
-    wait_for(lambda: counters(board)["closed"] == 1)
+    wait_for(lambda: counters(board)["closed"] == 3)
+    wait_for(lambda: errors(board) == {("close", "CUT"): 2})
+
+
+def test_without_a_grace_what_waits_at_the_stop_is_counted_as_cut(server: Server) -> None:
+    port, board, control = server(grace_ns=0)
+    stands, go_on = hold(control)
+    control.say(stop=True)
+    assert stands.wait(60)
+    waiting = [connect(port) for _ in range(5)]
+    go_on.set()
+    assert all(is_closed(sock) for sock in waiting)
+    for sock in waiting:
+        sock.close()
+    wait_for(lambda: errors(board) == {("close", "CUT"): 5})
 
 
 def test_a_serve_end_told_to_leave_cuts_everything_at_once(server: Server) -> None:
@@ -308,3 +371,4 @@ def test_a_serve_end_told_to_leave_cuts_everything_at_once(server: Server) -> No
         control.say(leave=True)
         assert is_closed(sock)
     wait_for(lambda: counters(board)["closed"] == 1)
+    wait_for(lambda: errors(board) == {("close", "CUT"): 1})

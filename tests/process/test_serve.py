@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from loadkit.engine.registry import native_missing
 from tests.conftest import Serve, Served
 
 pytestmark = pytest.mark.slow
@@ -52,16 +55,27 @@ def turns_away(served: Served) -> bool:
 
 
 def refuses_soon(served: Served) -> bool:
-    """Whether the listeners close; one that closes resets what waited in its backlog."""
+    """Whether the listeners close."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
             connect(served).close()
         except ConnectionRefusedError:
             return True
-        except ConnectionResetError:
-            continue
     return False
+
+
+def connect_until_refused(served: Served, ends: list[str]) -> None:
+    """Connects, exchanges a message and closes, again and again; adds how the first one ended that did not get it."""
+    while True:
+        try:
+            with connect(served) as sock:
+                if not echoes(sock):
+                    ends.append("closed")
+                    return
+        except OSError as error:
+            ends.append(type(error).__name__)
+            return
 
 
 def send_until_it_blocks(sock: socket.socket, most: int) -> int:
@@ -146,13 +160,54 @@ def test_a_first_signal_stops_accepting_lets_connections_finish_and_exits_0(
     assert "served" in out
 
 
-def test_connections_that_do_not_finish_are_cut_when_the_grace_is_over(serve: Serve) -> None:
-    served = serve("--grace", "200ms")
-    with connect(served) as sock:
-        assert echoes(sock)
+@pytest.mark.parametrize("engine", ["native", "asyncio"])
+def test_at_a_stop_each_connection_is_served_or_refused_and_none_is_reset(serve: Serve, engine: str) -> None:
+    if engine == "native" and (missing := native_missing()):
+        pytest.skip(missing)
+    stops = [serve("-w", "2", "--engine", engine, "--grace", "20s", "-q") for _ in range(2)]
+    for served in stops:
+        ends: list[str] = []
+        clients = [threading.Thread(target=connect_until_refused, args=(served, ends)) for _ in range(8)]
+        for client in clients:
+            client.start()
         served.signal(signal.SIGTERM)
-        assert closes(sock)
-    assert served.end()[0] == 0
+        for client in clients:
+            client.join(30)
+        assert ends == ["ConnectionRefusedError"] * len(clients)
+        assert served.end()[0] == 0
+
+
+def test_connections_that_do_not_finish_are_cut_when_the_grace_is_over_and_stand_in_summary_and_record(
+    serve: Serve, tmp_path: Path
+) -> None:
+    served = serve("-w", "2", "--grace", "200ms", "-o", str(tmp_path / "serve.json"))
+    sockets = [connect(served) for _ in range(20)]
+    assert all(echoes(sock) for sock in sockets)
+    sockets.pop().close()
+    served.signal(signal.SIGTERM)
+    assert all(closes(sock) for sock in sockets)
+    for sock in sockets:
+        sock.close()
+    status, out, _err = served.end()
+    assert status == 0
+    assert "served 20 connections" in out
+    assert "19 x close CUT: still open when the serve end ended" in out
+    server = json.loads((tmp_path / "serve.json").read_text())["server"]
+    assert [(row["step"], row["error"], row["count"]) for row in server["errors"]] == [("close", "CUT", 19)]
+    assert server["connections"]["closed"] == 20
+
+
+def test_what_a_worker_had_open_that_dies_at_the_stop_is_counted_as_cut(serve: Serve) -> None:
+    served = serve("-w", "1", "--grace", "20s")
+    sockets = [connect(served) for _ in range(3)]
+    assert all(echoes(sock) for sock in sockets)
+    served.signal(signal.SIGTERM)
+    assert refuses_soon(served)
+    os.kill(served.workers[0], signal.SIGKILL)
+    assert all(closes(sock) for sock in sockets)
+    for sock in sockets:
+        sock.close()
+    assert "3 x close CUT" in served.end()[1]
 
 
 def test_a_second_ctrl_c_leaves_at_once(serve: Serve) -> None:

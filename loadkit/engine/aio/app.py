@@ -76,12 +76,12 @@ class AppServing(Serving):
         for transport in list(self.connections.values()):
             transport.abort()
 
-    def is_idle(self) -> bool:
-        """Whether every connection is closed, or about to be with all sent.
+    def unfinished(self) -> int:
+        """Returns how many connections are not closed, nor about to be with all sent.
 
         One that the app handed to another protocol (transport.set_protocol) ends without our hearing of it.
         """
-        return all(one.is_closing() and not one.get_write_buffer_size() for one in self.connections.values())
+        return sum(not one.is_closing() or one.get_write_buffer_size() > 0 for one in self.connections.values())
 
     async def close(self) -> None:
         """Cancels what the app still runs, as asyncio.run does at its end."""

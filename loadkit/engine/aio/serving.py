@@ -11,11 +11,13 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import Sequence, Sized
+from collections import deque
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 from loadkit.engine.base import Control
 from loadkit.engine.descriptors import free_descriptors
+from loadkit.engine.listening import drop_syns
 from loadkit.log import log
 from loadkit.measure.board import OwnError, Slot
 from loadkit.measure.tally import FOLD_NS, Tally
@@ -25,6 +27,8 @@ from loadkit.units import NS_PER_S
 __all__ = ["Serving"]
 
 clock = time.monotonic_ns
+
+_TURNS_UNTIL_MADE = 3
 
 
 class Serving(abc.ABC):
@@ -50,6 +54,9 @@ class Serving(abc.ABC):
         self._fd_limit = 0
         self._peak = 0
         self._servers: list[asyncio.AbstractServer] = []
+        self._waiting = deque[socket.socket]()  # accepted at the stop, and not yet taken in
+        self._stopping: asyncio.Task[None] | None = None
+        self._has_all = False  # no connection is to come any more
         self._stop_at: int | None = None
         self._done: asyncio.Future[None] = loop.create_future()
 
@@ -63,9 +70,9 @@ class Serving(abc.ABC):
     def abort_all(self) -> None:
         """Aborts every connection that is open."""
 
-    def is_idle(self) -> bool:
-        """Whether no connection is left to wait for."""
-        return not self.connections
+    def unfinished(self) -> int:
+        """Returns how many connections are left to wait for."""
+        return len(self.connections)
 
     @abc.abstractmethod
     async def close(self) -> None:
@@ -89,6 +96,8 @@ class Serving(abc.ABC):
         finally:
             self.loop.remove_reader(self.control.fileno())
             self._close_listeners()
+            self._drop_waiting()
+            self.page.add_error("close", OwnError.CUT, self.unfinished())
             self.abort_all()
             # The aborted ones report connection_lost in the next turn.
             await asyncio.sleep(0)
@@ -100,17 +109,60 @@ class Serving(abc.ABC):
         self.control.hear()
         if self.control.should_leave():
             self._finish()
-        elif self.control.should_stop() and self._stop_at is None:
+        elif self.control.should_stop() and self._stopping is None:
+            drop_syns(self.listeners)
             self._stop_at = clock() + self.plan.grace_ns
-            self._close_listeners()
-            self._check_stopped()
+            self._stopping = self.loop.create_task(self._stop())
+
+    def _accept_waiting(self) -> Iterator[socket.socket]:
+        """Yields what waits in the accept queues."""
+        for listener in self.listeners:
+            while True:
+                try:
+                    sock, _address = listener.accept()
+                except BlockingIOError:
+                    break
+                except ConnectionAbortedError:
+                    continue
+                except OSError as error:
+                    self.page.add_error("connect", error.errno or OwnError.UNKNOWN)
+                    break
+                sock.setblocking(False)
+                yield sock
+
+    async def _stop(self) -> None:
+        """Takes in the last connections, which have been told that they are connected."""
+        await asyncio.sleep(min(self.plan.settle_ns, self.plan.grace_ns) / NS_PER_S)
+        self._waiting += self._accept_waiting()
+        while self._waiting:
+            try:
+                await self.loop.connect_accepted_socket(self.protocol, self._waiting.popleft())
+            except OSError as error:  # it is gone again
+                self.page.add_error("connect", error.errno or OwnError.UNKNOWN)
+        # What the loop had accepted itself is made within two turns, for it has a task or a callback for each. asyncio
+        # loses it where the server is closed before (Server._attach).
+        for _ in range(_TURNS_UNTIL_MADE):
+            await asyncio.sleep(0)
+        self._close_listeners()
+        self._has_all = True
+        self._check_stopped()
+
+    def _drop_waiting(self) -> None:
+        """Closes what was to be taken in and is not any more."""
+        if self._stopping:
+            self._stopping.cancel()
+        for sock in self._waiting:
+            self.page.add_error("close", OwnError.CUT)
+            sock.close()
 
     def _close_listeners(self) -> None:
         for server in self._servers:
             server.close()
 
     def _check_stopped(self) -> None:
-        if self._stop_at is not None and (self.is_idle() or clock() >= self._stop_at):
+        if self._stop_at is None or not self._has_all:
+            return
+        if not self.unfinished() or clock() >= self._stop_at:
             self._finish()
 
     def _finish(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from loadkit.engine.base import STOP_NS, Control
 from loadkit.engine.descriptors import free_descriptors
+from loadkit.engine.listening import drop_syns
 from loadkit.engine.native import _core
 from loadkit.engine.ports import knows_port_range
 from loadkit.engine.probes import Probes, machine_name, open_probes
@@ -212,9 +213,8 @@ def _serve_heard(core: _core.Serve, plan: ServePlan, listeners: Sequence[socket.
     if control.should_leave():
         core.leave()
     elif control.should_stop():
-        core.stop(plan.grace_ns)
-        for listener in listeners:
-            listener.close()
+        drop_syns(listeners)
+        core.stop(plan.grace_ns, min(plan.settle_ns, plan.grace_ns))
 
 
 def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _core.Blast:

@@ -448,11 +448,12 @@ static PyObject *serve_fileno(PyObject *self, PyObject *unused) {
 }
 
 static PyObject *serve_stop_method(PyObject *self, PyObject *args) {
-    long long grace;
+    long long grace, settle;
     struct serve *serve = serve_of(self);
-    if (!serve || !PyArg_ParseTuple(args, "L:stop", &grace)) return NULL;
+    if (!serve || !PyArg_ParseTuple(args, "LL:stop", &grace, &settle)) return NULL;
     if (grace < 0 || grace > LONGEST_NS) return refuse(PyExc_ValueError, "it has to be within 36 years"), NULL;
-    serve_stop(serve, grace);
+    if (settle < 0 || settle > grace) return refuse(PyExc_ValueError, "it has to settle within the grace"), NULL;
+    serve_stop(serve, grace, settle);
     Py_RETURN_NONE;
 }
 
@@ -485,7 +486,7 @@ static PyObject *serve_close_method(PyObject *self, PyObject *unused) {
 
 static PyMethodDef serve_methods[] = {
     {"fileno", serve_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
-    {"stop", serve_stop_method, METH_VARARGS, "Accepts no more; it is over when all peers have gone, or after so long (ns)."},
+    {"stop", serve_stop_method, METH_VARARGS, "Accepts for the second time (ns) and no more; it is over when all peers have gone, or after the first."},
     {"leave", serve_leave_method, METH_NOARGS, "Ends at once."},
     {"turn", serve_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD and DONE, or'ed."},
     {"close", serve_close_method, METH_NOARGS, "Gives everything back."},

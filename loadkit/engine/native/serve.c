@@ -24,7 +24,7 @@ int serve_open(struct serve *serve, int control_fd, uint32_t limit) {
     int one = 1;
     serve->slot_limit = limit;
     serve->free_slot = serve->idlest = serve->latest = NONE;
-    serve->listen_again_ns = serve->stop_ns = NEVER;
+    serve->listen_again_ns = serve->stop_ns = serve->deaf_ns = NEVER;
     serve->spare_fd = take_spare();
     serve->slots_bytes = limit * sizeof *serve->slots;
     void *slots = mmap(NULL, serve->slots_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -313,9 +313,9 @@ static int shed(struct serve *serve, int listener, int number) {
     return failure == 0 || failure == ECONNABORTED ? 1 : -1;
 }
 
-static void accept_some(struct serve *serve, uint32_t index) {
+static void accept_some(struct serve *serve, uint32_t index, int most) {
     int listener = serve->listeners[index];
-    for (int i = 0; i < ACCEPTS_A_TURN && serve->stop_ns == NEVER; i++) {
+    for (int i = 0; i < most; i++) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             take_in(serve, fd);
@@ -336,18 +336,33 @@ static void accept_some(struct serve *serve, uint32_t index) {
     }
 }
 
-void serve_stop(struct serve *serve, int64_t grace_ns) {
+void serve_stop(struct serve *serve, int64_t grace_ns, int64_t settle_ns) {
     if (serve->stop_ns != NEVER) return;
-    serve->stop_ns = clock_ns() + grace_ns;
-    serve->listen_again_ns = NEVER;
-    for (uint32_t i = 0; i < serve->listener_count; i++)
-        epoll_ctl(serve->poller.epoll_fd, EPOLL_CTL_DEL, serve->listeners[i], NULL);
+    int64_t now = clock_ns();
+    serve->stop_ns = now + grace_ns;
+    serve->deaf_ns = now + settle_ns;
     poller_arm(&serve->poller, 1); /* the next turn looks whether that was all */
 }
 
+/* Who waits in an accept queue has been told that it is connected: it is taken in before the listener is no more, which would
+ * reset it. The socket is Python's to close. */
+static void listen_no_more(struct serve *serve) {
+    serve->deaf_ns = NEVER;
+    for (uint32_t i = 0; i < serve->listener_count; i++) {
+        accept_some(serve, i, ACCEPTS_AT_STOP);
+        shutdown(serve->listeners[i], SHUT_RDWR);
+        epoll_ctl(serve->poller.epoll_fd, EPOLL_CTL_DEL, serve->listeners[i], NULL);
+    }
+    serve->listen_again_ns = NEVER; /* where there was no descriptor to accept with */
+}
+
 void serve_finish(struct serve *serve) {
-    for (uint32_t i = 0; i < serve->slot_count; i++)
-        if (serve->slots[i].state != PEER_FREE) close_peer(serve, &serve->slots[i]);
+    for (uint32_t i = 0; i < serve->slot_count; i++) {
+        struct peer *peer = &serve->slots[i];
+        if (peer->state == PEER_FREE) continue;
+        if (peer->state != PEER_ANSWERING) board_error(&serve->board, STEP_close, OWN_CUT, clock_ns());
+        close_peer(serve, peer);
+    }
     serve->is_done = true;
     serve->turn_says |= TURN_DONE;
 }
@@ -356,6 +371,7 @@ void serve_finish(struct serve *serve) {
 
 static int64_t next_time(const struct serve *serve) {
     int64_t next = serve->stop_ns < serve->listen_again_ns ? serve->stop_ns : serve->listen_again_ns;
+    if (serve->deaf_ns < next) next = serve->deaf_ns;
     if (serve->idle_timeout_ns >= 0 && serve->idlest != NONE) {
         int64_t idle = serve->slots[serve->idlest].active_ns + serve->idle_timeout_ns;
         if (idle < next) next = idle;
@@ -400,6 +416,7 @@ static bool is_idle(struct serve *serve, struct peer *peer, int64_t now) {
 }
 
 static void do_due(struct serve *serve, int64_t now) {
+    if (serve->deaf_ns <= now) listen_no_more(serve);
     if (serve->listen_again_ns <= now) {
         serve->listen_again_ns = NEVER;
         if (serve->spare_fd < 0) serve->spare_fd = take_spare();
@@ -410,7 +427,8 @@ static void do_due(struct serve *serve, int64_t now) {
         if (peer->active_ns + serve->idle_timeout_ns > now) break;
         if (is_idle(serve, peer, now)) close_peer(serve, peer);
     }
-    if (serve->stop_ns != NEVER && (serve->open_count == serve->answering_count || serve->stop_ns <= now)) serve_finish(serve);
+    bool is_stopping = serve->stop_ns != NEVER && serve->deaf_ns == NEVER;
+    if (is_stopping && (serve->open_count == serve->answering_count || serve->stop_ns <= now)) serve_finish(serve);
 }
 
 static void handle(struct serve *serve, int count) {
@@ -418,7 +436,7 @@ static void handle(struct serve *serve, int count) {
         const struct epoll_event *event = &serve->poller.events[i];
         switch (kind_of(event->data.u64)) {
             case KIND_CONTROL: serve->turn_says |= TURN_HEARD; break;
-            case KIND_LISTENER: accept_some(serve, slot_of(event->data.u64)); break;
+            case KIND_LISTENER: accept_some(serve, slot_of(event->data.u64), ACCEPTS_A_TURN); break;
             case KIND_CONNECTION: on_event(serve, event->data.u64, event->events); break;
             case KIND_TIMER: poller_arm(&serve->poller, NEVER); break; /* or it stays readable */
             case KIND_PROBE: break; /* the blast end's */

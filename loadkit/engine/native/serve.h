@@ -1,6 +1,6 @@
 /* The serve end's worker: echo with back-pressure.
  *
- *     accepting -> stopping -> done             the worker
+ *     accepting -> settling -> stopping -> done a worker: it settles while handshakes under way end, see engine/listening.py
  *     FREE -> ECHOING <-> OWING -> FREE         a peer: OWING it has not taken all of its echo, and is not read from
  *                 \-> ANSWERING -> FREE         … that turned out to be a probe: answers.h
  *
@@ -25,7 +25,10 @@
 #include "tokens.h"
 
 enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING };
-enum { SERVE_READ_BYTES = 256 * 1024, SERVE_READS_A_TURN = 16, ACCEPTS_A_TURN = 256, MOST_LISTENERS = 4096 };
+enum { SERVE_READ_BYTES = 256 * 1024, SERVE_READS_A_TURN = 16, MOST_LISTENERS = 4096 };
+/* At its stop a worker empties its accept queues, to which nothing is added any more (engine/listening.py); the second
+ * number bounds that for a kernel without socket filters. */
+enum { ACCEPTS_A_TURN = 256, ACCEPTS_AT_STOP = 1 << 16 };
 
 struct peer {
     int64_t active_ns; /* when bytes last moved, in either direction; kept only with an idle time-out */
@@ -60,6 +63,7 @@ struct serve {
     int spare_fd;
     int64_t listen_again_ns; /* NEVER while the listeners are watched */
     int64_t stop_ns;         /* NEVER until told to stop; then the end of the grace */
+    int64_t deaf_ns;         /* when it listens no more; NEVER before the stop, and after that */
     bool is_done;
     uint64_t *ready; /* as in blast.h */
     size_t ready_count, ready_capacity;
@@ -70,8 +74,9 @@ struct serve {
 /* -1 with errno when the system has no room for it. */
 int serve_open(struct serve *serve, int control_fd, uint32_t limit);
 void serve_close(struct serve *serve);
-/* Accepts no more; it is over when the last peer has gone, or after the grace. */
-void serve_stop(struct serve *serve, int64_t grace_ns);
+/* Accepts what comes until it has settled, and no more; it is over when the last peer has gone, or after the grace. */
+void serve_stop(struct serve *serve, int64_t grace_ns, int64_t settle_ns);
+/* Cuts the peers that are left, and counts them. */
 void serve_finish(struct serve *serve);
 int serve_turn(struct serve *serve, int64_t linger_ns);
 
