@@ -81,16 +81,17 @@ def load_line(record: RunRecord) -> str:
 def crowd_line(record: RunRecord) -> str | None:
     """Returns why there are more workers than cores, None where there are not."""
     plan = _plan(record)
-    ends = [("blast", plan["workers"], plan["cores"])]
-    if plan["serve"]:
-        ends.append(("serve", plan["serve"]["workers"], plan["serve"]["cores"]))
-    crowded = [
-        f"{count} to {end} on {plural(len(cores), 'core')}" for end, count, cores in ends if 0 < len(cores) < count
-    ]
-    if not crowded:
-        return None
     limit = record.host.get("nofile_hard")
-    return f"{', '.join(crowded)}: a process may open {format_count(limit) if limit else 'only so many'} files"
+    files = f"a process may open {format_count(limit) if limit else 'only so many'} files"
+    is_asked = record.plan["workers"].source not in ("default", "derived")
+    ends = [("blast", plan["workers"], plan["cores"], "as --workers asks" if is_asked else files)]
+    if plan["serve"]:
+        ends.append(("serve", plan["serve"]["workers"], plan["serve"]["cores"], files))
+    crowded: dict[str, list[str]] = {}
+    for end, count, cores, why in ends:
+        if 0 < len(cores) < count:
+            crowded.setdefault(why, []).append(f"{count} to {end} on {plural(len(cores), 'core')}")
+    return "; ".join(f"{', '.join(counts)}: {why}" for why, counts in crowded.items()) or None
 
 
 def connections_line(record: RunRecord) -> str:

@@ -8,8 +8,8 @@ import pytest
 from loadkit.plan.model import Target
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
-from loadkit.report.record import Reason, RunRecord, SloRecord, Verdict
-from loadkit.report.summary import complaints, headline, load_line, lost_line, target_line
+from loadkit.report.record import Origin, Reason, RunRecord, SloRecord, Verdict
+from loadkit.report.summary import complaints, crowd_line, headline, load_line, lost_line, target_line
 from tests.golden.made_up import (
     MS,
     REMOTE,
@@ -36,6 +36,30 @@ def test_the_headline_is_the_verdict_and_the_figures_asked_for_first() -> None:
 
 def test_the_headline_says_when_a_run_is_partial_and_nothing_was_measured() -> None:
     assert headline(RUNS["interrupted"]()) == "invalid, partial: no measured replies, latency -, 0 errors"
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("default", "a process may open 20,000 files"),
+        ("option", "as --workers asks"),
+        ("profile", "as --workers asks"),
+        ("environment LOADKIT_BLAST_WORKERS", "as --workers asks"),
+    ],
+)
+def test_more_workers_than_cores_are_laid_on_what_asked_for_them(source: str, why: str) -> None:
+    record = RUNS["crowd"]()
+    plan = {**record.plan, "workers": Origin(record.plan["workers"].value, source)}
+    assert crowd_line(msgspec.structs.replace(record, plan=plan)) == f"4 to blast on 2 cores: {why}"
+    serve = {**record.plan["serve"].value, "workers": 5}
+    plan["serve"] = Origin(serve, "derived")
+    both = crowd_line(msgspec.structs.replace(record, plan=plan))
+    files = "a process may open 20,000 files"
+    assert both == (
+        f"4 to blast on 2 cores, 5 to serve on 2 cores: {files}"
+        if why == files
+        else f"4 to blast on 2 cores: {why}; 5 to serve on 2 cores: {files}"
+    )
 
 
 def test_the_headline_counts_the_errors_of_the_whole_run() -> None:
