@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
-.PHONY: demo test streams verdicts lengthy lint format wheel wheels image image-slo test-image bench bench-neighbours bench-scale \
-	ramp-rates sanitize fuzz-records clean
+.PHONY: demo test test-busy chaos streams signals limits floods fuzz fuzz-records lengthy verdicts doctor-truth lint format \
+	wheel wheels image image-slo test-image bench bench-neighbours bench-scale ramp-rates sanitize clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
@@ -31,6 +31,11 @@ verdicts: $(VENV)/installed
 # Runs whose target goes, and rates far above what both ends can do, on every engine: a minute.
 lengthy: $(VENV)/installed
 	$(BIN)/python -m pytest -m lengthy tests/truth/test_ending.py tests/truth/test_memory.py
+
+# Whether what the doctor says can run does, what it says cannot does not, and does with each fix: namespaces, rlimits and
+# control groups of its own, as root. Some minutes.
+doctor-truth: $(VENV)/installed
+	$(BIN)/python -m pytest tests/truth/test_doctor.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loadkit.cgroup import CgroupLimits, read_cgroup
 from loadkit.procfs import text_of
+from loadkit.sockets import LOOPBACK_ADDRESSES, count_loopback
 
 __all__ = ["Host", "raise_nofile", "read_host"]
 
@@ -38,6 +39,9 @@ class Host:
     port_high: int
     reserved_ports: int
     tw_reuse: int | None
+    tw_reuse_delay_ms: int | None = None  # since Linux 6.14
+    timestamps: int | None = None  # net.ipv4.tcp_timestamps
+    loopback_addresses: int = LOOPBACK_ADDRESSES  # from 127.0.0.1 on
     tw_max: int | None = None
     time_waits: int | None = None
     syn_backlog: int | None = None
@@ -59,6 +63,7 @@ class Host:
     nproc_soft: int | None = None
     tasks_of_user: int | None = None
     tasks: int | None = None
+    tasks_seen: int | None = None  # those of this process's pid namespace, which pid_max is for
     pid_max: int | None = None
     threads_max: int | None = None
     epoll_watches: int | None = None  # that a user may have
@@ -122,6 +127,9 @@ def read_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Host:
         port_high=high,
         reserved_ports=_reserved(proc / "sys/net/ipv4/ip_local_reserved_ports", low, high),
         tw_reuse=_number(proc / "sys/net/ipv4/tcp_tw_reuse"),
+        tw_reuse_delay_ms=_number(proc / "sys/net/ipv4/tcp_tw_reuse_delay"),
+        timestamps=_number(proc / "sys/net/ipv4/tcp_timestamps"),
+        loopback_addresses=count_loopback(),
         tw_max=_number(proc / "sys/net/ipv4/tcp_max_tw_buckets"),
         time_waits=sockets.get("tw"),
         syn_backlog=_number(proc / "sys/net/ipv4/tcp_max_syn_backlog"),
@@ -141,8 +149,9 @@ def read_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Host:
         can_set_net_sysctls=_can_write(proc / "sys/net/core/somaxconn"),
         can_set_other_sysctls=_can_write(proc / "sys/fs/file-max"),
         nproc_soft=_limit(resource.getrlimit(resource.RLIMIT_NPROC)[0]),
-        tasks_of_user=_tasks_of(os.getuid(), proc),
+        tasks_of_user=_count_tasks(proc, os.getuid()),
         tasks=_tasks(proc),
+        tasks_seen=_count_tasks(proc),
         pid_max=_number(proc / "sys/kernel/pid_max"),
         threads_max=_number(proc / "sys/kernel/threads-max"),
         epoll_watches=_number(proc / "sys/fs/epoll/max_user_watches"),
@@ -252,8 +261,11 @@ def _governors(cpus: Path) -> str | None:
     return ", ".join(sorted(word for word in words if word)) or None
 
 
-def _tasks_of(user: int, proc: Path) -> int | None:
-    """Counts the user's tasks (processes and their threads), which is what RLIMIT_NPROC limits: getrlimit(2)."""
+def _count_tasks(proc: Path, user: int | None = None) -> int | None:
+    """Counts the tasks (processes and their threads) that are seen here, or those of a user.
+
+    The second is what RLIMIT_NPROC limits (getrlimit(2)).
+    """
     total = 0
     try:
         processes = [path / "task" for path in proc.iterdir() if path.name.isdigit()]
@@ -261,7 +273,7 @@ def _tasks_of(user: int, proc: Path) -> int | None:
         return None
     for tasks in processes:
         try:
-            if tasks.stat().st_uid == user:
+            if user is None or tasks.stat().st_uid == user:
                 total += len(os.listdir(tasks))  # noqa: PTH208 - a thousand Paths would only be counted
         except OSError:
             continue  # it has ended meanwhile

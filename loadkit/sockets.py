@@ -17,8 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadkit.endpoint import address_in, bare, family_of, sockaddr_of
+from loadkit.procfs import text_of
 
-__all__ = ["MOST_SOCKETS", "Sockets", "can_bind", "find_source", "is_own_address", "read_sockets"]
+__all__ = [
+    "LOOPBACK_ADDRESSES",
+    "MOST_SOCKETS",
+    "Sockets",
+    "can_bind",
+    "count_loopback",
+    "find_obstacle",
+    "find_source",
+    "is_own_address",
+    "read_sockets",
+]
 
 # The kernel writes a line of 150 bytes for each: 30 MB of 200,000, which took 0.2 s to look through, or 0.4 s where
 # all were to the port (2-core VM, Python 3.11). Who has more is in the middle of a run, and does not want it slowed.
@@ -28,6 +39,22 @@ MOST_SOCKETS = 200_000
 _ROW = re.compile(rb"\s*\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) (..) ")
 _LISTEN, _TIME_WAIT = b"0A", b"06"  # include/net/tcp_states.h
 _INUSE = re.compile(rb"^TCP6?: inuse (\d+)(?: orphan \d+ tw (\d+))?", re.MULTILINE)
+
+LOOPBACK_ADDRESSES = 2**24 - 2  # hosts of 127.0.0.0/8
+_MOST_COUNTED = 1024
+# What bind() and connect() say of addresses. Another error, such as no descriptor left, says nothing of them.
+_OBSTACLES = frozenset(
+    {
+        errno.EACCES,
+        errno.EADDRNOTAVAIL,
+        errno.EAFNOSUPPORT,
+        errno.EHOSTUNREACH,
+        errno.EINVAL,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+    }
+)
+_RTF_LOCAL = 0x80000000  # linux/ipv6_route.h
 
 _ANY_V4, _ANY_V6 = "0.0.0.0", "::"  # noqa: S104, read, not bound
 
@@ -143,6 +170,61 @@ def can_bind(address: str) -> bool:
         # Without a number: its zone is no interface of this machine.
         return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV, None)
     return True
+
+
+def find_obstacle(source: str | None, destination: str, port: int, proc: Path = Path("/proc")) -> int | None:
+    """Returns the errno with which a connection between these addresses fails; None where nothing is known against it.
+
+    It is tried with a datagram socket, which sends nothing. That bind() takes an address does not make it this
+    machine's (net.ipv4.ip_nonlocal_bind): without a local route nothing comes back to it, which connect() tells of IPv4
+    and not of IPv6. EADDRNOTAVAIL is for all of that, EINVAL for loopback as the source of what leaves this machine.
+    """
+    family = family_of(destination)
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asker:
+            if source:
+                asker.bind(sockaddr_of(source, 0))
+            asker.connect(sockaddr_of(destination, port or 7))
+    except OSError as error:
+        if error.errno is None:
+            return errno.ENODEV  # a zone that is no interface of this machine
+        if error.errno not in _OBSTACLES:
+            return None
+        is_foreign = source and error.errno == errno.ENETUNREACH and find_source(destination, port) is not None
+        return errno.EADDRNOTAVAIL if is_foreign else error.errno
+    if source and family == socket.AF_INET6:
+        if ipaddress.ip_address(bare(source)).is_loopback and not is_own_address(destination, port):
+            return errno.EINVAL  # sent all the same, and dropped by the other machine (ip6_rcv_core)
+        if not _is_local_v6(source, proc):
+            return errno.EADDRNOTAVAIL
+    return None
+
+
+def count_loopback() -> int:
+    """Returns how many addresses from 127.0.0.1 on are this machine's, counted up to 1,024 where not all are.
+
+    As a rule all of 127.0.0.0/8 is, but the interface may have 127.0.0.1/32, or be down.
+    """
+    last = ipaddress.IPv4Address("127.0.0.0") + LOOPBACK_ADDRESSES
+    if find_obstacle(str(last), str(last), 7) is None:
+        return LOOPBACK_ADDRESSES
+    for count in range(_MOST_COUNTED):
+        address = str(ipaddress.IPv4Address("127.0.0.1") + count)
+        if find_obstacle(address, address, 7) is not None:
+            return count
+    return _MOST_COUNTED
+
+
+def _is_local_v6(address: str, proc: Path) -> bool:
+    """Whether a local route has it; any doubt counts as yes."""
+    wanted = int(ipaddress.IPv6Address(bare(address)))
+    rows = text_of(proc / "net/ipv6_route").splitlines()
+    for row in rows:
+        fields = row.split()
+        destination, length, flags = int(fields[0], 16), int(fields[1], 16), int(fields[8], 16)
+        if flags & _RTF_LOCAL and length and (wanted ^ destination) >> (128 - length) == 0:
+            return True
+    return not rows
 
 
 def _count_sockets(proc: Path) -> int:

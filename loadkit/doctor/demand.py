@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,11 +14,12 @@ from loadkit.plan.build import build_plan, build_serve_plan
 from loadkit.plan.model import Plan, Route, ServePlan, Target
 from loadkit.plan.time_wait import FAST_CHURN_HZ, TIME_WAIT_S, churn_span_s
 from loadkit.profile.model import Close, EngineName, Profile
-from loadkit.sockets import Sockets
+from loadkit.sockets import LOOPBACK_ADDRESSES, Sockets
 from loadkit.units import NS_PER_S, Count, Duration
 
 __all__ = [
     "BACKLOG",
+    "Barred",
     "Demand",
     "demand_of_blast",
     "demand_of_plan",
@@ -30,6 +31,15 @@ BACKLOG = 4096  # what `loadkit serve` listens with
 
 _ENDLESS_FDS: dict[str, Any] = {"nofile_hard": 2**62}
 _ENDLESS_PORTS: dict[str, Any] = {"port_low": 0, "port_high": 2**31, "reserved_ports": 0}
+_WHOLE_LOOPBACK: dict[str, Any] = {"loopback_addresses": LOOPBACK_ADDRESSES}
+
+
+class Barred(NamedTuple):
+    """A pair of addresses between which no connection can begin, and the errno that says so (sockets.find_obstacle)."""
+
+    source: str | None
+    destination: str
+    errno: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ class Demand:
     refused: str = ""  # the plan's words, where there are too few ports
     backlog: int = BACKLOG
     churn_hz: float | None = None  # connections closed by FIN a second
+    is_least_churn: bool = False  # no fewer than that; where a lifetime decides, slow replies make it fewer
     free_churn_hz: float | None = None  # the most there can be, where nothing but the speed of both ends limits them
     churn_most: int | None = None  # how many are closed by FIN at all, where that is known
     is_counted: bool = False  # the run ends with a number of messages, nobody knows when
@@ -53,7 +64,8 @@ class Demand:
     churn_s: float = TIME_WAIT_S  # how long for, as far as it matters: TIME_WAITs older than a minute are gone
     networks: tuple[str, ...] = ()  # that sources were asked for from
     is_own_target: bool = False  # one of this machine's own addresses, other than loopback
-    missing_sources: tuple[str, ...] = ()  # those that this machine has not
+    barred: tuple[Barred, ...] = ()
+    interface: str = "lo"  # by which connections to the target leave
 
     @property
     def embedded(self) -> bool:
@@ -106,7 +118,7 @@ def demand_of_plan(host: Host, plan: Plan, engine: EngineName | None = None, soc
         # Each of these has one message.
         churn_most=plan.connections + (plan.messages or 0) if by_fin and counted and not lifetime_ns else None,
         is_counted=counted,
-        churn_s=churn_span_s(plan.phases, lifetime_ns),
+        churn_s=churn_span_s(plan.phases),
         sockets=sockets,
     )
 
@@ -147,14 +159,18 @@ def demand_of_blast(
         )
     plan, refused = _try(host, profile, target, sockets), ""
     if isinstance(plan, str):
-        # What stands in the way are ports, or files, of which the findings know by themselves.
+        # What stands in the way are ports and addresses, or files, of which the findings know by themselves.
         without_files = _try(replace(host, **_ENDLESS_FDS), profile, target, sockets)
-        refused = without_files if isinstance(without_files, str) else ""
+        with_loopback = _try(replace(host, **_WHOLE_LOOPBACK), profile, target, sockets)
+        lacks_loopback = not isinstance(with_loopback, str)
+        refused = without_files if isinstance(without_files, str) else plan if lacks_loopback else ""
         hosts = (replace(host, **more) for more in (_ENDLESS_PORTS, _ENDLESS_FDS, _ENDLESS_FDS | _ENDLESS_PORTS))
         plans = (_try(one, profile, target, sockets) for one in hosts)
         plan = next(one for one in plans if not isinstance(one, str))
     demand = demand_of_plan(host, plan, engine, sockets)
-    return replace(demand, refused=refused, churn_hz=churn_hz, churn_s=TIME_WAIT_S, networks=source)
+    return replace(
+        demand, refused=refused, churn_hz=churn_hz, is_least_churn=True, churn_s=TIME_WAIT_S, networks=source
+    )
 
 
 def demand_of_serve(host: Host, connections: int, engine: EngineName = EngineName.AUTO) -> Demand:

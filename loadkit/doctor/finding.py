@@ -63,6 +63,7 @@ _OF_A_NAMESPACE = (
     "net.ipv4.tcp_max_syn_backlog",
     "net.ipv4.tcp_max_tw_buckets",
     "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_timestamps",
     "net.ipv4.tcp_tw_reuse",
 )
 

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
-from loadkit.plan.build import FD_RESERVE, IMBALANCE, blast_cores
+from loadkit.plan.build import FD_LEAST, IMBALANCE, blast_cores, fd_limit_for, fd_reserve
 
 __all__ = ["check_limits"]
 
+_CAP_SYS_ADMIN = 1 << 21  # alloc_empty_file in fs/file_table.c
+# Of the process that starts the workers: its own, with room to spare, and those for each of them (pipe and status).
+_PARENT_FDS, _WORKER_FDS = 24, 2
 _ENOUGH_FDS = 65_536  # where a number of connections was not given
 
 
@@ -32,7 +35,7 @@ def _one_a_core(demand: Demand) -> int:
         worst = -(-demand.connections // max(1, len(blast)))
     if demand.embedded or demand.serves_alone:
         worst = max(worst, -(-round(demand.connections * IMBALANCE) // max(1, len(serve))))
-    return worst + FD_RESERVE
+    return fd_limit_for(worst, demand.host)
 
 
 def _nofile(demand: Demand) -> Finding:
@@ -44,27 +47,34 @@ def _nofile(demand: Demand) -> Finding:
         f"ulimit -Hn {enough} (as root), or docker run --ulimit nofile={enough}:{enough}, or systemd "
         f"LimitNOFILE={enough}"
     )
-    budget = hard - FD_RESERVE
+    reserve = fd_reserve(demand.host)
+    budget = hard - reserve
     if budget < 1:
-        why = f"a worker needs {FD_RESERVE} for itself, which leaves {max(0, budget)} of {hard:,} for connections"
-        return Finding("nofile", Level.FAIL, seen, f"more than {FD_RESERVE}", why, fix)
+        why = f"a worker needs {FD_LEAST} for itself, which leaves {max(0, budget)} of {hard:,} for connections"
+        return Finding("nofile", Level.FAIL, seen, f"more than {FD_LEAST}", why, fix)
+    own = _PARENT_FDS + _WORKER_FDS * demand.workers + (len(demand.target.addresses) if demand.target else 1)
+    if own > hard:
+        why = f"{demand.workers:,} workers of {budget:,} connections, whose parent process needs {own:,} itself"
+        return Finding("nofile", Level.FAIL, seen, f"{own:,} with so many workers, or {wanted:,}", why, fix)
     if wanted <= hard:
         return Finding("nofile", Level.OK, seen, f"{wanted:,} with a process a core")
     needed = f"{wanted:,} for a process a core"
-    sum_ = f"{demand.connections:,} connections / ({hard:,} - {FD_RESERVE} of a worker's own)"
+    sum_ = f"{demand.connections:,} connections / ({hard:,} - {reserve} of a worker's own)"
     spread = round(demand.connections * IMBALANCE)
     if demand.serves_alone and demand.serve_workers * budget < spread:
         why = f"{demand.serve_workers:,} workers x {budget:,} = {demand.serve_workers * budget:,} connections at most"
         return Finding("nofile", Level.WARN, seen, needed, why, f"-w {-(-spread // budget)}, or {fix}")
-    why = f"{sum_} = {-(-demand.connections // budget):,}: {_processes(demand)}, more than the cores, which take turns"
+    needs = -(-demand.connections // budget)
+    why = f"{sum_} = {needs:,}: {_processes(demand, needs)}, more than the cores, which take turns"
     return Finding("nofile", Level.WARN, seen, needed, why, fix)
 
 
-def _processes(demand: Demand) -> str:
+def _processes(demand: Demand, needs: int) -> str:
     if demand.serves_alone:
         return f"{demand.serve_workers:,} processes to serve"
     serve = f" and {demand.serve_workers:,} to serve" if demand.embedded else ""
-    return f"{demand.blast_workers:,} to blast{serve}"
+    asked = " as --workers asks" if demand.blast_workers > max(needs, len(demand.host.worker_cores)) else ""
+    return f"{demand.blast_workers:,} to blast{asked}{serve}"
 
 
 def _nr_open(demand: Demand, nr_open: int) -> Finding:
@@ -86,6 +96,8 @@ def _file_max(demand: Demand, file_max: int) -> Finding:
     needed = f"{wanted:,} ({sides})"
     if wanted <= free:
         return Finding("file-max", Level.OK, seen, needed)
+    if (demand.host.capabilities or 0) & _CAP_SYS_ADMIN and not demand.host.in_user_namespace:
+        return Finding("file-max", Level.OK, f"{seen}, which is no limit with CAP_SYS_ADMIN", needed)
     why = f"the whole machine has {max(0, free):,} files left and {wanted:,} are needed"
     sysctl = f"fs.file-max={used + 2 * wanted}"
     return Finding("file-max", Level.FAIL, seen, needed, why, sysctl_fix(sysctl), (sysctl,))

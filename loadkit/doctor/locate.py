@@ -1,23 +1,32 @@
-"""Which of the addresses of a run are this machine's, asked of the kernel. Nothing is sent."""
+"""Which of the addresses of a run are this machine's, and which of them reach each other. Nothing is sent."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from loadkit.doctor.demand import Demand
-from loadkit.sockets import can_bind, is_own_address
+from loadkit.doctor.demand import Barred, Demand
+from loadkit.doctor.route import find_interface
+from loadkit.sockets import find_obstacle, find_source, is_own_address
 
 __all__ = ["locate"]
 
 
 def locate(demand: Demand) -> Demand:
-    """Returns the demand with what is known of its addresses: is the target here, and which sources are not."""
+    """Returns the demand with what the kernel says of its addresses."""
     target = demand.target
     if target is None:
         return demand
-    sources = dict.fromkeys(route.source for route in demand.routes if route.source)
+    pairs = dict.fromkeys((route.source, route.destination) for route in demand.routes)
+    barred = tuple(
+        Barred(source, destination, number)
+        for source, destination in pairs
+        if (number := find_obstacle(source, destination, target.port)) is not None
+    )
+    first = target.addresses[0]
+    source = find_source(first, target.port or 7) if barred else None
     return replace(
         demand,
         is_own_target=not demand.loopback and all(is_own_address(address, target.port) for address in target.addresses),
-        missing_sources=tuple(source for source in sources if not can_bind(source)),
+        barred=barred,
+        interface=(find_interface(first, source) if source else None) or "lo",
     )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 
-from loadkit.doctor.demand import Demand
+from loadkit.doctor.demand import Barred, Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
-from loadkit.plan.addresses import PER_TUPLE, is_loopback, source_addresses, tuples_for
+from loadkit.plan.addresses import PER_TUPLE, held_ports, is_loopback, source_addresses, tuples_for
 from loadkit.plan.build import ports_of
 from loadkit.plan.time_wait import TIME_WAIT_S, kept_for_s, ports_kept
+from loadkit.sockets import LOOPBACK_ADDRESSES
 from loadkit.units import format_rate
 
 __all__ = ["check_ports"]
 
 # Of the whole port range, as root; those below 1024 are for services.
 _ALL_PORTS, _WHOLE = "net.ipv4.ip_local_port_range=1024 65535", 64_512
+_ADD_LOOPBACK = "ip addr add 127.0.0.1/8 dev lo"
 
 
 def check_ports(demand: Demand) -> Iterator[Finding]:
@@ -27,10 +31,7 @@ def check_ports(demand: Demand) -> Iterator[Finding]:
             yield Finding("time-wait", Level.OK, seen, "none")
         return
     yield _ports(demand)
-    # On loopback they are there without being added.
-    sources = {route.source for route in demand.routes if route.source and not is_loopback(route.source)}
-    if sources:
-        yield _sources(demand, len(sources))
+    yield from _ways(demand)
     if demand.churn_hz is not None:
         yield _time_wait_ports(demand, demand.churn_hz)
         if demand.host.tw_max is not None:
@@ -41,7 +42,7 @@ def check_ports(demand: Demand) -> Iterator[Finding]:
 
 def _ports(demand: Demand) -> Finding:
     """Judges the plan's routes, which have looked at what is in use; where it has none, its reason says why."""
-    host, ports = demand.host, ports_of(demand.host, demand.sockets)
+    host, ports = demand.host, _ports_of(demand)
     sources, destinations = {one.source for one in demand.routes}, {one.destination for one in demand.routes}
     worst = max(route.connections for route in demand.routes)
     used, waiting = _in_use(demand)
@@ -79,10 +80,12 @@ def _ways_out(demand: Demand, ports: int, used: int, waiting: int) -> tuple[list
     """Returns what would give ports enough, and the sysctls in it."""
     pairs = max(1, len(source_addresses(demand.networks, tuples_for(demand.connections, ports))))
     fixes, sysctls = list[str](), tuple[str, ...]()
-    if demand.connections <= pairs * ports - used + waiting:
+    if waiting and demand.connections <= pairs * ports - used + waiting:
         fixes.append(f"wait {TIME_WAIT_S:g} s until the {waiting:,} in TIME_WAIT are gone")
     if not demand.loopback:
         fixes.append(_more_sources(demand, ports))
+    elif _lacks_loopback(demand):
+        fixes.append(f"{_ADD_LOOPBACK} (as root), and loadkit takes as many of its addresses as it needs")
     elif demand.target and ":" in demand.target.addresses[0]:
         fixes.append("127.0.0.1 in its place, because of 127.0.0.0/8 loadkit takes as many addresses as it needs")
     if _widens(demand) and (not fixes or demand.connections <= pairs * _WHOLE - used):
@@ -100,61 +103,127 @@ def _widens(demand: Demand) -> bool:
     return demand.host.port_high - demand.host.port_low + 1 < _WHOLE
 
 
-def _sources(demand: Demand, asked: int) -> Finding:
-    missing = demand.missing_sources
-    seen, needed = f"{asked - len(missing):,} of {asked:,} source address(es) are this machine's", "all of them"
-    if not missing:
+def _ports_of(demand: Demand) -> int:
+    return ports_of(demand.host, demand.sockets, demand.embedded)
+
+
+def _lacks_loopback(demand: Demand) -> bool:
+    """Whether connections stay on loopback of IPv4, and not all of its addresses are there."""
+    is_v4 = demand.loopback and demand.target is not None and ":" not in demand.target.addresses[0]
+    return is_v4 and demand.host.loopback_addresses < LOOPBACK_ADDRESSES
+
+
+def _ways(demand: Demand) -> Iterator[Finding]:
+    """Judges whether there is a way from each source to each destination."""
+    lost = [one for one in demand.barred if one.source is None]
+    if lost:
+        yield _no_route(demand, lost[0])
+    barred = {one.source: one.errno for one in demand.barred if one.source is not None}
+    # On loopback they are there without being added, as a rule.
+    asked = {
+        one.source for one in demand.routes if one.source and (one.source in barred or not is_loopback(one.source))
+    }
+    if asked:
+        yield _sources(demand, len(asked), barred)
+
+
+def _no_route(demand: Demand, lost: Barred) -> Finding:
+    seen, needed = f"no way to {lost.destination} from here", "a route"
+    why = f"connect() fails: {os.strerror(lost.errno)} ({errno.errorcode[lost.errno]})"
+    fix = f"ip route get {lost.destination} shows the way, which takes an interface that is up, its address and a route"
+    if is_loopback(lost.destination):
+        fix = f"{_ADD_LOOPBACK if demand.host.loopback_addresses else 'ip link set lo up'} (as root)"
+    return Finding("route", Level.FAIL, seen, needed, why, fix)
+
+
+def _sources(demand: Demand, asked: int, barred: Mapping[str, int]) -> Finding:
+    seen, needed = f"{asked - len(barred):,} of {asked:,} source address(es) can be connected from", "all of them"
+    if not barred:
         return Finding("sources", Level.OK, seen, needed)
-    count = sum(route.connections for route in demand.routes if route.source in missing)
-    why = f"{count:,} connections cannot be bound to theirs, such as {missing[0]}: EADDRNOTAVAIL"
-    return Finding("sources", Level.FAIL, seen, needed, why, _add_sources(missing))
+    missing = [source for source, number in barred.items() if number == errno.EADDRNOTAVAIL]
+    confined = [source for source in barred if source not in missing and is_loopback(source)]
+    others = [source for source in barred if source not in missing and source not in confined]
+    reasons, fixes = list[str](), list[str]()
+    if missing:
+        reasons.append(f"{_such_as(demand, missing)}: no interface of this machine has it (EADDRNOTAVAIL)")
+        fixes.append(_add(missing, demand.interface))
+    if confined:
+        reasons.append(f"{_such_as(demand, confined)}: an address of loopback reaches this machine alone")
+        fixes.append("a --source that the target can answer to")
+    if others:
+        number = barred[others[0]]
+        reasons.append(f"{_such_as(demand, others)}: {os.strerror(number)} ({errno.errorcode[number]})")
+        fixes.append("a --source that connects to the target")
+    return Finding("sources", Level.FAIL, seen, needed, "; ".join(reasons), "; and ".join(fixes))
 
 
-def _add_sources(missing: Sequence[str]) -> str:
-    """Returns the line that gives this machine the addresses, which are all of one family."""
-    if "%" in missing[0]:
-        address, _, zone = missing[0].partition("%")
-        return f"ip addr add {address}/64 dev {zone} (as root, for each of them)"
-    version = ipaddress.IPv6Network if ":" in missing[0] else ipaddress.IPv4Network
-    networks = " ".join(map(str, ipaddress.collapse_addresses(map(version, missing))))  # type: ignore[type-var]
-    return f"for net in {networks}; do ip route add local $net dev lo; done (as root; and others route them to here)"
+def _such_as(demand: Demand, sources: Sequence[str]) -> str:
+    count = sum(route.connections for route in demand.routes if route.source in sources)
+    return f"{count:,} connections cannot be made from theirs, such as {sources[0]}"
+
+
+def _add(missing: Sequence[str], interface: str) -> str:
+    """Returns the lines that make the addresses this machine's.
+
+    bind() takes an IPv4 address of a local route, and of IPv6 only one that an interface has. That has to be the
+    interface towards the target, for neighbours are told of its own addresses alone (RFC 4861, 7.2.3).
+    """
+    v4 = [address for address in missing if ":" not in address and not is_loopback(address)]
+    zoned = [address.split("%") for address in missing if "%" in address]
+    v6 = [address for address in missing if ":" in address and "%" not in address]
+    lines = [_ADD_LOOPBACK] if len(v4) + len(v6) + len(zoned) < len(missing) else []
+    if v4:
+        networks = " ".join(map(str, ipaddress.collapse_addresses(map(ipaddress.IPv4Network, v4))))
+        lines.append(f"for net in {networks}; do ip route add local $net dev lo; done")
+    if v6:
+        lines.append(f"for one in {' '.join(v6)}; do ip -6 addr add $one/128 dev {interface} nodad; done")
+    lines += [f"ip -6 addr add {address}/64 dev {zone} nodad" for address, zone in zoned]
+    return f"{'; '.join(lines)} (as root; and others route them to here)"
 
 
 def _time_wait_ports(demand: Demand, churn_hz: float) -> Finding:
     """Judges the ports that TIME_WAIT keeps on the end that closes first, ours.
 
-    What is refused is a rate that was asked for. If it is not known how fast connections end, or how long the run
-    takes, the rate that there are ports for is reported.
+    Refused is what cannot be otherwise: a rate that was asked for, or half of what a lifetime would make it, for a
+    connection lasts until its reply has come, and a minute from now there may be no TIME_WAIT of others. Of what may
+    be, the rate that there are ports for is reported.
     """
     host, is_free = demand.host, demand.churn_hz is None
-    kept_s = kept_for_s(host.tw_reuse, demand.loopback)
+    kept_s = kept_for_s(host, demand.loopback)
     seconds = min(kept_s, demand.churn_s)
-    pairs = len({(route.source, route.destination) for route in demand.routes})
-    room = pairs * ports_of(host, demand.sockets)
+    pairs = {(route.source, route.destination) for route in demand.routes}
+    held, waiting = held_ports(pairs, demand.sockets, host)
+    room = max(0, len(pairs) * _ports_of(demand) - held)
     kept = ports_kept(churn_hz, seconds, demand.churn_most, host.tw_max)
     setting = "not known" if host.tw_reuse is None else host.tw_reuse
-    seen = f"{room:,} ports, tcp_tw_reuse {setting}: each is kept for {kept_s:g} s after its connection"
+    without = ", tcp_timestamps 0" if host.timestamps == 0 else ""
+    less = f" (less {held:,} in use or TIME_WAIT)" if held else ""
+    seen = f"{room:,} ports{less}, tcp_tw_reuse {setting}{without}: each is kept for {kept_s:g} s after its connection"
     rate = f"up to {format_rate(churn_hz)}" if is_free else format_rate(churn_hz)
     closed = f"{rate} x {seconds:g} s" if kept == round(churn_hz * seconds) else f"{kept:,} that closed"
     needed = f"{demand.connections + kept:,} = {demand.connections:,} open + {closed}"
-    if demand.connections + kept <= room:
+    if demand.connections + kept <= room or not seconds:
         return Finding("time-wait", Level.OK, seen, needed)
     most_hz = max(0, room - demand.connections) / seconds
     sum_ = f"({room:,} - {demand.connections:,}) / {seconds:g} s = {format_rate(most_hz)}"
-    fixes, sysctls = _ways_to_close(demand, kept, most_hz)
-    if is_free or demand.is_counted:
+    fixes, sysctls = _ways_to_close(demand, kept, most_hz, room)
+    if demand.connections + kept <= room + waiting:
+        fixes = f"wait {TIME_WAIT_S:g} s until the {waiting:,} in TIME_WAIT are gone; or {fixes}"
+    least_hz = churn_hz if demand.is_least_churn else churn_hz / 2
+    least = demand.connections + ports_kept(least_hz, seconds, demand.churn_most, host.tw_max)
+    if is_free or demand.is_counted or least <= room + waiting:
         why = f"at more than {sum_} of new connections, connects fail with EADDRNOTAVAIL"
         return Finding("time-wait", Level.WARN, seen, needed, why, fixes, sysctls)
     why = f"connects fail with EADDRNOTAVAIL: {sum_} at most"
     return Finding("time-wait", Level.FAIL, seen, needed, why, fixes, sysctls)
 
 
-def _ways_to_close(demand: Demand, kept: int, most_hz: float) -> tuple[str, tuple[str, ...]]:
+def _ways_to_close(demand: Demand, kept: int, most_hz: float, room: int) -> tuple[str, tuple[str, ...]]:
     """Returns what leaves ports for `kept` closed connections beside the open ones, and the sysctls in it."""
-    fixes, sysctls = ["--close rst, which leaves none"], tuple[str, ...]()
+    fixes = ["--close rst, which leaves none"]
     if most_hz and demand.churn_hz is not None:
         fixes.append(f"--lifetime {math.ceil(demand.connections / most_hz)}s or longer")
-    ports = ports_of(demand.host, demand.sockets)
+    ports = _ports_of(demand)
     destinations = len({route.destination for route in demand.routes})
     sources = -(-(demand.connections + kept) // max(1, ports * destinations))
     # A connection is opened again from where it was: more sources than connections are of no use. Where no rate was
@@ -164,20 +233,34 @@ def _ways_to_close(demand: Demand, kept: int, most_hz: float) -> tuple[str, tupl
     if 1 < sources <= demand.connections and ports:
         fixes.append(_that_many_sources(demand, sources))
     pairs = len({(route.source, route.destination) for route in demand.routes})
-    reuses = kept_for_s(demand.host.tw_reuse, demand.loopback) < TIME_WAIT_S
     churn_hz = demand.churn_hz or demand.free_churn_hz or 0.0
-    if not reuses and demand.connections + churn_hz <= pairs * ports:
-        sysctls = ("net.ipv4.tcp_tw_reuse=1",)
-    elif _widens(demand) and demand.connections + kept <= pairs * _WHOLE:
-        sysctls = (_ALL_PORTS,)
-    fixes += map(sysctl_fix, sysctls)
+    sysctls = _to_reuse_soon(demand)
+    if not sysctls or demand.connections + churn_hz > room:
+        sysctls = ()
+        if _widens(demand) and demand.connections + kept <= pairs * _WHOLE:
+            sysctls = (_ALL_PORTS,)
+    if sysctls:
+        fixes.append(" and ".join(map(sysctl_fix, sysctls)))
     return "; or ".join(fixes), sysctls
 
 
+def _to_reuse_soon(demand: Demand) -> tuple[str, ...]:
+    """Returns what has the kernel give a port out again a second after its connection; nothing where it does."""
+    host, found = demand.host, list[str]()
+    if not (host.tw_reuse == 1 or (host.tw_reuse == 2 and demand.loopback)):
+        found.append("net.ipv4.tcp_tw_reuse=1")
+    if host.timestamps == 0:
+        found.append("net.ipv4.tcp_timestamps=1")
+    if (host.tw_reuse_delay_ms or 0) > 1_000:
+        found.append("net.ipv4.tcp_tw_reuse_delay=1000")
+    return tuple(found)
+
+
 def _that_many_sources(demand: Demand, count: int) -> str:
-    """Returns the option for `count` sources; those of loopback are there without being added."""
+    """Returns the option for `count` sources; those of loopback are there without being added, as a rule."""
     if demand.loopback and demand.target and ":" not in demand.target.addresses[0]:
-        return f"--source 127.1.0.0/{32 - (count + 1).bit_length()}"  # its first and last address are no hosts
+        first = f"{_ADD_LOOPBACK} (as root) and " if _lacks_loopback(demand) else ""
+        return f"{first}--source 127.1.0.0/{32 - (count + 1).bit_length()}"  # its first and last address are no hosts
     return f"--source CIDR with {count:,} addresses of this machine (ip addr add ... for those it has not)"
 
 

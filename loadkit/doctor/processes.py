@@ -10,16 +10,17 @@ from loadkit.host import Host
 
 __all__ = ["check_processes"]
 
-# Beside the workers: multiprocessing's fork server and resource tracker, and a thread or two of libraries.
-_OTHERS = 8
+_MOST_THREADS = 64  # that numpy's OpenBLAS is built for
 _EXEMPT = 1 << 21 | 1 << 24  # CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 
 
 def check_processes(demand: Demand) -> Iterator[Finding]:
     """Yields the findings on RLIMIT_NPROC, the group's pids.max, kernel.pid_max and kernel.threads-max."""
     host = demand.host
-    wanted = demand.workers + _OTHERS
-    needed = f"{wanted:,} more ({demand.workers:,} workers and {_OTHERS} beside them)"
+    # The process that they are forked from, and as numpy is imported a thread for each core but the first.
+    others = min(len(host.cores), _MOST_THREADS)
+    wanted = demand.workers + others
+    needed = f"{wanted:,} more ({demand.workers:,} workers and {others} beside them)"
     if host.nproc_soft is not None and host.tasks_of_user is not None:
         yield _nproc(demand, host.nproc_soft, host.tasks_of_user, wanted, needed)
     if host.cgroup.pids_max is not None:
@@ -27,11 +28,12 @@ def check_processes(demand: Demand) -> Iterator[Finding]:
         room = max(wanted + used, 2 * host.cgroup.pids_max)
         fix = f"docker run --pids-limit {room}, or systemd TasksMax={room}"
         yield _limited("pids", "the control group's pids.max", host.cgroup.pids_max, used, wanted, needed, fix)
-    for code, limit in (("pid_max", host.pid_max), ("threads-max", host.threads_max)):
-        if limit is not None and host.tasks is not None:
-            sysctl = f"kernel.{code}={max(2 * limit, host.tasks + wanted)}"
-            found = _limited(code, f"kernel.{code}", limit, host.tasks, wanted, needed, sysctl_fix(sysctl), sysctl)
-            yield found
+    # Since Linux 6.14 a pid namespace has a pid_max of its own, and in any the tasks of others have no number.
+    limits = (("pid_max", host.pid_max, host.tasks_seen), ("threads-max", host.threads_max, host.tasks))
+    for code, limit, tasks in limits:
+        if limit is not None and tasks is not None:
+            sysctl = f"kernel.{code}={max(2 * limit, tasks + wanted)}"
+            yield _limited(code, f"kernel.{code}", limit, tasks, wanted, needed, sysctl_fix(sysctl), sysctl)
 
 
 def _nproc(demand: Demand, limit: int, used: int, wanted: int, needed: str) -> Finding:

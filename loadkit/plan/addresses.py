@@ -11,17 +11,21 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from loadkit.endpoint import bare
 from loadkit.errors import OptionError, PreflightError
+from loadkit.host import Host
 from loadkit.plan.model import Route, Target
-from loadkit.sockets import Sockets
+from loadkit.plan.time_wait import kept_for_s
+from loadkit.sockets import LOOPBACK_ADDRESSES, Sockets
 
 __all__ = [
     "PER_TUPLE",
     "check_families",
     "has_family_of",
+    "held_ports",
     "is_here",
     "is_loopback",
     "loopback_addresses",
@@ -34,6 +38,8 @@ __all__ = [
 ]
 
 PER_TUPLE = 8_000
+# A TIME_WAIT that keeps its port no longer than this has given it up by the time that a run opens its connections.
+_SOON_S = 1.0
 
 _Counts = Mapping[tuple[str | None, str], int]
 _NONE: _Counts = MappingProxyType({})
@@ -129,12 +135,14 @@ def plan_addresses(
     ports: int,
     sockets: Sockets | None,
     embedded: bool,
+    loopback: int = LOOPBACK_ADDRESSES,
 ) -> tuple[tuple[str | None, ...], tuple[str, ...]]:
     """Returns (sources, destinations) for `connections` of `ports` a tuple, as few as keep each within PER_TUPLE.
 
     Source None leaves the choice to the kernel, without a bind. `networks` are the sources asked for. An embedded
     server listens on all of `target_addresses`. A foreign one on IPv4 loopback is reached over more destinations where
-    `sockets` says that it listens on all, else from more sources. Raises OptionError for a network that is none.
+    `sockets` says that it listens on all, else from more sources, of which there are `loopback` from 127.0.0.1 on.
+    Raises OptionError for a network that is none.
     """
     used = sockets.used if sockets else _NONE
     prefer = min(PER_TUPLE, ports)
@@ -155,12 +163,13 @@ def plan_addresses(
             source_addresses(networks, most), lambda source: room([source], target_addresses), connections
         )
     elif fans_out and not by_destination:
-        pool = itertools.islice(_loopback(_FIRST), most)
+        pool = itertools.islice(_loopback(_FIRST), max(1, min(most, loopback)))
         sources = _enough(pool, lambda source: room([source], target_addresses), connections)
         if sources == (_FIRST,):
             sources = (None,)
     if by_destination:
-        others = (address for address in _loopback(_FIRST) if address not in listeners.union(target_addresses))
+        ours = itertools.islice(_loopback(_FIRST), loopback)
+        others = (address for address in ours if address not in listeners.union(target_addresses))
         pool = itertools.islice(itertools.chain(target_addresses, others), most)
         destinations = _enough(pool, lambda destination: room(sources, [destination]), connections)
     return sources, destinations
@@ -180,19 +189,33 @@ def may_meet_itself(route: Route, port: int, local_ports: tuple[int, int], is_lo
     return source in (None, destination)
 
 
-def reusable_ports(sockets: Sockets | None, tw_reuse: int | None) -> _Counts:
+def reusable_ports(sockets: Sockets | None, host: Host) -> _Counts:
     """Returns how many of the TIME_WAIT sockets between two addresses do not keep their port from a new connection.
 
-    net.ipv4.tcp_tw_reuse (ip-sysctl.rst): 1 gives a port out again after a second, 2 does so on loopback only, 0 never
-    does. 2 is the default, taken where the machine does not say. Seen on Linux 6.18: after 1.00 s, not after 0.75 s.
+    Where the machine does not say, net.ipv4.tcp_tw_reuse is taken for its default, 2. Seen on Linux 6.18: after 1.00 s,
+    not after 0.75 s.
     """
-    if sockets is None or tw_reuse == 0:
+    if sockets is None:
         return _NONE
+    host = replace(host, tw_reuse=2) if host.tw_reuse is None else host
     return {
         (source, destination): count
         for (source, destination), count in sockets.waiting.items()
-        if tw_reuse == 1 or is_loopback(destination) or (source is not None and is_loopback(source))
+        if kept_for_s(host, is_loopback(destination) or (source is not None and is_loopback(source))) <= _SOON_S
     }
+
+
+def held_ports(pairs: Iterable[tuple[str | None, str]], sockets: Sockets | None, host: Host) -> tuple[int, int]:
+    """Returns how many ports sockets of others keep from new connections between the pairs, and how many TIME_WAIT do.
+
+    The second are among the first.
+    """
+    if sockets is None:
+        return 0, 0
+    reusable = reusable_ports(sockets, host)
+    keys = {_key(*pair) for pair in pairs}
+    waiting = sum(max(0, sockets.waiting.get(key, 0) - reusable.get(key, 0)) for key in keys)
+    return sum(max(0, sockets.used.get(key, 0) - reusable.get(key, 0)) for key in keys), waiting
 
 
 def plan_routes(
@@ -209,9 +232,10 @@ def plan_routes(
 
     `used` is what a tuple has already; they are filled up to one level with that included. Where there are fewer ports
     than PER_TUPLE, they are what counts. When there are too few tuples, all are used, up to `ports` each; those of more
-    than PER_TUPLE get `port_range` to choose from. `reusable` of the used ones do not count against `ports`, and are
-    turned to last. `uses_all` spreads over all tuples: those that close will need their ports. Raises PreflightError
-    with the arithmetic when even all tuples are too few.
+    than PER_TUPLE, or than half of their ports, get `port_range` to choose from: without one the kernel leaves out the
+    last of an odd number (__inet_hash_connect in net/ipv4/inet_hashtables.c). `reusable` of the used ones do not count
+    against `ports`, and are turned to last. `uses_all` spreads over all tuples: those that close will need their ports.
+    Raises PreflightError with the arithmetic when even all tuples are too few.
     """
     pairs = [(source, destination) for source in sources for destination in destinations]
     there = [used.get(_key(*pair), 0) for pair in pairs]
@@ -232,8 +256,9 @@ def plan_routes(
         counts = _fill(there, connections, len(pairs))
     else:
         counts = _fill(held, connections, len(pairs))
+    many = min(PER_TUPLE, -(-ports // 2))
     return tuple(
-        Route(*pairs[i], count, port_range if count + there[i] > PER_TUPLE else None) for i, count in counts if count
+        Route(*pairs[i], count, port_range if count + there[i] > many else None) for i, count in counts if count
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -30,17 +31,20 @@ from loadkit.sockets import Sockets
 from loadkit.units import NS_PER_S, Duration, format_count, format_duration, format_rate
 
 __all__ = [
-    "FD_RESERVE",
+    "FD_LEAST",
     "IMBALANCE",
     "blast_cores",
     "build_plan",
     "build_serve_plan",
+    "fd_limit_for",
+    "fd_reserve",
     "ports_of",
     "workers_for",
 ]
 
-# What a worker needs beside its connections: interpreter, loop, timers, control, listeners, libraries loaded late.
-FD_RESERVE = 200
+# What a worker needs beside its connections: interpreter, loop, timers, control, listeners, libraries loaded late. It
+# cannot do with fewer than the second, and where there are few a quarter is kept free for more.
+_FD_RESERVE, FD_LEAST = 200, 36
 IMBALANCE = 1.15
 # Up to 10k/s one uvloop worker keeps up, and the connect histogram shows the peer and the kernel. Of many connections
 # nobody wants to wait for: they come within 5 s, or at 20k/s, which is what two cores do of both ends.
@@ -58,12 +62,25 @@ DEFAULT_WARMUP = Duration.parse("2s")
 LEAST_HIGHEST = Duration.parse("60s")
 
 
+def fd_reserve(host: Host) -> int:
+    """Returns how many of a process's file descriptors are not for connections."""
+    return max(FD_LEAST, min(_FD_RESERVE, host.nofile_hard // 4))
+
+
+def fd_limit_for(connections: int, host: Host) -> int:
+    """Returns the lowest limit of open files with which a process holds so many connections."""
+    limit = connections + FD_LEAST
+    while limit - fd_reserve(replace(host, nofile_hard=limit)) < connections:
+        limit += 1
+    return limit
+
+
 def workers_for(connections: int, host: Host) -> int:
     """Returns how many processes hold `connections` fds. Raises PreflightError when one process can hold none."""
-    budget = host.nofile_hard - FD_RESERVE
+    budget = host.nofile_hard - fd_reserve(host)
     if budget < 1:
         raise PreflightError(
-            f"the hard limit of open files is {host.nofile_hard:,} a process and a worker needs {FD_RESERVE} for "
+            f"the hard limit of open files is {host.nofile_hard:,} a process and a worker needs {FD_LEAST} for "
             f"itself; raise it: ulimit -Hn 65536 (as root), docker run --ulimit nofile=65536, systemd LimitNOFILE=65536"
         )
     return -(-connections // budget)
@@ -265,13 +282,19 @@ def _embedded_server(profile: Profile, connections: int, cores: tuple[int, ...],
             settle_ns=0,
         )
 
-    whole = plan(tuples_for(connections, ports_of(host)), None)
+    ports = ports_of(host, is_embedded=True)
+    whole = plan(max(1, min(tuples_for(connections, ports), host.loopback_addresses)), None)
     if whole.workers <= len(cores):
         return whole
     workers = max(len(cores), workers_for(connections, host))
-    each = tuples_for(-(-connections // workers), ports_of(host))
-    while -(-connections // (workers * each)) * each > host.nofile_hard - FD_RESERVE:
+    each = tuples_for(-(-connections // workers), ports)
+    while -(-connections // (workers * each)) * each > host.nofile_hard - fd_reserve(host):
         workers += 1
+    if workers * each > host.loopback_addresses:
+        raise PreflightError(
+            f"{format_count(connections)} connections take {workers} workers to serve, each with {each} address(es) of "
+            f"loopback, and there are {host.loopback_addresses}; add 127.0.0.0/8: ip addr add 127.0.0.1/8 dev lo"
+        )
     return msgspec.structs.replace(plan(workers * each, workers), is_apart=True)
 
 
@@ -287,8 +310,8 @@ def _kept_ports(
     lifetime_ns = int(profile.lifetime)
     churn_hz = connections * NS_PER_S / lifetime_ns if lifetime_ns else FAST_CHURN_HZ * workers
     seconds = min(
-        kept_for_s(host.tw_reuse, target.embedded or all(map(is_loopback, target.addresses))),
-        churn_span_s(phases, lifetime_ns),
+        kept_for_s(host, target.embedded or all(map(is_loopback, target.addresses))),
+        churn_span_s(phases),
     )
     return ports_kept(churn_hz, seconds, None, host.tw_max)
 
@@ -308,9 +331,15 @@ def _routes(
         return tuple(
             Route(None, address, share(connections, index, of)) for index, address in enumerate(target.addresses)
         )
-    ports = ports_of(host, sockets)
+    ports = ports_of(host, sockets, target.embedded)
     sources, destinations = plan_addresses(
-        connections + kept, target.addresses, profile.source, ports, sockets, target.embedded
+        connections + kept,
+        target.addresses,
+        profile.source,
+        ports,
+        sockets,
+        target.embedded,
+        host.loopback_addresses,
     )
     return plan_routes(
         connections,
@@ -318,7 +347,7 @@ def _routes(
         destinations,
         ports,
         used=sockets.used if sockets else {},
-        reusable=reusable_ports(sockets, host.tw_reuse),
+        reusable=reusable_ports(sockets, host),
         port_range=(host.port_low, host.port_high),
         uses_all=kept > 0,
     )
@@ -446,10 +475,11 @@ def _workers(profile: Profile, connections: int, cores: tuple[int, ...], host: H
         # A worker with nothing to open would only add its cost.
         return min(connections, max(len(cores), needed))
     if profile.workers < needed:
-        budget = host.nofile_hard - FD_RESERVE
+        reserve = fd_reserve(host)
+        budget = host.nofile_hard - reserve
         raise PreflightError(
             f"--workers {profile.workers}: {format_count(connections)} connections need {needed} processes of "
-            f"{format_count(budget)} (hard limit of open files {format_count(host.nofile_hard)} less {FD_RESERVE}); "
+            f"{format_count(budget)} (hard limit of open files {format_count(host.nofile_hard)} less {reserve}); "
             f"leave --workers out, or raise the limit with ulimit -Hn"
         )
     if profile.workers > connections:
@@ -462,10 +492,10 @@ def _int(value: int | None) -> int | None:
     return None if value is None else int(value)
 
 
-def ports_of(host: Host, sockets: Sockets | None = None) -> int:
+def ports_of(host: Host, sockets: Sockets | None = None, is_embedded: bool = False) -> int:
     """Returns how many ports connect() may choose from per (source, destination, port).
 
-    Those that something listens on are not among them, whatever its address.
+    Those that something listens on are not among them, whatever its address; an embedded server will take one of them.
     """
-    bound = len(sockets.bound) if sockets else 0
+    bound = (len(sockets.bound) if sockets else 0) + is_embedded
     return max(0, host.port_high - host.port_low + 1 - host.reserved_ports - bound)

@@ -8,33 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from loadkit.host import Host
 from loadkit.plan.model import PhaseKind, PhasePlan
 from loadkit.units import NS_PER_S
 
 __all__ = ["FAST_CHURN_HZ", "TIME_WAIT_S", "churn_span_s", "kept_for_s", "ports_kept"]
 
 TIME_WAIT_S = 60.0  # TCP_TIMEWAIT_LEN of include/net/tcp.h
-_REUSED_S = 1.0  # net.ipv4.tcp_tw_reuse_delay; Linux before 6.14 compares whole seconds
+_REUSED_MS = 1_000  # net.ipv4.tcp_tw_reuse_delay; Linux before 6.14 has none, and compares whole seconds
 # Where a connection lasts for one exchange, nothing but both ends' speed limits how many end. A worker on a core of its
 # own ended 14,000 by FIN in a second on loopback (2-core VM, Linux 6.18): this is beyond what one does.
 FAST_CHURN_HZ = 20_000.0
 
 
-def kept_for_s(tw_reuse: int | None, is_loopback: bool) -> float:
+def kept_for_s(host: Host, is_loopback: bool) -> float:
     """Returns how long a port is kept after its connection.
 
     tcp_tw_reuse (ip-sysctl.rst): 1 gives a port out again after a second, 2 on loopback only, 0 never; None: not known.
+    Without TCP timestamps none is given out again early (tcp_twsk_unique in net/ipv4/tcp_ipv4.c).
     """
-    return _REUSED_S if tw_reuse == 1 or (tw_reuse == 2 and is_loopback) else TIME_WAIT_S
+    reuses = host.tw_reuse == 1 or (host.tw_reuse == 2 and is_loopback)
+    if not reuses or host.timestamps == 0:
+        return TIME_WAIT_S
+    delay_ms = _REUSED_MS if host.tw_reuse_delay_ms is None else host.tw_reuse_delay_ms
+    return min(TIME_WAIT_S, delay_ms / 1_000)
 
 
-def churn_span_s(phases: Sequence[PhasePlan], lifetime_ns: int) -> float:
+def churn_span_s(phases: Sequence[PhasePlan]) -> float:
     """Returns for how long connections end and others open in their place, as far as it matters.
 
-    The first ones end after a lifetime, and in the drain nothing opens any more.
+    In the drain nothing opens any more. In all other phases each connection ends as often as they have a lifetime.
     """
     total_ns = sum(phase.duration_ns for phase in phases if phase.kind is not PhaseKind.DRAIN)
-    return min(TIME_WAIT_S, max(0, total_ns - lifetime_ns) / NS_PER_S)
+    return min(TIME_WAIT_S, total_ns / NS_PER_S)
 
 
 def ports_kept(churn_hz: float, seconds: float, most: int | None, tw_max: int | None) -> int:

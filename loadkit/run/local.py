@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from multiprocessing import connection
 
+from loadkit.endpoint import say_error
 from loadkit.errors import WorkerError
 from loadkit.measure.board import Board
 from loadkit.measure.samples import WorkerEnd
@@ -108,7 +109,13 @@ def start_workers(forker: Forker, works: Sequence[Shard | ServeWork], board: Boa
     """Starts a worker for each and waits until all are ready. Raises WorkerError with the first one's reason."""
     workers: list[Worker] = []
     try:
-        workers.extend(Worker(forker, work, board) for work in works)
+        try:
+            workers.extend(Worker(forker, work, board) for work in works)
+        except OSError as error:
+            raise WorkerError(
+                f"cannot start {len(works)} workers: {say_error(error)} after {len(workers)}; "
+                "`loadkit doctor` says which limit that is"
+            ) from None
         deadline = time.monotonic() + _READY_S
         while not all(worker.is_ready for worker in workers):
             waiting = [worker for worker in workers if not worker.is_ready]

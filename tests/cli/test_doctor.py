@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import Loadkit
 
-_FEW_FILES = ("prlimit", "--nofile=64:64")
+_FEW_FILES = ("prlimit", "--nofile=32:32")
 
 
 def _findings(loadkit: Loadkit, *arguments: object, wrapper: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:

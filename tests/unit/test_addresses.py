@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from loadkit.plan.addresses import (
 )
 from loadkit.plan.model import EMBEDDED, Route, Target
 from loadkit.sockets import Sockets
+from tests.unit.made_up import made_up_host
 
 _PORTS = 28_232
 _RANGE = (32_768, 60_999)
@@ -312,6 +314,29 @@ def test_where_a_tuple_takes_more_than_8000_its_ports_are_said() -> None:
     )
 
 
+def test_where_a_tuple_takes_more_than_half_of_its_ports_they_are_said() -> None:
+    few = (40_000, 40_200)
+    assert plan_routes(101, ["a"], ["x"], 201, port_range=few) == (Route("a", "x", 101),)
+    assert plan_routes(102, ["a"], ["x"], 201, port_range=few) == (Route("a", "x", 102, few),)
+
+
+@pytest.mark.parametrize(
+    ("listener", "loopback", "sources", "destinations"),
+    [
+        pytest.param("0.0.0.0", 2, [None], loopback_addresses(2), id="destinations"),
+        pytest.param(_ONE, 2, loopback_addresses(2), [_ONE], id="sources"),
+        pytest.param("0.0.0.0", 1, [None], [_ONE], id="one destination"),
+        pytest.param(_ONE, 1, [None], [_ONE], id="one source"),
+        pytest.param("0.0.0.0", 0, [None], [_ONE], id="none, which the doctor speaks of"),
+    ],
+)
+def test_no_more_of_loopback_is_taken_than_there_is(
+    listener: str, loopback: int, sources: Sequence[str | None], destinations: Sequence[str]
+) -> None:
+    found = plan_addresses(20_000, [_ONE], [], _PORTS, _sockets(listener), embedded=False, loopback=loopback)
+    assert found == (tuple(sources), tuple(destinations))
+
+
 @pytest.mark.parametrize(
     ("tw_reuse", "reusable"),
     [
@@ -326,8 +351,11 @@ def test_time_wait_gives_its_port_back_as_tcp_tw_reuse_says(
 ) -> None:
     waiting = {(_ONE, "127.0.0.2"): 5, ("10.0.0.2", "10.0.0.1"): 6, (None, "10.0.0.1"): 6, ("::1", "::1"): 7}
     sockets = _sockets(waiting=waiting)
-    assert reusable_ports(sockets, tw_reuse) == {pair: waiting[pair] for pair in reusable}
-    assert reusable_ports(None, tw_reuse) == {}
+    host = made_up_host(tw_reuse=tw_reuse)
+    assert reusable_ports(sockets, host) == {pair: waiting[pair] for pair in reusable}
+    assert reusable_ports(None, host) == {}
+    assert reusable_ports(sockets, replace(host, timestamps=0)) == {}
+    assert reusable_ports(sockets, replace(host, tw_reuse_delay_ms=2_000)) == {}
 
 
 def test_reusable_ports_are_room_but_the_last_to_be_taken() -> None:
@@ -384,7 +412,9 @@ def test_routes_add_up_are_even_and_keep_within_what_each_tuple_has_left(
         fewer = sorted(there.values())[: len(taken) - 1]
         assert sum(max(0, prefer - count) for count in fewer) < connections, "as few as possible"
     for route in routes:
-        assert route.ports == (_RANGE if after[route.source, route.destination] > PER_TUPLE else None)
+        assert route.ports == (
+            _RANGE if after[route.source, route.destination] > min(PER_TUPLE, -(-ports // 2)) else None
+        )
 
 
 @given(connections=st.integers(0, 100_000), tuples=_tuples(), ports=st.integers(1, 64_512), data=st.data())

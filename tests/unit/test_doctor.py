@@ -30,6 +30,7 @@ _EVERY_FACT = {
     "nproc_soft": 60_000,
     "tasks_of_user": 100,
     "tasks": 300,
+    "tasks_seen": 300,
     "pid_max": 32_768,
     "threads_max": 60_000,
     "epoll_watches": 1_000_000,

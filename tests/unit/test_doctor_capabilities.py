@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from loadkit.doctor.check import examine
+from loadkit.doctor.demand import Barred
 from loadkit.doctor.finding import Level
 from tests.unit.examined import REMOTE, codes, demanded, find
 
@@ -78,7 +80,7 @@ def test_capabilities_matter_where_something_is_to_be_mended(
 
 def test_adding_addresses_takes_net_admin() -> None:
     demand = demanded(1000, REMOTE, source=("10.1.0.1",), capabilities=0)
-    *_, found = examine(replace(demand, missing_sources=("10.1.0.1",)))
+    *_, found = examine(replace(demand, barred=(Barred("10.1.0.1", "10.0.0.1", errno.EADDRNOTAVAIL),)))
     assert found.why == "sources cannot be mended from in here without CAP_NET_ADMIN"
 
 

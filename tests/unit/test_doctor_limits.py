@@ -32,10 +32,10 @@ _TABLE = [
         "nofile",
         10,
         None,
-        {"nofile_hard": 200},
+        {"nofile_hard": 36},
         Level.FAIL,
-        "a worker needs 200 for itself, which leaves 0 of 200 for connections",
-        "ulimit -Hn 212 (as root)",  # 10 x 1.15 = 12
+        "a worker needs 36 for itself, which leaves 0 of 36 for connections",
+        "ulimit -Hn 48 (as root)",  # 10 x 1.15 = 12
         id="nofile too low for any",
     ),
     pytest.param(
@@ -103,6 +103,26 @@ def test_each_finding_says_why_and_the_line_that_mends_it(
 def test_a_limit_that_only_stands_in_a_fix_s_way_is_nothing_to_a_run() -> None:
     assert not find("nr_open", 10**6, REMOTE, nr_open=400_000).in_runs
     assert find("nofile", 10**6, REMOTE).in_runs
+
+
+def test_file_max_is_no_limit_for_root_of_the_machine() -> None:
+    facts = {"file_max": 2999, "capabilities": 1 << 21}
+    assert find("file-max", 1000, None, **facts).level is Level.OK
+    assert find("file-max", 1000, None, in_user_namespace=True, **facts).level is Level.FAIL
+
+
+def test_the_process_that_starts_the_workers_needs_files_for_each() -> None:
+    # 64 - 36 a process: 18 + 18 workers, 24 + 2 x 36 + 18 addresses
+    found = find("nofile", 500, None, nofile_hard=64)
+    assert found.level is Level.FAIL
+    assert found.why == "36 workers of 28 connections, whose parent process needs 114 itself"
+    assert find("nofile", 200, None, nofile_hard=64).level is Level.WARN
+
+
+def test_workers_that_were_asked_for_are_not_laid_on_the_files() -> None:
+    demand = demanded(100_000, REMOTE, port_low=1024, port_high=200_000)
+    [found] = [found for found in check_limits(replace(demand, blast_workers=60)) if found.code == "nofile"]
+    assert "= 6: 60 to blast as --workers asks, more than the cores" in found.why
 
 
 def test_an_address_of_our_own_has_both_ends_here() -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import msgspec
 import pytest
 
+from loadkit.doctor.demand import Barred
 from loadkit.doctor.locate import locate
 from loadkit.plan.model import Target
 from loadkit.sockets import find_source
-from tests.unit.examined import LOCAL, REMOTE, demanded
+from tests.unit.examined import LOCAL, demanded
 
 # RFC 5737: of no machine.
 _NOBODY_S = "192.0.2.77"
@@ -18,13 +20,14 @@ def test_sources_that_no_socket_can_have_are_found() -> None:
     demand = demanded(1000, LOCAL)
     [route] = demand.routes
     routes = tuple(msgspec.structs.replace(route, source=source) for source in ("127.0.0.9", _NOBODY_S, _NOBODY_S))
-    assert locate(replace(demand, routes=routes)).missing_sources == (_NOBODY_S,)
+    located = locate(replace(demand, routes=routes))
+    assert located.barred == (Barred(_NOBODY_S, "127.0.0.1", errno.EADDRNOTAVAIL),)
+    assert located.interface == "lo"
 
 
-def test_nothing_is_missing_where_the_kernel_chooses() -> None:
-    assert locate(demanded(1000, REMOTE)).missing_sources == ()
-    assert locate(demanded(20_000, LOCAL)).missing_sources == ()
-    assert locate(demanded(20_000, None)).missing_sources == ()
+def test_no_way_is_barred_within_loopback() -> None:
+    assert locate(demanded(20_000, LOCAL)).barred == ()
+    assert locate(demanded(20_000, None)).barred == ()
 
 
 def test_a_serve_end_alone_is_as_it_was() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from loadkit.doctor.check import examine
-from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_plan
+from loadkit.doctor.demand import Barred, Demand, demand_of_blast, demand_of_plan
 from loadkit.doctor.finding import Finding, Level
 from loadkit.errors import PreflightError
 from loadkit.plan.addresses import plan_routes
@@ -28,6 +29,11 @@ def _found(code: str, demand: Demand) -> Finding:
     [found] = [finding for finding in examine(demand) if finding.code == code]
     check_form(found)
     return found
+
+
+def _barred(demand: Demand, number: int, *sources: str) -> Demand:
+    """What no connection can be made from."""
+    return replace(demand, barred=tuple(Barred(source, demand.routes[0].destination, number) for source in sources))
 
 
 def _sockets(used: int = 0, waiting: int = 0, listening: int = 0) -> Sockets:
@@ -163,18 +169,83 @@ def test_time_waits_in_the_way_are_named_and_waited_for() -> None:
 def test_sources_that_are_not_this_machine_s_are_refused_with_the_line_that_adds_them() -> None:
     demand = demanded(24_000, REMOTE, source=("10.1.0.0/24",))
     assert _found("sources", demand).level is Level.OK
-    found = _found("sources", replace(demand, missing_sources=("10.1.0.2", "10.1.0.3")))
+    found = _found("sources", _barred(demand, errno.EADDRNOTAVAIL, "10.1.0.2", "10.1.0.3"))
     assert found.level is Level.FAIL
-    assert found.seen == "1 of 3 source address(es) are this machine's"
-    assert found.why == "16,000 connections cannot be bound to theirs, such as 10.1.0.2: EADDRNOTAVAIL"
+    assert found.seen == "1 of 3 source address(es) can be connected from"
+    assert found.why == (
+        "16,000 connections cannot be made from theirs, such as 10.1.0.2: no interface of this machine has it "
+        "(EADDRNOTAVAIL)"
+    )
     assert found.fix.startswith("for net in 10.1.0.2/31; do ip route add local $net dev lo; done (as root")
 
 
-def test_sources_of_ipv6_are_added_alike() -> None:
+def test_sources_of_ipv6_are_added_to_the_interface_towards_the_target() -> None:
     demand = demanded(1000, Target("v6", ("2001:db8::1",), 7000), source=("2001:db8:1::/126",))
     [source] = {route.source for route in demand.routes if route.source}
-    found = _found("sources", replace(demand, missing_sources=(source,)))
-    assert found.fix.startswith(f"for net in {source}/128; do")
+    found = _found("sources", replace(_barred(demand, errno.EADDRNOTAVAIL, source), interface="eth0"))
+    assert found.fix.startswith(f"for one in {source}; do ip -6 addr add $one/128 dev eth0 nodad; done (as root")
+
+
+def test_sources_of_loopback_are_refused_to_other_machines() -> None:
+    demand = demanded(1000, REMOTE, source=("127.0.0.9",))
+    found = _found("sources", _barred(demand, errno.EINVAL, "127.0.0.9"))
+    assert found.level is Level.FAIL
+    assert "127.0.0.9: an address of loopback reaches this machine alone" in found.why
+    assert found.fix == "a --source that the target can answer to"
+
+
+def test_each_reason_against_a_source_is_told() -> None:
+    demand = demanded(24_000, REMOTE, source=("10.1.0.0/30", "127.0.0.9"))
+    one, other, third = dict.fromkeys(route.source for route in demand.routes)
+    barred = tuple(
+        Barred(source, "10.0.0.1", number)
+        for source, number in ((one, errno.EADDRNOTAVAIL), (other, errno.EINVAL), (third, errno.EACCES))
+    )
+    found = _found("sources", replace(demand, barred=barred))
+    assert found.seen.startswith("0 of 3 ")
+    assert "(EADDRNOTAVAIL)" in found.why
+    assert "this machine alone" in found.why
+    assert "Permission denied (EACCES)" in found.why
+
+
+def test_a_target_that_no_route_leads_to_is_refused() -> None:
+    demand = demanded(1000, REMOTE)
+    found = _found("route", replace(demand, barred=(Barred(None, "10.0.0.1", errno.ENETUNREACH),)))
+    assert found.level is Level.FAIL
+    assert found.why == "connect() fails: Network is unreachable (ENETUNREACH)"
+    assert found.fix.startswith("ip route get 10.0.0.1 ")
+
+
+def test_loopback_that_is_down_is_refused_with_the_line_that_sets_it_up() -> None:
+    demand = demanded(1000, loopback_addresses=0)
+    found = _found("route", replace(demand, barred=(Barred(None, "127.0.0.1", errno.ENETUNREACH),)))
+    assert found.fix.startswith("ip link set lo up (as root)")
+
+
+@pytest.mark.parametrize("target", [None, LOCAL], ids=["embedded", "a server of this machine"])
+def test_where_loopback_has_one_address_more_are_added(target: Target | None) -> None:
+    found = find("ports", 30_000, target, loopback_addresses=1)
+    assert found.level is Level.FAIL
+    assert found.fix.startswith("ip addr add 127.0.0.1/8 dev lo (as root), and loadkit takes as many")
+    assert _WIDER in found.fix
+    assert find("ports", 28_231, target, loopback_addresses=1).level is Level.OK
+    assert find("ports", 30_000, target).level is Level.OK
+
+
+def test_workers_with_addresses_of_their_own_need_as_many_of_loopback() -> None:
+    # 40,000 x 1.15 are more than two workers' files, and fewer than the ports of the one address.
+    facts = {"port_low": 1024, "port_high": 65_535}
+    assert find("ports", 40_000, None, **facts).level is Level.OK
+    found = find("ports", 40_000, None, loopback_addresses=1, **facts)
+    assert found.level is Level.FAIL
+    assert found.why.startswith("40,000 connections take 3 workers to serve, each with 2 address(es) of loopback")
+    assert found.fix.startswith("ip addr add 127.0.0.1/8 dev lo")
+
+
+def test_an_embedded_server_has_one_of_the_ports() -> None:
+    few = {"port_low": 40_000, "port_high": 40_199}
+    assert "1 source(s) x 1 destination(s), at most 199 of 199 ports" in find("ports", 199, None, **few).seen
+    assert "1 source(s) x 2 destination(s), at most 100 of 199 ports" in find("ports", 200, None, **few).seen
 
 
 def test_of_sources_that_nobody_asked_for_nothing_is_said() -> None:
@@ -300,6 +371,42 @@ def test_a_run_that_ends_with_its_messages_is_warned_and_not_refused() -> None:
     found = _found("time-wait", demand_of_plan(host, build_plan(profile, {}, host, REMOTE)))
     # 1,000/s x 60 s
     assert (found.level, found.needed) == (Level.WARN, "61,000 = 1,000 open + 1,000/s x 60 s")
+
+
+def test_a_lifetime_is_refused_where_half_of_its_rate_would_be_too_fast() -> None:
+    profile = Profile(connections=Count(100), close=Close.FIN, duration=Duration.parse("31s"), warmup=Duration(0))
+    host = made_up_host(tw_reuse=0, port_low=40_000, port_high=41_999)
+
+    def level(lifetime: str, **more: Any) -> Level:
+        plan = build_plan(msgspec.structs.replace(profile, lifetime=Duration.parse(lifetime)), {}, host, REMOTE)
+        return _found("time-wait", replace(demand_of_plan(host, plan), **more)).level
+
+    # 100 + 50/s x 29.01 s; 100 + 100/s x 30.01 s, and half of it; 100 + 200/s x 30.51 s, half of which is too many, too
+    assert (level("2s"), level("1s"), level("500ms")) == (Level.OK, Level.WARN, Level.FAIL)
+    assert level("1s", is_least_churn=True) is Level.FAIL
+
+
+def test_ports_in_use_are_not_there_for_closed_connections() -> None:
+    # 1,000 + 400/s x 60 s = 25,000 of 28,232
+    assert find("time-wait", 1000, REMOTE, churn_hz=400, tw_reuse=0).level is Level.OK
+    found = find("time-wait", 1000, REMOTE, churn_hz=400, tw_reuse=0, sockets=_sockets(used=4_000, waiting=1_000))
+    assert found.level is Level.WARN
+    assert found.seen.startswith("24,232 ports (less 4,000 in use or TIME_WAIT), ")
+    assert found.fix.startswith("wait 60 s until the 1,000 in TIME_WAIT are gone; or ")
+
+
+def test_without_timestamps_no_port_comes_again_within_the_minute() -> None:
+    found = find("time-wait", 1000, LOCAL, churn_hz=1_000, timestamps=0)
+    assert "tcp_timestamps 0: each is kept for 60 s" in found.seen
+    assert found.sysctls == ("net.ipv4.tcp_timestamps=1",)
+    found = find("time-wait", 1000, REMOTE, churn_hz=1_000, timestamps=0, tw_reuse_delay_ms=5_000)
+    assert found.sysctls == (
+        "net.ipv4.tcp_tw_reuse=1",
+        "net.ipv4.tcp_timestamps=1",
+        "net.ipv4.tcp_tw_reuse_delay=1000",
+    )
+    assert find("time-wait", 1000, LOCAL, churn_hz=10_000, tw_reuse_delay_ms=5_000).level is not Level.OK
+    assert find("time-wait", 1000, LOCAL, churn_hz=10_000, tw_reuse_delay_ms=1_000).level is Level.OK
 
 
 def test_our_own_address_is_no_loopback_to_tcp_tw_reuse() -> None:

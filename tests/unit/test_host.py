@@ -41,6 +41,8 @@ def test_the_facts_are_read_from_proc(tmp_path: Path) -> None:
 
 _MORE = {
     "sys/net/ipv4/tcp_max_tw_buckets": "65536\n",
+    "sys/net/ipv4/tcp_timestamps": "0\n",
+    "sys/net/ipv4/tcp_tw_reuse_delay": "2000\n",
     "sys/net/ipv4/tcp_max_syn_backlog": "2048\n",
     "sys/net/ipv4/tcp_syncookies": "1\n",
     "sys/net/ipv4/tcp_mem": "100\t200\t300\n",
@@ -65,6 +67,7 @@ def test_the_facts_for_the_doctor_are_read_from_proc(tmp_path: Path) -> None:
     assert (host.tcp_mem_pages, host.tcp_used_pages, host.tcp_sockets) == ((100, 200, 300), 8, 4 + 3)
     assert (host.conntrack_max, host.conntrack_used) == (262_144, 17)
     assert (host.tasks, host.pid_max, host.threads_max, host.epoll_watches) == (345, 32_768, 60_000, 5000)
+    assert (host.timestamps, host.tw_reuse_delay_ms) == (0, 2_000)
     assert host.capabilities == 1 << 24 | 1 << 12
     assert (host.seccomp, host.refused_calls) == (2, ())
     assert not host.in_user_namespace
@@ -78,7 +81,8 @@ def test_users_that_are_others_outside_tell_a_user_namespace(tmp_path: Path) -> 
 def test_tasks_of_this_user_are_counted_with_their_threads(tmp_path: Path) -> None:
     for task in ("10/task/10", "10/task/11", "20/task/20", "self/task/10"):
         (tmp_path / task).mkdir(parents=True)
-    assert read_host(tmp_path).tasks_of_user == 3  # of 10 two, of 20 one; `self` is one of them
+    host = read_host(tmp_path)
+    assert (host.tasks_of_user, host.tasks_seen) == (3, 3)  # of 10 two, of 20 one; `self` is one of them
 
 
 def test_governors_of_the_cores_that_we_may_use_are_named_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from loadkit.cgroup import CgroupLimits
 from loadkit.errors import LoadkitError, OptionError, PreflightError, ProfileError
 from loadkit.host import Host
-from loadkit.plan.build import FD_RESERVE, blast_cores, build_plan, build_serve_plan, ports_of, workers_for
+from loadkit.plan.build import FD_LEAST, blast_cores, build_plan, build_serve_plan, fd_reserve, ports_of, workers_for
 from loadkit.plan.model import PhaseKind, Plan, Target
 from loadkit.plan.split import split
 from loadkit.profile.load import load_profile
@@ -181,7 +181,9 @@ def test_connections_are_checked_for_being_connected_to_themselves_where_they_ca
 @pytest.mark.parametrize(
     ("connections", "hard", "processes"),
     [
-        (1, 201, 1),  # a budget of 1
+        (1, 37, 1),  # a budget of 1
+        (300, 400, 1),  # a quarter is kept
+        (301, 400, 2),
         (19_800, 20_000, 1),  # exactly 20,000 - 200
         (19_801, 20_000, 2),
         (100_000, 20_000, 6),  # 100,000 / 19,800 = 5.05
@@ -193,8 +195,8 @@ def test_processes_are_what_the_fd_budget_makes_them(connections: int, hard: int
 
 
 def test_a_host_where_no_process_can_hold_a_connection_is_refused_with_the_way_out() -> None:
-    with pytest.raises(PreflightError, match=r"hard limit of open files is 200 .* needs 200 for itself.*ulimit -Hn"):
-        workers_for(1, made_up_host(nofile_hard=FD_RESERVE))
+    with pytest.raises(PreflightError, match=r"hard limit of open files is 36 .* needs 36 for itself.*ulimit -Hn"):
+        workers_for(1, made_up_host(nofile_hard=FD_LEAST))
 
 
 def test_both_ends_get_the_processes_that_their_fds_need() -> None:
@@ -267,8 +269,9 @@ def test_a_small_port_range_takes_more_loopback_addresses() -> None:
     assert ports_of(host) == 1_000
     plan = _plan(host=host, connections="5k")
     assert plan.serve is not None
-    assert len(plan.serve.addresses) == 5
-    assert {route.connections for route in plan.routes} == {1_000}
+    # One of them is the server's own: 5,000 / 999
+    assert len(plan.serve.addresses) == 6
+    assert {route.connections for route in plan.routes} == {833, 834}
 
 
 _REFUSED = [
@@ -446,7 +449,7 @@ def test_no_worker_is_planned_above_its_fds_and_no_tuple_above_its_ports(
     host = made_up_host(cores=tuple(range(cores)), cpus=cores, nofile_hard=hard)
     plan = build_plan(Profile(connections=Count(connections), connect_rate=Rate(1e6)), {}, host, target)
     assert 1 <= plan.workers <= connections
-    assert -(-connections // plan.workers) + FD_RESERVE <= hard
+    assert -(-connections // plan.workers) + fd_reserve(host) <= hard
     assert sum(route.connections for route in plan.routes) == connections
     assert max(route.connections for route in plan.routes) <= 8_000
 

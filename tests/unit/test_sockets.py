@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.sockets import MOST_SOCKETS, Sockets, can_bind, find_source, read_sockets
+from loadkit.sockets import (
+    LOOPBACK_ADDRESSES,
+    MOST_SOCKETS,
+    Sockets,
+    can_bind,
+    count_loopback,
+    find_obstacle,
+    find_source,
+    read_sockets,
+)
 
 # Rows as Linux 6.18 writes them. 1B58 is port 7000, C350 is 50000.
 _HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -194,3 +204,53 @@ def test_an_error_that_says_nothing_of_the_address_is_no_reason_to_refuse_it() -
     assert not can_bind("192.0.2.77")  # RFC 5737: of no machine
     assert not can_bind("fe80::1%nope")
     assert can_bind("fe80::1")  # EINVAL: a link has to be named with it
+
+
+# Rows of Linux 6.18, cut: fd00:8::/64 and fd00:9::1 are local, the default route is not.
+_V6_ROUTES = f"""\
+fd000008000000000000000000000000 40 {"0" * 32} 00 {"0" * 32} 00000400 00000001 00000000 80200001       lo
+fd000009000000000000000000000001 80 {"0" * 32} 00 {"0" * 32} 00000000 00000003 00000000 80200001       v0
+{"0" * 32} 00 {"0" * 32} 00 {"0" * 32} ffffffff 00000001 00000000 00200200       lo
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "number"),
+    [
+        pytest.param(None, "127.0.0.1", None, id="loopback"),
+        pytest.param("127.0.0.1", "127.0.0.1", None, id="loopback to itself"),
+        pytest.param("192.0.2.77", "127.0.0.1", errno.EADDRNOTAVAIL, id="of no machine (RFC 5737)"),
+        pytest.param(None, "255.255.255.255", errno.EACCES, id="to all"),
+        pytest.param("fe80::1", "::1", errno.EINVAL, id="a link that is not named"),
+        pytest.param("fe80::1%nope", "::1", errno.ENODEV, id="a link that is none"),
+        pytest.param("fd00:8::7", "::1", errno.EADDRNOTAVAIL, id="IPv6 of no interface"),
+    ],
+)
+def test_a_way_that_is_barred_is_known_by_its_errno(source: str | None, destination: str, number: int | None) -> None:
+    assert find_obstacle(source, destination, 7000) == number
+
+
+@pytest.mark.parametrize(
+    ("source", "number"),
+    [("::1", errno.EADDRNOTAVAIL), ("fd00:8::7", None), ("fd00:9::1", None), ("fd00:9::2", errno.EADDRNOTAVAIL)],
+)
+def test_an_ipv6_source_takes_a_local_route(
+    source: str, number: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As with net.ipv6.ip_nonlocal_bind, where bind() takes them all.
+    monkeypatch.setattr(socket.socket, "bind", lambda *_: None)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/ipv6_route").write_text(_V6_ROUTES)
+    assert find_obstacle(source, "::1", 7000, tmp_path) == number
+
+
+def test_an_error_that_says_nothing_of_the_addresses_bars_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOBUFS, "no room")
+
+    monkeypatch.setattr(socket.socket, "connect", fail)
+    assert find_obstacle(None, "127.0.0.1", 7000) is None
+
+
+def test_all_of_loopback_is_this_machine_s_as_a_rule() -> None:
+    assert count_loopback() == LOOPBACK_ADDRESSES
