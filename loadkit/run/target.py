@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 from loadkit.endpoint import address_in, place_of, say_error
 from loadkit.errors import OptionError, TargetError
@@ -57,7 +59,7 @@ def _split(text: str, least: int) -> tuple[str, int]:
 def _addresses(host: str, port: int) -> tuple[str, ...]:
     """Returns the host's addresses, those of IPv6 that need a zone with it, none twice."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = _look_up(host, port)
     except (socket.gaierror, UnicodeError) as error:
         reason = say_error(error) if isinstance(error, socket.gaierror) else "not a host name"
         way_out = "check the name, or give an address"
@@ -78,3 +80,30 @@ def _addresses(host: str, port: int) -> tuple[str, ...]:
 def _lacks_zone(address: str) -> bool:
     """Whether connect() and bind() would refuse it with EINVAL (RFC 4007, 6: its scope is one link)."""
     return ":" in address and "%" not in address and ipaddress.ip_address(address).is_link_local
+
+
+def _look_up(host: str, port: int) -> list[Any]:
+    """Returns what socket.getaddrinfo does, and raises that.
+
+    In a thread, for a signal that comes meanwhile is heard between two steps of Python, and libc waits on where one
+    ends its wait: half a minute for name servers that do not answer.
+    """
+    found: list[Any] = []
+    failed: list[OSError | UnicodeError] = []
+
+    def look() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=look, name="loadkit-look-up", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no room for a thread: pids.max
+        look()
+    else:
+        thread.join()
+    if failed:
+        raise failed[0]
+    return found
