@@ -37,6 +37,10 @@ lengthy: $(VENV)/installed
 doctor-truth: $(VENV)/installed
 	$(BIN)/python -m pytest tests/truth/test_doctor.py
 
+# Each of five signals 200 times to a blast and to a server, spread evenly over their first second: three minutes.
+signals: $(VENV)/installed
+	$(BIN)/python -m pytest tests/process/test_signals.py -k first_second --signals 400 --timeout 600
+
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from loadkit.printable import page, printable
 
 __all__ = [
     "AppError",
+    "Interrupted",
     "LoadkitError",
     "OptionError",
     "OutputError",
@@ -73,3 +74,7 @@ class WorkerError(LoadkitError):
 
 class AppError(LoadkitError):
     """The app that serve was given to run cannot be imported, or is none."""
+
+
+class Interrupted(LoadkitError):
+    """A signal came before there was anything to report. `exit_status` is 128 plus its number."""

@@ -19,9 +19,10 @@ __all__ = ["blast", "serve"]
 def blast(target: Target = None, *, profile: str | None = None, **options: Unpack[BlastOptions]) -> RunRecord:
     """Runs what `await loadkit.blast(...)` does, and blocks until it is over; the same arguments, record and errors.
 
-    In the main thread the first SIGINT or SIGTERM ends the run gently, the second at once. Once the processes are gone
-    the signal goes to the program's own handler, by default a KeyboardInterrupt. In a running event loop, await
-    `loadkit.blast`: this would block the loop.
+    In the main thread the first signal that would end the program (SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2) ends the
+    run gently, the second at once. Once the processes are gone it goes to the program's own handler, for SIGINT by
+    default a KeyboardInterrupt. If that returns, so does this, or it raises Interrupted where there is no record yet.
+    In a running event loop, await `loadkit.blast`: this would block the loop.
     """
     from loadkit.library.blast import blast_blocking
 

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from loadkit.run.signals import ENDING
+
 # `make fuzz-records`
 settings.register_profile(
     "fuzz-records",
@@ -29,6 +31,15 @@ settings.register_profile(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files, to be reviewed as text")
+    parser.addoption("--signals", type=int, default=20, help="how often test_signals.py sends each signal")
+
+
+def pytest_configure() -> None:
+    """Has what is started from here heed signals, even where the tests run behind nohup or a script's `&`."""
+    for number in ENDING:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 @dataclass

@@ -31,7 +31,8 @@ Exit status:
   2    wrong usage
   3    an SLO was not met
   4    the run is invalid: the load asked for was not offered
-  130  interrupted (143: terminated); the partial record is written"""
+  128 + n  ended by signal n (130: Ctrl-C, 143: SIGTERM), with the partial record of a run written;
+           0 if a server stops at its first signal"""
 
 
 @click.group(

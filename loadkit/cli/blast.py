@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +19,7 @@ from loadkit.printable import printable
 if TYPE_CHECKING:
     from loadkit.measure.samples import RunSamples
     from loadkit.plan.model import Plan
+    from loadkit.run.signals import Interrupts
 
 __all__ = ["blast"]
 
@@ -79,22 +79,31 @@ def blast(
 
     from loadkit.cli.live import live_view
     from loadkit.run.blast import run_blast
+    from loadkit.run.signals import Interrupts
 
-    def run(plan: Plan) -> tuple[Plan, RunSamples]:
-        with live_view(enabled=not (no_progress or quiet)) as observer:
-            return run_blast(plan, observer)
+    with Interrupts(is_command=True) as interrupts:
 
-    prepared, (plan, samples) = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
-    record = build_record(plan, prepared.host, samples)
-    if samples.interrupted:
-        end_soon()
-    is_whole = publish(record, output, summary, find_json(output), quiet)
-    for line in complaints(record) if quiet else ():
-        click.echo(printable(f"loadkit: {line}"), err=True)
-    if samples.interrupted:
-        return 128 + int(signal.Signals[samples.interrupted])
+        def run(plan: Plan) -> tuple[Plan, RunSamples]:
+            with live_view(enabled=not (no_progress or quiet)) as observer:
+                return run_blast(plan, observer, interrupts=interrupts)
+
+        prepared, (plan, samples) = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
+        interrupts.begin_report()
+        record = build_record(plan, prepared.host, samples)
+        is_whole = publish(record, output, summary, find_json(output), quiet, lambda: _begin_to_print(interrupts))
+        for line in complaints(record) if quiet else ():
+            click.echo(printable(f"loadkit: {line}"), err=True)
+    if interrupts.numbers:
+        return 128 + interrupts.numbers[0]
     if record.verdict.state == "invalid":
         return 4
     if not all(objective.ok for objective in record.slo):
         return 3
     return 0 if is_whole else 1
+
+
+def _begin_to_print(interrupts: Interrupts) -> None:
+    """Has a signal, one that came or one to come, not wait for the reader of our output."""
+    interrupts.end_report()
+    if interrupts.numbers:
+        end_soon()

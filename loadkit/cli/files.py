@@ -16,6 +16,7 @@ from pathlib import Path
 
 from loadkit.errors import OptionError, OutputError
 from loadkit.procfs import text_of
+from loadkit.run.signals import hold
 
 __all__ = ["ReadyFile", "add_to", "check_names", "check_writable", "keep", "keep_new", "rescue", "write_whole"]
 
@@ -44,6 +45,7 @@ def check_names(named: Sequence[tuple[str, str]]) -> None:
         seen[where] = option
 
 
+@hold()  # a signal would leave what it makes
 def check_writable(path: str) -> None:
     """Raises OutputError now rather than after the run, by making a file of that name in a new folder beside it."""
     try:
@@ -107,6 +109,7 @@ def _try_name(path: str) -> None:
 # -- afterwards
 
 
+@hold()
 def write_whole(path: str, text: str) -> None:
     """Writes a new file and renames it to `path`: a reader sees the old file or the new one.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -19,12 +19,18 @@ __all__ = ["publish"]
 
 
 def publish(
-    record: RunRecord, output: Sequence[str], summary: str | None, again: str | None, quiet: bool = False
+    record: RunRecord,
+    output: Sequence[str],
+    summary: str | None,
+    again: str | None,
+    quiet: bool = False,
+    on_kept: Callable[[], None] = lambda: None,
 ) -> bool:
     """Writes the files, then prints the report, and after it the annotations where there is a job summary.
 
     `again` is where `loadkit report` can read the record again; `quiet` leaves the first line of the report alone. What
     cannot be written keeps nothing else from being written and printed. It is said in one line, and False returned.
+    `on_kept` is called when nothing is left but to print.
     """
     from loadkit.report.as_text import as_text
 
@@ -38,6 +44,7 @@ def publish(
             add_to_summary(record, summary)
     except OutputError as error:
         problems.append(str(error))
+    on_kept()
     text = as_text(record, again)
     click.echo(text.splitlines()[0] if quiet else text)
     if summary:

@@ -105,6 +105,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     from loadkit.report.record import encode
     from loadkit.report.serve import build_serve_record
     from loadkit.run.serve import run_serve
+    from loadkit.run.signals import Interrupts
 
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
     prepared = prepare_serve(
@@ -124,25 +125,31 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     if output:
         check_writable(output)
     asked, seen = prepared.plan.engine, dict[int, int]()
-    with contextlib.closing(ready):
-        run = run_serve(
-            prepared.plan,
-            on_ready=lambda group: _tell_ready(group, asked, prepared.name, ready, quiet),
-            on_change=lambda dead, group: _tell_changes(dead, group, seen),
-        )
-    end_soon()
-    problem = None
-    if output:
-        try:
-            keep(output, encode(build_serve_record(run, prepared.host)))
-        except OutputError as error:
-            problem = str(error)
-    if not quiet:
-        click.echo(_served(run.samples))
-    if problem:
-        _say(problem)
-    if run.signals > 1:
-        return 130
+    with Interrupts(is_command=True) as interrupts:
+        with contextlib.closing(ready):
+            run = run_serve(
+                prepared.plan,
+                on_ready=lambda group: _tell_ready(group, asked, prepared.name, ready, quiet),
+                on_change=lambda dead, group: _tell_changes(dead, group, seen),
+                interrupts=interrupts,
+            )
+        interrupts.begin_report()
+        end_soon()
+        for end in run.died_last:
+            _say(f"worker {end.index} (pid {end.pid}) {end.died} when all of them were to end")
+        problem = None
+        if output:
+            try:
+                keep(output, encode(build_serve_record(run, prepared.host)))
+            except OutputError as error:
+                problem = str(error)
+        interrupts.end_report()
+        if not quiet:
+            click.echo(_served(run.samples))
+        if problem:
+            _say(problem)
+    if interrupts.count > 1:
+        return 128 + interrupts.numbers[1]
     return 1 if problem else 0
 
 

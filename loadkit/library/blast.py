@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable
 from typing import Unpack
 
 from loadkit.library.keywords import BlastOptions
@@ -39,30 +40,34 @@ async def blast(target: Target = None, *, profile: str | None = None, **options:
     TargetError or WorkerError, all of them LoadkitError, when the run cannot start.
     """
     interrupts = Interrupts()
-    return await in_thread(lambda: _run(target, profile, options, interrupts)[0], interrupts.leave)
+    return await in_thread(lambda: _run(target, profile, options, interrupts), interrupts.leave)
 
 
-def blast_blocking(target: Target, profile: str | None, options: BlastOptions) -> RunRecord:
-    """Does what `blast` does in the calling thread.
+def blast_blocking(
+    target: Target, profile: str | None, options: BlastOptions, keep: Callable[[RunRecord], None] = lambda record: None
+) -> RunRecord:
+    """Does what `blast` does in the calling thread. `keep` is given the record before a signal ends what comes after.
 
-    In the main thread the first SIGINT or SIGTERM ends the run gently, the second at once; the signal then goes to the
-    program's own handler, which by default is a KeyboardInterrupt.
+    In the main thread the first signal ends the run gently, the second at once; it then goes to where it would have
+    gone: SIGINT to a KeyboardInterrupt, if the program has no handler of its own. If that returns, so does this, or it
+    raises Interrupted where there is no record yet.
     """
     interrupts = Interrupts()
-    record, interrupted = _run(target, profile, options, interrupts)
-    if interrupted:
-        signal.raise_signal(signal.Signals[interrupted])
-    return record
+    try:
+        record = _run(target, profile, options, interrupts)
+        keep(record)
+        return record
+    finally:
+        if interrupts.numbers:
+            signal.raise_signal(interrupts.numbers[0])
 
 
-def _run(
-    target: Target, profile: str | None, options: BlastOptions, interrupts: Interrupts
-) -> tuple[RunRecord, str | None]:
-    """Returns the record, and the name of the signal that ended the run early."""
+def _run(target: Target, profile: str | None, options: BlastOptions, interrupts: Interrupts) -> RunRecord:
     where = target.target if isinstance(target, Server) else None if target is None else str(target)
     prepared = prepare_blast(where, profile, read_blast_options(options))
     warn(prepared.check_machine())
-    prepared, (plan, samples) = run_at_first_reachable(
-        prepared, lambda plan: run_blast(plan, interrupts=interrupts), lambda text: _log.warning("%s", text)
-    )
-    return build_record(plan, prepared.host, samples), samples.interrupted
+    with interrupts:
+        prepared, (plan, samples) = run_at_first_reachable(
+            prepared, lambda plan: run_blast(plan, interrupts=interrupts), lambda text: _log.warning("%s", text)
+        )
+    return build_record(plan, prepared.host, samples)

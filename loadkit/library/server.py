@@ -85,7 +85,10 @@ class Server:
 
     def _serve(self) -> None:
         try:
-            run = run_serve(self._prepared.plan, self._note_ready, _log_deaths, self._interrupts)
+            with self._interrupts:
+                run = run_serve(self._prepared.plan, self._note_ready, _log_deaths, self._interrupts)
+            for end in run.died_last:
+                log.warning("serve worker %d %s when all of them were to end", end.index, end.died)
             self.record = build_serve_record(run, self._prepared.host)
         except BaseException as error:
             self._error = error

@@ -212,7 +212,10 @@ class ServeRow:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ServeRun:
-    """A serve end by itself, from start to end. `rows` are of the last hour, `signals` how many ended it."""
+    """A serve end by itself, from start to end. `rows` are of the last hour.
+
+    `died_last` are the workers that did not end well when all of them were to end.
+    """
 
     plan: ServePlan
     samples: ServeSamples
@@ -220,7 +223,7 @@ class ServeRun:
     span_ns: int
     rows: tuple[ServeRow, ...]
     kernel: KernelSamples | None
-    signals: int
+    died_last: tuple[WorkerEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import datetime
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import connection
 
 import msgspec
 
@@ -94,15 +93,16 @@ def run_blast(
 ) -> tuple[Plan, RunSamples]:
     """Runs the plan and returns it as it was run (port and engine filled in), with what was measured.
 
-    `room` tells how much memory is left; when it gets tight no more connections are opened. SIGINT and SIGTERM end the
-    run early, and whoever holds `interrupts` can.
-    Raises PreflightError, TargetError or WorkerError when the run cannot start. Once started it always returns, with
-    whatever was recorded.
+    `room` tells how much memory is left; when it gets tight no more connections are opened. Signals end the run early:
+    those of `interrupts`, which the caller has entered, else those that an Interrupts of its own takes.
+    Raises PreflightError, TargetError, WorkerError or Interrupted when the run cannot start. Once started it always
+    returns, with whatever was recorded.
     """
     asked = plan.engine
     plan = msgspec.structs.replace(plan, engine=choose_engine(asked, plan.edge_triggered))
     footprint = Footprint(plan.connections)
-    with interrupts or Interrupts() as interrupts, Forker() as forker:
+    entered = contextlib.nullcontext(interrupts) if interrupts else Interrupts()
+    with entered as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan.serve, forker) if plan.serve else None
         try:
             if group:
@@ -193,7 +193,7 @@ class _Run:
                     break
                 group = self.group.sentinels if self.group else []
                 until = max(now, self._next_look(now))
-                connection.wait([self.interrupts.fileno(), *running, *group], timeout=(until - now) / NS_PER_S)
+                self.interrupts.wait([*running, *group], (until - now) / NS_PER_S)
                 # The workers may have been stopped with us, by a debugger, a pause of the container or a lid.
                 overslept = time.monotonic_ns() - until
                 self._stood_ns += overslept if overslept > _STOOD_NS else 0
@@ -209,12 +209,11 @@ class _Run:
         """Acts on a first signal and on deaths."""
         if self.interrupts.count:
             self._stop()
-        self.interrupts.clear()
-        if self.group:
+        elif self.group:
+            # Without a serve end there is nothing to go on with. Who died, and how, is in the record.
             try:
                 self.group.mend()
             except WorkerError:
-                # There is no serve end to go on with. Who died, and how, is in the record.
                 self._stop()
         if any(worker.is_gone() and worker.died() for worker in self.workers):
             # Its share of the load is missing from now on: what follows would not be the run that was asked for.

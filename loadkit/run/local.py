@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import signal
 import time
 from collections.abc import Sequence
 from multiprocessing import connection
 
-from loadkit.endpoint import say_error
 from loadkit.errors import WorkerError
 from loadkit.measure.board import Board
 from loadkit.measure.samples import WorkerEnd
 from loadkit.plan.model import Shard
-from loadkit.run.forker import LOST, Forker, read_status
+from loadkit.run.child import LOST
+from loadkit.run.forker import Forker
+from loadkit.run.signals import name_of
 from loadkit.run.worker import ServeWork
 
 __all__ = ["Worker", "end_all", "start_workers"]
@@ -34,11 +33,13 @@ class Worker:
         self.came = b""  # of the run's first connection, when that failed
         self._is_hung = False
         self.is_ready = False
-        self._status: int | None = None
-        self._forker = forker
         self.pipe, theirs = connection.Pipe()
-        with theirs:
-            self._child = forker.fork(theirs.fileno(), board.fd)
+        try:
+            with theirs:
+                self._child = forker.fork(theirs.fileno(), board.fd)
+        except BaseException:
+            self.pipe.close()
+            raise
         self.say(work, board.layout)
         self._slot = board.slots[work.index]
 
@@ -50,7 +51,7 @@ class Worker:
     @property
     def sentinel(self) -> int:
         """For multiprocessing.connection.wait: readable when the process has ended."""
-        return self._child.status_fd
+        return self._child.sentinel
 
     def say(self, *words: object) -> None:
         """Sends it a message; one that is gone does not hear it."""
@@ -71,27 +72,25 @@ class Worker:
 
     def is_gone(self) -> bool:
         """Whether the process has ended."""
-        if self._status is None:
-            self._status = read_status(self._child)
-        return self._status is not None
+        return self._child.poll() is not None
 
     def died(self) -> str | None:
         """Says how it ended when it did not end well, else None."""
-        if not self.is_gone() or not self._status:
+        status = self._child.poll()
+        if not status:
             return None
         self.listen()
         if self._is_hung:
             return "killed by SIGKILL after it hung"
-        if self._status == LOST:
-            return "lost: the process that it was forked from was killed"
-        if self._status < 0:
-            return f"killed by {signal.Signals(-self._status).name}"
-        return self.failure or f"exit status {self._status}"
+        if status == LOST:
+            return "lost: the process that it was forked from was killed, or hangs"
+        if status < 0:
+            return f"killed by {name_of(-status)}"
+        return self.failure or f"exit status {status}"
 
     def kill(self) -> None:
         """Ends one that does not end by itself."""
-        self._is_hung = True
-        self._forker.kill(self._child)
+        self._is_hung = self._child.kill()
 
     def end(self) -> WorkerEnd:
         """Returns how it ended."""
@@ -102,24 +101,23 @@ class Worker:
     def close(self) -> None:
         """Lets go of the process and the pipe."""
         self.pipe.close()
-        os.close(self._child.status_fd)
+        self._child.close()
 
 
 def start_workers(forker: Forker, works: Sequence[Shard | ServeWork], board: Board) -> list[Worker]:
-    """Starts a worker for each and waits until all are ready. Raises WorkerError with the first one's reason."""
+    """Starts a worker for each and waits until all are ready.
+
+    Raises WorkerError with the first one's reason, and Interrupted at a signal.
+    """
     workers: list[Worker] = []
     try:
-        try:
-            workers.extend(Worker(forker, work, board) for work in works)
-        except OSError as error:
-            raise WorkerError(
-                f"cannot start {len(works)} workers: {say_error(error)} after {len(workers)}; "
-                "`loadkit doctor` says which limit that is"
-            ) from None
+        forker.interrupts.check()
+        workers.extend(Worker(forker, work, board) for work in works)
         deadline = time.monotonic() + _READY_S
         while not all(worker.is_ready for worker in workers):
             waiting = [worker for worker in workers if not worker.is_ready]
-            connection.wait([worker.pipe for worker in waiting], timeout=1.0)
+            forker.interrupts.wait([worker.pipe for worker in waiting], timeout_s=1.0)
+            forker.interrupts.check()
             for worker in waiting:
                 worker.listen()
                 if worker.failure or (worker.is_gone() and not worker.is_ready):

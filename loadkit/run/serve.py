@@ -7,13 +7,13 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from multiprocessing import connection
+from contextlib import nullcontext
 
 import msgspec
 
 from loadkit.endpoint import family_of, say_error, sockaddr_of
 from loadkit.engine.registry import choose_serve_engine, get_engine
-from loadkit.errors import PreflightError, WorkerError
+from loadkit.errors import Interrupted, PreflightError, WorkerError
 from loadkit.measure.board import Board, BoardLayout, OwnError
 from loadkit.measure.kernel import difference, read_kernel
 from loadkit.measure.samples import (
@@ -59,6 +59,7 @@ class ServeGroup:
         self.restarts = 0
         self._young_deaths = 0
         self._ends: list[WorkerEnd] = []
+        self.died_last: tuple[WorkerEnd, ...] = ()  # of the last workers, those that did not end well
         self._is_stopping = False
         self.workers: list[Worker] = []
         try:
@@ -94,7 +95,10 @@ class ServeGroup:
             slot.set("open", 0)
             if slot.get("sequence") % 2:
                 slot.set("sequence", slot.get("sequence") + 1)
-            self.workers[at] = Worker(self._forker, self._work(at), self.board)
+            try:
+                self.workers[at] = Worker(self._forker, self._work(at), self.board)
+            except Interrupted:
+                break  # all of it ends now, and this one has
             self._born[at] = time.monotonic()
             self.restarts += 1
             dead.append(end)
@@ -130,8 +134,9 @@ class ServeGroup:
                 slot = self.board.slots[worker.index]
                 slot.pages[0].add_error("close", OwnError.CUT, slot.get("open"))
                 slot.set("open", 0)
-        self._ends += [worker.end() for worker in self.workers]
+        self._ends += (last := [worker.end() for worker in self.workers])
         self._let_go()
+        self.died_last = tuple(end for end in last if end.died)
         return tuple(self._ends)
 
     def _let_go(self) -> None:
@@ -197,12 +202,13 @@ def run_serve(
     on_change: Callable[[list[WorkerEnd], ServeGroup], None],
     interrupts: Interrupts | None = None,
 ) -> ServeRun:
-    """Serves until SIGINT or SIGTERM, or until `interrupts` is asked to stop, and returns what was served.
+    """Serves until a signal, or until `interrupts` is asked to stop, and returns what was served.
 
-    `on_ready` is called once all workers listen, `on_change` once a second with the workers that died since.
-    Raises PreflightError or WorkerError.
+    `on_ready` is called once all workers listen, `on_change` once a second with the workers that died since. The
+    signals are those of `interrupts`, which the caller has entered, else those that an Interrupts of its own takes.
+    Raises PreflightError or WorkerError, and Interrupted when a signal came before all workers listened.
     """
-    with interrupts or Interrupts() as interrupts, Forker() as forker:
+    with nullcontext(interrupts) if interrupts else Interrupts() as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)
         before, kernel = group.read(), read_kernel()
         started_s, begin = time.time(), time.monotonic_ns()
@@ -210,10 +216,9 @@ def run_serve(
         try:
             on_ready(group)
             while not interrupts.count:
-                connection.wait([interrupts.fileno(), *group.sentinels], timeout=rows.left_s())
+                interrupts.wait(group.sentinels, rows.left_s())
                 rows.look()
                 on_change(group.mend(), group)
-            interrupts.clear()
             group.stop()
             _wait_for_end(group, interrupts)
         except BaseException:
@@ -230,7 +235,7 @@ def run_serve(
             span_ns=time.monotonic_ns() - begin,
             rows=tuple(rows.rows),
             kernel=difference(kernel, after) if kernel and after else None,
-            signals=interrupts.count,
+            died_last=group.died_last,
         )
 
 
@@ -273,7 +278,7 @@ def _wait_for_end(group: ServeGroup, interrupts: Interrupts) -> None:
     """Gives the workers the grace of the plan; a second signal ends it."""
     deadline = time.monotonic() + group.plan.grace_ns / NS_PER_S + 2.0
     while group.sentinels and time.monotonic() < deadline:
-        connection.wait([interrupts.fileno(), *group.sentinels], timeout=0.5)
         if interrupts.count > 1:
             group.leave()
             return
+        interrupts.wait(group.sentinels, 0.5)

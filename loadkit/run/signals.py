@@ -1,37 +1,114 @@
-"""SIGINT and SIGTERM as something to wait for: the first asks to stop gently, the second to leave at once.
+"""Signals that end a process, as something to wait for: the first asks to stop gently, the second to leave at once.
 
 A program that has started a run in a thread of its own asks the same of it by `stop` and `leave`.
+
+Three kinds of process, and each sets its handlers before anything else:
+- `loadkit` itself (__main__.py) ends at once with 128 + n, outside of a run; in one, `Interrupts` takes the signals.
+- A program that calls the library keeps its own mask and handlers; `Interrupts` takes them while a run is under way.
+- The process that workers are forked from, and the workers, leave signals to their parent (`leave_to_parent`). It is
+  started with all of them blocked (`hold`), for until it has handlers a Ctrl-C in the terminal would end it.
+A signal that is ignored when loadkit starts stays so in all of them: nohup means it, and a shell's `&`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import select
 import signal
 import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Interrupts"]
+from loadkit.errors import Interrupted
+from loadkit.procfs import text_of
+
+__all__ = ["ENDING", "Interrupts", "hold", "ignore", "leave_to_parent", "name_of"]
+
+# What ends a process by default, and is sent by a terminal, a service manager or a person.
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class HasFileno(Protocol):
+    """A socket, or one end of a pipe."""
+
+    def fileno(self) -> int:
+        """Returns its file descriptor."""
+
+
+def name_of(number: int) -> str:
+    """Returns what kill(1) calls the signal. The real-time ones have names by their distance: signal(7)."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        above = number - signal.SIGRTMIN
+        return f"SIGRTMIN+{above}" if above > 0 else f"signal {number}"  # libc keeps those below for itself
+
+
+@contextlib.contextmanager
+def hold() -> Iterator[None]:
+    """While entered, signals to this thread wait, and to a process that it starts, until that lets them come.
+
+    In a program with more threads another one may take them.
+    """
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def leave_to_parent() -> None:
+    """Has this process do nothing at a signal, and clears the mask, whichever it was started with.
+
+    A handler that does nothing, and not SIG_IGN: what an app starts would inherit that (execve(2)).
+    """
+    for number in _not_ignored():
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def ignore() -> None:
+    """Has signals not even end a wait, in a worker that starts no process."""
+    for number in _not_ignored():
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _not_ignored() -> list[signal.Signals]:
+    # None is a handler that is not Python's, and that Python could not set again.
+    return [number for number in ENDING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
 
 
 class Interrupts:
-    """While entered, counts the signals instead of dying of them. Its file descriptor is readable after each."""
+    """While entered, counts the signals instead of dying of them, and each ends a `wait`.
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
+    `is_command`: this process is `loadkit`, whose signals are all ours; the third ends it, whatever it waits for. In
+    another program they are SIGINT and SIGTERM, which go to its own handlers when the run has ended, and what else
+    would end it. Only the main thread may take signals; in another one the program around us decides.
+    """
+
+    def __init__(self, is_command: bool = False) -> None:
+        self.numbers: list[int] = []
+        self._is_command = is_command
+        self._came_late = 0
+        self._is_reporting = self._is_kept = False
         self._read = self._write = -1
         self._former: dict[int, Any] = {}
+        self._is_woken = False
         # Between stop(), from any thread, and the end of the run: the number of a closed fd may be somebody else's.
         # A signal handler must not wait for it, and need not: it is taken away before the fds are closed.
         self._lock = threading.Lock()
 
     def __enter__(self) -> Interrupts:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # Only the main thread may; elsewhere the program around us decides.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._former[number] = signal.signal(number, self._note)
+            self._be_woken()
+            for number in _not_ignored():
+                if self._is_command or _ends(number):
+                    self._former[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -39,15 +116,24 @@ class Interrupts:
     ) -> None:
         for number, former in self._former.items():
             signal.signal(number, former)
+        if self._is_woken:
+            signal.set_wakeup_fd(-1)
         with self._lock:
             os.close(self._read)
             os.close(self._write)
             self._read = self._write = -1
 
+    def _be_woken(self) -> None:
+        """Has the signal itself write to our pipe: one that comes just before a wait begins would else not end it."""
+        other = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._is_woken = other == -1
+        if not self._is_woken:
+            signal.set_wakeup_fd(other)  # an event loop's, which we are in the middle of
+
     def stop(self) -> None:
         """Asks what SIGINT would, from any thread; before it is entered, or after, too."""
         with self._lock:
-            self.names.append(signal.SIGINT.name)
+            self.numbers.append(signal.SIGINT)
             if self._write >= 0:
                 self._wake()
 
@@ -56,8 +142,22 @@ class Interrupts:
         self.stop()
         self.stop()
 
+    def begin_report(self) -> None:
+        """Tells it that the run is over, and is being written down.
+
+        A signal then waits for that, and the next one does not.
+        """
+        self._is_reporting = True
+
+    def end_report(self) -> None:
+        """Tells it that the record is kept, and is left to be printed: a signal ends that at once."""
+        self._is_kept = True
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.names.append(signal.Signals(number).name)
+        self.numbers.append(number)
+        self._came_late += self._is_reporting
+        if self._is_command and (self._is_kept or self._came_late > 1 or self.count > 2):
+            os._exit(128 + number)
         self._wake()
 
     def _wake(self) -> None:
@@ -68,21 +168,44 @@ class Interrupts:
     @property
     def first(self) -> str | None:
         """The name of the first signal, None before it."""
-        return self.names[0] if self.names else None
+        return name_of(self.numbers[0]) if self.numbers else None
 
     @property
     def count(self) -> int:
         """How many have come."""
-        return len(self.names)
+        return len(self.numbers)
 
-    def fileno(self) -> int:
-        """For multiprocessing.connection.wait."""
-        return self._read
+    def check(self) -> None:
+        """Raises Interrupted when one has come: there is no run yet that could be stopped gently."""
+        if self.numbers:
+            error = Interrupted(f"{self.first} ended it before it had begun")
+            error.exit_status = 128 + self.numbers[0]
+            raise error
 
-    def clear(self) -> None:
-        """Makes the file descriptor unreadable again."""
-        try:
-            while os.read(self._read, 64):
-                pass
-        except BlockingIOError:
-            pass
+    def wait(self, others: Sequence[int | HasFileno], timeout_s: float | None = None) -> list[object]:
+        """Returns those of the others that are readable, once there is one, a signal has come, or the time is up."""
+        poller, asked = select.poll(), {fd if isinstance(fd, int) else fd.fileno(): fd for fd in others}
+        for fd in (self._read, *asked):
+            poller.register(fd, select.POLLIN)
+        ready = {fd for fd, _event in poller.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))}
+        if self._read in ready:
+            # Bytes of signals that are not ours are among them, where the program has handlers for more.
+            with contextlib.suppress(BlockingIOError):
+                while os.read(self._read, 64):
+                    pass
+        return [one for fd, one in asked.items() if fd in ready]
+
+
+def _ends(number: signal.Signals) -> bool:
+    """Whether a signal to a program that is not ours is taken: one that it has a use for, as a reload, is not."""
+    if signal.getsignal(number) is signal.SIG_DFL:
+        return not _is_caught(number)
+    return number in (signal.SIGINT, signal.SIGTERM)
+
+
+def _is_caught(number: signal.Signals) -> bool:
+    """Whether there is a handler that Python does not know, as faulthandler.register() sets one: proc_pid_status(5)."""
+    for line in text_of(Path("/proc/self/status")).splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from loadkit.log import log
 from loadkit.measure.board import Board
 from loadkit.plan.model import ServePlan, Shard
 from loadkit.run.control import PipeControl
+from loadkit.run.signals import ignore
 
 __all__ = ["ServeWork", "listen_on", "name_process", "run_worker"]
 
@@ -92,21 +92,17 @@ def _do(work: Shard | ServeWork, board: Board, control: PipeControl) -> None:
     slot = board.slot(work.index)
     slot.set("core", -1 if work.core is None else work.core)
     if isinstance(work, Shard):
+        ignore()
         before = board.slot(work.index - work.ramp.lanes) if work.connects_before else None
         get_engine(work.plan.engine).blast(work, slot, control, before)
     else:
         # An app is imported first, and the engine listens when it has been tried: nobody connects to one that fails.
         if work.plan.app:
-            _be_deaf()
             import_app(work.plan.app)
+        else:
+            ignore()
         listeners = listen_on(work.addresses, work.plan.port, None if work.plan.app else work.plan.backlog)
         get_engine(work.plan.engine).serve(work.plan, listeners, slot, control)
-
-
-def _be_deaf() -> None:
-    """Leaves signals to the parent, but not by SIG_IGN as before: what an app starts would inherit that (execve(2))."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
 
 
 def _settle_in(work: Shard | ServeWork) -> None:

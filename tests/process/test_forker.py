@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from loadkit.errors import WorkerError
-from loadkit.run.forker import LOST, Forker, read_status
+from loadkit.run.child import LOST
+from loadkit.run.forker import Forker
+from loadkit.run.signals import Interrupts
 
 pytestmark = pytest.mark.slow
 
@@ -30,21 +32,24 @@ def test_one_that_cannot_be_started_says_what_limits_processes_and_keeps_nothing
     before = open_files()
     monkeypatch.setattr(subprocess, "Popen", refuse)
     with pytest.raises(WorkerError, match=r"^cannot start a process: Resource temporarily unavailable; .*pids\.max"):
-        Forker()
+        Forker(Interrupts())
     assert open_files() == before
 
 
 def test_one_that_was_killed_says_so_when_it_is_asked_and_its_children_are_lost() -> None:
     before = open_files()
-    with Forker() as forker:
+    with Interrupts() as interrupts, Forker(interrupts) as forker:
         pipe, theirs = os.pipe()
         child = forker.fork(theirs, pipe)  # it waits for its work, and ends when the pipe does
         os.kill(forker.pid, signal.SIGKILL)
-        select.select([child.status_fd], [], [], 20)  # it has ended, as the forker's end of that is closed
+        select.select([child.sentinel], [], [], 20)  # the forker's end of it is closed
         with pytest.raises(WorkerError, match="has ended: killed by SIGKILL, by another process or by the kernel"):
             forker.fork(theirs, pipe)
-        assert read_status(child) == LOST
-        for fd in (pipe, theirs, child.status_fd):
+        child.poll()
+        select.select([child.sentinel], [], [], 20)  # its own end
+        assert child.poll() == LOST
+        child.close()
+        for fd in (pipe, theirs):
             os.close(fd)
     assert open_files() == before
 
@@ -52,4 +57,4 @@ def test_one_that_was_killed_says_so_when_it_is_asked_and_its_children_are_lost(
 def test_workers_cannot_start_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Forker, "is_in_worker", True)
     with pytest.raises(WorkerError, match="belongs under `if __name__"):
-        Forker()
+        Forker(Interrupts())

@@ -230,6 +230,7 @@ from loadkit.plan.app import app_of
 from loadkit.plan.build import build_serve_plan
 from loadkit.run.forker import Forker
 from loadkit.run.serve import ServeGroup
+from loadkit.run.signals import Interrupts
 
 
 class Greeting(asyncio.Protocol):
@@ -240,7 +241,7 @@ class Greeting(asyncio.Protocol):
 
 def test_greeting():
     plan = build_serve_plan(read_host(), ("127.0.0.1",), 0, workers=1, app=app_of(Greeting))
-    with Forker() as forker:
+    with Interrupts() as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)
         try:
             with socket.create_connection(("127.0.0.1", group.plan.port), timeout=20) as sock:

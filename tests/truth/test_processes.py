@@ -102,7 +102,9 @@ def wait_until_measuring(run: Run, sockets: int) -> None:
     time.sleep(0.5)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR2, 140)]
+)
 def test_a_signal_stops_gently_and_leaves_a_partial_record(blast: Blast, number: signal.Signals, status: int) -> None:
     run = blast("-c", "50", "-R", "1k", "-d", "60s", "--warmup", "0s")
     wait_until_measuring(run, 50)
