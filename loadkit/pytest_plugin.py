@@ -16,13 +16,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 import pytest
 from _pytest.outcomes import Failed  # pytest.fail.Exception, which has no public name to derive from
 
 if TYPE_CHECKING:
     from loadkit.library.blast import Target
+    from loadkit.library.keywords import BlastOptions
     from loadkit.library.server import Server
     from loadkit.report.record import RunRecord
 
@@ -110,18 +111,23 @@ class Blaster:
         raises but PreflightError and WorkerError, which are an environment's errors too.
         """
         __tracebackhide__ = True
-        from loadkit.sync import blast
+        from loadkit.library.blast import blast_blocking
 
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop()
             raise _stands_in_the_way()
         options, policy = self._merge(options)
+        profile: str | None = options.pop("profile", None)
+        paths: list[Path | None] = []
         with self._open_lock() as lock:
             while lock and not _take_turn(lock):
                 time.sleep(0.05)
             with _environment(policy):
-                record = blast(target, **options)
-        return self._take(record, policy)
+                # A run that Ctrl-C ends is kept too, before it ends the tests.
+                record = blast_blocking(
+                    target, profile, cast("BlastOptions", options), lambda record: paths.append(self._keep(record))
+                )
+        return self._take(record, paths[0], policy)
 
     async def run(self, target: Target = None, **options: Any) -> BlastResult:
         """The same from a coroutine, where the event loop of the test goes on, and with it a server of its own."""
@@ -134,7 +140,7 @@ class Blaster:
                 await asyncio.sleep(0.05)
             with _environment(policy):
                 record = await blast(target, **options)
-        return self._take(record, policy)
+        return self._take(record, self._keep(record), policy)
 
     def _open_lock(self) -> AbstractContextManager[TextIO | None]:
         return self._lock.open("w", encoding="utf-8") if self._lock else contextlib.nullcontext()
@@ -143,12 +149,11 @@ class Blaster:
         merged = {**self._defaults, **options}
         return merged, _check_policy(merged.pop("invalid"))
 
-    def _take(self, record: RunRecord, policy: str) -> BlastResult:
+    def _take(self, record: RunRecord, path: Path | None, policy: str) -> BlastResult:
         __tracebackhide__ = True
         from loadkit.report.as_text import as_short_text
         from loadkit.report.summary import headline
 
-        path = self._keep(record)
         self._note(_RUN, headline(record))
         if path:
             self._note(_RECORD, str(path))

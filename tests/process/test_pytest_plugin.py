@@ -315,3 +315,32 @@ def test_a_mistake_in_the_configuration_is_said_at_once(pytester: pytest.Pyteste
     result = run(pytester, "def test_nothing():\n    pass\n")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: loadkit: invalid='sometimes': expected one of error, skip, allow"])
+
+
+def test_ctrl_c_keeps_the_partial_record(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+import os, pathlib, signal, threading, time
+
+def test_long(blast):
+    def interrupt():
+        children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children")
+        while not any(map(blast_worker_of, children.read_text().split())):
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    blast(duration="60s")
+
+def blast_worker_of(pid):
+    workers = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return any("loadkit-blast" in pathlib.Path(f"/proc/{worker}/comm").read_text() for worker in workers)
+""",
+        "--loadkit-record-dir=kept",
+    )
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    [kept] = (pytester.path / "kept").iterdir()
+    record = json.loads(kept.read_text())
+    assert (record["partial"], record["interrupted"]) == (True, "SIGINT")
