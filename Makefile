@@ -41,6 +41,10 @@ doctor-truth: $(VENV)/installed
 signals: $(VENV)/installed
 	$(BIN)/python -m pytest tests/process/test_signals.py -k first_second --signals 400 --timeout 600
 
+# Commands under every small limit of a process, with and without /proc: the suite has a sample. Root runs all of it.
+limits: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 tests/process/every_limit.py
+
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

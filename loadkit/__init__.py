@@ -40,7 +40,8 @@ The words used everywhere:
 
 from __future__ import annotations
 
-# Not typing's, which takes 2 ms to import: the signals that come meanwhile have no handler yet (__main__.py).
+# Not the one of typing, which takes 2 ms to import: the signals that come meanwhile have no handler yet (__main__.py).
+# And typing is one more module that `python -m loadkit` may find in the folder it is called in.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from loadkit import sync
@@ -112,7 +113,15 @@ def __getattr__(name: str) -> object:
         return importlib.import_module("loadkit.sync")
     if name not in __all__:
         raise AttributeError(f"module 'loadkit' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(_HOMES.get(name, "loadkit.errors")), name)
+    if name not in _HOMES:
+        return getattr(importlib.import_module("loadkit.errors"), name)
+    from loadkit.imports import importing
+    from loadkit.limits import require_memory
+
+    if name in ("blast", "serve"):
+        require_memory()
+    with importing():
+        value: object = getattr(importlib.import_module(_HOMES[name]), name)
     return value
 
 

@@ -10,11 +10,19 @@ def main() -> None:
     """Runs the command line."""
     _take_signals()
     import os
+    import sys
 
-    from loadkit.cli import streams
+    from loadkit.errors import LoadkitError
+    from loadkit.imports import importing
 
-    streams.install()
-    from loadkit.cli.app import run
+    try:
+        with importing():
+            from loadkit.cli import streams
+
+            streams.install()
+            from loadkit.cli.app import run
+    except LoadkitError as error:
+        sys.exit(f"loadkit: {error}")
 
     # A worker is one thread. numpy's OpenBLAS starts one more for each core of every process that imports it, and where
     # a control group's pids.max does not let it, says so in lines of its own and raises SIGINT.
@@ -37,5 +45,22 @@ def _take_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
+def _prefer_installed_modules() -> None:
+    """Puts the folder that `python -m` is called in, which is first on Python's path, behind all others.
+
+    So a file of it that is called as a module of the standard library, such as queue.py, is not taken for that.
+    """
+    import os
+    import sys
+
+    try:
+        is_first = sys.path[:1] in ([""], [os.getcwd()])  # noqa: PTH109 - without an import
+    except OSError:  # it was deleted
+        return
+    if is_first:
+        sys.path.append(sys.path.pop(0))
+
+
 if __name__ == "__main__":
+    _prefer_installed_modules()
     main()

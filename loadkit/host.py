@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadkit.cgroup import CgroupLimits, read_cgroup
+from loadkit.errors import PreflightError
 from loadkit.procfs import text_of
 from loadkit.sockets import LOOPBACK_ADDRESSES, count_loopback
 
@@ -162,10 +163,16 @@ def read_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Host:
 
 
 def raise_nofile() -> int:
-    """Raises this process's soft limit of open files to the hard one and returns it."""
+    """Raises this process's soft limit of open files to the hard one and returns it. Raises PreflightError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # fs.nr_open was lowered since: getrlimit(2)
+            raise PreflightError(
+                f"the soft limit of open files, {soft:,}, cannot be raised to the hard one, {_limit(hard):,}, which is "
+                f"above fs.nr_open: lower it there (`ulimit -Hn`)"
+            ) from None
     return _limit(hard)
 
 

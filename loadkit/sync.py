@@ -24,13 +24,23 @@ def blast(target: Target = None, *, profile: str | None = None, **options: Unpac
     default a KeyboardInterrupt. If that returns, so does this, or it raises Interrupted where there is no record yet.
     In a running event loop, await `loadkit.blast`: this would block the loop.
     """
-    from loadkit.library.blast import blast_blocking
+    from loadkit.imports import importing
+    from loadkit.limits import require_memory
+
+    require_memory()
+    with importing():
+        from loadkit.library.blast import blast_blocking
 
     return blast_blocking(target, profile, options)
 
 
 def serve(listen: str | int = "127.0.0.1:0", **options: Unpack[ServeOptions]) -> AbstractContextManager[Server]:
     """Serves while the `with` block lasts; the same arguments, Server and errors as `loadkit.serve`."""
-    from loadkit.library.server import serve_blocking
+    from loadkit.imports import importing
+    from loadkit.limits import require_memory
+
+    require_memory()
+    with importing():
+        from loadkit.library.server import serve_blocking
 
     return serve_blocking(listen, options)

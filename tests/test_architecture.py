@@ -17,7 +17,20 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 # The part of loadkit a module belongs to -> the parts it may import, beside its own. `doctor` may be asked by `cli`
 # alone, and `report` and `engine` never meet.
-_FLOOR = {"printable", "log", "errors", "units", "clock", "procfs", "cgroup", "host", "sockets", "endpoint"}
+_FLOOR = {
+    "printable",
+    "log",
+    "errors",
+    "units",
+    "clock",
+    "procfs",
+    "cgroup",
+    "host",
+    "sockets",
+    "endpoint",
+    "limits",
+    "imports",
+}
 _PLAN = _FLOOR | {"profile", "plan"}
 _MEASURED = _PLAN | {"wire", "measure"}
 _MAY_IMPORT = {
@@ -28,7 +41,9 @@ _MAY_IMPORT = {
     "clock": set[str](),
     "procfs": set[str](),
     "cgroup": {"procfs"},
-    "host": {"procfs", "cgroup", "sockets"},
+    "host": {"procfs", "cgroup", "sockets", "errors"},
+    "limits": {"errors", "units"},
+    "imports": {"errors", "limits"},
     "sockets": {"procfs", "endpoint"},
     "endpoint": set[str](),
     "profile": _FLOOR,
@@ -42,7 +57,7 @@ _MAY_IMPORT = {
     "library": _MEASURED | {"engine", "report", "doctor", "run"},
     "sync": _MEASURED | {"engine", "report", "doctor", "run", "library"},
     "cli": _MEASURED | {"engine", "report", "doctor", "run", "library"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "errors", "imports"},
     "pytest_plugin": _MEASURED | {"report", "library", "sync", "cli"},
     # The public names: what a program that uses loadkit as a library needs.
     "__init__": _MEASURED | {"engine", "report", "doctor", "run", "library", "sync"},
@@ -58,6 +73,8 @@ _FENCES = {
     "multiprocessing": ("run/",),
 }
 _TALKS = ("cli/", "__main__.py")
+# What it starts inherits the environment, and has to leave out what makes a Python print.
+_ENVIRONMENT = ("run/interpreter.py",)
 
 # What writes files. The others write a name that the kernel shows, and make an empty file to be locked.
 _WRITES = ("cli/files.py", "run/worker.py", "pytest_plugin.py")
@@ -117,20 +134,17 @@ def _fence_breaks(path: Path, source: str) -> list[str]:
 def _talk(path: Path, source: str) -> list[str]:
     """Returns what only cli/ may do: print, leave the process, read the environment."""
     where = _inside(path)
+    environment = set[str]() if where in _ENVIRONMENT else {"os.environ", "os.environb", "os.getenv"}
     if where.startswith(_TALKS):
         return []
     tree = ast.parse(source)
-    found = [
-        f"{where}: {name}"
-        for name in _imports(path, tree)
-        if name in {"sys.exit", "os.environ", "os.environb", "os.getenv"}
-    ]
+    found = [f"{where}: {name}" for name in _imports(path, tree) if name in {"sys.exit"} | environment]
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "exit", "quit"}:
             found.append(f"{where}:{node.lineno} {node.func.id}()")
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             name = f"{node.value.id}.{node.attr}"
-            if name in {"sys.exit", "os.environ", "os.environb", "os.getenv"}:
+            if name in {"sys.exit"} | environment:
                 found.append(f"{where}:{node.lineno} {name}")
     return found
 

@@ -15,6 +15,8 @@ from loadkit.cli.profiles import profiles
 from loadkit.cli.report import report
 from loadkit.cli.serve import serve
 from loadkit.errors import LoadkitError
+from loadkit.imports import importing
+from loadkit.limits import within_memory
 from loadkit.printable import printable
 
 __all__ = ["run"]
@@ -53,7 +55,8 @@ for _command in (serve, blast, ping, doctor, report, profiles):
 def run() -> None:
     """Runs the command line and exits."""
     try:
-        status = app.main(standalone_mode=False)
+        with importing(), within_memory():
+            status = app.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(2)

@@ -14,6 +14,7 @@ from loadkit.cli.output import check_outputs, find_json, output_option
 from loadkit.cli.preflight import say, say_warnings
 from loadkit.cli.publish import publish
 from loadkit.cli.streams import end_soon
+from loadkit.limits import require_memory
 from loadkit.printable import printable
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def blast(
     Without HOST:PORT it starts an embedded `loadkit serve` on a free loopback port for the run. One connection
     opens first: a target that does not echo ends the run there, with exit status 1.
     """
+    require_memory()
     from loadkit.library.prepare import prepare_blast, run_at_first_reachable
     from loadkit.report.build import build_record
     from loadkit.report.summary import complaints

@@ -9,6 +9,7 @@ import click
 
 from loadkit.cli.environment import Command
 from loadkit.cli.files import check_names, check_writable, write_whole
+from loadkit.limits import TO_READ_BYTES, require_memory
 from loadkit.units import Count, Rate
 
 __all__ = ["doctor"]
@@ -57,6 +58,7 @@ def doctor(
 
     Without HOST:PORT both ends are here, as `loadkit blast` has them. Exit status 1: it cannot.
     """
+    require_memory(TO_READ_BYTES)
     from loadkit.doctor.as_json import as_json
     from loadkit.doctor.as_script import as_script
     from loadkit.doctor.as_text import as_text

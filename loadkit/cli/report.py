@@ -9,6 +9,7 @@ from loadkit.cli.files import check_writable
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.output import check_outputs, find_json, output_option
 from loadkit.cli.publish import publish
+from loadkit.limits import TO_READ_BYTES, require_memory
 
 __all__ = ["report"]
 
@@ -24,6 +25,7 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
     Merging adds up counts and histograms of runs that followed one another; percentiles are those of all values. The
     exit status does not say how the run went; that of `loadkit blast` does.
     """
+    require_memory(TO_READ_BYTES)
     from loadkit.errors import OptionError
     from loadkit.report.merge import merge_records
     from loadkit.report.record import load

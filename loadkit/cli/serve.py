@@ -21,6 +21,7 @@ from loadkit.cli.preflight import say_warnings
 from loadkit.cli.streams import end_soon
 from loadkit.endpoint import place_of
 from loadkit.errors import OutputError
+from loadkit.limits import require_memory
 from loadkit.printable import json_page, printable
 from loadkit.profile.model import EngineName, Stamps
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
@@ -100,6 +101,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     ready = ReadyFile(ready_file)
     ready.prepare()  # before anything that takes time or can fail: whoever waits for it must not find an old one
 
+    require_memory()
     from loadkit.library.prepare import prepare_serve
     from loadkit.plan.app import parse_app
     from loadkit.report.record import encode

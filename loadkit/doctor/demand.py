@@ -66,6 +66,7 @@ class Demand:
     is_own_target: bool = False  # one of this machine's own addresses, other than loopback
     barred: tuple[Barred, ...] = ()
     interface: str = "lo"  # by which connections to the target leave
+    open_files: int = 0  # of the process that would start the workers
 
     @property
     def embedded(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which of the addresses of a run are this machine's, and which of them reach each other. Nothing is sent."""
+"""What the kernel is asked for a run: whose addresses they are, which reach each other, what is open."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from loadkit.doctor.demand import Barred, Demand
 from loadkit.doctor.route import find_interface
+from loadkit.limits import open_descriptors
 from loadkit.sockets import find_obstacle, find_source, is_own_address
 
 __all__ = ["locate"]
 
 
 def locate(demand: Demand) -> Demand:
-    """Returns the demand with what the kernel says of its addresses."""
+    """Returns the demand with what the kernel says of its addresses, and of this process."""
+    demand = replace(demand, open_files=open_descriptors())
     target = demand.target
     if target is None:
         return demand

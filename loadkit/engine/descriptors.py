@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import resource
-from pathlib import Path
+
+from loadkit.limits import open_descriptors
 
 __all__ = ["free_descriptors"]
 
@@ -13,5 +14,4 @@ _RESERVE = 16
 
 def free_descriptors() -> int:
     """Returns how many file descriptors the soft limit leaves for connections now, at least 1."""
-    used = len(list(Path("/proc/self/fd").iterdir()))
-    return max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - used - _RESERVE)
+    return max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - open_descriptors() - _RESERVE)

@@ -12,6 +12,7 @@ from loadkit.library.options import read_blast_options, warn
 from loadkit.library.prepare import prepare_blast, run_at_first_reachable
 from loadkit.library.server import Server
 from loadkit.library.threads import in_thread
+from loadkit.limits import within_memory
 from loadkit.report.build import build_record
 from loadkit.report.record import RunRecord
 from loadkit.run.blast import run_blast
@@ -64,10 +65,11 @@ def blast_blocking(
 
 def _run(target: Target, profile: str | None, options: BlastOptions, interrupts: Interrupts) -> RunRecord:
     where = target.target if isinstance(target, Server) else None if target is None else str(target)
-    prepared = prepare_blast(where, profile, read_blast_options(options))
-    warn(prepared.check_machine())
-    with interrupts:
-        prepared, (plan, samples) = run_at_first_reachable(
-            prepared, lambda plan: run_blast(plan, interrupts=interrupts), lambda text: _log.warning("%s", text)
-        )
-    return build_record(plan, prepared.host, samples)
+    with within_memory():
+        prepared = prepare_blast(where, profile, read_blast_options(options))
+        warn(prepared.check_machine())
+        with interrupts:
+            prepared, (plan, samples) = run_at_first_reachable(
+                prepared, lambda plan: run_blast(plan, interrupts=interrupts), lambda text: _log.warning("%s", text)
+            )
+        return build_record(plan, prepared.host, samples)

@@ -12,6 +12,7 @@ from loadkit.library.keywords import ServeOptions
 from loadkit.library.options import read_serve_options, warn
 from loadkit.library.prepare import PreparedServe, prepare_serve
 from loadkit.library.threads import in_thread
+from loadkit.limits import thread_starts, within_memory
 from loadkit.log import log
 from loadkit.measure.samples import WorkerEnd
 from loadkit.report.serve import ServeRecord, build_serve_record
@@ -55,7 +56,8 @@ class Server:
 
     def start(self) -> None:
         """Returns once every worker listens. Raises PreflightError or WorkerError; then nothing is left of it."""
-        self._thread.start()
+        with thread_starts():
+            self._thread.start()
         self._settled.wait()
         if self._group is None:
             self._thread.join()
@@ -85,11 +87,12 @@ class Server:
 
     def _serve(self) -> None:
         try:
-            with self._interrupts:
-                run = run_serve(self._prepared.plan, self._note_ready, _log_deaths, self._interrupts)
-            for end in run.died_last:
-                log.warning("serve worker %d %s when all of them were to end", end.index, end.died)
-            self.record = build_serve_record(run, self._prepared.host)
+            with within_memory():
+                with self._interrupts:
+                    run = run_serve(self._prepared.plan, self._note_ready, _log_deaths, self._interrupts)
+                for end in run.died_last:
+                    log.warning("serve worker %d %s when all of them were to end", end.index, end.died)
+                self.record = build_serve_record(run, self._prepared.host)
         except BaseException as error:
             self._error = error
         finally:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from loadkit.limits import thread_starts
+
 __all__ = ["in_thread"]
 
 T = TypeVar("T")
@@ -21,7 +23,8 @@ async def in_thread(call: Callable[[], T], stop: Callable[[], None]) -> T:
     """
     # The loop's own executor would keep its threads.
     with ThreadPoolExecutor(1, thread_name_prefix="loadkit") as pool:
-        future = asyncio.get_running_loop().run_in_executor(pool, call)
+        with thread_starts():
+            future = asyncio.get_running_loop().run_in_executor(pool, call)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

@@ -23,8 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from loadkit.limits import setting_up
 from loadkit.measure.histogram import counts_length
 from loadkit.measure.tokens import Tokens, WorkerTokens, token_words
+from loadkit.units import format_size
 
 __all__ = [
     "COUNTERS",
@@ -313,17 +315,25 @@ class Board:
     """The mapped region. The parent creates it; a worker maps it by the file descriptor it was handed."""
 
     def __init__(self, layout: BoardLayout, fd: int | None = None) -> None:
+        """Raises PreflightError if the system, or a limit of this process, does not give it the memory."""
         self.layout = layout
-        self.fd = os.memfd_create("loadkit-board") if fd is None else fd
-        if fd is None:
-            os.ftruncate(self.fd, layout.size_bytes)
-        self._map = mmap.mmap(self.fd, layout.size_bytes)
-        self._words = np.frombuffer(self._map, np.int64)
-        self._token_words = self._words[len(self._words) - layout.token_words :]
-        self.tokens = None if fd is not None or layout.limit is None else Tokens(self._token_words, layout.limit)
-        if fd is None and layout.has_journeys:
-            for slot in self.slots:
-                slot.set("journeys", 1)
+        self.fd = -1 if fd is None else fd
+        try:
+            with setting_up(f"make the board of {format_size(layout.size_bytes)}"):
+                if fd is None:
+                    self.fd = os.memfd_create("loadkit-board")
+                    os.ftruncate(self.fd, layout.size_bytes)
+                self._map = mmap.mmap(self.fd, layout.size_bytes)
+                self._words = np.frombuffer(self._map, np.int64)
+                self._token_words = self._words[len(self._words) - layout.token_words :]
+                limit = layout.limit if fd is None else None
+                self.tokens = None if limit is None else Tokens(self._token_words, limit)
+                if fd is None and layout.has_journeys:
+                    for slot in self.slots:
+                        slot.set("journeys", 1)
+        except BaseException:
+            self.close()
+            raise
 
     @functools.cached_property
     def slots(self) -> list[Slot]:

@@ -17,7 +17,7 @@ import msgspec
 
 from loadkit.engine.base import STOP_NS
 from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
-from loadkit.errors import TargetError, WorkerError
+from loadkit.errors import LoadkitError, TargetError
 from loadkit.measure.board import COUNTERS, PROOFS, Board, BoardLayout
 from loadkit.measure.kernel import KernelLook, difference, read_kernel
 from loadkit.measure.memory import Room, read_room
@@ -110,14 +110,17 @@ def run_blast(
                 plan = msgspec.structs.replace(plan, target=target, serve=group.plan)
             layout = BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey)
             with contextlib.closing(Board(layout)) as board:
-                run = _Run(plan, group, forker, board, interrupts, observer, footprint, room)
+                workers = start_workers(forker, split(plan), board)
                 try:
+                    run = _Run(plan, group, forker, workers, board, interrupts, observer, footprint, room)
                     run.drive()
                     if run.has_failed:
                         raise run.failure()
                     samples = run.samples()
                 finally:
-                    run.close()
+                    end_all(workers, 0.0)  # they are gone, unless the run could not begin
+                    for worker in workers:
+                        worker.close()
             return plan, replace(samples, fallback=fallback_reason(asked, plan.engine))
         finally:
             if group:
@@ -138,6 +141,7 @@ class _Run:
         plan: Plan,
         group: ServeGroup | None,
         forker: Forker,
+        workers: list[Worker],
         board: Board,
         interrupts: Interrupts,
         observer: Observer | None,
@@ -149,7 +153,7 @@ class _Run:
         self.interrupts = interrupts
         self.observer = observer
         self.board = board
-        self.workers: list[Worker] = start_workers(forker, split(plan), self.board)
+        self.workers = workers
         self.series = Series(self.board, group.board if group else None)
         self.hold_ns: int | None = None
         self.window: tuple[int, int] | None = None
@@ -213,7 +217,7 @@ class _Run:
             # Without a serve end there is nothing to go on with. Who died, and how, is in the record.
             try:
                 self.group.mend()
-            except WorkerError:
+            except LoadkitError:
                 self._stop()
         if any(worker.is_gone() and worker.died() for worker in self.workers):
             # Its share of the load is missing from now on: what follows would not be the run that was asked for.
@@ -384,11 +388,6 @@ class _Run:
             answered=sum(slot.get("answered") for slot in self.board.slots) if start is not None else None,
             closing_ns=time.monotonic_ns() - self._traffic_end_ns(),
         )
-
-    def close(self) -> None:
-        """Lets go of the workers."""
-        for worker in self.workers:
-            worker.close()
 
     def _actual_window(self) -> tuple[int | None, int | None]:
         """The planned window, cut where the last worker ended its traffic: by a signal or a death.

@@ -4,15 +4,18 @@ It is started anew, so it has none of its parent's threads, loops and locks; it 
 forks whenever it is asked to. A worker costs the memory that it writes to, the rest are shared pages. (The fork server
 of multiprocessing does the same; what it unpickles, registers and looks up in every child costs 1.1 MB more of each.)
 
-Parent to forker, over a socket that keeps messages apart: `F` with the file descriptors of the worker's pipe, its board
-and its status pipe; answered by the pid, or minus the errno. Forker to parent, over a worker's status pipe: how it
-ended. The forker ends when the parent closes the socket, and first kills the workers that are left. If the parent or
-the forker is killed, the kernel kills what it has started (run/lifeline.py).
+Forker to parent, over a socket that keeps messages apart: `R` when it is ready, or `E` and why it cannot be. What is
+written to its standard error until then is for the parent to read, who quotes its last line if there is neither.
+Parent to forker: `F` with the file descriptors of the worker's pipe, its board and its status pipe; answered by the
+pid, or minus the errno. Forker to parent, over a worker's status pipe: how it ended. The forker ends when the parent
+closes the socket, and first kills the workers that are left. If the parent or the forker is killed, the kernel kills
+what it has started (run/lifeline.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -20,32 +23,27 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
 from multiprocessing.connection import Connection
 from types import TracebackType
 
 from loadkit.errors import WorkerError
+from loadkit.imports import shadow_of
+from loadkit.limits import refusal, setting_up
 from loadkit.run.child import STATUS, Child
+from loadkit.run.interpreter import FAILED, READY, Interpreter, restore, say_end
 from loadkit.run.lifeline import die_with_parent
-from loadkit.run.signals import Interrupts, hold, leave_to_parent, name_of
+from loadkit.run.signals import Interrupts, leave_to_parent
 
 __all__ = ["Forker", "main"]
 
-_GONE_S = 5.0  # until a process whose socket is closed can be waited for
-_LEAVE_S = 2.0  # until one that has nothing left to do but end is taken for one that hangs
-
 _INT = struct.Struct("i")
 # What all workers share the pages of. The engines are imported by name: native is not there without a compiler.
-_PRELOADED = ("loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.native.engine", "uvloop")
-_START = (
-    "import sys; sys.path[:] = sys.argv[3:]; from loadkit.run.forker import main; "
-    "main(int(sys.argv[1]), int(sys.argv[2]))"
-)
+_PRELOADED = ("loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.native.engine", "uvloop.loop")
 
 
 class Forker:
-    """The parent's side. While entered, processes can be forked. Raises WorkerError where it cannot be started.
+    """The parent's side. While entered, processes can be forked. Raises PreflightError if it cannot be started.
 
     The thread that makes it has to live as long as it does. A signal, which `interrupts` has, ends every wait for it.
     """
@@ -60,23 +58,13 @@ class Forker:
                 "app is in the same file"
             )
         self.interrupts = interrupts
-        self._has_answered = False
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            with theirs, hold():
-                self._process = subprocess.Popen(  # noqa: S603 - this very Python
-                    [sys.executable, "-c", _START, str(theirs.fileno()), str(os.getpid()), *sys.path],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                )
-        except OSError as error:
-            self._socket.close()
-            raise _cannot_fork(error.errno or 0) from None
+        self._interpreter = Interpreter(interrupts)
+        self._socket = self._interpreter.socket
 
     @property
     def pid(self) -> int:
         """The forker's own process id."""
-        return self._process.pid
+        return self._interpreter.process.pid
 
     def __enter__(self) -> Forker:
         return self
@@ -84,21 +72,20 @@ class Forker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._socket.close()
-        try:
-            # One that has not answered yet is still importing, and hears nothing until it is done.
-            self._process.wait(_LEAVE_S if self._has_answered else 0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._interpreter.close()
 
     def fork(self, pipe_fd: int, board_fd: int) -> Child:
-        """Forks a worker, which is told the rest over its pipe. Raises WorkerError, and Interrupted at a signal."""
-        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        """Forks a worker, which is told the rest over its pipe.
+
+        Raises PreflightError or WorkerError, and Interrupted at a signal.
+        """
+        self._interpreter.wait_ready()
+        with setting_up("start a worker"):
+            read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             pid = self._ask(pipe_fd, board_fd, write)
             if pid < 0:
-                raise _cannot_fork(-pid)
+                raise refusal(OSError(-pid, os.strerror(-pid)), "start a worker")
         except BaseException:
             os.close(read)
             raise
@@ -113,70 +100,86 @@ class Forker:
                 self.interrupts.check()
             (pid,) = _INT.unpack(self._socket.recv(_INT.size))
         except (OSError, struct.error):
-            raise WorkerError(f"the process that workers are forked from has ended: {self._say_end()}") from None
-        self._has_answered = True
+            end = say_end(self._interpreter.process)
+            raise WorkerError(f"the process that workers are forked from {end}") from None
         return int(pid)
-
-    def _say_end(self) -> str:
-        """Says how it ended, as far as that is known: it is about to be gone, or was when its socket closed."""
-        try:
-            status = self._process.wait(_GONE_S)
-        except subprocess.TimeoutExpired:
-            return "it closed its socket, and did not say why"
-        if status == -signal.SIGKILL:
-            return "killed by SIGKILL, by another process or by the kernel for want of memory, which `dmesg` would say"
-        if status < 0:
-            return f"killed by {name_of(-status)}"
-        return f"exit status {status}; its standard error says why"
-
-
-def _cannot_fork(number: int) -> WorkerError:
-    return WorkerError(
-        f"cannot start a process: {os.strerror(number)}; `ulimit -u`, the control group's pids.max and kernel.pid_max "
-        f"limit the number of processes: see `loadkit doctor`"
-    )
 
 
 # -- in the forker
 
 
-def main(fd: int, parent_pid: int) -> None:
-    """Forks for each request until the parent is gone, and then ends the process."""
+def main(fd: int, parent_pid: int, stderr_fd: int, changed: str) -> None:
+    """Forks for each request until the parent is gone, and then ends the process.
+
+    `changed` and `stderr_fd` give it back what the parent has.
+    """
     # Signals from the terminal reach the whole group; what they mean is for the parent to say.
     leave_to_parent()
     die_with_parent(parent_pid)
-    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    _warm_up()
-    from loadkit.run.worker import name_process
-
-    name_process("loadkit-forker")
     parent = socket.socket(fileno=fd)
+    try:
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        _warm_up()
+        restore(changed)
+        _take_stderr(stderr_fd)
+        answer = READY
+    except Exception as error:
+        answer = FAILED + _say(error).encode(errors="replace")
+    with contextlib.suppress(OSError):
+        parent.send(answer)
+    if answer == READY:
+        _fork_for(parent, wake_read)
+    # Not by way of the interpreter's own end, which may have things to say.
+    os._exit(0 if answer == READY else 1)
+
+
+def _fork_for(parent: socket.socket, wake_read: int) -> None:
     status_fds: dict[int, int] = {}
     poller = select.poll()
-    for readable in (fd, wake_read):
+    for readable in (parent.fileno(), wake_read):
         poller.register(readable, select.POLLIN)
     while True:
         ready = {number for number, _event in poller.poll()}
         if wake_read in ready:
             os.read(wake_read, 4096)
             _reap(status_fds)
-        if fd in ready and not _obey(parent, status_fds):
+        if parent.fileno() in ready and not _obey(parent, status_fds):
             break
     for pid in status_fds:
         os.kill(pid, signal.SIGKILL)
     _reap(status_fds, options=0)
-    os._exit(0)
 
 
 def _warm_up() -> None:
+    from loadkit.run.worker import name_process
+
+    name_process("loadkit-forker")
     for name in _PRELOADED:
-        with contextlib.suppress(ImportError):
+        try:
             importlib.import_module(name)
+        except ImportError as error:
+            # What is not installed is done without; what is there and wrong is not.
+            if shadow_of(error):
+                raise
     # A page stays shared until somebody writes to it, and the collector writes to every object that it looks at.
     gc.collect()
     gc.freeze()
+
+
+def _take_stderr(fd: int) -> None:
+    """Makes the parent's standard error this process's; nowhere, if the parent has none."""
+    source = os.open(os.devnull, os.O_WRONLY) if fd < 0 else fd
+    os.dup2(source, 2)
+    os.close(source)
+
+
+def _say(error: Exception) -> str:
+    """Returns why it cannot be ready, in one line."""
+    if isinstance(error, OSError | MemoryError):
+        return str(refusal(error, "start the process that they are forked from"))
+    return str(shadow_of(error) or " ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def _obey(parent: socket.socket, status_fds: dict[int, int]) -> bool:
@@ -184,21 +187,19 @@ def _obey(parent: socket.socket, status_fds: dict[int, int]) -> bool:
     message, fds, _flags, _address = socket.recv_fds(parent, 64, 3)
     if not message:
         return False
-    pipe_fd, board_fd, status_fd = fds
-    forker_pid = os.getpid()
-    try:
-        pid = os.fork()
-    except OSError as error:
-        pid = -(error.errno or 1)
+    pid, forker_pid = -errno.EMFILE, os.getpid()
+    if len(fds) == 3:  # else the limit of open files cut them off: cmsg(3), MSG_CTRUNC
+        try:
+            pid = os.fork()
+        except OSError as error:
+            pid = -(error.errno or errno.EAGAIN)
     if pid == 0:
         die_with_parent(forker_pid)
-        _be_worker(pipe_fd, board_fd)
-    os.close(pipe_fd)
-    os.close(board_fd)
+        _be_worker(*fds[:2])
     if pid > 0:
-        status_fds[pid] = status_fd
-    else:
-        os.close(status_fd)
+        status_fds[pid] = fds.pop()
+    for fd in fds:
+        os.close(fd)
     with contextlib.suppress(OSError):  # the parent is gone, which the next read says
         parent.send(_INT.pack(pid))
     return True

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from multiprocessing import connection
 
 from loadkit.errors import WorkerError
+from loadkit.limits import setting_up
 from loadkit.measure.board import Board
 from loadkit.measure.samples import WorkerEnd
 from loadkit.plan.model import Shard
@@ -33,13 +34,12 @@ class Worker:
         self.came = b""  # of the run's first connection, when that failed
         self._is_hung = False
         self.is_ready = False
-        self.pipe, theirs = connection.Pipe()
-        try:
-            with theirs:
-                self._child = forker.fork(theirs.fileno(), board.fd)
-        except BaseException:
-            self.pipe.close()
-            raise
+        with setting_up("start a worker"):
+            self.pipe, theirs = connection.Pipe()
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(self.pipe.close)
+            self._child = forker.fork(theirs.fileno(), board.fd)
+            undo.pop_all()
         self.say(work, board.layout)
         self._slot = board.slots[work.index]
 

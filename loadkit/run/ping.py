@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from loadkit.endpoint import family_of, place_of, refuse_itself, reset_on_close, say_error, sockaddr_of
 from loadkit.errors import TargetError
+from loadkit.limits import LIMITS, refusal
 from loadkit.plan.model import Target
 from loadkit.units import NS_PER_S, format_duration, format_size
 from loadkit.wire.recognise import guess, show
@@ -41,6 +42,8 @@ def ping(targets: Sequence[Target], size_bytes: int, timeout_ns: int) -> tuple[T
             f"server, and alive? (--timeout waits longer)"
         ) from None
     except OSError as error:
+        if error.errno in LIMITS:
+            raise refusal(error, "open a connection") from None
         raise TargetError(
             f"{place} does not echo: {say_error(error)}; check the address and port (`loadkit serve {place}` starts a "
             f"server)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import time
@@ -14,6 +15,7 @@ import msgspec
 from loadkit.endpoint import family_of, say_error, sockaddr_of
 from loadkit.engine.registry import choose_serve_engine, get_engine
 from loadkit.errors import Interrupted, PreflightError, WorkerError
+from loadkit.limits import limit_of
 from loadkit.measure.board import Board, BoardLayout, OwnError
 from loadkit.measure.kernel import difference, read_kernel
 from loadkit.measure.samples import (
@@ -53,20 +55,20 @@ class ServeGroup:
     def __init__(self, plan: ServePlan, forker: Forker) -> None:
         self._forker = forker
         plan = msgspec.structs.replace(plan, engine=choose_serve_engine(plan))
-        self._anchors = reserve_port(plan.addresses, plan.port)
-        self.plan = msgspec.structs.replace(plan, port=self._anchors[0].getsockname()[1])
-        self.board = Board(BoardLayout(plan.workers, 1, _LONGEST_TURN_NS, limit=plan.max_connections))
         self.restarts = 0
         self._young_deaths = 0
         self._ends: list[WorkerEnd] = []
         self.died_last: tuple[WorkerEnd, ...] = ()  # of the last workers, those that did not end well
         self._is_stopping = False
-        self.workers: list[Worker] = []
-        try:
+        with contextlib.ExitStack() as undo:
+            self._anchors = reserve_port(plan.addresses, plan.port)
+            for anchor in self._anchors:
+                undo.callback(anchor.close)
+            self.plan = msgspec.structs.replace(plan, port=self._anchors[0].getsockname()[1])
+            layout = BoardLayout(plan.workers, 1, _LONGEST_TURN_NS, limit=plan.max_connections)
+            self.board = undo.enter_context(contextlib.closing(Board(layout)))
             self.workers = start_workers(forker, [self._work(index) for index in range(plan.workers)], self.board)
-        except BaseException:
-            self._let_go()
-            raise
+            undo.pop_all()
         self._born = [time.monotonic()] * plan.workers
 
     def _work(self, index: int) -> ServeWork:
@@ -175,9 +177,9 @@ def reserve_port(addresses: Sequence[str], port: int) -> list[socket.socket]:
         for anchor in anchors:
             anchor.close()
         # A port free on the first address may be taken on another: try the next one.
-        if port or not anchors:
+        if port or not anchors or reason.errno != errno.EADDRINUSE:
             break
-    raise PreflightError(f"cannot listen on {refused} port {port}: {say_error(reason)}; {_bind_advice(reason.errno)}")
+    raise PreflightError(f"cannot listen on {refused} port {port}: {say_error(reason)}; {_bind_advice(reason)}")
 
 
 def _refuse_taken(address: str, port: int) -> None:
@@ -187,13 +189,14 @@ def _refuse_taken(address: str, port: int) -> None:
         sock.bind(sockaddr_of(address, port))
 
 
-def _bind_advice(number: int | None) -> str:
-    return {
+def _bind_advice(error: OSError) -> str:
+    known = {
         errno.EADDRINUSE: "another socket has the port (`ss -tanp` shows which): stop its process, or take port 0, a "
         "free one",
         errno.EACCES: "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE: take one above 1023",
         errno.EADDRNOTAVAIL: "the address is not one of this machine's: `ip addr` lists them",
-    }.get(number or 0, "see `loadkit doctor`")
+    }
+    return known.get(error.errno or 0) or limit_of(error) or "see `loadkit doctor`"
 
 
 def run_serve(
@@ -210,10 +213,10 @@ def run_serve(
     """
     with nullcontext(interrupts) if interrupts else Interrupts() as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)
-        before, kernel = group.read(), read_kernel()
-        started_s, begin = time.time(), time.monotonic_ns()
-        rows = _Rows(group.board, counts_bytes=plan.app is None)
         try:
+            before, kernel = group.read(), read_kernel()
+            started_s, begin = time.time(), time.monotonic_ns()
+            rows = _Rows(group.board, counts_bytes=plan.app is None)
             on_ready(group)
             while not interrupts.count:
                 interrupts.wait(group.sentinels, rows.left_s())

@@ -24,6 +24,7 @@ from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 from loadkit.errors import Interrupted
+from loadkit.limits import setting_up
 from loadkit.procfs import text_of
 
 __all__ = ["ENDING", "Interrupts", "hold", "ignore", "leave_to_parent", "name_of"]
@@ -103,7 +104,8 @@ class Interrupts:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Interrupts:
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        with setting_up("start a run"):
+            self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         if threading.current_thread() is threading.main_thread():
             self._be_woken()
             for number in _not_ignored():

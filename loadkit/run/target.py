@@ -11,6 +11,7 @@ from typing import Any
 
 from loadkit.endpoint import address_in, place_of, say_error
 from loadkit.errors import OptionError, TargetError
+from loadkit.limits import refusal
 from loadkit.plan.addresses import has_family_of
 from loadkit.plan.model import Target
 from loadkit.sockets import can_bind, is_own_address
@@ -66,6 +67,8 @@ def _addresses(host: str, port: int) -> tuple[str, ...]:
         if "%" in host:
             way_out = "what is behind % has to be an interface of this machine: `ip link` lists them"
         raise TargetError(f"{host!r} does not resolve: {reason}; {way_out}") from None
+    except OSError as error:  # EAI_SYSTEM
+        raise refusal(error, f"look {host!r} up") from None
     addresses = dict.fromkeys(address_in(sockaddr) for *_, sockaddr in found)
     usable = tuple(address for address in addresses if not _lacks_zone(address))
     if not usable:

@@ -15,6 +15,8 @@ from loadkit.engine.aio.importing import import_app, said_in_a_line
 from loadkit.engine.registry import get_engine
 from loadkit.errors import LoadkitError, PreflightError
 from loadkit.host import raise_nofile
+from loadkit.imports import shadow_of
+from loadkit.limits import refusal
 from loadkit.log import log
 from loadkit.measure.board import Board
 from loadkit.plan.model import ServePlan, Shard
@@ -73,7 +75,9 @@ def _say(error: BaseException) -> str:
     if isinstance(error, LoadkitError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.strerror or error} ({type(error).__name__})"
+        return str(refusal(error, "go on"))
+    if isinstance(error, ImportError) and (shadow := shadow_of(error)):
+        return str(shadow)
     log.error("a worker failed", exc_info=error)
     return said_in_a_line(error)
 

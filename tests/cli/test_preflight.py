@@ -64,6 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
     monkeypatch.setattr(loadkit.run.blast, "run_blast", start)
     monkeypatch.setattr(loadkit.run.serve, "run_serve", start)
+    monkeypatch.setattr(loadkit.doctor.locate, "open_descriptors", lambda: 7)
     # The doctor asks by itself, blast and serve by way of prepare.py.
     for module in (loadkit.sockets, loadkit.library.prepare):
         monkeypatch.setattr(module, "read_sockets", lambda *_, **__: _SOCKETS)
@@ -132,6 +133,14 @@ _REFUSED = [
         "nofile",
         ("a worker needs 36 for itself, which leaves 0 of 36", "docker run --ulimit"),
         id="files of a process, serve",
+    ),
+    pytest.param(
+        ("blast", "-c", "3000"),
+        ("-c", "3000"),
+        {"nofile_hard": 64},
+        "parent",
+        ("3 for each of 216 workers + 108 to hold addresses + 16 of its own + 7 open = 779, more than 64", "-Hn 779"),
+        id="files of the process that starts the workers",
     ),
     pytest.param(
         ("blast", "-c", "1k"),

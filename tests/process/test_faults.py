@@ -65,9 +65,9 @@ def test_a_port_that_needs_a_privilege_is_refused_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("command", [("serve", "127.0.0.1:0"), ("blast",), ("blast", "127.0.0.1:9")], ids=" ".join)
-def test_64_file_descriptors_are_refused_in_one_line_with_the_flag_that_mends_it(command: tuple[str, ...]) -> None:
-    line = line_of(loadkit(*command, wrapper=("prlimit", "--nofile=64:64")), 1)
-    assert "a worker needs 200 for itself, which leaves 0 of 64" in line
+def test_36_file_descriptors_are_refused_in_one_line_with_the_flag_that_mends_it(command: tuple[str, ...]) -> None:
+    line = line_of(loadkit(*command, wrapper=("prlimit", "--nofile=36:36")), 1)
+    assert "a worker needs 36 for itself, which leaves 0 of 36" in line
     assert "docker run --ulimit nofile=" in line
 
 

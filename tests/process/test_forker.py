@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.errors import WorkerError
+from loadkit.errors import PreflightError, WorkerError
 from loadkit.run.child import LOST
 from loadkit.run.forker import Forker
 from loadkit.run.signals import Interrupts
@@ -31,7 +31,9 @@ def test_one_that_cannot_be_started_says_what_limits_processes_and_keeps_nothing
 
     before = open_files()
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    with pytest.raises(WorkerError, match=r"^cannot start a process: Resource temporarily unavailable; .*pids\.max"):
+    with pytest.raises(
+        PreflightError, match=r"^cannot start Python, .*: Resource temporarily unavailable; .*pids\.max"
+    ):
         Forker(Interrupts())
     assert open_files() == before
 
@@ -43,7 +45,7 @@ def test_one_that_was_killed_says_so_when_it_is_asked_and_its_children_are_lost(
         child = forker.fork(theirs, pipe)  # it waits for its work, and ends when the pipe does
         os.kill(forker.pid, signal.SIGKILL)
         select.select([child.sentinel], [], [], 20)  # the forker's end of it is closed
-        with pytest.raises(WorkerError, match="has ended: killed by SIGKILL, by another process or by the kernel"):
+        with pytest.raises(WorkerError, match="forked from was killed by SIGKILL, by another process or by the kernel"):
             forker.fork(theirs, pipe)
         child.poll()
         select.select([child.sentinel], [], [], 20)  # its own end

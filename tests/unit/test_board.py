@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from loadkit.errors import PreflightError
+from loadkit.limits import open_descriptors
 from loadkit.measure.board import (
     COUNTERS,
     HISTOGRAMS,
@@ -40,6 +43,29 @@ def _cells(board: Board) -> Iterator[np.ndarray]:
             for head, counts in page.histograms.values():
                 yield head
                 yield counts
+
+
+@pytest.mark.parametrize(
+    ("module", "call", "number", "named"),
+    [
+        (os, "memfd_create", errno.EMFILE, "`ulimit -n`"),
+        (os, "memfd_create", errno.ENOSYS, "seccomp"),
+        (os, "ftruncate", errno.EFBIG, "`ulimit -f`"),
+        (mmap, "mmap", errno.ENOMEM, "vm.overcommit_memory"),
+    ],
+)
+def test_a_board_that_the_system_refuses_is_said_in_one_line_and_keeps_nothing_open(
+    monkeypatch: pytest.MonkeyPatch, module: object, call: str, number: int, named: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    before = open_descriptors()
+    monkeypatch.setattr(module, call, refuse)
+    with pytest.raises(PreflightError, match=r"^cannot make the board of [0-9.]+ [KM]iB: ") as caught:
+        Board(_LAYOUT)
+    assert named in str(caught.value)
+    assert open_descriptors() == before
 
 
 def test_a_new_board_is_all_zero(board: Board) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loadkit.doctor.demand import demand_of_serve_plan
-from loadkit.doctor.finding import Level
+from loadkit.doctor.finding import Finding, Level
 from loadkit.doctor.limits import check_limits
 from loadkit.plan.build import build_serve_plan
 from loadkit.plan.model import Target
@@ -111,14 +111,6 @@ def test_file_max_is_no_limit_for_root_of_the_machine() -> None:
     assert find("file-max", 1000, None, in_user_namespace=True, **facts).level is Level.FAIL
 
 
-def test_the_process_that_starts_the_workers_needs_files_for_each() -> None:
-    # 64 - 36 a process: 18 + 18 workers, 24 + 2 x 36 + 18 addresses
-    found = find("nofile", 500, None, nofile_hard=64)
-    assert found.level is Level.FAIL
-    assert found.why == "36 workers of 28 connections, whose parent process needs 114 itself"
-    assert find("nofile", 200, None, nofile_hard=64).level is Level.WARN
-
-
 def test_workers_that_were_asked_for_are_not_laid_on_the_files() -> None:
     demand = demanded(100_000, REMOTE, port_low=1024, port_high=200_000)
     [found] = [found for found in check_limits(replace(demand, blast_workers=60)) if found.code == "nofile"]
@@ -156,3 +148,28 @@ def test_a_serve_end_that_takes_what_comes_needs_no_more_than_a_worker_s_own() -
     host = made_up_host()
     demand = demand_of_serve_plan(host, build_serve_plan(host, ("127.0.0.1",), 7000))
     assert {finding.level for finding in check_limits(demand)} == {Level.OK}
+
+
+def test_the_parent_of_many_workers_needs_three_fds_for_each_and_says_so_only_if_it_has_too_few() -> None:
+    def found(workers: int, open_files: int) -> list[Finding]:
+        host = made_up_host(nofile_hard=230)
+        plan = build_serve_plan(host, ("127.0.0.1",), 7000, workers=workers)
+        demand = replace(demand_of_serve_plan(host, plan), open_files=open_files)
+        return [one for one in check_limits(demand) if one.code == "parent"]
+
+    # 3 x 70 workers + 1 address + 16 + 3 open = 230
+    assert found(70, open_files=3) == []
+    [refused] = found(71, open_files=3)
+    assert (refused.level, refused.needed) == (Level.FAIL, "233")
+    assert refused.why == (
+        "3 for each of 71 workers + 1 to hold addresses + 16 of its own + 3 open = 233, more than 230"
+    )
+    assert refused.fix.startswith("ulimit -Hn 233 (as root), or docker run --ulimit nofile=233:233")
+    assert len(found(70, open_files=4)) == 1
+
+
+def test_the_parent_of_an_embedded_server_holds_its_addresses_too() -> None:
+    found = find("parent", 3000, nofile_hard=64)
+    # 3,000 / (64 - 36) = 108 to blast, 108 to serve, each with an address of its own
+    assert found.why.startswith("3 for each of 216 workers + 108 to hold addresses + 16 of its own + 0 open = 772,")
+    assert found.in_runs

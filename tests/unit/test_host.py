@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from loadkit.errors import PreflightError
 from loadkit.host import raise_nofile, read_host
 
 _FILES = {
@@ -173,3 +174,17 @@ def test_a_system_call_that_is_refused_is_named(monkeypatch: pytest.MonkeyPatch)
     assert read_host().refused_calls == ("sched_setaffinity",)
     monkeypatch.setattr(os, "memfd_create", refuse)
     assert read_host().refused_calls == ("memfd_create", "sched_setaffinity")
+
+
+def test_a_hard_limit_of_files_above_what_the_kernel_allows_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 2_000_000))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    with pytest.raises(
+        PreflightError, match=r"1,024, cannot be raised to the hard one, 2,000,000, which is above fs\."
+    ):
+        raise_nofile()

@@ -29,7 +29,7 @@ def _raised(error: BaseException, cause: BaseException | None = None) -> BaseExc
         ),
         pytest.param(_raised(RuntimeError("closed"), MemoryError()), "it could not get the memory", id="as the cause"),
         pytest.param(PreflightError("it cannot be pinned"), "it cannot be pinned", id="an error of ours"),
-        pytest.param(OSError(errno.EADDRINUSE, "in use"), "in use (OSError)", id="an error of the system"),
+        pytest.param(OSError(errno.EADDRINUSE, "in use"), "cannot go on: in use", id="an error of the system"),
         pytest.param(EOFError(), None, id="the parent is gone"),
     ],
 )

@@ -28,7 +28,7 @@ _WANTED = "a function or class without arguments that makes an asyncio.Protocol,
 @functools.cache
 def import_app(spec: AppSpec) -> Callable[..., Any]:
     """Imports the app and returns what it names, once a process. Raises AppError in one line."""
-    if spec.folder is not None and spec.folder not in sys.path:
+    if spec.folder is not None and sys.path[:1] != [spec.folder]:
         sys.path.insert(0, spec.folder)
     module = _module(spec)
     try:

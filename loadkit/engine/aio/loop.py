@@ -48,6 +48,7 @@ class AsyncioEngine:
             last_wait = counting.last if counting else None
             probes = open_probes(shard, slot, sees_waits=last_wait is not None)
             probing = Probing(loop, slot, probes, last_wait) if probes.sockets and last_wait else None
+            loop.set_debug(False)  # it is for apps: it says of each slow callback that it was
             return Swarm(loop, shard, slot, control, before, probing, last_wait)
 
         with self._stamping(shard.plan.stamps, slot):
@@ -59,6 +60,7 @@ class AsyncioEngine:
         def make(loop: asyncio.AbstractEventLoop, counting: Counting | None) -> Serving:
             if plan.app:
                 return AppServing(plan.app, loop, plan, listeners, slot, control)
+            loop.set_debug(False)
             answering = Answering.find(loop, slot, counting.last if counting else None)
             return Echo(loop, plan, listeners, slot, control, answering)
 

@@ -80,6 +80,7 @@ class NativeEngine:
     def _open_loop(self) -> asyncio.AbstractEventLoop:
         """Returns a fresh loop to go around the core's. uvloop's has 256 KB to read into, and never does here."""
         loop = self._new_loop()
+        loop.set_debug(False)  # a turn is long, and debugging would say so each time
         _core.give_back_zeros(loop)
         return loop
 
