@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import loadkit.sync
 from loadkit.errors import PreflightError, WorkerError
 from loadkit.run.child import LOST
 from loadkit.run.forker import Forker
@@ -60,3 +63,17 @@ def test_workers_cannot_start_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Forker, "is_in_worker", True)
     with pytest.raises(WorkerError, match="belongs under `if __name__"):
         Forker(Interrupts())
+
+
+@pytest.mark.parametrize("engine", ["auto", "uvloop", "asyncio"])
+def test_what_an_app_starts_would_inherit_nothing_of_its_worker(engine: str) -> None:
+    with loadkit.sync.serve(workers=1, engine=engine) as server, socket.create_connection((server.host, server.port)):
+        [pid] = server.pids
+        files = [file for file in Path(f"/proc/{pid}/fd").iterdir() if int(file.name) > 2]
+        flags = {str(file.readlink()): flags_of(pid, file.name) for file in files}
+        assert any("loadkit-board" in name for name in flags)
+        assert [name for name, flag in flags.items() if not flag & os.O_CLOEXEC] == []
+
+
+def flags_of(pid: int, fd: str) -> int:
+    return int(re.findall(r"flags:\s+(\d+)", Path(f"/proc/{pid}/fdinfo/{fd}").read_text())[0], 8)
