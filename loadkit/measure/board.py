@@ -9,12 +9,14 @@ each number whole at any time. A batch of numbers is not one store: `STATE.seque
 so that a reader of a dead worker's slot knows whether its last batch is whole.
 
 The memory is a memfd: it has no name, no limit of /dev/shm applies, nothing stays behind when processes die, and pages
-that nobody wrote cost nothing. What a killed worker wrote is still there.
+that nobody wrote cost nothing. What a killed worker wrote is still there. Its size is sealed: a process that shrank it
+would end all others by SIGBUS.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import functools
 import mmap
 import os
@@ -321,8 +323,9 @@ class Board:
         try:
             with setting_up(f"make the board of {format_size(layout.size_bytes)}"):
                 if fd is None:
-                    self.fd = os.memfd_create("loadkit-board")
+                    self.fd = os.memfd_create("loadkit-board", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
                     os.ftruncate(self.fd, layout.size_bytes)
+                    fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
                 self._map = mmap.mmap(self.fd, layout.size_bytes)
                 self._words = np.frombuffer(self._map, np.int64)
                 self._token_words = self._words[len(self._words) - layout.token_words :]

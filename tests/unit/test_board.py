@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import signal
@@ -78,6 +79,16 @@ def test_the_arrays_cover_the_region_and_none_lies_on_another(board: Board) -> N
         cells[...] = number
     assert sum(cells.size for cells in _cells(board)) * 8 == _LAYOUT.size_bytes
     assert all((cells == number).all() for number, cells in enumerate(_cells(board), 1))
+
+
+def test_its_size_is_sealed_a_worker_that_shrank_it_would_end_the_others(board: Board) -> None:
+    for size in (0, _LAYOUT.size_bytes - 1, _LAYOUT.size_bytes + 1):
+        with pytest.raises(PermissionError):
+            os.ftruncate(board.fd, size)
+    assert os.fstat(board.fd).st_size == _LAYOUT.size_bytes
+    with pytest.raises(PermissionError):
+        fcntl.fcntl(board.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    assert not os.get_inheritable(board.fd)
 
 
 def test_the_layout_s_words_are_the_sum_of_its_parts() -> None:
