@@ -125,11 +125,19 @@ static const void *address(const struct dl_phdr_info *object, ElfW(Addr) pointer
     return (const void *)(pointer < object->dlpi_addr ? pointer + object->dlpi_addr : pointer);
 }
 
+/* Whether the linker has made an address of a RELRO segment read-only: whole pages of it, from the one that it begins in to the
+ * last that it fills (glibc's _dl_protect_relro; musl does the same). Where a page has 64 KiB, its last bytes lie in one that
+ * the object goes on to write to: made read-only, that would be its end. */
+static bool is_in_relro(uintptr_t begin, uintptr_t bytes, uintptr_t page, uintptr_t at) {
+    return at >= (begin & ~(page - 1)) && at < ((begin + bytes) & ~(page - 1));
+}
+
 static bool is_read_only(const struct dl_phdr_info *object, const void *at) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     for (int i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &object->dlpi_phdr[i];
         ElfW(Addr) begin = object->dlpi_addr + part->p_vaddr;
-        if (part->p_type == PT_GNU_RELRO && (ElfW(Addr))at >= begin && (ElfW(Addr))at < begin + part->p_memsz) return true;
+        if (part->p_type == PT_GNU_RELRO && is_in_relro(begin, part->p_memsz, page, (uintptr_t)at)) return true;
     }
     return false;
 }
@@ -307,6 +315,13 @@ static PyObject *last(PyObject *module, PyObject *none) {
     return Py_BuildValue("LLi", (long long)last_wait.call_ns, (long long)last_wait.return_ns, last_wait.count);
 }
 
+static PyObject *in_relro(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned long long begin, bytes, page, at;
+    if (!PyArg_ParseTuple(args, "KKKK:in_relro", &begin, &bytes, &page, &at)) return NULL;
+    return PyBool_FromLong(is_in_relro((uintptr_t)begin, (uintptr_t)bytes, (uintptr_t)page, (uintptr_t)at));
+}
+
 static PyMethodDef methods[] = {
     {"begin", begin, METH_VARARGS, "Counts this thread's calls through a library (its path), into the words of a slot."},
     {"end", end, METH_NOARGS, "Ends that; the last thread's end puts the import table back."},
@@ -315,6 +330,8 @@ static PyMethodDef methods[] = {
     {"begin_stamps", begin_stamps, METH_VARARGS,
      "Notes how long what this thread reads through a library (its path; by recv, or by read) lay unread, into a slot."},
     {"end_stamps", end_stamps, METH_NOARGS, "Ends that."},
+    {"in_relro", in_relro, METH_VARARGS,
+     "Whether the linker makes an address read-only: of a RELRO segment its begin and bytes, the size of a page, the address."},
     {NULL, NULL, 0, NULL},
 };
 
