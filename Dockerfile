@@ -8,7 +8,7 @@ FROM python:${PYTHON}-slim-bookworm AS builder
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml setup.py README.md ./
 COPY profiles profiles
 COPY loadkit loadkit
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /dist .

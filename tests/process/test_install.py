@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-SOURCES = ("loadkit", "profiles", "pyproject.toml", "README.md")
+SOURCES = ("loadkit", "profiles", "pyproject.toml", "setup.py", "README.md")
 
 
 @pytest.fixture(scope="module")
