@@ -23,7 +23,7 @@ from loadkit.endpoint import place_of
 from loadkit.errors import OutputError
 from loadkit.limits import require_memory
 from loadkit.printable import json_page, printable
-from loadkit.profile.model import EngineName, Stamps
+from loadkit.profile.model import MOST_BACKLOG, EngineName, ProbePeers, Stamps
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -65,9 +65,18 @@ DEFAULT_LISTEN = "127.0.0.1:7000"
     metavar="MODULE:FACTORY",
     help="run your own asyncio server instead of the echo, such as shop.server:Orders",
 )
+@click.option(
+    "--probes/--no-probes",
+    default=None,
+    help="answer the probes of `blast --journey` from every address, or from none [from loopback addresses]",
+)
 @click.option("--pin/--no-pin", default=True, help="pin each worker to a core")
 @click.option(
-    "--backlog", **quantity(Count, 1), default="4096", show_default=True, help="connections waiting for accept"
+    "--backlog",
+    **quantity(Count, 1, MOST_BACKLOG),
+    default="4096",
+    show_default=True,
+    help="connections waiting for accept",
 )
 @click.option("--max-connections", **quantity(Count, 1), help="turn away what comes beyond this many, over all workers")
 @click.option(
@@ -117,6 +126,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
         engine=EngineName(values["engine"]),
         edge_triggered=values["edge_triggered"],
         stamps=Stamps(values["stamps"]),
+        probes=ProbePeers.of(values["probes"]),
         app=parse_app(values["app"], str(Path.cwd())) if values["app"] else None,
         backlog=values["backlog"],
         max_connections=values["max_connections"],

@@ -12,7 +12,7 @@ from loadkit.doctor.finding import Finding
 from loadkit.errors import OptionError
 from loadkit.log import log
 from loadkit.plan.app import app_of, parse_app
-from loadkit.profile.model import EngineName, Stamps
+from loadkit.profile.model import MOST_BACKLOG, EngineName, ProbePeers, Stamps
 from loadkit.units import Count, Duration
 
 __all__ = ["read_blast_options", "read_serve_options", "warn"]
@@ -37,6 +37,13 @@ def _app(value: Any) -> Any:
 
 def _count(value: object) -> int:
     return _at_least(Count.parse(value), 1)
+
+
+def _backlog(value: object) -> int:
+    number = _count(value)
+    if number > MOST_BACKLOG:
+        raise ValueError(f"{number:,} is above the most, {MOST_BACKLOG:,}")
+    return number
 
 
 def _at_least(number: int, least: int) -> int:
@@ -68,8 +75,9 @@ _SERVE: dict[str, tuple[str, Callable[[Any], object]]] = {
     "engine": ("engine", _choice(EngineName)),
     "edge_triggered": ("edge_triggered", _switch),
     "stamps": ("stamps", _choice(Stamps)),
+    "probes": ("probes", lambda value: ProbePeers.of(_switch(value))),
     "pin": ("pin", _switch),
-    "backlog": ("backlog", _count),
+    "backlog": ("backlog", _backlog),
     "max_connections": ("max_connections", _count),
     "idle_timeout": ("idle_timeout_ns", lambda value: _at_least(Duration.parse(value), 1)),
     "grace": ("grace_ns", Duration.parse),

@@ -15,7 +15,7 @@ import msgspec
 from loadkit.errors import LoadkitError, OptionError, ProfileError
 from loadkit.printable import shell_word
 from loadkit.profile.model import Option, PhaseSpec, Profile, options_of
-from loadkit.units import Count, Duration, Pace, Rate, Size, format_size
+from loadkit.units import Count, Duration, Pace, Rate, Size, format_duration, format_size
 
 __all__ = ["Sources", "load_profile", "phased", "read_profile_text", "shipped_profiles"]
 
@@ -169,7 +169,7 @@ def _shown(value: object, number: float) -> str:
 
 
 def _bound(value: object, bound: float) -> str:
-    return f"{bound / 1e6:g} ms" if isinstance(value, Duration) else f"{bound:,}"
+    return format_duration(bound) if isinstance(value, Duration) else f"{bound:,}"
 
 
 def _flag(key: str) -> str:

@@ -13,12 +13,26 @@ import msgspec
 
 from loadkit.units import Count, Duration, Pace, Rate, Size
 
-__all__ = ["Close", "EngineName", "Option", "PhaseSpec", "Profile", "Stamps", "options_of"]
+__all__ = [
+    "MOST_BACKLOG",
+    "Close",
+    "EngineName",
+    "Option",
+    "PhaseSpec",
+    "ProbePeers",
+    "Profile",
+    "Stamps",
+    "options_of",
+]
 
 # A run without --duration that ends by --messages is bounded all the same: nothing runs for ever.
 LONGEST_RUN = Duration.parse("24h")
 # A message per nanosecond: times have no finer grain.
 MOST_HZ = 10**9
+# listen(2) takes an int; the kernel caps it at net.core.somaxconn.
+MOST_BACKLOG = 2**31 - 1
+# tcp(7), TCP_KEEPIDLE: include/net/tcp.h has MAX_TCP_KEEPIDLE.
+LONGEST_KEEPALIVE_S = 32767
 
 
 class EngineName(enum.StrEnum):
@@ -43,6 +57,22 @@ class Stamps(enum.StrEnum):
 
     OFF = "off"
     RX = "rx"
+
+
+class ProbePeers(enum.StrEnum):
+    """Whose probes a serve end answers with its stamps; native/answers.h has the same order.
+
+    They say how busy the worker is, to the nanosecond, and cost more than an echo: elsewhere only if asked for.
+    """
+
+    LOOPBACK = "loopback"
+    ALL = "all"
+    NONE = "none"
+
+    @classmethod
+    def of(cls, answered: bool | None) -> ProbePeers:
+        """Reads the switch of the command line, which may not be given."""
+        return cls.LOOPBACK if answered is None else cls.ALL if answered else cls.NONE
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -171,6 +201,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "have the kernel probe connections that were idle for this long (SO_KEEPALIVE)",
             "--keepalive",
             at_least=10**9,
+            at_most=LONGEST_KEEPALIVE_S * 10**9,
         ),
     ] = None
     close: Annotated[Close, _option("how connections are closed: rst leaves no TIME_WAIT", "--close")] = Close.RST

@@ -21,6 +21,9 @@ __all__ = ["resolve", "resolve_listen"]
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]+)|(?P<only>[0-9]+)")
 
+_PORT_DIGITS = len("65535")
+_SHOWN = 80  # of a text that is wrong
+
 
 def resolve(text: str, networks: Sequence[str] = ()) -> tuple[Target, ...]:
     """Returns where `HOST:PORT`, `[v6]:PORT` or `PORT` is: a target for each of its addresses, in the order to try.
@@ -50,11 +53,16 @@ def resolve_listen(text: str) -> Target:
 def _split(text: str, least: int) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(text.strip())
     if match is None:
-        raise OptionError(f"expected HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, got {text!r}")
-    port = int(match["port"] or match["only"])
-    if not least <= port <= 65535:
-        raise OptionError(f"port {port} of {text!r} is not between {least} and 65535")
-    return match["v6"] or match["host"] or "127.0.0.1", port
+        raise OptionError(f"expected HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, got {_cut(text)!r}")
+    digits = (match["port"] or match["only"]).lstrip("0") or "0"
+    # int() refuses text of thousands of digits, for what it would take.
+    if len(digits) > _PORT_DIGITS or not least <= int(digits) <= 65535:
+        raise OptionError(f"port {_cut(digits)} of {_cut(text)!r} is not between {least} and 65535")
+    return match["v6"] or match["host"] or "127.0.0.1", int(digits)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _addresses(host: str, port: int) -> tuple[str, ...]:
@@ -66,9 +74,9 @@ def _addresses(host: str, port: int) -> tuple[str, ...]:
         way_out = "check the name, or give an address"
         if "%" in host:
             way_out = "what is behind % has to be an interface of this machine: `ip link` lists them"
-        raise TargetError(f"{host!r} does not resolve: {reason}; {way_out}") from None
+        raise TargetError(f"{_cut(host)!r} does not resolve: {reason}; {way_out}") from None
     except OSError as error:  # EAI_SYSTEM
-        raise refusal(error, f"look {host!r} up") from None
+        raise refusal(error, f"look {_cut(host)!r} up") from None
     addresses = dict.fromkeys(address_in(sockaddr) for *_, sockaddr in found)
     usable = tuple(address for address in addresses if not _lacks_zone(address))
     if not usable:
