@@ -372,7 +372,7 @@ static void read_ready(struct blast *blast) {
     for (size_t i = 0; i < count; i++) {
         blast->slots[slot_of(blast->ready[i])].is_ready = false;
         /* The end of the stream may be behind what is left, and its event has been. */
-        connection_on_event(blast, blast->ready[i], EPOLLIN | EPOLLRDHUP);
+        connection_on_event(blast, blast->ready[i], EPOLLIN | HIDES_MORE);
         blast_mend(blast);
     }
     for (size_t i = count; i < blast->ready_count; i++) blast->ready[i - count] = blast->ready[i];

@@ -93,14 +93,16 @@ void connection_change_watch(struct blast *blast, struct connection *connection,
         [CONNECTS] = EPOLLOUT,
         [READS] = EPOLLIN | EPOLLRDHUP,
         [READS_AND_WRITES] = EPOLLIN | EPOLLRDHUP | EPOLLOUT,
-        [ALL_EDGES] = EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLET,
+        [ALL_EDGES] = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLOUT | EPOLLET,
     };
     if (connection->state == BROKEN) return;
     uint64_t token = token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
     int failed = connection->interest ? poller_change(&blast->poller, connection->fd, events[interest], token)
                                       : poller_add(&blast->poller, connection->fd, events[interest], token);
-    connection->interest = (uint8_t)interest;
-    if (failed) connection_fail(blast, connection, STEP_connect, errno);
+    if (failed)
+        connection_fail(blast, connection, STEP_connect, errno);
+    else
+        connection->interest = (uint8_t)interest;
 }
 
 /* Drops the deadlines that do not count any more: a connection with a short life leaves that of its last message. */
@@ -368,7 +370,8 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
         connect_slot(blast, connection);
 }
 
-static void finish_connect(struct blast *blast, struct connection *connection) {
+/* Out of line, as it guards its stack: connection_on_event, which is there for each reply, need not. */
+static __attribute__((noinline)) void finish_connect(struct blast *blast, struct connection *connection) {
     int number = 0;
     socklen_t length = sizeof number;
     if (getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &number, &length)) number = errno;

@@ -382,8 +382,7 @@ void messages_read(struct blast *blast, struct connection *connection, uint32_t 
         if (!blast->options.is_edge_triggered) return;
         /* Ended, broken, or opened anew in its place: nothing was read of that one yet. */
         if (connection->generation != generation || connection->state == BROKEN || !connection->received) return;
-        /* A short read has emptied the socket (epoll(7)), unless the end of the stream is behind it. */
-        if (length < READ_BYTES && !(events & EPOLLRDHUP)) return;
+        if (length < READ_BYTES && !(events & HIDES_MORE)) return;
         reads++;
     }
     read_on_later(blast, connection);

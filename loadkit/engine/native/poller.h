@@ -26,6 +26,10 @@ enum { BATCH = 1024 };
 #define AWAKE_NS INT64_C(100000)
 enum kind { KIND_TIMER, KIND_CONTROL, KIND_LISTENER, KIND_CONNECTION, KIND_PROBE };
 
+/* A short read has emptied an edge-triggered socket (epoll(7)), unless one of these came with it: behind what was read is the
+ * end of the stream, or a byte of urgent data, at which a read stops (tcp(7)). */
+#define HIDES_MORE ((uint32_t)(EPOLLRDHUP | EPOLLPRI))
+
 struct poller {
     int epoll_fd, timer_fd;
     int64_t armed_ns;  /* when the timerfd fires; NEVER when it does not */
