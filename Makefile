@@ -118,6 +118,14 @@ fuzz-records: $(VENV)/installed
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_records.py -n 2 --timeout 0 \
 		--hypothesis-profile fuzz-records
 
+# Random peers of the serve end and random trailers of the blast end: 100 seeds instead of the suite's one, two minutes.
+fuzz: $(VENV)/installed
+	LOADKIT_FUZZ=100 $(BIN)/python -m pytest tests/engine/test_fuzz.py
+
+# A worker's longest turn under floods of as many connections as there may be file descriptors, up to 100,000.
+floods: $(VENV)/installed
+	LOADKIT_FLOOD=whole $(BIN)/python -m pytest --timeout 600 -s tests/engine/test_floods.py
+
 # One after the other: two measurements at once measure each other.
 bench: $(VENV)/installed
 	cd tests/bench && status=0; for part in recording memory throughput bulk cpu lateness wakeups options; do \
@@ -135,7 +143,7 @@ bench-scale: $(VENV)/installed
 ramp-rates: $(VENV)/installed
 	cd tests/bench && ../../$(BIN)/python ramp.py
 
-$(VENV)/installed: pyproject.toml $(wildcard loadkit/engine/native/*.[ch] loadkit/engine/aio/*.c)
+$(VENV)/installed: pyproject.toml setup.py $(wildcard loadkit/engine/native/*.[ch] loadkit/engine/aio/*.c)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@

@@ -10,12 +10,16 @@ from loadkit.measure.board import Slot
 from loadkit.plan.model import ServePlan, Shard
 from loadkit.units import NS_PER_S
 
-__all__ = ["CAME_BYTES", "STOP_NS", "Control", "Engine"]
+__all__ = ["CAME_BYTES", "MOST_OWED_BYTES", "STOP_NS", "Control", "Engine"]
 
 # A gentle stop waits this long for the replies under way.
 STOP_NS = NS_PER_S
 # What is kept of the bytes that came on the run's first connection: enough to tell a protocol by. native/blast.h too.
 CAME_BYTES = 128
+
+# What a worker of the serve end keeps for peers that do not read, all of them together: a whole read of 256 of them,
+# and no more than a few interpreters take.
+MOST_OWED_BYTES = 64 * 2**20
 
 
 class Control(Protocol):

@@ -1,8 +1,8 @@
 """A worker's probes up to where the compiled part takes over: connected, and knowing who answers them.
 
 The first message of a probe is a hello. A serve end of loadkit answers it with a welcome of the same length, which
-names the machine whose clock it stamps with; any other echo sends it back as it is, and is told of nothing else. What
-goes on afterwards is native/journey.h's.
+proves whether it is on this machine and stamps with our clock, or with a refusal; any other echo sends it back as it
+is, and is told of nothing else. What goes on afterwards is native/journey.h's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +22,19 @@ from loadkit.measure.board import JOURNEY_SOURCES, Slot
 from loadkit.plan.model import Route, Shard
 from loadkit.units import NS_PER_S
 
-__all__ = ["HELLO_BYTES", "Probes", "machine_name", "open_probes"]
+__all__ = ["HELLO_BYTES", "Probes", "machine_key", "open_probes"]
 
 # 200 messages a second and worker: 2,000 in ten seconds, enough for a p99 of each, and below one in a hundred of what a
 # busy worker sends. Of very many workers each has fewer.
 _PROBES, _MOST_PROBES, _PERIOD_NS = 4, 64, 20_000_000
-# An echo that answers a first message later than this, or waits for a longer one, is not waited for.
+# An echo that answers a first message later than this, or waits for a longer one, is not waited for. All probes of a
+# worker together are opened within the second time, however slowly a target goes about it.
 _HELLO_S = 1.0
+_OPEN_S = 10.0
 # ip(7); Python has no name for it before 3.12.
 _IP_BIND_ADDRESS_NO_PORT = 24
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_NAMES = 2**64 - 59  # the largest prime below 2**64
+_KEY_BYTES = 16  # MACHINE_KEY_BYTES of native/machine_key.h
 
 HELLO_BYTES = 47  # an odd one: whoever echoes messages of another length has nothing to look at
 SAME_CLOCK, OTHER_CLOCK, FOREIGN = range(3)  # enum peer_kind of native/probes.h
@@ -43,29 +46,27 @@ class NoProbes(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """What a Prober, or a Blast, is made with. It takes the sockets over when it is; until then `close` does."""
+    """What a Prober, or a Blast, is made with: it takes the sockets over."""
 
     size: int
     sockets: tuple[tuple[socket.socket, int], ...] = ()
 
-    def hand_over(self) -> tuple[int, int, tuple[tuple[int, int], ...]] | tuple[()]:
-        """Returns (size, period, ((file descriptor, kind), …)) for the compiled part, or () where there are none."""
+    def hand_over(self) -> tuple[int, int, bytes, tuple[tuple[int, int], ...]] | tuple[()]:
+        """Returns (size, period, the machine's key, ((file descriptor, kind), …)) for the compiled part, or ()."""
         if not self.sockets:
             return ()
-        return self.size, _PERIOD_NS, tuple((sock.detach(), kind) for sock, kind in self.sockets)
+        return self.size, _PERIOD_NS, machine_key(), tuple((sock.detach(), kind) for sock, kind in self.sockets)
 
 
-def machine_name(boot_id: Path = _BOOT_ID) -> int:
-    """Returns 64 bits that name this boot of this machine, whose clock all its containers share.
+def machine_key(boot_id: Path = _BOOT_ID) -> bytes:
+    """Returns the 128 bits of this boot of this machine, whose clock all its containers share. They are not for others.
 
-    Where the kernel does not tell, it is a number of no other: nobody's clock is taken for ours then.
+    If the kernel does not tell, they are random: no peer's clock is taken for ours then.
     """
     try:
-        name = int(boot_id.read_bytes().replace(b"-", b""), 16)
-    except (OSError, ValueError):
-        name = int.from_bytes(os.urandom(16), "little")
-    # Of 128 random bits. A digest would bring a library of them into the memory of each worker.
-    return name % _NAMES
+        return int(boot_id.read_bytes().replace(b"-", b""), 16).to_bytes(_KEY_BYTES, "little")
+    except (OSError, ValueError, OverflowError):
+        return os.urandom(_KEY_BYTES)
 
 
 def open_probes(shard: Shard, slot: Slot, sees_waits: bool = True) -> Probes:
@@ -93,14 +94,14 @@ def _open(shard: Shard, sees_waits: bool) -> Probes:
         raise NoProbes("no_waits")
     plan = shard.plan
     count = max(1, min(_PROBES, _MOST_PROBES // shard.of))
+    deadline = time.monotonic() + _OPEN_S
     with contextlib.ExitStack() as stack:
         opened = []
         for _ in range(count):
             try:
-                sock = stack.enter_context(
-                    _connect(shard.routes[0], plan.target.port, plan.connect_timeout_ns / NS_PER_S)
-                )
-                opened.append((sock, _greet(sock, plan.probe_bytes)))
+                until = min(deadline, time.monotonic() + plan.connect_timeout_ns / NS_PER_S)
+                sock = stack.enter_context(_connect(shard.routes[0], plan.target.port, until))
+                opened.append((sock, _greet(sock, plan.probe_bytes, min(deadline, time.monotonic() + _HELLO_S))))
             except OSError:
                 raise NoProbes("not_opened") from None
             _check_stamps(sock)
@@ -109,14 +110,22 @@ def _open(shard: Shard, sees_waits: bool) -> Probes:
     return Probes(plan.probe_bytes, tuple(opened))
 
 
-def _connect(route: Route, port: int, timeout_s: float) -> socket.socket:
+def _wait_until(sock: socket.socket, deadline: float) -> None:
+    """Bounds the next call on a socket. Raises TimeoutError if the time is over."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    sock.settimeout(left)
+
+
+def _connect(route: Route, port: int, deadline: float) -> socket.socket:
     sock = socket.socket(family_of(route.destination), socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if route.source:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind(sockaddr_of(route.source, 0))
-        sock.settimeout(timeout_s)
+        _wait_until(sock, deadline)
         sock.connect(sockaddr_of(route.destination, port))
         refuse_itself(sock)
     except BaseException:
@@ -125,26 +134,30 @@ def _connect(route: Route, port: int, timeout_s: float) -> socket.socket:
     return sock
 
 
-def _greet(sock: socket.socket, size: int) -> int:
-    """Says hello, and returns who answered. Raises OSError for who is no echo."""
-    from loadkit.engine.native._core import HELLO_TEXT, WELCOME_TEXT
+def _greet(sock: socket.socket, size: int, deadline: float) -> int:
+    """Says hello, and returns who answered. Raises OSError for a peer that is no echo, NoProbes for a refusal."""
+    from loadkit.engine.native import _core
 
-    hello = HELLO_TEXT.encode() + struct.pack("<I", size)
+    hello = _core.HELLO_TEXT.encode() + struct.pack("<I", size)
     hello += bytes(HELLO_BYTES - len(hello))
-    sock.settimeout(_HELLO_S)
+    _wait_until(sock, deadline)
     sock.sendall(hello)
-    answer = _receive(sock, HELLO_BYTES)
+    answer = _receive(sock, HELLO_BYTES, deadline)
     if answer == hello:
         return FOREIGN
-    if not answer.startswith(WELCOME_TEXT.encode()):
+    text, (number,) = answer[: len(_core.WELCOME_TEXT)], struct.unpack("<Q", answer[len(_core.WELCOME_TEXT) :])
+    if text == _core.REFUSAL_TEXT.encode():
+        raise NoProbes("full" if number == _core.REFUSED_FULL else "refused")
+    if text != _core.WELCOME_TEXT.encode():
         raise OSError("neither an echo nor a serve end of loadkit")
-    (machine,) = struct.unpack("<Q", answer[len(WELCOME_TEXT) :])
-    return SAME_CLOCK if machine == machine_name() else OTHER_CLOCK
+    is_same = number == _core.connection_number(machine_key(), sock.fileno(), False, 0)
+    return SAME_CLOCK if is_same else OTHER_CLOCK
 
 
-def _receive(sock: socket.socket, length: int) -> bytes:
+def _receive(sock: socket.socket, length: int, deadline: float) -> bytes:
     parts = bytearray()
     while len(parts) < length:
+        _wait_until(sock, deadline)
         part = sock.recv(length - len(parts))
         if not part:
             raise OSError("closed before it answered")

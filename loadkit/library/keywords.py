@@ -55,6 +55,7 @@ class ServeOptions(TypedDict, total=False):
     engine: Engine | None
     edge_triggered: bool | None
     stamps: Stamps | None
+    probes: bool | None
     pin: bool | None
     backlog: str | int | None
     max_connections: str | int | None

@@ -115,9 +115,10 @@ async def serve(listen: str | int = "127.0.0.1:0", **options: Unpack[ServeOption
     """Serves while the block lasts: an echo server, or with `app` your own, in one worker process per core.
 
     Yields the Server once all workers listen; port 0 is a free one. The options are those of `loadkit serve` with
-    underscores: `workers`, `engine`, `edge_triggered`, `stamps`, `pin`, `backlog`, `max_connections`, `idle_timeout`,
-    `grace` (how long open connections may go on after the block, 0 unless given) and `app`: a class or function at
-    the top of a module, or its name as "package.module:factory". Values are written as for `loadkit.blast`.
+    underscores: `workers`, `engine`, `edge_triggered`, `stamps`, `probes`, `pin`, `backlog`, `max_connections`,
+    `idle_timeout`, `grace` (how long open connections may go on after the block, 0 unless given) and `app`: a class or
+    function at the top of a module, or its name as "package.module:factory". Values are written as for
+    `loadkit.blast`.
 
     However the block is left, the processes are gone afterwards. Raises OptionError, TargetError, PreflightError or
     WorkerError when it cannot start, and WorkerError at the end when its workers did not stay alive.

@@ -139,6 +139,8 @@ JOURNEY_SOURCES = (
     "no_stamps",
     "no_waits",
     "not_compiled",
+    "refused",
+    "full",
 )
 # Whether the target's first reply was right: not known yet, right, or the first connection failed.
 PROOFS = ("unknown", "right", "failed")

@@ -25,7 +25,7 @@ from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, Serv
 from loadkit.plan.split import share
 from loadkit.plan.time_wait import FAST_CHURN_HZ, churn_span_s, kept_for_s, ports_kept
 from loadkit.profile.load import phased
-from loadkit.profile.model import LONGEST_RUN, Close, EngineName, PhaseSpec, Profile, Stamps
+from loadkit.profile.model import LONGEST_RUN, Close, EngineName, PhaseSpec, ProbePeers, Profile, Stamps
 from loadkit.profile.spell import GivenOptions
 from loadkit.sockets import Sockets
 from loadkit.units import NS_PER_S, Duration, format_count, format_duration, format_rate
@@ -118,6 +118,7 @@ def build_serve_plan(
     engine: EngineName = EngineName.AUTO,
     edge_triggered: bool = False,
     stamps: Stamps = Stamps.OFF,
+    probes: ProbePeers = ProbePeers.LOOPBACK,
     app: AppSpec | None = None,
     **more: int | None,
 ) -> ServePlan:
@@ -128,7 +129,7 @@ def build_serve_plan(
     cores = host.worker_cores if cores is None else cores
     count = int(workers) if workers else max(len(cores), workers_for(round(connections * IMBALANCE), host))
     if app:
-        _check_app(engine, edge_triggered, more.get("idle_timeout_ns"))
+        _check_app(engine, edge_triggered, more.get("idle_timeout_ns"), probes)
     _check_triggering(engine, edge_triggered)
     return ServePlan(
         addresses,
@@ -138,6 +139,7 @@ def build_serve_plan(
         cores if pin else (),
         edge_triggered=edge_triggered,
         stamps=stamps,
+        probes=probes,
         app=app,
         **more,  # type: ignore[arg-type]
     )
@@ -451,7 +453,7 @@ def _leaves_cores(workers: int, host: Host) -> bool:
     return workers <= _half(host) and workers < host.shared_cores
 
 
-def _check_app(engine: EngineName, edge_triggered: bool, idle_timeout_ns: int | None) -> None:
+def _check_app(engine: EngineName, edge_triggered: bool, idle_timeout_ns: int | None, probes: ProbePeers) -> None:
     if engine is EngineName.NATIVE or edge_triggered:
         option = "--edge-triggered" if edge_triggered else "--engine native"
         raise OptionError(
@@ -460,6 +462,8 @@ def _check_app(engine: EngineName, edge_triggered: bool, idle_timeout_ns: int | 
         )
     if idle_timeout_ns:
         raise OptionError("--idle-timeout: only the app knows when a connection of its own is idle; leave it out")
+    if probes is ProbePeers.ALL:
+        raise OptionError("--probes: an app answers by itself, and knows nothing of probes; leave it out")
 
 
 def _check_triggering(engine: EngineName, edge_triggered: bool) -> None:

@@ -8,12 +8,12 @@ import msgspec
 
 from loadkit.plan.app import AppSpec
 from loadkit.plan.pacing import LinearPace, Turn
-from loadkit.profile.model import LONGEST_RUN, Close, EngineName, Stamps
+from loadkit.profile.model import LONGEST_RUN, Close, EngineName, ProbePeers, Stamps
 from loadkit.profile.spell import GivenOptions
 
 __all__ = ["EMBEDDED", "PhaseKind", "PhasePlan", "Plan", "Route", "ServePlan", "Shard", "Target"]
 
-MOST_PROBED_BYTES = 16384  # engine/native/journey.h
+LEAST_PROBED_BYTES, MOST_PROBED_BYTES = 64, 16384  # engine/native/journey.h
 EMBEDDED = "embedded"  # the target's name when blast starts the server itself
 
 
@@ -90,6 +90,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     settle_ns: int = 50 * 10**6
     edge_triggered: bool = False
     stamps: Stamps = Stamps.OFF
+    probes: ProbePeers = ProbePeers.LOOPBACK
     is_apart: bool = False
     app: AppSpec | None = None
 
@@ -142,8 +143,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def probe_bytes(self) -> int:
-        """The size of a probe's message: that of the others, as far as an idle socket takes it whole."""
-        return min(self.size_bytes, MOST_PROBED_BYTES)
+        """The size of a probe's message: that of the others, as far as an idle socket takes it whole.
+
+        No less than a serve end answers with stamps: a shorter one would come back many times as long.
+        """
+        return max(LEAST_PROBED_BYTES, min(self.size_bytes, MOST_PROBED_BYTES))
 
     @property
     def open_loop(self) -> bool:

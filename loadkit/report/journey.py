@@ -83,6 +83,8 @@ _MISSING = {
     "no_stamps": "the kernel, or a sandbox in front of it, refuses SO_TIMESTAMPING: gVisor does, seccomp may",
     "no_waits": "nobody sees when this engine waits for events: the hook in uvloop's import table found no entry",
     "not_compiled": "the compiled part is missing: with a C compiler and Python's headers install loadkit again",
+    "refused": "the serve end refuses probes from this address: start it with `loadkit serve --probes`",
+    "full": "the serve end has as many probes as it answers, of other runs too: use fewer workers (-w), or more there",
     "none": "no worker had a connection to send a probe beside",
 }
 

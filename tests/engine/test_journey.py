@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 import sys
@@ -17,8 +18,9 @@ from loadkit.engine import probes
 from loadkit.engine.registry import native_missing
 from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES, BoardLayout
 from loadkit.measure.samples import PhaseSamples, read_worker
+from loadkit.profile.model import ProbePeers
 
-from .conftest import Blast, Blasting, Peer, Server, run, wait_for
+from .conftest import Behaviour, Blast, Blasting, Peer, Server, run, wait_for
 
 if missing := native_missing():
     pytest.skip(missing, allow_module_level=True)
@@ -27,10 +29,10 @@ from loadkit.engine.native import _core
 
 _BLAST_END = ("held", "late", "send", "queue", "busy", "wake", "batch", "read")
 _SERVE_END = ("serve_busy", "serve_wake", "serve_batch", "serve_echo")
-_TRAILER = struct.Struct("<7q")
+_TRAILER = struct.Struct("<7Q")
 _CHECK = 0x6C6F61646B697401
+_STEPPED, _UNSTAMPED = 1, 2
 _HELLO = _core.HELLO_TEXT.encode() + struct.pack("<I", 64) + bytes(4)
-_WELCOME = _core.WELCOME_TEXT.encode() + struct.pack("<Q", probes.machine_name())
 
 
 def journey(blast: Blast, port: int, **options: Any) -> tuple[Blasting, PhaseSamples]:
@@ -93,7 +95,7 @@ def test_a_serve_end_with_another_clock_leaves_the_network_as_one_stage(
     server: Server, blast: Blast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, _, _ = server()
-    monkeypatch.setattr(probes, "machine_name", lambda: 12345)
+    monkeypatch.setattr(probes, "machine_key", lambda: bytes(16))
     blasting, hold = journey(blast, port)
     assert source_of(blasting) == "other_clock"
     assert stages_of(hold) == {*_BLAST_END, *_SERVE_END, "network", "total"}
@@ -118,41 +120,71 @@ def test_any_echo_is_one_stage_and_is_never_told_of_trailers(peer: Peer, blast: 
     assert all((len(said) - len(_HELLO)) % 64 == 0 for said in probed)
 
 
-def stamped(**changes: int) -> bytes:
-    """A trailer of a serve end that has just now read and written."""
+def welcome(sock: socket.socket) -> bytes:
+    """What a serve end on this machine answers a hello with."""
+    number = _core.connection_number(probes.machine_key(), sock.fileno(), True, 0)
+    return _core.WELCOME_TEXT.encode() + struct.pack("<Q", number)
+
+
+def stamped(sock: socket.socket, number: int, flags: int = 0, check: int = _CHECK, **changes: int) -> bytes:
+    """The trailer of message `number` (from 1) from a serve end that has just now read and written."""
     now = time.time_ns()
-    words = {"rx": now - 4000, "call": now - 9000, "wakeup": now - 3000, "read": now - 2000, "write": now - 1000}
-    return _TRAILER.pack(*{**words, "stepped": 0, "check": _CHECK, **changes}.values())
+    times = {"rx": now - 4000, "call": now - 9000, "wakeup": now - 3000, "read": now - 2000, "write": now - 1000}
+    moved_by = _core.connection_number(probes.machine_key(), sock.fileno(), True, number)
+    words = [(moved_by + time) % 2**64 for time in {**times, **changes}.values()]
+    return _TRAILER.pack(*words, flags, check)
 
 
-@pytest.mark.parametrize(
-    ("trailer", "counter"),
-    [
-        pytest.param(lambda: stamped(stepped=1), "journeys_stepped", id="the clock was set"),
-        pytest.param(lambda: stamped(rx=0), "journeys_unstamped", id="no stamp"),
-        pytest.param(lambda: stamped(rx=time.time_ns() + 10**9), "journeys_disordered", id="came a second later"),
-        pytest.param(lambda: stamped(rx=time.time_ns() - 10**9), "journeys_disordered", id="came before it was sent"),
-        pytest.param(lambda: stamped(check=1), "probes_lost", id="not a trailer"),
-    ],
-)
-def test_what_a_serve_end_says_wrong_is_left_out_and_counted(
-    trailer: Callable[[], bytes], counter: str, peer: Peer, blast: Blast
-) -> None:
-    def serve(sock: socket.socket, number: int) -> None:
+def serve_end(trailer: Callable[[socket.socket, int], bytes]) -> Behaviour:
+    """Returns a peer that answers probes with that trailer, and echoes to others."""
+
+    def serve(sock: socket.socket, _number: int) -> None:
         if sock.recv(47, socket.MSG_WAITALL | socket.MSG_PEEK) != _HELLO:
             while chunk := sock.recv(65536):
                 sock.sendall(chunk)
             return
         sock.recv(47)
-        sock.sendall(_WELCOME)
-        while message := sock.recv(64, socket.MSG_WAITALL):
-            sock.sendall(message + trailer())
+        sock.sendall(welcome(sock))
+        for number in itertools.count(1):
+            message = sock.recv(64, socket.MSG_WAITALL)
+            if not message:
+                return
+            sock.sendall(message + trailer(sock, number))
 
-    blasting, hold = journey(blast, peer(serve))
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("changes", "counter"),
+    [
+        pytest.param({"flags": _STEPPED}, "journeys_stepped", id="the clock was set"),
+        pytest.param({"flags": _UNSTAMPED}, "journeys_unstamped", id="no stamp"),
+        pytest.param({"rx": time.time_ns() + 10**11}, "journeys_disordered", id="came a minute later"),
+        pytest.param({"rx": time.time_ns() - 10**11}, "journeys_disordered", id="came before it was sent"),
+        pytest.param({"rx": 0}, "journeys_disordered", id="came in 1970"),
+        pytest.param({"write": 2**63 - 1}, "journeys_disordered", id="at the end of time"),
+        pytest.param({"call": 2**63}, "journeys_disordered", id="before all time"),
+        pytest.param({"check": 1}, "probes_lost", id="not a trailer"),
+    ],
+)
+def test_what_a_serve_end_says_wrong_is_left_out_and_counted(
+    changes: dict[str, int], counter: str, peer: Peer, blast: Blast
+) -> None:
+    serve = serve_end(lambda sock, number: stamped(sock, number, **changes))
+    blasting, hold = journey(blast, peer(serve), duration="200ms")
     assert source_of(blasting) == "same_clock"
     assert hold.counters[counter] >= 2
     assert hold.histograms["stage_total"].count == 0
     assert blasting.whole().counters["failed"] == 0
+
+
+def test_what_a_serve_end_says_right_is_measured(peer: Peer, blast: Blast) -> None:
+    def right(sock: socket.socket, number: int) -> bytes:
+        now = time.time_ns()
+        return stamped(sock, number, **dict.fromkeys(("rx", "call", "wakeup", "read", "write"), now))
+
+    _blasting, hold = journey(blast, peer(serve_end(right)))
+    assert_telescopes(hold)
 
 
 def test_a_probe_that_is_closed_is_lost_and_the_run_goes_on(peer: Peer, blast: Blast) -> None:
@@ -200,6 +232,39 @@ def test_where_it_cannot_be_had_the_run_goes_on_without_and_says_why(
     assert hold.counters["replied"] > 0
 
 
+def test_a_peer_that_answers_a_hello_byte_by_byte_is_not_waited_for(
+    peer: Peer, blast: Blast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drip(sock: socket.socket, number: int) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        is_probe = sock.recv(47, socket.MSG_PEEK | socket.MSG_WAITALL) == _HELLO
+        while chunk := sock.recv(64):
+            for byte in chunk:
+                sock.sendall(bytes([byte]))
+                time.sleep(0.05 if is_probe else 0)  # 2.35 s for a hello; each byte comes in time
+
+    monkeypatch.setattr(probes, "_HELLO_S", 0.3)
+    began = time.monotonic()
+    blasting, hold = journey(blast, peer(drip), duration="200ms")
+    assert time.monotonic() - began < 2.35
+    assert source_of(blasting) == "not_opened"
+    assert hold.counters["replied"] > 0
+
+
+def test_a_target_that_is_slow_with_each_probe_delays_the_run_by_no_more_than_all_may_take(
+    peer: Peer, blast: Blast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def think(sock: socket.socket, number: int) -> None:
+        is_probe = sock.recv(47, socket.MSG_PEEK | socket.MSG_WAITALL) == _HELLO
+        while chunk := sock.recv(64):
+            time.sleep(0.3 if is_probe else 0)
+            sock.sendall(chunk)
+
+    monkeypatch.setattr(probes, "_OPEN_S", 0.5)  # less than the four of them take
+    blasting, _hold = journey(blast, peer(think), duration="200ms")
+    assert source_of(blasting) == "not_opened"
+
+
 def test_a_peer_that_answers_no_hello_is_not_waited_for(
     peer: Peer, blast: Blast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,23 +287,36 @@ def greet(port: int, hello: bytes = _HELLO) -> tuple[socket.socket, bytes]:
     return sock, sock.recv(len(hello), socket.MSG_WAITALL)
 
 
+def is_welcome(answer: bytes) -> bool:
+    return answer.startswith(_core.WELCOME_TEXT.encode())
+
+
+def times_of(sock: socket.socket, number: int, trailer: bytes) -> tuple[list[int], int]:
+    """Returns the five times of message `number` (CLOCK_REALTIME, ns), as the other end knows them, and the flags."""
+    *words, flags, check = _TRAILER.unpack(trailer)
+    assert check == _CHECK
+    moved_by = _core.connection_number(probes.machine_key(), sock.fileno(), False, number)
+    return [(word - moved_by) % 2**64 for word in words], flags
+
+
 def test_a_hello_is_welcomed_and_each_message_comes_back_with_its_stamps(server: Server) -> None:
     port, board, control = server()
     sock, answer = greet(port)
     with sock:
-        assert answer == _WELCOME
-        for part in (1, 17, 64):  # in one segment or in two
+        name = _core.connection_number(probes.machine_key(), sock.fileno(), False, 0)
+        assert answer == _core.WELCOME_TEXT.encode() + struct.pack("<Q", name)
+        for number, part in enumerate((1, 17, 64), 1):  # in one segment or in two
             before = time.time_ns()
             sock.sendall(b"x" * part)
             if part < 64:
                 time.sleep(0.02)
                 sock.sendall(b"x" * (64 - part))
             reply = sock.recv(64 + _TRAILER.size, socket.MSG_WAITALL)
-            rx, call, wakeup, read, write, stepped, check = _TRAILER.unpack(reply[64:])
-            assert (reply[:64], stepped, check) == (b"x" * 64, 0, _CHECK)
+            (rx, call, wakeup, read, write), flags = times_of(sock, number, reply[64:])
+            assert (reply[:64], flags & _STEPPED) == (b"x" * 64, 0)
             assert before - 10_000 <= read <= write <= time.time_ns() + 10_000
             assert call <= wakeup <= read
-            assert rx == 0 or before - 10_000 <= rx <= read + 10_000
+            assert flags & _UNSTAMPED or before - 10_000 <= rx <= read + 10_000
         wait_for(lambda: read_worker(board, 0).state["open"] == 0)
         counters = read_worker(board, 0).phases[0].counters
         assert (counters["opened"], counters["probes"]) == (0, 1)
@@ -252,7 +330,7 @@ def test_a_probe_takes_the_place_of_a_connection_until_it_ends(server: Server) -
     port, _board, _ = server(max_connections=1)
     sock, answer = greet(port)
     with sock:
-        assert answer == _WELCOME
+        assert is_welcome(answer)
         assert not gets_in(port)
     wait_for(lambda: gets_in(port))
 
@@ -267,7 +345,22 @@ def gets_in(port: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("size", [0, 16385, 2**32 - 1])
+def test_neither_the_machine_nor_its_clock_is_given_away(server: Server) -> None:
+    port, _, _ = server()
+    seen = set[int]()
+    for _ in range(4):
+        sock, answer = greet(port)
+        with sock:
+            seen |= {int.from_bytes(answer[39:], "little")}
+            for _ in range(4):
+                sock.sendall(bytes(64))
+                *words, _flags, _check = _TRAILER.unpack(sock.recv(64 + _TRAILER.size, socket.MSG_WAITALL)[64:])
+                assert all(abs(word - time.time_ns()) > 60 * 10**9 for word in words)  # by chance: 1 in 10^8
+                seen |= set(words[3:4])
+    assert len(seen) == 4 + 16  # no two are alike
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 16385, 2**32 - 1])
 def test_a_hello_of_a_size_that_cannot_be_is_echoed_like_anything_else(size: int, server: Server) -> None:
     port, board, _ = server()
     hello = _HELLO[:39] + struct.pack("<I", size) + bytes(4)
@@ -281,11 +374,25 @@ def test_a_hello_of_a_size_that_cannot_be_is_echoed_like_anything_else(size: int
     assert (counters["opened"], counters["probes"]) == (1, 0)
 
 
+def test_a_serve_end_that_refuses_says_so_and_goes_on_as_an_echo(server: Server, blast: Blast) -> None:
+    port, board, _ = server(probes=ProbePeers.NONE)
+    sock, answer = greet(port)
+    with sock:
+        assert answer == _core.REFUSAL_TEXT.encode() + struct.pack("<Q", _core.REFUSED_OFF)
+        sock.sendall(b"more")
+        assert sock.recv(4, socket.MSG_WAITALL) == b"more"
+    blasting, hold = journey(blast, port, duration="200ms")
+    assert source_of(blasting) == "refused"
+    assert hold.counters["replied"] > 0
+    counters = read_worker(board, 0).phases[0].counters
+    assert (counters["opened"], counters["probes"]) == (1 + 1 + 4, 0)
+
+
 def test_a_probe_that_goes_is_forgotten(server: Server) -> None:
     port, board, _ = server()
     for _ in range(20):
         sock, answer = greet(port)
-        assert answer == _WELCOME
+        assert is_welcome(answer)
         sock.close()
     fds = Path("/proc/self/fd")
     wait_for(lambda: read_worker(board, 0).phases[0].counters["probes"] == 20)
@@ -296,9 +403,10 @@ def test_a_probe_that_goes_is_forgotten(server: Server) -> None:
 
 
 def test_a_machine_without_a_boot_id_has_a_clock_of_its_own(tmp_path: Path) -> None:
-    assert probes.machine_name() == probes.machine_name()
+    assert probes.machine_key() == probes.machine_key()
     nowhere = tmp_path / "boot_id"
-    assert probes.machine_name(nowhere) != probes.machine_name(nowhere)
+    assert probes.machine_key(nowhere) != probes.machine_key(nowhere)
+    assert len(probes.machine_key()) == len(probes.machine_key(nowhere)) == 16
 
 
 def test_only_a_run_with_journeys_has_room_for_them() -> None:

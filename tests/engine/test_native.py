@@ -1136,7 +1136,9 @@ def serve_arguments(words: Any, control_fd: int, listener: int) -> dict[str, Any
         "tokens": None,
         "index": 0,
         "slots": 100,
-        "machine": 1,
+        "most_owed": 2**26,
+        "machine": bytes(16),
+        "probes": 0,
         "stamps": False,
         "edge_triggered": False,
     }

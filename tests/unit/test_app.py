@@ -13,7 +13,7 @@ from loadkit.engine.registry import choose_engine, choose_serve_engine
 from loadkit.errors import OptionError
 from loadkit.plan.app import AppSpec, app_of, parse_app
 from loadkit.plan.build import build_serve_plan
-from loadkit.profile.model import EngineName
+from loadkit.profile.model import EngineName, ProbePeers
 from tests import apps
 from tests.unit.made_up import made_up_host
 
@@ -129,6 +129,7 @@ def test_a_serve_end_has_the_app_that_was_asked_for() -> None:
         pytest.param({"engine": EngineName.NATIVE}, "--engine native", id="native"),
         pytest.param({"edge_triggered": True}, "--edge-triggered", id="edge-triggered"),
         pytest.param({"idle_timeout_ns": 10**9}, "--idle-timeout", id="idle time-out"),
+        pytest.param({"probes": ProbePeers.ALL}, "--probes", id="probes"),
     ],
 )
 def test_what_an_app_has_not_is_refused_by_the_name_of_the_option(options: dict[str, Any], named: str) -> None:

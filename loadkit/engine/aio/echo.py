@@ -1,7 +1,7 @@
 """The serve end's echo, with back-pressure.
 
-A peer that sends faster than it reads fills its socket; then uvloop or asyncio buffers up to the high-water mark and
-says pause_writing, and we stop reading from that peer. So a connection costs at most the mark plus one read.
+A peer that sends faster than it reads fills its socket; then uvloop or asyncio keeps what is left and says
+pause_writing, and we stop reading from that peer. So a connection costs one read at most; owing.py bounds all of them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import asyncio
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from loadkit.engine.aio.connect import has_events
+from loadkit.engine.aio.owing import Owing
 from loadkit.engine.aio.probing import Answering
 from loadkit.engine.aio.serving import Serving
 from loadkit.engine.base import Control
@@ -24,6 +26,9 @@ from loadkit.plan.model import ServePlan
 __all__ = ["Echo"]
 
 clock = time.monotonic_ns
+
+# Connections closed for being idle in one turn of the loop: 100,000 at once would stop it for a second.
+_IDLE_A_TURN = 256
 
 
 class EchoConnection(asyncio.Protocol):
@@ -44,18 +49,21 @@ class EchoConnection(asyncio.Protocol):
     def data_received(self, chunk: bytes) -> None:
         """Echoes."""
         length = len(chunk)
-        if length == HELLO_BYTES and self.echo.takes_probe(self, chunk):
-            return
+        if length == HELLO_BYTES:
+            echoed = self.echo.greet(self, chunk)
+            if echoed is None:
+                return
+            chunk = echoed
         self.echo.received_bytes += length
         self._write(chunk)
 
     def pause_writing(self) -> None:
         """The peer does not read: neither do we, from it."""
-        self.transport.pause_reading()
+        self.echo.owing.owe(self)
 
     def resume_writing(self) -> None:
         """The peer has read."""
-        self.transport.resume_reading()
+        self.echo.owing.pay(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, whoever ended it."""
@@ -101,6 +109,8 @@ class Echo(Serving):
         self._answering = answering
         self._kind = IdleEchoConnection if plan.idle_timeout_ns else EchoConnection
         self.connections: set[EchoConnection] = set()
+        self.owing = Owing(lambda: self.connections)
+        self._idle = deque[EchoConnection]()  # to be closed if they still are
         self.received_bytes = 0
         self._unsent_bytes = 0
 
@@ -113,6 +123,10 @@ class Echo(Serving):
         for connection in list(self.connections):
             connection.transport.abort()
 
+    def probe_count(self) -> int:
+        """Returns how many probes there are."""
+        return self._answering.count if self._answering else 0
+
     async def close(self) -> None:
         """Closes the probes."""
         if self._answering:
@@ -124,32 +138,47 @@ class Echo(Serving):
         self.page.add("sent_bytes", self.received_bytes - self._unsent_bytes)
         self.received_bytes = self._unsent_bytes = 0
         super().publish()
-        if self.plan.idle_timeout_ns:
+        if self._answering:
+            self._answering.end_idle()
+        if self.plan.idle_timeout_ns and not self._idle:
             limit = clock() - self.plan.idle_timeout_ns
-            for connection in [one for one in self.connections if one.active_ns <= limit]:
-                connection.active_ns = max(connection.active_ns, _last_active(connection.transport))
-                if connection.active_ns <= limit:
-                    connection.transport.abort()
+            self._idle.extend(one for one in self.connections if one.active_ns <= limit)
+            self._end_idle()
+
+    def _end_idle(self) -> None:
+        """Closes some of those that are idle, and the others in the next turn."""
+        limit = clock() - (self.plan.idle_timeout_ns or 0)
+        for _ in range(min(_IDLE_A_TURN, len(self._idle))):
+            connection = self._idle.popleft()
+            if connection not in self.connections:
+                continue
+            connection.active_ns = max(connection.active_ns, _last_active(connection.transport))
+            if connection.active_ns <= limit:
+                connection.transport.abort()
+        if self._idle:
+            self.loop.call_soon(self._end_idle)
 
     def accepted(self, connection: EchoConnection) -> None:
         """Takes a connection in, or turns it away when there is no room for it."""
         if self.has_room(connection.transport):
             self.connections.add(connection)
+            self.owing.begin(connection)
             self.count_opened()
 
-    def takes_probe(self, connection: EchoConnection, chunk: bytes) -> bool:
-        """Whether these bytes made it a probe: it is none of the connections served, and counted apart, from now on."""
-        if self._answering is None or not self._answering.takes(connection.transport, chunk):
-            return False
-        self.connections.discard(connection)
-        self.page.add("opened", -1)
-        return True
+    def greet(self, connection: EchoConnection, chunk: bytes) -> bytes | None:
+        """Returns what to send back; None: it is a probe, not one of the connections served, from now on."""
+        echoed = self._answering.greet(connection.transport, chunk) if self._answering else chunk
+        if echoed is None:
+            self.connections.discard(connection)
+            self.page.add("opened", -1)
+        return echoed
 
     def lost(self, connection: EchoConnection, exc: Exception | None) -> None:
         """Counts the end of a connection."""
         if connection not in self.connections:
             return
         self.connections.discard(connection)
+        self.owing.forget(connection)
         # What was handed to the transport and never went out was not sent.
         self._unsent_bytes += connection.transport.get_write_buffer_size()
         self.count_closed(exc)

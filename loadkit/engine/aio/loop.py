@@ -61,7 +61,7 @@ class AsyncioEngine:
             if plan.app:
                 return AppServing(plan.app, loop, plan, listeners, slot, control)
             loop.set_debug(False)
-            answering = Answering.find(loop, slot, counting.last if counting else None)
+            answering = Answering.find(loop, slot, counting.last if counting else None, plan)
             return Echo(loop, plan, listeners, slot, control, answering)
 
         with self._stamping(plan.stamps, slot) as stamping:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from loadkit.engine.aio.timer import Timer
 from loadkit.engine.aio.wakeups import Wait
-from loadkit.engine.probes import Probes, machine_name
+from loadkit.engine.probes import Probes, machine_key
 from loadkit.engine.registry import native_missing
 from loadkit.measure.board import Slot
+from loadkit.plan.model import ServePlan
+from loadkit.profile.model import ProbePeers
 
 if TYPE_CHECKING:
     from loadkit.engine.native._core import Answers
@@ -38,6 +40,7 @@ class Probing:
         self._timer = Timer(loop, self._send)
         self.begin_phase = self._prober.begin_phase
         loop.add_reader(self._prober.fileno(), self._receive)
+        self._timer.arm(self._prober.send_due())
 
     def start(self, at_ns: int) -> None:
         """Messages are due from then on."""
@@ -78,24 +81,43 @@ class Answering:
 
     @classmethod
     def find(
-        cls, loop: asyncio.AbstractEventLoop, slot: Slot, last_wait: Callable[[], Wait] | None
+        cls, loop: asyncio.AbstractEventLoop, slot: Slot, last_wait: Callable[[], Wait] | None, plan: ServePlan
     ) -> Answering | None:
         """Returns what answers; None where nothing can: a probe is echoed to like any other connection then."""
         if last_wait is None or native_missing():
             return None
         from loadkit.engine.native._core import Answers
 
-        return cls(loop, slot, Answers(words=slot.words, machine=machine_name()), last_wait)
+        answers = Answers(
+            words=slot.words,
+            machine=machine_key(),
+            peers=list(ProbePeers).index(plan.probes),
+            idle_timeout=-1 if plan.idle_timeout_ns is None else plan.idle_timeout_ns,
+        )
+        return cls(loop, slot, answers, last_wait)
 
-    def takes(self, transport: asyncio.Transport, chunk: bytes) -> bool:
-        """Takes a connection over that said hello, and keeps its token; False: nothing was sent, it is one as any."""
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._answers.count()
+
+    def greet(self, transport: asyncio.Transport, chunk: bytes) -> bytes | None:
+        """Takes a connection over that said hello, with its token: None; any other is sent what is returned."""
+        before = self._answers.count()
         fd = os.dup(transport.get_extra_info("socket").fileno())
-        if not self._answers.add(fd, chunk):
+        echoed = self._answers.greet(fd, chunk)
+        if echoed is not None:
             os.close(fd)
-            return False
+            return echoed
+        if self._tokens and self._answers.count() == before:
+            self._tokens.give()  # it could not be watched, and is closed
         # Closes the loop's own descriptor; the connection lives on in ours.
         transport.abort()
-        return True
+        return None
+
+    def end_idle(self) -> None:
+        """Ends those that have been idle for too long; to be called now and then."""
+        self._answers.end_idle()
 
     def close(self) -> None:
         """Closes them all."""

@@ -29,6 +29,7 @@ __all__ = ["Serving"]
 clock = time.monotonic_ns
 
 _TURNS_UNTIL_MADE = 3
+_ACCEPTS_A_TURN = 256  # native/serve.h
 
 
 class Serving(abc.ABC):
@@ -74,6 +75,10 @@ class Serving(abc.ABC):
         """Returns how many connections are left to wait for."""
         return len(self.connections)
 
+    def probe_count(self) -> int:
+        """Returns how many probes there are beside the connections: they take room like those."""
+        return 0
+
     @abc.abstractmethod
     async def close(self) -> None:
         """Lets go of what it has beside connections, at the very end."""
@@ -84,7 +89,10 @@ class Serving(abc.ABC):
         """Serves until told to stop."""
         self.loop.set_exception_handler(self.loop_failed)
         for listener in self.listeners:
-            server = await self.loop.create_server(self.protocol, sock=listener, backlog=self.plan.backlog)
+            # asyncio accepts a backlog in one turn, uvloop one connection. The second listen(2) only sets the backlog.
+            few = min(_ACCEPTS_A_TURN, self.plan.backlog)
+            server = await self.loop.create_server(self.protocol, sock=listener, backlog=few)
+            listener.listen(self.plan.backlog)
             self._servers.append(server)
         self._fd_limit = free_descriptors()
         self.tally.begin_phase(0, 0)
@@ -186,7 +194,7 @@ class Serving(abc.ABC):
 
     def has_room(self, transport: asyncio.BaseTransport) -> bool:
         """Whether one more connection can be had; one that cannot is turned away, and counted so."""
-        full = len(self.connections) >= self._fd_limit
+        full = len(self.connections) + self.probe_count() >= self._fd_limit
         if full or (self.slot.tokens and not self.slot.tokens.take()):
             self.page.add_error("connect", errno.EMFILE if full else OwnError.AT_LIMIT)
             transport.abort()  # type: ignore[attr-defined]

@@ -16,13 +16,19 @@ TOKENS_HEAD_WORDS: int
 STAGES: tuple[str, ...]
 HELLO_BYTES: int
 TRAILER_BYTES: int
+LEAST_PROBED_BYTES: int
 MOST_PROBED_BYTES: int
+MOST_ANSWERS: int
+REFUSED_OFF: int
+REFUSED_FULL: int
 HELLO_TEXT: str
 WELCOME_TEXT: str
+REFUSAL_TEXT: str
 CONNECTION_BYTES: int
 PEER_BYTES: int
 
 def give_back_zeros(object: object, /) -> int: ...
+def connection_number(machine: bytes, fd: int, is_accepted: bool, number: int, /) -> int: ...
 
 class Blast:
     def __new__(
@@ -47,7 +53,7 @@ class Blast:
         opening: int,
         awake: int,
         keepalive: int,
-        probes: tuple[int, int, tuple[tuple[int, int], ...]] | tuple[()],
+        probes: tuple[int, int, bytes, tuple[tuple[int, int], ...]] | tuple[()],
         stamps: bool,
         endless: bool,
         open_loop: bool,
@@ -81,7 +87,9 @@ class Serve:
         tokens: NDArray[np.int64] | None,
         index: int,
         slots: int,
-        machine: int,
+        most_owed: int,
+        machine: bytes,
+        probes: int,
         stamps: bool,
         edge_triggered: bool,
     ) -> Serve: ...
@@ -97,7 +105,7 @@ class Prober:
         *,
         words: NDArray[np.int64],
         phases: int,
-        probes: tuple[int, int, tuple[tuple[int, int], ...]] | tuple[()],
+        probes: tuple[int, int, bytes, tuple[tuple[int, int], ...]] | tuple[()],
     ) -> Prober: ...
     def fileno(self) -> int: ...
     def begin_phase(self, index: int, at_ns: int, /) -> None: ...
@@ -108,9 +116,10 @@ class Prober:
     def close(self) -> None: ...
 
 class Answers:
-    def __new__(cls, *, words: NDArray[np.int64], machine: int) -> Answers: ...
+    def __new__(cls, *, words: NDArray[np.int64], machine: bytes, peers: int, idle_timeout: int) -> Answers: ...
     def fileno(self) -> int: ...
-    def add(self, fd: int, hello: bytes, /) -> bool: ...
+    def greet(self, fd: int, hello: bytes, /) -> bytes | None: ...
+    def end_idle(self) -> None: ...
     def receive(self, call_ns: int, return_ns: int, count: int, /) -> None: ...
     def count(self) -> int: ...
     def close(self) -> None: ...

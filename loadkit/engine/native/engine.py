@@ -13,12 +13,12 @@ import contextlib
 import socket
 from collections.abc import Callable, Sequence
 
-from loadkit.engine.base import STOP_NS, Control
+from loadkit.engine.base import MOST_OWED_BYTES, STOP_NS, Control
 from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.listening import drop_syns
 from loadkit.engine.native import _core
 from loadkit.engine.ports import knows_port_range
-from loadkit.engine.probes import Probes, machine_name, open_probes
+from loadkit.engine.probes import Probes, machine_key, open_probes
 from loadkit.engine.stamps import choose_stamps
 from loadkit.measure.board import (
     COUNTERS,
@@ -38,7 +38,7 @@ from loadkit.measure.tokens import HEAD_WORDS
 from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.split import share
-from loadkit.profile.model import Close
+from loadkit.profile.model import Close, ProbePeers
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import period_of
 
@@ -294,7 +294,9 @@ def _open_serve(plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot,
         index=slot.tokens.index if slot.tokens else 0,
         # They are address space, and a limit may be a thousand million: more than this nobody serves in one process.
         slots=min(free_descriptors(), _MOST_SLOTS),
-        machine=machine_name(),
+        most_owed=MOST_OWED_BYTES,
+        machine=machine_key(),
+        probes=list(ProbePeers).index(plan.probes),
         stamps=choose_stamps(plan.stamps, slot),
         edge_triggered=plan.edge_triggered,
     )

@@ -5,9 +5,12 @@
 #include <string.h>
 #include <sys/socket.h>
 
-const char HELLO_TEXT[] = "loadkit probe 1: stamps, if you please\n";
-const char WELCOME_TEXT[] = "loadkit probe 1: stamps will be coming\n";
-_Static_assert(sizeof HELLO_TEXT == HELLO_TEXT_BYTES + 1 && sizeof WELCOME_TEXT == sizeof HELLO_TEXT, "one length for both");
+const char HELLO_TEXT[] = "loadkit probe 2: stamps, if you please\n";
+const char WELCOME_TEXT[] = "loadkit probe 2: stamps will be coming\n";
+const char REFUSAL_TEXT[] = "loadkit probe 2: no stamps for you now\n";
+_Static_assert(sizeof HELLO_TEXT == HELLO_TEXT_BYTES + 1 && sizeof WELCOME_TEXT == sizeof HELLO_TEXT &&
+                   sizeof REFUSAL_TEXT == sizeof HELLO_TEXT,
+               "one length for all");
 
 static int64_t realtime_ns(void) {
     struct timespec now;

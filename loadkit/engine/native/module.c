@@ -388,19 +388,21 @@ static int read_tokens(struct serve_object *self, PyObject *tokens, long long in
 }
 
 static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "tokens", "index", "slots", "machine", "stamps", "edge_triggered", NULL};
+    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "tokens", "index", "slots", "most_owed", "machine", "probes", "stamps", "edge_triggered", NULL};
     struct serve *serve = &self->serve;
     PyObject *fds, *tokens;
-    int control_fd, stamps, edge_triggered;
-    long long idle_timeout, index, slots;
-    unsigned long long machine;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LOLLKpp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
-                                     &fds, &idle_timeout, &tokens, &index, &slots, &machine, &stamps, &edge_triggered))
+    int control_fd, probes, stamps, edge_triggered;
+    long long idle_timeout, index, slots, most_owed;
+    struct key machine;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LOLLLO&ipp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
+                                     &fds, &idle_timeout, &tokens, &index, &slots, &most_owed, read_key, &machine, &probes,
+                                     &stamps, &edge_triggered))
         return -1;
     if (slots < 1) return refuse(PyExc_ValueError, "slots has to be at least 1");
-    serve->machine = machine;
+    answers_open(&serve->answers, probes, machine, idle_timeout);
     stamper_open(&serve->stamper, stamps);
     serve->idle_timeout_ns = idle_timeout;
+    serve->most_owed = most_owed;
     serve->is_edge_triggered = edge_triggered;
     if (read_tokens(self, tokens, index) || read_listeners(serve, fds)) return -1;
     if (board_open(&serve->board, self->words.buf, self->words.len / 8, 1) ||
@@ -565,7 +567,11 @@ static int fill_module(PyObject *module) {
         PyModule_AddIntConstant(module, "TOKENS_HEAD_WORDS", TOKENS_HEAD_WORDS) ||
         PyModule_AddIntConstant(module, "HELLO_BYTES", HELLO_BYTES) ||
         PyModule_AddIntConstant(module, "TRAILER_BYTES", TRAILER_BYTES) ||
+        PyModule_AddIntConstant(module, "LEAST_PROBED_BYTES", LEAST_PROBED_BYTES) ||
         PyModule_AddIntConstant(module, "MOST_PROBED_BYTES", MOST_PROBED_BYTES) ||
+        PyModule_AddIntConstant(module, "MOST_ANSWERS", MOST_ANSWERS) ||
+        PyModule_AddIntConstant(module, "REFUSED_OFF", REFUSED_off) || PyModule_AddIntConstant(module, "REFUSED_FULL", REFUSED_full) ||
+        PyModule_AddStringConstant(module, "REFUSAL_TEXT", REFUSAL_TEXT) ||
         PyModule_AddStringConstant(module, "HELLO_TEXT", HELLO_TEXT) ||
         PyModule_AddStringConstant(module, "WELCOME_TEXT", WELCOME_TEXT) || PyModule_AddIntConstant(module, "ERRNOS", ERRNOS) ||
         PyModule_AddIntConstant(module, "CONNECTION_BYTES", sizeof(struct connection)) ||
@@ -583,7 +589,19 @@ static PyObject *give_back_zeros_of(PyObject *self, PyObject *object) {
     return PyErr_Occurred() ? NULL : PyLong_FromSize_t(give_back_zeros(object, length));
 }
 
+static PyObject *connection_number(PyObject *self, PyObject *args) {
+    (void)self;
+    struct key machine, key;
+    int fd, is_accepted;
+    unsigned long long number;
+    if (!PyArg_ParseTuple(args, "O&ipK:connection_number", read_key, &machine, &fd, &is_accepted, &number)) return NULL;
+    if (key_of_connection(&key, machine, fd, is_accepted)) return PyErr_SetFromErrno(PyExc_OSError);
+    return PyLong_FromUnsignedLongLong(key_number(key, number));
+}
+
 static PyMethodDef module_methods[] = {
+    {"connection_number", connection_number, METH_VARARGS,
+     "What both ends of a connection on one machine know: of its key, a file descriptor, whether it was accepted there, a number."},
     {"give_back_zeros", give_back_zeros_of, METH_O, "Gives back the pages of an object that hold only zeros; how many bytes."},
     {NULL, NULL, 0, NULL},
 };

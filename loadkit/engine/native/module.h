@@ -15,7 +15,9 @@ PyObject *closed_error(void);
 /* Says what is wrong and returns -1, for bad arguments. */
 int refuse(PyObject *error, const char *text);
 
-/* Opens a prober with what Python says of it: (size, period in ns, ((file descriptor, kind of peer), …)), or (): none. Takes the
+/* For PyArg_ParseTuple's O&, into a struct key: the bytes of a machine's key. */
+int read_key(PyObject *object, void *key);
+/* Opens a prober with what Python says of it: (size, period in ns, the machine's key, ((file descriptor, kind of peer), …)), or (): none. Takes the
  * file descriptors over, unless it fails: -1, with a Python error or errno. */
 int open_prober(struct prober *prober, struct board *board, PyObject *probes);
 

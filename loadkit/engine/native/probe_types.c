@@ -7,22 +7,33 @@
 #include "module.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "answers.h"
 
-enum { EVENTS = 64, MOST_ANSWERS = 4096 };
+enum { EVENTS = 64 };
+
+/* For PyArg_ParseTuple's O&: a machine's key of MACHINE_KEY_BYTES. */
+int read_key(PyObject *object, void *key) {
+    char *bytes;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(object, &bytes, &length)) return 0;
+    if (length != MACHINE_KEY_BYTES) return refuse(PyExc_ValueError, "a machine's key has MACHINE_KEY_BYTES"), 0;
+    *(struct key *)key = key_read((const unsigned char *)bytes);
+    return 1;
+}
 
 int open_prober(struct prober *prober, struct board *board, PyObject *probes) {
     long long size, period;
+    struct key machine;
     PyObject *peers;
     if (!PyTuple_Size(probes)) return 0;
-    if (!PyArg_ParseTuple(probes, "LLO!;probes", &size, &period, &PyTuple_Type, &peers)) return -1;
-    if (size < 1 || size > MOST_PROBED_BYTES || period < 2)
-        return refuse(PyExc_ValueError, "a probe's message has 1 to MOST_PROBED_BYTES, and a period");
-    if (prober_open(prober, board, (size_t)size, period, (uint64_t)clock_ns())) return -1;
+    if (!PyArg_ParseTuple(probes, "LLO&O!;probes", &size, &period, read_key, &machine, &PyTuple_Type, &peers)) return -1;
+    if (size < LEAST_PROBED_BYTES || size > MOST_PROBED_BYTES || period < 2)
+        return refuse(PyExc_ValueError, "a probe's message has LEAST_ to MOST_PROBED_BYTES, and a period");
+    if (prober_open(prober, board, (size_t)size, period, machine)) return -1;
     for (Py_ssize_t i = 0; i < PyTuple_Size(peers); i++) {
         int fd, peer;
         if (!PyArg_ParseTuple(PyTuple_GetItem(peers, i), "ii;a probe", &fd, &peer)) goto failed;
@@ -207,18 +218,18 @@ struct answers_object {
     Py_buffer words;
     bool is_open;
     int epoll_fd;
-    uint64_t machine;
     struct board board;
-    struct apart apart;
-    struct answer *answers; /* fd -1: free */
-    uint32_t count, capacity, open_count;
+    struct answers answers;
 };
 
 static int open_answers(struct answers_object *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"words", "machine", NULL};
-    unsigned long long machine;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*K:Answers", names, &self->words, &machine)) return -1;
-    self->machine = machine;
+    static char *names[] = {"words", "machine", "peers", "idle_timeout", NULL};
+    struct key machine;
+    long long idle_timeout;
+    int peers;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*O&iL:Answers", names, &self->words, read_key, &machine, &peers, &idle_timeout))
+        return -1;
+    answers_open(&self->answers, peers, machine, idle_timeout);
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (self->epoll_fd < 0 || board_open(&self->board, self->words.buf, self->words.len / 8, 1)) {
         PyErr_SetFromErrno(PyExc_OSError);
@@ -228,18 +239,14 @@ static int open_answers(struct answers_object *self, PyObject *args, PyObject *k
 }
 
 static void drop_answer(struct answers_object *self, struct answer *answer) {
-    if (answer->fd < 0) return;
     close(answer->fd);
-    answer_close(answer);
-    answer->fd = -1;
-    self->open_count--;
+    answers_drop(&self->answers, answer);
 }
 
 static void close_answers(struct answers_object *self) {
     if (!self->is_open) return;
     self->is_open = false;
-    for (uint32_t i = 0; i < self->count; i++) drop_answer(self, &self->answers[i]);
-    free(self->answers);
+    while (self->answers.count) drop_answer(self, self->answers.all[0]);
     board_close(&self->board);
     if (self->epoll_fd >= 0) close(self->epoll_fd);
     if (self->words.obj) PyBuffer_Release(&self->words);
@@ -273,41 +280,21 @@ static PyObject *answers_fileno(PyObject *self, PyObject *unused) {
     return object ? PyLong_FromLong(object->epoll_fd) : NULL;
 }
 
-/* A place for one more; NULL: there are enough. */
-static struct answer *free_place(struct answers_object *self) {
-    for (uint32_t i = 0; i < self->count; i++)
-        if (self->answers[i].fd < 0) return &self->answers[i];
-    if (self->count == MOST_ANSWERS) return NULL;
-    if (self->count == self->capacity) {
-        uint32_t capacity = self->capacity ? 2 * self->capacity : 16;
-        struct answer *answers = realloc(self->answers, capacity * sizeof *answers);
-        if (!answers) return NULL;
-        self->answers = answers;
-        self->capacity = capacity;
-    }
-    return &self->answers[self->count++];
-}
-
-static PyObject *answers_add(PyObject *self, PyObject *args) {
+static PyObject *answers_greet_method(PyObject *self, PyObject *args) {
     struct answers_object *object = answers_of(self);
     int fd;
-    const char *hello;
+    const char *bytes;
     Py_ssize_t length;
-    if (!object || !PyArg_ParseTuple(args, "iy#:add", &fd, &hello, &length)) return NULL;
-    if (!is_hello((const unsigned char *)hello, (size_t)length)) Py_RETURN_FALSE;
-    struct answer *answer = free_place(object);
-    if (!answer) Py_RETURN_FALSE;
-    answer->fd = -1;
-    struct answer opened;
-    if (watch(object->epoll_fd, fd, (uint32_t)(answer - object->answers))) Py_RETURN_FALSE;
-    if (answer_open(&opened, fd, (const unsigned char *)hello, object->machine)) {
-        epoll_ctl(object->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-        Py_RETURN_FALSE;
-    }
-    *answer = opened;
-    object->open_count++;
+    if (!object || !PyArg_ParseTuple(args, "iy#:greet", &fd, &bytes, &length)) return NULL;
+    if (!is_hello((const unsigned char *)bytes, (size_t)length)) return PyBytes_FromStringAndSize(bytes, length);
+    unsigned char hello[HELLO_BYTES];
+    memcpy(hello, bytes, sizeof hello);
+    struct answer *answer = answers_greet(&object->answers, fd, hello);
+    if (!answer) return PyBytes_FromStringAndSize((const char *)hello, sizeof hello);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = answer};
     object->board.first_page[COUNT_probes]++;
-    Py_RETURN_TRUE;
+    if (epoll_ctl(object->epoll_fd, EPOLL_CTL_ADD, fd, &event)) drop_answer(object, answer);
+    Py_RETURN_NONE;
 }
 
 static PyObject *answers_receive(PyObject *self, PyObject *args) {
@@ -315,19 +302,26 @@ static PyObject *answers_receive(PyObject *self, PyObject *args) {
     struct waited waited;
     struct epoll_event events[EVENTS];
     if (!object || !read_waited(args, &waited)) return NULL;
-    count_apart(&object->apart, object->board.first_page, &waited);
+    count_apart(&object->answers.apart, object->board.first_page, &waited);
     int count = epoll_wait(object->epoll_fd, events, EVENTS, 0);
-    for (int i = 0; i < count; i++) {
-        struct answer *answer = &object->answers[events[i].data.u32];
-        if (answer->fd >= 0 && answer_receive(answer, &waited)) drop_answer(object, answer);
-    }
+    for (int i = 0; i < count; i++)
+        if (answer_receive(events[i].data.ptr, &waited)) drop_answer(object, events[i].data.ptr);
+    Py_RETURN_NONE;
+}
+
+static PyObject *answers_end_idle_method(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct answers_object *object = answers_of(self);
+    if (!object) return NULL;
+    int64_t now = clock_ns();
+    if (object->answers.look_ns <= now) answers_end_idle(&object->answers, now);
     Py_RETURN_NONE;
 }
 
 static PyObject *answers_open_count(PyObject *self, PyObject *unused) {
     (void)unused;
     struct answers_object *object = answers_of(self);
-    return object ? PyLong_FromLong(object->open_count) : NULL;
+    return object ? PyLong_FromLong(object->answers.count) : NULL;
 }
 
 static PyObject *answers_close_method(PyObject *self, PyObject *unused) {
@@ -338,9 +332,10 @@ static PyObject *answers_close_method(PyObject *self, PyObject *unused) {
 
 static PyMethodDef answers_methods[] = {
     {"fileno", answers_fileno, METH_NOARGS, "The epoll fd: readable when something came from a probe."},
-    {"add", answers_add, METH_VARARGS,
-     "Answers a hello that came on a file descriptor, and takes it over: True; False: it cannot, and nothing was sent."},
+    {"greet", answers_greet_method, METH_VARARGS,
+     "Welcomes what came on a file descriptor if it is a hello, and takes it over: None; else returns what to send back."},
     {"receive", answers_receive, METH_VARARGS, "Answers what came, which a call of epoll_wait said (made, returned, its events)."},
+    {"end_idle", answers_end_idle_method, METH_NOARGS, "Shuts down those that have been idle for too long; to be called now and then."},
     {"count", answers_open_count, METH_NOARGS, "How many probes there are."},
     {"close", answers_close_method, METH_NOARGS, "Closes them all."},
     {NULL, NULL, 0, NULL},

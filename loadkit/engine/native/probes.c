@@ -14,12 +14,13 @@
 #define SOF_TIMESTAMPING_OPT_ID_TCP (1 << 16) /* linux/net_tstamp.h since 6.2 */
 #endif
 
-int prober_open(struct prober *prober, struct board *board, size_t size, int64_t period_ns, uint64_t seed) {
+int prober_open(struct prober *prober, struct board *board, size_t size, int64_t period_ns, struct key machine) {
     memset(prober, 0, sizeof *prober);
     prober->board = board;
     prober->size = size;
     prober->period_ns = period_ns;
-    prober->random = seed | 1;
+    prober->machine = machine;
+    prober->random = (uint64_t)clock_ns() | 1;
     prober->message = malloc(size);
     prober->reply = malloc(size + TRAILER_BYTES);
     if (!prober->message || !prober->reply) return -1;
@@ -40,15 +41,18 @@ static int stamp_all(int fd) {
 
 int prober_add(struct prober *prober, int fd, enum peer_kind peer) {
     if (prober->count == MOST_PROBES) return errno = ENOSPC, -1;
+    struct probe probe = {.fd = fd, .peer = peer, .next_ns = NEVER};
+    if (peer == PEER_SAME_CLOCK && key_of_connection(&probe.key, prober->machine, fd, false)) return -1;
     if (stamp_all(fd)) return -1;
-    prober->probes[prober->count++] = (struct probe){.fd = fd, .peer = peer, .next_ns = NEVER};
+    if (peer != PEER_FOREIGN) probe.next_ns = clock_ns() + PROBE_AWAKE_NS;
+    prober->probes[prober->count++] = probe;
     return 0;
 }
 
 void prober_close(struct prober *prober) {
     for (int i = 0; i < prober->count; i++) {
         struct probe *probe = &prober->probes[i];
-        if (probe->state == PROBE_UNDER_WAY) probe->page[COUNT_probes_unanswered]++;
+        if (probe->state == PROBE_UNDER_WAY && probe->page) probe->page[COUNT_probes_unanswered]++;
         if (probe->state != PROBE_LOST) close(probe->fd);
     }
     prober->count = 0;
@@ -67,10 +71,12 @@ static uint64_t next_random(struct prober *prober) {
 }
 
 static int64_t gap(struct prober *prober) {
+    if (!prober->has_traffic) return PROBE_AWAKE_NS;
     return prober->period_ns / 2 + (int64_t)(next_random(prober) % (uint64_t)prober->period_ns);
 }
 
 void prober_start(struct prober *prober, int64_t at) {
+    prober->has_traffic = true;
     for (int i = 0; i < prober->count; i++)
         if (prober->probes[i].state != PROBE_LOST) prober->probes[i].next_ns = at + gap(prober);
 }
@@ -131,8 +137,9 @@ static void send_message(struct prober *prober, struct probe *probe) {
     memset(probe->points, 0, sizeof probe->points);
     probe->points[POINT_due] = probe->next_ns;
     probe->points[POINT_free] = probe->free_ns > probe->next_ns ? probe->free_ns : probe->next_ns;
-    probe->page = board_page(prober->board, probe->next_ns);
+    probe->page = prober->has_traffic ? board_page(prober->board, probe->next_ns) : NULL;
     probe->next_ns += gap(prober);
+    probe->number++;
     probe->distance = clock_distance();
     probe->got = 0;
     probe->state = PROBE_UNDER_WAY;
@@ -153,10 +160,23 @@ void prober_send_due(struct prober *prober, int64_t now) {
 
 /* -- the sample */
 
-static int64_t word(const unsigned char *trailer, int index) {
+static uint64_t word(const unsigned char *trailer, int index) {
     uint64_t value;
     memcpy(&value, trailer + 8 * index, sizeof value);
-    return (int64_t)le64toh(value);
+    return le64toh(value);
+}
+
+/* Reads the serve end's times: monotonic ones if it has our clock, else since its kernel took the message; another machine's
+ * stamps stay among themselves. false: a time is so far off that it cannot be, and cannot be calculated with: whatever passes
+ * may be subtracted from one another and from ours. `ahead_ns` is the distance of our clocks. */
+static bool read_times(const struct probe *probe, const unsigned char *trailer, int64_t ahead_ns, int64_t times[TRAILER_TIMES]) {
+    uint64_t zero = probe->peer == PEER_SAME_CLOCK ? key_number(probe->key, probe->number) + (uint64_t)ahead_ns
+                                                   : word(trailer, TRAILER_rx);
+    for (int i = 0; i < TRAILER_TIMES; i++) {
+        times[i] = (int64_t)(word(trailer, i) - zero);
+        if (times[i] < -NEVER / 2 || times[i] > NEVER / 2) return false;
+    }
+    return true;
 }
 
 /* Puts a point that is a little before the one ahead of it, by the error of the two clocks' readings, at its place; false: it
@@ -224,34 +244,17 @@ static void record(const struct prober *prober, const struct probe *probe) {
 #undef BETWEEN
 }
 
-static void finish(struct prober *prober, struct probe *probe) {
+/* Brings all points to one clock and in order, as far as the clocks' readings err; false: they are further off. */
+static bool settle(const struct prober *prober, struct probe *probe, struct distance now) {
     int64_t *at = probe->points;
-    const unsigned char *trailer = prober->reply + prober->size;
     bool is_foreign = probe->peer == PEER_FOREIGN, is_same = probe->peer == PEER_SAME_CLOCK;
-    at[POINT_resumed] = probe->free_ns = clock_ns();
-    probe->state = PROBE_IDLE;
-    if (memcmp(prober->reply, prober->message, prober->size) || (!is_foreign && word(trailer, TRAILER_check) != TRAILER_MAGIC)) {
-        lose(prober, probe);
-        return;
-    }
-    struct distance now = clock_distance();
-    if (is_stepped(probe->distance, now) || (!is_foreign && word(trailer, TRAILER_stepped))) {
-        probe->page[COUNT_journeys_stepped]++;
-        return;
-    }
-    bool has_all = at[POINT_sched] && at[POINT_tx] && at[POINT_rx] && (is_foreign || word(trailer, TRAILER_rx));
-    if (!has_all) {
-        probe->page[COUNT_journeys_unstamped]++;
-        return;
-    }
     int64_t error_ns = 1000 + 2 * (probe->distance.width_ns + now.width_ns);
     for (int i = POINT_sched; i <= POINT_tx; i++) at[i] -= now.ns;
     at[POINT_rx] -= now.ns;
     bool is_ordered = put_in_order(&at[POINT_sched], at[POINT_write], error_ns) &&
                       put_in_order(&at[POINT_tx], at[POINT_sched], error_ns);
     if (!is_foreign) {
-        int64_t ahead = is_same ? now.ns : 0; /* another machine's stamps stay among themselves */
-        for (int i = 0; i <= TRAILER_write; i++) at[POINT_serve_rx + i] = word(trailer, i) - ahead;
+        is_ordered = is_ordered && read_times(probe, prober->reply + prober->size, now.ns, &at[POINT_serve_rx]);
         if (is_same) is_ordered = is_ordered && put_in_order(&at[POINT_serve_rx], at[POINT_tx], error_ns);
         is_ordered = is_ordered &&
                      put_between(&at[POINT_serve_call], &at[POINT_serve_wakeup], at[POINT_serve_rx], &at[POINT_serve_read],
@@ -263,13 +266,34 @@ static void finish(struct prober *prober, struct probe *probe) {
                  put_in_order(&at[POINT_resumed], at[POINT_read], error_ns);
     if (probe->peer == PEER_OTHER_CLOCK)
         is_ordered = is_ordered && at[POINT_rx] - at[POINT_tx] >= at[POINT_serve_write] - at[POINT_serve_rx];
-    if (!is_ordered) {
-        probe->page[COUNT_journeys_disordered]++;
+    return is_ordered;
+}
+
+static void finish(struct prober *prober, struct probe *probe) {
+    int64_t *at = probe->points;
+    const unsigned char *trailer = prober->reply + prober->size;
+    bool is_foreign = probe->peer == PEER_FOREIGN;
+    uint64_t flags = is_foreign ? 0 : word(trailer, TRAILER_flags);
+    at[POINT_resumed] = probe->free_ns = clock_ns();
+    probe->state = PROBE_IDLE;
+    if (memcmp(prober->reply, prober->message, prober->size) ||
+        (!is_foreign && word(trailer, TRAILER_check) != (uint64_t)TRAILER_MAGIC)) {
+        lose(prober, probe);
         return;
     }
-    board_begin_write(prober->board);
-    record(prober, probe);
-    board_end_write(prober->board);
+    if (!probe->page) return;
+    struct distance now = clock_distance();
+    if (is_stepped(probe->distance, now) || (flags & TRAILER_STEPPED)) {
+        probe->page[COUNT_journeys_stepped]++;
+    } else if (!at[POINT_sched] || !at[POINT_tx] || !at[POINT_rx] || (flags & TRAILER_UNSTAMPED)) {
+        probe->page[COUNT_journeys_unstamped]++;
+    } else if (!settle(prober, probe, now)) {
+        probe->page[COUNT_journeys_disordered]++;
+    } else {
+        board_begin_write(prober->board);
+        record(prober, probe);
+        board_end_write(prober->board);
+    }
 }
 
 void prober_receive(struct prober *prober, int index, const struct waited *waited) {

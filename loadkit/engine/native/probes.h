@@ -5,13 +5,18 @@
  *
  * Each has a schedule of its own: messages are due on average every period, at random within half a period around it, so that
  * they fall in step with nothing. It goes on while a reply is waited for: what was due meanwhile is late, and says so.
+ *
+ * Until the traffic begins a probe sends a message every PROBE_AWAKE_NS, which is not measured: a serve end of loadkit closes
+ * probes that are idle (ANSWER_IDLE_NS of answers.h).
  */
 #ifndef LOADKIT_PROBES_H
 #define LOADKIT_PROBES_H
 
 #include "journey.h"
+#include "machine_key.h"
 
 enum { MOST_PROBES = 64 };
+#define PROBE_AWAKE_NS (5 * NS_PER_S)
 enum probe_state { PROBE_IDLE, PROBE_UNDER_WAY, PROBE_LOST };
 /* Who answers: a serve end on this machine, one with another clock, or any echo. */
 enum peer_kind { PEER_SAME_CLOCK, PEER_OTHER_CLOCK, PEER_FOREIGN };
@@ -42,8 +47,10 @@ struct probe {
     size_t got;
     uint32_t sent_bytes; /* since stamps were asked for; the kernel counts them the same way */
     int64_t free_ns;     /* since when it has nothing under way */
-    int64_t next_ns;     /* when its next message is due; NEVER outside the traffic */
-    int64_t *page;
+    int64_t next_ns;     /* when its next message is due */
+    int64_t *page;       /* of the message under way; NULL: it is not measured */
+    struct key key;      /* with PEER_SAME_CLOCK */
+    uint64_t number;     /* of its messages so far */
     struct distance distance; /* when it was sent */
     int64_t points[POINTS];   /* monotonic; those of the kernel and of the serve end realtime until it is whole */
 };
@@ -54,13 +61,15 @@ struct prober {
     int count;
     size_t size;
     int64_t period_ns;
+    bool has_traffic; /* between prober_start and the end */
+    struct key machine;
     uint64_t random;
     struct apart apart;
     unsigned char *message, *reply;
 };
 
 /* -1 with errno: for want of memory, or of a kernel that stamps. */
-int prober_open(struct prober *prober, struct board *board, size_t size, int64_t period_ns, uint64_t seed);
+int prober_open(struct prober *prober, struct board *board, size_t size, int64_t period_ns, struct key machine);
 /* Takes the file descriptor over, unless it fails. */
 int prober_add(struct prober *prober, int fd, enum peer_kind peer);
 void prober_close(struct prober *prober);

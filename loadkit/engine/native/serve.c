@@ -41,9 +41,13 @@ int serve_open(struct serve *serve, int control_fd, uint32_t limit) {
 }
 
 /* What a peer has beside its descriptor. */
-static void give_back(struct peer *peer) {
-    if (peer->state == PEER_ANSWERING) answer_close(peer->answer);
-    free(peer->owed); /* or the answer */
+static void give_back(struct serve *serve, struct peer *peer) {
+    if (peer->state == PEER_ANSWERING) {
+        answers_drop(&serve->answers, peer->answer);
+    } else if (peer->owed) {
+        free(peer->owed);
+        serve->owed_bytes -= peer->owed_until;
+    }
     peer->owed = NULL;
 }
 
@@ -51,7 +55,7 @@ void serve_close(struct serve *serve) {
     for (uint32_t i = 0; i < serve->slot_count; i++) {
         if (serve->slots[i].state == PEER_FREE) continue;
         close(serve->slots[i].fd);
-        give_back(&serve->slots[i]);
+        give_back(serve, &serve->slots[i]);
     }
     if (serve->slots) munmap(serve->slots, serve->slots_bytes);
     if (serve->spare_fd >= 0) close(serve->spare_fd);
@@ -90,17 +94,20 @@ static void link_last(struct serve *serve, struct peer *peer) {
     serve->latest = number;
 }
 
-static void note_active(struct serve *serve, struct peer *peer) {
-    if (serve->idle_timeout_ns < 0) return;
+static __attribute__((noinline)) void move_last(struct serve *serve, struct peer *peer) {
     peer->active_ns = clock_ns();
     if (serve->latest == number_of(serve, peer)) return;
     unlink_peer(serve, peer);
     link_last(serve, peer);
 }
 
+static void note_active(struct serve *serve, struct peer *peer) {
+    if (serve->idle_timeout_ns >= 0) move_last(serve, peer);
+}
+
 static void publish_open(struct serve *serve) {
     int64_t *state = serve->board.state;
-    int64_t open = serve->open_count - serve->answering_count;
+    int64_t open = serve->open_count - serve->answers.count;
     state[STATE_open] = open;
     if (open > state[STATE_peak]) state[STATE_peak] = open;
 }
@@ -111,52 +118,50 @@ static void close_peer(struct serve *serve, struct peer *peer) {
     bool was_answering = peer->state == PEER_ANSWERING;
     tokens_give(&serve->tokens); /* first: when the peer sees its end, there is room for another */
     close(peer->fd);
-    give_back(peer);
+    give_back(serve, peer);
     if (serve->idle_timeout_ns >= 0) unlink_peer(serve, peer);
     peer->state = PEER_FREE;
     peer->generation++;
     peer->next = serve->free_slot;
     serve->free_slot = number_of(serve, peer);
     serve->open_count--;
-    serve->answering_count -= was_answering;
     page_of(serve)[COUNT_closed] += !was_answering;
     publish_open(serve);
 }
 
-/* It failed. A reset is how many peers close, so that alone is no error. */
-static void lose_peer(struct serve *serve, struct peer *peer, int step, int number) {
+/* It failed. A reset is how many peers close, so that alone is no error. Out of line, like all that has a clock's reading on
+ * its stack: what calls it need not guard that. */
+static __attribute__((noinline, cold)) void lose_peer(struct serve *serve, struct peer *peer, int step, int number) {
     if (number != ECONNRESET) board_error(&serve->board, step, number, clock_ns());
     close_peer(serve, peer);
 }
 
+/* The peer is lost if that fails: it would never be heard of again. */
 static void watch(struct serve *serve, struct peer *peer, uint32_t events) {
-    if (serve->is_edge_triggered) return;
     uint64_t token = token_of(KIND_CONNECTION, number_of(serve, peer), peer->generation);
-    poller_change(&serve->poller, peer->fd, events, token);
+    if (poller_change(&serve->poller, peer->fd, events, token)) lose_peer(serve, peer, STEP_receive, errno);
 }
 
 /* -- probes */
 
-/* It said hello: it is none of the connections that are served, and counted apart from now on. false: it cannot be answered, and
- * is echoed to like anybody. */
+/* It said hello. true: it is none of the connections that are served, and counted apart from now on; false: the buffer has what
+ * is to be sent back, to a peer like any other. */
 static bool begin_answering(struct serve *serve, struct peer *peer) {
-    struct answer *answer = malloc(sizeof *answer);
-    if (!answer || answer_open(answer, peer->fd, serve->buffer, serve->machine)) {
-        free(answer);
-        return false;
-    }
+    struct answer *answer = answers_greet(&serve->answers, peer->fd, serve->buffer);
+    if (!answer) return false;
     peer->answer = answer;
     peer->state = PEER_ANSWERING;
-    serve->answering_count++;
     page_of(serve)[COUNT_opened]--;
     page_of(serve)[COUNT_probes]++;
     publish_open(serve);
+    /* Level-triggered always: one message is answered per event, and what is behind it, its end not least, has its turn. */
+    if (serve->is_edge_triggered) watch(serve, peer, EPOLLIN | EPOLLRDHUP);
     return true;
 }
 
 static void answer(struct serve *serve, struct peer *peer) {
     note_active(serve, peer);
-    count_apart(&serve->apart, page_of(serve), &serve->poller.last);
+    count_apart(&serve->answers.apart, page_of(serve), &serve->poller.last);
     if (answer_receive(peer->answer, &serve->poller.last)) close_peer(serve, peer);
 }
 
@@ -178,18 +183,21 @@ static ssize_t write_to(struct serve *serve, struct peer *peer, const unsigned c
     }
 }
 
-/* The socket took only a part: the rest is kept, and nothing read until it is gone. */
+/* The socket took only a part: the rest is kept, if it was read (`bytes`), and nothing read until it is gone. */
 static void owe(struct serve *serve, struct peer *peer, const unsigned char *bytes, size_t length) {
-    peer->owed = malloc(length);
-    if (!peer->owed) {
-        lose_peer(serve, peer, STEP_send, ENOMEM);
-        return;
-    }
-    memcpy(peer->owed, bytes, length);
-    peer->owed_from = 0;
-    peer->owed_until = (uint32_t)length;
+    peer->owed_from = peer->owed_until = 0;
     peer->state = PEER_OWING;
-    watch(serve, peer, EPOLLOUT);
+    if (bytes) {
+        peer->owed = malloc(length);
+        if (!peer->owed) {
+            lose_peer(serve, peer, STEP_send, ENOMEM);
+            return;
+        }
+        memcpy(peer->owed, bytes, length);
+        peer->owed_until = (uint32_t)length;
+        serve->owed_bytes += (int64_t)length;
+    }
+    if (!serve->is_edge_triggered) watch(serve, peer, EPOLLOUT);
 }
 
 static void read_on_later(struct serve *serve, struct peer *peer) {
@@ -208,43 +216,54 @@ static void read_on_later(struct serve *serve, struct peer *peer) {
     serve->ready[serve->ready_count++] = token_of(KIND_CONNECTION, number_of(serve, peer), peer->generation);
 }
 
+/* Echoes what one read of at most so many bytes brings; returns how much that was, 0 when there is nothing to go on with: it
+ * has sent no more, it owes, or it is lost. */
+static size_t echo_once(struct serve *serve, struct peer *peer, size_t most) {
+    bool is_kept = serve->owed_bytes + (int64_t)most <= serve->most_owed;
+    ssize_t length = is_kept ? stamper_receive(&serve->stamper, &serve->board, peer->fd, serve->buffer, most)
+                             : recv(peer->fd, serve->buffer, most, MSG_PEEK);
+    if (length <= 0) {
+        if (length < 0 && errno == EINTR) return read_on_later(serve, peer), 0;
+        if (length < 0 && errno == EAGAIN) return 0;
+        return lose_peer(serve, peer, STEP_receive, length ? errno : ECONNRESET), 0;
+    }
+    /* Looked at only, a hello is echoed: it would have to be read before it is answered. */
+    if (is_kept && is_hello(serve->buffer, (size_t)length) && begin_answering(serve, peer)) return 0;
+    ssize_t taken = write_to(serve, peer, serve->buffer, (size_t)length);
+    if (taken < 0) return 0;
+    if (!is_kept && taken && recv(peer->fd, serve->buffer, (size_t)taken, 0) != taken)
+        return lose_peer(serve, peer, STEP_receive, ECONNRESET), 0;
+    page_of(serve)[COUNT_received_bytes] += is_kept ? length : taken;
+    if (taken == length) return (size_t)length;
+    owe(serve, peer, is_kept ? serve->buffer + taken : NULL, (size_t)(length - taken));
+    return 0;
+}
+
 static void echo(struct serve *serve, struct peer *peer, uint32_t events) {
     note_active(serve, peer);
-    for (int reads = 0; reads < SERVE_READS_A_TURN;) {
-        ssize_t length = stamper_receive(&serve->stamper, &serve->board, peer->fd, serve->buffer, SERVE_READ_BYTES);
-        if (length <= 0) {
-            if (length < 0 && errno == EINTR) continue;
-            if (length < 0 && errno == EAGAIN) return;
-            lose_peer(serve, peer, STEP_receive, length ? errno : ECONNRESET);
-            return;
-        }
-        if (is_hello(serve->buffer, (size_t)length) && begin_answering(serve, peer)) return;
-        page_of(serve)[COUNT_received_bytes] += length;
-        ssize_t taken = write_to(serve, peer, serve->buffer, (size_t)length);
-        if (taken < 0) return;
-        if (taken < length) {
-            owe(serve, peer, serve->buffer + taken, (size_t)(length - taken));
-            return;
-        }
-        /* Level-triggered, epoll comes back to it after the others. Edge-triggered, a short read has emptied the socket
-         * (epoll(7)), unless the end of the stream is behind it. */
-        if (!serve->is_edge_triggered || (length < SERVE_READ_BYTES && !(events & EPOLLRDHUP))) return;
-        reads++;
+    for (size_t left = serve->share; left;) {
+        size_t most = left < SERVE_READ_BYTES ? left : SERVE_READ_BYTES;
+        size_t length = echo_once(serve, peer, most);
+        /* Level-triggered, epoll comes back to it after the others. */
+        if (!length || !serve->is_edge_triggered || (length < most && !(events & HIDES_MORE))) return;
+        left -= length;
     }
     read_on_later(serve, peer);
 }
 
 static void pay(struct serve *serve, struct peer *peer) {
-    ssize_t taken = write_to(serve, peer, peer->owed + peer->owed_from, peer->owed_until - peer->owed_from);
+    size_t length = peer->owed_until - peer->owed_from;
+    ssize_t taken = length ? write_to(serve, peer, peer->owed + peer->owed_from, length) : 0;
     if (taken < 0) return;
     if (taken) note_active(serve, peer);
     peer->owed_from += (uint32_t)taken;
     if (peer->owed_from < peer->owed_until) return;
-    free(peer->owed);
-    peer->owed = NULL;
+    give_back(serve, peer);
     peer->state = PEER_ECHOING;
-    watch(serve, peer, EPOLLIN | EPOLLRDHUP);
-    if (serve->is_edge_triggered) echo(serve, peer, EPOLLIN | EPOLLRDHUP);
+    if (serve->is_edge_triggered)
+        echo(serve, peer, EPOLLIN | HIDES_MORE);
+    else
+        watch(serve, peer, EPOLLIN | EPOLLRDHUP);
 }
 
 static void on_event(struct serve *serve, uint64_t token, uint32_t events) {
@@ -287,14 +306,24 @@ static void take_in(struct serve *serve, int fd) {
         peer->active_ns = clock_ns();
         link_last(serve, peer);
     }
-    uint32_t events = EPOLLIN | EPOLLRDHUP | (serve->is_edge_triggered ? (uint32_t)(EPOLLOUT | EPOLLET) : 0);
+    uint32_t events = EPOLLIN | EPOLLRDHUP | (serve->is_edge_triggered ? (uint32_t)(EPOLLOUT | EPOLLPRI | EPOLLET) : 0);
     uint64_t token = token_of(KIND_CONNECTION, number_of(serve, peer), peer->generation);
     if (poller_add(&serve->poller, fd, events, token)) lose_peer(serve, peer, STEP_connect, errno);
 }
 
-static void watch_listeners(struct serve *serve, uint32_t events) {
+/* Rests from accepting, until a while from now. */
+static void rest_listeners(struct serve *serve) {
     for (uint32_t i = 0; i < serve->listener_count; i++)
-        poller_change(&serve->poller, serve->listeners[i], events, token_of(KIND_LISTENER, i, 0));
+        poller_change(&serve->poller, serve->listeners[i], 0, token_of(KIND_LISTENER, i, 0));
+    serve->listen_again_ns = clock_ns() + REST_NS;
+}
+
+static void wake_listeners(struct serve *serve) {
+    serve->listen_again_ns = NEVER;
+    if (serve->spare_fd < 0) serve->spare_fd = take_spare();
+    for (uint32_t i = 0; i < serve->listener_count; i++)
+        if (poller_change(&serve->poller, serve->listeners[i], EPOLLIN, token_of(KIND_LISTENER, i, 0)))
+            serve->listen_again_ns = clock_ns() + REST_NS; /* one that is not watched is tried again */
 }
 
 /* Out of file descriptors: turns one connection away with the spare one. 1: it did; 0: nobody was there (accept4 says EMFILE
@@ -330,8 +359,7 @@ static void accept_some(struct serve *serve, uint32_t index, int most) {
         if (turned_away == 0) return;
         if (turned_away > 0) continue;
         board_error(&serve->board, STEP_connect, number, clock_ns());
-        watch_listeners(serve, 0);
-        serve->listen_again_ns = clock_ns() + REST_NS;
+        rest_listeners(serve);
         return;
     }
 }
@@ -372,6 +400,7 @@ void serve_finish(struct serve *serve) {
 static int64_t next_time(const struct serve *serve) {
     int64_t next = serve->stop_ns < serve->listen_again_ns ? serve->stop_ns : serve->listen_again_ns;
     if (serve->deaf_ns < next) next = serve->deaf_ns;
+    if (serve->answers.look_ns < next) next = serve->answers.look_ns;
     if (serve->idle_timeout_ns >= 0 && serve->idlest != NONE) {
         int64_t idle = serve->slots[serve->idlest].active_ns + serve->idle_timeout_ns;
         if (idle < next) next = idle;
@@ -417,39 +446,48 @@ static bool is_idle(struct serve *serve, struct peer *peer, int64_t now) {
 
 static void do_due(struct serve *serve, int64_t now) {
     if (serve->deaf_ns <= now) listen_no_more(serve);
-    if (serve->listen_again_ns <= now) {
-        serve->listen_again_ns = NEVER;
-        if (serve->spare_fd < 0) serve->spare_fd = take_spare();
-        watch_listeners(serve, EPOLLIN);
-    }
-    while (serve->idle_timeout_ns >= 0 && serve->idlest != NONE) {
+    if (serve->listen_again_ns <= now) wake_listeners(serve);
+    if (serve->answers.look_ns <= now) answers_end_idle(&serve->answers, now);
+    for (int i = 0; i < IDLE_A_TURN && serve->idle_timeout_ns >= 0 && serve->idlest != NONE; i++) {
         struct peer *peer = &serve->slots[serve->idlest];
         if (peer->active_ns + serve->idle_timeout_ns > now) break;
         if (is_idle(serve, peer, now)) close_peer(serve, peer);
     }
     bool is_stopping = serve->stop_ns != NEVER && serve->deaf_ns == NEVER;
-    if (is_stopping && (serve->open_count == serve->answering_count || serve->stop_ns <= now)) serve_finish(serve);
+    if (is_stopping && (serve->open_count == serve->answers.count || serve->stop_ns <= now)) serve_finish(serve);
+}
+
+static size_t share_of(size_t peers) {
+    size_t share = TURN_BYTES / (peers ? peers : 1);
+    if (share > MOST_SHARE) return MOST_SHARE;
+    return share < LEAST_SHARE ? LEAST_SHARE : share;
+}
+
+/* Goes on with those that had more to read than their share; those that still have are behind the others the next time. */
+static void read_on(struct serve *serve, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        serve->slots[slot_of(serve->ready[i])].is_ready = false;
+        on_event(serve, serve->ready[i], EPOLLIN | HIDES_MORE);
+    }
+    memmove(serve->ready, serve->ready + count, (serve->ready_count - count) * sizeof *serve->ready);
+    serve->ready_count -= count;
 }
 
 static void handle(struct serve *serve, int count) {
+    size_t ready = serve->ready_count < BATCH ? serve->ready_count : BATCH;
+    int accepts = serve->listener_count < ACCEPTS_A_TURN ? ACCEPTS_A_TURN / (int)serve->listener_count : 1;
+    serve->share = share_of((size_t)count + ready);
     for (int i = 0; i < count; i++) {
         const struct epoll_event *event = &serve->poller.events[i];
         switch (kind_of(event->data.u64)) {
             case KIND_CONTROL: serve->turn_says |= TURN_HEARD; break;
-            case KIND_LISTENER: accept_some(serve, slot_of(event->data.u64), ACCEPTS_A_TURN); break;
+            case KIND_LISTENER: accept_some(serve, slot_of(event->data.u64), accepts); break;
             case KIND_CONNECTION: on_event(serve, event->data.u64, event->events); break;
             case KIND_TIMER: poller_arm(&serve->poller, NEVER); break; /* or it stays readable */
             case KIND_PROBE: break; /* the blast end's */
         }
     }
-    size_t ready = serve->ready_count;
-    if (!ready) return;
-    for (size_t i = 0; i < ready; i++) {
-        serve->slots[slot_of(serve->ready[i])].is_ready = false;
-        on_event(serve, serve->ready[i], EPOLLIN | EPOLLRDHUP);
-    }
-    memmove(serve->ready, serve->ready + ready, (serve->ready_count - ready) * sizeof *serve->ready);
-    serve->ready_count -= ready;
+    if (ready) read_on(serve, ready);
 }
 
 int serve_turn(struct serve *serve, int64_t linger_ns) {

@@ -6,7 +6,12 @@
  *
  * Memory. Peers are slots of one array, reserved as address space for as many as there can be file descriptors. A read goes
  * to the one shared buffer and is written back from there; only what the peer's socket does not take is copied to a buffer of
- * the peer's own, which goes away when it has. So a peer that does not read costs one read's worth at most.
+ * the peer's own, which goes away when it has. So a peer that does not read costs one read's worth at most, and all of them
+ * `most_owed` bytes. Beyond that a read only looks (MSG_PEEK): what the peer's socket takes is read, and the rest stays in the
+ * kernel, where the peer's window bounds it.
+ *
+ * A turn. Whatever peers send, a worker comes back to its wait, and to what its parent says, within milliseconds: the peers of
+ * a turn share TURN_BYTES, each is read from once, and only so many are accepted, or closed for being idle.
  *
  * When file descriptors run out the listener stays readable while each accept fails. So there are fewer slots than
  * descriptors, and a connection without a slot is reset and counted. Where they run out all the same (ENFILE, or somebody
@@ -25,10 +30,12 @@
 #include "tokens.h"
 
 enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING };
-enum { SERVE_READ_BYTES = 256 * 1024, SERVE_READS_A_TURN = 16, MOST_LISTENERS = 4096 };
+enum { SERVE_READ_BYTES = 256 * 1024, IDLE_A_TURN = 256, MOST_LISTENERS = 4096 };
 /* At its stop a worker empties its accept queues, to which nothing is added any more (engine/listening.py); the second
  * number bounds that for a kernel without socket filters. */
 enum { ACCEPTS_A_TURN = 256, ACCEPTS_AT_STOP = 1 << 16 };
+/* 16 MiB are read and written in some 5 ms. A single peer's share is what 16 reads bring: more than the socket buffers hold. */
+enum { TURN_BYTES = 16 * 1024 * 1024, LEAST_SHARE = 16 * 1024, MOST_SHARE = 16 * SERVE_READ_BYTES };
 
 struct peer {
     int64_t active_ns; /* when bytes last moved, in either direction; kept only with an idle time-out */
@@ -57,9 +64,10 @@ struct serve {
     size_t slots_bytes;
     uint32_t slot_count, slot_limit, free_slot;
     uint32_t idlest, latest;
-    int64_t open_count, answering_count; /* the second are among the first */
-    struct apart apart;
-    uint64_t machine; /* whose clock the stamps are of */
+    int64_t open_count; /* probes among them */
+    int64_t owed_bytes, most_owed;
+    size_t share; /* bytes that a peer may have read in this turn */
+    struct answers answers;
     int spare_fd;
     int64_t listen_again_ns; /* NEVER while the listeners are watched */
     int64_t stop_ns;         /* NEVER until told to stop; then the end of the grace */

@@ -1,0 +1,111 @@
+"""What a worker keeps for peers that do not read, and how it is bounded.
+
+A transport hands over what it has read, up to 256 KiB, before anybody can say whether the peer takes its echo. What the
+peer's socket does not take is kept, and the peer is not read from until it is gone. Beyond MOST_OWED_BYTES in all, each
+connection is read in little pieces, so that one more peer that does not read costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from loadkit.engine.base import MOST_OWED_BYTES
+
+__all__ = ["Owing"]
+
+# Read at a time beyond that. 20,000 peers that do not read add 40 MiB to it.
+_LITTLE_BYTES = 2048
+
+
+class Connection(Protocol):
+    """What is asked of a connection: that it is its transport's asyncio.Protocol."""
+
+    transport: asyncio.Transport
+
+    def data_received(self, chunk: bytes) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+
+class Owing:
+    """The sum of what is kept, and the way all of a worker's connections are read."""
+
+    def __init__(self, connections: Callable[[], Iterable[Connection]]) -> None:
+        self._connections = connections
+        self._owed: dict[int, int] = {}  # by the id of the connection
+        self._bytes = 0
+        self._is_short = False
+        self.piece = bytearray(_LITTLE_BYTES)
+
+    def begin(self, connection: Connection) -> None:
+        """A connection is open: from now on each byte that is not taken pauses it."""
+        connection.transport.set_write_buffer_limits(high=0)
+        if self._is_short:
+            connection.transport.set_protocol(_LittleReads(connection, self.piece))
+
+    def owe(self, connection: Connection) -> None:
+        """The peer does not take its echo: it is not read from until it has."""
+        connection.transport.pause_reading()
+        self._owed[id(connection)] = owed = connection.transport.get_write_buffer_size()
+        self._bytes += owed
+        if self._bytes > MOST_OWED_BYTES and not self._is_short:
+            self._is_short = True
+            for one in self._connections():
+                _change_protocol(one.transport, _LittleReads(one, self.piece))
+
+    def pay(self, connection: Connection) -> None:
+        """The peer has taken all of it, and is read from again."""
+        self.forget(connection)
+        connection.transport.resume_reading()
+
+    def forget(self, connection: Connection) -> None:
+        """The peer has taken all of it, or is gone."""
+        self._bytes -= self._owed.pop(id(connection), 0)
+        if self._is_short and self._bytes < MOST_OWED_BYTES // 2:
+            self._is_short = False
+            for one in self._connections():
+                _change_protocol(one.transport, one)  # type: ignore[arg-type]
+
+
+def _change_protocol(transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> None:
+    """Reads on in the new one's way. uvloop asks how when reading begins."""
+    if transport.is_closing():
+        return
+    was_reading = transport.is_reading()
+    transport.pause_reading()
+    transport.set_protocol(protocol)
+    if was_reading:
+        transport.resume_reading()
+
+
+class _LittleReads(asyncio.BufferedProtocol):
+    """Stands before a connection and has it read in pieces, all of which go through one buffer."""
+
+    __slots__ = ("_connection", "_piece")
+
+    def __init__(self, connection: Connection, piece: bytearray) -> None:
+        self._connection = connection
+        self._piece = piece
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Returns the piece."""
+        return self._piece
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hands on what came."""
+        self._connection.data_received(bytes(self._piece[:nbytes]))
+
+    def pause_writing(self) -> None:
+        """Hands it on."""
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hands it on."""
+        self._connection.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hands it on."""
+        self._connection.connection_lost(exc)
