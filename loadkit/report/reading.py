@@ -33,8 +33,9 @@ MOST_NUMBER, MOST_SUM = 2**63, 2**116
 # Less than this is no share of anything: a calculation that divides by it ends beyond all numbers.
 LEAST_NUMBER = 1e-30
 _SUMS = ("sum", "tails")
-# Differences that can be below 0: memory that a process gave back, rows of workers that were replaced.
-_DIFFERENCES = ("memory", "intervals", "host", "longest_at_ns")
+# What is counted, and added up. Other figures are differences of two looks, which may be below 0: memory that a process
+# gave back, a worker that was replaced in between. No record of ours may be refused for one of those.
+_COUNTED = ("messages", "histograms", "errors")
 
 _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
@@ -105,7 +106,7 @@ class _Part(NamedTuple):
     where: str
     depth: int = 0
     most: int = MOST_NUMBER
-    is_signed: bool = False
+    is_counted: bool = False
 
 
 def _check_values(path: str, fields: object) -> None:
@@ -120,9 +121,9 @@ def _check_values(path: str, fields: object) -> None:
         for key, value in _inside(part.value):
             kind, problem = type(value), None
             if kind is dict or kind is list:
-                is_signed = part.is_signed or key in _DIFFERENCES
+                is_counted = part.is_counted or key in _COUNTED
                 most = MOST_SUM if key in _SUMS else part.most
-                waiting.append(_Part(value, _place(part, key), part.depth + 1, most, is_signed))
+                waiting.append(_Part(value, _place(part, key), part.depth + 1, most, is_counted))
             elif kind is str:
                 problem = _find_text_problem(key, value)
             elif kind is int or kind is float:
@@ -151,7 +152,7 @@ def _find_text_problem(key: str | int, text: str) -> str | None:
 def _find_number_problem(key: str | int, number: float, part: _Part) -> str | None:
     if abs(number) >= (MOST_SUM if key in _SUMS else part.most):
         return "a number that is larger than any that loadkit measures"
-    if number < 0 and not part.is_signed and key not in _DIFFERENCES:
+    if number < 0 and part.is_counted:
         return f"{number:g} is below 0"
     return "a number that is too close to 0" if 0 < abs(number) < LEAST_NUMBER else None
 
