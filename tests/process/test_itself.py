@@ -21,10 +21,11 @@ sock = socket.create_connection(("127.0.0.1", {_PORT}))
 print(sock.getsockname() == sock.getpeername())
 """
 _PROBE = f"""
+import time
 from loadkit.engine.probes import _connect
 from loadkit.plan.model import Route
 try:
-    _connect(Route(None, "127.0.0.1", 1), {_PORT}, 5.0)
+    _connect(Route(None, "127.0.0.1", 1), {_PORT}, time.monotonic() + 5.0)
 except ConnectionRefusedError as error:
     print(error.strerror)
 """

@@ -24,6 +24,7 @@ def _read(path: Path, **fields: object) -> dict[str, object]:
         pytest.param({"tails": [{"stages": {"wake": 2**100}}]}, id="so is that of a stage"),
         pytest.param({"memory": {"blast_bytes": -1}}, id="a process gave memory back"),
         pytest.param({"intervals": [{"serve_wakeups": -1}]}, id="a worker was replaced"),
+        pytest.param(-0.5, id="another difference of two looks"),
         pytest.param("x" * 16_384, id="a long text"),
         pytest.param({"hdr": "x" * 100_000}, id="a histogram"),
         pytest.param([True, None, "\U0001f600"], id="what is no number"),
@@ -38,8 +39,8 @@ def test_what_a_record_can_have_is_read(tmp_path: Path, value: object) -> None:
     [
         pytest.param(2**63, "$.value: a number that is larger than any that loadkit measures", id="too large"),
         pytest.param([0, {"a": 1e300}], "$.value[1].a: a number that is larger", id="too large, and deep"),
-        pytest.param(-1, "$.value: -1 is below 0", id="negative"),
-        pytest.param(-0.5, "$.value: -0.5 is below 0", id="a negative part"),
+        pytest.param({"messages": {"sent": -1}}, "$.value.messages.sent: -1 is below 0", id="a negative count"),
+        pytest.param({"histograms": [{"a": -0.5}]}, "$.value.histograms[0].a: -0.5 is below 0", id="a negative part"),
         pytest.param(1e-31, "$.value: a number that is too close to 0", id="next to 0"),
         pytest.param({"sum": 2**116}, "$.value.sum: a number that is larger", id="a sum that is too large"),
         pytest.param({"memory": -(2**63)}, "$.value.memory: a number that is larger", id="a difference"),

@@ -171,7 +171,9 @@ def test_the_compiled_engine_refuses_notes_that_are_not_there() -> None:
                     tokens=words,
                     index=index,
                     slots=10,
-                    machine=1,
+                    most_owed=2**26,
+                    machine=bytes(16),
+                    probes=0,
                     stamps=False,
                     edge_triggered=False,
                 )
