@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -27,9 +28,11 @@ _LONG: dict[str, Any] = _SHORT | {"duration": "60s"}
 
 
 def _children() -> set[str]:
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()) | {
-        child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
-    }
+    found = set[str]()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            found |= set((task / "children").read_text().split())
+    return found
 
 
 def _left() -> dict[str, Any]:
