@@ -88,7 +88,8 @@ def test_a_server_that_stood_still_is_named_and_the_run_is_valid(
     run.end()
     histograms = run.record["histograms"]
     assert histograms["held"]["max"] > 0.5e9
-    assert histograms["lateness"]["percentiles"]["99"] < 0.1e9
+    # 700 of 3,000 messages fell due meanwhile: a tenth would be late by more than 0.4 s, were it ours.
+    assert histograms["lateness"]["percentiles"]["90"] < 0.1e9
     assert "target" in {finding["party"] for finding in run.record["findings"]}
     # A busy machine may stop this end too, but not for as long.
     assert (run.record["standstills"]["longest_ns"] or 0) < 0.5e9
