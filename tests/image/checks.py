@@ -193,8 +193,8 @@ def _catches(status: Path, number: signal.Signals) -> bool:
 
 
 @pytest.mark.parametrize("command", [("blast", *QUICK), ("serve", "127.0.0.1:0")], ids=["blast", "serve"])
-def test_with_64_file_descriptors_it_says_what_it_needs(run: Run, command: tuple[str, ...]) -> None:
-    done = run(*command, flags=("--ulimit", "nofile=64:64"))
+def test_with_36_file_descriptors_it_says_what_it_needs(run: Run, command: tuple[str, ...]) -> None:
+    done = run(*command, flags=("--ulimit", "nofile=36:36"))
     assert (done.returncode, done.stdout) == (1, "")
     assert "docker run --ulimit nofile=" in _one_line(done.stderr)
 
@@ -223,7 +223,7 @@ def test_the_cpus_of_the_container_decide_the_number_of_workers(start: Start, fl
 DOCTOR = [
     pytest.param(("--ulimit", "nofile=1000:1000"), 10_000, "nofile", "docker run --ulimit nofile=", id="files"),
     pytest.param(("--memory", "96m"), 10_000, "memory", "docker run --memory=", id="memory"),
-    pytest.param(("--pids-limit", "10"), 10_000, "pids", "docker run --pids-limit ", id="processes"),
+    pytest.param(("--pids-limit", "4"), 10_000, "pids", "docker run --pids-limit ", id="processes"),
     pytest.param(("--cpus", "1"), 100, "cpu-quota", "docker run --cpus=", id="quota"),
     pytest.param(("--cpuset-cpus", "0"), 100, "cores", "docker run --cpuset-cpus=", id="cpuset"),
     pytest.param(
