@@ -12,8 +12,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 # They read what peers send: an overrun of a buffer ends the process instead of being used. The interpreter's own flags,
-# which setuptools adds, may have another level of _FORTIFY_SOURCE. Functions with a buffer on their stack are guarded. The
-# strong protector guards each one that reads the clock as well, which takes 802 instructions per reply instead of 779.
+# which setuptools adds, may have another level of _FORTIFY_SOURCE. Functions with a buffer on their stack are guarded.
+# The strong protector guards each one that reads the clock as well: 802 instructions per reply instead of 779.
 _HARDENED = ["-fstack-protector", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
 # Indirect jumps land only where one is meant to: CET of x86, BTI and PAC of ARM.
 _BRANCHES = {"x86_64": ["-fcf-protection=full"], "aarch64": ["-mbranch-protection=standard"]}
