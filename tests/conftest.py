@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from loadkit.engine.registry import native_missing
 from loadkit.run.signals import ENDING
 
 # `make fuzz-records`
@@ -27,6 +28,28 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
+
+
+# The options that choose each engine.
+ENGINES = {
+    "native": ("--engine", "native"),
+    "native edge-triggered": ("--engine", "native", "--edge-triggered"),
+    "uvloop": ("--engine", "uvloop"),
+    "asyncio": ("--engine", "asyncio"),
+}
+
+
+def skip_without(engine: str) -> None:
+    """Skips the test if the engine could not be compiled here."""
+    if engine.startswith("native") and (missing := native_missing()):
+        pytest.skip(missing)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The options that choose an engine, each in turn."""
+    skip_without(request.param)
+    return ENGINES[request.param]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

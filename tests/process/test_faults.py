@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,8 +108,13 @@ def test_workers_whose_forker_was_killed_are_lost_and_the_run_says_so(tmp_path: 
 
 
 @contextlib.contextmanager
-def started(*arguments: str, wrapper: tuple[str, ...] = (), cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Starts `loadkit …` in a process group of its own, and ends what is left of it."""
+def started(
+    *arguments: str,
+    wrapper: tuple[str, ...] = (),
+    cwd: Path | None = None,
+    set_up: Callable[[], None] | None = None,
+) -> Iterator[subprocess.Popen[str]]:
+    """Starts `loadkit …` in a process group of its own, after `set_up` there, and ends what is left of it."""
     process = subprocess.Popen(
         [*wrapper, *_LOADKIT, *arguments],
         stdout=subprocess.PIPE,
@@ -117,6 +122,7 @@ def started(*arguments: str, wrapper: tuple[str, ...] = (), cwd: Path | None = N
         text=True,
         start_new_session=True,
         cwd=cwd,
+        preexec_fn=set_up,
     )
     try:
         yield process

@@ -11,16 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.engine.registry import native_missing
 from tests.namespaces import network_namespace
 
 pytestmark = pytest.mark.slow
 
-ENGINES = {
-    "native": ("--engine", "native"),
-    "uvloop": ("--engine", "uvloop"),
-    "asyncio": ("--engine", "asyncio"),
-}
 SHORT = ("-c", "5", "-n", "50", "--no-progress")
 PACED = ("-c", "5", "-R", "100", "-d", "500ms", "--warmup", "0s", "--no-progress")
 _LINK = (
@@ -56,14 +50,6 @@ class Done:
     status: int
     out: str
     err: str
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    name: str = request.param
-    if name.startswith("native") and (missing := native_missing()):
-        pytest.skip(missing)
-    return ENGINES[name]
 
 
 @pytest.fixture

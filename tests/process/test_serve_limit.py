@@ -14,26 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.engine.registry import native_missing
-from tests.conftest import Serve, Served
+from tests.conftest import ENGINES, Serve, Served, skip_without
 
 pytestmark = pytest.mark.slow
 
 LIMIT, CLIENTS = 12, 32
-ENGINES = {
-    "native": ("--engine", "native"),
-    "native edge-triggered": ("--engine", "native", "--edge-triggered"),
-    "uvloop": ("--engine", "uvloop"),
-    "asyncio": ("--engine", "asyncio"),
-    "app": ("--app", "tests.apps:Echo"),
-}
+MODES = ENGINES | {"app": ("--app", "tests.apps:Echo")}
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=MODES)
 def served(request: pytest.FixtureRequest, serve: Serve) -> Served:
-    if request.param.startswith("native") and (missing := native_missing()):
-        pytest.skip(missing)
-    return serve("-w", "2", "--max-connections", str(LIMIT), *ENGINES[request.param])
+    skip_without(request.param)
+    return serve("-w", "2", "--max-connections", str(LIMIT), *MODES[request.param])
 
 
 class Clients:

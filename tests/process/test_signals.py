@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import pytest
 from loadkit.run.signals import ENDING
 from tests.conftest import Serve
 
-from .test_faults import named, wait_until_gone
+from .test_faults import named, started, wait_until_gone
 from .test_serve import connect, echoes, refuses_soon
 
 pytestmark = pytest.mark.slow
@@ -131,25 +131,6 @@ def set_up(*, ignored: Sequence[int] = (), blocked: Sequence[int] = ()) -> Calla
     return apply
 
 
-@contextlib.contextmanager
-def started(*arguments: str, set_up: Callable[[], None] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Starts `loadkit …` in a process group of its own, and ends what is left of it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "loadkit", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=set_up,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
 def wait_for_line(process: subprocess.Popen[str], *said: str) -> None:
     """Waits until it has said a line on stderr that has all of these in it."""
     assert process.stderr
@@ -200,7 +181,7 @@ def test_with_signals_blocked_by_the_caller_a_run_ends_and_a_server_replaces_its
 
 def test_ctrl_c_does_not_wait_for_workers_that_start(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
-    with started("serve", "127.0.0.1:0", "-w", "1", "--app", "slow:App", set_up=lambda: os.chdir(tmp_path)) as process:
+    with started("serve", "127.0.0.1:0", "-w", "1", "--app", "slow:App", cwd=tmp_path) as process:
         assert process.stdout
         assert process.stdout.readline() == "importing\n"
         os.killpg(process.pid, signal.SIGINT)

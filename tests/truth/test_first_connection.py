@@ -15,29 +15,13 @@ from typing import Any
 
 import pytest
 
-from loadkit.engine.registry import native_missing
-
 from .conftest import Run, assert_adds_up, errors_of
 
 pytestmark = pytest.mark.slow
 Blast = Callable[..., Run]
 Behaviour = Callable[[socket.socket], None]
 
-ENGINES = {
-    "native": ("--engine", "native"),
-    "native edge-triggered": ("--engine", "native", "--edge-triggered"),
-    "uvloop": ("--engine", "uvloop"),
-    "asyncio": ("--engine", "asyncio"),
-}
 SIZE = 64
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    name: str = request.param
-    if name.startswith("native") and (missing := native_missing()):
-        pytest.skip(missing)
-    return ENGINES[name]
 
 
 @dataclass

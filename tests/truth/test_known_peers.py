@@ -20,12 +20,6 @@ pytestmark = pytest.mark.slow
 Blast = Callable[..., Run]
 
 MS = 1_000_000
-ENGINES = {
-    "native": ("--engine", "native"),
-    "native edge-triggered": ("--engine", "native", "--edge-triggered"),
-    "uvloop": ("--engine", "uvloop"),
-    "asyncio": ("--engine", "asyncio"),
-}
 
 
 class TimedPeer:
@@ -56,11 +50,6 @@ def timed_peer() -> Iterator[Callable[..., TimedPeer]]:
     yield start
     for one in started:
         one.end()
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    return ENGINES[request.param]
 
 
 def run(blast: Blast, port: int, *options: object, expected: tuple[int, ...] = (0, 3, 4)) -> dict[str, Any]:

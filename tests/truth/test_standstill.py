@@ -14,17 +14,11 @@ import pytest
 from tests.conftest import Serve
 
 from .conftest import Run, assert_adds_up, errors_of
-from .test_known_peers import ENGINES
 
 pytestmark = pytest.mark.slow
 Blast = Callable[..., Run]
 
 STOPPED_S = 1.2
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    return ENGINES[request.param]
 
 
 def stopped_run(blast: Blast, port: int, *options: object, connections: int = 20) -> dict[str, Any]:
