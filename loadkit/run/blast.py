@@ -38,10 +38,10 @@ from loadkit.run.first import first_failure
 from loadkit.run.footprint import Footprint
 from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
-from loadkit.run.local import Worker, end_all, start_workers
+from loadkit.run.local import Worker, end_all, let_go, start_workers
 from loadkit.run.ramp import Ramp
 from loadkit.run.serve import ServeGroup
-from loadkit.run.signals import Interrupts
+from loadkit.run.signals import Interrupts, entered
 from loadkit.units import NS_PER_S
 
 __all__ = ["Observer", "Progress", "run_blast"]
@@ -101,8 +101,7 @@ def run_blast(
     asked = plan.engine
     plan = msgspec.structs.replace(plan, engine=choose_engine(asked, plan.edge_triggered))
     footprint = Footprint(plan.connections)
-    entered = contextlib.nullcontext(interrupts) if interrupts else Interrupts()
-    with entered as interrupts, Forker(interrupts) as forker:
+    with entered(interrupts) as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan.serve, forker) if plan.serve else None
         try:
             if group:
@@ -118,9 +117,7 @@ def run_blast(
                         raise run.failure()
                     samples = run.samples()
                 finally:
-                    end_all(workers, 0.0)  # they are gone, unless the run could not begin
-                    for worker in workers:
-                        worker.close()
+                    let_go(workers)  # they have ended, unless the run could not begin
             return plan, replace(samples, fallback=fallback_reason(asked, plan.engine))
         finally:
             if group:

@@ -18,7 +18,7 @@ from loadkit.run.forker import Forker
 from loadkit.run.signals import name_of
 from loadkit.run.worker import ServeWork
 
-__all__ = ["Worker", "end_all", "start_workers"]
+__all__ = ["Worker", "end_all", "let_go", "start_workers"]
 
 # Until a worker says that it is ready; 104 of them were ready within 5 s on two cores.
 _READY_S = 60.0
@@ -127,11 +127,16 @@ def start_workers(forker: Forker, works: Sequence[Shard | ServeWork], board: Boa
             if time.monotonic() > deadline:
                 raise WorkerError(f"worker {waiting[0].index} was not ready within {_READY_S:.0f} s")
     except BaseException:
-        end_all(workers, patience_s=0.0)
-        for worker in workers:
-            worker.close()
+        let_go(workers)
         raise
     return workers
+
+
+def let_go(workers: Sequence[Worker]) -> None:
+    """Kills the workers that are left, and closes what is held of all of them."""
+    end_all(workers, patience_s=0.0)
+    for worker in workers:
+        worker.close()
 
 
 def end_all(workers: Sequence[Worker], patience_s: float) -> None:

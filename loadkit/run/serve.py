@@ -8,7 +8,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 
 import msgspec
 
@@ -30,7 +29,7 @@ from loadkit.measure.samples import (
 from loadkit.plan.model import ServePlan
 from loadkit.run.forker import Forker
 from loadkit.run.local import Worker, end_all, start_workers
-from loadkit.run.signals import Interrupts
+from loadkit.run.signals import Interrupts, entered
 from loadkit.run.worker import ServeWork, listen_on
 from loadkit.units import NS_PER_S
 
@@ -211,7 +210,7 @@ def run_serve(
     signals are those of `interrupts`, which the caller has entered, else those that an Interrupts of its own takes.
     Raises PreflightError or WorkerError, and Interrupted when a signal came before all workers listened.
     """
-    with nullcontext(interrupts) if interrupts else Interrupts() as interrupts, Forker(interrupts) as forker:
+    with entered(interrupts) as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)
         try:
             before, kernel = group.read(), read_kernel()

@@ -27,7 +27,7 @@ from loadkit.errors import Interrupted
 from loadkit.limits import setting_up
 from loadkit.procfs import text_of
 
-__all__ = ["ENDING", "Interrupts", "hold", "ignore", "leave_to_parent", "name_of"]
+__all__ = ["ENDING", "Interrupts", "entered", "hold", "ignore", "leave_to_parent", "name_of"]
 
 # What ends a process by default, and is sent by a terminal, a service manager or a person.
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -196,6 +196,11 @@ class Interrupts:
                 while os.read(self._read, 64):
                     pass
         return [one for fd, one in asked.items() if fd in ready]
+
+
+def entered(interrupts: Interrupts | None) -> contextlib.AbstractContextManager[Interrupts]:
+    """Returns a context with the caller's, which it has entered and will leave; with new ones if there are none."""
+    return contextlib.nullcontext(interrupts) if interrupts else Interrupts()
 
 
 def _ends(number: signal.Signals) -> bool:
