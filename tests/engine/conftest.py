@@ -62,6 +62,9 @@ class HandControl:
         self.enough = False
         self.leave = False
         self._heard: dict[str, Any] = dict.fromkeys(_WORDS)
+        self._hearing = threading.Lock()
+        self._stands, self._go_on = threading.Event(), threading.Event()
+        self._go_on.set()
         self.is_ready = threading.Event()
 
     def ready(self) -> None:
@@ -71,10 +74,24 @@ class HandControl:
         return self.start_ns
 
     def hear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._mine.recv(64, socket.MSG_DONTWAIT):
-                pass
-        self._heard = {name: getattr(self, name) for name in _WORDS}
+        with self._hearing:
+            self._stands.set()
+            assert self._go_on.wait(TIMEOUT_S)
+            with contextlib.suppress(BlockingIOError):
+                while self._mine.recv(64, socket.MSG_DONTWAIT):
+                    pass
+            self._heard = {name: getattr(self, name) for name in _WORDS}
+
+    def hold(self) -> tuple[threading.Event, threading.Event]:
+        """Has the engine stand still when it next hears what was said: returns what says that it does, and what ends it.
+
+        An engine also hears once when it begins, which may be after it has said that it is ready: what is said after
+        this is heard by nobody before the end of the standstill.
+        """
+        with self._hearing:
+            self._stands.clear()
+            self._go_on.clear()
+        return self._stands, self._go_on
 
     def came(self, first_bytes: bytes) -> None:
         self.first_bytes = first_bytes

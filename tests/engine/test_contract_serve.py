@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import threading
 import time
 from collections.abc import Mapping
 
@@ -15,7 +14,7 @@ from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
 from loadkit.units import NS_PER_S
 
-from .conftest import LOOPBACK, HandControl, Server, few_descriptors, wait_for
+from .conftest import LOOPBACK, Server, few_descriptors, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -57,19 +56,6 @@ def is_refused(port: int) -> bool:
     except ConnectionRefusedError:
         return True
     return False
-
-
-def hold(control: HandControl) -> tuple[threading.Event, threading.Event]:
-    """Has the engine stand still when it next hears what was said: returns what says that it does, and what ends it."""
-    stands, go_on, hear = threading.Event(), threading.Event(), control.hear
-
-    def held() -> None:
-        stands.set()
-        assert go_on.wait(60)
-        hear()
-
-    control.hear = held  # type: ignore[method-assign]
-    return stands, go_on
 
 
 def counters(board: Board) -> Mapping[str, int]:
@@ -305,7 +291,7 @@ def test_what_waits_to_be_accepted_at_the_stop_is_served(server: Server) -> None
     port, board, control = server(grace_ns=600 * 10**9, settle_ns=0)
     before = connect(port)
     assert echoes(before)
-    stands, go_on = hold(control)
+    stands, go_on = control.hold()
     control.say(stop=True)
     assert stands.wait(60)
     waiting = [connect(port) for _ in range(50)]
@@ -324,7 +310,7 @@ def test_what_waits_to_be_accepted_at_the_stop_is_served(server: Server) -> None
 
 def test_beyond_the_limit_what_waits_at_the_stop_is_turned_away_and_counted(server: Server) -> None:
     port, board, control = server(grace_ns=600 * 10**9, max_connections=3)
-    stands, go_on = hold(control)
+    stands, go_on = control.hold()
     control.say(stop=True)
     assert stands.wait(60)
     waiting = [connect(port) for _ in range(5)]
@@ -353,7 +339,7 @@ def test_a_stopped_serve_end_cuts_and_counts_what_does_not_end_within_the_grace(
 
 def test_without_a_grace_what_waits_at_the_stop_is_counted_as_cut(server: Server) -> None:
     port, board, control = server(grace_ns=0)
-    stands, go_on = hold(control)
+    stands, go_on = control.hold()
     control.say(stop=True)
     assert stands.wait(60)
     waiting = [connect(port) for _ in range(5)]
