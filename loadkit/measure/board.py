@@ -173,7 +173,7 @@ STAGES = (
     "serve_busy",
     "serve_wake",
     "serve_batch",
-    "serve_echo",
+    "serve_code",
     "back",
     "network",
     "peer",

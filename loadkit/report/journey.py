@@ -53,7 +53,7 @@ _WORDS = {
     "serve_busy": "serve: unread, its loop busy with others",
     "serve_wake": "serve: unread, its loop waking up",
     "serve_batch": "serve: unread, its turn in the batch",
-    "serve_echo": "serve: read, and written back",
+    "serve_code": "serve: its code, from read to write",
     "back": "kernel and network: back",
     "network": "network: there and back",
     "peer": "network and peer",
@@ -65,7 +65,7 @@ _WORDS = {
 _CAUSES: dict[str, tuple[str, ...]] = {
     "serve loop": ("serve_busy", "serve_batch"),
     "serve wake": ("serve_wake",),
-    "serve echo": ("serve_echo",),
+    "serve code": ("serve_code",),
     "blast loop": ("late", "busy", "batch"),
     "blast wake": ("wake",),
     "queueing": ("queue",),
@@ -252,7 +252,7 @@ def _what(cause: str) -> str:
     return {
         "serve loop": "waiting, unread, for the serve end's loop",
         "serve wake": "waking up the serve end",
-        "serve echo": "the serve end's own code, reading and writing back",
+        "serve code": "the serve end's own code, from the read to the write",
         "blast loop": "waiting for the blast end's loop",
         "blast wake": "waking up the blast end",
         "queueing": "the queueing discipline of the blast end's kernel",
@@ -290,7 +290,7 @@ def _detail(cause: str, record: RunRecord) -> str:
             "(idle states; a busier loop does not sleep)"
         )
     return {
-        "serve echo": ": large messages, or a slow write: see the serve end's CPU per reply",
+        "serve code": ": large messages, a slow app or a slow write: see the serve end's CPU per reply",
         "queueing": ": see `tc -s qdisc`, and what else sends",
         "network": ": see the kernel's findings, softirq time and retransmissions",
         "peer": ": `loadkit serve` in its place, or a capture there, tells the two apart",

@@ -28,7 +28,7 @@ if missing := native_missing():
 from loadkit.engine.native import _core
 
 _BLAST_END = ("held", "late", "send", "queue", "busy", "wake", "batch", "read")
-_SERVE_END = ("serve_busy", "serve_wake", "serve_batch", "serve_echo")
+_SERVE_END = ("serve_busy", "serve_wake", "serve_batch", "serve_code")
 _TRAILER = struct.Struct("<7Q")
 _CHECK = 0x6C6F61646B697401
 _STEPPED, _UNSTAMPED = 1, 2

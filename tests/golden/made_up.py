@@ -360,7 +360,7 @@ BOTH_ENDS = {
     "serve_busy": 0,
     "serve_wake": 30 * US,
     "serve_batch": 4 * US,
-    "serve_echo": 4 * US,
+    "serve_code": 4 * US,
     "back": 10 * US,
     "busy": 0,
     "wake": 25 * US,

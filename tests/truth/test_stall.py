@@ -70,7 +70,7 @@ def test_a_journey_shows_where_the_stall_was(blast: Blast, serve: Serve) -> None
     assert journey["peer"] == "same_clock"
     assert journey["total"]["max"] >= 0.9 * STALL_S * 1e9
     # One message of each probe lay there, in its loop's hands or in its receive buffer; those due later waited for it.
-    there = [journey["stages"][name]["max"] for name in ("serve_busy", "serve_wake", "serve_batch", "serve_echo")]
+    there = [journey["stages"][name]["max"] for name in ("serve_busy", "serve_wake", "serve_batch", "serve_code")]
     assert max(there) >= 0.9 * STALL_S * 1e9
     assert journey["stages"]["held"]["max"] > 0.3 * STALL_S * 1e9
     for name in ("late", "send", "queue", "there", "back", "busy", "wake", "batch", "read"):

@@ -62,12 +62,12 @@ def test_what_stages_add_up_to_is_the_total_of_every_row(times: list[list[int]])
     ],
 )
 def test_the_slowest_are_as_many_as_can_be_told_of(count: int, slow: int, slowest: int | None) -> None:
-    found = a_journey(journeys(count, slow, BOTH_ENDS, BOTH_ENDS | {"serve_echo": 9 * MS}))
+    found = a_journey(journeys(count, slow, BOTH_ENDS, BOTH_ENDS | {"serve_code": 9 * MS}))
     assert found.slowest_count == slowest
     if slowest:
         assert found.slowest_shares is not None
         assert found.slowest_from_ns is not None
-        assert found.slowest_shares["serve_echo"] > 0.98
+        assert found.slowest_shares["serve_code"] > 0.98
         assert MS < found.slowest_from_ns <= 9 * MS + sum(BOTH_ENDS.values())
 
 
@@ -83,11 +83,11 @@ def test_the_slowest_are_as_many_as_can_be_told_of(count: int, slow: int, slowes
         pytest.param({"late": 9 * MS}, "it is the generator that does not keep up", id="sent late"),
         pytest.param({"serve_wake": 9 * MS}, "the serve end, and nobody else had its core", id="idle states"),
         pytest.param({"wake": 9 * MS}, "waking up the blast end, and nobody else had its core", id="at the blast end"),
-        pytest.param({"serve_echo": 9 * MS}, "the serve end's own code", id="echo"),
+        pytest.param({"serve_code": 9 * MS}, "the serve end's own code", id="echo"),
         pytest.param({"queue": 9 * MS}, "see `tc -s qdisc`", id="queueing discipline"),
         pytest.param({"there": 5 * MS, "back": 5 * MS}, "is TCP/IP and the network: see the kernel's", id="network"),
         pytest.param(
-            {"there": MS, "serve_echo": MS, "wake": MS}, "nothing dominates the slowest 2%: 33% is TCP/IP", id="many"
+            {"there": MS, "serve_code": MS, "wake": MS}, "nothing dominates the slowest 2%: 33% is TCP/IP", id="many"
         ),
     ],
 )

@@ -30,7 +30,7 @@
     X(connect) X(first_byte) X(latency) X(service) X(lateness) X(held) X(disturbed) X(standstill) X(batch) X(busy) X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate)
 /* Of a probe's message, in the order of its way: journey.h. Their histograms come after the others, where there are any. */
 #define STAGE_NAMES(X)                                                                                                 \
-    X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_echo) X(back)          \
+    X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_code) X(back)          \
     X(network) X(peer) X(busy) X(wake) X(batch) X(read) X(total)
 #define STEP_NAMES(X) X(connect) X(send) X(receive) X(close)
 #define PROOF_NAMES(X) X(unknown) X(right) X(failed)

@@ -234,7 +234,7 @@ static void record(const struct prober *prober, const struct probe *probe) {
         BETWEEN(serve_busy, serve_rx, serve_call);
         BETWEEN(serve_wake, serve_call, serve_wakeup);
         BETWEEN(serve_batch, serve_wakeup, serve_read);
-        BETWEEN(serve_echo, serve_read, serve_write);
+        BETWEEN(serve_code, serve_read, serve_write);
     }
     BETWEEN(busy, rx, call);
     BETWEEN(wake, call, wakeup);
