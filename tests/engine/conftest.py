@@ -83,7 +83,7 @@ class HandControl:
             self._heard = {name: getattr(self, name) for name in _WORDS}
 
     def hold(self) -> tuple[threading.Event, threading.Event]:
-        """Has the engine stand still when it next hears what was said: returns what says that it does, and what ends it.
+        """Has the engine stand still when it next hears what was said: returns what says so, and what ends it.
 
         An engine also hears once when it begins, which may be after it has said that it is ready: what is said after
         this is heard by nobody before the end of the standstill.
