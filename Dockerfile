@@ -18,7 +18,7 @@ RUN python -m venv --without-pip /opt/loadkit \
     && python -m pip --python /opt/loadkit/bin/python uninstall --yes setuptools pbr
 # A wheel may do without what is compiled; an image may not. It ends with what is missing.
 WORKDIR /
-RUN ["/opt/loadkit/bin/python", "-c", "import sys, loadkit.engine.aio._hook; from loadkit.engine.registry import native_missing; sys.exit(native_missing())"]
+RUN ["/opt/loadkit/bin/python", "-c", "import sys, loadkit.engine.aio._hook; from loadkit.engine.compiled import native_missing; sys.exit(native_missing())"]
 
 FROM python:${PYTHON}-slim-bookworm
 LABEL org.opencontainers.image.title="loadkit" \

@@ -15,7 +15,7 @@ How a run flows, each arrow a function from one frozen value to the next:
 
 Layers, a lower one never imports a higher one:
 
-    cli, sync > library > run, doctor > engine, report > measure, wire > plan > profile > errors, units, clock, host
+    cli, sync > library > run, doctor > engine, report > measure, wire > plan > profile > errors, units, host
 
 As a library: `await loadkit.blast(...)` and `async with loadkit.serve(...)`, or the same of `loadkit.sync` without an
 event loop. The names below are imported when they are asked for, so that `import loadkit` costs nothing.
@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from loadkit.report.as_text import as_text
     from loadkit.report.record import RunRecord, encode, load
     from loadkit.report.serve import ServeRecord
+    from loadkit.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "AppError",
     "Interrupted",
@@ -111,6 +111,8 @@ def __getattr__(name: str) -> object:
 
     if name == "sync":
         return importlib.import_module("loadkit.sync")
+    if name == "__version__":
+        return importlib.import_module("loadkit.version").__version__
     if name not in __all__:
         raise AttributeError(f"module 'loadkit' has no attribute {name!r}")
     if name not in _HOMES:

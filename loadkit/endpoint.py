@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
+    "IP_BIND_ADDRESS_NO_PORT",
     "address_in",
     "bare",
     "family_of",
@@ -30,6 +31,9 @@ __all__ = [
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 # struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
 _RESET = struct.pack("ii", 1, 0)
+# ip(7): the local port is chosen at connect(), by the whole tuple, so one port serves many destinations. Python has no
+# name for it before 3.12.
+IP_BIND_ADDRESS_NO_PORT = 24
 
 
 def place_of(host: str, port: int) -> str:

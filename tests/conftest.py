@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 from loadkit.run.signals import ENDING
 
 # `make fuzz-records`

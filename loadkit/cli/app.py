@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from loadkit import __version__
 from loadkit.cli.blast import blast
 from loadkit.cli.doctor import doctor
 from loadkit.cli.environment import PREFIX, naming_variables
@@ -18,6 +17,7 @@ from loadkit.errors import LoadkitError
 from loadkit.imports import importing
 from loadkit.limits import within_memory
 from loadkit.printable import printable
+from loadkit.version import __version__
 
 __all__ = ["run"]
 

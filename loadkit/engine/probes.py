@@ -15,8 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadkit.endpoint import family_of, refuse_itself, sockaddr_of
-from loadkit.engine.registry import native_missing
+from loadkit.endpoint import IP_BIND_ADDRESS_NO_PORT, family_of, refuse_itself, sockaddr_of
+from loadkit.engine.compiled import native_missing
 from loadkit.engine.stamps import RX_SOFTWARE, SO_TIMESTAMPING, SOFTWARE
 from loadkit.measure.board import JOURNEY_SOURCES, Slot
 from loadkit.plan.model import Route, Shard
@@ -31,8 +31,6 @@ _PROBES, _MOST_PROBES, _PERIOD_NS = 4, 64, 20_000_000
 # worker together are opened within the second time, however slowly a target goes about it.
 _HELLO_S = 1.0
 _OPEN_S = 10.0
-# ip(7); Python has no name for it before 3.12.
-_IP_BIND_ADDRESS_NO_PORT = 24
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _KEY_BYTES = 16  # MACHINE_KEY_BYTES of native/machine_key.h
 
@@ -123,7 +121,7 @@ def _connect(route: Route, port: int, deadline: float) -> socket.socket:
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if route.source:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind(sockaddr_of(route.source, 0))
         _wait_until(sock, deadline)
         sock.connect(sockaddr_of(route.destination, port))

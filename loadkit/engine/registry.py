@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 
 from loadkit.engine.base import Engine
+from loadkit.engine.compiled import is_installed, native_missing
 from loadkit.errors import PreflightError
 from loadkit.plan.model import ServePlan
 from loadkit.profile.model import EngineName
 
 __all__ = ["choose_engine", "choose_serve_engine", "fallback_reason", "get_engine"]
 
-_NOT_BUILT = "it was not compiled when loadkit was installed"
-_OTHER_VERSION = "it was compiled from other sources than these"
 _MEND = "with a C compiler and Python's headers (Debian: gcc python3-dev) install loadkit again"
 
 
@@ -25,7 +23,7 @@ def choose_engine(name: EngineName, needs_native: bool = False) -> EngineName:
     if needs_native and name is EngineName.AUTO:
         name = EngineName.NATIVE
     missing = native_missing() if name in (EngineName.AUTO, EngineName.NATIVE) else None
-    has_uvloop = _has("uvloop")
+    has_uvloop = is_installed("uvloop")
     if name is EngineName.AUTO:
         if missing is None:
             return EngineName.NATIVE
@@ -40,7 +38,7 @@ def choose_engine(name: EngineName, needs_native: bool = False) -> EngineName:
 def choose_serve_engine(plan: ServePlan) -> EngineName:
     """Resolves the engine of a serve end; an app runs in a loop of Python's. Raises PreflightError."""
     if plan.app and plan.engine is EngineName.AUTO:
-        return EngineName.UVLOOP if _has("uvloop") else EngineName.ASYNCIO
+        return EngineName.UVLOOP if is_installed("uvloop") else EngineName.ASYNCIO
     return choose_engine(plan.engine, plan.edge_triggered)
 
 
@@ -49,20 +47,6 @@ def fallback_reason(asked: EngineName, chosen: EngineName) -> str | None:
     if asked is not EngineName.AUTO or chosen is EngineName.NATIVE:
         return None
     return f"the native engine is not there: {native_missing() or 'it was built meanwhile'}; {_MEND}"
-
-
-@functools.cache
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def native_missing() -> str | None:
-    """Says why the compiled engine cannot be used; None when it can."""
-    if not _has("loadkit.engine.native._core"):
-        return _NOT_BUILT
-    from loadkit.engine.native.engine import matches_board
-
-    return None if matches_board() else _OTHER_VERSION
 
 
 def get_engine(name: EngineName) -> Engine:
@@ -81,6 +65,6 @@ def _engine(chosen: EngineName) -> Engine:
     if chosen is EngineName.NATIVE:
         from loadkit.engine.native.engine import NativeEngine
 
-        around = UvloopEngine() if _has("uvloop") else AsyncioEngine()
+        around = UvloopEngine() if is_installed("uvloop") else AsyncioEngine()
         return NativeEngine(around.new_loop, around.version)
     return UvloopEngine() if chosen is EngineName.UVLOOP else AsyncioEngine()

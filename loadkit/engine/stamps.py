@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import STAMP_SOURCES, Slot
 from loadkit.profile.model import Stamps
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from loadkit import __version__
 from loadkit.host import Host
 from loadkit.measure.board import TIMES
 from loadkit.measure.histogram import Histogram
@@ -64,6 +63,7 @@ from loadkit.report.unread import unread_missing, unread_of_hold, unread_of_wind
 from loadkit.report.verdict import judged
 from loadkit.report.wakeups import missing_reason, phase_wakeups, wakeups_record, window_wakeups, worker_wakeups
 from loadkit.units import NS_PER_S
+from loadkit.version import __version__
 
 __all__ = ["build_record", "cpu_per_reply", "make_rates", "server_record"]
 

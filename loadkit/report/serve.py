@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from loadkit import __version__
 from loadkit.errors import RecordError
 from loadkit.host import Host
 from loadkit.measure.samples import ServeRow, ServeRun
@@ -30,6 +29,7 @@ from loadkit.report.record import (
 )
 from loadkit.report.verdict import judged
 from loadkit.units import NS_PER_S, format_duration
+from loadkit.version import __version__
 
 __all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_serve"]
 

@@ -17,7 +17,8 @@ import msgspec
 import pytest
 
 from loadkit.engine.base import Engine
-from loadkit.engine.registry import get_engine, native_missing
+from loadkit.engine.compiled import native_missing
+from loadkit.engine.registry import get_engine
 from loadkit.host import read_host
 from loadkit.measure.board import PROOFS, Board, BoardLayout
 from loadkit.measure.samples import PhaseSamples, merge, read_board

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 from loadkit.host import raise_nofile, read_host
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import read_worker

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from loadkit.engine import probes
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import STAGE, STAGES, Board, BoardLayout
 from loadkit.measure.samples import read_worker
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import loadkit.engine
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 
 if missing := native_missing():
     pytest.skip(missing, allow_module_level=True)

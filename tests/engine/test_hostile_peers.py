@@ -18,7 +18,7 @@ import loadkit.engine.aio.owing
 import loadkit.engine.native.engine
 from loadkit.engine.aio.echo import EchoConnection
 from loadkit.engine.base import Engine
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
 

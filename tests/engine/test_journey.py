@@ -15,7 +15,7 @@ import pytest
 
 import loadkit.engine.aio
 from loadkit.engine import probes
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES, BoardLayout
 from loadkit.measure.samples import PhaseSamples, read_worker
 from loadkit.profile.model import ProbePeers

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 
 if missing := native_missing():
     pytest.skip(missing, allow_module_level=True)

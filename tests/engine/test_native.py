@@ -26,7 +26,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from loadkit.engine.base import Engine
-from loadkit.engine.registry import get_engine, native_missing
+from loadkit.engine.compiled import matches_board, native_missing
+from loadkit.engine.registry import get_engine
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, SUM_CARRY, Board, BoardLayout
 from loadkit.measure.histogram import counts_length, highest_of, index_of, lowest_of
 from loadkit.measure.samples import PhaseSamples, read_worker
@@ -42,7 +43,6 @@ if missing := native_missing():
     pytest.skip(f"the native engine: {missing}", allow_module_level=True)
 
 from loadkit.engine.native import _core
-from loadkit.engine.native import engine as native_engine
 
 pytestmark = pytest.mark.slow
 
@@ -74,13 +74,13 @@ def reset(sock: socket.socket) -> None:
 
 
 def test_the_core_names_the_words_of_the_board_as_it_does() -> None:
-    assert native_engine.matches_board()
+    assert matches_board()
 
 
 @pytest.mark.parametrize("name", ["STATE", "COUNTERS", "HISTOGRAMS", "STEPS", "PROOFS", "WRONG_BYTES"])
 def test_a_core_built_for_another_board_is_not_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_core, name, None)
-    assert not native_engine.matches_board()
+    assert not matches_board()
     assert native_missing()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 
 if missing := native_missing():
     pytest.skip(missing, allow_module_level=True)

@@ -11,7 +11,7 @@ import pytest
 
 from loadkit.engine import stamps
 from loadkit.engine.aio.stamping import Stamping
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import STAMP_SOURCES, Board, BoardLayout
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import read_worker

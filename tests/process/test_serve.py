@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 from tests.conftest import Serve, Served
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 
 from .conftest import Run
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loadkit.engine.registry import native_missing
+from loadkit.engine.compiled import native_missing
 from loadkit.measure.tokens import HEAD_WORDS, MOST_TOKENS, Tokens, WorkerTokens, token_words
 
 _TURNS, _HELD = 0, 1

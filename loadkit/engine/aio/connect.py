@@ -9,16 +9,12 @@ import select
 import socket
 from collections.abc import Callable
 
-from loadkit.endpoint import family_of, refuse_itself, sockaddr_of
+from loadkit.endpoint import IP_BIND_ADDRESS_NO_PORT, family_of, refuse_itself, sockaddr_of
 from loadkit.engine.ports import IP_LOCAL_PORT_RANGE, knows_port_range, pack_port_range
 from loadkit.plan.model import Route
 from loadkit.units import NS_PER_S
 
 __all__ = ["has_events", "is_readable", "keep_alive", "open_route"]
-
-# ip(7): the local port is chosen at connect(), by the whole tuple, so one port serves many destinations. Python has no
-# name for it before 3.12.
-_IP_BIND_ADDRESS_NO_PORT = 24
 
 
 def keep_alive(sock: socket.socket, idle_ns: int) -> None:
@@ -67,7 +63,7 @@ async def open_route(
         if route.ports and knows_port_range():
             sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, pack_port_range(*route.ports))
         if route.source:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind(sockaddr_of(route.source, 0))
         await _connect(loop, sock, sockaddr_of(route.destination, port))
         if route.may_meet_itself:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from loadkit.engine.aio.timer import Timer
 from loadkit.engine.aio.wakeups import Wait
+from loadkit.engine.compiled import native_missing
 from loadkit.engine.probes import Probes, machine_key
-from loadkit.engine.registry import native_missing
 from loadkit.measure.board import Slot
 from loadkit.plan.model import ServePlan
 from loadkit.profile.model import ProbePeers

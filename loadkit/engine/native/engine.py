@@ -20,21 +20,9 @@ from loadkit.engine.native import _core
 from loadkit.engine.ports import knows_port_range
 from loadkit.engine.probes import Probes, machine_key, open_probes
 from loadkit.engine.stamps import choose_stamps
-from loadkit.measure.board import (
-    COUNTERS,
-    HISTOGRAMS,
-    PROOFS,
-    STAGES,
-    STATE,
-    STEPS,
-    TAIL_ROWS,
-    WAKEUP_SOURCES,
-    OwnError,
-    Slot,
-)
+from loadkit.measure.board import PROOFS, WAKEUP_SOURCES, Slot
 from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.tcp_info import SAMPLES
-from loadkit.measure.tokens import HEAD_WORDS
 from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.split import share
@@ -42,7 +30,7 @@ from loadkit.profile.model import Close, ProbePeers
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import period_of
 
-__all__ = ["NativeEngine", "matches_board"]
+__all__ = ["NativeEngine"]
 
 # How often the CPU figures are read: of many workers more seldom, as a hundred of them would spend a tenth of a core.
 _TICK_NS, _LONGEST_TICK_NS, _SOON = 100_000_000, 1_000_000_000, 8
@@ -51,17 +39,6 @@ _COUNTED = WAKEUP_SOURCES.index("native")
 _FAILED = PROOFS.index("failed")
 
 Phase = tuple[int, int, bool, bool, bool, float, float, int, int, int, int]
-
-
-def matches_board() -> bool:
-    """Whether the core was built for this board: the same words in the same places."""
-    own = {name: value for name, value in vars(OwnError).items() if name.isupper()}
-    names = (_core.STATE, _core.COUNTERS, _core.HISTOGRAMS, _core.STAGES, _core.STEPS, _core.PROOFS)
-    numbers = (_core.TAIL_ROWS, _core.TOKENS_HEAD_WORDS)
-    return (names, numbers) == (
-        (STATE, COUNTERS, HISTOGRAMS, STAGES, STEPS, PROOFS),
-        (TAIL_ROWS, HEAD_WORDS),
-    ) and all(getattr(_core, name, None) == value for name, value in own.items())
 
 
 class NativeEngine:
