@@ -41,9 +41,9 @@ _RULES = (
     _Counted(
         "accept-queue",
         ("TcpExt.ListenOverflows",),
-        "connection",
-        "{n} came to a full accept queue {when} and waited a second or more for the next try: more serve "
-        "workers, a longer --backlog with net.core.somaxconn, or a lower --connect-rate",
+        "time",  # a connection that tries again is counted again
+        "a full accept queue turned a connection away {n} {when}, and each time costs it a second or more until the "
+        "next try: more serve workers, a longer --backlog with net.core.somaxconn, or a lower --connect-rate",
         "target",
     ),
     _Counted(
@@ -95,7 +95,7 @@ _RULES = (
 )
 # Every code that a finding of the kernel's may have, with what it says in a word or two and its parties.
 CODES: Mapping[str, tuple[str, tuple[Party, ...]]] = {
-    "accept-queue": ("connections that came to a full accept queue", ("target", "machine")),
+    "accept-queue": ("connections that a full accept queue turned away", ("target", "machine")),
     "syn-cookies": ("connects that got a SYN cookie", ("target", "machine")),
     "attempt-fails": ("connects refused or reset before they were established", ("target", "machine")),
     "backlog-drop": ("segments dropped for a full socket queue", ("machine",)),

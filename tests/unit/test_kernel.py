@@ -144,12 +144,12 @@ def found_of(window: dict[str, int], ramp: dict[str, int], is_local: bool) -> di
 @pytest.mark.parametrize(
     ("window", "ramp", "when"),
     [
-        ({"Ext.ListenOverflows": 12}, {}, "12 connections came to a full accept queue in the measured time and"),
-        ({}, {"Ext.ListenOverflows": 135}, "135 connections came to a full accept queue in the ramp and"),
+        ({"Ext.ListenOverflows": 12}, {}, "a full accept queue turned a connection away 12 times in the measured time, and"),
+        ({}, {"Ext.ListenOverflows": 135}, "a full accept queue turned a connection away 135 times in the ramp, and"),
         (
             {"Ext.ListenOverflows": 12},
             {"Ext.ListenOverflows": 135},
-            "147 connections came to a full accept queue (135 in",
+            "a full accept queue turned a connection away 147 times (135 in",
         ),
     ],
 )
