@@ -346,6 +346,13 @@ class Evidence:
         """Whether other processes kept a blast worker from its core."""
         return self.own_run_delay.by_others > OWN_DELAY
 
+    def can_be_wait_for_a_core(self, wait_ns: int) -> bool:
+        """Whether other processes kept a worker of either end here from its core, for so long in the whole window.
+
+        Then what waited for a reply may have waited for that worker: it is no proof of a slow target.
+        """
+        return any(one.by_others > OWN_DELAY and one.by_others * self.span_ns >= wait_ns for one in self._run_delays)
+
     @cached_property
     def has_time(self) -> bool:
         """Whether each blast worker had time to spare: it neither had work, nor waited for its core, nearly always.

@@ -30,7 +30,7 @@ RAMP_SLACK_NS = 50_000_000
 
 
 def _has_waited(evidence: Evidence) -> bool:
-    """Whether messages waited for room, while we had time to spare, and not because we had stood still."""
+    """Whether messages waited for room, while we had time to spare, and neither stood still nor wanted a core."""
     record, messages = evidence.record, evidence.record.messages
     waited = messages.waited - (record.stood or 0)
     return (
@@ -40,6 +40,7 @@ def _has_waited(evidence: Evidence) -> bool:
         and waited > MISSING * messages.intended
         and evidence.unsent_share <= MISSING
         and evidence.p99("held") > OWN_DELAY * evidence.p99("latency")
+        and not evidence.can_be_wait_for_a_core(evidence.p99("held"))
     )
 
 

@@ -144,7 +144,11 @@ def found_of(window: dict[str, int], ramp: dict[str, int], is_local: bool) -> di
 @pytest.mark.parametrize(
     ("window", "ramp", "when"),
     [
-        ({"Ext.ListenOverflows": 12}, {}, "a full accept queue turned a connection away 12 times in the measured time, and"),
+        (
+            {"Ext.ListenOverflows": 12},
+            {},
+            "a full accept queue turned a connection away 12 times in the measured time, and",
+        ),
         ({}, {"Ext.ListenOverflows": 135}, "a full accept queue turned a connection away 135 times in the ramp, and"),
         (
             {"Ext.ListenOverflows": 12},

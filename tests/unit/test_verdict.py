@@ -142,6 +142,16 @@ def test_a_serve_end_without_its_core_does_not_make_the_machine_late_for_us() ->
     assert named == {"late": "loadkit", "run-delay": "machine"}
 
 
+@pytest.mark.parametrize(("share", "code"), [(0.4, "run-delay"), (0.05, "peer-behind")])
+def test_what_waits_for_an_embedded_server_without_its_core_is_not_its_doing(share: float, code: str) -> None:
+    held = exchanged([50 * MS] * 4_000, waited=400, **_WAITED)
+    record = made_up_record(made_up_plan(400.0), made_up_samples(*_run(held).workers, serve=serve_end()))
+    assert record.server
+    waiting = tuple(msgspec.structs.replace(one, run_delay_share=share) for one in record.server.workers)
+    record = judged(msgspec.structs.replace(record, server=msgspec.structs.replace(record.server, workers=waiting)))
+    assert [one.code for one in (*record.verdict.reasons, *record.findings)] == [code]
+
+
 @pytest.mark.parametrize("plan", [_CLOSED, _OPEN], ids=["closed loop", "open loop"])
 def test_a_run_with_nothing_against_it_is_valid(plan: Plan) -> None:
     assert _codes(made_up_record(plan, steady(_LATENCIES, _ON_TIME))) == ("valid", [], [])
@@ -812,6 +822,22 @@ _FOUND = [
         ["run-delay"],
         [],
         id="held, and no time to spare because of others",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([50 * MS] * 4_000, waited=400, **_WAITED, **_of(delay=0.2), **_busy(0.1))),
+        "suspect",
+        ["run-delay"],
+        [],
+        id="held, while others had our core",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([5 * S] * 4_000, waited=400, histograms={"held": [4 * S] * 2_000}, **_of(delay=0.2))),
+        "suspect",
+        ["run-delay"],
+        ["peer-behind"],
+        id="held for longer than others had our core",
     ),
     pytest.param(_CLOSED, steady([MS] * 400), "valid", [], ["few-samples"], id="800 replies support no p99"),
     pytest.param(
