@@ -28,6 +28,8 @@ _TOO_FAST = {"saturated", "schedule-missed", "peer-behind", "rate-missed", "blas
 _CONNECTIONS = {"incomplete", "connections-missing", "exhausted"}
 # Of an invalid run: no other rate helps against these.
 _FIX_FIRST = {"worker-died", "connections-lost", "cut-short", "does-not-add-up", "stood-still", "throttled"}
+# What may be over when the run is made again. At the limit of this end, or of cores that are shared, it is not.
+_PASSING = {"stood-still", "run-delay", "throttled"}
 # More than this part of what was due never came back, or had to wait for room: the rate was too high.
 _BEHIND = 0.01
 # A percentile is just supported by as many as it needs; this leaves some room.
@@ -141,7 +143,7 @@ def _disturbed(run: _Run) -> tuple[str, str] | None:
     """A run that says little: a rate made of it would say less."""
     if run.is_invalid:
         return run.again("run.json"), "the same, once the reason above is gone"
-    if run.record.verdict.state == "suspect" and run.rates:
+    if run.record.verdict.state == "suspect" and (run.rates or run.codes & _PASSING):
         return run.again("run.json"), "the same, when nothing disturbs it"
     return None
 

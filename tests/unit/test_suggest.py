@@ -176,6 +176,11 @@ ALL_WORDS = (
             "loadkit blast db.example:7000 -R 200 -o open.json",
             id="a closed loop at this end's limit: a rate below it",
         ),
+        pytest.param(
+            _judged(_record(), "suspect", "run-delay"),
+            "loadkit blast db.example:7000 -o run.json",
+            id="a closed loop that was disturbed: no rate made of it",
+        ),
     ],
 )
 def test_the_rate_that_comes_next(record: RunRecord, command: str) -> None:
