@@ -8,7 +8,7 @@ import importlib.util
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, PROOFS, STAGES, STATE, STEPS, TAIL_ROWS, OwnError
 from loadkit.measure.tokens import HEAD_WORDS
 
-__all__ = ["is_installed", "matches_board", "native_missing"]
+__all__ = ["is_installed", "matches_board", "matches_options", "native_missing"]
 
 _NOT_BUILT = "it was not compiled when loadkit was installed"
 _OTHER_VERSION = "it was compiled from other sources than these"
@@ -24,7 +24,7 @@ def native_missing() -> str | None:
     """Returns why the compiled engine cannot be used; None when it can."""
     if not is_installed("loadkit.engine.native._core"):
         return _NOT_BUILT
-    return None if matches_board() else _OTHER_VERSION
+    return None if matches_board() and matches_options() else _OTHER_VERSION
 
 
 def matches_board() -> bool:
@@ -38,3 +38,17 @@ def matches_board() -> bool:
         (STATE, COUNTERS, HISTOGRAMS, STAGES, STEPS, PROOFS),
         (TAIL_ROWS, HEAD_WORDS),
     ) and all(getattr(_core, name, None) == value for name, value in own.items())
+
+
+def matches_options() -> bool:
+    """Whether the core was built for these options: the same names."""
+    from loadkit.engine.native.rows import TABLES
+
+    return all({*_core_names(table)} == names for table, names in TABLES.items())
+
+
+def _core_names(table: str) -> tuple[str, ...]:
+    from loadkit.engine.native import _core
+
+    names: tuple[str, ...] = getattr(_core, table, ())
+    return names

@@ -243,6 +243,20 @@ def few_descriptors(spare: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def serve_options(**changes: int) -> dict[str, int]:
+    """The options of a worker of the serve end as the compiled core is told of them."""
+    return {
+        "idle_timeout_ns": -1,
+        "most_owed": 2**26,
+        "index": 0,
+        "most_slots": 100,
+        "probe_peers": 0,
+        "is_edge_triggered": False,
+        "reads_stamps": False,
+        **changes,
+    }
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():

@@ -24,13 +24,12 @@ from loadkit.host import raise_nofile, read_host
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import read_worker
 from loadkit.plan.build import build_serve_plan
-from loadkit.profile.model import ProbePeers
 from loadkit.run.forker import Forker
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import Interrupts
 from loadkit.run.worker import listen_on
 
-from .conftest import ENGINES, LOOPBACK, wait_for
+from .conftest import ENGINES, LOOPBACK, serve_options, wait_for
 
 if missing := native_missing():
     pytest.skip(missing, allow_module_level=True)
@@ -235,16 +234,10 @@ def turns(request: pytest.FixtureRequest) -> Iterator[Callable[..., Turns]]:
             core = _core.Serve(
                 words=board.slots[0].words,
                 control_fd=ours.fileno(),
+                options=serve_options(idle_timeout_ns=idle_ns, most_slots=2000, is_edge_triggered=request.param),
                 listeners=(listener.fileno(),),
-                idle_timeout=idle_ns,
                 tokens=None,
-                index=0,
-                slots=2000,
-                most_owed=2**26,
                 machine=bytes(16),
-                probes=list(ProbePeers).index(ProbePeers.LOOPBACK),
-                stamps=False,
-                edge_triggered=request.param,
             )
             stack.enter_context(contextlib.closing(core))
             return Turns(core, board, listener.getsockname()[1])

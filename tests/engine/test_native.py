@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from loadkit.engine.base import Engine
-from loadkit.engine.compiled import matches_board, native_missing
+from loadkit.engine.compiled import matches_board, matches_options, native_missing
 from loadkit.engine.registry import get_engine
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, SUM_CARRY, Board, BoardLayout
 from loadkit.measure.histogram import counts_length, highest_of, index_of, lowest_of
@@ -37,7 +37,7 @@ from loadkit.profile.model import EngineName
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import EchoFraming
 
-from .conftest import EDGE_TRIGGERED, LOOPBACK, Blast, Peer, Server, run, wait_for
+from .conftest import EDGE_TRIGGERED, LOOPBACK, Blast, Peer, Server, run, serve_options, wait_for
 
 if missing := native_missing():
     pytest.skip(f"the native engine: {missing}", allow_module_level=True)
@@ -75,6 +75,19 @@ def reset(sock: socket.socket) -> None:
 
 def test_the_core_names_the_words_of_the_board_as_it_does() -> None:
     assert matches_board()
+
+
+@pytest.mark.parametrize("name", ["BLAST_ROWS", "PHASE_ROWS", "ROUTE_ROWS", "SERVE_ROWS"])
+@pytest.mark.parametrize(
+    "change", [lambda names: names[1:], lambda names: (*names, "colour")], ids=["one less", "one more"]
+)
+def test_a_core_built_for_other_options_is_not_used(
+    name: str, change: Callable[[tuple[str, ...]], tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_core, name, change(getattr(_core, name)))
+    assert not matches_options()
+    monkeypatch.delattr(_core, name)
+    assert native_missing()
 
 
 @pytest.mark.parametrize("name", ["STATE", "COUNTERS", "HISTOGRAMS", "STEPS", "PROOFS", "WRONG_BYTES"])
@@ -382,7 +395,7 @@ def test_a_half_close_that_comes_with_the_end_of_the_connect_is_not_lost(
         port = listener.getsockname()[1]
         open_sockets.enter_context(socket.create_connection((LOOPBACK, port)))
         edge_triggered = request.node.stash[EDGE_TRIGGERED]
-        core = open_sockets.enter_context(Core(port=port, edge_triggered=edge_triggered, timeout=2 * NS_PER_S))
+        core = open_sockets.enter_context(Core(port=port, is_edge_triggered=edge_triggered, timeout_ns=2 * NS_PER_S))
         core.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 1)
         core.turn(0)
         assert core.slot.get("open") == 0, "this test needs a connect that is under way"
@@ -406,7 +419,7 @@ class Core:
         self.sockets = list(socket.socketpair())
         self.board = Board(BoardLayout(1, len(changes.get("phases", ())) or 3, highest_ns))
         self.slot = self.board.slots[0]
-        self.blast = _core.Blast(**{**arguments(self.slot.words, self.sockets[0].fileno()), **changes})
+        self.blast = _core.Blast(**changed(arguments(self.slot.words, self.sockets[0].fileno()), changes))
 
     def __enter__(self) -> Core:
         return self
@@ -448,47 +461,68 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
     return {
         "words": words,
         "control_fd": control_fd,
+        "options": {
+            "size": 1,
+            "lifetime_ns": -1,
+            "timeout_ns": 10 * second,
+            "connect_timeout_ns": 5 * second,
+            "held_ns": second // 100,
+            "messages": -1,
+            "depth": 65536,
+            "index": 0,
+            "of": 1,
+            "opening": 16,
+            "awake_ns": 100_000,
+            "keepalive_s": 0,
+            "is_endless": False,
+            "is_open_loop": True,
+            "is_checked": True,
+            "closes_by_rst": True,
+            "is_edge_triggered": False,
+            "chooses_ports": False,
+            "reads_stamps": False,
+            "port": 9,
+            "period": EchoFraming(1).period,
+            "most_slots": 16,
+        },
         "phases": (a_phase(second), a_phase(3600 * second), a_phase(second, is_drain=True)),
-        "routes": ((None, LOOPBACK, 1, 0, 0, 0),),
-        "port": 9,
-        "index": 0,
-        "of": 1,
-        "size": 1,
-        "period": EchoFraming(1).period,
-        "depth": 65536,
-        "timeout": 10 * second,
-        "connect_timeout": 5 * second,
-        "held": second // 100,
-        "lifetime": -1,
-        "messages": -1,
-        "most": 16,
-        "opening": 16,
-        "awake": 100_000,
-        "keepalive": 0,
+        "routes": (a_route(),),
         "probes": (),
-        "stamps": False,
-        "endless": False,
-        "open_loop": True,
-        "check": True,
-        "rst": True,
-        "edge_triggered": False,
-        "choose_ports": False,
     }
 
 
-def a_phase(
-    duration_ns: int, pace: LinearPace | None = None, index: int = 0, of: int = 1, is_drain: bool = False
-) -> Any:
+def changed(good: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments with others in place of some; those that are options are changed there."""
+    options = {name: value for name, value in changes.items() if name in good["options"]}
+    more = {name: value for name, value in changes.items() if name not in good["options"]}
+    return {**good, "options": {**good["options"], **options}, **more}
+
+
+def a_route(**changes: Any) -> dict[str, Any]:
+    """A route as the core is told of it."""
+    ports = {"port_low": 0, "port_high": 0, "next_port": 0}
+    return {"source": None, "destination": LOOPBACK, "connections": 1, **ports, "may_meet_itself": False, **changes}
+
+
+def a_phase(duration_ns: int, pace: LinearPace | None = None, is_drain: bool = False) -> dict[str, Any]:
     """A phase as the core is told of it, with one connection and a pace."""
-    if not pace:
-        return (duration_ns, 1, is_drain, False, False, 0.0, 0.0, index, of, 0, 0)
-    change = (pace.end_hz - pace.start_hz) / (pace.duration_ns / NS_PER_S)
-    return (duration_ns, 1, is_drain, True, True, pace.start_hz, change, index, of, pace.total(), 0)
+    change = (pace.end_hz - pace.start_hz) / (pace.duration_ns / NS_PER_S) if pace else 0.0
+    return {
+        "duration_ns": duration_ns,
+        "connections": 1,
+        "is_drain": is_drain,
+        "is_paced": bool(pace),
+        "is_measured": bool(pace),
+        "start_hz": pace.start_hz if pace else 0.0,
+        "change_hz_per_s": change,
+        "total": pace.total() if pace else 0,
+        "fewer": 0,
+    }
 
 
-def paced(pace: LinearPace, index: int = 0, of: int = 1) -> tuple[Any, ...]:
+def paced(pace: LinearPace) -> tuple[Any, ...]:
     second = NS_PER_S
-    return (a_phase(second), a_phase(pace.duration_ns, pace, index, of), a_phase(second, is_drain=True))
+    return (a_phase(second), a_phase(pace.duration_ns, pace), a_phase(second, is_drain=True))
 
 
 _PACES = st.builds(
@@ -511,7 +545,7 @@ def test_by_any_moment_as_many_messages_fell_due_as_the_pace_says(
     pace: LinearPace, part: float, worker: tuple[int, int], is_gentle: bool
 ) -> None:
     index, of = worker
-    with Core(phases=paced(pace, index, of)) as core:
+    with Core(phases=paced(pace), index=index, of=of) as core:
         # A phase that began long ago: what is due of it is due now. Nobody is connected, so it is due and not sent.
         begin = time.monotonic_ns() - int(part * pace.duration_ns)
         core.blast.begin_phases(begin)
@@ -626,24 +660,26 @@ def test_a_million_messages_left_when_a_phase_ends_are_its_unsent_ones_at_once(
     worker: tuple[int, int], share: int
 ) -> None:
     first, second = two_holds(_MILLION, _FEW)[1:3]
-    first = a_phase(_MILLION.duration_ns, _MILLION, *worker)
+    first = a_phase(_MILLION.duration_ns, _MILLION)
+    index, of = worker
     phases = (a_phase(NS_PER_S), first, second, a_phase(NS_PER_S, is_drain=True))
-    with Core(phases=phases) as core:
+    with Core(phases=phases, index=index, of=of) as core:
         # It ended a second ago: the turn that hears of it is in the next phase already. Nobody is connected.
         core.blast.begin_phases(time.monotonic_ns() - 2 * NS_PER_S)
         core.turn(0)
         ended, begun = core.phase(1).counters, core.phase(2).counters
         assert core.slot.get("phase") == 2
     assert (ended["intended"], ended["unsent"], ended["sent"]) == (share, share, 0)
-    # The next one has its own, the first of which was due as it began.
-    assert (begun["intended"], begun["unsent"]) == (1, 1)
+    # The next one has its own; the first of all of them was due as it began, and is the first worker's.
+    first_ones = int(index == 0)
+    assert (begun["intended"], begun["unsent"]) == (first_ones, first_ones)
 
 
 def test_what_finds_no_room_when_a_phase_ends_is_unsent_and_the_next_phase_sends_its_own_on_time() -> None:
     # One message may be under way, and is not answered: of the first phase nothing more goes out.
     with socket.create_server((LOOPBACK, 0)) as listener:
         port = listener.getsockname()[1]
-        with Core(phases=two_holds(_MILLION, _FEW), port=port, depth=1, held=0) as core:
+        with Core(phases=two_holds(_MILLION, _FEW), port=port, depth=1, held_ns=0) as core:
             core.open_one(listener)
             begin = time.monotonic_ns()
             core.blast.begin_phases(begin)
@@ -724,7 +760,7 @@ def test_a_standstill_is_noted_and_what_was_under_way_in_it_is_disturbed() -> No
 def test_a_message_that_goes_out_after_a_standstill_is_not_disturbed_by_it() -> None:
     times = 20
     with socket.create_server((LOOPBACK, 0)) as listener:
-        with Core(port=listener.getsockname()[1], open_loop=False, depth=1) as core:
+        with Core(port=listener.getsockname()[1], is_open_loop=False, depth=1) as core:
             core.open_one(listener)
             core.blast.begin_phases(time.monotonic_ns())
             core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
@@ -745,7 +781,7 @@ def test_a_message_that_goes_out_after_a_standstill_is_not_disturbed_by_it() -> 
 def test_the_time_that_we_stood_still_does_not_count_against_a_reply() -> None:
     timeout_ns = 3 * _BEAT_NS
     with socket.create_server((LOOPBACK, 0)) as listener:
-        with Core(phases=paced(_ONE), port=listener.getsockname()[1], timeout=timeout_ns) as core:
+        with Core(phases=paced(_ONE), port=listener.getsockname()[1], timeout_ns=timeout_ns) as core:
             send_one(core, listener)
             core.sockets[-1].sendall(core.sockets[-1].recv(64))
             time.sleep(2 * timeout_ns / NS_PER_S)  # the reply is there, and is not read
@@ -757,7 +793,7 @@ def test_the_time_that_we_stood_still_does_not_count_against_a_reply() -> None:
 
 def test_what_is_under_way_when_a_phase_is_heard_of_too_late_belongs_to_the_phase() -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
-        with Core(port=listener.getsockname()[1], open_loop=False, depth=1) as core:
+        with Core(port=listener.getsockname()[1], is_open_loop=False, depth=1) as core:
             began = time.monotonic_ns()
             core.blast.start(began, 1000.0, 0, 1, 1)
             core.turn_until(lambda: core.slot.get("open") == 1)
@@ -776,7 +812,7 @@ def test_closing_comes_after_the_turn_that_began_the_drain() -> None:
     # Or the CPU time that it takes would be counted in the phase before.
     phases = (a_phase(NS_PER_S), a_phase(1_000_000), a_phase(NS_PER_S, is_drain=True))
     with socket.create_server((LOOPBACK, 0)) as listener:
-        with Core(phases=phases, port=listener.getsockname()[1], open_loop=True) as core:
+        with Core(phases=phases, port=listener.getsockname()[1], is_open_loop=True) as core:
             core.open_one(listener)
             core.blast.begin_phases(time.monotonic_ns() - 2_000_000)
             assert core.blast.turn(NS_PER_S) & (_core.PHASE | _core.DONE) == _core.PHASE
@@ -790,7 +826,7 @@ def test_no_phase_is_busy_or_waits_for_longer_than_it_lasts() -> None:
     short_ns, count = 1_000, 50
     phases = (a_phase(NS_PER_S), *[a_phase(short_ns)] * count, a_phase(NS_PER_S, is_drain=True))
     with socket.create_server((LOOPBACK, 0)) as listener:
-        with Core(phases=phases, port=listener.getsockname()[1], open_loop=True) as core:
+        with Core(phases=phases, port=listener.getsockname()[1], is_open_loop=True) as core:
             core.open_one(listener)
             core.blast.begin_phases(time.monotonic_ns() + 1_000_000)
             core.turn_until(lambda: core.slot.get("phase") == count + 1)
@@ -889,8 +925,8 @@ def test_where_the_kernel_has_no_port_ranges_the_engine_goes_through_the_ports(s
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((LOOPBACK, low + 1))
         taken.connect(listener.getsockname())  # this tuple is in use
-        routes = ((source, LOOPBACK, 4, low, low + 4, low + 3),)
-        with Core(port=listener.getsockname()[1], routes=routes, choose_ports=True) as core:
+        routes = (a_route(source=source, connections=4, port_low=low, port_high=low + 4, next_port=low + 3),)
+        with Core(port=listener.getsockname()[1], routes=routes, chooses_ports=True) as core:
             core.blast.start(time.monotonic_ns(), 1000.0, 0, 4, 1)
             core.turn_until(lambda: core.slot.get("open") == 4)
             accepted = [listener.accept() for _ in range(5)]
@@ -1035,22 +1071,27 @@ def test_churned_connections_leave_neither_files_nor_memory_behind(
 BAD_BLASTS: dict[str, dict[str, Any]] = {
     "no phase": {"phases": ()},
     "a phase that is none": {"phases": (1, 2, 3)},
-    "a phase too short": {"phases": ((1, 2),) * 3},
+    "a phase that is a tuple": {"phases": ((1, 2),) * 3},
+    "a phase too short": {"phases": ({"duration_ns": 1},) * 3},
+    "a phase with a name unheard of": {"phases": ({**a_phase(1), "colour": 1},) * 3},
+    "a pace that is no number": {"phases": ({**a_phase(1), "start_hz": float("nan")},) * 3},
     "phases as a list": {"phases": []},
     "no drain at the end": {"phases": (a_phase(1),) * 3},
     "no route": {"routes": ()},
+    "no destination": {"routes": (a_route(destination=None),)},
+    "options that are none": {"options": None},
     "a route that is none": {"routes": ("127.0.0.1",)},
-    "a route too short": {"routes": ((None, LOOPBACK),)},
-    "no connection on any route": {"routes": ((None, LOOPBACK, 0, 0, 0, 0),)},
-    "fewer connections than none": {"routes": ((None, LOOPBACK, -1, 0, 0, 0), (None, LOOPBACK, 2, 0, 0, 0))},
-    "a name for an address": {"routes": ((None, "localhost", 1, 0, 0, 0),)},
-    "a name for a source": {"routes": (("localhost", LOOPBACK, 1, 0, 0, 0),)},
-    "an address behind a good one": {"routes": ((None, LOOPBACK, 1, 0, 0, 0), (None, "", 1, 0, 0, 0))},
-    "ports beyond the last": {"routes": ((None, LOOPBACK, 1, 1000, 65536, 1000),)},
-    "a next port outside of the range": {"routes": ((None, LOOPBACK, 1, 1000, 2000, 2001),)},
+    "a route too short": {"routes": ({"destination": LOOPBACK},)},
+    "no connection on any route": {"routes": (a_route(connections=0),)},
+    "fewer connections than none": {"routes": (a_route(connections=-1), a_route(connections=2))},
+    "a name for an address": {"routes": (a_route(destination="localhost"),)},
+    "a name for a source": {"routes": (a_route(source="localhost"),)},
+    "an address behind a good one": {"routes": (a_route(), a_route(destination=""))},
+    "ports beyond the last": {"routes": (a_route(port_low=1000, port_high=65536, next_port=1000),)},
+    "a next port outside of the range": {"routes": (a_route(port_low=1000, port_high=2000, next_port=2001),)},
     "nothing may be opening": {"opening": 0},
-    "awake for minutes": {"awake": 60 * NS_PER_S},
-    "no such time of idleness": {"keepalive": -1},
+    "awake for minutes": {"awake_ns": 60 * NS_PER_S},
+    "no such time of idleness": {"keepalive_s": -1},
     "no bytes": {"size": 0},
     "fewer than no bytes": {"size": -1},
     "no period": {"period": 0},
@@ -1058,12 +1099,12 @@ BAD_BLASTS: dict[str, dict[str, Any]] = {
     "no depth": {"depth": 0},
     "a depth that wraps to none": {"depth": 2**32},
     "a depth that wraps to one": {"depth": 2**32 + 1},
-    "nothing at most": {"most": 0},
+    "nothing at most": {"most_slots": 0},
     "a port beyond the last": {"port": 65536},
     "a port before the first": {"port": -1},
     "a part of nothing": {"of": 0},
     "a part past the last": {"index": 1},
-    "too large a number": {"timeout": 2**63},
+    "too large a number": {"timeout_ns": 2**63},
     "text for a number": {"size": "1"},
     "a control that is no file": {"control_fd": -1},
     "words that are none": {"words": None},
@@ -1079,7 +1120,7 @@ BAD_SERVES: dict[str, dict[str, Any]] = {
     "a listener beyond all files": {"listeners": (2**40,)},
     "listeners as a list": {"listeners": []},
     "a control that is no file": {"control_fd": -1},
-    "text for a number": {"idle_timeout": "1"},
+    "text for a number": {"idle_timeout_ns": "1"},
     "words that cannot be written": {"words": bytes(8 * 10_000)},
     "words of no layout": {"words": np.zeros(10_001, np.int64)},
     "an argument unheard of": {"colour": "red"},
@@ -1090,7 +1131,7 @@ TIMES = 50
 
 def give_up(kind: Any, good: dict[str, Any], bad: dict[str, Any]) -> None:
     """Asserts that it refuses, and keeps nothing of what it had taken by then."""
-    values = {**good, **bad}
+    values = changed(good, bad)
     words = values["words"]
 
     def refuse() -> None:
@@ -1131,16 +1172,10 @@ def serve_arguments(words: Any, control_fd: int, listener: int) -> dict[str, Any
     return {
         "words": words,
         "control_fd": control_fd,
+        "options": serve_options(),
         "listeners": (listener,),
-        "idle_timeout": -1,
         "tokens": None,
-        "index": 0,
-        "slots": 100,
-        "most_owed": 2**26,
         "machine": bytes(16),
-        "probes": 0,
-        "stamps": False,
-        "edge_triggered": False,
     }
 
 
@@ -1218,7 +1253,7 @@ def test_a_core_gives_everything_back_when_closed_or_forgotten() -> None:
 
     def begin(is_closed: bool) -> None:
         with socket.create_server((LOOPBACK, 0)) as listener:
-            core = _core.Blast(**{**arguments(words, mine.fileno()), "port": listener.getsockname()[1]})
+            core = _core.Blast(**changed(arguments(words, mine.fileno()), {"port": listener.getsockname()[1]}))
             core.start(time.monotonic_ns(), 1000.0, 0, 1, 1)
             wait_for(lambda: core.turn(0) >= 0 and words[2] == 1)  # one is open
             words[2] = 0

@@ -162,18 +162,20 @@ def test_the_compiled_engine_refuses_notes_that_are_not_there() -> None:
     mine, theirs = socket.socketpair()
     with mine, theirs:
         for index in (-1, 2):
-            with pytest.raises(ValueError, match="index has to be that of a worker"):
+            with pytest.raises(ValueError, match="index"):
                 _core.Serve(
                     words=board,
                     control_fd=mine.fileno(),
+                    options={
+                        "idle_timeout_ns": -1,
+                        "most_owed": 2**26,
+                        "index": index,
+                        "most_slots": 10,
+                        "probe_peers": 0,
+                        "is_edge_triggered": False,
+                        "reads_stamps": False,
+                    },
                     listeners=(),
-                    idle_timeout=-1,
                     tokens=words,
-                    index=index,
-                    slots=10,
-                    most_owed=2**26,
                     machine=bytes(16),
-                    probes=0,
-                    stamps=False,
-                    edge_triggered=False,
                 )

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -6,6 +8,10 @@ COUNTERS: tuple[str, ...]
 HISTOGRAMS: tuple[str, ...]
 STEPS: tuple[str, ...]
 PROOFS: tuple[str, ...]
+BLAST_ROWS: tuple[str, ...]
+PHASE_ROWS: tuple[str, ...]
+ROUTE_ROWS: tuple[str, ...]
+SERVE_ROWS: tuple[str, ...]
 ERRNOS: int
 HEARD: int
 PHASE: int
@@ -36,31 +42,10 @@ class Blast:
         *,
         words: NDArray[np.int64],
         control_fd: int,
-        phases: tuple[tuple[int, int, bool, bool, bool, float, float, int, int, int, int], ...],
-        routes: tuple[tuple[str | None, str, int, int, int, int, bool], ...],
-        port: int,
-        index: int,
-        of: int,
-        size: int,
-        period: int,
-        depth: int,
-        timeout: int,
-        connect_timeout: int,
-        held: int,
-        lifetime: int,
-        messages: int,
-        most: int,
-        opening: int,
-        awake: int,
-        keepalive: int,
+        options: Mapping[str, int],
+        phases: tuple[Mapping[str, float], ...],
+        routes: tuple[Mapping[str, int | str | None], ...],
         probes: tuple[int, int, bytes, tuple[tuple[int, int], ...]] | tuple[()],
-        stamps: bool,
-        endless: bool,
-        open_loop: bool,
-        check: bool,
-        rst: bool,
-        edge_triggered: bool,
-        choose_ports: bool,
     ) -> Blast: ...
     def fileno(self) -> int: ...
     def open_first(self, at_ns: int) -> None: ...
@@ -82,16 +67,10 @@ class Serve:
         *,
         words: NDArray[np.int64],
         control_fd: int,
+        options: Mapping[str, int],
         listeners: tuple[int, ...],
-        idle_timeout: int,
         tokens: NDArray[np.int64] | None,
-        index: int,
-        slots: int,
-        most_owed: int,
         machine: bytes,
-        probes: int,
-        stamps: bool,
-        edge_triggered: bool,
     ) -> Serve: ...
     def fileno(self) -> int: ...
     def stop(self, grace_ns: int, settle_ns: int) -> None: ...

@@ -174,8 +174,12 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     for (int64_t i = 0; i < phase->fewer && blast->live_count; i++)
         connection_retire(blast, &blast->slots[blast->live[blast->live_count - 1]], at, false);
     if (phase->is_paced) {
-        struct pace pace = phase->pace;
-        pace.begin_ns = at;
+        struct pace pace = {.begin_ns = at,
+                            .start_hz = phase->start_hz,
+                            .change_hz_per_s = phase->change_hz_per_s,
+                            .next = blast->options.index,
+                            .step = blast->options.of,
+                            .total = phase->total};
         if (blast->is_counting) pace_limit(&pace, blast->budget);
         if (pace.total) schedule_append(&blast->due, pace);
     } else if (!blast->is_sending) {

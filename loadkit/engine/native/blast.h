@@ -36,6 +36,7 @@
 #include "deadlines.h"
 #include "poller.h"
 #include "probes.h"
+#include "rows.h"
 #include "schedule.h"
 #include "looks.h"
 #include "standstills.h"
@@ -96,20 +97,23 @@ struct message {
     int64_t intended, taken, sent; /* taken: when we came to it, or could have (looks.h) */
 };
 
+/* A source of family AF_UNSPEC: the kernel's choice. The local port comes from port_low to port_high (0: the kernel's own range
+ * and search); where we choose it, next_port is the next one to try. may_meet_itself: it can be the destination's own, itself.h. */
+#define ROUTE_ROWS(X)                                                                                                   \
+    X(address, source, 0, 0) X(address, destination, 1, 0) X(integer, connections, 0, INT64_MAX)                        \
+    X(integer, port_low, 0, UINT16_MAX) X(integer, port_high, 0, UINT16_MAX) X(integer, next_port, 0, UINT16_MAX)        \
+    X(flag, may_meet_itself, 0, 1)
 struct route {
-    struct sockaddr_storage source, destination; /* a source of family AF_UNSPEC: the kernel's choice */
-    socklen_t source_length, destination_length;
-    int64_t connections;
-    int port_low, port_high; /* the local port comes from here; 0: the kernel's own range and search */
-    int next_port;           /* where we choose it: the next one to try */
-    bool may_meet_itself;    /* the local port can be the destination's own: itself.h */
+    ROUTE_ROWS(AS_FIELD)
 };
 
+/* start_hz, change_hz_per_s and total are its pace's (schedule.h); fewer: connections of ours to retire at its beginning. */
+#define PHASE_ROWS(X)                                                                                                   \
+    X(integer, duration_ns, 0, INT64_MAX) X(integer, connections, 0, INT64_MAX) X(flag, is_drain, 0, 1)                  \
+    X(flag, is_paced, 0, 1) X(flag, is_measured, 0, 1) X(real, start_hz, 0, INT64_MAX)                                   \
+    X(real, change_hz_per_s, INT64_MIN, INT64_MAX) X(integer, total, 0, INT64_MAX) X(integer, fewer, 0, INT64_MAX)
 struct phase {
-    int64_t duration_ns, connections;
-    bool is_drain, is_paced, is_measured;
-    struct pace pace; /* begin_ns is filled in when the phase begins */
-    int64_t fewer;    /* connections of ours to retire at its beginning */
+    PHASE_ROWS(AS_FIELD)
 };
 
 struct node { /* a message that waits */
@@ -126,16 +130,20 @@ struct retry {
     uint32_t route;
 };
 
+/* lifetime_ns, messages: -1 is none. opening: of those that a schedule asks for, so many may be without their first reply.
+ * awake_ns: before something is due we do not sleep any more. keepalive_s: 0 is none. is_endless: the last of the messages ends
+ * the run, and no duration does. chooses_ports: the kernel has no IP_LOCAL_PORT_RANGE. period: of the stream. most_slots: no
+ * more connections than that are open at once. */
+#define BLAST_ROWS(X)                                                                                                   \
+    X(integer, size, 1, INT64_MAX) X(integer, lifetime_ns, -1, LONGEST_NS) X(integer, timeout_ns, 0, LONGEST_NS)         \
+    X(integer, connect_timeout_ns, 0, LONGEST_NS) X(integer, held_ns, 0, LONGEST_NS) X(integer, messages, -1, INT64_MAX) \
+    X(count, depth, 1, UINT32_MAX) X(integer, index, 0, INT64_MAX) X(integer, of, 1, INT64_MAX)                          \
+    X(integer, opening, 1, INT64_MAX) X(integer, awake_ns, 0, NS_PER_S) X(integer, keepalive_s, 0, INT16_MAX)            \
+    X(flag, is_endless, 0, 1) X(flag, is_open_loop, 0, 1) X(flag, is_checked, 0, 1) X(flag, closes_by_rst, 0, 1)         \
+    X(flag, is_edge_triggered, 0, 1) X(flag, chooses_ports, 0, 1) X(flag, reads_stamps, 0, 1)                            \
+    X(integer, port, 0, UINT16_MAX) X(integer, period, 1, 256) X(integer, most_slots, 1, INT64_MAX)
 struct options {
-    int64_t size, lifetime_ns, timeout_ns, connect_timeout_ns, held_ns, messages; /* lifetime and messages: -1 is none */
-    uint32_t depth;
-    int64_t index, of;
-    int64_t opening; /* of those that a schedule asks for, so many may be without their first reply */
-    int64_t awake_ns; /* before something is due we do not sleep any more */
-    int64_t keepalive_s; /* 0: none */
-    bool is_endless; /* the last of the messages ends the run, and no duration does */
-    bool is_open_loop, is_checked, closes_by_rst, is_edge_triggered;
-    bool chooses_ports; /* the kernel has no IP_LOCAL_PORT_RANGE */
+    BLAST_ROWS(AS_FIELD)
 };
 
 /* The run's first connection: its first reply says whether the target is what it is taken for. */

@@ -223,17 +223,21 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     blast->check_ns = 0;
 }
 
+static socklen_t length_of(const struct sockaddr_storage *address) {
+    return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
 /* The next port of the route's range, bound; SO_REUSEADDR lets the same one serve other destinations. */
 static int bind_chosen(int fd, struct route *route) {
     struct sockaddr_storage source = route->source;
-    socklen_t length = route->source_length;
+    socklen_t length = length_of(&route->source);
     int one = 1;
     if (source.ss_family == AF_UNSPEC) {
         source.ss_family = route->destination.ss_family; /* the rest is zero: any address */
-        length = route->destination_length;
+        length = length_of(&route->destination);
     }
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one)) return -1;
-    for (int left = route->port_high - route->port_low; left >= 0; left--) {
+    for (int64_t left = route->port_high - route->port_low; left >= 0; left--) {
         in_port_t port = htons((uint16_t)route->next_port);
         route->next_port = route->next_port < route->port_high ? route->next_port + 1 : route->port_low;
         /* The port stands in the same place in both families. */
@@ -272,7 +276,7 @@ static int make_socket(const struct blast *blast, struct route *route) {
     if (route->source.ss_family != AF_UNSPEC && !(route->port_low && blast->options.chooses_ports)) {
         /* ip(7): the port is chosen at connect(), by the whole tuple, so one port serves many destinations. */
         if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one)) goto failed;
-        if (bind(fd, (const struct sockaddr *)&route->source, route->source_length)) goto failed;
+        if (bind(fd, (const struct sockaddr *)&route->source, length_of(&route->source))) goto failed;
     }
     return fd;
 failed:;
@@ -293,14 +297,15 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     connection->held_first = connection->held_last = NONE;
     connection->place = NONE;
     const struct sockaddr *destination = (const struct sockaddr *)&route->destination;
-    int failed = connect(connection->fd, destination, route->destination_length);
+    socklen_t length = length_of(&route->destination);
+    int failed = connect(connection->fd, destination, length);
     /* A port we chose is bound for every destination, and may be taken with this one: the next. */
-    for (int left = blast->options.chooses_ports ? route->port_high - route->port_low : 0;
+    for (int64_t left = blast->options.chooses_ports ? route->port_high - route->port_low : 0;
          failed && errno == EADDRNOTAVAIL && left > 0; left--) {
         close(connection->fd);
         connection->fd = make_socket(blast, route);
         if (connection->fd < 0) break;
-        failed = connect(connection->fd, destination, route->destination_length);
+        failed = connect(connection->fd, destination, length);
     }
     if (failed && errno != EINPROGRESS) {
         not_opened(blast, connection, errno);

@@ -13,32 +13,24 @@ import contextlib
 import socket
 from collections.abc import Callable, Sequence
 
-from loadkit.engine.base import MOST_OWED_BYTES, STOP_NS, Control
-from loadkit.engine.descriptors import free_descriptors
+from loadkit.engine.base import STOP_NS, Control
 from loadkit.engine.listening import drop_syns
 from loadkit.engine.native import _core
-from loadkit.engine.ports import knows_port_range
+from loadkit.engine.native.rows import blast_values, phase_values, route_values, serve_values
 from loadkit.engine.probes import Probes, machine_key, open_probes
 from loadkit.engine.stamps import choose_stamps
 from loadkit.measure.board import PROOFS, WAKEUP_SOURCES, Slot
 from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.tcp_info import SAMPLES
-from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
-from loadkit.plan.pacing import LinearPace
-from loadkit.plan.split import share
-from loadkit.profile.model import Close, ProbePeers
+from loadkit.plan.model import PhaseKind, ServePlan, Shard
 from loadkit.units import NS_PER_S
-from loadkit.wire.echo import period_of
 
 __all__ = ["NativeEngine"]
 
 # How often the CPU figures are read: of many workers more seldom, as a hundred of them would spend a tenth of a core.
 _TICK_NS, _LONGEST_TICK_NS, _SOON = 100_000_000, 1_000_000_000, 8
-_MOST_SLOTS = 1 << 24
 _COUNTED = WAKEUP_SOURCES.index("native")
 _FAILED = PROOFS.index("failed")
-
-Phase = tuple[int, int, bool, bool, bool, float, float, int, int, int, int]
 
 
 class NativeEngine:
@@ -196,68 +188,13 @@ def _serve_heard(core: _core.Serve, plan: ServePlan, listeners: Sequence[socket.
 
 
 def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _core.Blast:
-    plan = shard.plan
-    befores = (plan.phases[0], *plan.phases)
     return _core.Blast(
         words=slot.words,
         control_fd=control.fileno(),
-        phases=tuple(_phase(phase, before, shard) for phase, before in zip(plan.phases, befores, strict=False)),
-        routes=tuple(_route(route, shard) for route in shard.routes),
-        port=plan.target.port,
-        index=shard.index,
-        of=shard.of,
-        size=plan.size_bytes,
-        period=period_of(plan.size_bytes),
-        depth=plan.depth,
-        timeout=plan.timeout_ns,
-        connect_timeout=plan.connect_timeout_ns,
-        held=plan.held_ns,
-        lifetime=-1 if plan.lifetime_ns is None else plan.lifetime_ns,
-        messages=-1 if shard.messages is None else shard.messages,
-        # A phase with more connections may begin while those of the last are still waiting for their last replies.
-        most=2 * shard.connections + 1024,
-        opening=max(1, plan.opening // plan.lanes),
-        awake=_core.AWAKE_NS if plan.stays_awake else 0,
-        keepalive=(plan.keepalive_ns or 0) // NS_PER_S,
+        options=blast_values(shard, choose_stamps(shard.plan.stamps, slot)),
+        phases=phase_values(shard),
+        routes=route_values(shard),
         probes=probes.hand_over(),
-        stamps=choose_stamps(plan.stamps, slot),
-        endless=plan.is_endless,
-        open_loop=plan.open_loop,
-        check=plan.check,
-        rst=plan.close is Close.RST,
-        edge_triggered=plan.edge_triggered,
-        choose_ports=not knows_port_range(),
-    )
-
-
-def _route(route: Route, shard: Shard) -> tuple[str | None, str, int, int, int, int, bool]:
-    """Returns what the core knows of a route; workers that choose ports begin in different places of the range."""
-    low, high = route.ports or (0, 0)
-    begin = low + (high - low) * shard.index // shard.of
-    return route.source, route.destination, route.connections, low, high, begin, route.may_meet_itself
-
-
-def _phase(phase: PhasePlan, before: PhasePlan, shard: Shard) -> Phase:
-    """Returns what the core knows of a phase; its pace begins when the phase does."""
-    part = (shard.index, shard.of)
-    fewer = share(before.connections, *part) - share(phase.connections, *part)
-    pace = LinearPace(0, phase.duration_ns, *(phase.rate_hz or (0.0, 0.0)))
-    is_paced = phase.rate_hz is not None
-    total = pace.total() if is_paced and max(phase.rate_hz or ()) > 0 else 0
-    change = (pace.end_hz - pace.start_hz) / (phase.duration_ns / NS_PER_S) if phase.duration_ns else 0.0
-    is_drain = phase.kind is PhaseKind.DRAIN
-    return (
-        phase.duration_ns,
-        phase.connections,
-        is_drain,
-        is_paced,
-        phase.kind is PhaseKind.HOLD,
-        pace.start_hz,
-        change,
-        shard.index,
-        shard.of,
-        total,
-        max(0, fewer),
     )
 
 
@@ -265,15 +202,8 @@ def _open_serve(plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot,
     return _core.Serve(
         words=slot.words,
         control_fd=control.fileno(),
+        options=serve_values(plan, slot, choose_stamps(plan.stamps, slot)),
         listeners=tuple(listener.fileno() for listener in listeners),
-        idle_timeout=-1 if plan.idle_timeout_ns is None else plan.idle_timeout_ns,
         tokens=slot.tokens.words if slot.tokens else None,
-        index=slot.tokens.index if slot.tokens else 0,
-        # They are address space, and a limit may be a thousand million: more than this nobody serves in one process.
-        slots=min(free_descriptors(), _MOST_SLOTS),
-        most_owed=MOST_OWED_BYTES,
         machine=machine_key(),
-        probes=list(ProbePeers).index(plan.probes),
-        stamps=choose_stamps(plan.stamps, slot),
-        edge_triggered=plan.edge_triggered,
     )

@@ -8,7 +8,6 @@
 #include <Python.h>
 #include <arpa/inet.h>
 #include <limits.h>
-#include <netdb.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +18,18 @@
 #include "serve.h"
 #include "zeros.h"
 
-/* Times from now may be added to the clock without overflow. */
-#define LONGEST_NS (INT64_C(1) << 60)
+#define HOLDER struct options
+static const struct row blast_rows[] = ROWS(BLAST_ROWS);
+#undef HOLDER
+#define HOLDER struct phase
+static const struct row phase_rows[] = ROWS(PHASE_ROWS);
+#undef HOLDER
+#define HOLDER struct route
+static const struct row route_rows[] = ROWS(ROUTE_ROWS);
+#undef HOLDER
+#define HOLDER struct serve_options
+static const struct row serve_rows[] = ROWS(SERVE_ROWS);
+#undef HOLDER
 
 struct blast_object {
     PyObject_HEAD
@@ -68,55 +77,13 @@ int refuse(PyObject *error, const char *text) {
 
 /* -- Blast. What Python says arms the timer in the past, so that the loop calls for a turn. */
 
-static int read_phase(PyObject *item, struct phase *phase) {
-    int is_drain, is_paced, is_measured;
-    double start_hz, change;
-    long long duration, connections, next, step, total, fewer;
-    if (!PyTuple_Check(item)) return refuse(PyExc_TypeError, "a phase has to be a tuple");
-    if (!PyArg_ParseTuple(item, "LLpppddLLLL;a phase", &duration, &connections, &is_drain, &is_paced, &is_measured, &start_hz, &change,
-                          &next, &step, &total, &fewer))
-        return -1;
-    struct pace pace = {.start_hz = start_hz, .change_hz_per_s = change, .next = next, .step = step, .total = total};
-    *phase = (struct phase){duration, connections, is_drain, is_paced, is_measured, pace, fewer};
+static int read_route(PyObject *item, int64_t port, struct route *route) {
+    if (rows_read(item, route_rows, route)) return -1;
+    if (route->port_low && (route->next_port < route->port_low || route->next_port > route->port_high))
+        return refuse(PyExc_ValueError, "next_port has to be from port_low to port_high");
+    /* It stands in the same place in both families. */
+    ((struct sockaddr_in *)&route->destination)->sin_port = htons((uint16_t)port);
     return 0;
-}
-
-static int read_address(const char *text, int port, struct sockaddr_storage *address, socklen_t *length) {
-    /* getaddrinfo and not inet_pton: it knows the zone of a link-local address (fe80::1%eth0). */
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *found;
-    if (getaddrinfo(text, NULL, &hints, &found)) {
-        PyErr_Format(PyExc_ValueError, "%s is not an IP address", text);
-        return -1;
-    }
-    memcpy(address, found->ai_addr, found->ai_addrlen);
-    *length = found->ai_addrlen;
-    freeaddrinfo(found);
-    if (address->ss_family == AF_INET)
-        ((struct sockaddr_in *)address)->sin_port = htons((uint16_t)port);
-    else
-        ((struct sockaddr_in6 *)address)->sin6_port = htons((uint16_t)port);
-    return 0;
-}
-
-static int read_route(PyObject *item, int port, struct route *route) {
-    const char *source, *destination;
-    long long connections;
-    int port_low, port_high, next_port, may_meet_itself = 0;
-    if (!PyTuple_Check(item)) return refuse(PyExc_TypeError, "a route has to be a tuple");
-    if (!PyArg_ParseTuple(item, "zsLiii|p;a route", &source, &destination, &connections, &port_low, &port_high, &next_port,
-                          &may_meet_itself))
-        return -1;
-    if (connections < 0) return refuse(PyExc_ValueError, "a route has no fewer than 0 connections");
-    if (port_low && (port_low < 1 || port_high > UINT16_MAX || next_port < port_low || next_port > port_high))
-        return refuse(PyExc_ValueError, "a route's ports have to be from 1 to 65535, the next one among them");
-    memset(route, 0, sizeof *route);
-    route->connections = connections;
-    route->port_low = port_low;
-    route->port_high = port_high;
-    route->next_port = next_port;
-    route->may_meet_itself = may_meet_itself;
-    if (source && read_address(source, 0, &route->source, &route->source_length)) return -1;
-    return read_address(destination, port, &route->destination, &route->destination_length);
 }
 
 static int read_phases(struct blast *blast, PyObject *phases) {
@@ -126,19 +93,19 @@ static int read_phases(struct blast *blast, PyObject *phases) {
     blast->phase_plans = calloc((size_t)count, sizeof *blast->phase_plans);
     if (!blast->phase_plans) return PyErr_NoMemory(), -1;
     for (Py_ssize_t i = 0; i < count; i++)
-        if (read_phase(PyTuple_GetItem(phases, i), &blast->phase_plans[i])) return -1;
+        if (rows_read(PyTuple_GetItem(phases, i), phase_rows, &blast->phase_plans[i])) return -1;
     if (!blast->phase_plans[count - 1].is_drain) return refuse(PyExc_ValueError, "the last phase has to be the drain");
     return 0;
 }
 
-static int read_routes(struct blast *blast, PyObject *routes, int port) {
+static int read_routes(struct blast *blast, PyObject *routes) {
     Py_ssize_t count = PyTuple_Size(routes);
     int64_t total = 0;
     blast->route_count = (uint32_t)count;
     blast->routes = calloc((size_t)count + 1, sizeof *blast->routes);
     if (!blast->routes) return PyErr_NoMemory(), -1;
     for (Py_ssize_t i = 0; i < count; i++) {
-        if (read_route(PyTuple_GetItem(routes, i), port, &blast->routes[i])) return -1;
+        if (read_route(PyTuple_GetItem(routes, i), blast->options.port, &blast->routes[i])) return -1;
         total += blast->routes[i].connections;
     }
     if (total < 1) return refuse(PyExc_ValueError, "there has to be a route with a connection");
@@ -146,37 +113,22 @@ static int read_routes(struct blast *blast, PyObject *routes, int port) {
 }
 
 static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"words",   "control_fd", "phases",          "routes",   "port",
-                            "index",   "of",         "size",            "period",   "depth",
-                            "timeout", "connect_timeout", "held", "lifetime",   "messages", "most",
-                            "opening", "awake",      "keepalive",       "probes",   "stamps",  "endless",
-                            "open_loop", "check",    "rst",             "edge_triggered", "choose_ports", NULL};
+    static char *names[] = {"words", "control_fd", "options", "phases", "routes", "probes", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
-    PyObject *phases, *routes, *probes;
-    int control_fd, port, stamps, endless, open_loop, check, rst, edge_triggered, choose_ports;
-    long long index, of, size, period, depth, timeout, connect_timeout, held, lifetime, messages, most, opening, awake,
-        keepalive;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!O!iLLLLLLLLLLLLLLO!ppppppp:Blast", names, &self->words, &control_fd,
-                                     &PyTuple_Type, &phases, &PyTuple_Type, &routes, &port, &index, &of, &size, &period,
-                                     &depth, &timeout, &connect_timeout, &held, &lifetime, &messages, &most, &opening, &awake, &keepalive,
-                                     &PyTuple_Type, &probes, &stamps, &endless, &open_loop, &check, &rst, &edge_triggered, &choose_ports))
+    PyObject *values, *phases, *routes, *probes;
+    int control_fd;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!O!O!:Blast", names, &self->words, &control_fd, &values,
+                                     &PyTuple_Type, &phases, &PyTuple_Type, &routes, &PyTuple_Type, &probes))
         return -1;
-    if (depth < 1 || depth > UINT32_MAX || size < 1 || period < 1 || period > 256 || most < 1)
-        return refuse(PyExc_ValueError, "depth, size, period and most have to be at least 1, period at most 256");
-    if (timeout < 0 || timeout > LONGEST_NS || connect_timeout < 0 || connect_timeout > LONGEST_NS || lifetime > LONGEST_NS ||
-        held < 0 || held > LONGEST_NS)
-        return refuse(PyExc_ValueError, "timeout, connect_timeout, held and lifetime have to be within 36 years");
-    if (opening < 1 || awake < 0 || awake > NS_PER_S || keepalive < 0 || keepalive > INT16_MAX)
-        return refuse(PyExc_ValueError, "opening has to be at least 1, awake 1 s and keepalive 32767 s at most");
-    if (port < 0 || port > UINT16_MAX) return refuse(PyExc_ValueError, "port has to be 0 to 65535");
-    if (index < 0 || index >= of) return refuse(PyExc_ValueError, "index has to be at least 0 and below of");
-    *options = (struct options){size,  lifetime, timeout, connect_timeout, held, messages, (uint32_t)depth, index, of,
-                                opening, awake, keepalive, endless, open_loop, check, rst, edge_triggered, choose_ports};
-    stamper_open(&blast->stamper, stamps);
-    if (read_phases(blast, phases) || read_routes(blast, routes, port)) return -1;
+    if (rows_read(values, blast_rows, options)) return -1;
+    if (options->index >= options->of) return refuse(PyExc_ValueError, "index has to be below of");
+    if (read_phases(blast, phases) || read_routes(blast, routes)) return -1;
+    stamper_open(&blast->stamper, options->reads_stamps);
+    int64_t under_way = options->size > INT32_MAX / options->depth ? INT32_MAX : options->size * options->depth;
     if (board_open(&blast->board, self->words.buf, self->words.len / 8, blast->phases) ||
-        stream_open(&blast->stream, period, size > INT32_MAX / depth ? INT32_MAX : size * depth) || connections_open(blast, slot_limit((uint64_t)most)) ||
+        stream_open(&blast->stream, options->period, under_way) ||
+        connections_open(blast, slot_limit((uint64_t)options->most_slots)) ||
         open_prober(&blast->prober, &blast->board, probes) || blast_open(blast, control_fd)) {
         if (!PyErr_Occurred()) PyErr_SetFromErrno(PyExc_OSError);
         return -1;
@@ -378,35 +330,31 @@ static int read_listeners(struct serve *serve, PyObject *fds) {
 }
 
 /* None: there is no limit. */
-static int read_tokens(struct serve_object *self, PyObject *tokens, long long index) {
+static int read_tokens(struct serve_object *self, PyObject *tokens) {
     if (tokens == Py_None) return 0;
     if (PyObject_GetBuffer(tokens, &self->tokens, PyBUF_WRITABLE)) return -1;
-    long long notes = (self->tokens.len / 8 - TOKENS_HEAD_WORDS) / TOKENS_NOTE_WORDS;
-    if (index < 0 || index >= notes) return refuse(PyExc_ValueError, "index has to be that of a worker with a note in tokens");
+    int64_t notes = (self->tokens.len / 8 - TOKENS_HEAD_WORDS) / TOKENS_NOTE_WORDS, index = self->serve.options.index;
+    if (index >= notes) return refuse(PyExc_ValueError, "index has to be that of a worker with a note in tokens");
     self->serve.tokens = tokens_of(self->tokens.buf, (uint32_t)index);
     return 0;
 }
 
 static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"words", "control_fd", "listeners", "idle_timeout", "tokens", "index", "slots", "most_owed", "machine", "probes", "stamps", "edge_triggered", NULL};
+    static char *names[] = {"words", "control_fd", "options", "listeners", "tokens", "machine", NULL};
     struct serve *serve = &self->serve;
-    PyObject *fds, *tokens;
-    int control_fd, probes, stamps, edge_triggered;
-    long long idle_timeout, index, slots, most_owed;
+    struct serve_options *options = &serve->options;
+    PyObject *values, *fds, *tokens;
+    int control_fd;
     struct key machine;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!LOLLLO&ipp:Serve", names, &self->words, &control_fd, &PyTuple_Type,
-                                     &fds, &idle_timeout, &tokens, &index, &slots, &most_owed, read_key, &machine, &probes,
-                                     &stamps, &edge_triggered))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!OO&:Serve", names, &self->words, &control_fd, &values,
+                                     &PyTuple_Type, &fds, &tokens, read_key, &machine))
         return -1;
-    if (slots < 1) return refuse(PyExc_ValueError, "slots has to be at least 1");
-    answers_open(&serve->answers, probes, machine, idle_timeout);
-    stamper_open(&serve->stamper, stamps);
-    serve->idle_timeout_ns = idle_timeout;
-    serve->most_owed = most_owed;
-    serve->is_edge_triggered = edge_triggered;
-    if (read_tokens(self, tokens, index) || read_listeners(serve, fds)) return -1;
+    if (rows_read(values, serve_rows, options)) return -1;
+    answers_open(&serve->answers, (enum probe_peers)options->probe_peers, machine, options->idle_timeout_ns);
+    stamper_open(&serve->stamper, options->reads_stamps);
+    if (read_tokens(self, tokens) || read_listeners(serve, fds)) return -1;
     if (board_open(&serve->board, self->words.buf, self->words.len / 8, 1) ||
-        serve_open(serve, control_fd, slot_limit((uint64_t)slots))) {
+        serve_open(serve, control_fd, slot_limit((uint64_t)options->most_slots))) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
@@ -561,6 +509,9 @@ static int fill_module(PyObject *module) {
     if (add_names(module, "STATE", state_names) || add_names(module, "COUNTERS", counter_names) ||
         add_names(module, "HISTOGRAMS", histogram_names) || add_names(module, "STAGES", stage_names) ||
         add_names(module, "STEPS", step_names) || add_names(module, "PROOFS", proof_names))
+        return -1;
+    if (rows_add_names(module, "BLAST_ROWS", blast_rows) || rows_add_names(module, "PHASE_ROWS", phase_rows) ||
+        rows_add_names(module, "ROUTE_ROWS", route_rows) || rows_add_names(module, "SERVE_ROWS", serve_rows))
         return -1;
     if (PyModule_AddIntConstant(module, "AWAKE_NS", AWAKE_NS) || PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) || PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) ||
         PyModule_AddIntConstant(module, "DONE", TURN_DONE) || PyModule_AddIntConstant(module, "TAIL_ROWS", TAIL_ROWS) ||

@@ -8,12 +8,19 @@
 #include <Python.h>
 
 #include "probes.h"
+#include "rows.h"
 
 void *allocate(PyTypeObject *type);
 void release(PyObject *self);
 PyObject *closed_error(void);
 /* Says what is wrong and returns -1, for bad arguments. */
 int refuse(PyObject *error, const char *text);
+
+/* rows.c. Reads a dict into the fields that a table describes; -1, with a Python error, for what is missing, unknown or out of
+ * bounds. */
+int rows_read(PyObject *values, const struct row *rows, void *holder);
+/* Exports the names of a table. */
+int rows_add_names(PyObject *module, const char *key, const struct row *rows);
 
 /* For PyArg_ParseTuple's O&, into a struct key: the bytes of a machine's key. */
 int read_key(PyObject *object, void *key);

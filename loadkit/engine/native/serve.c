@@ -102,7 +102,7 @@ static __attribute__((noinline)) void move_last(struct serve *serve, struct peer
 }
 
 static void note_active(struct serve *serve, struct peer *peer) {
-    if (serve->idle_timeout_ns >= 0) move_last(serve, peer);
+    if (serve->options.idle_timeout_ns >= 0) move_last(serve, peer);
 }
 
 static void publish_open(struct serve *serve) {
@@ -119,7 +119,7 @@ static void close_peer(struct serve *serve, struct peer *peer) {
     tokens_give(&serve->tokens); /* first: when the peer sees its end, there is room for another */
     close(peer->fd);
     give_back(serve, peer);
-    if (serve->idle_timeout_ns >= 0) unlink_peer(serve, peer);
+    if (serve->options.idle_timeout_ns >= 0) unlink_peer(serve, peer);
     peer->state = PEER_FREE;
     peer->generation++;
     peer->next = serve->free_slot;
@@ -155,7 +155,7 @@ static bool begin_answering(struct serve *serve, struct peer *peer) {
     page_of(serve)[COUNT_probes]++;
     publish_open(serve);
     /* Level-triggered always: one message is answered per event, and what is behind it, its end not least, has its turn. */
-    if (serve->is_edge_triggered) watch(serve, peer, EPOLLIN | EPOLLRDHUP);
+    if (serve->options.is_edge_triggered) watch(serve, peer, EPOLLIN | EPOLLRDHUP);
     return true;
 }
 
@@ -197,7 +197,7 @@ static void owe(struct serve *serve, struct peer *peer, const unsigned char *byt
         peer->owed_until = (uint32_t)length;
         serve->owed_bytes += (int64_t)length;
     }
-    if (!serve->is_edge_triggered) watch(serve, peer, EPOLLOUT);
+    if (!serve->options.is_edge_triggered) watch(serve, peer, EPOLLOUT);
 }
 
 static void read_on_later(struct serve *serve, struct peer *peer) {
@@ -219,7 +219,7 @@ static void read_on_later(struct serve *serve, struct peer *peer) {
 /* Echoes what one read of at most so many bytes brings; returns how much that was, 0 when there is nothing to go on with: it
  * has sent no more, it owes, or it is lost. */
 static size_t echo_once(struct serve *serve, struct peer *peer, size_t most) {
-    bool is_kept = serve->owed_bytes + (int64_t)most <= serve->most_owed;
+    bool is_kept = serve->owed_bytes + (int64_t)most <= serve->options.most_owed;
     ssize_t length = is_kept ? stamper_receive(&serve->stamper, &serve->board, peer->fd, serve->buffer, most)
                              : recv(peer->fd, serve->buffer, most, MSG_PEEK);
     if (length <= 0) {
@@ -245,7 +245,7 @@ static void echo(struct serve *serve, struct peer *peer, uint32_t events) {
         size_t most = left < SERVE_READ_BYTES ? left : SERVE_READ_BYTES;
         size_t length = echo_once(serve, peer, most);
         /* Level-triggered, epoll comes back to it after the others. */
-        if (!length || !serve->is_edge_triggered || (length < most && !(events & HIDES_MORE))) return;
+        if (!length || !serve->options.is_edge_triggered || (length < most && !(events & HIDES_MORE))) return;
         left -= length;
     }
     read_on_later(serve, peer);
@@ -260,7 +260,7 @@ static void pay(struct serve *serve, struct peer *peer) {
     if (peer->owed_from < peer->owed_until) return;
     give_back(serve, peer);
     peer->state = PEER_ECHOING;
-    if (serve->is_edge_triggered)
+    if (serve->options.is_edge_triggered)
         echo(serve, peer, EPOLLIN | HIDES_MORE);
     else
         watch(serve, peer, EPOLLIN | EPOLLRDHUP);
@@ -302,11 +302,11 @@ static void take_in(struct serve *serve, int fd) {
     serve->open_count++;
     page_of(serve)[COUNT_opened]++;
     publish_open(serve);
-    if (serve->idle_timeout_ns >= 0) {
+    if (serve->options.idle_timeout_ns >= 0) {
         peer->active_ns = clock_ns();
         link_last(serve, peer);
     }
-    uint32_t events = EPOLLIN | EPOLLRDHUP | (serve->is_edge_triggered ? (uint32_t)(EPOLLOUT | EPOLLPRI | EPOLLET) : 0);
+    uint32_t events = EPOLLIN | EPOLLRDHUP | (serve->options.is_edge_triggered ? (uint32_t)(EPOLLOUT | EPOLLPRI | EPOLLET) : 0);
     uint64_t token = token_of(KIND_CONNECTION, number_of(serve, peer), peer->generation);
     if (poller_add(&serve->poller, fd, events, token)) lose_peer(serve, peer, STEP_connect, errno);
 }
@@ -401,8 +401,8 @@ static int64_t next_time(const struct serve *serve) {
     int64_t next = serve->stop_ns < serve->listen_again_ns ? serve->stop_ns : serve->listen_again_ns;
     if (serve->deaf_ns < next) next = serve->deaf_ns;
     if (serve->answers.look_ns < next) next = serve->answers.look_ns;
-    if (serve->idle_timeout_ns >= 0 && serve->idlest != NONE) {
-        int64_t idle = serve->slots[serve->idlest].active_ns + serve->idle_timeout_ns;
+    if (serve->options.idle_timeout_ns >= 0 && serve->idlest != NONE) {
+        int64_t idle = serve->slots[serve->idlest].active_ns + serve->options.idle_timeout_ns;
         if (idle < next) next = idle;
     }
     return next;
@@ -438,7 +438,7 @@ static bool is_idle(struct serve *serve, struct peer *peer, int64_t now) {
         return false;
     }
     int64_t moved = last_moved(peer, now);
-    if (moved < peer->active_ns + 2 * TICK_NS || moved + serve->idle_timeout_ns <= now) return true;
+    if (moved < peer->active_ns + 2 * TICK_NS || moved + serve->options.idle_timeout_ns <= now) return true;
     note_active(serve, peer);
     peer->active_ns = moved;
     return false;
@@ -448,9 +448,9 @@ static void do_due(struct serve *serve, int64_t now) {
     if (serve->deaf_ns <= now) listen_no_more(serve);
     if (serve->listen_again_ns <= now) wake_listeners(serve);
     if (serve->answers.look_ns <= now) answers_end_idle(&serve->answers, now);
-    for (int i = 0; i < IDLE_A_TURN && serve->idle_timeout_ns >= 0 && serve->idlest != NONE; i++) {
+    for (int i = 0; i < IDLE_A_TURN && serve->options.idle_timeout_ns >= 0 && serve->idlest != NONE; i++) {
         struct peer *peer = &serve->slots[serve->idlest];
-        if (peer->active_ns + serve->idle_timeout_ns > now) break;
+        if (peer->active_ns + serve->options.idle_timeout_ns > now) break;
         if (is_idle(serve, peer, now)) close_peer(serve, peer);
     }
     bool is_stopping = serve->stop_ns != NEVER && serve->deaf_ns == NEVER;

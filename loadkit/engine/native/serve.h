@@ -26,6 +26,7 @@
 #include "answers.h"
 #include "board.h"
 #include "poller.h"
+#include "rows.h"
 #include "stamps.h"
 #include "tokens.h"
 
@@ -51,13 +52,22 @@ struct peer {
     bool is_ready; /* it is among those to read on from */
 };
 
+/* idle_timeout_ns: -1 is none. most_owed: bytes kept for peers that do not read. index: whose tokens are ours. probe_peers:
+ * enum probe_peers. most_slots: no more connections than that are open at once. */
+#define SERVE_ROWS(X)                                                                                                   \
+    X(integer, idle_timeout_ns, -1, LONGEST_NS) X(integer, most_owed, 0, INT64_MAX) X(integer, index, 0, UINT32_MAX)     \
+    X(integer, most_slots, 1, INT64_MAX) X(integer, probe_peers, 0, PROBES_OF_NONE) X(flag, is_edge_triggered, 0, 1)     \
+    X(flag, reads_stamps, 0, 1)
+struct serve_options {
+    SERVE_ROWS(AS_FIELD)
+};
+
 struct serve {
     struct board board;
     struct poller poller;
     struct stamper stamper;
     struct tokens tokens; /* one for each connection that is open */
-    int64_t idle_timeout_ns; /* -1: none */
-    bool is_edge_triggered;
+    struct serve_options options;
     int *listeners;
     uint32_t listener_count;
     struct peer *slots;
@@ -65,7 +75,7 @@ struct serve {
     uint32_t slot_count, slot_limit, free_slot;
     uint32_t idlest, latest;
     int64_t open_count; /* probes among them */
-    int64_t owed_bytes, most_owed;
+    int64_t owed_bytes;
     size_t share; /* bytes that a peer may have read in this turn */
     struct answers answers;
     int spare_fd;

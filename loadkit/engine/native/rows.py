@@ -1,0 +1,138 @@
+"""What the compiled engine is told of a plan, by name; rows.h is the core's side, with types and bounds.
+
+A table has a row for each value: its name, and how it follows from the plan. The names are compared with the core's
+when the engine is loaded (engine/compiled.py), so the two sides cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from loadkit.engine.base import MOST_OWED_BYTES
+from loadkit.engine.descriptors import free_descriptors
+from loadkit.engine.native import _core
+from loadkit.engine.ports import knows_port_range
+from loadkit.measure.board import Slot
+from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
+from loadkit.plan.pacing import LinearPace
+from loadkit.plan.split import share
+from loadkit.profile.model import Close, ProbePeers
+from loadkit.units import NS_PER_S
+from loadkit.wire.echo import period_of
+
+__all__ = ["TABLES", "blast_values", "phase_values", "route_values", "serve_values"]
+
+_MOST_SLOTS = 1 << 24
+
+_BLAST: Mapping[str, Callable[[Shard], int]] = {
+    "size": lambda shard: shard.plan.size_bytes,
+    "lifetime_ns": lambda shard: _or(shard.plan.lifetime_ns, -1),
+    "timeout_ns": lambda shard: shard.plan.timeout_ns,
+    "connect_timeout_ns": lambda shard: shard.plan.connect_timeout_ns,
+    "held_ns": lambda shard: shard.plan.held_ns,
+    "messages": lambda shard: _or(shard.messages, -1),
+    "depth": lambda shard: shard.plan.depth,
+    "index": lambda shard: shard.index,
+    "of": lambda shard: shard.of,
+    "opening": lambda shard: max(1, shard.plan.opening // shard.plan.lanes),
+    "awake_ns": lambda shard: _core.AWAKE_NS if shard.plan.stays_awake else 0,
+    "keepalive_s": lambda shard: (shard.plan.keepalive_ns or 0) // NS_PER_S,
+    "is_endless": lambda shard: shard.plan.is_endless,
+    "is_open_loop": lambda shard: shard.plan.open_loop,
+    "is_checked": lambda shard: shard.plan.check,
+    "closes_by_rst": lambda shard: shard.plan.close is Close.RST,
+    "is_edge_triggered": lambda shard: shard.plan.edge_triggered,
+    "chooses_ports": lambda _shard: not knows_port_range(),
+    "port": lambda shard: shard.plan.target.port,
+    "period": lambda shard: period_of(shard.plan.size_bytes),
+    # A phase with more connections may begin while those of the last are still waiting for their last replies.
+    "most_slots": lambda shard: 2 * shard.connections + 1024,
+}
+
+_SERVE: Mapping[str, Callable[[ServePlan], int]] = {
+    "idle_timeout_ns": lambda plan: _or(plan.idle_timeout_ns, -1),
+    "most_owed": lambda _plan: MOST_OWED_BYTES,
+    # They are address space, and a limit may be a thousand million: no process serves more than this.
+    "most_slots": lambda _plan: min(free_descriptors(), _MOST_SLOTS),
+    "probe_peers": lambda plan: list(ProbePeers).index(plan.probes),
+    "is_edge_triggered": lambda plan: plan.edge_triggered,
+}
+
+_PHASE: Mapping[str, Callable[[PhasePlan, PhasePlan, Shard], float]] = {
+    "duration_ns": lambda phase, _before, _shard: phase.duration_ns,
+    "connections": lambda phase, _before, _shard: phase.connections,
+    "is_drain": lambda phase, _before, _shard: phase.kind is PhaseKind.DRAIN,
+    "is_paced": lambda phase, _before, _shard: phase.rate_hz is not None,
+    "is_measured": lambda phase, _before, _shard: phase.kind is PhaseKind.HOLD,
+    "start_hz": lambda phase, _before, _shard: _pace(phase).start_hz,
+    "change_hz_per_s": lambda phase, _before, _shard: _change_hz_per_s(phase),
+    "total": lambda phase, _before, _shard: _pace(phase).total() if max(phase.rate_hz or (0.0,)) > 0 else 0,
+    "fewer": lambda phase, before, shard: max(0, _share(before, shard) - _share(phase, shard)),
+}
+
+_ROUTE: Mapping[str, Callable[[Route, Shard], int | str | None]] = {
+    "source": lambda route, _shard: route.source,
+    "destination": lambda route, _shard: route.destination,
+    "connections": lambda route, _shard: route.connections,
+    "port_low": lambda route, _shard: (route.ports or (0, 0))[0],
+    "port_high": lambda route, _shard: (route.ports or (0, 0))[1],
+    "next_port": lambda route, shard: _first_port(route, shard),
+    "may_meet_itself": lambda route, _shard: route.may_meet_itself,
+}
+
+# Table of the core -> the names that it has to have. The last ones are what only a worker's slot knows.
+TABLES = {
+    "BLAST_ROWS": {*_BLAST, "reads_stamps"},
+    "SERVE_ROWS": {*_SERVE, "reads_stamps", "index"},
+    "PHASE_ROWS": {*_PHASE},
+    "ROUTE_ROWS": {*_ROUTE},
+}
+
+
+def blast_values(shard: Shard, reads_stamps: bool) -> dict[str, int]:
+    """Returns the options of a worker of the blast end."""
+    return {name: value(shard) for name, value in _BLAST.items()} | {"reads_stamps": reads_stamps}
+
+
+def serve_values(plan: ServePlan, slot: Slot, reads_stamps: bool) -> dict[str, int]:
+    """Returns the options of a worker of the serve end."""
+    values = {name: value(plan) for name, value in _SERVE.items()}
+    return values | {"reads_stamps": reads_stamps, "index": slot.tokens.index if slot.tokens else 0}
+
+
+def phase_values(shard: Shard) -> tuple[dict[str, float], ...]:
+    """Returns a worker's phases; the pace of each begins when the phase does."""
+    phases = shard.plan.phases
+    befores = (phases[0], *phases)
+    return tuple(
+        {name: value(phase, before, shard) for name, value in _PHASE.items()}
+        for phase, before in zip(phases, befores, strict=False)
+    )
+
+
+def route_values(shard: Shard) -> tuple[dict[str, int | str | None], ...]:
+    """Returns a worker's routes."""
+    return tuple({name: value(route, shard) for name, value in _ROUTE.items()} for route in shard.routes)
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+def _pace(phase: PhasePlan) -> LinearPace:
+    return LinearPace(0, phase.duration_ns, *(phase.rate_hz or (0.0, 0.0)))
+
+
+def _change_hz_per_s(phase: PhasePlan) -> float:
+    pace = _pace(phase)
+    return (pace.end_hz - pace.start_hz) / (phase.duration_ns / NS_PER_S) if phase.duration_ns else 0.0
+
+
+def _share(phase: PhasePlan, shard: Shard) -> int:
+    return share(phase.connections, shard.index, shard.of)
+
+
+def _first_port(route: Route, shard: Shard) -> int:
+    """Workers that choose ports begin in different places of the range."""
+    low, high = route.ports or (0, 0)
+    return low + (high - low) * shard.index // shard.of
