@@ -345,6 +345,36 @@ class Board:
         """All of them, for who reads."""
         return [self.slot(index) for index in range(self.layout.workers)]
 
+    @functools.cached_property
+    def states(self) -> NDArray[np.int64]:
+        """STATE of all workers, a row each: what a look at the run takes costs no more for a hundred of them."""
+        return self._table[:, : len(STATE)]
+
+    @functools.cached_property
+    def counters(self) -> NDArray[np.int64]:
+        """COUNTERS of all workers and phases: worker, phase, counter."""
+        return self._pages[:, :, : len(COUNTERS)]
+
+    @functools.cached_property
+    def errors(self) -> NDArray[np.int64]:
+        """The counters of errors of all workers and phases: worker, phase, step and number in one."""
+        return self._pages[:, :, len(COUNTERS) : len(COUNTERS) + len(STEPS) * _ERRNOS]
+
+    @functools.cached_property
+    def _table(self) -> NDArray[np.int64]:
+        layout = self.layout
+        return self._words[: layout.workers * layout.slot_words].reshape(layout.workers, layout.slot_words)
+
+    @functools.cached_property
+    def _pages(self) -> NDArray[np.int64]:
+        layout = self.layout
+        return self._table[:, len(STATE) :].reshape(layout.workers, layout.phases, layout.page_words)
+
+    @property
+    def resident_bytes(self) -> int:
+        """What of it is in memory: the pages that were written to, or read."""
+        return os.fstat(self.fd).st_blocks * 512
+
     def slot(self, index: int) -> Slot:
         """Returns one worker's. Its arrays take 30 KB, so a worker makes none but its own."""
         size = self.layout.slot_words

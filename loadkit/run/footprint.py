@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
-from loadkit.measure.board import Board
 from loadkit.measure.memory import ProcessMemory, kernel_bytes, process_memory
 from loadkit.measure.samples import MemorySamples
 
@@ -31,9 +29,12 @@ class Footprint:
             self._processes = {pid: process_memory(pid) for pid in pids}
 
     def opened(
-        self, connections: int, blast: Sequence[int], serve: Sequence[int], boards: Sequence[Board]
+        self, connections: int, blast: Sequence[int], serve: Sequence[int], board_bytes: int
     ) -> MemorySamples | None:
-        """Returns what they take; None where it cannot be told: a process ended, or the machine does not say."""
+        """Returns what they take; None where it cannot be told: a process ended, or the machine does not say.
+
+        `blast` and `serve` are the process ids of both ends' workers, `board_bytes` is what their boards take.
+        """
         now = kernel_bytes()
         if self._before is None or self._ready is None or now is None or not connections:
             return None
@@ -41,13 +42,12 @@ class Footprint:
         ends = [self._growth(pids) for pids in (blast, serve)]
         if ends[0] is None or ends[1] is None or len(ready) < len(self._processes):
             return None
-        resident = sum(os.fstat(board.fd).st_blocks * 512 for board in boards)
         return MemorySamples(
             connections=connections,
             kernel_bytes=max(0, now - self._ready),
             blast_bytes=ends[0],
             serve_bytes=ends[1] if serve else None,
-            processes_bytes=sum(ready) + max(0, self._ready - self._before) + resident,
+            processes_bytes=sum(ready) + max(0, self._ready - self._before) + board_bytes,
         )
 
     def _growth(self, pids: Sequence[int]) -> int | None:

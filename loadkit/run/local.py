@@ -1,157 +1,251 @@
-"""Worker processes on this machine: started, spoken to, waited for."""
+"""The crew of a run on this machine: the forker, the workers and their board, and the run's own serve end."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
-from collections.abc import Sequence
-from multiprocessing import connection
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from loadkit.errors import WorkerError
-from loadkit.limits import setting_up
-from loadkit.measure.board import Board
-from loadkit.measure.samples import WorkerEnd
-from loadkit.plan.model import Shard
-from loadkit.run.child import LOST
+import msgspec
+
+from loadkit.errors import LoadkitError
+from loadkit.measure.board import COUNTERS, PROOFS, STATE, Board, BoardLayout
+from loadkit.measure.kernel import KernelLook, read_kernel
+from loadkit.measure.kernel import difference as counted
+from loadkit.measure.memory import Room, read_room
+from loadkit.measure.samples import MemorySamples, PhaseSamples, ServeSamples, WorkerSamples, read_board, read_worker
+from loadkit.measure.throttling import ThrottlingLook, read_throttling
+from loadkit.measure.throttling import difference as throttled
+from loadkit.plan.model import Plan
+from loadkit.plan.split import split
+from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, closing_ns
+from loadkit.run.footprint import Footprint
 from loadkit.run.forker import Forker
-from loadkit.run.signals import name_of
-from loadkit.run.worker import ServeWork
+from loadkit.run.intervals import Series
+from loadkit.run.serve import ServeGroup
+from loadkit.run.signals import Interrupts
+from loadkit.run.workers import Worker, end_all, let_go, start_workers
+from loadkit.units import NS_PER_S
 
-__all__ = ["Worker", "end_all", "let_go", "start_workers"]
+__all__ = ["LocalCrew", "look_at"]
 
-# Until a worker says that it is ready; 104 of them were ready within 5 s on two cores.
-_READY_S = 60.0
-
-
-class Worker:
-    """A worker process, from the parent's side."""
-
-    def __init__(self, forker: Forker, work: Shard | ServeWork, board: Board) -> None:
-        self.work = work
-        self.index = work.index
-        self.failure: str | None = None
-        self.came = b""  # of the run's first connection, when that failed
-        self._is_hung = False
-        self.is_ready = False
-        with setting_up("start a worker"):
-            self.pipe, theirs = connection.Pipe()
-        with theirs, contextlib.ExitStack() as undo:
-            undo.callback(self.pipe.close)
-            self._child = forker.fork(theirs.fileno(), board.fd)
-            undo.pop_all()
-        self.say(work, board.layout)
-        self._slot = board.slots[work.index]
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._child.pid
-
-    @property
-    def sentinel(self) -> int:
-        """For multiprocessing.connection.wait: readable when the process has ended."""
-        return self._child.sentinel
-
-    def say(self, *words: object) -> None:
-        """Sends it a message; one that is gone does not hear it."""
-        with contextlib.suppress(OSError):
-            self.pipe.send(words)
-
-    def listen(self) -> None:
-        """Takes in what it has said."""
-        with contextlib.suppress(EOFError, OSError):
-            while self.pipe.poll():
-                said, *rest = self.pipe.recv()
-                if said == "ready":
-                    self.is_ready = True
-                elif said == "came":
-                    self.came = rest[0]
-                elif said == "failed":
-                    self.failure = rest[0]
-
-    def is_gone(self) -> bool:
-        """Whether the process has ended."""
-        return self._child.poll() is not None
-
-    def died(self) -> str | None:
-        """Says how it ended when it did not end well, else None."""
-        status = self._child.poll()
-        if not status:
-            return None
-        self.listen()
-        if self._is_hung:
-            return "killed by SIGKILL after it hung"
-        if status == LOST:
-            return "lost: the process that it was forked from was killed, or hangs"
-        if status < 0:
-            return f"killed by {name_of(-status)}"
-        return self.failure or f"exit status {status}"
-
-    def kill(self) -> None:
-        """Ends one that does not end by itself."""
-        self._is_hung = self._child.kill()
-
-    def end(self) -> WorkerEnd:
-        """Returns how it ended."""
-        died = self.died()
-        mid_fold = died is not None and self._slot.get("sequence") % 2 == 1
-        return WorkerEnd(self.index, self.pid, self.work.core, died, mid_fold)
-
-    def close(self) -> None:
-        """Lets go of the process and the pipe."""
-        self.pipe.close()
-        self._child.close()
+# A worker that was told to leave and has not ended by then is hung, and killed.
+_LEAVE_NS = 2 * NS_PER_S
+_ROOM_NS = 100_000_000  # between two looks at the memory that is left: at 30k connects/s, 8 KB each, 25 MB
+_ASKED, _FAILED = COUNTERS.index("asked"), COUNTERS.index("failed_connects")
+_SETTLED, _SETTLED_NS = STATE.index("settled"), STATE.index("settled_ns")
+_FINISHED_NS, _STRANDED_NS = STATE.index("finished_ns"), STATE.index("stranded_ns")
+_PROVED = STATE.index("proved")
 
 
-def start_workers(forker: Forker, works: Sequence[Shard | ServeWork], board: Board) -> list[Worker]:
-    """Starts a worker for each and waits until all are ready.
+@dataclass(frozen=True, eq=False, slots=True)
+class _Edge:
+    """The counters of this machine and of the serve end at one edge of the window; `at_ns` is when that was read."""
 
-    Raises WorkerError with the first one's reason, and Interrupted at a signal.
+    kernel: KernelLook | None
+    throttling: ThrottlingLook
+    serve: tuple[WorkerSamples, ...]
+    at_ns: int
+
+
+class LocalCrew:
+    """Worker processes of this machine.
+
+    `room` tells how much memory is left. Its own first reading of the machine's memory is made when it is made.
     """
-    workers: list[Worker] = []
-    try:
-        forker.interrupts.check()
-        workers.extend(Worker(forker, work, board) for work in works)
-        deadline = time.monotonic() + _READY_S
-        while not all(worker.is_ready for worker in workers):
-            waiting = [worker for worker in workers if not worker.is_ready]
-            forker.interrupts.wait([worker.pipe for worker in waiting], timeout_s=1.0)
-            forker.interrupts.check()
-            for worker in waiting:
-                worker.listen()
-                if worker.failure or (worker.is_gone() and not worker.is_ready):
-                    raise WorkerError(
-                        f"worker {worker.index} could not start: {worker.failure or worker.died() or 'it ended'}"
-                    )
-            if time.monotonic() > deadline:
-                raise WorkerError(f"worker {waiting[0].index} was not ready within {_READY_S:.0f} s")
-    except BaseException:
-        let_go(workers)
-        raise
-    return workers
+
+    def __init__(self, plan: Plan, interrupts: Interrupts, room: Callable[[], Room | None] = read_room) -> None:
+        self._plan = plan
+        self._interrupts = interrupts
+        self._read_room = room
+        self._footprint = Footprint(plan.connections)
+        self._undo = contextlib.ExitStack()
+        self._group: ServeGroup | None = None
+        self._memory: MemorySamples | None = None
+        self._edges: list[_Edge] = []
+        self._running: list[Worker] = []  # as of the last look
+        self._has_deaths = False
+        self._is_opening = False
+        self._room_ns = 0
+        self._start_ns = 0
+
+    def start(self) -> Plan:
+        """Starts the serve end, then the workers, and returns the plan with the former's port and engine."""
+        forker = self._undo.enter_context(Forker(self._interrupts))
+        plan = self._plan
+        if plan.serve:
+            self._group = ServeGroup(plan.serve, forker)
+            self._undo.callback(self._close_group, self._group)
+            target = msgspec.structs.replace(plan.target, port=self._group.plan.port)
+            plan = msgspec.structs.replace(plan, target=target, serve=self._group.plan)
+        layout = BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey)
+        self._board = self._undo.enter_context(contextlib.closing(Board(layout)))
+        self._workers = start_workers(forker, split(plan), self._board)
+        self._running = list(self._workers)
+        self._undo.callback(let_go, self._workers)  # they have ended, unless the run could not begin
+        self._series = Series(self._board, self._group.board if self._group else None)
+        self._footprint.ready([forker.pid, *_pids(self._workers), *_pids(self._serving())])
+        self._kernel_before = read_kernel()
+        return plan
+
+    def end(self) -> None:
+        """Lets go of everything that was started."""
+        self._undo.close()
+
+    def say(self, word: Word) -> None:
+        """Tells the workers; what only concerns this machine is done here."""
+        if word.said is Words.OPENED:
+            self._memory = self._take_footprint()
+        elif word.said in (Words.BEGIN, Words.END):
+            self._edges.append(self._edge())
+        elif word.said is Words.FIRST:
+            self._start_ns = word.at_ns or 0
+            self._workers[0].say("start", word.at_ns)
+        elif word.said is Words.RAMP:
+            first, *others = self._workers
+            first.say("ramp", word.at_ns)
+            for worker in others:
+                worker.say("start", word.at_ns)
+        else:
+            for worker in self._workers:
+                worker.say(word.said.value, *([] if word.at_ns is None else [word.at_ns]))
+        self._is_opening = word.said in (Words.RAMP, Words.ENOUGH)
+
+    def look(self, now: int) -> Look:
+        """Reads the board, after it has seen which processes have ended."""
+        gone = [worker for worker in self._running if worker.is_gone()]
+        if gone:
+            self._running = [worker for worker in self._running if worker not in gone]
+            self._has_deaths = self._has_deaths or any(worker.died() for worker in gone)
+        is_served = self._mend()
+        self._series.look(now - self._start_ns)
+        return look_at(
+            self._board,
+            running=len(self._running),
+            has_deaths=self._has_deaths,
+            is_served=is_served,
+            room=self._room(now),
+        )
+
+    def _mend(self) -> bool:
+        """Replaces dead workers of the serve end; False: it cannot go on, and who died, and how, is in the record."""
+        if self._group and not self._interrupts.count:
+            try:
+                self._group.mend()
+            except LoadkitError:
+                return False
+        return True
+
+    def _room(self, now: int) -> Room | None:
+        if not self._is_opening or now - self._room_ns < _ROOM_NS:
+            return None
+        self._room_ns = now
+        return self._read_room()
+
+    def sentinels(self) -> Sequence[int]:
+        """Ready when a process of either end has ended."""
+        return [*(worker.sentinel for worker in self._running), *(self._group.sentinels if self._group else [])]
+
+    def totals(self) -> Totals:
+        """Adds the board up."""
+        counters, open_now = self._series.totals()
+        return Totals(
+            phase=max(slot.get("phase") for slot in self._board.slots),
+            open=open_now,
+            replied=counters["replied"],
+            errors=self._series.errors(),
+            row=self._series.rows[-1] if self._series.rows else None,
+            replies_per_s=self._series.replies_per_s(),
+        )
+
+    def leave(self) -> int:
+        """Tells the workers to end at once and waits for them."""
+        self.say(Word(Words.LEAVE))
+        end_all(self._workers, self._closing_s())
+        end_ns = time.monotonic_ns()
+        self._series.close(end_ns - self._start_ns)
+        return end_ns
+
+    def samples(self) -> CrewSamples:
+        """Ends the serve end and reads both boards whole."""
+        serve = self._serve_samples()
+        before = self._kernel_before
+        begin, end = (*self._edges, None, None)[:2]
+        at_begin, at_end = begin.kernel if begin else None, end.kernel if end else None
+        return CrewSamples(
+            workers=read_board(self._board),
+            ends=tuple(worker.end() for worker in self._workers),
+            intervals=tuple(self._series.rows),
+            serve=serve,
+            memory=self._memory,
+            kernel=counted(at_begin, at_end) if at_begin and at_end else None,
+            kernel_of_ramp=counted(before, at_begin) if before and at_begin else None,
+            throttling=throttled(begin.throttling, end.throttling) if begin and end else None,
+        )
+
+    def first(self) -> tuple[PhaseSamples, bytes]:
+        """Returns what the worker of the first connection counted, and what it said of that one once it had failed."""
+        worker = self._workers[0]
+        worker.listen()
+        return read_worker(self._board, 0).phases[0], worker.came
+
+    def _serve_samples(self) -> ServeSamples | None:
+        group = self._group
+        if group is None:
+            return None
+        at = [edge.serve for edge in self._edges]
+        while len(at) < 2:
+            at.append(group.read())
+        group.stop()
+        samples = group.samples(at[0], at[1], group.close(self._closing_s()))
+        span_ns = self._edges[1].at_ns - self._edges[0].at_ns if len(self._edges) == 2 else 0
+        return replace(samples, span_ns=span_ns)
+
+    def _edge(self) -> _Edge:
+        kernel, throttling = read_kernel(), read_throttling()
+        serve = self._group.read() if self._group else ()
+        return _Edge(kernel, throttling, serve, time.monotonic_ns())
+
+    def _take_footprint(self) -> MemorySamples | None:
+        opened = sum(slot.get("open") for slot in self._board.slots)
+        boards = [self._board, *([self._group.board] if self._group else [])]
+        resident = sum(board.resident_bytes for board in boards)
+        return self._footprint.opened(opened, _pids(self._workers), _pids(self._serving()), resident)
+
+    def _serving(self) -> Sequence[Worker]:
+        return self._group.workers if self._group else []
+
+    def _closing_s(self) -> float:
+        return closing_ns(_LEAVE_NS, self._plan.connections) / NS_PER_S
+
+    def _close_group(self, group: ServeGroup) -> None:
+        group.leave()
+        group.close(self._closing_s())
 
 
-def let_go(workers: Sequence[Worker]) -> None:
-    """Kills the workers that are left, and closes what is held of all of them."""
-    end_all(workers, patience_s=0.0)
-    for worker in workers:
-        worker.close()
+def look_at(board: Board, *, running: int, has_deaths: bool, is_served: bool, room: Room | None) -> Look:
+    """Returns what the board shows, and what else was seen.
+
+    The processes first, then this: what a worker that has ended wrote is on it.
+    """
+    states = board.states.T.tolist()
+    finished, stranded = states[_FINISHED_NS], states[_STRANDED_NS]
+    unfinished = [since for since, done in zip(stranded, finished, strict=True) if not done]
+    return Look(
+        proof=PROOFS[states[_PROVED][0]],
+        asked=int(board.counters[:, 0, _ASKED].sum()),
+        failed=int(board.counters[:, 0, _FAILED].sum()),
+        settled=sum(states[_SETTLED]),
+        settled_ns=max(states[_SETTLED_NS]),
+        finished_ns=max(finished) if all(finished) else 0,
+        stranded_ns=max(unfinished) if unfinished and all(unfinished) else 0,
+        running=running,
+        has_deaths=has_deaths,
+        is_served=is_served,
+        room=room,
+    )
 
 
-def end_all(workers: Sequence[Worker], patience_s: float) -> None:
-    """Waits for the workers to end, then kills those that have not."""
-    _wait_for(workers, patience_s)
-    for worker in workers:
-        if not worker.is_gone():
-            worker.kill()
-    _wait_for(workers, None)
-
-
-def _wait_for(workers: Sequence[Worker], patience_s: float | None) -> None:
-    deadline = math.inf if patience_s is None else time.monotonic() + patience_s
-    while running := [worker.sentinel for worker in workers if not worker.is_gone()]:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return
-        connection.wait(running, timeout=min(left, 1.0))
+def _pids(workers: Sequence[Worker]) -> list[int]:
+    return [worker.pid for worker in workers]

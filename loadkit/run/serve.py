@@ -28,9 +28,9 @@ from loadkit.measure.samples import (
 )
 from loadkit.plan.model import ServePlan
 from loadkit.run.forker import Forker
-from loadkit.run.local import Worker, end_all, start_workers
 from loadkit.run.signals import Interrupts, entered
 from loadkit.run.worker import ServeWork, listen_on
+from loadkit.run.workers import Worker, end_all, start_workers
 from loadkit.units import NS_PER_S
 
 __all__ = ["ServeGroup", "run_serve"]

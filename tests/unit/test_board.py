@@ -174,3 +174,18 @@ def test_our_error_numbers_are_above_the_kernel_s_and_fit_the_board(board: Board
     assert len(set(ours)) == len(ours)
     assert min(ours) > max(errno.errorcode)
     assert max(ours) < board.slots[0].pages[0].errors.shape[1]
+
+
+@pytest.mark.parametrize("layout", [BoardLayout(3, 2, 10**9), BoardLayout(2, 3, 10**9, has_journeys=True, limit=5)])
+def test_all_slots_at_once_show_what_each_one_has(layout: BoardLayout) -> None:
+    board = Board(layout)
+    for index, slot in enumerate(board.slots):
+        slot.set("settled", 10 + index)
+        for at, page in enumerate(slot.pages):
+            page.add("replied", 100 * index + at)
+            page.add_error("receive", 104, 7 + at)
+    assert board.states[:, STATE.index("settled")].tolist() == [slot.get("settled") for slot in board.slots]
+    for slot, counters, errors in zip(board.slots, board.counters, board.errors, strict=True):
+        assert [page.counters.tolist() for page in slot.pages] == counters.tolist()
+        assert [page.errors.ravel().tolist() for page in slot.pages] == errors.tolist()
+    board.close()

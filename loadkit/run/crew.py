@@ -1,0 +1,133 @@
+"""The seam between a run and its workers, wherever they are: what they are told, and what they show.
+
+run/course.py decides what is said from looks alone. run/local.py has the workers of this machine.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from loadkit.measure.kernel import KernelSamples
+from loadkit.measure.memory import Room
+from loadkit.measure.samples import (
+    IntervalSample,
+    MemorySamples,
+    PhaseSamples,
+    ServeSamples,
+    ThrottlingSamples,
+    WorkerEnd,
+    WorkerSamples,
+)
+from loadkit.plan.model import Plan
+
+__all__ = ["Crew", "CrewSamples", "Look", "Totals", "Word", "Words", "closing_ns"]
+
+# Closing takes the kernel its time: a million connections 26 s on two cores, both ends. This is twice that, and some.
+_CLOSE_NS = 60_000
+
+
+class Words(enum.Enum):
+    """What can be said to a crew, in the order in which a run says it."""
+
+    FIRST = "first"  # the run's first connection opens at that time
+    RAMP = "ramp"  # the connects of the ramp begin at that time
+    ENOUGH = "enough"  # open no more: there is no room for them
+    OPENED = "opened"  # all are open, and none does anything yet: measure what they take
+    HOLD = "hold"  # the phases after the ramp begin at that time
+    BEGIN = "begin"  # the window has begun: note the machine's counters
+    END = "end"  # the window has ended: note them again
+    STOP = "stop"  # no new messages; end when those under way have their replies
+    LEAVE = "leave"  # end at once
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One of them. `at_ns` is in the future, so that every worker has heard it by then (monotonic ns)."""
+
+    said: Words
+    at_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the crew shows at one tick. Times are monotonic ns, 0 as long as there is none."""
+
+    proof: str = "unknown"  # one of measure.board.PROOFS: whether the first connection had a right reply
+    asked: int = 0  # connects of the ramp that were begun
+    failed: int = 0  # … that failed
+    settled: int = 0  # … that opened or failed
+    settled_ns: int = 0  # when the last of them did; one that did while we counted may be in it
+    finished_ns: int = 0  # when the last worker was done with its last message; 0: one is not
+    stranded_ns: int = 0  # when those not done had no connection left, nor could open one; 0: one has
+    running: int = 0  # workers whose process has not ended
+    has_deaths: bool = False  # one did not end well
+    is_served: bool = True  # False: the run's own serve end is gone for good
+    room: Room | None = None  # memory, as far as it is watched: in the ramp
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What has been counted so far, over all workers and phases; `row` is the last full second, None before it."""
+
+    phase: int
+    open: int
+    replied: int
+    errors: int
+    row: IntervalSample | None
+    replies_per_s: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CrewSamples:
+    """What a crew has measured, once its run is over."""
+
+    workers: tuple[WorkerSamples, ...]
+    ends: tuple[WorkerEnd, ...]
+    intervals: tuple[IntervalSample, ...]
+    serve: ServeSamples | None
+    memory: MemorySamples | None
+    kernel: KernelSamples | None  # of the window
+    kernel_of_ramp: KernelSamples | None
+    throttling: ThrottlingSamples | None  # of the window
+
+
+class Crew(Protocol):
+    """The workers of a run, and its serve end if it brings one."""
+
+    def start(self) -> Plan:
+        """Starts everything; once all wait for the first word, returns the plan with the serve end's port and engine.
+
+        Raises PreflightError or WorkerError, and Interrupted at a signal.
+        """
+
+    def say(self, word: Word) -> None:
+        """Tells all of them, or those it concerns. A worker that is gone does not hear it."""
+
+    def look(self, now: int) -> Look:
+        """Returns what they show. A worker of the serve end that died is replaced, the series goes on."""
+
+    def sentinels(self) -> Sequence[int]:
+        """Returns file descriptors that are readable when there is something to look at before the next tick."""
+
+    def totals(self) -> Totals:
+        """Returns what a live view shows."""
+
+    def first(self) -> tuple[PhaseSamples, bytes]:
+        """Returns what the worker of the run's first connection counted in the ramp, and how what came on it begins."""
+
+    def leave(self) -> int:
+        """Tells them to end at once, kills those that hang, and returns when the last had ended (monotonic ns)."""
+
+    def samples(self) -> CrewSamples:
+        """Ends the serve end and returns what was measured."""
+
+    def end(self) -> None:
+        """Lets go of everything, however far it has come; nothing is left of any process."""
+
+
+def closing_ns(least_ns: int, connections: int) -> int:
+    """Returns how long a run may take to close its connections."""
+    return least_ns + connections * _CLOSE_NS
