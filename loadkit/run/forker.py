@@ -184,7 +184,10 @@ def _say(error: Exception) -> str:
 
 def _obey(parent: socket.socket, status_fds: dict[int, int]) -> bool:
     """Does what the parent asks; False when it is gone."""
-    message, fds, _flags, _address = socket.recv_fds(parent, 64, 3)
+    try:
+        message, fds, _flags, _address = socket.recv_fds(parent, 64, 3)
+    except ConnectionError:  # it went before it had read the last answer: unix(7), ECONNRESET
+        return False
     for fd in fds:
         # What an app starts would inherit them: the board, and the pipe to the parent. recv_fds ignores its flags
         # (MSG_CMSG_CLOEXEC), and nothing else runs here that could fork in between.

@@ -17,6 +17,7 @@ import loadkit.sync
 from loadkit.errors import PreflightError, WorkerError
 from loadkit.run.child import LOST
 from loadkit.run.forker import Forker
+from loadkit.run.interpreter import Interpreter
 from loadkit.run.signals import Interrupts
 
 pytestmark = pytest.mark.slow
@@ -57,6 +58,22 @@ def test_one_that_was_killed_says_so_when_it_is_asked_and_its_children_are_lost(
         for fd in (pipe, theirs):
             os.close(fd)
     assert open_files() == before
+
+
+def test_a_parent_that_goes_before_it_has_read_the_answer_leaves_no_traceback(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with Interrupts() as interrupts:
+        interpreter = Interpreter(interrupts)
+        interpreter.wait_ready()
+        pipe, theirs = os.pipe()
+        socket.send_fds(interpreter.socket, [b"F"], [theirs, pipe, theirs])
+        assert select.select([interpreter.socket], [], [], 20)[0]
+        interpreter.close()  # as a signal has it: the worker's pid is there, and not read
+        for fd in (pipe, theirs):
+            os.close(fd)
+    assert interpreter.process.returncode == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_workers_cannot_start_workers(monkeypatch: pytest.MonkeyPatch) -> None:
