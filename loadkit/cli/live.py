@@ -27,7 +27,13 @@ def live_view(enabled: bool) -> Iterator[Observer | None]:
     from rich.live import Live
     from rich.text import Text
 
-    console = Console(file=cast("TextIO", live_stream()))
+    class WithCursor(Console):
+        """Leaves the cursor where it can be seen: a process that ends at once cannot bring it back."""
+
+        def show_cursor(self, show: bool = True) -> bool:
+            return False
+
+    console = WithCursor(file=cast("TextIO", live_stream()))
     with Live(console=console, transient=True, auto_refresh=False) as live:
         yield lambda progress: live.update(
             Text(progress_line(progress), overflow="ellipsis", no_wrap=True), refresh=True
