@@ -7,7 +7,7 @@ profile) is given again; only what the suggestion is about is changed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,8 +88,14 @@ class _Run:
         """Returns the same command with other options."""
         options = {**self.plan.get("options", {}), **changes}
         profile = self.plan.get("profile")
-        words = ["loadkit", "blast", *self.place, *(("--profile", profile) if profile else ())]
-        return shell_line([*words, *option_words(options), "-o", output])
+        words = [*(("--profile", profile) if profile else ()), *option_words(options), "-o", output]
+        return self.command(["blast"], words)
+
+    def command(self, command: Sequence[str], options: Sequence[str] = ()) -> str:
+        """Returns a command against the same target; one that begins with a dash would be read as an option."""
+        if any(word.startswith("-") for word in self.place):
+            return shell_line(["loadkit", *command, *options, "--", *self.place])
+        return shell_line(["loadkit", *command, *self.place, *options])
 
     def at_rate(self, rate_hz: float, output: str) -> str:
         """Returns the same command at another rate, without objectives that this rate cannot meet."""
@@ -115,8 +121,7 @@ def _connections(run: _Run) -> tuple[str, str] | None:
     if not (reasons & _CONNECTIONS and was_stopped):
         return None
     source = option_words({"source": run.plan.get("options", {}).get("source", ())})
-    words = ["loadkit", "doctor", "-c", str(run.plan["connections"]), *source, *run.place]
-    return shell_line(words), "what stops the connections"
+    return run.command(["doctor", "-c", str(run.plan["connections"]), *source]), "what stops the connections"
 
 
 def _fix_first(run: _Run) -> tuple[str, str] | None:
@@ -132,7 +137,7 @@ def _partial(run: _Run) -> tuple[str, str] | None:
 def _silent(run: _Run) -> tuple[str, str] | None:
     if not run.is_invalid or run.record.messages.replied or not run.place:
         return None
-    return shell_line(["loadkit", "ping", *run.place]), "does it echo at all?"
+    return run.command(["ping"]), "does it echo at all?"
 
 
 def _too_fast(run: _Run) -> tuple[str, str] | None:

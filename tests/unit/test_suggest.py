@@ -50,6 +50,8 @@ from tests.golden.made_up import (
 )
 from tests.unit.made_up import made_up_host
 
+DASHED = msgspec.structs.replace(REMOTE, host="-o/etc/passwd")
+
 
 def _record(rate: tuple[float, float] | None = None, replies: int = 2_000, **more: Any) -> RunRecord:
     """A valid run of 10 s at REMOTE with `replies` from each of two workers; `more` goes to its plan."""
@@ -244,6 +246,21 @@ def test_the_rate_that_comes_next(record: RunRecord, command: str) -> None:
             _judged(_record(replies=0), "invalid", "no-replies", "target"),
             "loadkit ping db.example:7000",
             id="not one reply: does it echo?",
+        ),
+        pytest.param(
+            _judged(_record(replies=0, target=DASHED), "invalid", "no-replies", "target"),
+            "loadkit ping -- -o/etc/passwd:7000",
+            id="a target that would be an option",
+        ),
+        pytest.param(
+            _judged(_record((9_000.0, 9_000.0), target=DASHED), "invalid", "schedule-missed", "target"),
+            "loadkit blast -R 200 -o lower.json -- -o/etc/passwd:7000",
+            id="a target that would be an option, with options",
+        ),
+        pytest.param(
+            _refused(_judged(_record(target=DASHED), "invalid", "incomplete", "target")),
+            "loadkit doctor -c 100 -- -o/etc/passwd:7000",
+            id="a target that would be an option of the doctor",
         ),
         pytest.param(
             RUNS["interrupted"](), "loadkit blast db.example:7000 -o run.json", id="interrupted: again, to its end"
