@@ -16,7 +16,7 @@ from loadkit.engine.registry import get_engine
 from loadkit.errors import LoadkitError, PreflightError
 from loadkit.host import raise_nofile
 from loadkit.imports import shadow_of
-from loadkit.limits import refusal
+from loadkit.limits import limit_of, refusal
 from loadkit.log import log
 from loadkit.measure.board import Board
 from loadkit.plan.model import ServePlan, Shard
@@ -25,10 +25,6 @@ from loadkit.run.signals import ignore
 
 __all__ = ["ServeWork", "listen_on", "name_process", "run_worker"]
 
-_NO_MEMORY = (
-    "it could not get the memory that it needs; fewer --connections, a smaller --depth, or more memory for it (ulimit "
-    "-v, memory.max of its control group)"
-)
 _RESERVE_BYTES = 1 << 20
 
 
@@ -71,7 +67,7 @@ def run_worker(pipe: Connection, board_fd: int) -> int:
 def _say(error: BaseException) -> str:
     """Returns in a line why a worker could not go on; what is a bug is logged too."""
     if _is_for_memory(error):
-        return _NO_MEMORY
+        return f"it could not get the memory that it needs; {limit_of(MemoryError())}"
     if isinstance(error, LoadkitError):
         return str(error)
     if isinstance(error, OSError):

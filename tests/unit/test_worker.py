@@ -9,6 +9,7 @@ from multiprocessing.connection import Pipe
 import pytest
 
 from loadkit.errors import PreflightError
+from loadkit.limits import limit_of
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.run import worker
 
@@ -23,7 +24,9 @@ def _raised(error: BaseException, cause: BaseException | None = None) -> BaseExc
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        pytest.param(MemoryError(), "it could not get the memory that it needs; fewer --connections", id="no memory"),
+        pytest.param(
+            MemoryError(), f"it could not get the memory that it needs; {limit_of(MemoryError())}", id="no memory"
+        ),
         pytest.param(
             OSError(errno.ENOMEM, "Cannot allocate memory"), "it could not get the memory", id="by the kernel"
         ),
