@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadkit.printable import page, printable
+from loadkit.printable import printable
 
 __all__ = [
     "AppError",
@@ -29,7 +29,9 @@ class LoadkitError(Exception):
 
     def __str__(self) -> str:
         """Returns the message in one printable line."""
-        return page(printable(super().__str__()))
+        text = printable(super().__str__())
+        # A CI runner obeys a line that begins so. The name of a file or an address stays what it is behind a word.
+        return f"error: {text}" if text.startswith("::") else text
 
 
 class OptionError(LoadkitError):

@@ -6,6 +6,7 @@ makes of bytes that are no UTF-8, and lines that a CI runner takes for a command
 is made:
 
 - `cleaned` turns each text of a value into one line, before a page is made of it;
+- `wrapped` breaks a text into lines, none of which begins with an address such as `::1`;
 - `page` is the last step of a page, and leaves no line that a runner would obey;
 - `printable` is both for a text that has to be one line, such as an error;
 - `json_page` writes the same characters as JSON does, so that the values stay what they are;
@@ -16,18 +17,20 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["cleaned", "json_page", "page", "printable", "shell_line", "shell_word"]
+__all__ = ["cleaned", "json_page", "page", "printable", "shell_line", "shell_word", "wrapped"]
 
 _Value = TypeVar("_Value")
 
 # GitHub's runner obeys a line that begins with `::`, behind blanks too, and `##[…]` anywhere in a line (actions/runner,
 # ActionCommand.cs); Azure Pipelines and TeamCity obey `##vso[…]` and `##teamcity[…]`.
 _COMMAND_ANYWHERE = re.compile(r"#(?=#[A-Za-z]*\[)")
+_NO_BREAK = "\u00a0"  # is no blank to textwrap
 _COMMAND_AT_START = re.compile(r"^(\s*):(?=:)")
 
 
@@ -49,6 +52,12 @@ def cleaned(value: _Value) -> _Value:
 def page(text: str) -> str:
     """Returns text of several lines, tabs as they are, with nothing in it that a terminal or a CI runner obeys."""
     return "\n".join(map(_line, text.split("\n")))
+
+
+def wrapped(text: str, width: int, **options: Any) -> list[str]:
+    """Returns the lines of textwrap.wrap, where a word that begins with `::` stays behind the word before it."""
+    text = re.sub(" +(?=::)", _NO_BREAK, text)
+    return [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(text, width, **options)]
 
 
 def json_page(text: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Sequence
 
 from loadkit.doctor.check import summary
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level
-from loadkit.printable import page
+from loadkit.printable import page, wrapped
 
 __all__ = ["as_text"]
 
@@ -20,7 +19,7 @@ _WORST_FIRST = tuple(Level)
 
 def as_text(demand: Demand, findings: Sequence[Finding]) -> str:
     """Returns the conclusion, then the findings, the failing ones first, each with why and fix."""
-    lines = textwrap.wrap(summary(demand, findings), _WIDTH, break_on_hyphens=False)
+    lines = wrapped(summary(demand, findings), _WIDTH, break_on_hyphens=False)
     width = max((len(finding.code) for finding in findings), default=0)
     after_reason = True
     for finding in sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.level)):
@@ -47,6 +46,6 @@ def _lines(finding: Finding, width: int) -> list[str]:
 
 
 def _wrapped(first: str, indent: str, text: str) -> list[str]:
-    return textwrap.wrap(
+    return wrapped(
         text, _WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from loadkit.printable import cleaned, page, printable, shell_word
+from loadkit.printable import cleaned, page, printable, shell_word, wrapped
 from loadkit.report.journey import journey_line, journey_rows
 from loadkit.report.record import HistogramRecord, PhaseRecord, RunRecord, ServerRecord, WorkerRecord, measured
 from loadkit.report.scale import memory_line, opening_line
@@ -136,7 +135,7 @@ def _what(record: RunRecord) -> Iterator[str]:
 
 
 def _row(name: str, text: str) -> str:
-    return "\n".join(textwrap.wrap(text, _WIDTH, initial_indent=f"{name:<15}", subsequent_indent=" " * 15))
+    return "\n".join(wrapped(text, _WIDTH, initial_indent=f"{name:<15}", subsequent_indent=" " * 15))
 
 
 def _cpu(record: RunRecord) -> str:
@@ -240,7 +239,7 @@ def _errors(record: RunRecord) -> Iterator[str]:
         yield f"{'errors':>9}  {'phase':<10}{'step':<9}{'error':<16}advice"
     for row in rows:
         start = f"{format_count(row.count):>9}  {row.phase:<10}{row.step:<9}{row.error:<16}"
-        yield from textwrap.wrap(row.advice, _WIDTH, initial_indent=start, subsequent_indent=" " * 46) or [start]
+        yield from wrapped(row.advice, _WIDTH, initial_indent=start, subsequent_indent=" " * 46) or [start]
 
 
 def _workers(record: RunRecord) -> Iterator[str]:
@@ -312,7 +311,7 @@ def _next(record: RunRecord, path: str | None) -> Iterator[str]:
 
 
 def _wrapped(text: str, indent: int, first: int = 2) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=" " * first, subsequent_indent=" " * indent)
+    return wrapped(text, _WIDTH, initial_indent=" " * first, subsequent_indent=" " * indent)
 
 
 def _time(value: float | None) -> str:

@@ -24,3 +24,8 @@ def test_a_wrong_option_exits_as_usage_and_the_others_as_could_not_run() -> None
 def test_the_list_of_public_errors_is_the_whole_tree() -> None:
     found = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, LoadkitError)}
     assert found == set(_TREE)
+
+
+def test_a_name_that_a_runner_would_obey_stays_what_it_is_behind_a_word() -> None:
+    assert str(LoadkitError("::error::x.json: cannot be read")) == "error: ::error::x.json: cannot be read"
+    assert str(LoadkitError("[::1]:7000: refused")) == "[::1]:7000: refused"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.printable import cleaned, json_page, page, printable, shell_line, shell_word
+from loadkit.printable import cleaned, json_page, page, printable, shell_line, shell_word, wrapped
 from tests.hostile.texts import HOSTILE, is_obeyed, is_seen
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=30) | HOSTILE
@@ -61,6 +61,14 @@ def test_a_page_keeps_its_lines(text: str) -> None:
         assert is_seen(line.replace("\t", "")), line
         assert not is_obeyed(line), line
     assert page(shown) == shown
+
+
+@given(st.lists(st.integers(1, 12), max_size=20), st.integers(12, 40))
+def test_an_address_stands_behind_a_word_where_a_text_is_broken_into_lines(lengths: list[int], width: int) -> None:
+    text = " ".join(f"{'x' * length} ::1" for length in lengths)
+    lines = wrapped(text, width, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    assert " ".join(" ".join(lines).split()) == text
+    assert page("\n".join(lines)) == "\n".join(lines)
 
 
 class _Value(msgspec.Struct, frozen=True):
