@@ -208,15 +208,33 @@ class ReadyFile:
             with contextlib.suppress(OSError):
                 self._ours = os.open(self._path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
+    def rewrite(self, text: str) -> None:
+        """Says something else. One that is gone, or that another process has replaced, is left alone.
+
+        Raises OutputError.
+        """
+        if self._is_there():
+            self._let_go()
+            self.write(text)
+
     def close(self) -> None:
         """Says that it is not ready any more. One that another process has put in its place is left alone."""
-        if self._path is None or self._ours is None:
-            return
-        with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(self._ours), os.lstat(self._path)):
+        if self._path is not None and self._is_there():
+            with contextlib.suppress(OSError):
                 Path(self._path).unlink()
-        os.close(self._ours)
-        self._ours = None
+        self._let_go()
+
+    def _is_there(self) -> bool:
+        """Whether what has its name is what we wrote."""
+        with contextlib.suppress(OSError):
+            if self._path is not None and self._ours is not None:
+                return os.path.samestat(os.fstat(self._ours), os.lstat(self._path))
+        return False
+
+    def _let_go(self) -> None:
+        if self._ours is not None:
+            os.close(self._ours)
+            self._ours = None
 
 
 def _beside(path: str) -> str:

@@ -142,7 +142,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
             run = run_serve(
                 prepared.plan,
                 on_ready=lambda group: _tell_ready(group, asked, prepared.name, ready, quiet),
-                on_change=lambda dead, group: _tell_changes(dead, group, seen),
+                on_change=lambda dead, group: _tell_changes(dead, group, seen, prepared.name, ready),
                 interrupts=interrupts,
             )
         interrupts.begin_report()
@@ -173,16 +173,7 @@ def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready: ReadyFil
     from loadkit.engine.registry import fallback_reason
 
     plan = group.plan
-    listening = {
-        "host": host,
-        "address": plan.addresses[0],
-        "addresses": plan.addresses,
-        "port": plan.port,
-        "pid": os.getpid(),
-        "engine": plan.engine.value,
-        "workers": [{"index": worker.index, "pid": worker.pid, "core": worker.work.core} for worker in group.workers],
-    }
-    ready.write(json_page(json.dumps(listening)) + "\n")
+    ready.write(_listening(group, host))
     if not quiet:
         what = f"{plan.app}, {plan.engine}" if plan.app else plan.engine
         places = " and ".join(place_of(address, plan.port) for address in plan.addresses)
@@ -192,7 +183,22 @@ def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready: ReadyFil
             _say(f"{plan.engine} echoes, for {fallback}")
 
 
-def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]) -> None:
+def _listening(group: ServeGroup, host: str) -> str:
+    """Returns what a ready file has in it."""
+    plan = group.plan
+    listening = {
+        "host": host,
+        "address": plan.addresses[0],
+        "addresses": plan.addresses,
+        "port": plan.port,
+        "pid": os.getpid(),
+        "engine": plan.engine.value,
+        "workers": [{"index": worker.index, "pid": worker.pid, "core": worker.work.core} for worker in group.workers],
+    }
+    return json_page(json.dumps(listening)) + "\n"
+
+
+def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int], host: str, ready: ReadyFile) -> None:
     """Says at once what an operator should know: a worker that died, file descriptors that ran out."""
     import errno
 
@@ -200,6 +206,11 @@ def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]
 
     for end in dead:
         _say(f"worker {end.index} (pid {end.pid}) {end.died or 'ended'}; another one has taken its place")
+    if dead:
+        try:
+            ready.rewrite(_listening(group, host))
+        except OutputError as error:  # a disk that is full is no reason to serve no more
+            _say(str(error))
     for number, name in ((errno.EMFILE, "EMFILE"), (errno.ENFILE, "ENFILE")):
         column = STEPS.index("connect")
         shed = sum(int(slot.pages[0].errors[column, number]) for slot in group.board.slots)

@@ -15,6 +15,7 @@ import pytest
 from loadkit.cli import files
 from loadkit.cli.files import ReadyFile, add_to, check_names, check_writable, keep, keep_new, write_whole
 from loadkit.errors import OptionError, OutputError
+from loadkit.limits import open_descriptors
 
 IN_C = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
@@ -335,6 +336,23 @@ def test_a_ready_file_of_a_later_process_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "ready.json").read_text() == "theirs"
     theirs.close()
     assert names(tmp_path) == set()
+
+
+def test_a_ready_file_is_rewritten_as_long_as_it_is_ours(tmp_path: Path) -> None:
+    path = tmp_path / "ready.json"
+    ready = ReadyFile(str(path))
+    ready.write("1")
+    before = open_descriptors()
+    ready.rewrite("2")
+    assert path.read_text() == "2"
+    assert open_descriptors() == before
+    path.unlink()
+    ready.rewrite("3")
+    assert names(tmp_path) == set()
+    path.write_text("theirs")
+    ready.rewrite("4")
+    ready.close()
+    assert path.read_text() == "theirs"
 
 
 def test_without_a_ready_file_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

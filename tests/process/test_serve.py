@@ -232,12 +232,18 @@ def test_what_was_served_is_counted_per_worker(serve: Serve) -> None:
     assert sum(int(line.split()[2]) for line in out.splitlines()[2:4]) == 20
 
 
-def test_a_worker_that_dies_is_replaced_and_said(serve: Serve) -> None:
+def test_a_worker_that_dies_is_replaced_and_said(serve: Serve, tmp_path: Path) -> None:
     served = serve("-w", "2")
     os.kill(served.workers[1], signal.SIGKILL)
     line = served.process.stderr.readline() + served.process.stderr.readline()  # type: ignore[union-attr]
     assert "worker 1" in line
     assert "SIGKILL" in line
+    # The ready file names the one that is there.
+    deadline = time.monotonic() + 20
+    while (pid := json.loads((tmp_path / "ready-0.json").read_text())["workers"][1]["pid"]) == served.workers[1]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert Path(f"/proc/{pid}/comm").read_text() == "loadkit-serve-1\n"
     for _ in range(50):
         with connect(served) as sock:
             assert echoes(sock)
