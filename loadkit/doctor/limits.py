@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
-from loadkit.plan.build import FD_LEAST, IMBALANCE, blast_cores, fd_limit_for, fd_reserve
+from loadkit.plan.build import FD_LEAST, IMBALANCE, blast_cores, busiest, fd_limit_for, fd_reserve
 
 __all__ = ["check_limits"]
 
@@ -35,8 +35,10 @@ def _one_a_core(demand: Demand) -> int:
     worst = 0
     if not demand.serves_alone:
         worst = -(-demand.connections // max(1, len(blast)))
-    if demand.embedded or demand.serves_alone:
-        worst = max(worst, -(-round(demand.connections * IMBALANCE) // max(1, len(serve))))
+    if demand.serves_alone:
+        worst = busiest(demand.connections, max(1, len(serve)))
+    elif demand.embedded:  # where the hash would be too uneven, the plan gives each worker addresses of its own
+        worst = max(worst, -(-demand.connections // max(1, len(serve))))
     return fd_limit_for(worst, demand.host)
 
 
@@ -55,8 +57,8 @@ def _nofile(demand: Demand) -> Finding:
         return Finding("nofile", Level.OK, seen, f"{wanted:,} with a process a core")
     needed = f"{wanted:,} for a process a core"
     sum_ = f"{demand.connections:,} connections / ({hard:,} - {reserve} of a worker's own)"
-    spread = round(demand.connections * IMBALANCE)
-    if demand.serves_alone and demand.serve_workers * budget < spread:
+    if demand.serves_alone and busiest(demand.connections, demand.serve_workers) > budget:
+        spread = round(demand.connections * IMBALANCE)
         why = f"{demand.serve_workers:,} workers x {budget:,} = {demand.serve_workers * budget:,} connections at most"
         return Finding("nofile", Level.WARN, seen, needed, why, f"-w {-(-spread // budget)}, or {fix}")
     needs = -(-demand.connections // budget)

@@ -43,6 +43,11 @@ def _memory(demand: Demand, available: int) -> Finding:
     )
     if total <= available * _TIGHT:
         return Finding("memory", Level.OK, seen, needed)
+    level = Level.FAIL if total * _SURE > available else Level.WARN
+    if not demand.connections:
+        fits = max(0, int((available * _TIGHT - FIRST_PROCESS_BYTES) / WORKER_BYTES))
+        why = f"with what is available {fits:,} workers fit, before they have a connection"
+        return Finding("memory", level, seen, needed, why, f"-w {fits}, or more memory" if fits else "more memory")
     # Fewer connections take fewer workers too.
     each = (total - FIRST_PROCESS_BYTES) / max(1, demand.connections)
     fits, keep = (max(0, int((part * available - FIRST_PROCESS_BYTES) / each)) for part in (1, _TIGHT))
@@ -50,7 +55,6 @@ def _memory(demand: Demand, available: int) -> Finding:
         f"with what is available {fits:,} idle connections fit, fewer with data in their buffers: each takes "
         f"{format_size(each)} with its part of the workers"
     )
-    level = Level.FAIL if total * _SURE > available else Level.WARN
     fix = f"-c {keep}, or more memory" if keep > 0 else "more memory"
     if _because(demand, available):
         wanted = round(total / _TIGHT) + (demand.host.cgroup.memory_used_bytes or 0)

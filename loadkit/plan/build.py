@@ -36,6 +36,7 @@ __all__ = [
     "blast_cores",
     "build_plan",
     "build_serve_plan",
+    "busiest",
     "fd_limit_for",
     "fd_reserve",
     "ports_of",
@@ -106,6 +107,17 @@ def _half(host: Host) -> int:
     return (host.shared_cores + 1) // 2
 
 
+def busiest(connections: int, workers: int) -> int:
+    """Returns how many connections the busiest of the serve end's workers has to be able to take."""
+    return connections if workers == 1 else -(-round(connections * IMBALANCE) // workers)
+
+
+def _serve_workers(connections: int, cores: int, host: Host) -> int:
+    if cores == workers_for(connections, host) == 1:
+        return 1
+    return max(cores, workers_for(round(connections * IMBALANCE), host))
+
+
 def build_serve_plan(
     host: Host,
     addresses: tuple[str, ...],
@@ -127,7 +139,7 @@ def build_serve_plan(
     Raises OptionError for what an app, or the engine, has not.
     """
     cores = host.worker_cores if cores is None else cores
-    count = int(workers) if workers else max(len(cores), workers_for(round(connections * IMBALANCE), host))
+    count = int(workers) if workers else _serve_workers(connections, len(cores), host)
     if app:
         _check_app(engine, edge_triggered, more.get("idle_timeout_ns"), probes)
     _check_triggering(engine, edge_triggered)

@@ -15,17 +15,17 @@ from tests.unit.examined import LOCAL, REMOTE, demanded, find
 from tests.unit.made_up import made_up_host
 
 _TABLE = [
-    # 1,000 x 1.15 + 200 of a worker's own = 1,350 of the serve end's one process
-    pytest.param("nofile", 1000, None, {"nofile_hard": 1350}, Level.OK, "", "", id="nofile just enough"),
+    # 1,000 + 200 of a worker's own = 1,200, of each end's one process
+    pytest.param("nofile", 1000, None, {"nofile_hard": 1200}, Level.OK, "", "", id="nofile just enough"),
     pytest.param(
         "nofile",
         1000,
         None,
-        {"nofile_hard": 1349},
+        {"nofile_hard": 1199},
         Level.WARN,
-        # 1,000 / 1,149 -> 1; that the hash is uneven is why the serve end has 2 or more
-        "1,000 connections / (1,349 - 200 of a worker's own) = 1: 1 to blast and 1 to serve",
-        "ulimit -Hn 1350 (as root), or docker run --ulimit nofile=1350:1350, or systemd LimitNOFILE=1350",
+        # 1,000 / 999 -> 2
+        "1,000 connections / (1,199 - 200 of a worker's own) = 2: 2 to blast and 2 to serve, more than the cores",
+        "ulimit -Hn 1200 (as root), or docker run --ulimit nofile=1200:1200, or systemd LimitNOFILE=1200",
         id="nofile one too few for a process a core",
     ),
     pytest.param(
@@ -35,7 +35,7 @@ _TABLE = [
         {"nofile_hard": 36},
         Level.FAIL,
         "a worker needs 36 for itself, which leaves 0 of 36 for connections",
-        "ulimit -Hn 48 (as root)",  # 10 x 1.15 = 12
+        "ulimit -Hn 46 (as root)",
         id="nofile too low for any",
     ),
     pytest.param(
@@ -133,6 +133,28 @@ def test_serving_takes_one_fd_a_connection_and_a_hash_that_is_uneven() -> None:
     assert find("file-max", 10_000, serve=True, file_max=10_999).level is Level.FAIL
     assert find("epoll", 10_000, serve=True, epoll_watches=10_000).level is Level.OK
     assert find("epoll", 10_000, serve=True, epoll_watches=9_999).level is Level.FAIL
+
+
+@pytest.mark.parametrize("cores", [2, 3, 4, 8])
+@pytest.mark.parametrize("connections", [1_000, 17_500, 36_000])
+def test_a_process_a_core_is_what_the_plan_makes_of_the_files_that_it_takes(cores: int, connections: int) -> None:
+    def examined(hard: int) -> tuple[Finding, int]:
+        demand = demanded(connections, None, cores=tuple(range(cores)), nofile_hard=hard)
+        return next(check_limits(demand)), demand.workers
+
+    found, workers = examined(10**6)
+    assert (found.level, workers) == (Level.OK, cores)
+    enough = int(found.needed.split()[0].replace(",", ""))
+    found, workers = examined(enough)
+    assert (found.level, workers) == (Level.OK, cores)
+    found, workers = examined(enough - 1)
+    assert (found.level, workers > cores) == (Level.WARN, True)
+
+
+def test_one_worker_that_serves_alone_has_no_hash_to_be_uneven() -> None:
+    assert find("nofile", 10_000, serve=True, cores=(0,), nofile_hard=10_200).level is Level.OK
+    found = find("nofile", 10_000, serve=True, cores=(0,), nofile_hard=10_199)
+    assert found.why.startswith("10,000 connections / (10,199 - 200 of a worker's own) = 2: 2 processes to serve, more")
 
 
 def test_a_serve_end_with_too_few_workers_is_told_how_many_it_takes() -> None:

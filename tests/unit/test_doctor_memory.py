@@ -5,11 +5,15 @@ import math
 import pytest
 
 from loadkit.cgroup import CgroupLimits
-from loadkit.doctor.finding import Level
+from loadkit.doctor.demand import demand_of_serve_plan
+from loadkit.doctor.finding import Finding, Level
+from loadkit.doctor.memory import check_memory
+from loadkit.plan.build import build_serve_plan
 from loadkit.plan.memory import FIRST_PROCESS_BYTES, KERNEL_BYTES, USER_BYTES, WORKER_BYTES
 from loadkit.plan.model import Target
 from loadkit.profile.model import EngineName
 from tests.unit.examined import LOCAL, REMOTE, codes, find
+from tests.unit.made_up import made_up_host
 
 _BLAST, _SERVE = USER_BYTES[EngineName.NATIVE]
 _PROCESSES = FIRST_PROCESS_BYTES + 2 * WORKER_BYTES
@@ -34,6 +38,20 @@ def test_memory_is_the_ends_that_are_here_and_the_processes(target: Target | Non
     assert level(needed * 10 // 8 - 10) is Level.WARN
     assert level(needed * 85 // 100 + 1) is Level.WARN  # it may do with less than was calculated
     assert level(needed * 85 // 100 - 1) is Level.FAIL
+
+
+def test_memory_says_how_many_workers_would_fit_before_they_have_a_connection() -> None:
+    host = made_up_host(memory_available_bytes=FIRST_PROCESS_BYTES + 1_000 * WORKER_BYTES)
+
+    def found(workers: int) -> Finding:
+        demand = demand_of_serve_plan(host, build_serve_plan(host, ("127.0.0.1",), 7000, workers=workers))
+        return next(finding for finding in check_memory(demand) if finding.code == "memory")
+
+    # 0.8 x 1,000 workers and the first process's 40 MB, which are 9.3 workers: less 1.9
+    assert found(798).level is Level.OK
+    assert found(799).level is Level.WARN
+    assert (found(5_000).level, found(5_000).fix) == (Level.FAIL, "-w 798, or more memory")
+    assert found(5_000).why == "with what is available 798 workers fit, before they have a connection"
 
 
 def test_memory_says_how_many_connections_would_fit() -> None:
