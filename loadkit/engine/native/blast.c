@@ -432,7 +432,8 @@ static int wait_for_events(struct blast *blast, int64_t now, int64_t until) {
     return count;
 }
 
-int blast_turn(struct blast *blast, int64_t linger_ns) {
+/* A function of its own also where the files are optimized as one: profilers tell a worker's turns by it. */
+__attribute__((noinline)) int blast_turn(struct blast *blast, int64_t linger_ns) {
     int64_t now = clock_ns(), until = now + linger_ns;
     blast->turn_says = 0;
     /* While the asyncio loop had the thread it waited for what the timer was armed for. */
