@@ -120,6 +120,42 @@ def _layer_breaks(path: Path, source: str) -> list[str]:
     return found
 
 
+def _module(path: Path) -> str:
+    """Returns the dotted name of a file's module; a package's is that of its `__init__.py`."""
+    return ".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _reaches(path: Path, tree: ast.AST, modules: set[str]) -> set[str]:
+    """Returns which of `modules` a module imports, in a function, for a type checker or by a string of its name too."""
+    names = set(_imports(path, tree))
+    names |= {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    names = {name for name in names if name.startswith("loadkit.")}
+    # `from loadkit.units import NS_PER_S` names something of a module, or a name of the package itself.
+    return {name if name in modules else name.rpartition(".")[0] for name in names} & modules
+
+
+def _circles(sources: dict[Path, str]) -> list[str]:
+    """Returns one circle for each set of modules that import each other."""
+    modules = {_module(path) for path in sources}
+    edges = {_module(path): _reaches(path, ast.parse(source), modules) for path, source in sources.items()}
+    found, seen = [], set[str]()
+    for start in sorted(modules):
+        came_from = {start: start}
+        line = [start]
+        for module in line:
+            for other in sorted(edges[module] - {module}):
+                if other == start and start not in seen:
+                    circle = [module]
+                    while circle[-1] != start:
+                        circle.append(came_from[circle[-1]])
+                    seen |= set(circle)
+                    found.append(" -> ".join([*reversed(circle), start]))
+                if other not in came_from:
+                    came_from[other] = module
+                    line.append(other)
+    return found
+
+
 def _fence_breaks(path: Path, source: str) -> list[str]:
     where = _inside(path)
     return [
@@ -181,6 +217,30 @@ def test_every_part_of_loadkit_has_its_place_in_the_layers() -> None:
 
 def test_a_layer_never_imports_one_above_it() -> None:
     assert _each_file(_layer_breaks) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert _circles({path: path.read_text() for path in _FILES}) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("from loadkit.engine.fake import X", "import loadkit.engine.base", id="at the top"),
+        pytest.param("from loadkit.engine import fake", "from . import base", id="by the package, relative"),
+        pytest.param("from .fake import X", "def f():\n    from loadkit.engine.base import Y", id="in a function"),
+        pytest.param("from .fake import X", "if TYPE_CHECKING:\n    from .base import Y", id="for a type checker"),
+        pytest.param("from .fake import X", "import_module('loadkit.engine.base')", id="by its name"),
+        pytest.param("from .stamps import X", "from .base import Y", id="by a third one"),
+    ],
+)
+def test_the_rule_sees_circles(one: str, other: str) -> None:
+    engine = _PACKAGE / "engine"
+    through = {engine / "stamps.py": "from .fake import X"} if "stamps" in one else {}
+    modules = {engine / "base.py": one, engine / "fake.py": other, **through}
+    way = " -> ".join(f"loadkit.engine.{name}" for name in ("base", *(["stamps"] if through else []), "fake", "base"))
+    assert _circles(modules) == [way]
+    assert _circles({**modules, engine / "fake.py": "import loadkit.engine.fake, loadkit.units"}) == []
 
 
 def test_fenced_libraries_are_imported_in_their_place_alone() -> None:

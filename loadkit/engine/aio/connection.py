@@ -11,6 +11,7 @@ stream (wire/echo.py).
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import enum
@@ -18,21 +19,21 @@ import errno
 import socket
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from loadkit.endpoint import meets_itself, reset_on_close
 from loadkit.engine.aio.connect import keep_alive
+from loadkit.engine.aio.wakeups import Wait
+from loadkit.engine.aio.watch import Watch
 from loadkit.engine.base import CAME_BYTES
 from loadkit.engine.stamps import stamp_received
-from loadkit.measure.board import OwnError
-from loadkit.plan.model import Route
+from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
+from loadkit.measure.tally import FOLD_EVERY, Tally
+from loadkit.plan.model import Route, Shard
 from loadkit.profile.model import Close
-from loadkit.wire.echo import PIECE_BYTES
+from loadkit.wire.echo import EchoFraming
 
-if TYPE_CHECKING:
-    from loadkit.engine.aio.swarm import Swarm
-
-__all__ = ["OPENING", "Connection", "LongConnection", "State"]
+__all__ = ["OPENING", "Connection", "Crowd", "State"]
 
 # The `intended` of a message that no schedule wanted: the first one of a connection, in an open loop.
 OPENING = -1
@@ -48,6 +49,104 @@ class State(enum.Enum):
     OPEN = enum.auto()
     RETIRING = enum.auto()
     CLOSED = enum.auto()
+
+
+class Crowd(abc.ABC):
+    """What the connections of a worker share, each value one step away from them, and what they tell it.
+
+    The swarm is one (swarm.py). It stands here because a connection knows no more of it than this.
+    """
+
+    def __init__(self, shard: Shard, slot: Slot, last_wait: Callable[[], Wait] | None) -> None:
+        plan = shard.plan
+        self.shard = shard
+        self.plan = plan
+        self.slot = slot
+        self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
+        self.closed_loop = not plan.open_loop
+        self.framing = EchoFraming(plan.size_bytes)
+        self.messages = self.framing.messages
+        self.period = self.framing.period
+        self.size = plan.size_bytes
+        self.depth = plan.depth
+        self.check = plan.check
+        self.timeout_ns = plan.timeout_ns
+        self.tally = Tally(slot, plan.size_bytes, due_is_sent=self.closed_loop)
+        self.watch = Watch(slot, self.tally, plan.phases, last_wait)
+        self.exchanges = self.tally.exchanges
+        self.note_exchange = self.tally.exchanges.extend
+        self.fold_length = 2 * FOLD_EVERY
+        self.sending = False  # a closed loop answers each reply with the next message
+        self.free_running = False  # … with nothing else to decide
+        self.live: list[Connection] = []
+        self.alarm_ns = 0  # a reply from then on is looked at: it may be behind a standstill, or the end of a phase
+        # The run's first connection, while we do not know whether its first reply is right, and what came on it.
+        self.first: Connection | None = None
+        self.came = b""
+
+    # -- what a connection tells
+
+    @abc.abstractmethod
+    def look(self, now: int) -> None:
+        """A reply has come at or after `alarm_ns`; to be called before it is counted."""
+
+    @abc.abstractmethod
+    def opened(self, connection: Connection) -> None:
+        """It is established."""
+
+    @abc.abstractmethod
+    def met_itself(self, connection: Connection) -> None:
+        """Both its ends are the same socket."""
+
+    @abc.abstractmethod
+    def answered(self, connection: Connection, now: int) -> None:
+        """The first bytes of its first reply have come."""
+
+    @abc.abstractmethod
+    def prove(self, connection: Connection, proof: str) -> None:
+        """Its first reply was right, or it failed."""
+
+    @abc.abstractmethod
+    def has_replied(self, now: int) -> None:
+        """Whole replies came in on a connection."""
+
+    @abc.abstractmethod
+    def replied(self, connection: Connection, now: int) -> None:
+        """Whole replies came in, and were noted."""
+
+    @abc.abstractmethod
+    def room(self, connection: Connection) -> None:
+        """Its socket takes bytes again."""
+
+    @abc.abstractmethod
+    def broken(self, connection: Connection, step: str, number: int) -> None:
+        """It has failed at a step, with an errno or a number of OwnError."""
+
+    # -- what is asked
+
+    @abc.abstractmethod
+    def need_reply_by(self, connection: Connection, at_ns: int) -> None:
+        """Asks for the connection to be looked at then."""
+
+    @abc.abstractmethod
+    def is_too_late(self, sent_ns: int, now: int) -> bool:
+        """Whether a reply that is read now came after the time-out."""
+
+    @abc.abstractmethod
+    def spend(self, count: int = 1) -> None:
+        """Takes messages off what --messages allows."""
+
+    @abc.abstractmethod
+    def arm(self) -> None:
+        """Sets the timer for what is due first."""
+
+    @abc.abstractmethod
+    def may_open(self) -> bool:
+        """Whether a connection may open yet, where none is open: in churn."""
+
+    @abc.abstractmethod
+    def may_go_out(self) -> bool:
+        """Whether what is due may go out: always, and a little while into the drain."""
 
 
 class Connection(asyncio.Protocol):
@@ -73,7 +172,7 @@ class Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, swarm: Swarm, due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
+    def __init__(self, swarm: Crowd, due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
         self.swarm = swarm
         self.due_ns = due_ns
         self.route = route
@@ -258,35 +357,3 @@ class Connection(asyncio.Protocol):
             sock: socket.socket = self.transport.get_extra_info("socket")
             reset_on_close(sock)
         self.transport.abort()
-
-
-class LongConnection(Connection):
-    """One whose messages are longer than PIECE_BYTES: each goes out piece by piece, as far as the socket takes them.
-
-    A transport may copy what the socket does not take at once (asyncio's does, up to Python 3.11).
-    """
-
-    __slots__ = ("owed",)
-
-    def __init__(self, swarm: Swarm, due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
-        super().__init__(swarm, due_ns, route, first, has_successor)
-        self.owed = 0  # bytes of the last message; where there are any, the socket is full
-
-    def resume_writing(self) -> None:
-        """There is room again."""
-        self.paused = False
-        self._write_on()
-        if not self.paused:
-            self.swarm.room(self)
-
-    def _write(self, intended: int, taken: int, sent: int) -> None:
-        super()._write(intended, taken, sent)
-        self.expected = None  # no chunk is a whole reply
-        self.owed = self.swarm.size - PIECE_BYTES
-        self._write_on()
-
-    def _write_on(self) -> None:
-        while self.owed and not self.paused and self.state is not State.CLOSED:
-            piece = self.swarm.framing.piece(self.sent - self.owed, self.owed)
-            self.owed -= len(piece)
-            self.transport.write(piece)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
-from loadkit.engine.aio.connection import Connection
+from loadkit.engine.aio.connection import Connection, Crowd
 from loadkit.engine.aio.pauses import Looks
 from loadkit.engine.aio.schedule import NEVER, Schedule
 from loadkit.plan.pacing import LinearPace
-
-if TYPE_CHECKING:
-    from loadkit.engine.aio.swarm import Swarm
 
 __all__ = ["Outbox"]
 
@@ -32,7 +28,7 @@ class Outbox:
     and no connection has room, it `is_full`: the rest stays in the schedule until one has.
     """
 
-    def __init__(self, swarm: Swarm) -> None:
+    def __init__(self, swarm: Crowd) -> None:
         self._swarm = swarm
         self._tally = swarm.tally
         self._due = Schedule()

@@ -1,69 +1,50 @@
-"""The blast end's worker: it opens its share of the connections and keeps its part of the schedule.
+r"""The blast end's worker: the lives of its connections, from the connect to the close.
 
-Everything that happens at a time (a connect, a message, the end of a phase, the end of a connection's life) is due on
-one time line, and one timer wakes the loop for whatever comes first. A round handles what is due by then, at most
-_ROUND of each kind so that replies are read in between; whatever is late is late in the record too, for times count
-from when things were due.
+    CONNECTING -> OPEN -> CLOSED               a connection (connection.py)
+                     \-> RETIRING -> CLOSED    past its lifetime: closes with its last reply
 
-    RAMP -> TRAFFIC -> DRAIN -> (everything closed)
+timeline.py says when something happens, outbox.py what waits to be sent: the same three rooms as native/connections.c,
+native/blast.c and native/messages.c.
+
+Messages are spread over the open connections, `live`, which are in no order: each knows its place there, and the last
+one takes the place of one that leaves. A connection leaves when its life is over; until its last reply is in it is
+among `_retiring`. In churn one that ended or failed has a successor along the same route.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import errno
-import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 from loadkit.engine.aio.connect import is_readable, open_route
-from loadkit.engine.aio.connection import OPENING, Connection, LongConnection, State
-from loadkit.engine.aio.deadlines import Deadlines
+from loadkit.engine.aio.connection import OPENING, Connection, State
+from loadkit.engine.aio.long_connection import LongConnection
 from loadkit.engine.aio.oldest import OldestFirst
-from loadkit.engine.aio.outbox import Outbox
-from loadkit.engine.aio.pauses import STANDSTILL_NS
 from loadkit.engine.aio.probing import Probing
 from loadkit.engine.aio.schedule import NEVER
-from loadkit.engine.aio.timer import Timer
+from loadkit.engine.aio.timeline import ROUND, Stage, Timeline
 from loadkit.engine.aio.wakeups import Wait
-from loadkit.engine.aio.watch import Watch
-from loadkit.engine.base import STOP_NS, Control
-from loadkit.measure.board import PROOFS, STAMP_SOURCES, OwnError, Slot
-from loadkit.measure.tally import FOLD_EVERY, FOLD_NS, Tally
+from loadkit.engine.base import Control
+from loadkit.measure.board import PROOFS, OwnError, Slot
 from loadkit.measure.tcp_info import SAMPLES, is_unacknowledged, note_tcp_info
 from loadkit.measure.tcp_watch import TcpWatch
-from loadkit.plan.model import PhaseKind, Route, Shard
-from loadkit.plan.pacing import LinearPace, every
-from loadkit.plan.split import share
+from loadkit.plan.model import Route, Shard
 from loadkit.profile.model import Close
-from loadkit.units import NS_PER_S
-from loadkit.wire.echo import PIECE_BYTES, EchoFraming
+from loadkit.wire.echo import PIECE_BYTES
 
 __all__ = ["Swarm"]
 
-_ROUND = 128
 # A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
 # that refuses, short enough that a restarted one is found.
 _RETRY_S = 0.1
-_FAILED = PROOFS.index("failed")
-# How often we look whether the worker before us has connected; it says so ten times a second.
-_LOOK_NS = 20_000_000
 
 clock = time.monotonic_ns
 
 
-class Stage(enum.Enum):
-    """What the worker does now."""
-
-    RAMP = enum.auto()
-    TRAFFIC = enum.auto()
-    DRAIN = enum.auto()
-
-
-class Swarm:
+class Swarm(Timeline):
     """A shard under way."""
 
     def __init__(
@@ -76,46 +57,14 @@ class Swarm:
         probing: Probing | None = None,
         last_wait: Callable[[], Wait] | None = None,
     ) -> None:
-        plan = shard.plan
-        self._probing = probing
-        if probing:
-            probing.on_event = lambda: self.watch.see(clock())
-        self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
-        self.loop = loop
-        self.shard = shard
-        self.plan = plan
-        self.slot = slot
-        self.control = control
-        self.closed_loop = not plan.open_loop
-        self.framing = EchoFraming(plan.size_bytes)
-        self.messages = self.framing.messages
-        self.period = self.framing.period
-        self.size = plan.size_bytes
-        self.depth = plan.depth
-        self._kind = Connection if plan.size_bytes <= PIECE_BYTES else LongConnection
-        self.check = plan.check
-        self.tally = Tally(slot, plan.size_bytes, due_is_sent=self.closed_loop)
-        self.watch = Watch(slot, self.tally, plan.phases, last_wait)
-        self.outbox = Outbox(self)
-        self.exchanges = self.tally.exchanges
-        self.note_exchange = self.tally.exchanges.extend
-        self.fold_length = 2 * FOLD_EVERY
-        self.stage = Stage.RAMP
-        self.sending = False  # a closed loop answers each reply with the next message
-        self.free_running = False  # … with nothing else to decide
-        self.live: list[Connection] = []
-        self.budget = NEVER if shard.messages is None else shard.messages
-        self._is_spent = False  # the last of --messages has been taken
+        super().__init__(loop, shard, slot, control, before, probing, last_wait)
+        self._kind = Connection if self.plan.size_bytes <= PIECE_BYTES else LongConnection
         self._alone_ns = clock()  # when a connection was open last
         self._answered = 0  # open connections that have had a reply, until the measured time began
-        self._has_measured = False
         self._replied_ns = 0
-        self.timeout_ns = plan.timeout_ns
         self._connect_deadline = NEVER  # when to look at the oldest connect
-        self._deadlines = Deadlines(min(plan.timeout_ns, plan.connect_timeout_ns))
         self._sampled = 0
         self._tcp_watch: TcpWatch[Connection] = TcpWatch(_fd_of)
-        self._phase = 0
         self._settled = self._settled_ns = 0
         self._connecting: OldestFirst[tuple[int, asyncio.Task[None], Connection]] = OldestFirst(
             lambda one: one[1].done()
@@ -123,180 +72,52 @@ class Swarm:
         self._expiring: OldestFirst[tuple[int, Connection]] = OldestFirst(lambda one: one[1].state is State.CLOSED)
         self._retiring: set[Connection] = set()
         self._peak = 0
-        self._connects: Iterator[int] = iter(())
-        self._next_connect = self.next_phase_ns = NEVER
-        self.alarm_ns = 0  # a reply from then on is looked at: it may be behind a standstill, or the end of a phase
-        self._before = before
-        self._look_ns = 0  # when to look again whether it is our turn to connect
-        self._opening = 0  # connections a schedule asked for that have no reply yet
-        self._most_opening = max(1, plan.opening // plan.lanes)
-        self._has_enough = False  # no schedule opens any more connections
-        self._noted_ns = 0  # in the ramp: the latest time that something was counted under
-        # The run's first connection, while we do not know whether its first reply is right, and what came on it.
-        self.first: Connection | None = None
-        self.came = b""
-        self._first_is_due = shard.opens_first  # the next connection that begins is it
-        self._is_started = False  # we know when the connects of the ramp begin
-        self._routes = _endless(shard.routes)
-        self._done: asyncio.Future[None] = loop.create_future()
-        self._drain_from = self._drain_until = self._held_until = NEVER
-        self._timer = Timer(loop, self._on_time)
-        self._tick_handle: asyncio.TimerHandle | None = None
+        self._first_is_due = shard.opens_first  # the next connection that begins is the run's first
 
-    # -- the run
+    # -- what the time line has done
 
-    async def run(self) -> None:
-        """Runs the shard from the common start to the last close."""
-        self.control.ready()
-        start = self.control.wait_start()
-        self.watch.seen_ns = clock()
-        self.outbox.looks.note(self.watch.seen_ns)
-        self.tally.begin_phase(0, start)
-        if self.shard.opens_first:
-            self._open_at(iter((start,)))
-        else:
-            self._begin_ramp(start)
-        self.loop.add_reader(self.control.fileno(), self._heard)
-        self.loop.set_exception_handler(self._failed)
-        self._tick()
-        self._on_time()
-        self._heard()
-        try:
-            await self._done
-        finally:
-            self.loop.remove_reader(self.control.fileno())
-            self._timer.close()
-            if self._probing:
-                self._probing.close()
-            if self._tick_handle:
-                self._tick_handle.cancel()
-            for _, task, _ in self._connecting:
-                task.cancel()
-            await asyncio.gather(*(task for _, task, _ in self._connecting), return_exceptions=True)
-            for _, _, connection in self._connecting:
-                if connection.state is State.CONNECTING:  # its task was cancelled before it began
-                    self._not_needed(connection)
-            # The transports that were closed report connection_lost in the next turn.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            if self.slot.get("proved") == _FAILED:
-                self.control.came(self.came)
-
-    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback has failed. Without memory there is no going on; what else it is, a loop says by itself."""
-        error = context.get("exception")
-        if not isinstance(error, MemoryError):
-            loop.default_exception_handler(context)
-        elif not self._done.done():
-            self._done.set_exception(error)
-
-    @property
-    def _part(self) -> tuple[int, int]:
-        return self.shard.index, self.shard.of
-
-    def _heard(self) -> None:
-        """The parent said something."""
-        self.control.hear()
-        if self.control.should_leave():
-            self._finish()
-        elif self.control.should_stop():
-            self._begin_drain(STOP_NS, 0)
-        else:
-            ramp = self.control.ramp_start()
-            if ramp is not None and not self._is_started and self.stage is Stage.RAMP:
-                self._begin_ramp(ramp)
-                self.arm()
-            if self.control.should_stop_opening():
-                self._connects, self._next_connect, self._has_enough = iter(()), NEVER, True
-            start = self.control.hold_start() if self.stage is Stage.RAMP else None
-            if start is not None:
-                self._begin_phases(start)
-
-    def _on_time(self) -> None:
-        """Does what is due. One clock reading decides the round."""
-        now = clock()
-        self.watch.see(now)
-        self.outbox.looks.note(now)
-        self._enter_phases(now)
-        self._look_before(now)
-        for _ in range(_ROUND):
-            if self._connect_time() > now:
+    def _do_due(self, now: int) -> None:
+        openings = self.openings
+        openings.look_before(now, self.stage is Stage.RAMP)
+        for _ in range(ROUND):
+            if openings.next_ns > now:
                 break
-            due, self._next_connect = self._next_connect, next(self._connects, NEVER)
-            self._open(due, next(self._routes), first=self.stage is Stage.RAMP, scheduled=True)
+            due, route = openings.take()
+            self._open(due, route, first=self.stage is Stage.RAMP, scheduled=True)
         self.outbox.send_due(now)
         self._judge(now)
         while self._expiring and self._expiring.oldest[0] <= now:
             self._retire(*self._expiring.pop())
-        self.arm()
 
-    def arm(self) -> None:
-        """Sets the timer for what is due first."""
-        first = min(self.next_phase_ns, self._connect_time(), self.outbox.next_ns, self._connect_deadline)
-        first = min(first, self._deadlines.first_ns)
-        if self._expiring:
-            first = min(first, self._expiring.oldest[0])
-        self.watch.asked_ns = first
-        self._timer.arm(first if first < NEVER else None)
+    def _first_end(self) -> int:
+        return min(self._connect_deadline, self._expiring.oldest[0]) if self._expiring else self._connect_deadline
 
-    def look(self, now: int) -> None:
-        """A reply has come after a gap, or after the end of a phase: finds out which, before it is counted.
+    def _retire_last(self, count: int, at_ns: int) -> None:
+        for _ in range(count):
+            if self.live:
+                self._retire(at_ns, self.live[-1], reopen=False)
 
-        Where neither was, the next reply is looked at after as long a time as a standstill has.
-        """
-        self.watch.see(now)
-        self._enter_phases(now)
-        self.alarm_ns = min(now + STANDSTILL_NS, self.next_phase_ns)
+    def _fill_all(self) -> None:
+        self._fill_some(list(self.live))
 
-    def _connect_time(self) -> int:
-        """When the next connect can be begun; the native engine (native/blast.c) says why not when it is due."""
-        if self._opening >= self._most_opening:
-            return NEVER
-        return max(self._next_connect, self._look_ns) if self._before else self._next_connect
+    def _measure(self, phase: int | None) -> None:
+        if phase is None:
+            self._tcp_watch.end()
+        else:
+            self._tcp_watch.begin(self.slot.pages[phase], self.live)
 
-    def _look_before(self, now: int) -> None:
-        """Looks whether the worker before us on this core has connected."""
-        if self._before and self._connect_time() <= now:
-            if self._before.get("settled") >= self.shard.connects_before or self.stage is not Stage.RAMP:
-                self._before = None
-            else:
-                self._look_ns = now + _LOOK_NS
+    def _begin_draining(self) -> None:
+        self._tcp_watch.end()
+        self._expiring.clear()
 
-    @property
-    def _is_churning_exchanges(self) -> bool:
-        return self.plan.lifetime_ns == 0
-
-    def _tick(self) -> None:
-        """Ten times a second, which is the beat too: fold, publish, and find out whether it is over."""
-        now = clock()
-        self.watch.see(now)
-        self._enter_phases(now)
+    def _keep_up(self, now: int) -> None:
         if self.live or self._retiring or self.stage is Stage.RAMP:
             self._alone_ns = now
-        self.slot.pages[self._phase].add("beats")
         # What is over takes memory: a connection, its task.
         self._connecting.tidy()
         self._expiring.tidy()
         self._deadlines.tidy(len(self.live) + len(self._retiring))
-        self._publish(now)
         self._sample_tcp_info()
-        self._end_if_spent()
-        self._end_if_stranded(now)
-        if self.stage is Stage.DRAIN and self._held_until <= now:
-            self.outbox.drop()
-            self._held_until = NEVER
-        if self.stage is Stage.DRAIN and (self._is_drained() or now >= self._drain_end()):
-            self._finish()
-            return
-        pause = 0.02 if self.stage is Stage.DRAIN or self._is_spent else FOLD_NS / NS_PER_S
-        if self._tick_handle:
-            self._tick_handle.cancel()  # the drain has begun just now, and asked for another
-        self._tick_handle = self.loop.call_later(pause, self._tick)
-
-    def _drain_end(self) -> int:
-        """The drain is longer by what we stood still, for no reply could reach us, and what waits is read first."""
-        stood = self.watch.standstills.since(self._drain_from)
-        return self._drain_until + stood + (self._deadlines.grain_ns if stood else 0)
 
     def _sample_tcp_info(self) -> None:
         """Looks at some connections, others each time."""
@@ -316,149 +137,37 @@ class Swarm:
         self.slot.set("settled_ns", self._settled_ns)
         self.slot.set("settled", self._settled)
 
-    # -- phases
+    def _is_waiting(self) -> bool:
+        return bool(self._retiring) or any(connection.pending for connection in self.live)
 
-    def _begin_ramp(self, at_ns: int) -> None:
-        """The connects of the ramp begin at `at_ns`."""
-        self._is_started = True
-        self._open_at(self.shard.ramp.due_times(at_ns, self.plan.connect_rate_hz))
-
-    def _begin_phases(self, at_ns: int) -> None:
-        """The ramp ends at `at_ns`.
-
-        The tally hears of every phase now: a turn of a busy loop takes milliseconds, and what is sent between a phase's
-        beginning and our noticing it is the new phase's already.
-        """
-        self.next_phase_ns = at_ns
-        self.alarm_ns = 0
-        self.outbox.looks.forget(at_ns)  # if we hear of it late
-        for index, phase in enumerate(self.plan.phases[1:], 1):
-            # If we hear of it too late, what was counted as the ramp's stays there.
-            begin = max(at_ns, self._noted_ns + 1)
-            self.tally.begin_phase(index, begin)
-            if self._probing:
-                self._probing.begin_phase(index, begin)
-            at_ns += phase.duration_ns
-        self.arm()
-
-    def _enter_phases(self, now: int) -> None:
-        """Enters the phases that have begun by now."""
-        while self.next_phase_ns <= now:
-            self.alarm_ns = 0
-            self._enter_phase(self._phase + 1, self.next_phase_ns)
-
-    def _enter_phase(self, index: int, at_ns: int) -> None:
-        """Phase `index` begins; `at_ns` is when it should have."""
-        before = self.plan.phases[self._phase]
-        phase = self.plan.phases[index]
-        if phase.kind is not PhaseKind.DRAIN:
-            self.outbox.end_phase(at_ns, self.watch.seen_ns)
-        self.tally.fold_cpu(at_ns - 1)
-        self._phase = index
-        self.slot.set("phase", index)
-        self._has_measured = self._has_measured or phase.kind is PhaseKind.HOLD
-        none_is_ours = phase.kind is PhaseKind.HOLD and self.budget <= 0
-        if phase.kind is PhaseKind.DRAIN or self._is_spent or none_is_ours:
-            self.next_phase_ns = NEVER
-            self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
-            return
-        if self._probing and self.stage is Stage.RAMP:
-            self._probing.start(at_ns)
-        self.stage = Stage.TRAFFIC
-        if phase.kind is PhaseKind.HOLD:
-            self._tcp_watch.begin(self.slot.pages[index], self.live)
-        else:
-            self._tcp_watch.end()
-        self.next_phase_ns = at_ns + phase.duration_ns
-        self._change_connections(before.connections, phase.connections, at_ns, phase.duration_ns)
-        if phase.rate_hz is not None:
-            most = self.budget if phase.kind is PhaseKind.HOLD else NEVER
-            self.outbox.begin(LinearPace(at_ns, phase.duration_ns, *phase.rate_hz), *self._part, most)
-        elif not self.sending:
-            self.sending = True
-            self.free_running = self.shard.messages is None and not self._is_churning_exchanges
-            self._fill_some(list(self.live))
-
-    def _change_connections(self, before: int, after: int, at_ns: int, duration_ns: int) -> None:
-        """More connections come evenly over the phase; fewer go at its beginning."""
-        if after > before and not self._has_enough:
-            # Connection number before + k is worker (before + k) modulo of's: then each has its share of the phase's.
-            index, of = self._part
-            rate_hz = (after - before) / (duration_ns / NS_PER_S)
-            self._open_at(every(at_ns, rate_hz, after - before, (index - before) % of, of))
-        for _ in range(share(before, *self._part) - share(after, *self._part)):
-            if self.live:
-                self._retire(at_ns, self.live[-1], reopen=False)
-
-    def _open_at(self, times: Iterator[int]) -> None:
-        """Takes up a connect schedule, after what is left of the former."""
-        left = [] if self._next_connect == NEVER else [self._next_connect]
-        self._connects = itertools.chain(left, self._connects, times)
-        self._next_connect = next(self._connects, NEVER)
-
-    def _fill_some(self, waiting: list[Connection]) -> None:
-        """Starts a closed loop on all connections, a round at a time so that replies are read in between."""
-        now = clock()
-        for connection in waiting[:_ROUND]:
-            if connection.state is State.OPEN:
-                self.replied(connection, now)
-        if waiting[_ROUND:]:
-            self.loop.call_soon(self._fill_some, waiting[_ROUND:])
-
-    def _begin_drain(self, longest_ns: int, held_ns: int) -> None:
-        """Nothing new falls due; replies are waited for, for a little while messages that are due may still go out."""
-        now = clock()
-        if self.stage is not Stage.DRAIN:
-            self._drain_from = now
-        self._drain_until = min(self._drain_until, now + longest_ns)
-        self._held_until = min(self._held_until, now + held_ns)
-        self.outbox.cut(now)
-        if not held_ns:
-            self.outbox.drop()
-        if self.stage is Stage.DRAIN:
-            return
-        self.stage = Stage.DRAIN
-        self._tcp_watch.end()
-        if self._probing:
-            self._probing.stop()
-        last = len(self.plan.phases) - 1
-        if self._phase != last:
-            self.tally.fold()
-            self.tally.fold_cpu(now)
-            for index in range(self._phase + 1, last + 1):
-                self.tally.begin_phase(index, now)
-            self._phase = last
-            self.slot.set("phase", last)
-        self.slot.set("finished_ns", now)
-        self.sending = self.free_running = False
-        self._connects = iter(())
-        self.next_phase_ns = self._next_connect = NEVER
-        self._expiring.clear()
-        if self._tick_handle:
-            self._tick_handle.cancel()
-        self._tick_handle = self.loop.call_later(0, self._tick)
-
-    def _is_drained(self) -> bool:
-        if self._retiring or not self.outbox.is_empty:
+    def _is_stranded(self, now: int) -> bool:
+        if self.live or self._retiring:
             return False
-        return not any(connection.pending for connection in self.live)
+        if self.plan.lifetime_ns is not None:
+            alone = now - self._alone_ns - self.watch.standstills.since(self._alone_ns)
+            return self.plan.is_endless and alone > self.timeout_ns
+        later = self.plan.phases[self._phase :]
+        opens_later = not self.openings.has_enough and any(
+            two.connections > one.connections for one, two in pairwise(later)
+        )
+        is_connecting = any(not task.done() for _, task, _ in self._connecting)
+        return self.openings.due_ns == NEVER and not is_connecting and not opens_later
 
-    def _finish(self) -> None:
-        """Counts what was left unanswered and closes everything."""
-        if self._done.done():
-            return
-        now = clock()
-        self.outbox.cut(now)
-        self.outbox.drop()
+    def _close_all(self, now: int) -> None:
         for connection in [*self.live, *self._retiring]:
             if connection.pending and not connection.received:
                 self._check_accepted(connection, now)
             self._count_pending(connection, "unanswered")
             self._close(connection, now)
-        if not self.slot.get("finished_ns"):
-            self.slot.set("finished_ns", now)
-        self._publish(clock())
-        self._done.set_result(None)
+        self._retiring.clear()
+
+    async def _end_connects(self) -> None:
+        for _, task, _ in self._connecting:
+            task.cancel()
+        await asyncio.gather(*(task for _, task, _ in self._connecting), return_exceptions=True)
+        for _, _, connection in self._connecting:
+            if connection.state is State.CONNECTING:  # its task was cancelled before it began
+                self._not_needed(connection)
 
     # -- connections
 
@@ -467,7 +176,7 @@ class Swarm:
         connection.opening = scheduled
         if self._first_is_due:
             self._first_is_due, self.first = False, connection
-        self._opening += scheduled
+        self.openings.opening += scheduled
         if self.stage is Stage.RAMP:
             self._noted_ns = max(self._noted_ns, due_ns)
         self.tally.count("asked", due_ns)
@@ -541,8 +250,7 @@ class Swarm:
             self.slot.set("settled", self._settled)
         if connection.opening:
             connection.opening = False
-            self._opening -= 1
-            if self._opening == self._most_opening - 1:
+            if self.openings.settle():
                 self.arm()
 
     def prove(self, connection: Connection, proof: str) -> None:
@@ -585,51 +293,6 @@ class Swarm:
         if self.sending and not self._is_churning_exchanges:
             self.room(connection)
         self.outbox.give_homeless()
-
-    def _is_ending(self) -> bool:
-        """Whether nothing new is begun any more: but for messages that still wait for a connection to open."""
-        return self.stage is Stage.DRAIN or (self._is_spent and not self.outbox.waiting)
-
-    def spend(self, count: int = 1) -> None:
-        """Takes messages off what --messages allows; with the last one's reply the drain begins."""
-        if self.plan.phases[self._phase].kind is not PhaseKind.HOLD:
-            return
-        self.budget -= count
-        if self.budget <= 0:
-            self.outbox.spend()
-            self._is_spent = True
-            self.sending = self.free_running = False
-            if self._tick_handle and self.stage is Stage.TRAFFIC:
-                self._tick_handle.cancel()
-                self._tick_handle = self.loop.call_later(0, self._tick)
-
-    def _end_if_spent(self) -> None:
-        """The last of --messages has its reply, or never will: until then what comes back is of its window."""
-        if not self._is_spent or self.stage is not Stage.TRAFFIC or self.outbox.waiting:
-            return
-        if not self._retiring and not any(connection.pending for connection in self.live):
-            self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
-
-    def _end_if_stranded(self, now: int) -> None:
-        """Ends what has no connection and will have none; native/blast.c says what that is, and what is left of it."""
-        if not self._is_stranded(now):
-            return
-        if not self.slot.get("stranded_ns"):
-            self.slot.set("stranded_ns", now)
-        if self.plan.is_endless:
-            self.outbox.drop()
-            self._begin_drain(self.plan.timeout_ns, 0)
-
-    def _is_stranded(self, now: int) -> bool:
-        if self.stage is not Stage.TRAFFIC or self.live or self._retiring:
-            return False
-        if self.plan.lifetime_ns is not None:
-            alone = now - self._alone_ns - self.watch.standstills.since(self._alone_ns)
-            return self.plan.is_endless and alone > self.timeout_ns
-        later = self.plan.phases[self._phase :]
-        opens_later = not self._has_enough and any(two.connections > one.connections for one, two in pairwise(later))
-        is_connecting = any(not task.done() for _, task, _ in self._connecting)
-        return self._next_connect == NEVER and not is_connecting and not opens_later
 
     def replied(self, connection: Connection, now: int) -> None:
         """Whole replies came in, and the connection may have room: go on, retire, or stop."""
@@ -749,15 +412,14 @@ class Swarm:
         """Whole replies came in."""
         self._replied_ns = now
 
-    # -- what the outbox asks
-
-    def may_open(self) -> bool:
-        """Whether a connection may open yet, where none is open: in churn."""
-        return self.plan.lifetime_ns is not None and self.stage is not Stage.DRAIN
-
-    def may_go_out(self) -> bool:
-        """Whether what is due may go out: always, and a little while into the drain."""
-        return self.stage is not Stage.DRAIN or (self._held_until != NEVER and self._held_until > clock())
+    def _fill_some(self, waiting: list[Connection]) -> None:
+        """Starts a closed loop on all connections, a round at a time so that replies are read in between."""
+        now = clock()
+        for connection in waiting[:ROUND]:
+            if connection.state is State.OPEN:
+                self.replied(connection, now)
+        if waiting[ROUND:]:
+            self.loop.call_soon(self._fill_some, waiting[ROUND:])
 
     # -- deadlines
 
@@ -799,11 +461,3 @@ def _fd_of(connection: Connection) -> int:
     """Returns its file descriptor, -1 once it has none."""
     descriptor: int = connection.transport.get_extra_info("socket").fileno()
     return descriptor
-
-
-def _endless(routes: tuple[Route, ...]) -> Iterator[Route]:
-    """Yields each route as often as it has connections, in turn, over and over."""
-    while True:
-        for route in routes:
-            for _ in range(route.connections):
-                yield route
