@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
 __all__ = [
@@ -46,7 +45,7 @@ MOST_VALUES = 2**53
 # HdrHistogram's V2 encoding (HdrHistogram_c, hdr_histogram_log.c): a frame, and a payload that zlib has compressed.
 _FRAME, _PAYLOAD = struct.Struct(">II"), struct.Struct(">IIIIQQd")
 _PLAIN, _COMPRESSED = 0x1C849303, 0x1C849304
-_COOKIE_BASE = ~0xF0
+_COOKIE_BASE, _VERSION = ~0xF0, 0x10
 _NINTH = 56  # bits that eight bytes of seven have
 _MOST_NS = 2**63 - 1
 
@@ -163,6 +162,15 @@ def _words(text: bytes) -> Iterator[int]:
         raise ValueError("not an HdrHistogram V2: it ends within a number")
 
 
+def _put(words: bytearray, word: int) -> None:
+    """Adds a number below 2^55 in ZigZag LEB128."""
+    value = (word << 1) ^ (word >> 63)
+    while value >= 0x80:
+        words.append(value & 0x7F | 0x80)
+        value >>= 7
+    words.append(value)
+
+
 @functools.cache
 def _share(percentile: float | str) -> Fraction:
     """Returns the percentile as a part of 1, exactly as it is written.
@@ -267,13 +275,17 @@ class Histogram:
         return min(highest_of(int(np.searchsorted(running, rank))), self.max_ns)
 
     def encode(self) -> str:
-        """Returns HdrHistogram's base64 V2 encoding, readable by every HdrHistogram library."""
-        hdr = HdrHistogram(1, self.highest_ns, DIGITS)
+        """Returns HdrHistogram's base64 V2 encoding, readable by every HdrHistogram library.
+
+        hdrh would write the same, and leave a copy of all counters behind for the garbage collector.
+        """
         (used,) = np.nonzero(self.counts)
-        for index in used:
-            hdr.counts[int(index)] = int(self.counts[index])
-        if used.size:
-            hdr.total_count = self.count
-            hdr.min_value = max(1, self.min_ns)
-            hdr.max_value = max(1, self.max_ns)
-        return str(hdr.encode().decode())
+        words, at = bytearray(), 0
+        for index, count in zip(used.tolist(), self.counts[used].tolist(), strict=True):
+            if index > at:
+                _put(words, at - index)  # so many counters of 0
+            _put(words, count)
+            at = index + 1
+        payload = _PAYLOAD.pack(_PLAIN | _VERSION, len(words), 0, DIGITS, 1, self.highest_ns, 1.0) + words
+        packed = zlib.compress(payload)
+        return base64.b64encode(_FRAME.pack(_COMPRESSED | _VERSION, len(packed)) + packed).decode()

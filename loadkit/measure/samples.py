@@ -131,26 +131,44 @@ def _add(left: PhaseSamples, right: PhaseSamples) -> PhaseSamples:
 
 @dataclass(frozen=True, slots=True)
 class LatencySample:
-    """Latency in one stretch of the series, in nanoseconds; None where no reply, or too few of them, came."""
+    """Latency in one stretch of the series, in nanoseconds; None where no reply, or too few of them, came.
+
+    `hdr` is the whole histogram, encoded: a kilobyte in place of the 200 and more that its counters take.
+    """
 
     p50_ns: int | None
     p99_ns: int | None
     max_ns: int | None
+    sum_ns: int = 0
+    hdr: str | None = None
 
     @classmethod
     def of(cls, latency: Histogram) -> LatencySample:
         """Returns the figures of a histogram."""
+        if not latency.count:
+            return cls(None, None, None)
         found = latency.percentiles((50.0, 99.0))
-        return cls(found[50.0], found[99.0], latency.max_ns if latency.count else None)
+        return cls(found[50.0], found[99.0], latency.max_ns, latency.sum_ns, latency.encode())
+
+    def plus(self, other: LatencySample) -> LatencySample:
+        """Returns the figures of both stretches together."""
+        if self.hdr is None or other.hdr is None:
+            return other if self.hdr is None else self
+        one, two = (
+            Histogram.decode(hdr, sum_ns) for hdr, sum_ns in ((self.hdr, self.sum_ns), (other.hdr, other.sum_ns))
+        )
+        return LatencySample.of(one.merge(two))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class IntervalSample:
-    """What happened in one stretch of the series; `t_ns` is its end, from the start of the run.
+    """What happened to one phase's messages in one stretch of the series, from `from_ns` to `t_ns` after the start.
 
-    A run has one per second for as long as it lasts: a row keeps figures, and no histogram, which takes 200 KB or more.
+    What a message does counts for the phase it belongs to: one that was due in the warm-up is in a row of the warm-up,
+    though its reply came in the hold.
     """
 
+    from_ns: int
     t_ns: int
     phase: int
     opened: int
@@ -162,6 +180,27 @@ class IntervalSample:
     events: int | None = None
     serve_wakeups: int | None = None
     serve_events: int | None = None
+
+    def plus(self, later: IntervalSample) -> IntervalSample:
+        """Returns both in one row; `later` is the next one of its phase."""
+        return IntervalSample(
+            from_ns=self.from_ns,
+            t_ns=later.t_ns,
+            phase=self.phase,
+            opened=self.opened + later.opened,
+            replied=self.replied + later.replied,
+            received_bytes=self.received_bytes + later.received_bytes,
+            errors=self.errors + later.errors,
+            latency=self.latency.plus(later.latency),
+            wakeups=_add_known(self.wakeups, later.wakeups),
+            events=_add_known(self.events, later.events),
+            serve_wakeups=_add_known(self.serve_wakeups, later.serve_wakeups),
+            serve_events=_add_known(self.serve_events, later.serve_events),
+        )
+
+
+def _add_known(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 @dataclass(frozen=True, slots=True)

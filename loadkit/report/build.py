@@ -29,7 +29,7 @@ from loadkit.plan.model import PhaseKind, PhasePlan, Plan
 from loadkit.profile.model import Stamps
 from loadkit.report.advice import advise
 from loadkit.report.balance import balance_record
-from loadkit.report.histograms import histogram_record
+from loadkit.report.histograms import histogram_record, interval_latency
 from loadkit.report.journey import diagnose, journey_missing, journey_record
 from loadkit.report.kernel import kernel_missing, kernel_record
 from loadkit.report.record import (
@@ -41,7 +41,6 @@ from loadkit.report.record import (
     CpuPerReply,
     Histograms,
     Interval,
-    IntervalLatency,
     Messages,
     Origin,
     PhaseRecord,
@@ -425,13 +424,14 @@ def _worker_record(
 
 def _interval(row: IntervalSample, plan: Plan) -> Interval:
     return Interval(
+        from_s=round(row.from_ns / NS_PER_S, 3),
         t_s=round(row.t_ns / NS_PER_S, 3),
         phase=plan.phases[row.phase].name,
         opened=row.opened,
         replied=row.replied,
         bytes=row.received_bytes,
         errors=row.errors,
-        latency=IntervalLatency(row.latency.p50_ns, row.latency.p99_ns, row.latency.max_ns),
+        latency=interval_latency(row.latency),
         wakeups=row.wakeups,
         events=row.events,
         serve_wakeups=row.serve_wakeups,

@@ -122,7 +122,12 @@ class Evidence:
     @property
     def planned_ns(self) -> int:
         """How long was to be measured."""
-        return sum(int(phase["duration_ns"]) for phase in self.holds) * self.record.merged
+        return sum(int(phase["duration_ns"]) for phase in self.holds) * self.record.in_a_row
+
+    @property
+    def at_once(self) -> float:
+        """How many runs went on side by side: 1 but in a merged record."""
+        return self.record.merged / self.record.in_a_row
 
     @property
     def planned_messages(self) -> float:
@@ -271,7 +276,7 @@ class Evidence:
     @property
     def standstill_share(self) -> float:
         """The time that the blast workers stood still, divided by the time of all of them."""
-        stood, workers = self.record.standstills, len(self.record.workers) / self.record.merged
+        stood, workers = self.record.standstills, len(self.record.workers) / self.record.in_a_row
         return stood.sum_ns / (self.span_ns * workers) if stood and self.span_ns and workers else 0.0
 
     @property
@@ -388,7 +393,7 @@ class Evidence:
         throttling = self.record.throttling
         if not throttling or not throttling.throttled_periods or not self.span_ns:
             return False
-        share = throttling.throttled_ns / self.span_ns
+        share = throttling.throttled_ns / (self.span_ns * self.at_once)
         stood = self.record.standstills.sum_ns if self.record.standstills else 0
         by_standstill = 2 * throttling.throttled_ns >= stood > 0
         return (

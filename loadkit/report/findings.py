@@ -211,7 +211,7 @@ def ramp_rate(evidence: Evidence) -> RampRate | None:
 
     The last connection's own time is no part of the ramp's: its middle value is taken off.
     """
-    record, asked = evidence.record, float(evidence.plan.get("connect_rate_hz") or 0.0)
+    record, asked = evidence.record, float(evidence.plan.get("connect_rate_hz") or 0.0) * evidence.at_once
     found = record.opening if evidence.is_churn or not record.connecting else record.connecting
     if not found or not asked or record.window is None or evidence.is_smaller or evidence.is_exhausted:
         return None
@@ -229,12 +229,12 @@ def ramp_rate(evidence: Evidence) -> RampRate | None:
 
 
 def _ramp_busy(record: RunRecord) -> float | None:
-    """Adds up the workers of a core: they take turns at opening."""
+    """Adds up the workers of a core: they take turns at opening. Of several runs it is their mean."""
     cores: dict[int, float] = {}
     for worker in record.workers:
         if worker.ramp_busy_share is not None:
             core = -1 - worker.index if worker.core is None else worker.core
-            cores[core] = cores.get(core, 0.0) + worker.ramp_busy_share
+            cores[core] = cores.get(core, 0.0) + worker.ramp_busy_share / record.merged
     return min(1.0, max(cores.values())) if cores else None
 
 

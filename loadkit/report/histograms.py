@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loadkit.measure.histogram import Histogram, highest_of, lowest_of
-from loadkit.report.record import PERCENTILES, HistogramRecord
+from loadkit.measure.samples import LatencySample
+from loadkit.report.record import PERCENTILES, HistogramRecord, IntervalLatency
 
-__all__ = ["decoded", "histogram_record"]
+__all__ = ["decoded", "histogram_record", "interval_latency"]
 
 
 def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> HistogramRecord:
@@ -24,6 +25,11 @@ def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> Hi
         dropped=dropped,
         hdr=histogram.encode(),
     )
+
+
+def interval_latency(found: LatencySample) -> IntervalLatency:
+    """Returns the latency of a stretch as it stands in a record."""
+    return IntervalLatency(found.p50_ns, found.p99_ns, found.max_ns, found.sum_ns, found.hdr)
 
 
 def decoded(record: HistogramRecord) -> Histogram:

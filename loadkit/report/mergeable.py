@@ -1,4 +1,4 @@
-"""Whether runs may be added up: each once, the same load on the same target, one after another.
+"""Whether runs may be added up: each once, the same load on the same target, one after another or side by side.
 
 The load is what was asked of the target, and how: connections, rates, phases, messages, the engine that moved them, the
 objectives. Where it ran is another matter, and may differ: workers, cores, the ports and addresses that connections
@@ -18,13 +18,14 @@ from loadkit.errors import RecordError
 from loadkit.report.record import RunRecord, Span
 from loadkit.units import NS_PER_S
 
-__all__ = ["check_mergeable", "ids_of", "spans_of", "started_at"]
+__all__ = ["check_mergeable", "groups_of", "ids_of", "spans_of"]
 
 # Where a run ran, what the plan's values were made of, and the engine that was asked for: tool.engine has what it was.
 _PLACEMENT = {"cores", "engine", "lanes", "options", "phased", "profile", "routes", "stays_awake", "workers"}
 _SERVE_PLACEMENT = {"addresses", "cores", "engine", "is_apart", "port", "workers"}
-# Two windows share at most this part of the shorter one: the clock of a start is not that exact.
-_OVERLAP = 0.1
+# Windows that share at most the first part of the shorter one followed one another, and those that share more than the
+# second went on side by side: starts are not more exact than that. In between neither would give right rates.
+_AFTER, _BESIDE = 0.1, 0.9
 _MOST_SHOWN, _SHOWN_BEFORE = 160, 60
 
 
@@ -39,10 +40,24 @@ def check_mergeable(names: Sequence[str], records: Sequence[RunRecord]) -> None:
     first_name, first = runs[0]
     for name, record in runs[1:]:
         _refuse_unlike(first_name, first, name, record)
-    spans = [(name, _read_spans(name, record)) for name, record in runs]
-    for (name, some), (other_name, others) in itertools.combinations(spans, 2):
-        for span, other_span in _meeting(some, others):
-            _refuse_overlapping(name, span, other_name, other_span)
+    for name, record in runs:
+        _read_spans(name, record)
+
+
+def groups_of(names: Sequence[str], records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Returns the records that ran side by side, together, in the order in which they are given.
+
+    Raises RecordError, in one line, for windows that overlap without being side by side, naming both.
+    """
+    spans = [_read_spans(name, record) for name, record in zip(names, records, strict=True)]
+    group = list(range(len(records)))  # of each record, the first one that ran beside it
+    for one, other in itertools.combinations(range(len(records)), 2):
+        if _are_beside((names[one], spans[one]), (names[other], spans[other])):
+            group[other] = min(group[one], group[other])
+    found: dict[int, list[RunRecord]] = {}
+    for number, record in zip(group, records, strict=True):
+        found.setdefault(number, []).append(record)
+    return list(found.values())
 
 
 def ids_of(record: RunRecord) -> tuple[str, ...]:
@@ -50,8 +65,7 @@ def ids_of(record: RunRecord) -> tuple[str, ...]:
     return record.run.of or (record.run.id,)
 
 
-def started_at(record: RunRecord) -> datetime.datetime:
-    """Returns when it started, in UTC. Raises ValueError where that is no date."""
+def _started_at(record: RunRecord) -> datetime.datetime:
     return datetime.datetime.fromisoformat(record.started).astimezone(datetime.UTC)
 
 
@@ -61,7 +75,7 @@ def spans_of(record: RunRecord) -> tuple[Span, ...]:
         return record.run.spans
     if record.window is None:
         return ()
-    started, window = started_at(record), record.window
+    started, window = _started_at(record), record.window
     begin, end = (started + datetime.timedelta(seconds=at / NS_PER_S) for at in (window.start_ns, window.end_ns))
     return (Span(begin.isoformat(timespec="milliseconds"), end.isoformat(timespec="milliseconds")),)
 
@@ -142,7 +156,7 @@ _Times = tuple[datetime.datetime, datetime.datetime]
 
 def _read_spans(name: str, record: RunRecord) -> list[_Times]:
     try:
-        started_at(record)
+        _started_at(record)
         return list(_times(record))
     except (ValueError, OverflowError) as error:
         raise RecordError(f"{name}: not a whole record: it does not say when the run was: {error}") from None
@@ -164,14 +178,39 @@ def _meeting(some: Sequence[_Times], others: Sequence[_Times]) -> Iterator[tuple
         open_spans[is_other].append(span)
 
 
-def _refuse_overlapping(name: str, span: _Times, other_name: str, other: _Times) -> None:
-    shared = min(span[1], other[1]) - max(span[0], other[0])
-    shorter = min(span[1] - span[0], other[1] - other[0])
-    if shared > _OVERLAP * shorter:
-        raise RecordError(
-            f"{name} was measured {_said(span)}, {other_name} {_said(other)}: they ran side by side, and only runs "
-            f"that followed one another can be added up so far; `loadkit report` each by itself"
-        )
+def _are_beside(one: tuple[str, list[_Times]], other: tuple[str, list[_Times]]) -> bool:
+    """Whether two records ran side by side: all the windows of both did, each with one of the other's."""
+    (name, some), (other_name, others) = one, other
+    beside: tuple[set[_Times], set[_Times]] = (set(), set())
+    for span, other_span in _meeting(some, others):
+        share = _shared(span, other_span)
+        if _AFTER < share <= _BESIDE:
+            raise RecordError(
+                f"{name} was measured {_said(span)}, {other_name} {_said(other_span)}: they overlap by {share:.0%} of "
+                f"the shorter, and only runs that followed one another (up to 10%) or went on side by side (more than "
+                f"90%) can be added up; `loadkit report` each by itself"
+            )
+        if share > _BESIDE:
+            beside[0].add(span)
+            beside[1].add(other_span)
+    if not beside[0]:
+        return False
+    for (file, spans), found in zip((one, other), beside, strict=True):
+        alone = next((span for span in spans if span not in found), None)
+        if alone:
+            against = other_name if file == name else name
+            raise RecordError(
+                f"{name} and {other_name} ran side by side in part: what {file} has {_said(alone)} had no run of "
+                f"{against} beside it; merge the records of the single runs instead"
+            )
+    return True
+
+
+def _shared(one: _Times, other: _Times) -> float:
+    """Returns the time that two windows share, divided by the shorter one; 0 of one without length."""
+    shared = min(one[1], other[1]) - max(one[0], other[0])
+    shorter = min(one[1] - one[0], other[1] - other[0])
+    return shared / shorter if shorter > datetime.timedelta(0) else 0.0
 
 
 def _said(span: _Times) -> str:

@@ -10,13 +10,41 @@ import datetime
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.measure.board import TIMES
 from loadkit.printable import json_page
+from loadkit.report.algebra import (
+    ANEW,
+    ANY,
+    AT_START,
+    COMMON,
+    EACH,
+    EARLIEST,
+    EITHER,
+    FIRST,
+    HELD,
+    JOINED,
+    LEAST,
+    MOST,
+    NAMES,
+    NONE_OF_SEVERAL,
+    ROWS,
+    SAME,
+    SERIES,
+    SPAN,
+    SUM,
+    TOGETHER,
+    UNION,
+    WINDOW_END,
+    greatest_by,
+    of_most,
+    reason_of,
+    rows_by,
+)
 from loadkit.report.asked import Asked, HostFacts
 from loadkit.report.reading import as_struct, read_fields
 
@@ -138,13 +166,13 @@ class Connections(msgspec.Struct, frozen=True):
     was no window).
     """
 
-    asked: int
-    opened: int
-    failed: int
-    peak: int | None
-    closed: int
-    at_start: int | None = None
-    lost: int | None = None
+    asked: Annotated[int, SUM]
+    opened: Annotated[int, SUM]
+    failed: Annotated[int, SUM]
+    peak: Annotated[int | None, HELD]
+    closed: Annotated[int, SUM]
+    at_start: Annotated[int | None, AT_START] = None
+    lost: Annotated[int | None, SUM] = None
 
 
 class Messages(msgspec.Struct, frozen=True):
@@ -154,30 +182,30 @@ class Messages(msgspec.Struct, frozen=True):
     message of each connection is none of them.
     """
 
-    intended: int
-    sent: int
-    replied: int
-    failed: int
-    unanswered: int
-    unsent: int
-    waited: int
+    intended: Annotated[int, SUM]
+    sent: Annotated[int, SUM]
+    replied: Annotated[int, SUM]
+    failed: Annotated[int, SUM]
+    unanswered: Annotated[int, SUM]
+    unsent: Annotated[int, SUM]
+    waited: Annotated[int, SUM]
 
 
 class Bytes(msgspec.Struct, frozen=True):
     """Bytes of messages and of replies."""
 
-    sent: int
-    received: int
+    sent: Annotated[int, SUM]
+    received: Annotated[int, SUM]
 
 
 class Advised(msgspec.Struct, frozen=True):
     """A kind of error: where it happened, how often, and what to do about it."""
 
-    phase: str
-    step: str
-    error: str
-    count: int
-    advice: str
+    phase: Annotated[str, SAME]
+    step: Annotated[str, SAME]
+    error: Annotated[str, SAME]
+    count: Annotated[int, SUM]
+    advice: Annotated[str, FIRST]
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -187,14 +215,14 @@ class Window(msgspec.Struct, frozen=True):
     counts are of what happened between its edges, whatever phase a message belongs to; `opened` are connections.
     """
 
-    start_ns: int
-    end_ns: int
-    measured_ns: int
-    opened: int
-    sent: int
-    replied: int
-    sent_bytes: int
-    received_bytes: int
+    start_ns: Annotated[int, LEAST]
+    end_ns: Annotated[int, WINDOW_END]
+    measured_ns: Annotated[int, SPAN]
+    opened: Annotated[int, SUM]
+    sent: Annotated[int, SUM]
+    replied: Annotated[int, SUM]
+    sent_bytes: Annotated[int, SUM]
+    received_bytes: Annotated[int, SUM]
 
 
 class Connecting(msgspec.Struct, frozen=True):
@@ -204,8 +232,8 @@ class Connecting(msgspec.Struct, frozen=True):
     first, which is open when the ramp begins.
     """
 
-    opened: int
-    duration_ns: int
+    opened: Annotated[int, SUM]
+    duration_ns: Annotated[int, SPAN]
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -290,45 +318,45 @@ class Wakeups(msgspec.Struct, frozen=True):
     turns of the loop as `waits`, and events. What a source cannot see is null.
     """
 
-    source: str
-    waits: int
-    wakeups: int | None
-    events: int
-    batch: HistogramRecord | None
-    blocked_ns: int | None
-    busy_ns: int | None
-    flags: dict[str, int | None]
-    busy: HistogramRecord | None = None
-    probe_wakeups: int | None = None
-    probe_events: int | None = None
-    beats: int | None = None
+    source: Annotated[str, NAMES]
+    waits: Annotated[int, SUM]
+    wakeups: Annotated[int | None, SUM]
+    events: Annotated[int, SUM]
+    batch: Annotated[HistogramRecord | None, EACH]
+    blocked_ns: Annotated[int | None, SUM]
+    busy_ns: Annotated[int | None, SUM]
+    flags: Annotated[dict[str, int | None], EACH]
+    busy: Annotated[HistogramRecord | None, EACH] = None
+    probe_wakeups: Annotated[int | None, SUM] = None
+    probe_events: Annotated[int | None, SUM] = None
+    beats: Annotated[int | None, SUM] = None
 
 
 class WorkerWakeups(msgspec.Struct, frozen=True):
     """The same of one worker, or of one phase: the largest batch, and the longest turns, in place of the histograms."""
 
-    waits: int
-    wakeups: int
-    events: int
-    blocked_ns: int
-    busy_ns: int
-    batch_max: int | None
-    busy_p99_ns: int | None
-    busy_max_ns: int | None
+    waits: Annotated[int, SUM]
+    wakeups: Annotated[int, SUM]
+    events: Annotated[int, SUM]
+    blocked_ns: Annotated[int, SUM]
+    busy_ns: Annotated[int, SUM]
+    batch_max: Annotated[int | None, MOST]
+    busy_p99_ns: Annotated[int | None, NONE_OF_SEVERAL]
+    busy_max_ns: Annotated[int | None, MOST]
 
 
 class PhaseRecord(msgspec.Struct, frozen=True):
     """A phase's own figures, under the same names as the run's."""
 
-    name: str
-    kind: str
-    duration_ns: int
-    connections: Connections
-    messages: Messages
-    bytes: Bytes
-    histograms: Histograms
-    errors: tuple[Advised, ...] = ()
-    wakeups: WorkerWakeups | None = None
+    name: Annotated[str, SAME]
+    kind: Annotated[str, SAME]
+    duration_ns: Annotated[int, SAME]
+    connections: Annotated[Connections, EACH]
+    messages: Annotated[Messages, EACH]
+    bytes: Annotated[Bytes, EACH]
+    histograms: Annotated[Histograms, EACH]
+    errors: Annotated[tuple[Advised, ...], rows_by("count")] = ()
+    wakeups: Annotated[WorkerWakeups | None, EACH] = None
 
 
 class WorkerRecord(msgspec.Struct, frozen=True):
@@ -373,31 +401,40 @@ class WorkerRecord(msgspec.Struct, frozen=True):
 
 
 class IntervalLatency(msgspec.Struct, frozen=True):
-    """Latency of a stretch; null where there was no, or not enough, reply."""
+    """Latency of a stretch in ns; null where there was no, or not enough, reply.
+
+    `hdr` is all of it, as in a histogram, and `sum` its exact sum. `max` is known to the counter of `hdr`.
+    """
 
     p50: int | None
     p99: int | None
     max: int | None
+    sum: int = 0
+    hdr: str | None = None
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A stretch of the series; `t_s` is its end, from the start of the run.
+    """What happened to the messages and connections of a phase, from `from_s` to `t_s` seconds after the run's start.
+
+    The rows of a phase add up to the phase. Each is a second long at first; of a run that has more than 600 rows,
+    neighbours are merged. Where a phase follows another there is a row of each with the same times.
 
     `wakeups` and `events` are the blast end's, `serve_wakeups` and `serve_events` those of an embedded serve end; null
     where an engine does not count them.
     """
 
-    t_s: float
-    phase: str
-    opened: int
-    replied: int
-    bytes: int
-    errors: int
-    latency: IntervalLatency
-    wakeups: int | None = None
-    events: int | None = None
-    serve_wakeups: int | None = None
-    serve_events: int | None = None
+    from_s: Annotated[float, LEAST]
+    t_s: Annotated[float, MOST]
+    phase: Annotated[str, SAME]
+    opened: Annotated[int, SUM]
+    replied: Annotated[int, SUM]
+    bytes: Annotated[int, SUM]
+    errors: Annotated[int, SUM]
+    latency: Annotated[IntervalLatency, EACH]
+    wakeups: Annotated[int | None, SUM] = None
+    events: Annotated[int | None, SUM] = None
+    serve_wakeups: Annotated[int | None, SUM] = None
+    serve_events: Annotated[int | None, SUM] = None
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -421,27 +458,27 @@ class ServerRecord(msgspec.Struct, frozen=True):
     are the connections it could not accept for want of file descriptors (EMFILE, ENFILE).
     """
 
-    engine: str
-    accepted: int
-    connections: Connections
-    balance: Balance | None
-    bytes: Bytes | None
-    errors: tuple[Advised, ...]
-    workers: tuple[WorkerRecord, ...]
-    restarts: int
-    cpu_ns: int | None = None
-    shed: int | None = None
-    wakeups: Wakeups | None = None
-    unread: HistogramRecord | None = None
-    is_whole_life: bool = False
+    engine: Annotated[str, NAMES]
+    accepted: Annotated[int, SUM]
+    connections: Annotated[Connections, EACH]
+    balance: Annotated[Balance | None, greatest_by("max_over_mean")]
+    bytes: Annotated[Bytes | None, EACH]
+    errors: Annotated[tuple[Advised, ...], rows_by("count")]
+    workers: Annotated[tuple[WorkerRecord, ...], JOINED]
+    restarts: Annotated[int, SUM]
+    cpu_ns: Annotated[int | None, SUM] = None
+    shed: Annotated[int | None, SUM] = None
+    wakeups: Annotated[Wakeups | None, EACH] = None
+    unread: Annotated[HistogramRecord | None, EACH] = None
+    is_whole_life: Annotated[bool, ANY] = False
 
 
 class Tail(msgspec.Struct, frozen=True):
     """Journeys of a total from `from_ns` until that of the next row: how many, and the sum of each stage, in ns."""
 
-    from_ns: int
-    count: int
-    stages: dict[str, int]
+    from_ns: Annotated[int, SAME]
+    count: Annotated[int, SUM]
+    stages: Annotated[dict[str, int], TOGETHER]
 
 
 class Journey(msgspec.Struct, frozen=True):
@@ -457,23 +494,23 @@ class Journey(msgspec.Struct, frozen=True):
     of which the kernel did not stamp all (`unstamped`). `lost` probes had ended, by an error or the other end.
     """
 
-    peer: str
-    probes: int
-    size_bytes: int
-    count: int
-    unanswered: int
-    stepped: int
-    disordered: int
-    unstamped: int
-    lost: int
-    stages: dict[str, HistogramRecord]
-    total: HistogramRecord
-    shares: dict[str, float]
-    slowest_shares: dict[str, float] | None
-    slowest_from_ns: int | None
-    slowest_count: int | None
-    tails: tuple[Tail, ...]
-    diagnosis: str | None = None
+    peer: Annotated[str, SAME]
+    probes: Annotated[int, SUM]
+    size_bytes: Annotated[int, SAME]
+    count: Annotated[int, SUM]
+    unanswered: Annotated[int, SUM]
+    stepped: Annotated[int, SUM]
+    disordered: Annotated[int, SUM]
+    unstamped: Annotated[int, SUM]
+    lost: Annotated[int, SUM]
+    stages: Annotated[dict[str, HistogramRecord], TOGETHER]
+    total: Annotated[HistogramRecord, EACH]
+    shares: Annotated[dict[str, float], ANEW]
+    slowest_shares: Annotated[dict[str, float] | None, ANEW]
+    slowest_from_ns: Annotated[int | None, ANEW]
+    slowest_count: Annotated[int | None, ANEW]
+    tails: Annotated[tuple[Tail, ...], ROWS]
+    diagnosis: Annotated[str | None, ANEW] = None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -490,9 +527,9 @@ class Finding(msgspec.Struct, frozen=True):
 class Throttling(msgspec.Struct, frozen=True):
     """What the CPU quota of this process's control group did in the window (cpu.stat): periods, and those cut off."""
 
-    periods: int
-    throttled_periods: int
-    throttled_ns: int
+    periods: Annotated[int, SUM]
+    throttled_periods: Annotated[int, SUM]
+    throttled_ns: Annotated[int, SUM]
 
 
 class Standstills(msgspec.Struct, frozen=True):
@@ -502,11 +539,11 @@ class Standstills(msgspec.Struct, frozen=True):
     In a merged record these are of the run that it was in.
     """
 
-    count: int
-    sum_ns: int
-    longest_ns: int | None
-    longest_at_ns: int | None
-    worker: int | None
+    count: Annotated[int, SUM]
+    sum_ns: Annotated[int, SUM]
+    longest_ns: Annotated[int | None, MOST]
+    longest_at_ns: Annotated[int | None, of_most("longest_ns")]
+    worker: Annotated[int | None, of_most("longest_ns")]
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -573,58 +610,60 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     in lay in the receive buffers, from the kernel's stamp to the read, of one read in sixteen (--stamps rx). Where one
     of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why; in a merged
     record those of opening, memory and closing do too.
+    Of the `merged` runs in a record `in_a_row` followed one another, and the others went on beside these.
     `interrupted` names the signal that ended the run early. `stranded_ns` is when its last connection was gone, from
     the start of the run, where no other could open. `findings` are all of them, also those of `kernel` and `tcp`.
     """
 
-    format: str = FORMAT
-    version: int = VERSION
-    partial: bool
-    interrupted: str | None = None
-    stranded_ns: int | None = None
-    merged: int = 1
-    run: RunId
-    started: str
-    tool: Tool
-    plan: dict[str, Origin]
-    host: dict[str, Any]
-    verdict: Verdict
-    findings: tuple[Finding, ...] = ()
-    slo: tuple[SloRecord, ...]
-    connections: Connections
-    messages: Messages
-    bytes: Bytes
-    errors: tuple[Advised, ...]
-    window: Window | None
-    rates: Rates
-    connecting: Connecting | None = None
-    opening: Opening | None = None
-    opening_missing: str | None = None
-    memory: Memory | None = None
-    memory_missing: str | None = None
-    closing_ns: int | None = None
-    closing_missing: str | None = None
-    cpu_per_reply_ns: dict[str, CpuPerReply | None]
-    histograms: Histograms
-    histograms_missing: dict[str, str] = {}
-    disturbed: HistogramRecord | None = None
-    stood: int | None = None
-    standstills: Standstills | None = None
-    throttling: Throttling | None = None
-    wakeups: Wakeups | None = None
-    wakeups_missing: str | None = None
-    unread: HistogramRecord | None = None
-    unread_missing: str | None = None
-    journey: Journey | None = None
-    journey_missing: str | None = None
-    kernel: Kernel | None = None
-    kernel_missing: str | None = None
-    tcp: TcpRecord | None = None
-    tcp_missing: str | None = None
-    phases: tuple[PhaseRecord, ...]
-    workers: tuple[WorkerRecord, ...]
-    intervals: tuple[Interval, ...]
-    server: ServerRecord | None
+    format: Annotated[str, SAME] = FORMAT
+    version: Annotated[int, SAME] = VERSION
+    partial: Annotated[bool, ANY]
+    interrupted: Annotated[str | None, LEAST] = None
+    stranded_ns: Annotated[int | None, MOST] = None
+    merged: Annotated[int, SUM] = 1
+    in_a_row: Annotated[int, SPAN] = 1
+    run: Annotated[RunId, ANEW]
+    started: Annotated[str, EARLIEST]
+    tool: Annotated[Tool, FIRST]
+    plan: Annotated[dict[str, Origin], FIRST]
+    host: Annotated[dict[str, Any], FIRST]
+    verdict: Annotated[Verdict, ANEW]
+    findings: Annotated[tuple[Finding, ...], ANEW] = ()
+    slo: Annotated[tuple[SloRecord, ...], ANEW]
+    connections: Annotated[Connections, EACH]
+    messages: Annotated[Messages, EACH]
+    bytes: Annotated[Bytes, EACH]
+    errors: Annotated[tuple[Advised, ...], rows_by("count")]
+    window: Annotated[Window | None, EITHER]
+    rates: Annotated[Rates, ANEW]
+    connecting: Annotated[Connecting | None, EITHER] = None
+    opening: Annotated[Opening | None, NONE_OF_SEVERAL] = None
+    opening_missing: Annotated[str | None, reason_of("opening")] = None
+    memory: Annotated[Memory | None, NONE_OF_SEVERAL] = None
+    memory_missing: Annotated[str | None, reason_of("memory")] = None
+    closing_ns: Annotated[int | None, NONE_OF_SEVERAL] = None
+    closing_missing: Annotated[str | None, reason_of("closing_ns")] = None
+    cpu_per_reply_ns: Annotated[dict[str, CpuPerReply | None], ANEW]
+    histograms: Annotated[Histograms, EACH]
+    histograms_missing: Annotated[dict[str, str], UNION] = {}
+    disturbed: Annotated[HistogramRecord | None, EACH] = None
+    stood: Annotated[int | None, SUM] = None
+    standstills: Annotated[Standstills | None, EACH] = None
+    throttling: Annotated[Throttling | None, EITHER] = None
+    wakeups: Annotated[Wakeups | None, EACH] = None
+    wakeups_missing: Annotated[str | None, reason_of("wakeups")] = None
+    unread: Annotated[HistogramRecord | None, EACH] = None
+    unread_missing: Annotated[str | None, reason_of("unread")] = None
+    journey: Annotated[Journey | None, COMMON] = None
+    journey_missing: Annotated[str | None, reason_of("journey")] = None
+    kernel: Annotated[Kernel | None, NONE_OF_SEVERAL] = None
+    kernel_missing: Annotated[str | None, reason_of("kernel")] = None
+    tcp: Annotated[TcpRecord | None, NONE_OF_SEVERAL] = None
+    tcp_missing: Annotated[str | None, reason_of("tcp")] = None
+    phases: Annotated[tuple[PhaseRecord, ...], EACH]
+    workers: Annotated[tuple[WorkerRecord, ...], JOINED]
+    intervals: Annotated[tuple[Interval, ...], SERIES]
+    server: Annotated[ServerRecord | None, EACH]
 
 
 def measured(histograms: Histograms, name: str) -> HistogramRecord:
@@ -725,8 +764,8 @@ def _problems(record: RunRecord) -> Iterator[str]:
     planned = [phase["kind"] for phase in record.plan["phases"].value]
     if planned != [phase.kind for phase in record.phases] or "hold" not in planned:
         yield "phases: not those of its plan, or none of them is a hold"
-    if record.merged < 1:
-        yield "merged: of no run"
+    if not 1 <= record.in_a_row <= record.merged:
+        yield "merged: of no run, or of fewer than followed one another"
     if max(len(record.run.of), len(record.run.spans)) > MOST_RUNS:
         yield f"run: more than {MOST_RUNS:,} runs"
     yield from (

@@ -496,7 +496,8 @@ def _shared_core(evidence: Evidence) -> Iterator[Said]:
     shares: dict[int, float] = {}
     for worker in server.workers:
         if worker.core is not None and worker.core in evidence.plan["cores"]:
-            shares[worker.core] = shares.get(worker.core, 0.0) + (worker.cpu_share or 0.0)
+            share = (worker.cpu_share or 0.0) / evidence.record.merged
+            shares[worker.core] = shares.get(worker.core, 0.0) + share
     core, share = max(shares.items(), key=lambda one: one[1], default=(0, 0.0))
     if share > OWN_DELAY:
         yield Said(

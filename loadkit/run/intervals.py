@@ -1,37 +1,53 @@
-"""The series of a run: what happened in each second, read off the board while it goes on."""
+"""The series of a run: what happened in each second to the messages of each phase, read off the board as it goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadkit.measure.board import COUNTERS, Board
-from loadkit.measure.histogram import Counts, Histogram, counts_length, highest_of, lowest_of
+from loadkit.measure.histogram import Histogram, counts_length, highest_of, lowest_of
 from loadkit.measure.samples import IntervalSample, LatencySample, read_counters, read_histogram
+from loadkit.measure.series import STEP_NS, Rows
 from loadkit.units import NS_PER_S
 
 __all__ = ["Series"]
 
-_STEP_NS = NS_PER_S
+
+_WAKEUPS = COUNTERS.index("wakeups")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Seen:
+    """What a phase had at the last look. Of its histogram the counters that are in use, or each phase took 270 KB."""
+
+    counters: NDArray[np.int64]
+    errors: int
+    used: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    sum_ns: int = 0
 
 
 class Series:
-    """Rows of one second each; the last one is what was left when the run ended.
+    """Rows of one second for each phase that something happened to, and for the one that the run is in.
 
-    A row takes 0.5 KB. There are two histograms, however long the run: that of the last look, and what came since.
+    The last ones are what was left when the run ended. Their number is bounded: measure/series.py. `last` is the row of
+    the last full second and of the phase the run was in, None before the first.
     """
 
     def __init__(self, board: Board, serve: Board | None = None) -> None:
-        self.rows: list[IntervalSample] = []
+        self.rows = Rows()
+        self.last: IntervalSample | None = None
         self._board = board
         self._serve = serve
         self._at_ns = 0
-        self._counters = dict.fromkeys(COUNTERS, 0)
-        self._errors = 0
+        nothing = np.zeros(0, np.int64)
+        self._seen = [_Seen(np.zeros(len(COUNTERS), np.int64), 0, nothing, nothing)] * board.layout.phases
         self._served = dict.fromkeys(COUNTERS, 0)
-        self._latency: Counts = np.zeros(counts_length(board.layout.highest_ns), np.int64)
-        self._sum_ns = 0
+        self._replies_per_s = 0.0
 
     def totals(self) -> tuple[dict[str, int], int]:
         """Returns the counters added up over everything, and how many connections are open."""
@@ -42,15 +58,12 @@ class Series:
         return sum(int(page.errors.sum()) for slot in self._board.slots for page in slot.pages)
 
     def replies_per_s(self) -> float:
-        """Returns the last row's rate, 0 before the first."""
-        if not self.rows:
-            return 0.0
-        before = self.rows[-2].t_ns if len(self.rows) > 1 else 0
-        return self.rows[-1].replied * NS_PER_S / max(1, self.rows[-1].t_ns - before)
+        """Returns the rate of the last full second, 0 before the first."""
+        return self._replies_per_s
 
     def look(self, t_ns: int) -> None:
-        """Adds a row when a second has passed since the last."""
-        if t_ns >= self._at_ns + _STEP_NS:
+        """Adds rows when a second has passed since the last."""
+        if t_ns >= self._at_ns + STEP_NS:
             self._add(t_ns)
 
     def close(self, t_ns: int) -> None:
@@ -59,44 +72,68 @@ class Series:
             self._add(t_ns)
 
     def _add(self, t_ns: int) -> None:
-        counters, _open = self.totals()
         served = _totals(self._serve) if self._serve else self._served
-        errors = self.errors()
-        self.rows.append(
-            IntervalSample(
-                t_ns=t_ns,
-                phase=max(slot.get("phase") for slot in self._board.slots),
-                opened=counters["opened"] - self._counters["opened"],
-                replied=counters["replied"] - self._counters["replied"],
-                received_bytes=counters["received_bytes"] - self._counters["received_bytes"],
-                errors=errors - self._errors,
-                latency=LatencySample.of(self._latency_since()),
-                wakeups=_since("wakeups", counters, self._counters),
-                events=_since("events", counters, self._counters),
-                serve_wakeups=_since("wakeups", served, self._served),
-                serve_events=_since("events", served, self._served),
-            )
-        )
-        self._at_ns, self._counters, self._errors, self._served = t_ns, counters, errors, served
+        now = max(slot.get("phase") for slot in self._board.slots)
+        replied, is_counted = 0, any(page.counters[_WAKEUPS] for slot in self._board.slots for page in slot.pages)
+        for phase in range(self._board.layout.phases):
+            row = self._row(phase, t_ns, is_counted)
+            if served["wakeups"]:  # the serve end knows no phases: what it did is the run's present one's
+                row = _with_serve_end(row, served, self._served if phase == now else served)
+            if phase == now:
+                self.last = row
+            if phase == now or row.replied or row.opened or row.received_bytes or row.errors or row.latency.hdr:
+                self.rows.add(row)
+            replied += row.replied
+        self._replies_per_s = replied * NS_PER_S / max(1, t_ns - self._at_ns)
+        self._at_ns, self._served = t_ns, served
 
-    def _latency_since(self) -> Histogram:
-        """Returns the latencies recorded since the last row. Their extremes are known to their counter only."""
+    def _row(self, phase: int, t_ns: int, is_counted: bool) -> IntervalSample:
+        """Returns what the phase has more than at the last look; `is_counted`: the engine counts its wake-ups."""
+        pages = [slot.pages[phase] for slot in self._board.slots]
+        before = self._seen[phase]
+        counters = np.sum([page.counters for page in pages], axis=0)
+        errors = sum(int(page.errors.sum()) for page in pages)
+        came = dict(zip(COUNTERS, (counters - before.counters).tolist(), strict=True))
+        latency, self._seen[phase] = self._latency(phase, before, counters, errors)
+        return IntervalSample(
+            from_ns=self._at_ns,
+            t_ns=t_ns,
+            phase=phase,
+            opened=came["opened"],
+            replied=came["replied"],
+            received_bytes=came["received_bytes"],
+            errors=errors - before.errors,
+            latency=latency,
+            wakeups=came["wakeups"] if is_counted else None,
+            events=came["events"] if is_counted else None,
+        )
+
+    def _latency(
+        self, phase: int, before: _Seen, counters: NDArray[np.int64], errors: int
+    ) -> tuple[LatencySample, _Seen]:
+        """Returns the latencies recorded since the last look, whose extremes are known to their counter only."""
         highest_ns = self._board.layout.highest_ns
-        now = np.zeros_like(self._latency)
-        sum_ns = 0
+        now, sum_ns = np.zeros(counts_length(highest_ns), np.int64), 0
         for slot in self._board.slots:
-            for page in slot.pages:
-                histogram = read_histogram(page, "latency", highest_ns)
+            histogram = read_histogram(slot.pages[phase], "latency", highest_ns)
+            if histogram.count:
                 now += histogram.counts
                 sum_ns += histogram.sum_ns
-        # A worker may write between two of these reads; a row never goes below zero for it.
-        counts = np.maximum(now - self._latency, 0)
-        total_ns = sum_ns - self._sum_ns
-        self._latency, self._sum_ns = now, sum_ns
-        (used,) = np.nonzero(counts)
-        if not used.size:
-            return Histogram.empty(highest_ns)
-        return Histogram(highest_ns, counts, total_ns, lowest_of(int(used[0])), highest_of(int(used[-1])))
+        (used,) = np.nonzero(now)
+        seen = _Seen(counters, errors, used, now[used], sum_ns)
+        now[before.used] -= before.counts
+        np.maximum(now, 0, out=now)  # a worker may write between two of these reads; a row never goes below zero for it
+        (came,) = np.nonzero(now)
+        if not came.size:
+            return LatencySample(None, None, None), seen
+        low, high = lowest_of(int(came[0])), highest_of(int(came[-1]))
+        return LatencySample.of(Histogram(highest_ns, now, sum_ns - before.sum_ns, low, high)), seen
+
+
+def _with_serve_end(row: IntervalSample, after: Mapping[str, int], before: Mapping[str, int]) -> IntervalSample:
+    """Adds what the serve end did in between. A worker that is replaced goes on in its place."""
+    wakeups, events = (after[name] - before[name] for name in ("wakeups", "events"))
+    return replace(row, serve_wakeups=wakeups, serve_events=events)
 
 
 def _totals(board: Board) -> dict[str, int]:
@@ -105,8 +142,3 @@ def _totals(board: Board) -> dict[str, int]:
         for name, value in read_counters(slot).items():
             total[name] += value
     return total
-
-
-def _since(name: str, after: Mapping[str, int], before: Mapping[str, int]) -> int | None:
-    """Returns what came in between; None where it is not counted. A worker that is replaced goes on in its place."""
-    return after[name] - before[name] if after[name] else None

@@ -155,7 +155,7 @@ class LocalCrew:
             open=open_now,
             replied=counters["replied"],
             errors=self._series.errors(),
-            row=self._series.rows[-1] if self._series.rows else None,
+            row=self._series.last,
             replies_per_s=self._series.replies_per_s(),
         )
 
@@ -176,7 +176,7 @@ class LocalCrew:
         return CrewSamples(
             workers=read_board(self._board),
             ends=tuple(worker.end() for worker in self._workers),
-            intervals=tuple(self._series.rows),
+            intervals=self._series.rows.by_time(),
             serve=serve,
             memory=self._memory,
             kernel=counted(at_begin, at_end) if at_begin and at_end else None,

@@ -268,7 +268,8 @@ def _closed_loop() -> RunRecord:
     samples = steady(_spread(20_000))
     latency = Histogram.of(_spread(4_000), HIGHEST_NS)
     series = tuple(
-        IntervalSample((second + 1) * S, HOLD, 0, 4_000, 256_000, 0, LatencySample.of(latency)) for second in (2, 3)
+        IntervalSample(second * S, (second + 1) * S, HOLD, 0, 4_000, 256_000, 0, LatencySample.of(latency))
+        for second in (2, 3)
     )
     samples = made_up_samples(*samples.workers, intervals=series, serve=serve_end())
     return made_up_record(made_up_plan(), samples)

@@ -1,7 +1,8 @@
-"""The series of a run: what each second brought, and that a long run takes no more memory than its rows."""
+"""The series of a run: what each second brought to each phase."""
 
 from __future__ import annotations
 
+import contextlib
 import tracemalloc
 from collections.abc import Iterator
 
@@ -10,12 +11,14 @@ import pytest
 
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import LatencySample
+from loadkit.measure.samples import IntervalSample, LatencySample
+from loadkit.measure.series import Rows
 from loadkit.measure.tally import record
 from loadkit.run.intervals import Series
 from loadkit.units import NS_PER_S
 
 _HIGHEST_NS = 2 * 3600 * NS_PER_S  # a run of an hour: 34,816 counters, 272 KiB
+_RAMP, _WARM_UP, _HOLD, _DRAIN = range(4)
 
 
 @pytest.fixture
@@ -25,34 +28,109 @@ def board() -> Iterator[Board]:
     board.close()
 
 
-def reply(board: Board, latencies: list[int]) -> None:
-    """Each worker has these replies in the hold."""
+def reply(board: Board, latencies: list[int], phase: int = _HOLD) -> None:
+    """Each worker has these replies in the phase."""
     for slot in board.slots:
-        record(slot.pages[2], "latency", np.array(latencies, np.int64))
-        slot.pages[2].add("replied", len(latencies))
+        record(slot.pages[phase], "latency", np.array(latencies, np.int64))
+        slot.pages[phase].add("replied", len(latencies))
+
+
+def enter(board: Board, phase: int) -> None:
+    for slot in board.slots:
+        slot.set("phase", phase)
+
+
+def whole(rows: list[IntervalSample]) -> Histogram:
+    """The latencies of rows, put together again."""
+    total = Histogram.empty(_HIGHEST_NS)
+    for row in rows:
+        if row.latency.hdr:
+            total = total.merge(Histogram.decode(row.latency.hdr, row.latency.sum_ns))
+    return total
 
 
 def test_a_row_has_the_figures_of_its_own_second(board: Board) -> None:
     series = Series(board)
+    enter(board, _HOLD)
     first, second = [1_000 * k for k in range(1, 2001)], [5_000_000] * 30
     for at, latencies in enumerate((first, second, []), 1):
         if latencies:
             reply(board, latencies)
         series.look(at * NS_PER_S)
-    assert [row.replied for row in series.rows] == [4000, 60, 0]
-    whole = Histogram.of(first * 2, _HIGHEST_NS).percentiles((50.0, 99.0))
-    found = series.rows[0].latency
-    assert (found.p50_ns, found.p99_ns) == (whole[50.0], whole[99.0])
+    rows = series.rows.by_time()
+    assert [(row.from_ns, row.replied) for row in rows] == [(0, 4000), (NS_PER_S, 60), (2 * NS_PER_S, 0)]
+    of_all = Histogram.of(first * 2, _HIGHEST_NS)
+    found = rows[0].latency
+    assert (found.p50_ns, found.p99_ns, found.sum_ns) == (*of_all.percentiles((50.0, 99.0)).values(), of_all.sum_ns)
+    assert (whole([rows[0]]).counts == of_all.counts).all()
     # The extremes of a second are known to their counter: 2,000,000 lies in one of 1,024 values.
     assert found.max_ns is not None
     assert 2_000_000 <= found.max_ns < 2_001_024
     # 60 replies support a median, and no p99.
-    assert series.rows[1].latency.p50_ns == series.rows[1].latency.max_ns
-    assert series.rows[1].latency.p99_ns is None
-    assert series.rows[2].latency == LatencySample(None, None, None)
+    assert rows[1].latency.p50_ns == rows[1].latency.max_ns
+    assert rows[1].latency.p99_ns is None
+    assert rows[2].latency == LatencySample(None, None, None)
+    assert series.replies_per_s() == 0
 
 
-def test_a_row_takes_less_than_2_kb_however_far_the_histograms_reach(board: Board) -> None:
+def test_each_phase_to_which_something_happened_has_a_row_of_its_own(board: Board) -> None:
+    series = Series(board)
+    enter(board, _WARM_UP)
+    reply(board, [1_000], _WARM_UP)
+    series.look(NS_PER_S)
+    enter(board, _HOLD)
+    reply(board, [2_000] * 3, _HOLD)
+    reply(board, [9_000], _WARM_UP)  # due in the warm-up, and its reply came in the hold
+    series.look(2 * NS_PER_S)
+    series.look(3 * NS_PER_S)
+    rows = [(row.t_ns // NS_PER_S, row.phase, row.replied) for row in series.rows.by_time()]
+    assert rows == [(1, _WARM_UP, 2), (2, _WARM_UP, 2), (2, _HOLD, 6), (3, _HOLD, 0)]
+    assert series.last is not None
+    assert (series.last.t_ns, series.last.phase) == (3 * NS_PER_S, _HOLD)
+
+
+def test_wake_ups_are_counted_in_each_row_or_in_none(board: Board) -> None:
+    with contextlib.closing(Board(BoardLayout(1, 1, _HIGHEST_NS))) as serve:
+        series = Series(board, serve)
+        for second, phase in ((1, _WARM_UP), (2, _HOLD)):
+            enter(board, phase)
+            reply(board, [1_000], _WARM_UP)
+            board.slots[0].pages[phase].add("wakeups", 5)
+            serve.slots[0].pages[0].add("wakeups", 7)
+            series.look(second * NS_PER_S)
+    rows = [(row.phase, row.wakeups, row.serve_wakeups) for row in series.rows.by_time()]
+    assert rows == [(_WARM_UP, 5, 7), (_WARM_UP, 0, 0), (_HOLD, 5, 7)]
+
+
+def test_the_rows_of_a_phase_add_up_to_the_phase(board: Board) -> None:
+    """However many seconds a run has: fewer rows, and no reply less."""
+    series = Series(board)
+    series.rows = Rows(most=20)
+    seconds = 50
+    for second in range(1, seconds + 1):
+        phase = _RAMP if second <= 5 else _HOLD
+        enter(board, phase)
+        reply(board, [second * 1_000, 7 * second], phase)
+        for slot in board.slots:
+            slot.pages[phase].add("opened")
+            slot.pages[phase].add_error("receive", 104)
+        series.look(second * NS_PER_S)
+    rows = series.rows.by_time()
+    assert len(rows) == 20
+    for phase, count in ((_RAMP, 5), (_HOLD, seconds - 5)):
+        of_phase = [row for row in rows if row.phase == phase]
+        assert [sum(getattr(row, name) for row in of_phase) for name in ("replied", "opened", "errors")] == [
+            4 * count,
+            2 * count,
+            2 * count,
+        ]
+        latency = whole(of_phase)
+        on_board = sum((slot.pages[phase].histograms["latency"][1] for slot in board.slots), np.zeros(1, np.int64))
+        assert (latency.counts == on_board).all()
+        assert latency.sum_ns == sum(int(slot.pages[phase].histograms["latency"][0][1]) for slot in board.slots)
+
+
+def test_a_row_takes_a_few_kb_however_far_the_histograms_reach(board: Board) -> None:
     series = Series(board)
 
     def run(first: int, last: int) -> None:
@@ -62,11 +140,11 @@ def test_a_row_takes_less_than_2_kb_however_far_the_histograms_reach(board: Boar
 
     tracemalloc.start()
     try:
-        run(1, 10)  # the histogram of the last look is there
+        run(1, 10)  # what a look takes is there
         before, _ = tracemalloc.get_traced_memory()
         run(10, 60)
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(series.rows) == 59
-    assert (after - before) / 50 < 2048
+    assert len(series.rows) == 118  # 59 of the hold, and of the ramp in which the workers say they are
+    assert (after - before) / 50 < 4096

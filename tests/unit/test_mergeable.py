@@ -206,37 +206,45 @@ def test_a_record_that_was_written_and_read_merges_with_a_fresh_one(tmp_path: An
         assert merge_records([load(str(path)), again(fresh)]).merged == 2
 
 
-# -- side by side
+# -- one after another, side by side, or neither
 
 
 @pytest.mark.parametrize(
-    ("started", "window", "is_refused"),
+    ("started", "window", "becomes"),
     [
         # The first is measured from 03:00:00 to 03:00:10.
-        pytest.param("2026-01-02T03:00:00.000+00:00", (0, 10), True, id="at the same time"),
-        pytest.param("2026-01-02T03:00:09.000+00:00", (0, 10), False, id="1 of 10 s: 10 % are not more than 10 %"),
-        pytest.param("2026-01-02T03:00:08.900+00:00", (0, 10), True, id="1.1 of 10 s"),
-        pytest.param("2026-01-02T03:00:09.000+00:00", (0, 5), True, id="1 s of the shorter one's 5"),
-        pytest.param("2026-01-02T03:00:05.000+00:00", (5, 15), False, id="in the ramp of the second"),
-        pytest.param("2026-01-02T05:00:00.000+02:00", (0, 10), True, id="at the same time elsewhere"),
-        pytest.param("2026-01-02T03:00:00.000+02:00", (0, 10), False, id="two hours before"),
-        pytest.param("2026-01-02T02:59:58.000+00:00", (0, 20), True, id="all of it within the other"),
+        pytest.param("2026-01-02T03:00:00.000+00:00", (0, 10), "one larger load", id="at the same time"),
+        pytest.param(
+            "2026-01-02T03:00:09.000+00:00", (0, 10), "one longer run", id="1 of 10 s: 10 % are not more than 10 %"
+        ),
+        pytest.param("2026-01-02T03:00:08.900+00:00", (0, 10), "neither", id="1.1 of 10 s"),
+        pytest.param("2026-01-02T03:00:01.000+00:00", (0, 10), "neither", id="9 of 10 s: not more than 90 %"),
+        pytest.param("2026-01-02T03:00:00.900+00:00", (0, 10), "one larger load", id="9.1 of 10 s"),
+        pytest.param("2026-01-02T03:00:09.000+00:00", (0, 5), "neither", id="1 s of the shorter one's 5"),
+        pytest.param("2026-01-02T03:00:05.000+00:00", (5, 15), "one longer run", id="in the ramp of the second"),
+        pytest.param("2026-01-02T05:00:00.000+02:00", (0, 10), "one larger load", id="at the same time elsewhere"),
+        pytest.param("2026-01-02T03:00:00.000+02:00", (0, 10), "one longer run", id="two hours before"),
+        pytest.param("2026-01-02T02:59:58.000+00:00", (0, 20), "one larger load", id="all of it within the other"),
     ],
 )
-def test_runs_measured_side_by_side_are_refused(started: str, window: tuple[int, int], is_refused: bool) -> None:
+def test_what_runs_become_goes_by_the_time_that_their_windows_share(
+    started: str, window: tuple[int, int], becomes: str
+) -> None:
     one, other = _run(), again(_run(started, window), 0)  # another run, whenever it was
     for runs in ([one, other], [other, one]):
-        if is_refused:
-            assert "they ran side by side" in _refusal(*runs)
+        if becomes == "neither":
+            assert "they overlap by" in _refusal(*runs)
         else:
-            assert merge_records(runs).merged == 2
+            merged = merge_records(runs)
+            assert (merged.merged, merged.in_a_row) == (2, {"one longer run": 2, "one larger load": 1}[becomes])
 
 
 def test_the_refusal_says_when_each_of_them_was_measured() -> None:
     assert _refusal(_run(), _run("2026-01-02T03:00:04.500+00:00", (1, 11))) == (
         "a.json was measured from 2026-01-02 03:00:00.000 to 2026-01-02 03:00:10.000 UTC, b.json from 2026-01-02 "
-        "03:00:05.500 to 2026-01-02 03:00:15.500 UTC: they ran side by side, and only runs that followed one another "
-        "can be added up so far; `loadkit report` each by itself"
+        "03:00:05.500 to 2026-01-02 03:00:15.500 UTC: they overlap by 45% of the shorter, and only runs that followed "
+        "one another (up to 10%) or went on side by side (more than 90%) can be added up; `loadkit report` each by "
+        "itself"
     )
 
 
@@ -248,6 +256,27 @@ def test_a_run_within_a_merged_record_has_its_own_time() -> None:
     beside = _run("2026-01-02T04:00:05.000+00:00")
     assert "a.json was measured from 2026-01-02 04:00:00.000 to" in _refusal(merged, beside)
     assert "b.json was measured" not in _refusal(merged, beside)
+
+
+def test_runs_beside_one_another_are_put_together_before_what_followed_them() -> None:
+    later = "2026-01-02T04:00:00.000+00:00"
+    a, b, c, d = (again(_run(started), n) for n, started in enumerate((_run().started, _run().started, later, later)))
+    b, d = (msgspec.structs.replace(one, started=other.started) for one, other in ((b, a), (d, c)))
+    whole = merge_records([a, c, d, b])
+    assert (whole.merged, whole.in_a_row, len(whole.run.spans)) == (4, 2, 4)
+    for pairs in (([a, b], [c, d]), ([a, c], [b, d]), ([a, d], [c, b])):
+        in_pairs = merge_records([merge_records(pair) for pair in pairs])
+        assert (in_pairs.merged, in_pairs.in_a_row, in_pairs.window) == (4, 2, whole.window)
+
+
+def test_a_merged_record_of_which_a_part_ran_beside_a_run_is_refused() -> None:
+    a, b, c = _run(), again(_run()), again(_run(), 60)
+    b = msgspec.structs.replace(b, started=a.started)
+    says = (
+        "ran side by side in part: what a.json has from 2026-01-02 04:00:00.000 to 2026-01-02 04:00:10.000 UTC had no"
+    )
+    assert says in _refusal(merge_records([a, c]), b)
+    assert merge_records([a, b, c]).in_a_row == 2
 
 
 def test_runs_without_a_window_overlap_with_none() -> None:

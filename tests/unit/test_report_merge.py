@@ -143,6 +143,44 @@ def test_rates_are_totals_by_the_whole_time_and_not_their_average() -> None:
     assert merged.window == Window(2 * S, 12 * S, 10 * S, 0, 2_000, 2_000, 128_000, 128_000)
 
 
+def _beside(record: RunRecord, other: RunRecord) -> RunRecord:
+    """The other run, at the time of this one."""
+    return msgspec.structs.replace(other, started=record.started)
+
+
+def test_two_generators_at_once_are_twice_the_rate_and_one_after_another_are_not() -> None:
+    one, other = _record([MS] * 1_000, seconds=1), _record([MS] * 1_000, seconds=1)
+    assert merge_records([one, other]).rates.replies_per_s == 1_000
+    merged = merge_records([one, _beside(one, other)])
+    assert (merged.merged, merged.in_a_row) == (2, 1)
+    assert merged.rates.replies_per_s == 2_000
+    # Each opened 99 after its first one in the same time, and had 100 open at once.
+    assert merged.connecting
+    assert one.connecting
+    assert (merged.connecting.opened, merged.connecting.duration_ns) == (198, one.connecting.duration_ns)
+    assert (merged.connections.peak, merged.connections.opened) == (200, 200)
+    assert merged.window == Window(2 * S, 3 * S, 1 * S, 0, 2_000, 2_000, 128_000, 128_000)
+    assert measured(merged.histograms, "latency").count == 2_000
+
+
+def test_runs_side_by_side_are_judged_as_one_larger_load() -> None:
+    one, other = _whole([]), _whole([])
+    assert merge_records([one, _beside(one, other)]).verdict == one.verdict == Verdict("valid")
+    fewer = _beside(one, _whole([], opened=97))  # of 200 connections 3 are missing
+    assert [reason.code for reason in merge_records([one, fewer]).verdict.reasons] == ["incomplete"]
+
+
+@pytest.mark.slow
+@settings(max_examples=3)
+@given(_RECORDS, _RECORDS, _RECORDS)
+def test_merging_side_by_side_is_commutative_and_associative(one: RunRecord, two: RunRecord, three: RunRecord) -> None:
+    window = msgspec.structs.replace(one.window or Window(0, 0, 0, 0, 0, 0, 0, 0), start_ns=0, end_ns=S)
+    runs = [msgspec.structs.replace(run, started=one.started, window=window) for run in (one, two, three)]
+    together = _figures(merge_records(runs))
+    assert together == _figures(merge_records([merge_records(runs[:2]), runs[2]]))
+    assert together == _figures(merge_records([merge_records(runs[1:]), runs[0]]))
+
+
 def test_cpu_per_reply_weighs_each_run_by_its_replies() -> None:
     merged = merge_records([_record([MS] * 1_000, seconds=1), _record([MS] * 3_000, seconds=3)])
     blast, serve = merged.cpu_per_reply_ns["blast"], merged.cpu_per_reply_ns["serve"]

@@ -1,0 +1,120 @@
+"""How each field of a record is merged: the rules' names. Every field has one: `Annotated[int, SUM]`.
+
+fold.py carries them out, and docs/record.md prints what they say. There are two ways to put runs together, and rules
+that tell them apart: one after another, as one longer run, and side by side, as one larger load.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import typing
+from dataclasses import dataclass
+
+import msgspec
+
+__all__ = [
+    "ANEW",
+    "ANY",
+    "AT_START",
+    "COMMON",
+    "EACH",
+    "EARLIEST",
+    "EITHER",
+    "FIRST",
+    "HELD",
+    "JOINED",
+    "LEAST",
+    "MOST",
+    "NAMES",
+    "NONE_OF_SEVERAL",
+    "ROWS",
+    "SAME",
+    "SERIES",
+    "SPAN",
+    "SUM",
+    "TOGETHER",
+    "UNION",
+    "WINDOW_END",
+    "Rule",
+    "Way",
+    "greatest_by",
+    "of_most",
+    "reason_of",
+    "rows_by",
+    "rules_of",
+]
+
+
+class Way(enum.Enum):
+    """How two runs went on: one after another, or side by side."""
+
+    AFTER = "one after another"
+    BESIDE = "side by side"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of a field in a merged record: the name of the rule, in words, and another field that it goes by."""
+
+    name: str
+    says: str
+    of: str = ""
+
+
+SUM = Rule("sum", "added; null if one of them is unknown")
+SPAN = Rule("span", "added one after another, the longer side by side")
+HELD = Rule("held", "the greater one after another, added side by side")
+MOST = Rule("most", "the greatest that is known")
+LEAST = Rule("least", "the least that is known")
+EARLIEST = Rule("earliest", "the earliest")
+SAME = Rule("same", "the same in all of them, or they are not merged")
+FIRST = Rule("first", "that of the first record")
+NAMES = Rule("names", "all of them, if they differ")
+ANY = Rule("any", "true if it is true of one of them")
+UNION = Rule("union", "those of all")
+JOINED = Rule("joined", "those of all, in the order of the records")
+SERIES = Rule("series", "put end to end one after another, added row by row side by side")
+EACH = Rule("each", "field by field; null if one of them is unknown")
+EITHER = Rule("either", "field by field; that of the others if one has none")
+COMMON = Rule("common", "field by field; null if they have unlike names or values that have to be the same")
+TOGETHER = Rule("together", "field by field, under the same names in all of them")
+ROWS = Rule("rows", "rows that are called the same are added")
+NONE_OF_SEVERAL = Rule("none of several", "null: each of the runs has its own")
+ANEW = Rule("anew", "worked out anew from the other fields")
+AT_START = Rule("at start", "added; of a run without a window its peak")
+WINDOW_END = Rule("window end", "the start and the length of both one after another, the later side by side")
+
+
+def greatest_by(field: str) -> Rule:
+    """Returns the rule of a value that is taken whole: the one whose `field` is the greatest."""
+    return Rule("greatest by", f"the one with the greatest `{field}`", field)
+
+
+def of_most(field: str) -> Rule:
+    """Returns the rule of what belongs to a maximum: that of the record whose `field` is the greatest."""
+    return Rule("of most", f"that of the record with the greatest `{field}`", field)
+
+
+def rows_by(field: str) -> Rule:
+    """Returns the rule of rows that are added where they are called the same, those with the most of `field` first."""
+    return Rule(ROWS.name, f"{ROWS.says}, the most `{field}` first", field)
+
+
+def reason_of(field: str) -> Rule:
+    """Returns the rule of a field that says why `field` is null."""
+    return Rule("reason", f"why `{field}` is null in the merged record", field)
+
+
+@functools.cache
+def rules_of(struct: type[msgspec.Struct]) -> dict[str, Rule]:
+    """Returns the rule of each field, in their order. Raises TypeError for a field without one, and with two."""
+    hints = typing.get_type_hints(struct, include_extras=True)
+    return {name: _rule(f"{struct.__name__}.{name}", hints[name]) for name in struct.__struct_fields__}
+
+
+def _rule(field: str, hint: object) -> Rule:
+    found = [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Rule)]
+    if len(found) != 1:
+        raise TypeError(f"{field} has {len(found)} merge rules, not one")
+    return found[0]

@@ -1,0 +1,164 @@
+"""That each field of a record says how it is merged, and what the rules do with two values."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+
+from loadkit.report.algebra import (
+    ANY,
+    EACH,
+    EITHER,
+    HELD,
+    LEAST,
+    MOST,
+    NAMES,
+    NONE_OF_SEVERAL,
+    SAME,
+    SERIES,
+    SPAN,
+    SUM,
+    Rule,
+    Way,
+    reason_of,
+    rows_by,
+    rules_of,
+)
+from loadkit.report.fold import ONE_RUN, UnlikeError, fold, is_folded
+from loadkit.report.record import HistogramRecord, Interval, IntervalLatency, RunRecord
+
+# What is added as a whole: counts with the figures that follow from them.
+_WHOLE = (HistogramRecord, IntervalLatency)
+
+
+def _structs(hint: object) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        yield hint
+    for part in typing.get_args(hint):
+        yield from _structs(part)
+
+
+def _merged_structs(struct: type[msgspec.Struct], seen: set[type]) -> set[type]:
+    """The structs whose fields are merged one by one, from that of a whole record on."""
+    if struct in seen or struct in _WHOLE:
+        return seen
+    seen.add(struct)
+    hints = typing.get_type_hints(struct)
+    for name, rule in rules_of(struct).items():
+        if is_folded(rule) or rule is SERIES:
+            for inner in _structs(hints[name]):
+                _merged_structs(inner, seen)
+    return seen
+
+
+def test_no_field_of_a_record_is_without_a_merge_rule() -> None:
+    found = {struct.__name__ for struct in _merged_structs(RunRecord, set())}
+    assert {"RunRecord", "PhaseRecord", "Messages", "Journey", "Tail", "ServerRecord", "Advised", "Interval"} <= found
+
+
+def test_a_field_without_a_rule_is_found() -> None:
+    class Odd(msgspec.Struct):
+        count: Annotated[int, SUM]
+        other: int
+
+    class Twice(msgspec.Struct):
+        count: Annotated[int, SUM, MOST]
+
+    for struct, says in ((Odd, "Odd.other has 0 merge rules"), (Twice, "Twice.count has 2 merge rules")):
+        with pytest.raises(TypeError, match=says):
+            rules_of(struct)
+
+
+def test_each_reason_stands_behind_the_field_that_it_is_of() -> None:
+    for struct in _merged_structs(RunRecord, set()):
+        rules = rules_of(struct)
+        names = list(rules)
+        for name, rule in rules.items():
+            if rule == reason_of(rule.of):
+                assert names.index(rule.of) < names.index(name)
+
+
+class _Row(msgspec.Struct, frozen=True):
+    name: Annotated[str, SAME]
+    count: Annotated[int, SUM]
+
+
+def _merged(rule: Rule, left: Any, right: Any, way: Way = Way.AFTER) -> Any:
+    struct = msgspec.defstruct("_One", [("x", Annotated[Any, rule])], frozen=True)
+    return fold(struct(left), struct(right), way).x
+
+
+@pytest.mark.parametrize(
+    ("rule", "left", "right", "after", "beside"),
+    [
+        pytest.param(SUM, 2, 3, 5, 5, id="sum"),
+        pytest.param(SUM, 2, None, None, None, id="a sum of which a part is unknown"),
+        pytest.param(SPAN, 10, 9, 19, 10, id="span"),
+        pytest.param(HELD, 10, 9, 10, 19, id="held"),
+        pytest.param(HELD, 10, None, 10, None, id="held, and unknown of one"),
+        pytest.param(MOST, None, 3, 3, 3, id="most"),
+        pytest.param(LEAST, "SIGTERM", "SIGINT", "SIGINT", "SIGINT", id="least"),
+        pytest.param(ANY, False, True, True, True, id="any"),
+        pytest.param(NAMES, "native, uvloop", "native", "native, uvloop", "native, uvloop", id="names"),
+        pytest.param(EACH, {"a": 1, "b": 2}, {"a": 3, "b": 4}, {"a": 4, "b": 6}, {"a": 4, "b": 6}, id="by name"),
+        pytest.param(EITHER, None, 3, 3, 3, id="either"),
+        pytest.param(EITHER, 2, 3, 5, 5, id="both"),
+        pytest.param(NONE_OF_SEVERAL, 2, 3, None, None, id="none of several"),
+    ],
+)
+def test_a_rule_merges_two_values_whichever_comes_first(
+    rule: Rule, left: Any, right: Any, after: Any, beside: Any
+) -> None:
+    for way, expected in ((Way.AFTER, after), (Way.BESIDE, beside)):
+        assert _merged(rule, left, right, way) == _merged(rule, right, left, way) == expected
+
+
+def test_what_has_to_be_the_same_is_refused_by_name_where_it_is_not() -> None:
+    assert _merged(SAME, 3, 3) == 3
+    with pytest.raises(UnlikeError, match="records of unlike runs do not merge: x is 3 and 4"):
+        _merged(SAME, 3, 4)
+
+
+def test_rows_of_one_name_are_added_and_the_most_frequent_come_first() -> None:
+    left, right = (_Row("a", 1), _Row("b", 2)), (_Row("c", 4), _Row("a", 2))
+    added = (_Row("c", 4), _Row("a", 3), _Row("b", 2))
+    assert _merged(rows_by("count"), left, right) == _merged(rows_by("count"), right, left) == added
+
+
+class _Missing(msgspec.Struct, frozen=True):
+    once: Annotated[int | None, NONE_OF_SEVERAL] = None
+    once_missing: Annotated[str | None, reason_of("once")] = None
+    both: Annotated[int | None, SUM] = None
+    both_missing: Annotated[str | None, reason_of("both")] = None
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "once", "both"),
+    [
+        pytest.param(_Missing(), _Missing(), None, None, id="not asked for"),
+        pytest.param(_Missing(1), _Missing(2), ONE_RUN, None, id="each has its own"),
+        pytest.param(_Missing(1), _Missing(None, "no quota"), ONE_RUN, None, id="one has its own"),
+        pytest.param(_Missing(None, ONE_RUN), _Missing(None, "no quota"), ONE_RUN, None, id="one is merged already"),
+        pytest.param(_Missing(None, "b"), _Missing(None, "a"), "a", None, id="neither has one"),
+        pytest.param(_Missing(both=1), _Missing(both=2), None, None, id="both measured it"),
+        pytest.param(_Missing(both=1), _Missing(), None, "merged: not every run measured it", id="one measured it"),
+        pytest.param(_Missing(both=1), _Missing(both_missing="why"), None, "why", id="the other says why not"),
+    ],
+)
+def test_what_is_null_in_a_merged_record_has_its_reason(
+    left: _Missing, right: _Missing, once: str | None, both: str | None
+) -> None:
+    for merged in (fold(left, right, Way.AFTER), fold(right, left, Way.BESIDE)):
+        assert (merged.once_missing, merged.both_missing) == (once, both)
+
+
+def test_rows_of_a_series_are_added_as_their_fields_say() -> None:
+    def row(from_s: float, t_s: float, replied: int, wakeups: int | None) -> Interval:
+        return Interval(from_s, t_s, "hold", 1, replied, 64, 0, IntervalLatency(None, None, None), wakeups)
+
+    both = fold(row(1, 2, 10, 5), row(2, 3, 20, None), Way.AFTER)
+    assert (both.from_s, both.t_s, both.replied, both.wakeups) == (1, 3, 30, None)
