@@ -14,10 +14,12 @@ __all__ = [
     "Pace",
     "Quantity",
     "Rate",
+    "Share",
     "Size",
     "format_count",
     "format_duration",
     "format_rate",
+    "format_share",
     "format_size",
     "plural",
 ]
@@ -98,6 +100,22 @@ class Rate(float):
         return cls(_plain(text, _COUNT, cls.expected))
 
 
+class Share(float):
+    """A part of a whole, between 0 and 1, written in percent: `1%`, `0.5 %`. A bare number is refused, except 0."""
+
+    expected = "a share in percent such as 1% or 0.5%"
+
+    @classmethod
+    def parse(cls, value: object) -> Share:
+        """Reads a share from text. Raises ValueError saying what was expected."""
+        text = str(value).strip()
+        if text == "0":
+            return cls(0.0)
+        if not isinstance(value, str) or not text.endswith("%"):
+            raise ValueError(f"expected {cls.expected}, got {value!r}")
+        return cls(_plain(text.removesuffix("%"), {}, cls.expected) / 100)
+
+
 class Pace(tuple[float, float]):
     """A rate at the start and at the end of a phase: `10k` stays, `1k:10k` grows linearly."""
 
@@ -169,6 +187,16 @@ def format_rate(hz: float) -> str:
     if hz >= 100 or hz == int(hz):
         return f"{format_count(hz)}/s"
     return f"{hz:.2f}/s" if hz >= 0.1 else f"{_small(hz)}/s"
+
+
+def format_share(share: float) -> str:
+    """Prints a share in percent: `2.0 %`, `0.001 %`; what is not 0 is not shown as 0, and 100 % is no less than all."""
+    percent = 100 * share
+    if not percent:
+        return "0 %"
+    if 99.95 <= percent < 100:
+        return "more than 99.9 %"
+    return f"{percent:.1f} %" if percent >= 0.95 else f"{percent:.2g} %" if percent >= 0.0001 else "less than 0.0001 %"
 
 
 def format_size(size_bytes: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loadkit.report.record import RunRecord, SloRecord
 from loadkit.report.slo import check as check_parsed
-from loadkit.report.slo import check_schedule, parse_slo
+from loadkit.report.slo import check_possible, parse_slo
 
 __all__ = ["check"]
 
@@ -12,8 +12,8 @@ __all__ = ["check"]
 def check(record: RunRecord, *objectives: str) -> tuple[SloRecord, ...]:
     """Returns each objective, such as "latency.p99<5ms", with its value and whether the record meets it (`ok`).
 
-    Raises OptionError for one that is none, or that a closed loop cannot have.
+    Raises OptionError for a text that is not an objective, and for a figure that this run cannot have.
     """
     parsed = [parse_slo(text) for text in objectives]
-    check_schedule(parsed, record.histograms["lateness"] is not None)
+    check_possible(parsed, [phase.name for phase in record.phases], record.histograms["lateness"] is not None)
     return check_parsed(parsed, record)

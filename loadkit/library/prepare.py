@@ -17,7 +17,7 @@ from loadkit.plan.model import Plan, ServePlan, Target
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import Profile
 from loadkit.profile.spell import GivenOptions, as_given
-from loadkit.report.slo import check_schedule, parse_slo
+from loadkit.report.slo import check_possible, parse_slo
 from loadkit.run.target import resolve, resolve_listen
 from loadkit.sockets import read_sockets
 
@@ -79,7 +79,7 @@ def prepare_blast(
     else:
         first, *others = resolve(target, profile.source)
         prepared = _prepare(asked, first, tuple(others))
-    check_schedule(objectives, prepared.plan.open_loop)
+    check_possible(objectives, [phase.name for phase in prepared.plan.phases], prepared.plan.open_loop)
     return prepared
 
 

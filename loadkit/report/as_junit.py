@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from loadkit.printable import page, printable
 from loadkit.report.escape import xml
+from loadkit.report.figures import shown
 from loadkit.report.record import PERCENTILES, RunRecord, SloRecord
 from loadkit.report.summary import (
     bytes_line,
@@ -29,11 +30,12 @@ from loadkit.report.summary import (
     messages_line,
     slo_value,
     target_line,
-    time_text,
 )
 from loadkit.units import NS_PER_S
 
 __all__ = ["as_junit"]
+
+_FIGURES = ("error_ratio", *(f"{time}.p{part:g}" for time in ("latency", "service") for part in PERCENTILES))
 
 
 def as_junit(record: RunRecord) -> str:
@@ -112,11 +114,10 @@ def _properties(record: RunRecord) -> Iterator[tuple[str, str]]:
     for name, line in (("bytes", bytes_line(record)), ("measured", measured_line(record))):
         if line:
             yield name, line
-    for name in ("latency", "service"):
-        for percentile in PERCENTILES:
-            text = time_text(record, name, f"p{percentile:g}")
-            if text:
-                yield f"{name}.p{percentile:g}", text
+    for name in _FIGURES:
+        text = shown(record, name)
+        if text:
+            yield name, text
     yield "engine", record.tool.engine
     yield "loadkit", record.tool.loadkit
     yield "python", record.tool.python

@@ -30,7 +30,7 @@ from loadkit.units import format_count, format_duration
 
 __all__ = ["as_markdown", "shortened"]
 
-_COLUMNS = ("50", "90", "99", "99.9", "99.99")
+_COLUMNS = ("50", "75", "90", "95", "99", "99.9", "99.99")
 _CUT = "\n\n*The rest did not fit; the record has it all.*\n"
 
 
@@ -95,7 +95,7 @@ def _what(record: RunRecord) -> Iterator[str]:
 
 
 def _histograms(record: RunRecord) -> Iterator[str]:
-    yield from _table(("came back", "count", "min", *(f"p{name}" for name in _COLUMNS), "max", "mean"), "lrrrrrrrrr")
+    yield from _table(("came back", "count", "min", *(f"p{name}" for name in _COLUMNS), "max", "mean"), "lrrrrrrrrrrr")
     for name, histogram in record.histograms.items():
         if histogram is None:
             continue

@@ -32,7 +32,7 @@ __all__ = ["as_short_text", "as_text"]
 
 _WIDTH = 100
 _MOST_WORKERS, _BUSIEST = 16, 4
-_COLUMNS = ("50", "90", "99", "99.9", "99.99")
+_COLUMNS = ("50", "75", "90", "95", "99", "99.9", "99.99")
 
 
 def as_text(record: RunRecord, path: str | None = None) -> str:
@@ -166,9 +166,9 @@ def _busy(cpu_ns: float, record: RunRecord) -> str:
 def _histograms(record: RunRecord) -> Iterator[str]:
     titles = [f"p{name}" for name in _COLUMNS]
     yield (
-        f"{'came back':<11}{'count':>12}{'min':>9}"
-        + "".join(f"{title:>9}" for title in titles)
-        + f"{'max':>9}{'mean':>9}"
+        f"{'came back':<10}{'count':>10}{'min':>8}"
+        + "".join(f"{title:>8}" for title in titles)
+        + f"{'max':>8}{'mean':>8}"
     )
     found = {name: histogram for name, histogram in record.histograms.items() if histogram}
     for name, histogram in found.items():
@@ -182,7 +182,7 @@ def _histograms(record: RunRecord) -> Iterator[str]:
 
 def _histogram(name: str, histogram: HistogramRecord) -> str:
     values = [histogram.min, *(histogram.percentiles[column] for column in _COLUMNS), histogram.max, histogram.mean]
-    return f"{name:<11}{format_count(histogram.count):>12}" + "".join(f"{_time(value):>9}" for value in values)
+    return f"{name} {format_count(histogram.count):>{19 - len(name)}}" + "".join(f"{_time(one):>8}" for one in values)
 
 
 def _journey(record: RunRecord) -> Iterator[str]:

@@ -1,30 +1,81 @@
-"""Times of a record by name, such as `latency.p99`, as an objective, the headline and JUnit ask for them.
+"""Figures: every number of a record that can be asked for by name, such as `latency.p97.5` or `phase=burst:held.max`.
 
-What never came back is in no histogram, so a histogram's own percentiles are those of the lucky ones. Here it counts as
-later than everything that came back: the rank of a percentile is among all, and one that falls among the lost is never
-reached. A mean or a maximum is not known as soon as one is lost.
+The list is written once, here: SLOs, the summary and JUnit know names and units from it alone. A selector is
+`[label:|phase=NAME:|target=N:]NAME`.
+
+What never came back is in no histogram, so a histogram's own percentiles are those of the lucky ones. A figure counts
+what was lost as later than everything that came back: the rank of a percentile is among all, and one that falls among
+the lost is never reached. A mean or a maximum is not known as soon as one is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from loadkit.errors import RecordError
+from loadkit.measure.board import TIMES
 from loadkit.measure.histogram import percentiles_supported, rank_of
 from loadkit.report.histograms import decoded
-from loadkit.report.record import HistogramRecord, RunRecord
-from loadkit.units import format_count, plural
+from loadkit.report.record import OF_A_SCHEDULE, HistogramRecord, PhaseRecord, RunRecord
+from loadkit.units import (
+    Count,
+    Duration,
+    Rate,
+    Share,
+    Size,
+    format_count,
+    format_duration,
+    format_rate,
+    format_share,
+    format_size,
+    plural,
+)
 
-__all__ = ["Figure", "count_of_all", "find_percentile", "time_figure"]
+__all__ = [
+    "FIGURES",
+    "PARTS",
+    "UNITS",
+    "Figure",
+    "Found",
+    "Selector",
+    "Unit",
+    "count_of_all",
+    "figure_named",
+    "find_percentile",
+    "find_problem",
+    "parse_selector",
+    "read",
+    "shown",
+]
 
-# Warm-up phases are left out of connect and first_byte, as build.py has it.
-_SETUP = ("ramp", "hold")
+Better = Literal["less", "more", "neither"]
+About = Literal["connects", "messages", "bytes"]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A value in nanoseconds, or why there is none; `is_never`: it lies among what never came back."""
+class Unit:
+    """How a figure is read from text, as the bound of an SLO, and printed; `name` is what a record has it in."""
+
+    name: str
+    parse: Callable[[str], float]
+    shown: Callable[[float], str]
+
+
+NS = Unit("ns", Duration.parse, format_duration)
+COUNT = Unit("count", Count.parse, format_count)
+PER_S = Unit("per_s", Rate.parse, format_rate)
+BYTES_PER_S = Unit("bytes_per_s", Size.parse, lambda value: f"{format_size(value)}/s")
+SHARE = Unit("share", Share.parse, format_share)
+UNITS = (NS, COUNT, PER_S, BYTES_PER_S, SHARE)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a figure comes to in a record, or why it has no value; `is_never`: it lies among what never came back."""
 
     value: float | None
     reason: str | None = None
@@ -32,55 +83,217 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class _Times:
-    """What a histogram is of: how many there should be, and what became of the others."""
+class _Part:
+    """What a figure is read from: a run, or one phase of it."""
 
-    count: Callable[[RunRecord], int]
+    run: RunRecord
+    phase: PhaseRecord | None = None
+
+    @property
+    def whole(self) -> RunRecord | PhaseRecord:
+        return self.phase or self.run
+
+    def setup(self, name: str) -> int:
+        """Returns a counter of connections. Warm-up phases are left out of a run's, as in its histograms (build.py)."""
+        phases = (self.phase,) if self.phase else (one for one in self.run.phases if one.kind in ("ramp", "hold"))
+        return sum(getattr(phase.connections, name) for phase in phases)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that can be asked for: `of` reads it, `better` says which way a reader would like it to go.
+
+    `time` names the histogram of a time, and `part` says what of it: min, mean, max or pN.
+    """
+
+    name: str
+    unit: Unit
+    better: Better
+    about: About
+    of: Callable[[_Part], Found]
+    time: str | None = None
+    part: str | None = None
+    is_of_phases: bool = True
+
+    @property
+    def percentile(self) -> str | None:
+        """The percentile as text, such as 99.9; None if it is another figure."""
+        return self.part[1:] if self.part and self.part.startswith("p") else None
+
+
+# -- the list
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """What a histogram is of: how many values there should be, and what became of the others."""
+
+    count: Callable[[_Part], int]
     lost: str
+    about: About = "messages"
 
 
 _TIMES = {
-    "connect": _Times(lambda record: _setup(record, "asked"), "did not open"),
-    "first_byte": _Times(lambda record: _setup(record, "opened"), "had no first byte"),
-    "latency": _Times(lambda record: record.messages.intended, "did not come back"),
-    "service": _Times(lambda record: record.messages.sent, "did not come back"),
-    "lateness": _Times(lambda record: record.messages.sent, "are not known"),
-    "held": _Times(lambda record: record.messages.intended, "were not sent"),
+    "connect": _Times(lambda part: part.setup("asked"), "did not open", "connects"),
+    "first_byte": _Times(lambda part: part.setup("opened"), "had no first byte"),
+    "latency": _Times(lambda part: part.whole.messages.intended, "did not come back"),
+    "service": _Times(lambda part: part.whole.messages.sent, "did not come back"),
+    "lateness": _Times(lambda part: part.whole.messages.sent, "are not known"),
+    "held": _Times(lambda part: part.whole.messages.intended, "were not sent"),
 }
+PARTS = ("min", "mean", "max")
+# As difflib counts it: `error_rate` is near error_ratio, `speed` is not near opened.
+_NEAR = 0.75
+# Any percentile between 0 and 100, as text: its rank is exact.
+_PERCENTILE = re.compile(r"p(?=.*[1-9])[0-9]{1,2}(?:\.[0-9]+)?")
 
 
-def time_figure(record: RunRecord, name: str, part: str) -> Figure:
-    """Returns `part` (min, mean, max or pN) of the histogram `name` over all that were due, lost ones among them.
+def _rows() -> Iterator[Figure]:
+    for time in TIMES:
+        for part in PARTS:
+            yield _of_time(time, part)
+    yield Figure("errors", COUNT, "less", "messages", lambda part: Found(sum(row.count for row in part.whole.errors)))
+    ways: dict[str, Better] = {"intended": "neither", "sent": "neither", "replied": "more"}
+    for name in ("intended", "sent", "replied", "failed", "unanswered", "unsent", "waited"):
+        yield Figure(name, COUNT, ways.get(name, "less"), "messages", _message_count(name))
+    yield Figure("opened", COUNT, "more", "connects", lambda part: Found(part.whole.connections.opened))
+    yield Figure("failed_connects", COUNT, "less", "connects", lambda part: Found(part.whole.connections.failed))
+    yield _rate("replies_per_s", PER_S, "messages")
+    yield _rate("sent_bytes_per_s", BYTES_PER_S, "bytes")
+    yield _rate("received_bytes_per_s", BYTES_PER_S, "bytes")
+    yield _rate("connects_per_s", PER_S, "connects")
+    yield Figure("error_ratio", SHARE, "less", "messages", _error_ratio)
+
+
+def _of_time(time: str, part: str) -> Figure:
+    return Figure(f"{time}.{part}", NS, "less", _TIMES[time].about, lambda of: _read_time(of, time, part), time, part)
+
+
+def _message_count(name: str) -> Callable[[_Part], Found]:
+    return lambda part: Found(getattr(part.whole.messages, name))
+
+
+def _rate(name: str, unit: Unit, about: About) -> Figure:
+    def of(part: _Part) -> Found:
+        value: float | None = getattr(part.run.rates, name)
+        return Found(value, None if value is not None else "not measured")
+
+    return Figure(name, unit, "more", about, of, is_of_phases=False)
+
+
+def _error_ratio(part: _Part) -> Found:
+    """(failed + unanswered + unsent) / due."""
+    messages = part.whole.messages
+    if not messages.intended:
+        return Found(None, "no message was due")
+    return Found((messages.failed + messages.unanswered + messages.unsent) / messages.intended)
+
+
+# All but the percentiles, of which there are as many as one likes: `figure_named` makes those.
+FIGURES: Mapping[str, Figure] = {figure.name: figure for figure in _rows()}
+
+
+def figure_named(name: str) -> Figure:
+    """Returns a figure. Raises ValueError naming the nearest ones if there is no such figure."""
+    time, _, part = name.partition(".")
+    if time in _TIMES and _PERCENTILE.fullmatch(part):
+        return _of_time(time, part)
+    if name in FIGURES:
+        return FIGURES[name]
+    raise ValueError(f"{name!r} is not a figure; {_way_out(name, time, part)}")
+
+
+def _way_out(name: str, time: str, part: str) -> str:
+    parts = f".{', .'.join(PARTS)}, or a percentile between 0 and 100 such as .p99.9"
+    if time in _TIMES:
+        return f"{time} has {parts}"
+    is_part = part in PARTS or _PERCENTILE.fullmatch(part)
+    others = [known for known in FIGURES if FIGURES[known].time is None]
+    if name in PARTS or _PERCENTILE.fullmatch(name):
+        near = [f"{known}.{name}" for known in ("latency", "service", "connect")]
+    else:
+        near = difflib.get_close_matches(
+            name, [*others, *(f"{known}.{part}" for known in TIMES if is_part)], cutoff=_NEAR
+        )
+    if near:
+        return f"the nearest are {', '.join(near)}" if len(near) > 1 else f"the nearest is {near[0]}"
+    return f"there are {', '.join(TIMES)} with {parts}, and {', '.join(others)}"
+
+
+# -- selectors
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A figure of a run, or of one of its phases, labels or targets."""
+
+    figure: Figure
+    phase: str | None = None
+    label: str | None = None
+    target: int | None = None
+
+
+_SELECTOR = re.compile(r"(?:phase=(?P<phase>.+):|target=(?P<target>[0-9]{1,9}):|(?P<label>[^:=]+):)?(?P<name>[^:=]+)")
+
+
+def parse_selector(text: str) -> Selector:
+    """Reads `[label:|phase=NAME:|target=N:]NAME`. Raises ValueError for another text, and for an unknown figure."""
+    match = _SELECTOR.fullmatch(text)
+    if match is None:
+        raise ValueError(f"expected NAME, LABEL:NAME, phase=NAME:NAME or target=N:NAME, got {text!r}")
+    figure, target = figure_named(match["name"]), match["target"]
+    return Selector(figure, match["phase"], match["label"], int(target) if target else None)
+
+
+def find_problem(selector: Selector, phases: Sequence[str], has_schedule: bool) -> str | None:
+    """Returns why a run with these phases cannot have the figure, None if it can."""
+    if selector.label is not None:
+        return f"this run has no labels; leave '{selector.label}:' out"
+    if selector.target is not None:
+        return f"this run has no figures by target; leave 'target={selector.target}:' out"
+    if selector.phase is not None and selector.phase not in phases:
+        return f"this run has no phase {selector.phase!r}; there are {', '.join(phases)}"
+    if selector.phase is not None and not selector.figure.is_of_phases:
+        return f"{selector.figure.name} is of the measured time, not of a phase; leave 'phase={selector.phase}:' out"
+    if selector.figure.time in OF_A_SCHEDULE and not has_schedule:
+        return (
+            f"a closed loop has no {selector.figure.time}, because a message is due when the reply before it was read; "
+            f"give a --rate, or leave it out"
+        )
+    return None
+
+
+def read(record: RunRecord, selector: Selector | str) -> Found:
+    """Returns what a figure comes to in a record. Raises ValueError for a text that is no selector.
 
     Raises RecordError for a histogram that is damaged.
     """
-    histogram = record.histograms[name]
-    if histogram is None:
-        return Figure(None, record.histograms_missing[name])
-    of = count_of_all(record, name)
-    if not of:
-        return Figure(None, "not measured")
-    if part.startswith("p"):
-        if not percentiles_supported(of, part[1:]) and histogram.count:
-            support = "does not support" if of == 1 else "do not support"
-            return Figure(None, f"{plural(of, 'value')} {support} a {part}: ten must lie above it")
-        try:
-            value: float | None = find_percentile(histogram, of, part[1:])
-        except ValueError as error:
-            raise RecordError(f"histograms.{name} cannot be read: {error}") from None
-    else:
-        value = getattr(histogram, part) if part == "min" or histogram.count == of else None
-    if value is not None:
-        return Figure(value)
-    share = _share(of - histogram.count, of)
-    return Figure(None, f"never: {share} of {format_count(of)} {_TIMES[name].lost}", is_never=True)
+    if isinstance(selector, str):
+        selector = parse_selector(selector)
+    names = [phase.name for phase in record.phases]
+    problem = find_problem(selector, names, has_schedule=True)  # a histogram that is missing has its own reason
+    return Found(None, problem) if problem else selector.figure.of(_part(record, selector))
 
 
-def count_of_all(record: RunRecord, name: str) -> int:
-    """Returns how many values the histogram `name` would have, had none been lost."""
-    histogram = record.histograms[name]
-    known = histogram.count + histogram.dropped if histogram else 0
-    return max(_TIMES[name].count(record), known)
+def shown(record: RunRecord, selector: str) -> str | None:
+    """Returns a figure as text in its unit, `never` if it lies among what never came back; None: it has no value."""
+    parsed = parse_selector(selector)
+    found = read(record, parsed)
+    if found.value is not None:
+        return parsed.figure.unit.shown(found.value)
+    return "never" if found.is_never else None
+
+
+def _part(record: RunRecord, selector: Selector) -> _Part:
+    return _Part(record, next((one for one in record.phases if one.name == selector.phase), None))
+
+
+# -- times
+
+
+def count_of_all(record: RunRecord, selector: Selector) -> int:
+    """Returns how many values the histogram of a time would have if none had been lost; 0 for another figure."""
+    return _count(_part(record, selector), selector.figure.time) if selector.figure.time else 0
 
 
 def find_percentile(histogram: HistogramRecord, of: int, percentile: str) -> int | None:
@@ -98,13 +311,31 @@ def find_percentile(histogram: HistogramRecord, of: int, percentile: str) -> int
     return decoded(histogram).at_rank(rank)
 
 
-def _setup(record: RunRecord, name: str) -> int:
-    return sum(getattr(phase.connections, name) for phase in record.phases if phase.kind in _SETUP)
+def _count(of: _Part, time: str) -> int:
+    histogram = of.whole.histograms[time]
+    known = histogram.count + histogram.dropped if histogram else 0
+    return max(_TIMES[time].count(of), known)
 
 
-def _share(part: int, of: int) -> str:
-    """Prints a part in percent: two digits at least, and 100 % for no less than all."""
-    percent = 100 * part / of
-    if part < of and percent >= 99.95:
-        return "more than 99.9 %"
-    return f"{percent:.1f} %" if percent >= 0.95 else f"{percent:.2g} %" if percent >= 0.0001 else "less than 0.0001 %"
+def _read_time(part: _Part, time: str, which: str) -> Found:
+    """Returns `which` (min, mean, max or pN) of the histogram over all that were due, lost ones among them."""
+    histogram = part.whole.histograms[time]
+    if histogram is None:
+        return Found(None, part.run.histograms_missing[time])
+    of = _count(part, time)
+    if not of:
+        return Found(None, "not measured")
+    if which.startswith("p"):
+        if not percentiles_supported(of, which[1:]) and histogram.count:
+            support = "does not support" if of == 1 else "do not support"
+            return Found(None, f"{plural(of, 'value')} {support} a {which}: ten must lie above it")
+        try:
+            value: float | None = find_percentile(histogram, of, which[1:])
+        except ValueError as error:
+            raise RecordError(f"histograms.{time} cannot be read: {error}") from None
+    else:
+        value = getattr(histogram, which) if which == "min" or histogram.count == of else None
+    if value is not None:
+        return Found(value)
+    share = format_share((of - histogram.count) / of)
+    return Found(None, f"never: {share} of {format_count(of)} {_TIMES[time].lost}", is_never=True)

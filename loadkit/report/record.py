@@ -93,7 +93,7 @@ __all__ = [
 
 FORMAT = "loadkit-record"
 VERSION = 2
-PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999)
 _PERCENTILE_NAMES = {f"{percentile:g}" for percentile in PERCENTILES}
 # What takes time for each when it is merged: a few milliseconds a histogram, and runs are compared with one another.
 MOST_HISTOGRAMS, MOST_RUNS = 2_000, 4_000

@@ -16,9 +16,9 @@ from loadkit.errors import OptionError
 from loadkit.measure.histogram import percentiles_supported, values_needed
 from loadkit.printable import shell_line
 from loadkit.profile.spell import option_words
-from loadkit.report.figures import count_of_all
+from loadkit.report.figures import BYTES_PER_S, PER_S, count_of_all
 from loadkit.report.record import RunRecord, SloRecord
-from loadkit.report.slo import RATES, Slo, parse_slo
+from loadkit.report.slo import Slo, parse_slo
 from loadkit.units import NS_PER_S
 
 __all__ = ["next_command"]
@@ -34,6 +34,8 @@ _PASSING = {"stood-still", "run-delay", "throttled"}
 _BEHIND = 0.01
 # A percentile is just supported by as many as it needs; this leaves some room.
 _ROOM = 1.1
+_RATES = (PER_S, BYTES_PER_S)
+_AT_MOST = ("<", "<=", "!=")
 _LONGEST_NS = 24 * 3600 * NS_PER_S
 
 
@@ -159,11 +161,12 @@ def _missed_objectives(run: _Run) -> tuple[str, str] | None:
     known = [_find_slo(row) for row in run.missed]
     if all(slo and _needed(run.record, slo) for slo in known):
         return _longer(run, [slo for slo in known if slo])
-    if all(slo and slo.figure.partition(".")[0] in ("connect", "failed_connects") for slo in known):
+    are_rates = all(slo and slo.figure.unit in _RATES for slo in known)
+    if not are_rates and all(slo and slo.figure.about == "connects" for slo in known):
         return _slower_connects(run)
     if not run.rates:
         return None  # what comes next for a closed loop is a lower rate as well
-    if all(slo and slo.figure in RATES for slo in known):
+    if are_rates:
         return _closer(run)
     return _lower(run, "the objectives at a lower rate")
 
@@ -222,7 +225,7 @@ def _slower_connects(run: _Run) -> tuple[str, str] | None:
 
 def _longer(run: _Run, objectives: list[Slo]) -> tuple[str, str]:
     """Enough samples for percentiles that this run has too few for."""
-    more = _ROOM * max(_needed(run.record, slo) / _count(run.record, slo) for slo in objectives)
+    more = _ROOM * max(_needed(run.record, slo) / count_of_all(run.record, slo.selector) for slo in objectives)
     what_for = "enough samples for the objectives"
     messages, window = run.plan.get("messages"), run.record.window
     if messages:
@@ -249,22 +252,18 @@ def _find_slo(row: SloRecord) -> Slo | None:
 
 def _needed(record: RunRecord, slo: Slo) -> int:
     """Returns how many samples its percentile needs, 0 where there are as many, or none at all."""
-    part = slo.figure.partition(".")[2]
-    if not part.startswith("p") or not (count := _count(record, slo)) or percentiles_supported(count, part[1:]):
+    percentile, count = slo.figure.percentile, count_of_all(record, slo.selector)
+    if percentile is None or not count or percentiles_supported(count, percentile):
         return 0
-    return values_needed(part[1:])
-
-
-def _count(record: RunRecord, slo: Slo) -> int:
-    return count_of_all(record, slo.figure.partition(".")[0])
+    return values_needed(percentile)
 
 
 def _is_out_of_reach(text: str, rate_hz: float, size_bytes: int) -> bool:
     """Whether an objective asks for more per second than a schedule of this rate sends."""
     slo = _find_slo(SloRecord(text, None, False))
-    if slo is None or slo.figure not in RATES or slo.figure == "connects_per_s" or slo.compare in ("<", "<=", "!="):
+    if slo is None or slo.figure.unit not in _RATES or slo.figure.about == "connects" or slo.compare in _AT_MOST:
         return False
-    most = rate_hz * (size_bytes if "bytes" in slo.figure else 1)
+    most = rate_hz * (size_bytes if slo.figure.unit is BYTES_PER_S else 1)
     return slo.bound > most or (slo.compare == ">" and slo.bound == most)
 
 

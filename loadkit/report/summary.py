@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from loadkit.errors import OptionError
-from loadkit.report.figures import time_figure
+from loadkit.report.figures import shown
 from loadkit.report.record import Finding, RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size, plural
@@ -27,7 +27,6 @@ __all__ = [
     "slo_value",
     "standstills_line",
     "target_line",
-    "time_text",
 ]
 
 
@@ -37,17 +36,9 @@ def headline(record: RunRecord) -> str:
     replies = "no measured replies"
     if record.rates.replies_per_s is not None:
         replies = f"{format_rate(record.rates.replies_per_s)} replies"
-    shown = [f"{part} {text}" for part in ("p50", "p99", "p99.9") if (text := time_text(record, "latency", part))]
+    times = [f"{part} {text}" for part in ("p50", "p99", "p99.9") if (text := shown(record, f"latency.{part}"))]
     state = f"{record.verdict.state}, partial" if record.partial else record.verdict.state
-    return f"{state}: {replies}, latency {' '.join(shown) or '-'}, {plural(errors, 'error')}"
-
-
-def time_text(record: RunRecord, name: str, part: str) -> str | None:
-    """Returns a time that counts what never came back as late, `never` where it lies among that; None: not known."""
-    figure = time_figure(record, name, part)
-    if figure.value is not None:
-        return format_duration(figure.value)
-    return "never" if figure.is_never else None
+    return f"{state}: {replies}, latency {' '.join(times) or '-'}, {plural(errors, 'error')}"
 
 
 def target_line(record: RunRecord) -> str:
@@ -123,8 +114,8 @@ def lost_line(record: RunRecord) -> str | None:
     if lost <= 0:
         return None
     return (
-        f"{format_count(lost)} of {plural(messages.intended, 'message')} did not come back and are in no "
-        f"percentile here; the first line and the SLOs count them as late"
+        f"{format_count(lost)} of {plural(messages.intended, 'message')} did not come back (error_ratio "
+        f"{shown(record, 'error_ratio')}) and are in no percentile here; the first line and the SLOs count them as late"
     )
 
 
@@ -175,14 +166,9 @@ def slo_value(slo: SloRecord) -> str:
     if slo.value is None:
         return slo.reason or "not measured"
     try:
-        figure = parse_slo(slo.expr).figure
+        return parse_slo(slo.expr).figure.unit.shown(slo.value)
     except OptionError:
         return f"{slo.value:,}"  # of a later loadkit, which knows figures that this one does not
-    if "." in figure:
-        return format_duration(slo.value)
-    if "bytes" in figure:
-        return f"{format_size(slo.value)}/s"
-    return format_rate(slo.value) if figure.endswith("_per_s") else format_count(slo.value)
 
 
 def _plan(record: RunRecord) -> dict[str, Any]:

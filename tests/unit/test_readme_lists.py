@@ -9,11 +9,11 @@ from typing import get_args, get_type_hints
 import msgspec
 import pytest
 
-from loadkit.errors import OptionError
 from loadkit.measure.board import TIMES
 from loadkit.profile.load import shipped_profiles
+from loadkit.report.figures import FIGURES, PARTS
 from loadkit.report.record import VERSION, RunRecord
-from loadkit.report.slo import RATES, parse_slo
+from loadkit.report.slo import parse_slo
 from loadkit.wire.recognise import guess, show
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -70,13 +70,17 @@ def test_the_table_of_fields_is_found_and_one_that_is_not_there_is_seen() -> Non
 
 
 def test_the_figures_of_an_objective_are_all_there() -> None:
-    times, counts, rates = re.findall(r"^- (.*?)[;.]$", chapter("SLOs"), re.MULTILINE | re.DOTALL)
+    times, *others = re.findall(r"^- (.*?)[;.]$", chapter("SLOs"), re.MULTILINE | re.DOTALL)
     assert re.findall(r"`([a-z_]+)`", times) == list(TIMES)
-    assert sorted(re.findall(r"`([a-z_]+)`", rates)) == sorted(RATES)
-    with pytest.raises(OptionError) as refused:
-        parse_slo("anything==0")
-    there = re.findall(r"[a-z_]+", str(refused.value).rpartition(" and ")[2])
-    assert re.findall(r"`([a-z_]+)`", counts) == [name for name in there if name not in RATES]
+    assert re.findall(r"`\.([a-z]+)`", times) == sorted(PARTS, key=["min", "mean", "max"].index)
+    listed = {name for text in others for name in re.findall(r"`([a-z_]+)`", text)}
+    assert listed == {name for name, figure in FIGURES.items() if figure.time is None}
+    assert {figure.time for figure in FIGURES.values() if figure.time} == set(TIMES)
+
+
+@pytest.mark.parametrize("expr", re.findall(r"`([a-z=:_.0-9]+<[0-9]+(?:ms|%))`", chapter("SLOs")))
+def test_each_objective_of_the_chapter_is_one(expr: str) -> None:
+    parse_slo(expr)
 
 
 def test_a_wrong_target_is_reported_in_these_words() -> None:

@@ -323,8 +323,8 @@ def test_what_a_merged_histogram_counts_is_in_its_encoding() -> None:
 
 
 def test_an_objective_of_a_later_loadkit_is_refused_as_the_records_fault() -> None:
-    later = msgspec.structs.replace(_record([MS]), slo=(SloRecord("error_ratio<1%", 0.001, True),))
-    with pytest.raises(RecordError, match=r"error_ratio<1%.*upgrade loadkit"):
+    later = msgspec.structs.replace(_record([MS]), slo=(SloRecord("jitter_ratio<1%", 0.001, True),))
+    with pytest.raises(RecordError, match=r"jitter_ratio<1%.*upgrade loadkit"):
         merge_records([later, again(later)])
 
 

@@ -7,7 +7,7 @@ import loadkit
 from loadkit.errors import OptionError, RecordError
 from loadkit.measure.samples import PhaseSamples
 from loadkit.report.record import RunRecord, SloRecord, measured
-from loadkit.report.slo import check, check_schedule, parse_slo
+from loadkit.report.slo import check, check_possible, parse_slo
 from tests.golden.made_up import MS, US, S, exchanged, made_up_plan, made_up_record, made_up_samples, page, ramp, worker
 
 _ERRORS = {("receive", "ECONNRESET"): 3}
@@ -44,11 +44,14 @@ def _run(hold: PhaseSamples, first: PhaseSamples | None = None, rate_hz: float |
         pytest.param("lateness.max<0", "lateness.max", "<", 0, id="zero needs no unit"),
         pytest.param("held.p97.5<1ms", "held.p97.5", "<", MS, id="any percentile"),
         pytest.param("latency.p0.01>1us", "latency.p0.01", ">", US, id="a low one"),
+        pytest.param("error_ratio<1%", "error_ratio", "<", 0.01, id="a share in percent"),
+        pytest.param("error_ratio==0", "error_ratio", "==", 0, id="no share at all"),
+        pytest.param("phase=burst:held.max<1ms", "held.max", "<", MS, id="of a phase"),
     ],
 )
 def test_an_objective_is_read(text: str, figure: str, compare: str, bound: float) -> None:
     slo = parse_slo(text)
-    assert (slo.figure, slo.compare, slo.bound) == (figure, compare, bound)
+    assert (slo.figure.name, slo.compare, slo.bound) == (figure, compare, bound)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +67,16 @@ def test_an_objective_is_read(text: str, figure: str, compare: str, bound: float
         pytest.param("latency.p9.9.9<5ms", "p99.9", id="a percentile that is no number"),
         pytest.param("latency.p<5ms", "p99.9", id="a percentile without its number"),
         pytest.param("latency.median<5ms", "p99.9", id="another part"),
-        pytest.param("latency<5ms", "latency, ", id="a histogram without a part"),
-        pytest.param("speed>3", "replies_per_s", id="a figure that there is not"),
+        pytest.param("latency<5ms", "latency has .min, .mean, .max, or a percentile", id="a histogram without a part"),
+        pytest.param("speed>3", "there are connect, first_byte, latency", id="nothing near it"),
+        pytest.param("latncy.p99<5ms", "the nearest is latency.p99", id="a slip"),
+        pytest.param("error_rate<1%", "the nearest is error_ratio", id="another tool's name"),
+        pytest.param("p99<5ms", "the nearest are latency.p99, service.p99, connect.p99", id="a percentile alone"),
+        pytest.param("error_ratio<1", "in percent such as 1%", id="a share without its sign"),
+        pytest.param("error_ratio<5ms", "in percent such as 1%", id="a share in milliseconds"),
+        pytest.param("phase=:latency.p99<5ms", "phase=NAME:NAME", id="a phase without a name"),
+        pytest.param("target=x:latency.p99<5ms", "target=N:NAME", id="a target without a number"),
+        pytest.param("rack=1:latency.p99<5ms", "LABEL:NAME", id="another key"),
         pytest.param("latency.p99<5", "unit", id="a duration without its unit"),
         pytest.param("errors==half", "whole number", id="a count that is none"),
         pytest.param("errors==0.5", "whole number", id="half an error"),
@@ -118,6 +129,8 @@ def test_an_objective_is_held_against_the_record(expr: str, value: float, ok: bo
         ("failed==3", 3, True),
         ("unanswered==0", 0, True),
         ("unsent<2", 2, False),
+        ("error_ratio<1%", 5 / 2_025, True),  # 3 failed and 2 unsent of 2,025 due
+        ("error_ratio<=0.2%", 5 / 2_025, False),
     ],
 )
 def test_counts_of_what_broke_are_held_against_the_record(expr: str, value: float, ok: bool, broken: RunRecord) -> None:
@@ -239,10 +252,10 @@ def test_ten_lie_above_a_percentile_lost_ones_among_them() -> None:
 @pytest.mark.parametrize("expr", ["lateness.p99<1ms", "held.max<1ms"])
 def test_a_closed_loop_has_neither_lateness_nor_held(expr: str) -> None:
     objectives = [parse_slo("latency.p99<1ms"), parse_slo(expr)]
-    check_schedule(objectives, has_schedule=True)
-    check_schedule(objectives[:1], has_schedule=False)
+    check_possible(objectives, ["hold"], has_schedule=True)
+    check_possible(objectives[:1], ["hold"], has_schedule=False)
     with pytest.raises(OptionError, match=rf"^--slo: {expr}: a closed loop has no .*; give a --rate, or leave it out$"):
-        check_schedule(objectives, has_schedule=False)
+        check_possible(objectives, ["hold"], has_schedule=False)
     (row,) = check(objectives[1:], _run(exchanged([MS] * 1_000)))
     assert row == SloRecord(expr, None, False, "closed loop: a message is due when the reply before it was read")
 
@@ -277,6 +290,59 @@ def test_what_was_not_measured_is_not_met(expr: str, record: RunRecord) -> None:
     unmeasured = made_up_record(made_up_plan(), samples)
     (row,) = check([parse_slo(expr)], unmeasured)
     assert row == SloRecord(expr, None, False, "not measured")
+
+
+# -- of a part of the run
+
+
+@pytest.fixture(scope="module")
+def burst() -> RunRecord:
+    """Two measured phases of 1,000 messages due: calm is answered in 1 ms, burst in 5 ms and loses 20."""
+    calm, stormy = exchanged([MS] * 1_000), exchanged([5 * MS] * 980, intended=20, sent=20, failed=20)
+    first, _, hold, drain = made_up_plan().phases
+    phases = (first, *(msgspec.structs.replace(hold, name=name) for name in ("calm", "burst")), drain)
+    samples = made_up_samples(worker(0, ramp(100), calm, stormy, page(), peak=100))
+    return made_up_record(made_up_plan(phases=phases), samples)
+
+
+@pytest.mark.parametrize(
+    ("expr", "value", "reason"),
+    [
+        pytest.param("phase=calm:latency.p99<5ms", MS, None, id="a percentile of one phase"),
+        pytest.param("phase=burst:latency.p90<1s", 5 * MS, None, id="and of another"),
+        pytest.param(
+            "phase=burst:latency.max<1s", None, "never: 2.0 % of 1,000 did not come back", id="its own losses"
+        ),
+        pytest.param("phase=calm:latency.max<1s", MS, None, id="not those of another phase"),
+        pytest.param("phase=burst:error_ratio<1%", 0.02, None, id="a share"),
+        pytest.param("error_ratio<2%", 0.01, None, id="of the whole run"),
+        pytest.param("phase=calm:replied==1000", 1_000, None, id="a count"),
+        pytest.param("phase=ramp:opened==100", 100, None, id="connections of the ramp"),
+        pytest.param("phase=ramp:connect.max<1s", 300 * US + 99 * 10 * US, None, id="times of the ramp"),
+        pytest.param(
+            "phase=calm:latency.p99.9<1s", None, "1,000 values do not support a p99.9: ten must", id="too few"
+        ),
+        pytest.param("phase=drain:error_ratio<1%", None, "no message was due", id="nothing was due"),
+        pytest.param("phase=lull:replied>0", None, "this run has no phase 'lull'; there are ramp,", id="no such phase"),
+        pytest.param("get:latency.p99<1s", None, "this run has no labels; leave 'get:' out", id="no labels"),
+        pytest.param("target=1:latency.p99<1s", None, "this run has no figures by target", id="no targets"),
+        pytest.param("phase=calm:replies_per_s>1", None, "replies_per_s is of the measured time", id="not of a phase"),
+    ],
+)
+def test_a_figure_of_a_phase_is_that_phases_own(
+    expr: str, value: float | None, reason: str | None, burst: RunRecord
+) -> None:
+    (row,) = check([parse_slo(expr)], burst)
+    assert row.value == value
+    assert (row.reason is None) is (reason is None)
+    assert (row.reason or "").startswith(reason or "")
+
+
+@pytest.mark.parametrize("expr", ["phase=lull:replied>0", "get:latency.p99<1s", "target=1:latency.p99<1s"])
+def test_a_part_that_a_run_does_not_have_is_refused_before_it(expr: str) -> None:
+    with pytest.raises(OptionError, match=rf"^--slo: {expr}: this run has no .*$"):
+        check_possible([parse_slo(expr)], ["ramp", "hold"], has_schedule=True)
+    check_possible([parse_slo("phase=hold:replied>0")], ["ramp", "hold"], has_schedule=True)
 
 
 def test_objectives_keep_their_order(record: RunRecord) -> None:
