@@ -257,6 +257,11 @@ def serve_options(**changes: int) -> dict[str, int]:
     }
 
 
+def hold_back(sock: socket.socket, held: bool) -> None:
+    """Keeps what is sent from going out, or lets it go: in one segment, with the end of the stream if that was sent."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(held))
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .conftest import LOOPBACK, TIMEOUT_S, Behaviour, Blast, Peer, run
+from .conftest import LOOPBACK, TIMEOUT_S, Behaviour, Blast, Peer, hold_back, run
 
 pytestmark = pytest.mark.slow
 
@@ -132,6 +132,22 @@ def test_replies_in_pieces_of_any_size_are_whole_replies(peer: Peer, blast: Blas
     assert blasting.phase("hold").counters["replied"] == 40
     assert whole.counters["received_bytes"] == SIZE * 41
     assert whole.histograms["first_byte"].count == 1
+
+
+def test_what_is_behind_urgent_data_is_read(peer: Peer, blast: Blast) -> None:
+    def echo_around_urgent_data(sock: socket.socket, _number: int) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for message in messages(sock):
+            hold_back(sock, True)  # so that all of it comes at once: a read stops at the urgent byte (tcp(7))
+            sock.sendall(message[: SIZE // 2])
+            sock.send(b"!", socket.MSG_OOB)
+            sock.sendall(message[SIZE // 2 :])
+            hold_back(sock, False)
+
+    whole = run(blast(peer(echo_around_urgent_data), connections="2", messages="40", timeout="5s"))
+    assert whole.errors == {}
+    assert whole.counters["replied"] == 42
+    assert whole.counters["received_bytes"] == SIZE * 42
 
 
 def test_a_peer_that_never_replies_times_every_message_out(peer: Peer, blast: Blast) -> None:

@@ -22,7 +22,7 @@ from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
 
-from .conftest import EDGE_TRIGGERED, LOOPBACK, Server, wait_for
+from .conftest import EDGE_TRIGGERED, LOOPBACK, Server, hold_back, wait_for
 
 if missing := native_missing():
     pytest.skip(missing, allow_module_level=True)
@@ -173,11 +173,6 @@ def test_a_probe_that_is_idle_is_closed_and_one_that_sends_is_not(server: Server
 
 
 # -- endings and urgent data
-
-
-def hold_back(sock: socket.socket, held: bool) -> None:
-    """Keeps what is sent from going out, or lets it go: in one segment, with the end of the stream if that was sent."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(held))
 
 
 def descriptors() -> int:
