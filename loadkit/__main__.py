@@ -8,7 +8,12 @@ before. What is left is the start of Python itself.
 
 def main() -> None:
     """Runs the command line."""
-    _take_signals()
+    try:
+        _take_signals()
+    except KeyboardInterrupt:  # by Python's own handler, which was there until now
+        import os
+
+        os._exit(128 + 2)
     import os
     import sys
 

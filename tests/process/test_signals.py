@@ -117,6 +117,16 @@ def test_a_signal_in_the_first_second_ends_it_and_leaves_nothing(
         assert [said for said in pool.map(one, range(count)) if said] == []
 
 
+def test_a_ctrl_c_while_the_handlers_are_set_ends_it_without_a_traceback() -> None:
+    program = (
+        "import _signal, os; set_it = _signal.signal; "
+        "_signal.signal = lambda number, to: (number == 2 and os.kill(os.getpid(), 2), set_it(number, to)); "
+        "from loadkit.__main__ import main; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, "serve"], capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
+
+
 # -- what the caller has set
 
 
