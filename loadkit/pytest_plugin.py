@@ -170,7 +170,7 @@ class Blaster:
 
     def _keep(self, record: RunRecord) -> Path | None:
         """Writes the record where --loadkit-record-dir says, named after the test, beside those that are there."""
-        from loadkit.cli.files import keep_new
+        from loadkit.library.files import keep_new
         from loadkit.report.record import encode
 
         if self._folder is None:
@@ -221,8 +221,8 @@ def _check_record_folder(config: pytest.Config) -> None:
         return
     if not config.getoption(_RECORD_DIR):
         raise pytest.UsageError(f"{_RECORD_DIR}: give the name of a folder")
-    from loadkit.cli.files import check_writable
     from loadkit.errors import OutputError
+    from loadkit.library.files import check_writable
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

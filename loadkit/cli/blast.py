@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadkit.cli.environment import Command, origins
-from loadkit.cli.files import check_writable
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.options import given, profile_options
 from loadkit.cli.output import check_outputs, find_json, output_option
 from loadkit.cli.preflight import say, say_warnings
 from loadkit.cli.publish import publish
 from loadkit.cli.streams import end_soon
+from loadkit.library.files import check_writable
 from loadkit.limits import require_memory
 from loadkit.printable import printable
 

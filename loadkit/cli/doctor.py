@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 
 from loadkit.cli.environment import Command
-from loadkit.cli.files import check_names, check_writable, write_whole
+from loadkit.library.files import check_names, check_writable, write_whole
 from loadkit.limits import TO_READ_BYTES, require_memory
 from loadkit.units import Count, Rate
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loadkit.cli.files import add_to, check_writable
 from loadkit.errors import OptionError, OutputError
+from loadkit.library.files import add_to, check_writable
 from loadkit.printable import printable
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from loadkit.cli.environment import Command
-from loadkit.cli.files import check_writable
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.output import check_outputs, find_json, output_option
 from loadkit.cli.publish import publish
+from loadkit.library.files import check_writable
 from loadkit.limits import TO_READ_BYTES, require_memory
 
 __all__ = ["report"]

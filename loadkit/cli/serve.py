@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadkit.cli.environment import Command
-from loadkit.cli.files import ReadyFile, check_names, check_writable, keep
 from loadkit.cli.options import quantity
-from loadkit.cli.output import check_format
 from loadkit.cli.preflight import say_warnings
 from loadkit.cli.streams import end_soon
 from loadkit.endpoint import place_of
 from loadkit.errors import OutputError
+from loadkit.library.files import ReadyFile, check_names, check_writable, keep
 from loadkit.limits import require_memory
 from loadkit.printable import json_page, printable
 from loadkit.profile.model import MOST_BACKLOG, EngineName, ProbePeers, Stamps
+from loadkit.report.formats import RECORD, check_format
 from loadkit.units import Count, Duration, format_count, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     outputs = {"--ready-file": ready_file, "--output": output}
     check_names([(option, path) for option, path in outputs.items() if path is not None])
     if output:
-        check_format(output, (".json",))
+        check_format(output, (RECORD,))
     ready = ReadyFile(ready_file)
     ready.prepare()  # before anything that takes time or can fail: whoever waits for it must not find an old one
 

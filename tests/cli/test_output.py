@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.cli.output import FORMATS, check_format, check_outputs, find_json, write_record
+from loadkit.cli.output import check_outputs, find_json, write_record
 from loadkit.errors import OptionError, OutputError
+from loadkit.report.formats import FORMATS, Format, check_format
 from loadkit.report.record import load
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -52,7 +53,7 @@ def test_an_output_that_fails_to_be_made_does_not_cost_the_record(
     def fail(record: object) -> str:
         raise RuntimeError("a bug")
 
-    monkeypatch.setitem(FORMATS, ".md", fail)
+    monkeypatch.setitem(FORMATS, ".md", Format("Markdown", fail))
     record = load(str(GOLDEN / "saturated.json"))
     with pytest.raises(RuntimeError):
         write_record(record, [str(tmp_path / "run.md"), str(tmp_path / "run.json")])

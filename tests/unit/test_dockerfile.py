@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from loadkit import __version__
+from loadkit.report.formats import FORMATS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -28,6 +29,14 @@ def test_every_source_of_the_dockerfile_is_let_through_and_nothing_else_is() -> 
     # What was compiled on this machine would go into the wheel instead of what the builder compiles.
     assert "**/*.so" in ignored
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_image_has_the_bytecode_of_every_format() -> None:
+    source = (ROOT / "loadkit/report/formats.py").read_text()
+    modules = set(re.findall(r"^    from (loadkit\.report\.as_\w+) import", source, re.MULTILINE))
+    assert len(modules) == len(FORMATS) - 1  # the record's own module comes with any of them
+    compiled = set(re.findall(r"loadkit\.report\.as_\w+", DOCKERFILE))
+    assert modules <= compiled
 
 
 def test_the_older_builder_can_build_it() -> None:

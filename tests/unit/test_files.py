@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.cli import files
-from loadkit.cli.files import ReadyFile, add_to, check_names, check_writable, keep, keep_new, write_whole
 from loadkit.errors import OptionError, OutputError
+from loadkit.library import files
+from loadkit.library.files import ReadyFile, add_to, check_names, check_writable, keep, keep_new, write_whole
 from loadkit.limits import open_descriptors
 
 IN_C = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
@@ -150,7 +150,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_text_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
-    code = r"from loadkit.cli.files import write_whole; write_whole('run.md', '\u00b5 \udcff')"
+    code = r"from loadkit.library.files import write_whole; write_whole('run.md', '\u00b5 \udcff')"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=IN_C, check=True, timeout=60)
     assert (tmp_path / "run.md").read_bytes() == b"\xc2\xb5 ?"
     add_to(str(tmp_path / "run.md"), " \u00b5")
@@ -219,7 +219,7 @@ def test_a_name_that_is_as_long_as_can_be_is_written(tmp_path: Path) -> None:
 
 def test_a_name_that_the_locale_lacks_is_refused_before_the_run(tmp_path: Path) -> None:
     code = (
-        "from loadkit.cli.files import check_writable\n"
+        "from loadkit.library.files import check_writable\n"
         "from loadkit.errors import OutputError\n"
         r"try: check_writable('\u00e9.json')" + "\n"
         "except OutputError as error: print(ascii(str(error)))"

@@ -1,0 +1,70 @@
+"""The formats that the record of a run is written in, by the suffix of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from loadkit.errors import OptionError
+
+if TYPE_CHECKING:
+    from loadkit.report.record import RunRecord
+
+__all__ = ["FORMATS", "RECORD", "Format", "check_format", "formats_in_words", "is_record", "rendered"]
+
+
+class Format(NamedTuple):
+    """What it is, in words, and how a record is written in it."""
+
+    text: str
+    write: Callable[[RunRecord], str]
+
+
+def _json(record: RunRecord) -> str:
+    from loadkit.report.record import encode
+
+    return encode(record)
+
+
+def _markdown(record: RunRecord) -> str:
+    from loadkit.report.as_markdown import as_markdown
+
+    return as_markdown(record)
+
+
+def _junit(record: RunRecord) -> str:
+    from loadkit.report.as_junit import as_junit
+
+    return as_junit(record)
+
+
+RECORD = ".json"
+# Each imports what it needs when it is called: --help needs none of it. The image has their bytecode (Dockerfile).
+FORMATS: dict[str, Format] = {
+    RECORD: Format("the record", _json),
+    ".md": Format("Markdown", _markdown),
+    ".xml": Format("a JUnit report", _junit),
+}
+
+
+def formats_in_words(formats: Mapping[str, Format] = FORMATS) -> str:
+    """Returns the list for a line of help: `the record (.json), Markdown (.md) or a JUnit report (.xml)`."""
+    *first, last = (f"{one.text} ({suffix})" for suffix, one in formats.items())
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def check_format(path: str, suffixes: tuple[str, ...] = tuple(FORMATS)) -> None:
+    """Raises OptionError if no format has the suffix of the path."""
+    if Path(path).suffix not in suffixes:
+        raise OptionError(f"--output: {path}: the suffix says the format, and it is none of {', '.join(suffixes)}")
+
+
+def is_record(path: str) -> bool:
+    """Whether `loadkit report` can read what is written to this path."""
+    return Path(path).suffix == RECORD
+
+
+def rendered(record: RunRecord, path: str) -> str:
+    """Returns the record in the format of the path, which has one (`check_format`)."""
+    return FORMATS[Path(path).suffix].write(record)
