@@ -43,8 +43,8 @@
 #include "stamps.h"
 #include "stream.h"
 #include "tcp_watch.h"
+#include "turns.h"
 
-#define NONE UINT32_MAX
 /* Due events handled before replies are read again; and connections filled. */
 enum { ROUND = 128 };
 /* Messages that may wait for room on their connections: 1 MiB of nodes. */
@@ -65,8 +65,6 @@ enum { CAME_BYTES = 128 };
 enum stage { STAGE_RAMP, STAGE_TRAFFIC, STAGE_DRAIN, STAGE_DONE };
 enum state { FREE, CONNECTING, OPEN, RETIRING, BROKEN };
 enum interest { UNWATCHED, CONNECTS, READS, READS_AND_WRITES, ALL_EDGES };
-/* Why a turn came back to Python. */
-enum { TURN_HEARD = 1, TURN_PHASE = 2, TURN_DONE = 4 };
 
 struct connection {
     int64_t due_ns;         /* when its connect was */

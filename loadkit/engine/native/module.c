@@ -3,9 +3,8 @@
  * A turn runs without the GIL. All the methods have to be called from one thread, the event loop's; a Blast or a Serve is
  * used for one run and closed.
  */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "types.h"
+
 #include <arpa/inet.h>
 #include <limits.h>
 #include <stddef.h>
@@ -14,7 +13,7 @@
 #include <sys/resource.h>
 
 #include "blast.h"
-#include "module.h"
+#include "probe_types.h"
 #include "serve.h"
 #include "zeros.h"
 
@@ -32,16 +31,14 @@ static const struct row serve_rows[] = ROWS(SERVE_ROWS);
 #undef HOLDER
 
 struct blast_object {
-    PyObject_HEAD
-    Py_buffer words, before;
-    bool is_open;
+    struct core core;
+    Py_buffer before;
     struct blast blast;
 };
 
 struct serve_object {
-    PyObject_HEAD
-    Py_buffer words, tokens;
-    bool is_open;
+    struct core core;
+    Py_buffer tokens;
     struct serve serve;
 };
 
@@ -51,28 +48,6 @@ static uint32_t slot_limit(uint64_t most) {
     uint64_t files = getrlimit(RLIMIT_NOFILE, &limit) ? 1024 : limit.rlim_cur;
     if (files > most) files = most;
     return files < UINT32_MAX - 1 ? (uint32_t)files : UINT32_MAX - 1;
-}
-
-void *allocate(PyTypeObject *type) {
-    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    return alloc(type, 0);
-}
-
-void release(PyObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    freefunc free_object = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    free_object(self);
-    Py_DECREF(type);
-}
-
-PyObject *closed_error(void) {
-    PyErr_SetString(PyExc_ValueError, "the engine's core is closed");
-    return NULL;
-}
-
-int refuse(PyObject *error, const char *text) {
-    PyErr_SetString(error, text);
-    return -1;
 }
 
 /* -- Blast. What Python says arms the timer in the past, so that the loop calls for a turn. */
@@ -112,13 +87,15 @@ static int read_routes(struct blast *blast, PyObject *routes) {
     return 0;
 }
 
-static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwargs) {
+static int open_blast(PyObject *object, PyObject *args, PyObject *kwargs) {
+    struct blast_object *self = (struct blast_object *)object;
     static char *names[] = {"words", "control_fd", "options", "phases", "routes", "probes", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
     PyObject *values, *phases, *routes, *probes;
     int control_fd;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!O!O!:Blast", names, &self->words, &control_fd, &values,
+    self->blast.poller.timer_fd = -1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!O!O!:Blast", names, &self->core.words, &control_fd, &values,
                                      &PyTuple_Type, &phases, &PyTuple_Type, &routes, &PyTuple_Type, &probes))
         return -1;
     if (rows_read(values, blast_rows, options)) return -1;
@@ -126,7 +103,7 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
     if (read_phases(blast, phases) || read_routes(blast, routes)) return -1;
     stamper_open(&blast->stamper, options->reads_stamps);
     int64_t under_way = options->size > INT32_MAX / options->depth ? INT32_MAX : options->size * options->depth;
-    if (board_open(&blast->board, self->words.buf, self->words.len / 8, blast->phases) ||
+    if (board_open(&blast->board, self->core.words.buf, self->core.words.len / 8, blast->phases) ||
         stream_open(&blast->stream, options->period, under_way) ||
         connections_open(blast, slot_limit((uint64_t)options->most_slots)) ||
         open_prober(&blast->prober, &blast->board, probes) || blast_open(blast, control_fd)) {
@@ -136,40 +113,15 @@ static int open_blast(struct blast_object *self, PyObject *args, PyObject *kwarg
     return 0;
 }
 
-static void close_blast(struct blast_object *self) {
-    if (!self->is_open) return;
-    self->is_open = false;
+static void close_blast(PyObject *object) {
+    struct blast_object *self = (struct blast_object *)object;
     blast_close(&self->blast);
     if (self->before.obj) PyBuffer_Release(&self->before);
-    if (self->words.obj) PyBuffer_Release(&self->words);
-}
-
-static PyObject *blast_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    struct blast_object *self = allocate(type);
-    if (!self) return NULL;
-    self->blast.poller.epoll_fd = self->blast.poller.timer_fd = -1;
-    self->is_open = true; /* what is opened halfway is closed */
-    if (open_blast(self, args, kwargs)) {
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
-}
-
-static void blast_dealloc(PyObject *self) {
-    close_blast((struct blast_object *)self);
-    release(self);
 }
 
 static struct blast *blast_of(PyObject *self) {
-    struct blast_object *object = (struct blast_object *)self;
-    return object->is_open ? &object->blast : (closed_error(), NULL);
-}
-
-static PyObject *blast_fileno(PyObject *self, PyObject *unused) {
-    (void)unused;
-    struct blast *blast = blast_of(self);
-    return blast ? PyLong_FromLong(blast->poller.epoll_fd) : NULL;
+    struct blast_object *object = core_of(self);
+    return object ? &object->blast : NULL;
 }
 
 static PyObject *blast_start_method(PyObject *self, PyObject *args) {
@@ -288,14 +240,8 @@ static PyObject *blast_turn_method(PyObject *self, PyObject *args) {
     return blast->is_out_of_memory ? PyErr_NoMemory() : PyLong_FromLong(says);
 }
 
-static PyObject *blast_close_method(PyObject *self, PyObject *unused) {
-    (void)unused;
-    close_blast((struct blast_object *)self);
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef blast_methods[] = {
-    {"fileno", blast_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
+    {"fileno", core_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
     {"open_first", blast_open_first_method, METH_VARARGS, "Opens the run's first connection at a time (monotonic ns)."},
     {"came", blast_came_method, METH_NOARGS, "The first bytes that came on it, until its first reply was right or it failed."},
     {"start", blast_start_method, METH_VARARGS,
@@ -309,9 +255,25 @@ static PyMethodDef blast_methods[] = {
     {"watch_tcp", blast_watch_tcp_method, METH_VARARGS, "That phase is measured, and begins; -1: what was measured is over."},
     {"leave", blast_leave_method, METH_NOARGS, "Ends at once, and counts what was under way as unanswered."},
     {"turn", blast_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD, PHASE and DONE, or'ed."},
-    {"close", blast_close_method, METH_NOARGS, "Gives everything back."},
+    {"close", core_close, METH_NOARGS, "Gives everything back."},
     {NULL, NULL, 0, NULL},
 };
+
+static PyObject *make_blast(PyTypeObject *type, PyObject *args, PyObject *kwargs);
+static const struct core_type blast_type = {
+    .name = "loadkit.engine.native._core.Blast",
+    .doc = "A shard of the blast end under way.",
+    .size = sizeof(struct blast_object),
+    .epoll_fd = offsetof(struct blast_object, blast.poller.epoll_fd),
+    .make = make_blast,
+    .open = open_blast,
+    .close = close_blast,
+    .methods = blast_methods,
+};
+
+static PyObject *make_blast(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    return core_make(type, args, kwargs, &blast_type);
+}
 
 /* -- Serve */
 
@@ -339,21 +301,23 @@ static int read_tokens(struct serve_object *self, PyObject *tokens) {
     return 0;
 }
 
-static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwargs) {
+static int open_serve(PyObject *object, PyObject *args, PyObject *kwargs) {
+    struct serve_object *self = (struct serve_object *)object;
     static char *names[] = {"words", "control_fd", "options", "listeners", "tokens", "machine", NULL};
     struct serve *serve = &self->serve;
     struct serve_options *options = &serve->options;
     PyObject *values, *fds, *tokens;
     int control_fd;
     struct key machine;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!OO&:Serve", names, &self->words, &control_fd, &values,
+    self->serve.poller.timer_fd = self->serve.spare_fd = -1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!OO&:Serve", names, &self->core.words, &control_fd, &values,
                                      &PyTuple_Type, &fds, &tokens, read_key, &machine))
         return -1;
     if (rows_read(values, serve_rows, options)) return -1;
     answers_open(&serve->answers, (enum probe_peers)options->probe_peers, machine, options->idle_timeout_ns);
     stamper_open(&serve->stamper, options->reads_stamps);
     if (read_tokens(self, tokens) || read_listeners(serve, fds)) return -1;
-    if (board_open(&serve->board, self->words.buf, self->words.len / 8, 1) ||
+    if (board_open(&serve->board, self->core.words.buf, self->core.words.len / 8, 1) ||
         serve_open(serve, control_fd, slot_limit((uint64_t)options->most_slots))) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
@@ -361,40 +325,15 @@ static int open_serve(struct serve_object *self, PyObject *args, PyObject *kwarg
     return 0;
 }
 
-static void close_serve(struct serve_object *self) {
-    if (!self->is_open) return;
-    self->is_open = false;
+static void close_serve(PyObject *object) {
+    struct serve_object *self = (struct serve_object *)object;
     serve_close(&self->serve);
     if (self->tokens.obj) PyBuffer_Release(&self->tokens);
-    if (self->words.obj) PyBuffer_Release(&self->words);
-}
-
-static PyObject *serve_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    struct serve_object *self = allocate(type);
-    if (!self) return NULL;
-    self->serve.poller.epoll_fd = self->serve.poller.timer_fd = self->serve.spare_fd = -1;
-    self->is_open = true;
-    if (open_serve(self, args, kwargs)) {
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
-}
-
-static void serve_dealloc(PyObject *self) {
-    close_serve((struct serve_object *)self);
-    release(self);
 }
 
 static struct serve *serve_of(PyObject *self) {
-    struct serve_object *object = (struct serve_object *)self;
-    return object->is_open ? &object->serve : (closed_error(), NULL);
-}
-
-static PyObject *serve_fileno(PyObject *self, PyObject *unused) {
-    (void)unused;
-    struct serve *serve = serve_of(self);
-    return serve ? PyLong_FromLong(serve->poller.epoll_fd) : NULL;
+    struct serve_object *object = core_of(self);
+    return object ? &object->serve : NULL;
 }
 
 static PyObject *serve_stop_method(PyObject *self, PyObject *args) {
@@ -428,41 +367,33 @@ static PyObject *serve_turn_method(PyObject *self, PyObject *args) {
     return PyLong_FromLong(says);
 }
 
-static PyObject *serve_close_method(PyObject *self, PyObject *unused) {
-    (void)unused;
-    close_serve((struct serve_object *)self);
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef serve_methods[] = {
-    {"fileno", serve_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
+    {"fileno", core_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
     {"stop", serve_stop_method, METH_VARARGS, "Accepts for the second time (ns) and no more; it is over when all peers have gone, or after the first."},
     {"leave", serve_leave_method, METH_NOARGS, "Ends at once."},
     {"turn", serve_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD and DONE, or'ed."},
-    {"close", serve_close_method, METH_NOARGS, "Gives everything back."},
+    {"close", core_close, METH_NOARGS, "Gives everything back."},
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *make_serve(PyTypeObject *type, PyObject *args, PyObject *kwargs);
+static const struct core_type serve_type = {
+    .name = "loadkit.engine.native._core.Serve",
+    .doc = "A worker of the serve end under way.",
+    .size = sizeof(struct serve_object),
+    .epoll_fd = offsetof(struct serve_object, serve.poller.epoll_fd),
+    .make = make_serve,
+    .open = open_serve,
+    .close = close_serve,
+    .methods = serve_methods,
+};
+
+static PyObject *make_serve(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    return core_make(type, args, kwargs, &serve_type);
+}
+
 /* -- the module */
 
-static PyType_Slot blast_slots[] = {
-    {Py_tp_doc, "A shard of the blast end under way."},
-    {Py_tp_new, blast_new},
-    {Py_tp_dealloc, blast_dealloc},
-    {Py_tp_methods, blast_methods},
-    {0, NULL},
-};
-static PyType_Slot serve_slots[] = {
-    {Py_tp_doc, "A worker of the serve end under way."},
-    {Py_tp_new, serve_new},
-    {Py_tp_dealloc, serve_dealloc},
-    {Py_tp_methods, serve_methods},
-    {0, NULL},
-};
-static PyType_Spec blast_spec = {"loadkit.engine.native._core.Blast", sizeof(struct blast_object), 0, Py_TPFLAGS_DEFAULT,
-                                 blast_slots};
-static PyType_Spec serve_spec = {"loadkit.engine.native._core.Serve", sizeof(struct serve_object), 0, Py_TPFLAGS_DEFAULT,
-                                 serve_slots};
 
 #define AS_STRING(name) #name,
 static const char *const state_names[] = {STATE_NAMES(AS_STRING) NULL};
@@ -494,17 +425,9 @@ static int add_own_errors(PyObject *module) {
     return 0 OWN_ERRORS(AS_ENTRY);
 }
 
-static int add_type(PyObject *module, const char *name, PyType_Spec *spec) {
-    PyObject *type = PyType_FromSpec(spec);
-    if (!type) return -1;
-    int failed = PyModule_AddObjectRef(module, name, type);
-    Py_DECREF(type);
-    return failed;
-}
-
 static int fill_module(PyObject *module) {
-    if (add_type(module, "Blast", &blast_spec) || add_type(module, "Serve", &serve_spec) ||
-        add_type(module, "Prober", &prober_spec) || add_type(module, "Answers", &answers_spec))
+    if (core_add_type(module, &blast_type) || core_add_type(module, &serve_type) ||
+        core_add_type(module, &prober_type) || core_add_type(module, &answers_type))
         return -1;
     if (add_names(module, "STATE", state_names) || add_names(module, "COUNTERS", counter_names) ||
         add_names(module, "HISTOGRAMS", histogram_names) || add_names(module, "STAGES", stage_names) ||

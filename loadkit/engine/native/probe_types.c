@@ -3,8 +3,7 @@
  * Each has an epoll instance of its own, which that loop watches (an epoll fd is itself readable, epoll(7)): libuv would take a
  * probe's EPOLLERR, by which the kernel says that it has something to tell of sending, for a broken socket.
  */
-#define PY_SSIZE_T_CLEAN
-#include "module.h"
+#include "probe_types.h"
 
 #include <errno.h>
 #include <string.h>
@@ -65,22 +64,21 @@ static bool read_waited(PyObject *args, struct waited *waited) {
 /* -- Prober */
 
 struct prober_object {
-    PyObject_HEAD
-    Py_buffer words;
-    bool is_open;
+    struct core core;
     int epoll_fd;
     struct board board;
     struct prober prober;
 };
 
-static int open_prober_object(struct prober_object *self, PyObject *args, PyObject *kwargs) {
+static int open_prober_object(PyObject *object, PyObject *args, PyObject *kwargs) {
+    struct prober_object *self = (struct prober_object *)object;
     static char *names[] = {"words", "phases", "probes", NULL};
     PyObject *probes;
     int phases;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!:Prober", names, &self->words, &phases, &PyTuple_Type, &probes))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!:Prober", names, &self->core.words, &phases, &PyTuple_Type, &probes))
         return -1;
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (self->epoll_fd < 0 || board_open(&self->board, self->words.buf, self->words.len / 8, phases) ||
+    if (self->epoll_fd < 0 || board_open(&self->board, self->core.words.buf, self->core.words.len / 8, phases) ||
         open_prober(&self->prober, &self->board, probes)) {
         if (!PyErr_Occurred()) PyErr_SetFromErrno(PyExc_OSError);
         return -1;
@@ -94,45 +92,15 @@ static int open_prober_object(struct prober_object *self, PyObject *args, PyObje
     return 0;
 }
 
-static void close_prober_object(struct prober_object *self) {
-    if (!self->is_open) return;
-    self->is_open = false;
+static void close_prober_object(PyObject *object) {
+    struct prober_object *self = (struct prober_object *)object;
     prober_close(&self->prober);
     board_close(&self->board);
     if (self->epoll_fd >= 0) close(self->epoll_fd);
-    if (self->words.obj) PyBuffer_Release(&self->words);
-}
-
-static PyObject *prober_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    struct prober_object *self = allocate(type);
-    if (!self) return NULL;
-    self->epoll_fd = -1;
-    self->is_open = true; /* what is opened halfway is closed */
-    if (open_prober_object(self, args, kwargs)) {
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
-}
-
-static void prober_dealloc(PyObject *self) {
-    close_prober_object((struct prober_object *)self);
-    release(self);
-}
-
-static struct prober_object *prober_of(PyObject *self) {
-    struct prober_object *object = (struct prober_object *)self;
-    return object->is_open ? object : (closed_error(), NULL);
-}
-
-static PyObject *prober_fileno(PyObject *self, PyObject *unused) {
-    (void)unused;
-    struct prober_object *object = prober_of(self);
-    return object ? PyLong_FromLong(object->epoll_fd) : NULL;
 }
 
 static PyObject *prober_begin_phase(PyObject *self, PyObject *args) {
-    struct prober_object *object = prober_of(self);
+    struct prober_object *object = core_of(self);
     int index;
     long long at;
     if (!object || !PyArg_ParseTuple(args, "iL:begin_phase", &index, &at)) return NULL;
@@ -142,7 +110,7 @@ static PyObject *prober_begin_phase(PyObject *self, PyObject *args) {
 }
 
 static PyObject *prober_start_method(PyObject *self, PyObject *args) {
-    struct prober_object *object = prober_of(self);
+    struct prober_object *object = core_of(self);
     long long at;
     if (!object || !PyArg_ParseTuple(args, "L:start", &at)) return NULL;
     prober_start(&object->prober, at);
@@ -151,7 +119,7 @@ static PyObject *prober_start_method(PyObject *self, PyObject *args) {
 
 static PyObject *prober_stop_method(PyObject *self, PyObject *unused) {
     (void)unused;
-    struct prober_object *object = prober_of(self);
+    struct prober_object *object = core_of(self);
     if (!object) return NULL;
     prober_stop(&object->prober);
     Py_RETURN_NONE;
@@ -165,14 +133,14 @@ static PyObject *next_time(const struct prober *prober) {
 
 static PyObject *prober_send_due_method(PyObject *self, PyObject *unused) {
     (void)unused;
-    struct prober_object *object = prober_of(self);
+    struct prober_object *object = core_of(self);
     if (!object) return NULL;
     prober_send_due(&object->prober, clock_ns());
     return next_time(&object->prober);
 }
 
 static PyObject *prober_receive_method(PyObject *self, PyObject *args) {
-    struct prober_object *object = prober_of(self);
+    struct prober_object *object = core_of(self);
     struct waited waited;
     struct epoll_event events[EVENTS];
     if (!object || !read_waited(args, &waited)) return NULL;
@@ -183,55 +151,53 @@ static PyObject *prober_receive_method(PyObject *self, PyObject *args) {
     return next_time(&object->prober);
 }
 
-static PyObject *prober_close_method(PyObject *self, PyObject *unused) {
-    (void)unused;
-    close_prober_object((struct prober_object *)self);
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef prober_methods[] = {
-    {"fileno", prober_fileno, METH_NOARGS, "The epoll fd: readable when something came for a probe."},
+    {"fileno", core_fileno, METH_NOARGS, "The epoll fd: readable when something came for a probe."},
     {"begin_phase", prober_begin_phase, METH_VARARGS, "Phase INDEX begins AT (monotonic ns)."},
     {"start", prober_start_method, METH_VARARGS, "Messages are due from then on (monotonic ns)."},
     {"stop", prober_stop_method, METH_NOARGS, "Nothing is due any more; replies are still taken."},
     {"send_due", prober_send_due_method, METH_NOARGS, "Sends what is due; returns when the next is (monotonic ns), or None."},
     {"receive", prober_receive_method, METH_VARARGS,
      "Takes what came, which a call of epoll_wait said (made, returned, its events), and sends what is due; as send_due."},
-    {"close", prober_close_method, METH_NOARGS, "Closes the probes."},
+    {"close", core_close, METH_NOARGS, "Closes the probes."},
     {NULL, NULL, 0, NULL},
 };
 
-static PyType_Slot prober_slots[] = {
-    {Py_tp_doc, "A worker's probes, of the blast end."},
-    {Py_tp_new, prober_new},
-    {Py_tp_dealloc, prober_dealloc},
-    {Py_tp_methods, prober_methods},
-    {0, NULL},
+static PyObject *make_prober(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    return core_make(type, args, kwargs, &prober_type);
+}
+
+const struct core_type prober_type = {
+    .name = "loadkit.engine.native._core.Prober",
+    .doc = "A worker's probes, of the blast end.",
+    .size = sizeof(struct prober_object),
+    .epoll_fd = offsetof(struct prober_object, epoll_fd),
+    .make = make_prober,
+    .open = open_prober_object,
+    .close = close_prober_object,
+    .methods = prober_methods,
 };
-PyType_Spec prober_spec = {"loadkit.engine.native._core.Prober", sizeof(struct prober_object), 0, Py_TPFLAGS_DEFAULT,
-                           prober_slots};
 
 /* -- Answers */
 
 struct answers_object {
-    PyObject_HEAD
-    Py_buffer words;
-    bool is_open;
+    struct core core;
     int epoll_fd;
     struct board board;
     struct answers answers;
 };
 
-static int open_answers(struct answers_object *self, PyObject *args, PyObject *kwargs) {
+static int open_answers(PyObject *object, PyObject *args, PyObject *kwargs) {
+    struct answers_object *self = (struct answers_object *)object;
     static char *names[] = {"words", "machine", "peers", "idle_timeout", NULL};
     struct key machine;
     long long idle_timeout;
     int peers;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*O&iL:Answers", names, &self->words, read_key, &machine, &peers, &idle_timeout))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*O&iL:Answers", names, &self->core.words, read_key, &machine, &peers, &idle_timeout))
         return -1;
     answers_open(&self->answers, peers, machine, idle_timeout);
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (self->epoll_fd < 0 || board_open(&self->board, self->words.buf, self->words.len / 8, 1)) {
+    if (self->epoll_fd < 0 || board_open(&self->board, self->core.words.buf, self->core.words.len / 8, 1)) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
@@ -243,45 +209,15 @@ static void drop_answer(struct answers_object *self, struct answer *answer) {
     answers_drop(&self->answers, answer);
 }
 
-static void close_answers(struct answers_object *self) {
-    if (!self->is_open) return;
-    self->is_open = false;
+static void close_answers(PyObject *object) {
+    struct answers_object *self = (struct answers_object *)object;
     while (self->answers.count) drop_answer(self, self->answers.all[0]);
     board_close(&self->board);
     if (self->epoll_fd >= 0) close(self->epoll_fd);
-    if (self->words.obj) PyBuffer_Release(&self->words);
-}
-
-static PyObject *answers_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    struct answers_object *self = allocate(type);
-    if (!self) return NULL;
-    self->epoll_fd = -1;
-    self->is_open = true;
-    if (open_answers(self, args, kwargs)) {
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
-}
-
-static void answers_dealloc(PyObject *self) {
-    close_answers((struct answers_object *)self);
-    release(self);
-}
-
-static struct answers_object *answers_of(PyObject *self) {
-    struct answers_object *object = (struct answers_object *)self;
-    return object->is_open ? object : (closed_error(), NULL);
-}
-
-static PyObject *answers_fileno(PyObject *self, PyObject *unused) {
-    (void)unused;
-    struct answers_object *object = answers_of(self);
-    return object ? PyLong_FromLong(object->epoll_fd) : NULL;
 }
 
 static PyObject *answers_greet_method(PyObject *self, PyObject *args) {
-    struct answers_object *object = answers_of(self);
+    struct answers_object *object = core_of(self);
     int fd;
     const char *bytes;
     Py_ssize_t length;
@@ -298,7 +234,7 @@ static PyObject *answers_greet_method(PyObject *self, PyObject *args) {
 }
 
 static PyObject *answers_receive(PyObject *self, PyObject *args) {
-    struct answers_object *object = answers_of(self);
+    struct answers_object *object = core_of(self);
     struct waited waited;
     struct epoll_event events[EVENTS];
     if (!object || !read_waited(args, &waited)) return NULL;
@@ -311,7 +247,7 @@ static PyObject *answers_receive(PyObject *self, PyObject *args) {
 
 static PyObject *answers_end_idle_method(PyObject *self, PyObject *unused) {
     (void)unused;
-    struct answers_object *object = answers_of(self);
+    struct answers_object *object = core_of(self);
     if (!object) return NULL;
     int64_t now = clock_ns();
     if (object->answers.look_ns <= now) answers_end_idle(&object->answers, now);
@@ -320,33 +256,32 @@ static PyObject *answers_end_idle_method(PyObject *self, PyObject *unused) {
 
 static PyObject *answers_open_count(PyObject *self, PyObject *unused) {
     (void)unused;
-    struct answers_object *object = answers_of(self);
+    struct answers_object *object = core_of(self);
     return object ? PyLong_FromLong(object->answers.count) : NULL;
 }
 
-static PyObject *answers_close_method(PyObject *self, PyObject *unused) {
-    (void)unused;
-    close_answers((struct answers_object *)self);
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef answers_methods[] = {
-    {"fileno", answers_fileno, METH_NOARGS, "The epoll fd: readable when something came from a probe."},
+    {"fileno", core_fileno, METH_NOARGS, "The epoll fd: readable when something came from a probe."},
     {"greet", answers_greet_method, METH_VARARGS,
      "Welcomes what came on a file descriptor if it is a hello, and takes it over: None; else returns what to send back."},
     {"receive", answers_receive, METH_VARARGS, "Answers what came, which a call of epoll_wait said (made, returned, its events)."},
     {"end_idle", answers_end_idle_method, METH_NOARGS, "Shuts down those that have been idle for too long; to be called now and then."},
     {"count", answers_open_count, METH_NOARGS, "How many probes there are."},
-    {"close", answers_close_method, METH_NOARGS, "Closes them all."},
+    {"close", core_close, METH_NOARGS, "Closes them all."},
     {NULL, NULL, 0, NULL},
 };
 
-static PyType_Slot answers_slots[] = {
-    {Py_tp_doc, "The probes of others, at a worker of the serve end."},
-    {Py_tp_new, answers_new},
-    {Py_tp_dealloc, answers_dealloc},
-    {Py_tp_methods, answers_methods},
-    {0, NULL},
+static PyObject *make_answers(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    return core_make(type, args, kwargs, &answers_type);
+}
+
+const struct core_type answers_type = {
+    .name = "loadkit.engine.native._core.Answers",
+    .doc = "The probes of others, at a worker of the serve end.",
+    .size = sizeof(struct answers_object),
+    .epoll_fd = offsetof(struct answers_object, epoll_fd),
+    .make = make_answers,
+    .open = open_answers,
+    .close = close_answers,
+    .methods = answers_methods,
 };
-PyType_Spec answers_spec = {"loadkit.engine.native._core.Answers", sizeof(struct answers_object), 0, Py_TPFLAGS_DEFAULT,
-                            answers_slots};

@@ -4,7 +4,7 @@
 #include <netdb.h>
 #include <string.h>
 
-#include "module.h"
+#include "types.h"
 
 /* getaddrinfo and not inet_pton: it knows the zone of a link-local address (fe80::1%eth0). */
 static int read_address(PyObject *value, const struct row *row, struct sockaddr_storage *address) {

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "blast.h" /* TURN_ flags, NONE */
+#include "turns.h"
 
 /* When there is no descriptor at all to accept with, the listeners rest for this long. */
 #define REST_NS (NS_PER_S / 10)
