@@ -61,7 +61,7 @@ def test_it_is_refused_where_the_engine_chooses_the_ports_itself(
     engine: Engine, blast: Blast, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if engine.name == "native":  # the others always leave the choice to the kernel
-        monkeypatch.setattr("loadkit.engine.native.engine.knows_port_range", lambda: False)
+        monkeypatch.setattr("loadkit.engine.native.rows.knows_port_range", lambda: False)
     elif not knows_port_range():
         pytest.skip("this kernel has no port range for a socket (Linux 6.3)")
     assert _run(blast, port).errors == {("connect", "ECONNREFUSED"): 1}
