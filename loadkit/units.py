@@ -9,6 +9,7 @@ import math
 import re
 
 __all__ = [
+    "ConnectRate",
     "Count",
     "Duration",
     "Pace",
@@ -116,6 +117,24 @@ class Share(float):
         return cls(_plain(text.removesuffix("%"), {}, cls.expected) / 100)
 
 
+class ConnectRate(float):
+    """How fast connections open: a rate per second, or `max`, as soon as there is room for another: it is infinite."""
+
+    expected = "a rate per second such as 500, 10k or 0.5, or max"
+
+    @classmethod
+    def parse(cls, value: object) -> ConnectRate:
+        """Reads a rate from text or a number. Raises ValueError saying what was expected."""
+        if isinstance(value, ConnectRate):
+            return value
+        if isinstance(value, str) and value.strip() == "max":
+            return cls(math.inf)
+        try:
+            return cls(Rate.parse(value))
+        except ValueError:
+            raise ValueError(f"expected {cls.expected}, got {value!r}") from None
+
+
 class Pace(tuple[float, float]):
     """A rate at the start and at the end of a phase: `10k` stays, `1k:10k` grows linearly."""
 
@@ -133,7 +152,7 @@ class Pace(tuple[float, float]):
             raise ValueError(f"expected {cls.expected}, got {value!r}") from None
 
 
-Quantity = Count | Duration | Size | Rate | Pace
+Quantity = Count | Duration | Size | Rate | ConnectRate | Pace
 
 
 def _plain(value: object, factors: dict[str, int], expected: str) -> float:

@@ -176,7 +176,6 @@ def build_plan(
     connections = max(phase.connections for phase in phases)
     _check_loop(profile, phases)
     _check_messages(profile)
-    _check_ramp(profile, phases[0], sources)
     _check_triggering(profile.engine, profile.edge_triggered)
     is_beside = target is not None and target.is_local
     blast, serve = blast_cores(host, target is None, is_beside)
@@ -197,7 +196,7 @@ def build_plan(
     return Plan(
         target=target,
         connections=connections,
-        connect_rate_hz=_connect_hz(profile, phases[0].connections),
+        connect_rate_hz=None if profile.connect_rate == math.inf else _connect_hz(profile, phases[0].connections),
         phases=phases,
         messages=_int(profile.messages),
         size_bytes=int(profile.size),
@@ -377,7 +376,8 @@ def _mark_own_ports(routes: Iterable[Route], target: Target, host: Host) -> tupl
 
 
 def _connect_hz(profile: Profile, connections: int) -> float:
-    if profile.connect_rate is not None:
+    """Returns the connect rate; of --connect-rate max a guess, which says no more than how long the ramp may take."""
+    if profile.connect_rate is not None and profile.connect_rate < math.inf:
         return float(profile.connect_rate)
     return min(MOST_DEFAULT_CONNECT_HZ, max(DEFAULT_CONNECT_HZ, connections / DEFAULT_RAMP_S))
 
@@ -432,20 +432,6 @@ def _check_messages(profile: Profile) -> None:
             f"--messages: {format_count(profile.messages)} messages at {format_rate(start_hz)} take "
             f"{format_duration(span_ns)}, longer than the {format_duration(LONGEST_RUN)} of the longest run without "
             f"--duration; a higher --rate, fewer --messages, or a --duration"
-        )
-
-
-def _check_ramp(profile: Profile, ramp: PhasePlan, sources: Mapping[str, str]) -> None:
-    """Refuses a ramp that was asked for and is longer than what it is for: a run that mostly opens connections."""
-    if profile.phases or profile.connect_rate is None:
-        return
-    duration = profile.duration or (DEFAULT_DURATION if profile.messages is None else LONGEST_RUN)
-    if ramp.duration_ns > duration:
-        needed = math.ceil(ramp.connections * NS_PER_S / duration)
-        raise OptionError(
-            f"--connect-rate: {format_count(ramp.connections)} connections at {format_rate(profile.connect_rate)} take "
-            f"{format_duration(ramp.duration_ns)}, longer than the {format_duration(duration)} of --duration; ask for "
-            f"--connect-rate {needed} or more, or --duration {-(-ramp.duration_ns // NS_PER_S)}s or more"
         )
 
 

@@ -112,7 +112,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     target: Target
     connections: int
-    connect_rate_hz: float
+    connect_rate_hz: float | None  # None: as soon as there is room for another (--connect-rate max)
     phases: tuple[PhasePlan, ...]
     messages: int | None
     size_bytes: int

@@ -21,7 +21,11 @@ from dataclasses import dataclass
 
 from loadkit.units import NS_PER_S
 
-__all__ = ["LinearPace", "Turn", "due_times", "every"]
+__all__ = ["AT_ONCE_HZ", "LinearPace", "Turn", "due_times", "every"]
+
+
+# Events of no rate of their own are due a nanosecond apart: what comes first is still known.
+AT_ONCE_HZ = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,12 @@ class Turn:
         workers = len(range(self.lane, self.of, self.lanes))
         return place // workers * self.of + self.lane + place % workers * self.lanes
 
-    def due_times(self, begin_ns: int, rate_hz: float) -> Iterator[int]:
-        """Yields when its events are due: event k of all lanes is due k intervals of `rate_hz` after `begin_ns`."""
+    def due_times(self, begin_ns: int, rate_hz: float | None) -> Iterator[int]:
+        """Yields when its events are due: event k of all lanes is due k intervals of `rate_hz` after `begin_ns`.
+
+        Without a rate all of them are due at once.
+        """
+        rate_hz = rate_hz or AT_ONCE_HZ
         numbers = (self.number(place) for place in range(self.place, self.place + self.count))
         return (begin_ns + round(k * NS_PER_S / rate_hz) for k in numbers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import msgspec
 from loadkit.errors import LoadkitError, OptionError, ProfileError
 from loadkit.printable import shell_word
 from loadkit.profile.model import Option, PhaseSpec, Profile, options_of
-from loadkit.units import Count, Duration, Pace, Rate, Size, format_duration, format_size
+from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, format_duration, format_size
 
 __all__ = ["Sources", "load_profile", "phased", "read_profile_text", "shipped_profiles"]
 
@@ -119,7 +120,7 @@ def _convert(values: Mapping[str, Any], place: str, error: type[LoadkitError]) -
 
 
 def _parse(kind: type, value: object) -> object:
-    for quantity in (Count, Duration, Size, Rate, Pace):
+    for quantity in (Count, Duration, Size, Rate, ConnectRate, Pace):
         if kind is quantity:
             return quantity.parse(value)
     raise NotImplementedError(kind)
@@ -156,7 +157,7 @@ def _check(
                 raise error(
                     f"{place}{where}: {_shown(value, number)} is below the least, {_bound(value, option.at_least)}"
                 )
-            if option.at_most is not None and number > option.at_most:
+            if option.at_most is not None and option.at_most < number < math.inf:  # max is no number
                 raise error(
                     f"{place}{where}: {_shown(value, number)} is above the most, {_bound(value, option.at_most)}"
                 )

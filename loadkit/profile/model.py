@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
-from loadkit.units import Count, Duration, Pace, Rate, Size
+from loadkit.units import ConnectRate, Count, Duration, Pace, Size
 
 __all__ = [
     "MOST_BACKLOG",
@@ -149,12 +149,12 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ),
     ] = Count(1)
     connect_rate: Annotated[
-        Rate | None,
+        ConnectRate | None,
         _option(
-            "connections opened per second by all workers, after the first one [10k; for more than 50k connections up "
-            "to 20k]",
+            "connections opened per second by all workers, after the first one; max: a closed loop of connects, each "
+            "begun as soon as --opening has room for it [10k; for more than 50k connections up to 20k]",
             "--connect-rate",
-            metavar="RATE",
+            metavar="RATE|max",
             at_least=0.001,
             at_most=MOST_HZ,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 
 from loadkit.profile.model import Profile, options_of
@@ -53,6 +54,8 @@ def _text(value: object) -> str:
         return f"{int(value)}ns"
     if isinstance(value, enum.Enum):
         return str(value.value)
+    if isinstance(value, float) and math.isinf(value):
+        return "max"
     if isinstance(value, float):
         return f"{value:.9f}".rstrip("0").rstrip(".")  # an exponent is not read
     return str(value)

@@ -93,6 +93,9 @@ def opening_line(record: RunRecord) -> str | None:
             f": {format_rate(first)} the first tenth, {format_rate(last)} the last{times}, "
             f"{format_rate(min(opening.deciles_per_s))} the slowest"
         )
+    asked = record.plan.get("connect_rate_hz")
+    if asked is not None and asked.value is None:
+        text += "; a closed loop of connects (--connect-rate max): `connect` has no wait for a schedule in it"
     if opening.stopped:
         text += f"; no more were opened: {opening.stopped}"
     return text

@@ -46,7 +46,6 @@ BAD_OPTIONS = [
     pytest.param(["-o", "run.json", "-o", "no/run.md"], 1, ["no/run.md"], id="no-such-folder-beside-a-good-file"),
     pytest.param(["--github", "-o", "run.json"], 2, ["GITHUB_STEP_SUMMARY is not set"], id="not-in-github-actions"),
     pytest.param(["-o", "no/such/folder/run.json"], 1, ["no/such/folder/run.json"], id="no-such-folder"),
-    pytest.param(["-c", "100k", "--connect-rate", "1k"], 2, ["100 s", "10 s", "--connect-rate"], id="too-slow-a-ramp"),
     pytest.param(["-w", "11", "-c", "10"], 2, ["--workers"], id="more-workers-than-connections"),
     pytest.param(["not a target"], 2, ["HOST:PORT"], id="not-a-target"),
     pytest.param(["127.0.0.1:70000"], 2, ["65535"], id="not-a-port"),

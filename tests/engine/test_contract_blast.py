@@ -430,6 +430,18 @@ def test_no_more_than_so_many_connections_wait_for_their_first_reply(blast: Blas
     assert connect.max_ns > 200_000_000  # the wait counts
 
 
+def test_a_closed_loop_of_connects_has_no_wait_for_room_in_their_time(server: Server, blast: Blast) -> None:
+    port, _board, _control = server()
+    since = time.monotonic_ns()
+    blasting = blast(port, connections="300", opening="1", connect_rate="max")
+    wait_for(lambda: blasting.board.slots[0].get("settled") == 300)
+    took_ns = time.monotonic_ns() - since
+    blasting.say(leave=True)
+    blasting.end()
+    # One after the other: all their times together are no longer than the whole. A schedule makes them 150 times it.
+    assert read_board(blasting.board)[0].phases[0].histograms["connect"].sum_ns <= took_ns
+
+
 def test_what_was_still_connecting_when_it_had_to_leave_is_accounted_for(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     for pause in (0.0, 0.005, 0.006, 0.007, 0.01):  # it begins after 5 ms

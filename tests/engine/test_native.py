@@ -478,6 +478,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
             "is_open_loop": True,
             "is_checked": True,
             "closes_by_rst": True,
+            "connects_in_a_loop": False,
             "is_edge_triggered": False,
             "chooses_ports": False,
             "reads_stamps": False,

@@ -8,6 +8,7 @@ import pytest
 from loadkit.measure.samples import MemorySamples, RunSamples
 from loadkit.plan.memory import estimate_memory
 from loadkit.profile.model import EngineName
+from loadkit.report.record import Origin
 from loadkit.report.scale import memory_line, memory_record, opening_line, opening_record
 from tests.golden.made_up import REMOTE, RUNS, START_NS, S, made_up_plan, made_up_samples, page, ramp, worker
 
@@ -84,5 +85,9 @@ def test_the_lines_say_what_a_connection_cost_and_how_far_the_estimate_was_off()
     opening = opening_line(record)
     assert opening is not None
     assert opening.startswith("10,000 in 1 s: 12,183/s the first tenth, 8,475/s the last (0.70 x)")
+    plan = {**record.plan, "connect_rate_hz": Origin(None, "option")}
+    in_a_loop = opening_line(msgspec.structs.replace(record, plan=plan))
+    assert in_a_loop is not None
+    assert "; a closed loop of connects (--connect-rate max): `connect` has no wait" in in_a_loop
     few = msgspec.structs.replace(record, memory=None, opening=None)
     assert (memory_line(few), opening_line(few)) == (None, None)

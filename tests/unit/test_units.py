@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadkit.units import (
+    ConnectRate,
     Count,
     Duration,
     Pace,
@@ -47,6 +48,8 @@ _READ = [
     pytest.param(Rate, "0.5", 0.5, id="a rate below one"),
     pytest.param(Rate, "10k/s", 10_000.0, id="a rate with /s"),
     pytest.param(Rate, 12.5, 12.5, id="rate as a TOML float"),
+    pytest.param(ConnectRate, "10k", 10_000.0, id="a connect rate"),
+    pytest.param(ConnectRate, "max", math.inf, id="as fast as there is room"),
     pytest.param(Pace, "10k", (10_000.0, 10_000.0), id="a pace that stays"),
     pytest.param(Pace, "1k:10k", (1_000.0, 10_000.0), id="a ramp"),
     pytest.param(Pace, "1k/s:0", (1_000.0, 0.0), id="a ramp down to nothing"),

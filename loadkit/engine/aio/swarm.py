@@ -83,7 +83,10 @@ class Swarm(Timeline):
             if openings.next_ns > now:
                 break
             due, route = openings.take()
-            self._open(due, route, first=self.stage is Stage.RAMP, scheduled=True)
+            is_ramp = self.stage is Stage.RAMP
+            if is_ramp and self.plan.connect_rate_hz is None:
+                due = clock()  # a closed loop of connects: no rate says when
+            self._open(due, route, first=is_ramp, scheduled=True)
         self.outbox.send_due(now)
         self._judge(now)
         while self._expiring and self._expiring.oldest[0] <= now:

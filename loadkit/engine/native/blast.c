@@ -332,7 +332,8 @@ static void do_due(struct blast *blast, int64_t now) {
     blast_enter_phases(blast, now);
     if (blast->before && next_connect(blast) <= now) look_before(blast, now);
     for (int i = 0; i < ROUND && next_connect(blast) <= now; i++) {
-        int64_t due = blast->connects.next_ns;
+        bool is_loop = blast->options.connects_in_a_loop && blast->stage == STAGE_RAMP;
+        int64_t due = is_loop ? clock_ns() : blast->connects.next_ns;
         schedule_advance(&blast->connects);
         connection_begin(blast, due, next_route(blast), true);
     }

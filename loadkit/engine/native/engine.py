@@ -23,6 +23,7 @@ from loadkit.measure.board import PROOFS, WAKEUP_SOURCES, Slot
 from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.tcp_info import SAMPLES
 from loadkit.plan.model import PhaseKind, ServePlan, Shard
+from loadkit.plan.pacing import AT_ONCE_HZ
 from loadkit.units import NS_PER_S
 
 __all__ = ["NativeEngine"]
@@ -157,7 +158,7 @@ class _Turns:
 def _begin_ramp(core: _core.Blast, shard: Shard, at_ns: int) -> None:
     """The connects of the ramp begin; said again it changes nothing."""
     ramp = shard.ramp
-    core.start(at_ns, shard.plan.connect_rate_hz, ramp.place, ramp.count, ramp.lanes)
+    core.start(at_ns, shard.plan.connect_rate_hz or AT_ONCE_HZ, ramp.place, ramp.count, ramp.lanes)
 
 
 def _blast_heard(core: _core.Blast, shard: Shard, control: Control) -> None:

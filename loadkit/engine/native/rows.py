@@ -39,6 +39,7 @@ _BLAST: Mapping[str, Callable[[Shard], int]] = {
     "keepalive_s": lambda shard: (shard.plan.keepalive_ns or 0) // NS_PER_S,
     "is_endless": lambda shard: shard.plan.is_endless,
     "is_open_loop": lambda shard: shard.plan.open_loop,
+    "connects_in_a_loop": lambda shard: shard.plan.connect_rate_hz is None,
     "is_checked": lambda shard: shard.plan.check,
     "closes_by_rst": lambda shard: shard.plan.close is Close.RST,
     "is_edge_triggered": lambda shard: shard.plan.edge_triggered,
