@@ -80,6 +80,7 @@ class Forker:
         Raises PreflightError or WorkerError, and Interrupted at a signal.
         """
         self._interpreter.wait_ready()
+        self.interrupts.check()  # a wait that an answer and a signal end together says nothing of the signal
         with setting_up("start a worker"):
             read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import loadkit.sync
-from loadkit.errors import PreflightError, WorkerError
+from loadkit.errors import Interrupted, PreflightError, WorkerError
 from loadkit.run.child import LOST
 from loadkit.run.forker import Forker
 from loadkit.run.interpreter import Interpreter
@@ -74,6 +74,18 @@ def test_a_parent_that_goes_before_it_has_read_the_answer_leaves_no_traceback(
             os.close(fd)
     assert interpreter.process.returncode == 0
     assert capfd.readouterr().err == ""
+
+
+def test_a_signal_that_came_with_an_answer_is_not_waited_with_until_all_workers_are_there() -> None:
+    with Interrupts() as interrupts, Forker(interrupts) as forker:
+        pipe, theirs = os.pipe()
+        forker.fork(theirs, pipe).close()
+        interrupts.stop()
+        interrupts.wait([])  # as that for the answer does: what wakes it is taken in
+        with pytest.raises(Interrupted):
+            forker.fork(theirs, pipe)
+        for fd in (pipe, theirs):
+            os.close(fd)
 
 
 def test_workers_cannot_start_workers(monkeypatch: pytest.MonkeyPatch) -> None:
