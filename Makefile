@@ -58,16 +58,24 @@ signals: $(VENV)/installed
 limits: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 tests/process/every_limit.py
 
+# Warnings of the compiler are errors here, and not where it is installed: another compiler knows other ones.
+NATIVE := loadkit/engine/native
+C_SOURCES := $(wildcard $(NATIVE)/*.c) loadkit/engine/aio/hook.c
+C_FILES := $(C_SOURCES) $(wildcard $(NATIVE)/*.h)
+C_INCLUDE = -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
+	mkdir -p build
+	gcc -Werror -O2 -std=gnu11 -Wall -Wextra -fvisibility=hidden -fPIC -shared -o build/lint.so $(C_SOURCES) $(C_INCLUDE) -lm
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema github-workflows-require-timeout .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 format: $(VENV)/installed
+	$(BIN)/clang-format -i $(C_FILES)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -111,14 +119,13 @@ image-slo: image
 # not built with them, so their runtime has to be loaded ahead of it. --capture=sys and no faulthandler: what ends the
 # process has to be read on the terminal. The leaks at exit are CPython's; sanitize.py asks for ours before that, and
 # tells them by the file (%m) of a frame.
-NATIVE := loadkit/engine/native
 SANITIZED := build/sanitize
 sanitize: $(VENV)/installed
 	rm -rf $(SANITIZED)
 	mkdir -p $(SANITIZED)
 	gcc -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1 -std=gnu11 -Wall \
 		-Wextra -fvisibility=hidden -fPIC -shared -o $(SANITIZED)/_core.abi3.so $(wildcard $(NATIVE)/*.c) \
-		-I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') -lm
+		$(C_INCLUDE) -lm
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS='detect_leaks=1:detect_stack_use_after_return=1:stack_trace_format="    #%n %f %S (%m)"' \
 		LSAN_OPTIONS=leak_check_at_exit=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \

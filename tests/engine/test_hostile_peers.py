@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import loadkit.engine.aio.owing
-import loadkit.engine.native.engine
+import loadkit.engine.native.rows
 from loadkit.engine.aio.echo import EchoConnection
 from loadkit.engine.base import Engine
 from loadkit.engine.compiled import native_missing
@@ -272,7 +272,7 @@ def test_peers_that_do_not_read_are_bounded_together_and_get_all_of_it_when_they
     server: Server, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most, peers = 2**19, 24
-    monkeypatch.setattr(loadkit.engine.native.engine, "MOST_OWED_BYTES", most)
+    monkeypatch.setattr(loadkit.engine.native.rows, "MOST_OWED_BYTES", most)
     monkeypatch.setattr(loadkit.engine.aio.owing, "MOST_OWED_BYTES", most)
     port, board, _control = server()
     limit_buffers(port)
