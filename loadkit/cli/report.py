@@ -22,14 +22,16 @@ __all__ = ["report"]
 def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...], github: bool) -> int:
     """Print the report of a record; several of the same load on the same target are merged.
 
-    Merging adds up counts and histograms of runs that followed one another; percentiles are those of all values. The
-    exit status does not say how the run went; that of `loadkit blast` does.
+    Runs that followed one another become one longer run, runs that went on side by side one larger load. Percentiles
+    are those of all values. The verdict is worked out anew, also of a single record. The exit status does not say how
+    the run went; that of `loadkit blast` does.
     """
     require_memory(TO_READ_BYTES)
     from loadkit.errors import OptionError
     from loadkit.report.merge import merge_records
     from loadkit.report.record import load
     from loadkit.report.serve import join, load_serve
+    from loadkit.report.verdict import judged
 
     summary = find_summary(github)
     check_outputs(output, summary)
@@ -38,7 +40,7 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
     loaded = [load(path) for path in records]
     if server and len(loaded) > 1:
         raise OptionError("--server: joins the two ends of one run; give one RECORD")
-    record = merge_records(loaded, records)
+    record = judged(merge_records(loaded, records))
     if server:
         record = join(record, load_serve(server), server)
     again = find_json(output) or (records[0] if len(records) == 1 else None)

@@ -118,6 +118,7 @@ COUNTERS = (
     "journeys_unstamped",  # … because the kernel did not stamp all of its way
     "stamps_stepped",  # stamped reads left out because the clock was set meanwhile
     "tcp_samples",  # looks at TCP_INFO: measure/tcp_info.py
+    "tcp_cwnd",  # the congestion windows that they saw, in segments, added up
     # Of the watched connections, what came in the measured time: measure/tcp_watch.py.
     "tcp_retransmits",
     "tcp_busy_us",

@@ -180,6 +180,9 @@ class IntervalSample:
     events: int | None = None
     serve_wakeups: int | None = None
     serve_events: int | None = None
+    tcp_samples: int = 0  # looks at TCP_INFO, and the congestion windows that they saw, added up, in segments
+    tcp_cwnd: int = 0
+    retransmits: int | None = None  # on the watched connections; None: none is watched
 
     def plus(self, later: IntervalSample) -> IntervalSample:
         """Returns both in one row; `later` is the next one of its phase."""
@@ -196,6 +199,9 @@ class IntervalSample:
             events=_add_known(self.events, later.events),
             serve_wakeups=_add_known(self.serve_wakeups, later.serve_wakeups),
             serve_events=_add_known(self.serve_events, later.serve_events),
+            tcp_samples=self.tcp_samples + later.tcp_samples,
+            tcp_cwnd=self.tcp_cwnd + later.tcp_cwnd,
+            retransmits=later.retransmits if self.retransmits is None else self.retransmits + (later.retransmits or 0),
         )
 
 

@@ -2,7 +2,7 @@
 
 The struct, tcp_info of linux/tcp.h, grew over the years: what a kernel does not know it does not return, so a field is
 read only where the answer is long enough. Offsets: time-outs in a row 2, last_data_sent 44, last_data_recv 52,
-retransmissions 100 (Linux 2.4), bytes_acked 120 (4.1), min_rtt
+snd_cwnd 80, retransmissions 100 (Linux 2.4), bytes_acked 120 (4.1), min_rtt
 148 (4.6), delivery_rate 160 (4.9), busy, rwnd_limited and sndbuf_limited 168 to 191 (4.10). Times of the kernel are in
 microseconds, those of last_data_sent and last_data_recv in milliseconds.
 """
@@ -49,6 +49,7 @@ class TcpInfo:
     last_received_ms: int | None  # … came
     rtt_us: int | None
     rttvar_us: int | None
+    cwnd: int | None  # segments
     retransmits: int | None
     bytes_acked: int | None
     min_rtt_us: int | None
@@ -71,6 +72,7 @@ def parse_tcp_info(answer: bytes) -> TcpInfo:
         last_received_ms=word(52),
         rtt_us=word(68),
         rttvar_us=word(72),
+        cwnd=word(80),
         retransmits=word(100),
         bytes_acked=word(120, "Q"),
         min_rtt_us=word(148),
@@ -127,6 +129,7 @@ def note_tcp_info(page: Page, fds: Iterable[int]) -> None:
     if not found:
         return
     page.add("tcp_samples", len(found))
+    page.add("tcp_cwnd", sum(one.cwnd or 0 for one in found))
     for histogram, name, factor in (
         ("rtt", "rtt_us", 1000),
         ("rttvar", "rttvar_us", 1000),

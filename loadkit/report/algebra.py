@@ -39,6 +39,7 @@ __all__ = [
     "Rule",
     "Way",
     "greatest_by",
+    "mean_by",
     "of_most",
     "reason_of",
     "rows_by",
@@ -89,6 +90,11 @@ WINDOW_END = Rule("window end", "the start and the length of both one after anot
 def greatest_by(field: str) -> Rule:
     """Returns the rule of a value that is taken whole: the one whose `field` is the greatest."""
     return Rule("greatest by", f"the one with the greatest `{field}`", field)
+
+
+def mean_by(field: str) -> Rule:
+    """Returns the rule of a mean over so many as `field` says, which stands before it."""
+    return Rule("mean", f"the mean over all `{field}`", field)
 
 
 def of_most(field: str) -> Rule:

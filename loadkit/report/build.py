@@ -436,6 +436,9 @@ def _interval(row: IntervalSample, plan: Plan) -> Interval:
         events=row.events,
         serve_wakeups=row.serve_wakeups,
         serve_events=row.serve_events,
+        tcp_samples=row.tcp_samples,
+        cwnd=row.tcp_cwnd / row.tcp_samples if row.tcp_samples else None,
+        retransmits=row.retransmits,
     )
 
 

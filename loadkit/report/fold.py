@@ -41,6 +41,7 @@ from loadkit.report.algebra import (
     Rule,
     Way,
     greatest_by,
+    mean_by,
     of_most,
     reason_of,
     rules_of,
@@ -200,6 +201,12 @@ def _greatest_by(both: _Both) -> Any:
     return max(known, key=lambda value: (getattr(value, both.rule.of), repr(value)), default=None)
 
 
+def _mean(both: _Both) -> float | None:
+    known = [(value, weight) for value, weight in zip(both.values(), both.values(both.rule.of), strict=True) if weight]
+    total = sum(weight for _value, weight in known)
+    return sum((value or 0.0) * weight for value, weight in known) / total if total else None
+
+
 def _of_most(both: _Both) -> Any:
     """Ties go by all the fields, so that the order of the records does not matter."""
 
@@ -265,6 +272,7 @@ _FOLDS: dict[str, Callable[[_Both], Any]] = {
     AT_START.name: _at_start,
     WINDOW_END.name: _window_end,
     greatest_by("").name: _greatest_by,
+    mean_by("").name: _mean,
     of_most("").name: _of_most,
     reason_of("").name: _reason,
 }

@@ -41,6 +41,7 @@ from loadkit.report.algebra import (
     UNION,
     WINDOW_END,
     greatest_by,
+    mean_by,
     of_most,
     reason_of,
     rows_by,
@@ -420,7 +421,9 @@ class Interval(msgspec.Struct, frozen=True):
     neighbours are merged. Where a phase follows another there is a row of each with the same times.
 
     `wakeups` and `events` are the blast end's, `serve_wakeups` and `serve_events` those of an embedded serve end; null
-    where an engine does not count them.
+    where an engine does not count them. `cwnd` is the mean congestion window, in segments, of the connections that
+    `tcp_samples` looks at TCP_INFO saw; `retransmits` came on the watched connections (`tcp.watched`), null where
+    none is watched: before the measured time.
     """
 
     from_s: Annotated[float, LEAST]
@@ -435,6 +438,9 @@ class Interval(msgspec.Struct, frozen=True):
     events: Annotated[int | None, SUM] = None
     serve_wakeups: Annotated[int | None, SUM] = None
     serve_events: Annotated[int | None, SUM] = None
+    tcp_samples: Annotated[int, SUM] = 0
+    cwnd: Annotated[float | None, mean_by("tcp_samples")] = None
+    retransmits: Annotated[int | None, EITHER] = None
 
 
 class Balance(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from loadkit.units import NS_PER_S
 __all__ = ["Series"]
 
 
-_WAKEUPS = COUNTERS.index("wakeups")
+_WAKEUPS, _WATCHED = COUNTERS.index("wakeups"), COUNTERS.index("tcp_watched")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -106,6 +106,9 @@ class Series:
             latency=latency,
             wakeups=came["wakeups"] if is_counted else None,
             events=came["events"] if is_counted else None,
+            tcp_samples=came["tcp_samples"],
+            tcp_cwnd=came["tcp_cwnd"],
+            retransmits=came["tcp_retransmits"] if counters[_WATCHED] else None,
         )
 
     def _latency(

@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from loadkit.report.record import encode
+from loadkit.report.record import Reason, Verdict, encode
 from tests.golden.made_up import RUNS, again
 
 from .conftest import Loadkit
@@ -36,6 +37,24 @@ def test_two_runs_are_added_up_and_their_record_says_which_they_were(loadkit: Lo
     both = _read(runs, "both.json")
     assert (both["merged"], both["run"]["of"]) == (2, sorted(ids))
     assert loadkit("report", "both.json").returncode == 0
+
+
+def test_a_record_is_judged_anew_whatever_verdict_stands_in_it(loadkit: Loadkit, runs: Path) -> None:
+    old = msgspec.structs.replace(RUNS["open_loop"](), verdict=Verdict("suspect", (Reason("odd", "an older rule"),)))
+    (runs / "old.json").write_text(encode(old))
+    done = loadkit("report", "old.json", "-o", "new.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("valid: ")
+    assert _read(runs, "new.json")["verdict"] == {"state": "valid", "reasons": []}
+
+
+def test_two_runs_at_once_are_added_to_twice_the_rate(loadkit: Loadkit, runs: Path) -> None:
+    other = msgspec.structs.replace(again(RUNS["open_loop"]()), started=RUNS["open_loop"]().started)
+    (runs / "beside.json").write_text(encode(other))
+    assert loadkit("report", "a.json", "beside.json", "-o", "both.json").returncode == 0
+    one, both = _read(runs, "a.json"), _read(runs, "both.json")
+    assert (both["merged"], both["in_a_row"]) == (2, 1)
+    assert both["rates"]["replies_per_s"] == 2 * one["rates"]["replies_per_s"]
 
 
 @pytest.mark.parametrize("other", ["a.json", "./a.json", "copy.json", "link.json", "both.json"])

@@ -850,7 +850,7 @@ def test_what_the_kernel_knows_of_a_connection_is_noted_as_python_reads_it() -> 
         ]
         assert found
         assert page.histograms["delivery_rate"].sum_ns == found.delivery_rate_bytes != 0
-        assert page.counters["tcp_samples"] == 1
+        assert (page.counters["tcp_samples"], page.counters["tcp_cwnd"]) == (1, found.cwnd)
         with pytest.raises(ValueError, match="fewer"):
             core.blast.look_at_tcp(-1)
 

@@ -24,6 +24,7 @@ from loadkit.report.algebra import (
     SUM,
     Rule,
     Way,
+    mean_by,
     reason_of,
     rows_by,
     rules_of,
@@ -127,6 +128,17 @@ def test_rows_of_one_name_are_added_and_the_most_frequent_come_first() -> None:
     left, right = (_Row("a", 1), _Row("b", 2)), (_Row("c", 4), _Row("a", 2))
     added = (_Row("c", 4), _Row("a", 3), _Row("b", 2))
     assert _merged(rows_by("count"), left, right) == _merged(rows_by("count"), right, left) == added
+
+
+class _Mean(msgspec.Struct, frozen=True):
+    samples: Annotated[int, SUM]
+    cwnd: Annotated[float | None, mean_by("samples")]
+
+
+def test_a_mean_weighs_each_by_what_it_is_of() -> None:
+    assert fold(_Mean(3, 10.0), _Mean(1, 50.0), Way.BESIDE) == _Mean(4, 20.0)
+    assert fold(_Mean(3, 10.0), _Mean(0, None), Way.AFTER) == _Mean(3, 10.0)
+    assert fold(_Mean(0, None), _Mean(0, None), Way.AFTER) == _Mean(0, None)
 
 
 class _Missing(msgspec.Struct, frozen=True):

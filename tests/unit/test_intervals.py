@@ -102,6 +102,23 @@ def test_wake_ups_are_counted_in_each_row_or_in_none(board: Board) -> None:
     assert rows == [(_WARM_UP, 5, 7), (_WARM_UP, 0, 0), (_HOLD, 5, 7)]
 
 
+def test_what_tcp_did_is_of_each_second_and_null_where_it_is_not_watched(board: Board) -> None:
+    series = Series(board)
+    enter(board, _HOLD)
+    for second, retransmits in ((1, 0), (2, 0), (3, 4)):
+        page = board.slots[0].pages[_HOLD]
+        page.add("tcp_samples", 2)
+        page.add("tcp_cwnd", 20 * second)
+        if second > 1:
+            page.add("tcp_watched", second == 2)
+            page.add("tcp_retransmits", retransmits)
+        series.look(second * NS_PER_S)
+    rows = series.rows.by_time()
+    assert [(row.tcp_samples, row.tcp_cwnd, row.retransmits) for row in rows] == [(2, 20, None), (2, 40, 0), (2, 60, 4)]
+    assert [one.plus(rows[2]).retransmits for one in rows[:2]] == [4, 4]
+    assert rows[0].plus(rows[1]).tcp_cwnd == 60
+
+
 def test_the_rows_of_a_phase_add_up_to_the_phase(board: Board) -> None:
     """However many seconds a run has: fewer rows, and no reply less."""
     series = Series(board)

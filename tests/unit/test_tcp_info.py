@@ -32,6 +32,7 @@ _ALL = (
     "last_received_ms",
     "rtt_us",
     "rttvar_us",
+    "cwnd",
     "retransmits",
     "bytes_acked",
     "min_rtt_us",
@@ -51,31 +52,32 @@ def an_answer() -> bytes:
         (52, "I", 3),
         (68, "I", 4),
         (72, "I", 5),
-        (100, "I", 6),
-        (120, "Q", 7),
-        (148, "I", 8),
-        (160, "Q", 9),
-        (168, "Q", 10),
-        (176, "Q", 11),
-        (184, "Q", 12),
+        (80, "I", 6),
+        (100, "I", 7),
+        (120, "Q", 8),
+        (148, "I", 9),
+        (160, "Q", 10),
+        (168, "Q", 11),
+        (176, "Q", 12),
+        (184, "Q", 13),
     ):
         struct.pack_into(f"={kind}", answer, offset, value)
     return bytes(answer)
 
 
 def test_each_field_is_read_at_its_place() -> None:
-    assert parse_tcp_info(an_answer()) == TcpInfo(*range(1, 13))
+    assert parse_tcp_info(an_answer()) == TcpInfo(*range(1, 14))
 
 
 @pytest.mark.parametrize(
     ("length", "known"),
     [
-        pytest.param(192, 12, id="Linux 4.10"),
-        pytest.param(168, 9, id="4.9: not what held it back"),
-        pytest.param(160, 8, id="4.6: no delivery rate"),
-        pytest.param(128, 7, id="4.1: no min_rtt"),
-        pytest.param(104, 6, id="2.4: not what was acknowledged"),
-        pytest.param(102, 5, id="cut in the middle of a field"),
+        pytest.param(192, 13, id="Linux 4.10"),
+        pytest.param(168, 10, id="4.9: not what held it back"),
+        pytest.param(160, 9, id="4.6: no delivery rate"),
+        pytest.param(128, 8, id="4.1: no min_rtt"),
+        pytest.param(104, 7, id="2.4: not what was acknowledged"),
+        pytest.param(102, 6, id="cut in the middle of a field"),
         pytest.param(0, 0, id="nothing"),
     ],
 )
@@ -104,6 +106,8 @@ def test_a_connection_is_looked_at_and_left_as_it_was() -> None:
         theirs.close()
         ours.close()
     seen = read_worker(board, 0).phases[0]
+    assert found.cwnd is not None
+    assert seen.counters["tcp_cwnd"] >= 2 * found.cwnd > 0
     assert seen.counters["tcp_samples"] == seen.histograms["rtt"].count == seen.histograms["delivery_rate"].count == 2
     board.close()
 

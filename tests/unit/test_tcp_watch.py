@@ -10,7 +10,7 @@ import pytest
 from loadkit.measure.board import Board, BoardLayout, Page
 from loadkit.measure.samples import read_worker
 from loadkit.measure.tcp_info import TcpInfo
-from loadkit.measure.tcp_watch import MOST_WATCHED, TcpWatch
+from loadkit.measure.tcp_watch import LOOKS, MOST_WATCHED, TcpWatch
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Kernel:
             last_received_ms=1,
             rtt_us=1,
             rttvar_us=1,
+            cwnd=10,
             retransmits=retransmits,
             bytes_acked=1,
             min_rtt_us=1,
@@ -84,6 +85,22 @@ def test_looking_more_often_changes_nothing(bench: Bench) -> None:
         bench.kernel.counts[1] = (retransmits + 1, 0, 0, 0)
     bench.watch.end()
     assert bench.noted()[:2] == (1, 10)
+
+
+def test_ten_looks_read_each_of_them_once_while_the_phase_goes_on(bench: Bench) -> None:
+    fds = range(25)
+    bench.kernel.counts = dict.fromkeys(fds, (0, 0, 0, 0))
+    bench.watch.look()  # none is watched yet
+    bench.watch.begin(bench.page, fds)
+    bench.kernel.counts = {fd: (1 << fd, 0, 0, 0) for fd in fds}
+    seen = []
+    for _ in range(LOOKS):
+        bench.watch.look()
+        seen.append(bench.noted()[:2])
+    assert seen[0] == (3, 0b111)
+    assert seen[-1] == (25, (1 << 25) - 1)
+    bench.watch.end()
+    assert bench.noted()[:2] == (25, (1 << 25) - 1)
 
 
 def test_a_phase_that_is_not_measured_is_left_out_and_its_connections_count_once(bench: Bench) -> None:

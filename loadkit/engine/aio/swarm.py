@@ -125,6 +125,7 @@ class Swarm(Timeline):
     def _sample_tcp_info(self) -> None:
         """Looks at some connections, others each time."""
         self._tcp_watch.want(SAMPLES)
+        self._tcp_watch.look()
         chosen = []
         for _ in range(min(SAMPLES, len(self.live))):
             self._sampled = (self._sampled + 1) % len(self.live)

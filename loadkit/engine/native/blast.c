@@ -88,6 +88,7 @@ void blast_close(struct blast *blast) {
 void blast_look_at_tcp(struct blast *blast, uint32_t most) {
     int64_t *page = board_page(&blast->board, clock_ns());
     if (blast->tcp_watch.page) blast->tcp_watch.wanted = most;
+    tcp_watch_look(blast);
     for (uint32_t i = 0; i < most && i < blast->live_count; i++) {
         blast->sampled = (blast->sampled + 1) % blast->live_count;
         note_tcp_info(&blast->board, page, blast->slots[blast->live[blast->sampled]].fd);

@@ -24,7 +24,7 @@
     X(voluntary_switches) X(involuntary_switches) X(waits) X(wakeups)                                                  \
     X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)                  \
     X(probes) X(probe_events) X(probe_wakeups) X(probes_lost) X(probes_unanswered) X(journeys_stepped)                 \
-    X(journeys_disordered) X(journeys_unstamped) X(stamps_stepped) X(tcp_samples) X(tcp_retransmits)                  \
+    X(journeys_disordered) X(journeys_unstamped) X(stamps_stepped) X(tcp_samples) X(tcp_cwnd) X(tcp_retransmits)      \
     X(tcp_busy_us) X(tcp_rwnd_limited_us) X(tcp_sndbuf_limited_us) X(tcp_watched)
 #define HISTOGRAM_NAMES(X)                                                                                             \
     X(connect) X(first_byte) X(latency) X(service) X(lateness) X(held) X(disturbed) X(standstill) X(batch) X(busy) X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate)

@@ -9,6 +9,7 @@
 enum {
     AT_RTT = 68,
     AT_RTTVAR = 72,
+    AT_CWND = 80,
     AT_RETRANSMITS = 100,
     AT_BYTES_ACKED = 120, /* Linux 4.1; the SYN counts as one */
     AT_MIN_RTT = 148,
@@ -65,6 +66,7 @@ void note_tcp_info(const struct board *board, int64_t *page, int fd) {
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, told.bytes, &told.length)) return;
     uint64_t number;
     page[COUNT_tcp_samples]++;
+    if (read_number(&told, AT_CWND, 4, &number)) page[COUNT_tcp_cwnd] += (int64_t)number;
     if (read_number(&told, AT_RTT, 4, &number)) board_record(board, page, HISTOGRAM_rtt, (int64_t)number * NS_PER_US);
     if (read_number(&told, AT_RTTVAR, 4, &number)) board_record(board, page, HISTOGRAM_rttvar, (int64_t)number * NS_PER_US);
     if (read_number(&told, AT_MIN_RTT, 4, &number) && number != NO_MIN_RTT)

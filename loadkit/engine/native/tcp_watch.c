@@ -40,6 +40,15 @@ void tcp_watch_begin(struct blast *blast, int phase) {
     }
 }
 
+void tcp_watch_look(struct blast *blast) {
+    struct tcp_watch *tcp_watch = &blast->tcp_watch;
+    if (!tcp_watch->page) return;
+    for (uint32_t left = (tcp_watch->count + TCP_LOOKS - 1) / TCP_LOOKS; left; left--) {
+        if (tcp_watch->next >= tcp_watch->count) tcp_watch->next = 0;
+        add_difference(blast, &tcp_watch->all[tcp_watch->next++]);
+    }
+}
+
 void tcp_watch_end(struct blast *blast) {
     struct tcp_watch *tcp_watch = &blast->tcp_watch;
     for (uint32_t i = 0; i < tcp_watch->count; i++) add_difference(blast, &tcp_watch->all[i]);
