@@ -13,7 +13,6 @@ __all__ = [
     "Count",
     "Duration",
     "Pace",
-    "Quantity",
     "Rate",
     "Share",
     "Size",
@@ -150,9 +149,6 @@ class Pace(tuple[float, float]):
             return cls((float(Rate.parse(start)), float(Rate.parse(end if colon else start))))
         except ValueError:
             raise ValueError(f"expected {cls.expected}, got {value!r}") from None
-
-
-Quantity = Count | Duration | Size | Rate | ConnectRate | Pace
 
 
 def _plain(value: object, factors: dict[str, int], expected: str) -> float:

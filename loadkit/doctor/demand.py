@@ -18,7 +18,6 @@ from loadkit.sockets import LOOPBACK_ADDRESSES, Sockets
 from loadkit.units import NS_PER_S, Count, Duration
 
 __all__ = [
-    "BACKLOG",
     "Barred",
     "Demand",
     "demand_of_blast",

@@ -27,7 +27,7 @@ from loadkit.plan.model import Target
 from loadkit.procfs import text_of
 from loadkit.sockets import find_source
 
-__all__ = ["ELSEWHERE", "OFFLOADS", "Nic", "find_nic", "read_nic"]
+__all__ = ["ELSEWHERE", "Nic", "find_nic", "read_nic"]
 
 # What each spares the CPU, in the order of how much; the names are those of ethtool -K.
 OFFLOADS: tuple[Offload, ...] = ("gro", "tso", "rx", "tx")

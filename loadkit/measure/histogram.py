@@ -21,10 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "DIGITS",
     "Histogram",
     "counts_length",
-    "decode_counts",
     "highest_of",
     "index_of",
     "lowest_of",

@@ -30,7 +30,6 @@ from loadkit.report.record import HistogramRecord, Journey, RunRecord, Tail, Wak
 from loadkit.units import format_count, format_duration, plural
 
 __all__ = [
-    "PEERS",
     "diagnose",
     "journey_line",
     "journey_missing",

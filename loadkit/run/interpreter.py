@@ -27,7 +27,7 @@ from loadkit.errors import PreflightError
 from loadkit.limits import of_memory, setting_up
 from loadkit.run.signals import Interrupts, hold, name_of
 
-__all__ = ["FAILED", "MARK", "READY", "Interpreter", "restore"]
+__all__ = ["FAILED", "READY", "Interpreter", "restore"]
 
 MARK = "LOADKIT_FORKER"
 READY, FAILED = b"R", b"E"
