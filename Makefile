@@ -67,6 +67,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	mkdir -p build
 	gcc -Werror -O2 -std=gnu11 -Wall -Wextra -fvisibility=hidden -fPIC -shared -o build/lint.so $(C_SOURCES) $(C_INCLUDE) -lm
 	$(BIN)/hadolint Dockerfile

@@ -304,6 +304,12 @@ def test_the_rules_let_pass_what_they_allow(rule: object, where: str, source: st
     assert not rule(_PACKAGE / where, source)  # type: ignore[operator]
 
 
+def test_no_line_of_c_has_more_than_120_columns() -> None:
+    # clang-format leaves the bodies of macros alone.
+    for path in _PACKAGE.rglob("*.[ch]"):
+        assert [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 120] == [], path
+
+
 def test_no_name_shadows_the_standard_library_without_a_reason() -> None:
     names = {path.stem for path in _FILES} | {path.parent.name for path in _FILES}
     names -= {"__init__", "__main__"}  # each package has its own

@@ -1,11 +1,11 @@
-/* Stands in the import table of a library: of uvloop's libuv to count its calls of epoll_pwait, and to have the kernel's stamp
- * of what it reads; of CPython's _socket for the latter under asyncio.
+/* Stands in the import table of a library: of uvloop's libuv to count its calls of epoll_pwait, and to have the
+ * kernel's stamp of what it reads; of CPython's _socket for the latter under asyncio.
  *
  * A shared object calls what it imports through a table of pointers (the global offset table), which the dynamic linker
  * fills in from its relocations. dl_iterate_phdr(3) finds the object, its dynamic section (DT_JMPREL, DT_RELA) the
  * relocations, their symbol the entry: we swap the pointer for ours, in this process and for this object alone, with no
- * privilege and no LD_PRELOAD, and put it back when the last thread that counts has ended. See ELF-64 Object File Format
- * and the kernel's and glibc's <elf.h>, <link.h>.
+ * privilege and no LD_PRELOAD, and put it back when the last thread that counts has ended. See ELF-64 Object File
+ * Format and the kernel's and glibc's <elf.h>, <link.h>.
  *
  * Which thread counts, or has stamps, and into which slot of the board, is the thread's own: others pass through.
  */
@@ -125,9 +125,9 @@ static const void *address(const struct dl_phdr_info *object, ElfW(Addr) pointer
     return (const void *)(pointer < object->dlpi_addr ? pointer + object->dlpi_addr : pointer);
 }
 
-/* Whether the linker has made an address of a RELRO segment read-only: whole pages of it, from the one that it begins in to the
- * last that it fills (glibc's _dl_protect_relro; musl does the same). Where a page has 64 KiB, its last bytes lie in one that
- * the object goes on to write to: made read-only, that would be its end. */
+/* Whether the linker has made an address of a RELRO segment read-only: whole pages of it, from the one that it begins
+ * in to the last that it fills (glibc's _dl_protect_relro; musl does the same). Where a page has 64 KiB, its last bytes
+ * lie in one that the object goes on to write to: made read-only, that would be its end. */
 static bool is_in_relro(uintptr_t begin, uintptr_t bytes, uintptr_t page, uintptr_t at) {
     return at >= (begin & ~(page - 1)) && at < ((begin + bytes) & ~(page - 1));
 }
@@ -323,15 +323,19 @@ static PyObject *in_relro(PyObject *module, PyObject *args) {
 }
 
 static PyMethodDef methods[] = {
-    {"begin", begin, METH_VARARGS, "Counts this thread's calls through a library (its path), into the words of a slot."},
+    {"begin", begin, METH_VARARGS,
+     "Counts this thread's calls through a library (its path), into the words of a slot."},
     {"end", end, METH_NOARGS, "Ends that; the last thread's end puts the import table back."},
     {"settle", settle, METH_NOARGS, "Counts this thread's busy time up to now, into the phase that it is in."},
-    {"last", last, METH_NOARGS, "This thread's last call: when it was made, when it returned (monotonic ns), its events."},
+    {"last", last, METH_NOARGS,
+     "This thread's last call: when it was made, when it returned (monotonic ns), its events."},
     {"begin_stamps", begin_stamps, METH_VARARGS,
-     "Notes how long what this thread reads through a library (its path; by recv, or by read) lay unread, into a slot."},
+     "Notes how long what this thread reads through a library (its path; by recv, or by read) lay unread, into a "
+     "slot."},
     {"end_stamps", end_stamps, METH_NOARGS, "Ends that."},
     {"in_relro", in_relro, METH_VARARGS,
-     "Whether the linker makes an address read-only: of a RELRO segment its begin and bytes, the size of a page, the address."},
+     "Whether the linker makes an address read-only: of a RELRO segment its begin and bytes, the size of a page, the "
+     "address."},
     {NULL, NULL, 0, NULL},
 };
 

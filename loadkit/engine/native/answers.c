@@ -74,13 +74,14 @@ void answers_drop(struct answers *answers, struct answer *answer) {
 static int reply(struct answer *answer, const struct waited *waited, int64_t read_ns, int64_t rx) {
     struct distance now = clock_distance();
     uint64_t moved_by = key_number(answer->key, ++answer->number);
-    uint64_t words[TRAILER_BYTES / 8] = {[TRAILER_rx] = (uint64_t)rx,
-                                         [TRAILER_call] = (uint64_t)(waited->call_ns + now.ns),
-                                         [TRAILER_wakeup] = (uint64_t)(waited->return_ns + now.ns),
-                                         [TRAILER_read] = (uint64_t)(read_ns + now.ns),
-                                         [TRAILER_flags] = (is_stepped(answer->distance, now) ? TRAILER_STEPPED : 0) |
-                                                           (rx ? 0 : TRAILER_UNSTAMPED),
-                                         [TRAILER_check] = TRAILER_MAGIC};
+    uint64_t words[TRAILER_BYTES / 8] = {
+        [TRAILER_rx] = (uint64_t)rx,
+        [TRAILER_call] = (uint64_t)(waited->call_ns + now.ns),
+        [TRAILER_wakeup] = (uint64_t)(waited->return_ns + now.ns),
+        [TRAILER_read] = (uint64_t)(read_ns + now.ns),
+        [TRAILER_flags] = (is_stepped(answer->distance, now) ? TRAILER_STEPPED : 0) | (rx ? 0 : TRAILER_UNSTAMPED),
+        [TRAILER_check] = TRAILER_MAGIC,
+    };
     size_t length = answer->size + TRAILER_BYTES;
     answer->distance = now;
     answer->got = 0;

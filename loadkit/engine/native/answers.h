@@ -4,8 +4,8 @@
  *   - only of peers that probes are for, MOST_ANSWERS of them per worker;
  *   - a message has LEAST_PROBED_BYTES, so what comes back is less than twice what was sent;
  *   - one message is answered per event: a probe has its turn among the others, and no more;
- *   - 100 messages a second (a blast end sends 50), and what it did not send in the last minute beside: a blast end that stood
- *     still catches up;
+ *   - 100 messages a second (a blast end sends 50), and what it did not send in the last minute beside: one that
+ *     stood still catches up;
  *   - it sends something every half minute, as a blast end does that waits for its traffic to begin (probes.h).
  */
 #ifndef LOADKIT_ANSWERS_H
@@ -49,9 +49,11 @@ void answers_open(struct answers *answers, enum probe_peers peers, struct key ma
 /* Whether so many bytes, HELLO_BYTES, are a hello. */
 bool has_hello(const unsigned char *bytes);
 /* Whether these bytes are a hello; that nearly all are not is seen by their length. */
-static inline bool is_hello(const unsigned char *bytes, size_t length) { return length == HELLO_BYTES && has_hello(bytes); }
-/* Welcomes a hello. NULL: it is not taken, and `hello` is now what to send back: that this peer's probes are refused, or the
- * hello itself where they cannot be stamped. */
+static inline bool is_hello(const unsigned char *bytes, size_t length) {
+    return length == HELLO_BYTES && has_hello(bytes);
+}
+/* Welcomes a hello. NULL: it is not taken, and `hello` is now what to send back: that this peer's probes are refused,
+ * or the hello itself where they cannot be stamped. */
 struct answer *answers_greet(struct answers *answers, int fd, unsigned char *hello);
 /* Does not close the file descriptor. */
 void answers_drop(struct answers *answers, struct answer *answer);

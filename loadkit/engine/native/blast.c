@@ -73,7 +73,8 @@ int blast_open(struct blast *blast, int control_fd) {
         return -1;
     if (poller_open(&blast->poller, &blast->board, control_fd)) return -1;
     for (int i = 0; i < blast->prober.count; i++)
-        if (poller_add(&blast->poller, blast->prober.probes[i].fd, EPOLLIN, token_of(KIND_PROBE, (uint32_t)i, 0))) return -1;
+        if (poller_add(&blast->poller, blast->prober.probes[i].fd, EPOLLIN, token_of(KIND_PROBE, (uint32_t)i, 0)))
+            return -1;
     return 0;
 }
 
@@ -194,14 +195,14 @@ void blast_enter_due_phases(struct blast *blast, int64_t now) {
     while (blast->next_phase_ns <= now) enter_phase(blast, blast->phase + 1, blast->next_phase_ns);
 }
 
-/* The last of --messages has its reply, or never will. Until then the phase goes on: what comes back is of its window. */
+/* The last of --messages has its reply, or never will. Until then the phase goes on: replies are of its window. */
 static void end_if_spent(struct blast *blast) {
     if (blast->is_spent && blast->stage == STAGE_TRAFFIC && !blast->waiting_count && !blast->pending_count)
         blast_begin_drain(blast, blast->options.timeout_ns, blast->options.held_ns);
 }
 
-/* Whether no connection is open, and none can open any more. In churn one always can: where --messages alone ends the run,
- * that is waited for as long as for a reply. */
+/* Whether no connection is open, and none can open any more. In churn one always can: where --messages alone ends the
+ * run, that is waited for as long as for a reply. */
 static bool is_stranded(const struct blast *blast) {
     if (blast->stage != STAGE_TRAFFIC || blast->board.state[STATE_open]) return false;
     if (blast->options.lifetime_ns >= 0) {
@@ -212,8 +213,8 @@ static bool is_stranded(const struct blast *blast) {
     return !blast->used_count && blast->connects.next_ns == NEVER && !opens_later;
 }
 
-/* Says so to the parent, which ends the run when all are. Until then what falls due is counted as unsent, unless there is no
- * end to that but the last of --messages: then all that is left of them is. */
+/* Says so to the parent, which ends the run when all are. Until then what falls due is counted as unsent, unless there
+ * is no end to that but the last of --messages: then all that is left of them is. */
 static void end_if_stranded(struct blast *blast) {
     if (!is_stranded(blast)) return;
     if (!blast->board.state[STATE_stranded_ns]) blast->board.state[STATE_stranded_ns] = blast->seen_ns;
@@ -277,8 +278,8 @@ void blast_finish(struct blast *blast) {
 
 /* -- the loop */
 
-/* When the next connect is due. While too many are opening it waits for one of them: a serve end that cannot keep up would
- * only be drowned, and its replies come later than any time-out. The wait counts, for it is late from then on. */
+/* When the next connect is due. While too many are opening it waits for one of them: a serve end that cannot keep up
+ * would only be drowned, and its replies come later than any time-out. The wait counts, for it is late from then on. */
 static int64_t next_connect(const struct blast *blast) {
     if (blast->opening_count >= blast->options.opening) return NEVER;
     return blast->before && blast->connects.next_ns < blast->look_ns ? blast->look_ns : blast->connects.next_ns;
@@ -293,7 +294,8 @@ static void look_before(struct blast *blast, int64_t now) {
         blast->look_ns = now + (settled ? LOOK_NS : REST_NS);
 }
 
-/* When the next message or connect is due: that is what has to be on time. Messages that have no place wait for a reply. */
+/* When the next message or connect is due: that is what has to be on time. Messages that have no place wait for a
+ * reply. */
 static int64_t next_due(const struct blast *blast) {
     int64_t next = blast->is_full ? next_connect(blast) : earlier(blast->due.next_ns, next_connect(blast));
     return blast->prober.count ? earlier(next, prober_next(&blast->prober)) : next;
@@ -369,7 +371,8 @@ static void judge_deadlines(struct blast *blast) {
     blast_mend(blast);
     end_if_spent(blast);
     end_if_stranded(blast);
-    if (blast->stage == STAGE_DRAIN && reported >= drain_end(blast) && !(blast->turn_says & TURN_PHASE)) blast_finish(blast);
+    if (blast->stage == STAGE_DRAIN && reported >= drain_end(blast) && !(blast->turn_says & TURN_PHASE))
+        blast_finish(blast);
 }
 
 /* Reads on from those that had more than a turn's worth. */
@@ -398,7 +401,8 @@ static void handle(struct blast *blast, int count) {
             connection_on_event(blast, event->data.u64, event->events);
             blast_mend(blast);
         } else if (kind_of(event->data.u64) == KIND_PROBE) {
-            count_apart(&blast->prober.apart, board_page(&blast->board, blast->poller.last.return_ns), &blast->poller.last);
+            count_apart(&blast->prober.apart, board_page(&blast->board, blast->poller.last.return_ns),
+                        &blast->poller.last);
             prober_receive(&blast->prober, (int)slot_of(event->data.u64), &blast->poller.last);
             blast->check_ns = 0;
         }

@@ -10,20 +10,20 @@
  * Everything that is due at a time (connects, messages, phases, deadlines, retries) is on one time line; the timerfd
  * wakes us for whatever comes first. Between events we look at it again, so that a large batch delays no message.
  *
- * Memory. Connections are slots of one array, reserved as address space for as many as there can be file descriptors and
- * touched only as far as used; a slot is addressed by its number, and its generation tells its tenants apart. Messages
- * without a reply are a ring of `depth` entries a slot in a second such array. Messages that wait for room on their
- * connection are nodes of one pool of MOST_WAITING; beyond that they stay in the schedule, which needs no memory. What is
- * sent is a stream that needs no memory (stream.h): a connection remembers how many bytes it owes and
- * how many the socket took, so a partial write is continued from there. One buffer receives for all. Nothing else is
- * allocated, and nothing per message.
+ * Memory. Connections are slots of one array, reserved as address space for as many as there can be file descriptors
+ * and touched only as far as used; a slot is addressed by its number, and its generation tells its tenants apart.
+ * Messages without a reply are a ring of `depth` entries a slot in a second such array. Messages that wait for room on
+ * their connection are nodes of one pool of MOST_WAITING; beyond that they stay in the schedule, which needs no memory.
+ * What is sent is a stream that needs no memory (stream.h): a connection remembers how many bytes it owes and how many
+ * the socket took, so a partial write is continued from there. One buffer receives for all. Nothing else is allocated,
+ * and nothing per message.
  *
- * Time. Each reading of the clock is compared with the one before: a gap of more than STANDSTILL_NS between two of them,
- * or a wait that is that much longer than asked, is a standstill of ours (standstills.h), not the target's doing. Deadlines
- * are judged after the sockets have been read, so a reply that was there in time is no time-out.
+ * Time. Each reading of the clock is compared with the one before: a gap of more than STANDSTILL_NS between two of
+ * them, or a wait that is that much longer than asked, is a standstill of ours (standstills.h), not the target's doing.
+ * Deadlines are judged after the sockets have been read, so a reply that was there in time is no time-out.
  *
- * A send that fails in the middle of other work only marks its connection BROKEN; `blast_mend` counts and closes the broken
- * ones, and gives what they held to others, once nothing points at them any more.
+ * A send that fails in the middle of other work only marks its connection BROKEN; `blast_mend` counts and closes the
+ * broken ones, and gives what they held to others, once nothing points at them any more.
  */
 #ifndef LOADKIT_BLAST_H
 #define LOADKIT_BLAST_H
@@ -95,20 +95,22 @@ struct message {
     int64_t intended, taken, sent; /* taken: when we came to it, or could have (looks.h) */
 };
 
-/* A source of family AF_UNSPEC: the kernel's choice. The local port comes from port_low to port_high (0: the kernel's own range
- * and search); where we choose it, next_port is the next one to try. may_meet_itself: it can be the destination's own, itself.h. */
-#define ROUTE_ROWS(X)                                                                                                   \
-    X(address, source, 0, 0) X(address, destination, 1, 0) X(integer, connections, 0, INT64_MAX)                        \
-    X(integer, port_low, 0, UINT16_MAX) X(integer, port_high, 0, UINT16_MAX) X(integer, next_port, 0, UINT16_MAX)        \
+/* A source of family AF_UNSPEC: the kernel's choice. The local port comes from port_low to port_high (0: the kernel's
+ * own range and search); where we choose it, next_port is the next one to try. may_meet_itself: it can be the
+ * destination's own, itself.h. */
+#define ROUTE_ROWS(X)                                                                                             \
+    X(address, source, 0, 0) X(address, destination, 1, 0) X(integer, connections, 0, INT64_MAX)                  \
+    X(integer, port_low, 0, UINT16_MAX) X(integer, port_high, 0, UINT16_MAX) X(integer, next_port, 0, UINT16_MAX) \
     X(flag, may_meet_itself, 0, 1)
 struct route {
     ROUTE_ROWS(AS_FIELD)
 };
 
-/* start_hz, change_hz_per_s and total are its pace's (schedule.h); fewer: connections of ours to retire at its beginning. */
-#define PHASE_ROWS(X)                                                                                                   \
-    X(integer, duration_ns, 0, INT64_MAX) X(integer, connections, 0, INT64_MAX) X(flag, is_drain, 0, 1)                  \
-    X(flag, is_paced, 0, 1) X(flag, is_measured, 0, 1) X(real, start_hz, 0, INT64_MAX)                                   \
+/* start_hz, change_hz_per_s and total are its pace's (schedule.h); fewer: connections of ours to retire at its
+ * beginning. */
+#define PHASE_ROWS(X)                                                                                   \
+    X(integer, duration_ns, 0, INT64_MAX) X(integer, connections, 0, INT64_MAX) X(flag, is_drain, 0, 1) \
+    X(flag, is_paced, 0, 1) X(flag, is_measured, 0, 1) X(real, start_hz, 0, INT64_MAX)                  \
     X(real, change_hz_per_s, INT64_MIN, INT64_MAX) X(integer, total, 0, INT64_MAX) X(integer, fewer, 0, INT64_MAX)
 struct phase {
     PHASE_ROWS(AS_FIELD)
@@ -128,20 +130,20 @@ struct retry {
     uint32_t route;
 };
 
-/* lifetime_ns, messages: -1 is none. opening: of those that a schedule asks for, so many may be without their first reply.
- * awake_ns: before something is due we do not sleep any more. keepalive_s: 0 is none. is_endless: the last of the messages ends
- * the run, and no duration does. connects_in_a_loop: a connect of
- * the ramp is due when there is room for it, and no rate says when. chooses_ports: the kernel has no IP_LOCAL_PORT_RANGE. period: of the stream. most_slots: no
- * more connections than that are open at once. */
-#define BLAST_ROWS(X)                                                                                                   \
-    X(integer, size, 1, INT64_MAX) X(integer, lifetime_ns, -1, LONGEST_NS) X(integer, timeout_ns, 0, LONGEST_NS)         \
-    X(integer, connect_timeout_ns, 0, LONGEST_NS) X(integer, held_ns, 0, LONGEST_NS) X(integer, messages, -1, INT64_MAX) \
-    X(count, depth, 1, UINT32_MAX) X(integer, index, 0, INT64_MAX) X(integer, of, 1, INT64_MAX)                          \
-    X(integer, opening, 1, INT64_MAX) X(integer, awake_ns, 0, NS_PER_S) X(integer, keepalive_s, 0, INT16_MAX)            \
-    X(flag, is_endless, 0, 1) X(flag, is_open_loop, 0, 1) X(flag, is_checked, 0, 1) X(flag, closes_by_rst, 0, 1)         \
-    X(flag, connects_in_a_loop, 0, 1) X(flag, is_edge_triggered, 0, 1) X(flag, chooses_ports, 0, 1)                      \
-    X(flag, reads_stamps, 0, 1) X(integer, port, 0, UINT16_MAX) X(integer, period, 1, 256)                               \
-    X(integer, most_slots, 1, INT64_MAX)
+/* lifetime_ns, messages: -1 is none. opening: of those that a schedule asks for, so many may be without their first
+ * reply. awake_ns: before something is due we do not sleep any more. keepalive_s: 0 is none. is_endless: the last of
+ * the messages ends the run, and no duration does. connects_in_a_loop: a connect of the ramp is due when there is room
+ * for it, and no rate says when. chooses_ports: the kernel has no IP_LOCAL_PORT_RANGE. period: of the stream.
+ * most_slots: no more connections than that are open at once. */
+#define BLAST_ROWS(X)                                                                                            \
+    X(integer, size, 1, INT64_MAX) X(integer, lifetime_ns, -1, LONGEST_NS) X(integer, timeout_ns, 0, LONGEST_NS) \
+    X(integer, connect_timeout_ns, 0, LONGEST_NS) X(integer, held_ns, 0, LONGEST_NS)                             \
+    X(integer, messages, -1, INT64_MAX) X(count, depth, 1, UINT32_MAX) X(integer, index, 0, INT64_MAX)           \
+    X(integer, of, 1, INT64_MAX) X(integer, opening, 1, INT64_MAX) X(integer, awake_ns, 0, NS_PER_S)             \
+    X(integer, keepalive_s, 0, INT16_MAX) X(flag, is_endless, 0, 1) X(flag, is_open_loop, 0, 1)                  \
+    X(flag, is_checked, 0, 1) X(flag, closes_by_rst, 0, 1) X(flag, connects_in_a_loop, 0, 1)                     \
+    X(flag, is_edge_triggered, 0, 1) X(flag, chooses_ports, 0, 1) X(flag, reads_stamps, 0, 1)                    \
+    X(integer, port, 0, UINT16_MAX) X(integer, period, 1, 256) X(integer, most_slots, 1, INT64_MAX)
 struct options {
     BLAST_ROWS(AS_FIELD)
 };
@@ -235,8 +237,8 @@ void blast_enter_due_phases(struct blast *blast, int64_t now);
 static inline void blast_enter_phases(struct blast *blast, int64_t now) {
     if (blast->next_phase_ns <= now) blast_enter_due_phases(blast, now);
 }
-/* Open connections that have had a reply: for the parent, up to the window's start. It may look later than that, and a short
- * window is over by then. */
+/* Open connections that have had a reply: for the parent, up to the window's start. It may look later than that, and a
+ * short window is over by then. */
 static inline void blast_count_answered(struct blast *blast, int change) {
     if (!blast->has_measured) blast->board.state[STATE_answered] += change;
 }

@@ -2,7 +2,8 @@
  *
  * The names below are compared with those of measure/board.py when the engine is loaded (engine.py), so the two cannot
  * drift apart. A slot is: STATE, then a page a phase: COUNTERS, ERRORS (step x number), HISTOGRAMS (6 words of head,
- * then the counts), and where STATE.journeys is set the histograms of STAGES and TAIL_ROWS rows of a count and a sum a stage.
+ * then the counts), and where STATE.journeys is set the histograms of STAGES and TAIL_ROWS rows of a count and a sum a
+ * stage.
  */
 #ifndef LOADKIT_BOARD_H
 #define LOADKIT_BOARD_H
@@ -14,23 +15,25 @@
 /* Later than any time that comes up, and safe to add a duration to: 146 years. */
 #define NEVER (INT64_C(1) << 62)
 
-#define STATE_NAMES(X)                                                                                                 \
-    X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes) X(generation) \
-    X(wakeup_source) X(journeys) X(journey_source) X(stamp_source) X(answered) X(replied_ns) X(proved)                \
+#define STATE_NAMES(X)                                                                                               \
+    X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes)            \
+    X(generation) X(wakeup_source) X(journeys) X(journey_source) X(stamp_source) X(answered) X(replied_ns) X(proved) \
     X(standstill_ns) X(standstill_at_ns) X(stranded_ns)
-#define COUNTER_NAMES(X)                                                                                               \
-    X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)   \
-    X(waited) X(sent_bytes) X(received_bytes) X(window_opened) X(window_sent) X(window_replied) X(stood) X(beats) X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) \
-    X(voluntary_switches) X(involuntary_switches) X(waits) X(wakeups)                                                  \
-    X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)                  \
-    X(probes) X(probe_events) X(probe_wakeups) X(probes_lost) X(probes_unanswered) X(journeys_stepped)                 \
+#define COUNTER_NAMES(X)                                                                                              \
+    X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)  \
+    X(waited) X(sent_bytes) X(received_bytes) X(window_opened) X(window_sent) X(window_replied) X(stood) X(beats)     \
+    X(cpu_user_ns) X(cpu_system_ns) X(run_delay_ns) X(voluntary_switches) X(involuntary_switches) X(waits) X(wakeups) \
+    X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)         \
+    X(probes) X(probe_events) X(probe_wakeups) X(probes_lost) X(probes_unanswered) X(journeys_stepped)                \
     X(journeys_disordered) X(journeys_unstamped) X(stamps_stepped) X(tcp_samples) X(tcp_cwnd) X(tcp_retransmits)      \
     X(tcp_busy_us) X(tcp_rwnd_limited_us) X(tcp_sndbuf_limited_us) X(tcp_watched)
-#define HISTOGRAM_NAMES(X)                                                                                             \
-    X(connect) X(first_byte) X(latency) X(service) X(lateness) X(held) X(disturbed) X(standstill) X(batch) X(busy) X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate)
-/* Of a probe's message, in the order of its way: journey.h. Their histograms come after the others, where there are any. */
-#define STAGE_NAMES(X)                                                                                                 \
-    X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_code) X(back)          \
+#define HISTOGRAM_NAMES(X)                                                                                         \
+    X(connect) X(first_byte) X(latency) X(service) X(lateness) X(held) X(disturbed) X(standstill) X(batch) X(busy) \
+    X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate)
+/* Of a probe's message, in the order of its way: journey.h. Their histograms come after the others, where there are
+ * any. */
+#define STAGE_NAMES(X)                                                                                         \
+    X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_code) X(back) \
     X(network) X(peer) X(busy) X(wake) X(batch) X(read) X(total)
 #define STEP_NAMES(X) X(connect) X(send) X(receive) X(close)
 #define PROOF_NAMES(X) X(unknown) X(right) X(failed)

@@ -17,7 +17,8 @@
 #define RETRY_NS (NS_PER_S / 10)
 /* So few deadlines are kept though they do not count any more. */
 enum { FEW_DEADLINES = 1024 };
-/* The least a peer may announce as its segment size (RFC 9293, 3.7.1, less options): a message that fits goes out whole. */
+/* The least a peer may announce as its segment size (RFC 9293, 3.7.1, less options): a message that fits goes out
+ * whole. */
 enum { LEAST_SEGMENT = 536 };
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51 /* linux/in.h since 6.3 */
@@ -248,8 +249,8 @@ static int bind_chosen(int fd, struct route *route) {
     return -1;
 }
 
-/* ip(7): connect(2) looks for a free port among those of one parity first, and slows down once they are taken. With a range
- * of its own a socket is spared that (kernel 6.8 on), and so it is when it comes with a port. */
+/* ip(7): connect(2) looks for a free port among those of one parity first, and slows down once they are taken. With a
+ * range of its own a socket is spared that (kernel 6.8 on), and so it is when it comes with a port. */
 static int take_port(const struct blast *blast, int fd, struct route *route) {
     if (blast->options.chooses_ports) return bind_chosen(fd, route);
     uint32_t range = (uint32_t)route->port_low | (uint32_t)route->port_high << 16;
@@ -286,9 +287,9 @@ failed:;
     return -1;
 }
 
-/* Connects the slot's socket. On loopback, and wherever else the answer comes before connect() returns, the first message
- * goes out at once: a socket that is not established yet refuses it with EAGAIN. That saves a wake-up, and two changes of
- * what epoll watches. */
+/* Connects the slot's socket. On loopback, and wherever else the answer comes before connect() returns, the first
+ * message goes out at once: a socket that is not established yet refuses it with EAGAIN. That saves a wake-up, and two
+ * changes of what epoll watches. */
 static void connect_slot(struct blast *blast, struct connection *connection) {
     struct route *route = &blast->routes[connection->route];
     connection->state = CONNECTING;
@@ -336,7 +337,8 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     }
     int64_t until = look_at_timeout(blast, now + blast->options.connect_timeout_ns);
     /* What will be needed once it is open is asked for now, so that no entry is pushed in vain. */
-    if (blast->options.lifetime_ns > 0 && now + blast->options.lifetime_ns < until) until = now + blast->options.lifetime_ns;
+    if (blast->options.lifetime_ns > 0 && now + blast->options.lifetime_ns < until)
+        until = now + blast->options.lifetime_ns;
     connection_need_deadline(blast, connection, until);
     connection_watch(blast, connection, CONNECTS);
 }
@@ -444,7 +446,8 @@ static bool has_events(const struct connection *connection, short events) {
     return poll(&polled, 1, 0) > 0;
 }
 
-/* When what began then is over its time, less what we stood still; never before `now` where the kernel has something of it. */
+/* When what began then is over its time, less what we stood still; never before `now` where the kernel has something of
+ * it. */
 static int64_t judged_at(const struct blast *blast, const struct connection *connection, int64_t began, int64_t timeout,
                          int64_t now) {
     int64_t at = look_at_timeout(blast, began + timeout + standstills_since(&blast->standstills, began));
@@ -458,7 +461,8 @@ void connection_on_deadline(struct blast *blast, struct deadline deadline, int64
     connection->timer_ns = 0;
     if (connection->state == FREE || connection->state == BROKEN) return;
     if (connection->state == CONNECTING) {
-        int64_t until = judged_at(blast, connection, connection->established_ns, blast->options.connect_timeout_ns, now);
+        int64_t until =
+            judged_at(blast, connection, connection->established_ns, blast->options.connect_timeout_ns, now);
         if (until <= now)
             not_opened(blast, connection, OWN_CONNECT_TIMEOUT);
         else
@@ -525,9 +529,9 @@ static void close_slot(struct blast *blast, struct connection *connection, int64
     publish_open(blast);
 }
 
-/* Churn by RST without a new file descriptor: connecting to AF_UNSPEC (connect(2)) resets the connection and gives its port
- * back, and the socket, still watched, takes the next one. On the wire nothing differs. Only from the connection's own
- * event: elsewhere one of the old connection may be waiting in the batch. */
+/* Churn by RST without a new file descriptor: connecting to AF_UNSPEC (connect(2)) resets the connection and gives its
+ * port back, and the socket, still watched, takes the next one. On the wire nothing differs. Only from the connection's
+ * own event: elsewhere one of the old connection may be waiting in the batch. */
 static bool connect_anew(struct blast *blast, struct connection *connection, int64_t due) {
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
     if (connection->is_watched) tcp_watch_closing(blast, connection);
@@ -581,8 +585,8 @@ static void count_pending(struct blast *blast, struct connection *connection, in
     connection->pending_count = 0;
 }
 
-/* A SYN cookie lets a connection be open for us that the peer has never heard the end of: its accept queue was full. Then no byte
- * of ours was acknowledged, however often it was sent. */
+/* A SYN cookie lets a connection be open for us that the peer has never heard the end of: its accept queue was full.
+ * Then no byte of ours was acknowledged, however often it was sent. */
 static void check_accepted(struct blast *blast, struct connection *connection) {
     if (!is_unacknowledged(connection->fd)) return;
     board_count(&blast->board, COUNT_opened, connection->due_ns, -1);

@@ -25,8 +25,8 @@ static inline void count_flags(int64_t *page, const struct epoll_event *events, 
     }
 }
 
-/* Counts a stretch of time, each phase its own part of it: a turn that began before a phase is not all of that phase's, or it
- * would be busy for longer than it lasts. */
+/* Counts a stretch of time, each phase its own part of it: a turn that began before a phase is not all of that phase's,
+ * or it would be busy for longer than it lasts. */
 static inline void count_span(struct board *board, int counter, int64_t begin, int64_t end) {
     while (begin < end) {
         int64_t *page = board_page(board, begin);
@@ -37,8 +37,8 @@ static inline void count_span(struct board *board, int counter, int64_t begin, i
 }
 
 /* Counts a call (or a run of calls in vain and the last one) that brought `count` events; its time is counted apart. */
-static inline void count_waits(const struct board *board, int64_t *page, int64_t waits, const struct epoll_event *events,
-                               int count) {
+static inline void count_waits(const struct board *board, int64_t *page, int64_t waits,
+                               const struct epoll_event *events, int count) {
     page[COUNT_waits] += waits;
     if (count <= 0) return;
     page[COUNT_wakeups]++;

@@ -22,7 +22,8 @@ static inline bool is_same_end(const struct sockaddr_storage *one, const struct 
     }
     const struct sockaddr_in6 *left = (const struct sockaddr_in6 *)one, *right = (const struct sockaddr_in6 *)other;
     /* Each interface can have the same link-local address. */
-    return left->sin6_scope_id == right->sin6_scope_id && !memcmp(&left->sin6_addr, &right->sin6_addr, sizeof left->sin6_addr);
+    return left->sin6_scope_id == right->sin6_scope_id &&
+           !memcmp(&left->sin6_addr, &right->sin6_addr, sizeof left->sin6_addr);
 }
 
 /* Whether both ends of a connection are this socket; then close() resets it, and its port is free at once. Nearly

@@ -23,7 +23,8 @@ struct distance clock_distance(void) {
     /* Whoever is interrupted between the readings tries again; 0.1 us is usual. */
     for (int i = 0; i < 8 && best.width_ns > 500; i++) {
         int64_t before = clock_ns(), real = realtime_ns(), after = clock_ns();
-        if (after - before < best.width_ns) best = (struct distance){real - before - (after - before) / 2, after - before};
+        if (after - before < best.width_ns)
+            best = (struct distance){real - before - (after - before) / 2, after - before};
     }
     return best;
 }

@@ -96,7 +96,7 @@ void messages_note(struct blast *blast, struct connection *connection, struct me
         page[COUNT_window_sent] += count;
         page = board_page(board, message.intended);
         page[COUNT_sent] += count;
-        /* In a closed loop a message is due when there is room for it; what is due by schedule was counted when it was. */
+        /* In a closed loop a message is due when there is room for it; what a schedule wants was counted when due. */
         if (!blast->options.is_open_loop) {
             page[COUNT_intended] += count;
         } else {
@@ -266,8 +266,9 @@ bool messages_take_due(struct blast *blast) {
 
 /* -- in */
 
-/* Whether a reply came after the time-out, as of the wait that told of it, less what we stood still. A standstill counts from when
- * the wait was to end: where that was this message's own deadline, the time-out and its grain had passed by then. */
+/* Whether a reply came after the time-out, as of the wait that told of it, less what we stood still. A standstill
+ * counts from when the wait was to end: where that was this message's own deadline, the time-out and its grain had
+ * passed by then. */
 static bool is_late(const struct blast *blast, const struct message *message, int64_t since) {
     int64_t stood = standstills_since(&blast->standstills, message->sent);
     return since - message->sent - stood > (stood ? 2 * blast->grain_ns : 0);
@@ -291,7 +292,8 @@ static void record_reply(struct blast *blast, const struct message *message, int
 }
 
 /* Counts the replies that these bytes end; returns how many. `*wrong` becomes REPLY_TIMEOUT when one came too late. */
-static uint32_t count_replies(struct blast *blast, struct connection *connection, int64_t length, int64_t now, int *wrong) {
+static uint32_t count_replies(struct blast *blast, struct connection *connection, int64_t length, int64_t now,
+                              int *wrong) {
     const uint32_t depth = blast->options.depth;
     const int64_t size = blast->options.size, oldest = blast->poller.last.return_ns - blast->options.timeout_ns;
     const struct message *ring = &blast->pending[(size_t)slot_number(blast, connection) * depth];

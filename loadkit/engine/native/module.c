@@ -1,7 +1,7 @@
 /* The Python side of the compiled engine: two types, Blast and Serve, each a worker's core around one epoll fd.
  *
- * A turn runs without the GIL. All the methods have to be called from one thread, the event loop's; a Blast or a Serve is
- * used for one run and closed.
+ * A turn runs without the GIL. All the methods have to be called from one thread, the event loop's; a Blast or a Serve
+ * is used for one run and closed.
  */
 #include "types.h"
 
@@ -243,16 +243,20 @@ static PyObject *blast_turn_method(PyObject *self, PyObject *args) {
 static PyMethodDef blast_methods[] = {
     {"fileno", core_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
     {"open_first", blast_open_first_method, METH_VARARGS, "Opens the run's first connection at a time (monotonic ns)."},
-    {"came", blast_came_method, METH_NOARGS, "The first bytes that came on it, until its first reply was right or it failed."},
+    {"came", blast_came_method, METH_NOARGS,
+     "The first bytes that came on it, until its first reply was right or it failed."},
     {"start", blast_start_method, METH_VARARGS,
-     "Begins connecting at a time (monotonic ns), at a rate (hertz, over all): from a place in the lane on, so many, of so many\n"
+     "Begins connecting at a time (monotonic ns), at a rate (hertz, over all): from a place in the lane on, so many, "
+     "of so many\n"
      "lanes. Once; said again it changes nothing."},
     {"begin_phases", blast_hold_method, METH_VARARGS, "The ramp ends at that time (monotonic ns)."},
     {"stop", blast_stop_method, METH_VARARGS, "Sends nothing new and waits so long (ns) for replies."},
-    {"start_after", blast_start_after_method, METH_VARARGS, "Connects after the worker of that slot, which has so many."},
+    {"start_after", blast_start_after_method, METH_VARARGS,
+     "Connects after the worker of that slot, which has so many."},
     {"stop_opening", blast_stop_opening_method, METH_NOARGS, "Drops the connects that are still to come."},
     {"look_at_tcp", blast_look_at_tcp_method, METH_VARARGS, "Notes TCP_INFO of so many connections, others each time."},
-    {"watch_tcp", blast_watch_tcp_method, METH_VARARGS, "That phase is measured, and begins; -1: what was measured is over."},
+    {"watch_tcp", blast_watch_tcp_method, METH_VARARGS,
+     "That phase is measured, and begins; -1: what was measured is over."},
     {"leave", blast_leave_method, METH_NOARGS, "Ends at once, and counts what was under way as unanswered."},
     {"turn", blast_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD, PHASE and DONE, or'ed."},
     {"close", core_close, METH_NOARGS, "Gives everything back."},
@@ -369,7 +373,8 @@ static PyObject *serve_turn_method(PyObject *self, PyObject *args) {
 
 static PyMethodDef serve_methods[] = {
     {"fileno", core_fileno, METH_NOARGS, "The epoll fd: readable when there is something to do."},
-    {"stop", serve_stop_method, METH_VARARGS, "Accepts for the second time (ns) and no more; it is over when all peers have gone, or after the first."},
+    {"stop", serve_stop_method, METH_VARARGS,
+     "Accepts for the second time (ns) and no more; it is over when all peers have gone, or after the first."},
     {"leave", serve_leave_method, METH_NOARGS, "Ends at once."},
     {"turn", serve_turn_method, METH_VARARGS, "Works for so long (ns) at most; returns HEARD and DONE, or'ed."},
     {"close", core_close, METH_NOARGS, "Gives everything back."},
@@ -393,7 +398,6 @@ static PyObject *make_serve(PyTypeObject *type, PyObject *args, PyObject *kwargs
 }
 
 /* -- the module */
-
 
 #define AS_STRING(name) #name,
 static const char *const state_names[] = {STATE_NAMES(AS_STRING) NULL};
@@ -436,18 +440,21 @@ static int fill_module(PyObject *module) {
     if (rows_add_names(module, "BLAST_ROWS", blast_rows) || rows_add_names(module, "PHASE_ROWS", phase_rows) ||
         rows_add_names(module, "ROUTE_ROWS", route_rows) || rows_add_names(module, "SERVE_ROWS", serve_rows))
         return -1;
-    if (PyModule_AddIntConstant(module, "AWAKE_NS", AWAKE_NS) || PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) || PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) ||
-        PyModule_AddIntConstant(module, "DONE", TURN_DONE) || PyModule_AddIntConstant(module, "TAIL_ROWS", TAIL_ROWS) ||
+    if (PyModule_AddIntConstant(module, "AWAKE_NS", AWAKE_NS) || PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) ||
+        PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) || PyModule_AddIntConstant(module, "DONE", TURN_DONE) ||
+        PyModule_AddIntConstant(module, "TAIL_ROWS", TAIL_ROWS) ||
         PyModule_AddIntConstant(module, "TOKENS_HEAD_WORDS", TOKENS_HEAD_WORDS) ||
         PyModule_AddIntConstant(module, "HELLO_BYTES", HELLO_BYTES) ||
         PyModule_AddIntConstant(module, "TRAILER_BYTES", TRAILER_BYTES) ||
         PyModule_AddIntConstant(module, "LEAST_PROBED_BYTES", LEAST_PROBED_BYTES) ||
         PyModule_AddIntConstant(module, "MOST_PROBED_BYTES", MOST_PROBED_BYTES) ||
         PyModule_AddIntConstant(module, "MOST_ANSWERS", MOST_ANSWERS) ||
-        PyModule_AddIntConstant(module, "REFUSED_OFF", REFUSED_off) || PyModule_AddIntConstant(module, "REFUSED_FULL", REFUSED_full) ||
+        PyModule_AddIntConstant(module, "REFUSED_OFF", REFUSED_off) ||
+        PyModule_AddIntConstant(module, "REFUSED_FULL", REFUSED_full) ||
         PyModule_AddStringConstant(module, "REFUSAL_TEXT", REFUSAL_TEXT) ||
         PyModule_AddStringConstant(module, "HELLO_TEXT", HELLO_TEXT) ||
-        PyModule_AddStringConstant(module, "WELCOME_TEXT", WELCOME_TEXT) || PyModule_AddIntConstant(module, "ERRNOS", ERRNOS) ||
+        PyModule_AddStringConstant(module, "WELCOME_TEXT", WELCOME_TEXT) ||
+        PyModule_AddIntConstant(module, "ERRNOS", ERRNOS) ||
         PyModule_AddIntConstant(module, "CONNECTION_BYTES", sizeof(struct connection)) ||
         PyModule_AddIntConstant(module, "PEER_BYTES", sizeof(struct peer)))
         return -1;
@@ -475,8 +482,10 @@ static PyObject *connection_number(PyObject *self, PyObject *args) {
 
 static PyMethodDef module_methods[] = {
     {"connection_number", connection_number, METH_VARARGS,
-     "What both ends of a connection on one machine know: of its key, a file descriptor, whether it was accepted there, a number."},
-    {"give_back_zeros", give_back_zeros_of, METH_O, "Gives back the pages of an object that hold only zeros; how many bytes."},
+     "What both ends of a connection on one machine know: of its key, a file descriptor, whether it was accepted "
+     "there, a number."},
+    {"give_back_zeros", give_back_zeros_of, METH_O,
+     "Gives back the pages of an object that hold only zeros; how many bytes."},
     {NULL, NULL, 0, NULL},
 };
 

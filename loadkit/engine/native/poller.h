@@ -18,16 +18,17 @@
 
 /* Events of one wake-up at most: with the kernel's round robin over what is ready nobody waits for more than this. */
 enum { BATCH = 1024 };
-/* This long before a message or a connect is due we stop sleeping, and ask again and again. Being woken by a timer costs 20 to
- * 50 us of lateness on a virtual machine, more where its host is busy, and each sleep two exits to the hypervisor: at 60,000
- * messages a second on a 2-core VM that, not the messages, was 97 % of the core. Measured there (2026-11-23, kernel 6.18; 2,000
- * connections, 10,000/s), lateness p50 and p99: sleeping 36 us and 1.5 ms, 50 us 0.36 us and 0.54 ms, 100 us 0.34 us and 41 us,
- * 200 us no better, and half of a core at 2,000/s. Not where workers share a core: there it would keep the others waiting. */
+/* This long before a message or a connect is due we stop sleeping, and ask again and again. Being woken by a timer
+ * costs 20 to 50 us of lateness on a virtual machine, more where its host is busy, and each sleep two exits to the
+ * hypervisor: at 60,000 messages a second on a 2-core VM that, not the messages, was 97 % of the core. Measured there
+ * (2026-11-23, kernel 6.18; 2,000 connections, 10,000/s), lateness p50 and p99: sleeping 36 us and 1.5 ms, 50 us 0.36
+ * us and 0.54 ms, 100 us 0.34 us and 41 us, 200 us no better, and half of a core at 2,000/s. Not where workers share a
+ * core: there it would keep the others waiting. */
 #define AWAKE_NS INT64_C(100000)
 enum kind { KIND_TIMER, KIND_CONTROL, KIND_LISTENER, KIND_CONNECTION, KIND_PROBE };
 
-/* A short read has emptied an edge-triggered socket (epoll(7)), unless one of these came with it: behind what was read is the
- * end of the stream, or a byte of urgent data, at which a read stops (tcp(7)). */
+/* A short read has emptied an edge-triggered socket (epoll(7)), unless one of these came with it: behind what was read
+ * is the end of the stream, or a byte of urgent data, at which a read stops (tcp(7)). */
 #define HIDES_MORE ((uint32_t)(EPOLLRDHUP | EPOLLPRI))
 
 struct poller {

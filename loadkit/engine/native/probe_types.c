@@ -1,7 +1,8 @@
 /* Probes and answers for a loop that is not ours, uvloop's or asyncio's: Prober and Answers.
  *
- * Each has an epoll instance of its own, which that loop watches (an epoll fd is itself readable, epoll(7)): libuv would take a
- * probe's EPOLLERR, by which the kernel says that it has something to tell of sending, for a broken socket.
+ * Each has an epoll instance of its own, which that loop watches (an epoll fd is itself readable, epoll(7)): libuv
+ * would take a probe's EPOLLERR, by which the kernel says that it has something to tell of sending, for a broken
+ * socket.
  */
 #include "probe_types.h"
 
@@ -29,7 +30,8 @@ int open_prober(struct prober *prober, struct board *board, PyObject *probes) {
     struct key machine;
     PyObject *peers;
     if (!PyTuple_Size(probes)) return 0;
-    if (!PyArg_ParseTuple(probes, "LLO&O!;probes", &size, &period, read_key, &machine, &PyTuple_Type, &peers)) return -1;
+    if (!PyArg_ParseTuple(probes, "LLO&O!;probes", &size, &period, read_key, &machine, &PyTuple_Type, &peers))
+        return -1;
     if (size < LEAST_PROBED_BYTES || size > MOST_PROBED_BYTES || period < 2)
         return refuse(PyExc_ValueError, "a probe's message has LEAST_ to MOST_PROBED_BYTES, and a period");
     if (prober_open(prober, board, (size_t)size, period, machine)) return -1;
@@ -75,7 +77,8 @@ static int open_prober_object(PyObject *object, PyObject *args, PyObject *kwargs
     static char *names[] = {"words", "phases", "probes", NULL};
     PyObject *probes;
     int phases;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!:Prober", names, &self->core.words, &phases, &PyTuple_Type, &probes))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iO!:Prober", names, &self->core.words, &phases, &PyTuple_Type,
+                                     &probes))
         return -1;
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (self->epoll_fd < 0 || board_open(&self->board, self->core.words.buf, self->core.words.len / 8, phases) ||
@@ -156,9 +159,11 @@ static PyMethodDef prober_methods[] = {
     {"begin_phase", prober_begin_phase, METH_VARARGS, "Phase INDEX begins AT (monotonic ns)."},
     {"start", prober_start_method, METH_VARARGS, "Messages are due from then on (monotonic ns)."},
     {"stop", prober_stop_method, METH_NOARGS, "Nothing is due any more; replies are still taken."},
-    {"send_due", prober_send_due_method, METH_NOARGS, "Sends what is due; returns when the next is (monotonic ns), or None."},
+    {"send_due", prober_send_due_method, METH_NOARGS,
+     "Sends what is due; returns when the next is (monotonic ns), or None."},
     {"receive", prober_receive_method, METH_VARARGS,
-     "Takes what came, which a call of epoll_wait said (made, returned, its events), and sends what is due; as send_due."},
+     "Takes what came, which a call of epoll_wait said (made, returned, its events), and sends what is due; as "
+     "send_due."},
     {"close", core_close, METH_NOARGS, "Closes the probes."},
     {NULL, NULL, 0, NULL},
 };
@@ -193,7 +198,8 @@ static int open_answers(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct key machine;
     long long idle_timeout;
     int peers;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*O&iL:Answers", names, &self->core.words, read_key, &machine, &peers, &idle_timeout))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*O&iL:Answers", names, &self->core.words, read_key, &machine,
+                                     &peers, &idle_timeout))
         return -1;
     answers_open(&self->answers, peers, machine, idle_timeout);
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -263,9 +269,12 @@ static PyObject *answers_open_count(PyObject *self, PyObject *unused) {
 static PyMethodDef answers_methods[] = {
     {"fileno", core_fileno, METH_NOARGS, "The epoll fd: readable when something came from a probe."},
     {"greet", answers_greet_method, METH_VARARGS,
-     "Welcomes what came on a file descriptor if it is a hello, and takes it over: None; else returns what to send back."},
-    {"receive", answers_receive, METH_VARARGS, "Answers what came, which a call of epoll_wait said (made, returned, its events)."},
-    {"end_idle", answers_end_idle_method, METH_NOARGS, "Shuts down those that have been idle for too long; to be called now and then."},
+     "Welcomes what came on a file descriptor if it is a hello, and takes it over: None; else returns what to send "
+     "back."},
+    {"receive", answers_receive, METH_VARARGS,
+     "Answers what came, which a call of epoll_wait said (made, returned, its events)."},
+    {"end_idle", answers_end_idle_method, METH_NOARGS,
+     "Shuts down those that have been idle for too long; to be called now and then."},
     {"count", answers_open_count, METH_NOARGS, "How many probes there are."},
     {"close", core_close, METH_NOARGS, "Closes them all."},
     {NULL, NULL, 0, NULL},

@@ -8,8 +8,8 @@
 
 /* For PyArg_ParseTuple's O&, into a struct key: the bytes of a machine's key. */
 int read_key(PyObject *object, void *key);
-/* Opens a prober with what Python says of it: (size, period in ns, the machine's key, ((file descriptor, kind of peer), …)), or (): none. Takes the
- * file descriptors over, unless it fails: -1, with a Python error or errno. */
+/* Opens a prober with what Python says of it: (size, period in ns, the machine's key, ((file descriptor, kind of peer),
+ * …)), or (): none. Takes the file descriptors over, unless it fails: -1, with a Python error or errno. */
 int open_prober(struct prober *prober, struct board *board, PyObject *probes);
 
 extern const struct core_type prober_type, answers_type;

@@ -28,13 +28,14 @@ int prober_open(struct prober *prober, struct board *board, size_t size, int64_t
     return 0;
 }
 
-/* Sending is asked for with each message (cmsg), so that these flags only say what of it is told: without the bytes, under
- * the number of the last byte. */
+/* Sending is asked for with each message (cmsg), so that these flags only say what of it is told: without the bytes,
+ * under the number of the last byte. */
 static int stamp_all(int fd) {
     int flags = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_ID |
                 SOF_TIMESTAMPING_OPT_TSONLY | SOF_TIMESTAMPING_OPT_ID_TCP;
     if (!setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags)) return 0;
-    /* Before Linux 6.2: there the count starts at the last byte acknowledged, which is the same here, as none is under way. */
+    /* Before Linux 6.2: there the count starts at the last byte acknowledged, which is the same here, as none is under
+     * way. */
     flags &= ~SOF_TIMESTAMPING_OPT_ID_TCP;
     return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags);
 }
@@ -166,10 +167,11 @@ static uint64_t word(const unsigned char *trailer, int index) {
     return le64toh(value);
 }
 
-/* Reads the serve end's times: monotonic ones if it has our clock, else since its kernel took the message; another machine's
- * stamps stay among themselves. false: a time is so far off that it cannot be, and cannot be calculated with: whatever passes
- * may be subtracted from one another and from ours. `ahead_ns` is the distance of our clocks. */
-static bool read_times(const struct probe *probe, const unsigned char *trailer, int64_t ahead_ns, int64_t times[TRAILER_TIMES]) {
+/* Reads the serve end's times: monotonic ones if it has our clock, else since its kernel took the message; another
+ * machine's stamps stay among themselves. false: a time is so far off that it cannot be, and cannot be calculated with:
+ * whatever passes may be subtracted from one another and from ours. `ahead_ns` is the distance of our clocks. */
+static bool read_times(const struct probe *probe, const unsigned char *trailer, int64_t ahead_ns,
+                       int64_t times[TRAILER_TIMES]) {
     uint64_t zero = probe->peer == PEER_SAME_CLOCK ? key_number(probe->key, probe->number) + (uint64_t)ahead_ns
                                                    : word(trailer, TRAILER_rx);
     for (int i = 0; i < TRAILER_TIMES; i++) {
@@ -179,8 +181,8 @@ static bool read_times(const struct probe *probe, const unsigned char *trailer, 
     return true;
 }
 
-/* Puts a point that is a little before the one ahead of it, by the error of the two clocks' readings, at its place; false: it
- * is further off than that. */
+/* Puts a point that is a little before the one ahead of it, by the error of the two clocks' readings, at its place;
+ * false: it is further off than that. */
 static bool put_in_order(int64_t *point, int64_t before, int64_t error_ns) {
     if (*point >= before) return true;
     if (before - *point > error_ns) return false;
@@ -188,8 +190,8 @@ static bool put_in_order(int64_t *point, int64_t before, int64_t error_ns) {
     return true;
 }
 
-/* Puts the call of epoll_wait and its return between RX and read: what came while it waited found nobody busy, and what came
- * only after it had returned, and was read with the rest of the batch, had to wait for neither. */
+/* Puts the call of epoll_wait and its return between RX and read: what came while it waited found nobody busy, and what
+ * came only after it had returned, and was read with the rest of the batch, had to wait for neither. */
 static bool put_between(int64_t *call, int64_t *wakeup, int64_t rx, int64_t *read, int64_t error_ns) {
     if (*wakeup < rx) *wakeup = rx;
     if (*call < rx) *call = rx;
@@ -257,8 +259,8 @@ static bool settle(const struct prober *prober, struct probe *probe, struct dist
         is_ordered = is_ordered && read_times(probe, prober->reply + prober->size, now.ns, &at[POINT_serve_rx]);
         if (is_same) is_ordered = is_ordered && put_in_order(&at[POINT_serve_rx], at[POINT_tx], error_ns);
         is_ordered = is_ordered &&
-                     put_between(&at[POINT_serve_call], &at[POINT_serve_wakeup], at[POINT_serve_rx], &at[POINT_serve_read],
-                                 error_ns) &&
+                     put_between(&at[POINT_serve_call], &at[POINT_serve_wakeup], at[POINT_serve_rx],
+                                 &at[POINT_serve_read], error_ns) &&
                      put_in_order(&at[POINT_serve_write], at[POINT_serve_read], error_ns);
     }
     is_ordered = is_ordered && put_in_order(&at[POINT_rx], is_same ? at[POINT_serve_write] : at[POINT_tx], error_ns) &&

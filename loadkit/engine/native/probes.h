@@ -1,13 +1,14 @@
 /* The blast end's probes: connections that carry one message at a time, each of which is stamped all along its way.
  *
- *     IDLE -> UNDER_WAY -> IDLE        a probe; its message is sent when it is due, or when the reply of the former is in
+ *     IDLE -> UNDER_WAY -> IDLE        a probe; it sends when a message is due, or when the reply of the former is in
  *        \-------\-----> LOST
  *
- * Each has a schedule of its own: messages are due on average every period, at random within half a period around it, so that
- * they fall in step with nothing. It goes on while a reply is waited for: what was due meanwhile is late, and says so.
+ * Each has a schedule of its own: messages are due on average every period, at random within half a period around it,
+ * so that they fall in step with nothing. It goes on while a reply is waited for: what was due meanwhile is late, and
+ * says so.
  *
- * Until the traffic begins a probe sends a message every PROBE_AWAKE_NS, which is not measured: a serve end of loadkit closes
- * probes that are idle (ANSWER_IDLE_NS of answers.h).
+ * Until the traffic begins a probe sends a message every PROBE_AWAKE_NS, which is not measured: a serve end of loadkit
+ * closes probes that are idle (ANSWER_IDLE_NS of answers.h).
  */
 #ifndef LOADKIT_PROBES_H
 #define LOADKIT_PROBES_H

@@ -1,6 +1,7 @@
-/* What Python tells the core by name. A table has a row X(type, name, least, most) for each value, and everything follows
- * from it: the field of a struct (AS_FIELD), how the value is read and between which bounds (ROWS, rows.c), and the names
- * that are exported and compared with Python's (rows.py) when the engine is loaded. A new option is a row here, and its use.
+/* What Python tells the core by name. A table has a row X(type, name, least, most) for each value, and everything
+ * follows from it: the field of a struct (AS_FIELD), how the value is read and between which bounds (ROWS, rows.c), and
+ * the names that are exported and compared with Python's (rows.py) when the engine is loaded. A new option is a row
+ * here, and its use.
  */
 #ifndef LOADKIT_ROWS_H
 #define LOADKIT_ROWS_H

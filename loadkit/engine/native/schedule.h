@@ -1,8 +1,11 @@
 /* When connects and messages are due: plan/pacing.py's formula, one event at a time.
  *
- * A pace changes linearly from a to b hertz over T seconds; event k is due after 2 k / (a + sqrt(a^2 + 2 k (b - a) / T)).
- * Worker i of n takes k = i, i + n, ...; of the ramp it takes its turn in a lane (plan/pacing.py: Turn). A schedule is a
- * queue of paces: what is left of one comes before the next.
+ * A pace changes linearly from a to b hertz over T seconds; event k is due after
+ *
+ *     2 k / (a + sqrt(a^2 + 2 k (b - a) / T))
+ *
+ * Worker i of n takes k = i, i + n, ...; of the ramp it takes its turn in a lane (plan/pacing.py: Turn). A schedule is
+ * a queue of paces: what is left of one comes before the next.
  */
 #ifndef LOADKIT_SCHEDULE_H
 #define LOADKIT_SCHEDULE_H
@@ -13,7 +16,7 @@ struct pace {
     int64_t begin_ns;
     double start_hz, change_hz_per_s; /* the second is 0 for a constant rate */
     int64_t next, step, total;        /* the events next, next + step, ... below total are still to come */
-    int64_t group, taken, jump;       /* after each `group` events (0: never) the next is `jump` further; `taken` of a group */
+    int64_t group, taken, jump; /* after each `group` events (0: never), `taken` by now, the next is `jump` further */
 };
 
 /* `count` events of lane `lane` of `lanes`, from its event `place` on, where `of` workers are in all the lanes. */

@@ -27,7 +27,8 @@ int serve_open(struct serve *serve, int control_fd, uint32_t limit) {
     serve->listen_again_ns = serve->stop_ns = serve->deaf_ns = NEVER;
     serve->spare_fd = take_spare();
     serve->slots_bytes = limit * sizeof *serve->slots;
-    void *slots = mmap(NULL, serve->slots_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *slots =
+        mmap(NULL, serve->slots_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     serve->slots = slots == MAP_FAILED ? NULL : slots;
     serve->buffer = malloc(SERVE_READ_BYTES);
     if (!serve->slots || !serve->buffer || poller_open(&serve->poller, &serve->board, control_fd)) return -1;
@@ -70,7 +71,9 @@ void serve_close(struct serve *serve) {
 
 /* -- peers, from the longest idle to the last active one */
 
-static uint32_t number_of(const struct serve *serve, const struct peer *peer) { return (uint32_t)(peer - serve->slots); }
+static uint32_t number_of(const struct serve *serve, const struct peer *peer) {
+    return (uint32_t)(peer - serve->slots);
+}
 
 static void unlink_peer(struct serve *serve, struct peer *peer) {
     if (peer->previous == NONE)
@@ -129,8 +132,8 @@ static void close_peer(struct serve *serve, struct peer *peer) {
     publish_open(serve);
 }
 
-/* It failed. A reset is how many peers close, so that alone is no error. Out of line, like all that has a clock's reading on
- * its stack: what calls it need not guard that. */
+/* It failed. A reset is how many peers close, so that alone is no error. Out of line, like all that has a clock's
+ * reading on its stack: what calls it need not guard that. */
 static __attribute__((noinline, cold)) void lose_peer(struct serve *serve, struct peer *peer, int step, int number) {
     if (number != ECONNRESET) board_error(&serve->board, step, number, clock_ns());
     close_peer(serve, peer);
@@ -144,8 +147,8 @@ static void watch(struct serve *serve, struct peer *peer, uint32_t events) {
 
 /* -- probes */
 
-/* It said hello. true: it is none of the connections that are served, and counted apart from now on; false: the buffer has what
- * is to be sent back, to a peer like any other. */
+/* It said hello. true: it is none of the connections that are served, and counted apart from now on; false: the buffer
+ * has what is to be sent back, to a peer like any other. */
 static bool begin_answering(struct serve *serve, struct peer *peer) {
     struct answer *answer = answers_greet(&serve->answers, peer->fd, serve->buffer);
     if (!answer) return false;
@@ -154,7 +157,8 @@ static bool begin_answering(struct serve *serve, struct peer *peer) {
     page_of(serve)[COUNT_opened]--;
     page_of(serve)[COUNT_probes]++;
     publish_open(serve);
-    /* Level-triggered always: one message is answered per event, and what is behind it, its end not least, has its turn. */
+    /* Level-triggered always: one message is answered per event, and what is behind it, its end not least, has its
+     * turn. */
     if (serve->options.is_edge_triggered) watch(serve, peer, EPOLLIN | EPOLLRDHUP);
     return true;
 }
@@ -216,8 +220,8 @@ static void read_on_later(struct serve *serve, struct peer *peer) {
     serve->ready[serve->ready_count++] = token_of(KIND_CONNECTION, number_of(serve, peer), peer->generation);
 }
 
-/* Echoes what one read of at most so many bytes brings; returns how much that was, 0 when there is nothing to go on with: it
- * has sent no more, it owes, or it is lost. */
+/* Echoes what one read of at most so many bytes brings; returns how much that was, 0 when there is nothing to go on
+ * with: it has sent no more, it owes, or it is lost. */
 static size_t echo_once(struct serve *serve, struct peer *peer, size_t most) {
     bool is_kept = serve->owed_bytes + (int64_t)most <= serve->options.most_owed;
     ssize_t length = is_kept ? stamper_receive(&serve->stamper, &serve->board, peer->fd, serve->buffer, most)
@@ -306,7 +310,8 @@ static void take_in(struct serve *serve, int fd) {
         peer->active_ns = clock_ns();
         link_last(serve, peer);
     }
-    uint32_t events = EPOLLIN | EPOLLRDHUP | (serve->options.is_edge_triggered ? (uint32_t)(EPOLLOUT | EPOLLPRI | EPOLLET) : 0);
+    uint32_t events =
+        EPOLLIN | EPOLLRDHUP | (serve->options.is_edge_triggered ? (uint32_t)(EPOLLOUT | EPOLLPRI | EPOLLET) : 0);
     uint64_t token = token_of(KIND_CONNECTION, number_of(serve, peer), peer->generation);
     if (poller_add(&serve->poller, fd, events, token)) lose_peer(serve, peer, STEP_connect, errno);
 }
@@ -326,8 +331,8 @@ static void wake_listeners(struct serve *serve) {
             serve->listen_again_ns = clock_ns() + REST_NS; /* one that is not watched is tried again */
 }
 
-/* Out of file descriptors: turns one connection away with the spare one. 1: it did; 0: nobody was there (accept4 says EMFILE
- * before it looks); -1: that failed too. */
+/* Out of file descriptors: turns one connection away with the spare one. 1: it did; 0: nobody was there (accept4 says
+ * EMFILE before it looks); -1: that failed too. */
 static int shed(struct serve *serve, int listener, int number) {
     if (serve->spare_fd < 0) return -1;
     close(serve->spare_fd);
@@ -372,8 +377,8 @@ void serve_stop(struct serve *serve, int64_t grace_ns, int64_t settle_ns) {
     poller_arm(&serve->poller, 1); /* the next turn looks whether that was all */
 }
 
-/* Who waits in an accept queue has been told that it is connected: it is taken in before the listener is no more, which would
- * reset it. The socket is Python's to close. */
+/* Who waits in an accept queue has been told that it is connected: it is taken in before the listener is no more, which
+ * would reset it. The socket is Python's to close. */
 static void listen_no_more(struct serve *serve) {
     serve->deaf_ns = NEVER;
     for (uint32_t i = 0; i < serve->listener_count; i++) {
@@ -408,8 +413,8 @@ static int64_t next_time(const struct serve *serve) {
     return next;
 }
 
-/* Whether it waits for us: after a standstill of ours that is so of all that were not idle. What has come from one that we owe
- * is not read before that is gone. */
+/* Whether it waits for us: after a standstill of ours that is so of all that were not idle. What has come from one that
+ * we owe is not read before that is gone. */
 static bool is_waiting(const struct peer *peer) {
     struct pollfd writable = {.fd = peer->fd, .events = POLLOUT};
     char byte;
@@ -417,8 +422,8 @@ static bool is_waiting(const struct peer *peer) {
     return recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* When the kernel last had bytes from it, or sent it some. What a slow reader takes out of a full send buffer is not told by
- * epoll before a third of the buffer is free (sock_writeable). What is sent again has moved nothing. */
+/* When the kernel last had bytes from it, or sent it some. What a slow reader takes out of a full send buffer is not
+ * told by epoll before a third of the buffer is free (sock_writeable). What is sent again has moved nothing. */
 static int64_t last_moved(const struct peer *peer, int64_t now) {
     struct tcp_info info;
     socklen_t length = sizeof info;
@@ -429,9 +434,9 @@ static int64_t last_moved(const struct peer *peer, int64_t now) {
     return now - ago_ms * (NS_PER_S / 1000);
 }
 
-/* It seems to be idle; but if it is not, notes when it was active. The kernel counts in ticks of up to 10 ms: of what we know
- * ourselves it tells nothing new. One that was active before those at the end of the list goes to the end all the same: it may
- * be found idle later than it is, never sooner. */
+/* It seems to be idle; but if it is not, notes when it was active. The kernel counts in ticks of up to 10 ms: of what
+ * we know ourselves it tells nothing new. One that was active before those at the end of the list goes to the end all
+ * the same: it may be found idle later than it is, never sooner. */
 static bool is_idle(struct serve *serve, struct peer *peer, int64_t now) {
     if (is_waiting(peer)) {
         note_active(serve, peer);
@@ -463,7 +468,7 @@ static size_t share_of(size_t peers) {
     return share < LEAST_SHARE ? LEAST_SHARE : share;
 }
 
-/* Goes on with those that had more to read than their share; those that still have are behind the others the next time. */
+/* Goes on with those that had more to read than their share; those that still have are behind the others then. */
 static void read_on(struct serve *serve, size_t count) {
     for (size_t i = 0; i < count; i++) {
         serve->slots[slot_of(serve->ready[i])].is_ready = false;

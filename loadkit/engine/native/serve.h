@@ -1,21 +1,23 @@
 /* The serve end's worker: echo with back-pressure.
  *
- *     accepting -> settling -> stopping -> done a worker: it settles while handshakes under way end, see engine/listening.py
- *     FREE -> ECHOING <-> OWING -> FREE         a peer: OWING it has not taken all of its echo, and is not read from
+ *     accepting -> settling -> stopping -> done a worker: it settles while handshakes under way end, see
+ * engine/listening.py FREE -> ECHOING <-> OWING -> FREE         a peer: OWING it has not taken all of its echo, and is
+ * not read from
  *                 \-> ANSWERING -> FREE         … that turned out to be a probe: answers.h
  *
- * Memory. Peers are slots of one array, reserved as address space for as many as there can be file descriptors. A read goes
- * to the one shared buffer and is written back from there; only what the peer's socket does not take is copied to a buffer of
- * the peer's own, which goes away when it has. So a peer that does not read costs one read's worth at most, and all of them
- * `most_owed` bytes. Beyond that a read only looks (MSG_PEEK): what the peer's socket takes is read, and the rest stays in the
- * kernel, where the peer's window bounds it.
+ * Memory. Peers are slots of one array, reserved as address space for as many as there can be file descriptors. A read
+ * goes to the one shared buffer and is written back from there; only what the peer's socket does not take is copied to
+ * a buffer of the peer's own, which goes away when it has. So a peer that does not read costs one read's worth at most,
+ * and all of them `most_owed` bytes. Beyond that a read only looks (MSG_PEEK): what the peer's socket takes is read,
+ * and the rest stays in the kernel, where the peer's window bounds it.
  *
- * A turn. Whatever peers send, a worker comes back to its wait, and to what its parent says, within milliseconds: the peers of
- * a turn share TURN_BYTES, each is read from once, and only so many are accepted, or closed for being idle.
+ * A turn. Whatever peers send, a worker comes back to its wait, and to what its parent says, within milliseconds: the
+ * peers of a turn share TURN_BYTES, each is read from once, and only so many are accepted, or closed for being idle.
  *
  * When file descriptors run out the listener stays readable while each accept fails. So there are fewer slots than
- * descriptors, and a connection without a slot is reset and counted. Where they run out all the same (ENFILE, or somebody
- * else in the process), one kept in reserve is given back, the connection accepted and reset, and the reserve taken again.
+ * descriptors, and a connection without a slot is reset and counted. Where they run out all the same (ENFILE, or
+ * somebody else in the process), one kept in reserve is given back, the connection accepted and reset, and the reserve
+ * taken again.
  */
 #ifndef LOADKIT_SERVE_H
 #define LOADKIT_SERVE_H
@@ -35,7 +37,8 @@ enum { SERVE_READ_BYTES = 256 * 1024, IDLE_A_TURN = 256, MOST_LISTENERS = 4096 }
 /* At its stop a worker empties its accept queues, to which nothing is added any more (engine/listening.py); the second
  * number bounds that for a kernel without socket filters. */
 enum { ACCEPTS_A_TURN = 256, ACCEPTS_AT_STOP = 1 << 16 };
-/* 16 MiB are read and written in some 5 ms. A single peer's share is what 16 reads bring: more than the socket buffers hold. */
+/* 16 MiB are read and written in some 5 ms. A single peer's share is what 16 reads bring: more than the socket buffers
+ * hold. */
 enum { TURN_BYTES = 16 * 1024 * 1024, LEAST_SHARE = 16 * 1024, MOST_SHARE = 16 * SERVE_READ_BYTES };
 
 struct peer {
@@ -47,16 +50,17 @@ struct peer {
     uint32_t owed_from, owed_until;
     int32_t fd;
     uint32_t generation;
-    uint32_t next, previous; /* among the peers from the longest idle to the last active one; `next` of a free slot too */
+    uint32_t next,
+        previous; /* among the peers from the longest idle to the last active one; `next` of a free slot too */
     uint8_t state;
     bool is_ready; /* it is among those to read on from */
 };
 
-/* idle_timeout_ns: -1 is none. most_owed: bytes kept for peers that do not read. index: whose tokens are ours. probe_peers:
- * enum probe_peers. most_slots: no more connections than that are open at once. */
-#define SERVE_ROWS(X)                                                                                                   \
-    X(integer, idle_timeout_ns, -1, LONGEST_NS) X(integer, most_owed, 0, INT64_MAX) X(integer, index, 0, UINT32_MAX)     \
-    X(integer, most_slots, 1, INT64_MAX) X(integer, probe_peers, 0, PROBES_OF_NONE) X(flag, is_edge_triggered, 0, 1)     \
+/* idle_timeout_ns: -1 is none. most_owed: bytes kept for peers that do not read. index: whose tokens are ours.
+ * probe_peers: enum probe_peers. most_slots: no more connections than that are open at once. */
+#define SERVE_ROWS(X)                                                                                                \
+    X(integer, idle_timeout_ns, -1, LONGEST_NS) X(integer, most_owed, 0, INT64_MAX) X(integer, index, 0, UINT32_MAX) \
+    X(integer, most_slots, 1, INT64_MAX) X(integer, probe_peers, 0, PROBES_OF_NONE) X(flag, is_edge_triggered, 0, 1) \
     X(flag, reads_stamps, 0, 1)
 struct serve_options {
     SERVE_ROWS(AS_FIELD)

@@ -1,8 +1,8 @@
 /* Standstills of a worker: waits and turns that took more than STANDSTILL_NS longer than asked.
  *
- * Whatever stops a process does it: a signal, the debugger, a control group's quota, another process on the core, the host of a
- * virtual machine. While it stands still nothing is sent and nothing is read, and what the target did meanwhile cannot be
- * told from its latencies.
+ * Whatever stops a process does it: a signal, the debugger, a control group's quota, another process on the core, the
+ * host of a virtual machine. While it stands still nothing is sent and nothing is read, and what the target did
+ * meanwhile cannot be told from its latencies.
  */
 #ifndef LOADKIT_STANDSTILLS_H
 #define LOADKIT_STANDSTILLS_H

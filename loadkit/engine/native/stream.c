@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Long enough that a send or a comparison is seldom cut, short enough to stay in the second-level cache; for small messages
- * less will do, and there may be a hundred workers. */
+/* Long enough that a send or a comparison is seldom cut, short enough to stay in the second-level cache; for small
+ * messages less will do, and there may be a hundred workers. */
 enum { LEAST_STREAM_BYTES = 16 * 1024, MOST_STREAM_BYTES = 256 * 1024 };
 
 int stream_open(struct stream *stream, int64_t period, int64_t under_way) {
-    size_t length = under_way < LEAST_STREAM_BYTES ? LEAST_STREAM_BYTES
+    size_t length = under_way < LEAST_STREAM_BYTES  ? LEAST_STREAM_BYTES
                     : under_way > MOST_STREAM_BYTES ? MOST_STREAM_BYTES
                                                     : (size_t)under_way;
     stream->period = period;

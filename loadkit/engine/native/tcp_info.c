@@ -44,7 +44,8 @@ bool is_unacknowledged(int fd) {
     struct told told = {.length = MOST};
     uint64_t acknowledged, again;
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, told.bytes, &told.length)) return false;
-    if (!read_number(&told, AT_BYTES_ACKED, 8, &acknowledged) || !read_number(&told, AT_RETRANSMITS, 4, &again)) return false;
+    if (!read_number(&told, AT_BYTES_ACKED, 8, &acknowledged) || !read_number(&told, AT_RETRANSMITS, 4, &again))
+        return false;
     return acknowledged <= 1 && again > 0;
 }
 
@@ -68,8 +69,10 @@ void note_tcp_info(const struct board *board, int64_t *page, int fd) {
     page[COUNT_tcp_samples]++;
     if (read_number(&told, AT_CWND, 4, &number)) page[COUNT_tcp_cwnd] += (int64_t)number;
     if (read_number(&told, AT_RTT, 4, &number)) board_record(board, page, HISTOGRAM_rtt, (int64_t)number * NS_PER_US);
-    if (read_number(&told, AT_RTTVAR, 4, &number)) board_record(board, page, HISTOGRAM_rttvar, (int64_t)number * NS_PER_US);
+    if (read_number(&told, AT_RTTVAR, 4, &number))
+        board_record(board, page, HISTOGRAM_rttvar, (int64_t)number * NS_PER_US);
     if (read_number(&told, AT_MIN_RTT, 4, &number) && number != NO_MIN_RTT)
         board_record(board, page, HISTOGRAM_min_rtt, (int64_t)number * NS_PER_US);
-    if (read_number(&told, AT_DELIVERY_RATE, 8, &number)) board_record(board, page, HISTOGRAM_delivery_rate, (int64_t)number);
+    if (read_number(&told, AT_DELIVERY_RATE, 8, &number))
+        board_record(board, page, HISTOGRAM_delivery_rate, (int64_t)number);
 }

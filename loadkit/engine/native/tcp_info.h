@@ -1,5 +1,5 @@
-/* What the kernel knows of a connection, TCP_INFO (tcp(7)), as measure/tcp_info.py has it of the other engines: there are
- * the offsets and their kernels. In C because Python's way costs a worker 300 KB of memory, and 1.5 us a look. */
+/* What the kernel knows of a connection, TCP_INFO (tcp(7)), as measure/tcp_info.py has it of the other engines: there
+ * are the offsets and their kernels. In C because Python's way costs a worker 300 KB of memory, and 1.5 us a look. */
 #ifndef LOADKIT_TCP_INFO_H
 #define LOADKIT_TCP_INFO_H
 

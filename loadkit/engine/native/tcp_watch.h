@@ -1,9 +1,9 @@
 /* What happened on some connections in the measured time: differences of TCP_INFO's counters, which only grow.
  *
  * An evenly spaced sample of those that are open when a measured phase begins, and some of those that open later, are
- * read when it begins (or they open), some of them at each look, and when it ends (or they close). An entry is kept over a phase that is not
- * measured, so that each connection counts once. A connection knows by a flag whether it is among them, and has nothing
- * more of it. */
+ * read when it begins (or they open), some of them at each look, and when it ends (or they close). An entry is kept
+ * over a phase that is not measured, so that each connection counts once. A connection knows by a flag whether it is
+ * among them, and has nothing more of it. */
 #ifndef LOADKIT_TCP_WATCH_H
 #define LOADKIT_TCP_WATCH_H
 
@@ -27,7 +27,7 @@ struct tcp_watched {
 struct tcp_watch {
     int64_t *page; /* of the measured phase; NULL: none goes on */
     uint32_t count;
-    uint32_t next;   /* to be read at the next look */
+    uint32_t next; /* to be read at the next look */
     uint32_t wanted; /* so many of those that open next are watched too */
     struct tcp_watched all[TCP_WATCHED];
 };

@@ -1,8 +1,8 @@
 /* The connections that a serve end may have open over all its workers: measure/tokens.py has the whole story.
  *
- * A counter that all workers share, and beside it two words of each: how many turns it has begun and ended (odd: it is in
- * the middle of one), and how many tokens it holds. A worker that is killed in the middle has taken one and not noted it,
- * or the other way round; whoever gives back a dead worker's tokens has to find no living one in the middle.
+ * A counter that all workers share, and beside it two words of each: how many turns it has begun and ended (odd: it is
+ * in the middle of one), and how many tokens it holds. A worker that is killed in the middle has taken one and not
+ * noted it, or the other way round; whoever gives back a dead worker's tokens has to find no living one in the middle.
  */
 #ifndef LOADKIT_TOKENS_H
 #define LOADKIT_TOKENS_H
@@ -25,7 +25,9 @@ static inline struct tokens tokens_of(int64_t *words, uint32_t index) {
 }
 
 /* In this order for whoever reads along. */
-static inline void tokens_note(int64_t *word, int64_t change) { __atomic_store_n(word, *word + change, __ATOMIC_SEQ_CST); }
+static inline void tokens_note(int64_t *word, int64_t change) {
+    __atomic_store_n(word, *word + change, __ATOMIC_SEQ_CST);
+}
 
 /* false: there is none left. */
 static inline bool tokens_take(struct tokens *tokens) {

@@ -50,8 +50,11 @@ PyObject *core_fileno(PyObject *self, PyObject *unused) {
 
 int core_add_type(PyObject *module, const struct core_type *core_type) {
     PyType_Slot slots[] = {
-        {Py_tp_doc, (void *)core_type->doc},    {Py_tp_new, core_type->make}, {Py_tp_dealloc, core_free},
-        {Py_tp_methods, core_type->methods}, {0, NULL},
+        {Py_tp_doc, (void *)core_type->doc},
+        {Py_tp_new, core_type->make},
+        {Py_tp_dealloc, core_free},
+        {Py_tp_methods, core_type->methods},
+        {0, NULL},
     };
     PyType_Spec spec = {core_type->name, (int)core_type->size, 0, Py_TPFLAGS_DEFAULT, slots};
     PyObject *type = PyType_FromSpec(&spec);

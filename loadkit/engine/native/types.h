@@ -1,4 +1,5 @@
-/* What the types of the module are made of: each is a worker's core around an epoll fd, opened when it is made and closed once.
+/* What the types of the module are made of: each is a worker's core around an epoll fd, opened when it is made and
+ * closed once.
  *
  * Such an object begins with a struct core. A method takes it with core_of, which fails once it is closed.
  */
@@ -42,8 +43,8 @@ void *core_of(PyObject *self);
 PyObject *core_fileno(PyObject *self, PyObject *unused);
 PyObject *core_close(PyObject *self, PyObject *unused);
 
-/* rows.c. Reads a dict into the fields that a table describes; -1, with a Python error, for what is missing, unknown or out of
- * bounds. */
+/* rows.c. Reads a dict into the fields that a table describes; -1, with a Python error, for what is missing, unknown or
+ * out of bounds. */
 int rows_read(PyObject *values, const struct row *rows, void *holder);
 /* Exports the names of a table. */
 int rows_add_names(PyObject *module, const char *key, const struct row *rows);
