@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
-.PHONY: demo test test-busy chaos streams signals limits floods fuzz fuzz-records lengthy verdicts doctor-truth lint format \
+.PHONY: demo test test-busy chaos streams signals limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak docs lint format \
 	wheel wheels image image-slo test-image bench bench-neighbours bench-scale ramp-rates sanitize clean
 
 demo: $(VENV)/installed
@@ -45,6 +45,10 @@ verdicts: $(VENV)/installed
 lengthy: $(VENV)/installed
 	$(BIN)/python -m pytest -m lengthy tests/truth/test_ending.py tests/truth/test_memory.py
 
+# That the parent of a run takes no more memory after ten minutes than after two: eleven minutes.
+soak: $(VENV)/installed
+	$(BIN)/python -m pytest -s --timeout 900 tests/bench/soak.py
+
 # Whether what the doctor says can run does, what it says cannot does not, and does with each fix: namespaces, rlimits and
 # control groups of its own, as root. Some minutes.
 doctor-truth: $(VENV)/installed
@@ -63,6 +67,10 @@ NATIVE := loadkit/engine/native
 C_SOURCES := $(wildcard $(NATIVE)/*.c) loadkit/engine/aio/hook.c
 C_FILES := $(C_SOURCES) $(wildcard $(NATIVE)/*.h)
 C_INCLUDE = -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+# docs/record.md and the JSON schemas, out of the structs. The suite fails where they are not what these say.
+docs: $(VENV)/installed
+	$(BIN)/python -m pytest tests/golden/test_record_docs.py --update-golden
+
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

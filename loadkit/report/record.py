@@ -1,7 +1,8 @@
 """The record of a run, version 2: the values, and the file they are written to.
 
-Names are a promise: later versions add, and never rename. "Not measured" is null, never 0. Times are integers of
-nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a record is printed.
+Names are a promise: what comes later is added, with a higher `minor`, and nothing is renamed. "Not measured" is null,
+never 0. Times are integers of nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a record is
+printed.
 """
 
 from __future__ import annotations
@@ -94,6 +95,8 @@ __all__ = [
 
 FORMAT = "loadkit-record"
 VERSION = 2
+# Goes up by one with what is added to the version. A reader leaves out the keys that it does not know.
+MINOR = 0
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999)
 _PERCENTILE_NAMES = {f"{percentile:g}" for percentile in PERCENTILES}
 # What takes time for each when it is merged: a few milliseconds a histogram, and runs are compared with one another.
@@ -623,6 +626,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     format: Annotated[str, SAME] = FORMAT
     version: Annotated[int, SAME] = VERSION
+    minor: Annotated[int, MOST] = MINOR
     partial: Annotated[bool, ANY]
     interrupted: Annotated[str | None, LEAST] = None
     stranded_ns: Annotated[int | None, MOST] = None

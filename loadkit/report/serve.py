@@ -11,7 +11,7 @@ import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.host import Host
-from loadkit.measure.samples import ServeRow, ServeRun
+from loadkit.measure.samples import ServeRun
 from loadkit.report.asked import AskedOfServe
 from loadkit.report.build import server_record
 from loadkit.report.kernel import kernel_record
@@ -39,6 +39,22 @@ VERSION = 1
 _SLACK_S = 2.0
 
 
+class ServeInterval(msgspec.Struct, frozen=True):
+    """What the workers of a serve end did in a second; `t_s` is its end, seconds since 1970.
+
+    The bytes of an app are null: not counted.
+    """
+
+    t_s: float
+    accepted: int
+    received_bytes: int | None
+    sent_bytes: int | None
+    cpu_user_ns: int
+    cpu_system_ns: int
+    wakeups: int
+    events: int
+
+
 class ServeRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A serve end, from its start to its end. `intervals` are of the last hour."""
 
@@ -51,7 +67,7 @@ class ServeRecord(msgspec.Struct, frozen=True, kw_only=True):
     host: dict[str, Any]
     server: ServerRecord
     kernel: Kernel | None
-    intervals: tuple[ServeRow, ...]
+    intervals: tuple[ServeInterval, ...]
 
 
 def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
@@ -68,7 +84,7 @@ def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
             server_record(run.samples, window, is_hashed=not run.plan.is_apart), is_whole_life=True
         ),
         kernel=kernel_record(run.kernel, run.span_ns, is_local=False),
-        intervals=run.rows,
+        intervals=tuple(ServeInterval(**asdict(row)) for row in run.rows),
     )
 
 
