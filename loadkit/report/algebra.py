@@ -28,6 +28,7 @@ __all__ = [
     "MOST",
     "NAMES",
     "NONE_OF_SEVERAL",
+    "OBJECTIVES",
     "ROWS",
     "SAME",
     "SERIES",
@@ -83,6 +84,7 @@ TOGETHER = Rule("together", "field by field, under the same names in all of them
 ROWS = Rule("rows", "rows that are called the same are added")
 NONE_OF_SEVERAL = Rule("none of several", "null: each of the runs has its own")
 ANEW = Rule("anew", "worked out anew from the other fields")
+OBJECTIVES = Rule("objectives", "those of all, each once, held against the sum")
 AT_START = Rule("at start", "added; of a run without a window its peak")
 WINDOW_END = Rule("window end", "the start and the length of both one after another, the later side by side")
 

@@ -46,7 +46,8 @@ def merge_records(records: Sequence[RunRecord], names: Sequence[str] | None = No
         merged = msgspec.structs.replace(merged, journey=journey)
         merged = msgspec.structs.replace(merged, journey=msgspec.structs.replace(journey, diagnosis=diagnose(merged)))
     merged = judged(merged)
-    return msgspec.structs.replace(merged, slo=check([_known(slo.expr) for slo in merged.slo], merged))
+    objectives = dict.fromkeys(slo.expr for slo in merged.slo)
+    return msgspec.structs.replace(merged, slo=check([_known(expr) for expr in objectives], merged))
 
 
 def _beside(left: RunRecord, right: RunRecord) -> RunRecord:

@@ -1,8 +1,8 @@
 """Whether runs may be added up: each once, the same load on the same target, one after another or side by side.
 
-The load is what was asked of the target, and how: connections, rates, phases, messages, the engine that moved them, the
-objectives. Where it ran is another matter, and may differ: workers, cores, the ports and addresses that connections
-came from, and the place of an embedded server, which each run starts anew.
+The load is what was asked of the target, and how: connections, rates, phases, messages, the engine that moved them. The
+sum is held against the objectives of all. Where it ran is another matter, and may differ: workers, cores, the ports and
+addresses that connections came from, and the place of an embedded server, which each run starts anew.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from loadkit.units import NS_PER_S
 __all__ = ["check_mergeable", "groups_of", "ids_of", "spans_of"]
 
 # Where a run ran, what the plan's values were made of, and the engine that was asked for: tool.engine has what it was.
-_PLACEMENT = {"cores", "engine", "lanes", "options", "phased", "profile", "routes", "stays_awake", "workers"}
+_PLACEMENT = {"cores", "engine", "lanes", "options", "phased", "profile", "routes", "slo", "stays_awake", "workers"}
 _SERVE_PLACEMENT = {"addresses", "cores", "engine", "is_apart", "port", "workers"}
 # Windows that share at most the first part of the shorter one followed one another, and those that share more than the
 # second went on side by side: starts are not more exact than that. In between neither would give right rates.

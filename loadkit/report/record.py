@@ -33,6 +33,7 @@ from loadkit.report.algebra import (
     MOST,
     NAMES,
     NONE_OF_SEVERAL,
+    OBJECTIVES,
     ROWS,
     SAME,
     SERIES,
@@ -639,7 +640,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[dict[str, Any], FIRST]
     verdict: Annotated[Verdict, ANEW]
     findings: Annotated[tuple[Finding, ...], ANEW] = ()
-    slo: Annotated[tuple[SloRecord, ...], ANEW]
+    slo: Annotated[tuple[SloRecord, ...], OBJECTIVES]
     connections: Annotated[Connections, EACH]
     messages: Annotated[Messages, EACH]
     bytes: Annotated[Bytes, EACH]

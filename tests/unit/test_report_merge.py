@@ -275,6 +275,16 @@ def test_objectives_are_held_against_the_sum() -> None:
     assert [slo.ok for slo in merge_records([run(MS), run(9 * MS)]).slo] == [False]
 
 
+def test_the_sum_is_held_against_the_objectives_of_each_run_once() -> None:
+    def run(*slo: str) -> RunRecord:
+        hold = exchanged([MS] * 600)
+        made = made_up_record(made_up_plan(slo=slo), made_up_samples(worker(0, ramp(), page(), hold, page())))
+        return again(made, next(_MINUTES))
+
+    merged = merge_records([run("latency.p99<5ms"), run("errors==0", "latency.p99<5ms"), run()])
+    assert [(slo.expr, slo.ok) for slo in merged.slo] == [("latency.p99<5ms", True), ("errors==0", True)]
+
+
 def test_the_series_are_put_end_to_end() -> None:
     once = RUNS["closed_loop"]()
     assert [row.t_s for row in merge_records([once, again(once)]).intervals] == [3.0, 4.0, 7.0, 8.0]
