@@ -1,0 +1,192 @@
+"""The compiled core without an engine around it: made by hand, and given one turn at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from loadkit.engine.compiled import native_missing
+from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.samples import PhaseSamples, read_worker
+from loadkit.plan.pacing import LinearPace
+from loadkit.units import NS_PER_S
+from loadkit.wire.echo import EchoFraming
+from tests.engine.conftest import LOOPBACK, wait_for
+
+if missing := native_missing():
+    pytest.skip(f"the native engine: {missing}", allow_module_level=True)
+
+from loadkit.engine.native import _core
+
+# AddressSanitizer keeps freed memory in quarantine: there LeakSanitizer's word is the one that counts (sanitize.py).
+IS_SANITIZED = "sanitize" in _core.__file__
+
+
+# Few enough examples for a few seconds. What the fixtures hand out is shared between them on purpose.
+pieces_of_anything = settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def reset(sock: socket.socket) -> None:
+    """Closes by RST, as socket(7) has it."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+# So that many small pieces do not take minutes: from then on everything goes at once.
+MOST_PIECES = 300
+
+
+class Core:
+    """A Blast whose turns the test takes, with a board and a control of its own: two phases and a drain, or others."""
+
+    def __init__(self, **changes: Any) -> None:
+        highest_ns = changes.pop("highest_ns", 3600 * NS_PER_S)
+        self.sockets = list(socket.socketpair())
+        self.board = Board(BoardLayout(1, len(changes.get("phases", ())) or 3, highest_ns))
+        self.slot = self.board.slots[0]
+        self.blast = _core.Blast(**changed(arguments(self.slot.words, self.sockets[0].fileno()), changes))
+
+    def __enter__(self) -> Core:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.blast.close()
+        for sock in self.sockets:
+            sock.close()
+        self.board.close()
+
+    def turn(self, linger_ns: int = 1_000_000) -> None:
+        """Works on; without a time to linger it does what is due and looks for no events."""
+        self.blast.turn(linger_ns)
+
+    def turn_until(self, condition: Callable[[], bool]) -> None:
+        """Takes turns until it is so."""
+
+        def is_so() -> bool:
+            self.turn()
+            return condition()
+
+        wait_for(is_so)
+
+    def open_one(self, listener: socket.socket) -> None:
+        """Opens a connection, and answers its first message: nothing is under way then."""
+        self.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 1)
+        self.turn_until(lambda: self.slot.get("open") == 1)
+        self.sockets.append(listener.accept()[0])
+        self.sockets[-1].sendall(self.sockets[-1].recv(64))
+        self.turn_until(lambda: self.slot.get("answered") == 1)
+
+    def phase(self, index: int) -> PhaseSamples:
+        return read_worker(self.board, 0).phases[index]
+
+
+def arguments(words: Any, control_fd: int) -> dict[str, Any]:
+    """Everything a Blast has to be told."""
+    second = NS_PER_S
+    return {
+        "words": words,
+        "control_fd": control_fd,
+        "options": {
+            "size": 1,
+            "lifetime_ns": -1,
+            "timeout_ns": 10 * second,
+            "connect_timeout_ns": 5 * second,
+            "held_ns": second // 100,
+            "messages": -1,
+            "depth": 65536,
+            "index": 0,
+            "of": 1,
+            "opening": 16,
+            "awake_ns": 100_000,
+            "keepalive_s": 0,
+            "is_endless": False,
+            "is_open_loop": True,
+            "is_checked": True,
+            "closes_by_rst": True,
+            "connects_in_a_loop": False,
+            "is_edge_triggered": False,
+            "chooses_ports": False,
+            "reads_stamps": False,
+            "port": 9,
+            "period": EchoFraming(1).period,
+            "most_slots": 16,
+        },
+        "phases": (a_phase(second), a_phase(3600 * second), a_phase(second, is_drain=True)),
+        "routes": (a_route(),),
+        "probes": (),
+    }
+
+
+def changed(good: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments with others in place of some; those that are options are changed there."""
+    options = {name: value for name, value in changes.items() if name in good["options"]}
+    more = {name: value for name, value in changes.items() if name not in good["options"]}
+    return {**good, "options": {**good["options"], **options}, **more}
+
+
+def a_route(**changes: Any) -> dict[str, Any]:
+    """A route as the core is told of it."""
+    ports = {"port_low": 0, "port_high": 0, "next_port": 0}
+    return {"source": None, "destination": LOOPBACK, "connections": 1, **ports, "may_meet_itself": False, **changes}
+
+
+def a_phase(duration_ns: int, pace: LinearPace | None = None, is_drain: bool = False) -> dict[str, Any]:
+    """A phase as the core is told of it, with one connection and a pace."""
+    change = (pace.end_hz - pace.start_hz) / (pace.duration_ns / NS_PER_S) if pace else 0.0
+    return {
+        "duration_ns": duration_ns,
+        "connections": 1,
+        "is_drain": is_drain,
+        "is_paced": bool(pace),
+        "is_measured": bool(pace),
+        "start_hz": pace.start_hz if pace else 0.0,
+        "change_hz_per_s": change,
+        "total": pace.total() if pace else 0,
+        "fewer": 0,
+    }
+
+
+def paced(pace: LinearPace) -> tuple[Any, ...]:
+    second = NS_PER_S
+    return (a_phase(second), a_phase(pace.duration_ns, pace), a_phase(second, is_drain=True))
+
+
+def two_holds(first: LinearPace, second: LinearPace) -> tuple[Any, ...]:
+    """A ramp, two phases on a schedule and a drain."""
+    paces = (a_phase(pace.duration_ns, pace) for pace in (first, second))
+    return (a_phase(NS_PER_S), *paces, a_phase(NS_PER_S, is_drain=True))
+
+
+def send_one(core: Core, listener: socket.socket) -> None:
+    """Opens a connection and sends the phase's only message on it."""
+    core.open_one(listener)
+    core.blast.begin_phases(time.monotonic_ns())
+    core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
+
+
+def open_files() -> int:
+    """How many there are, without those of the boards, which the fixtures keep."""
+    targets = []
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            targets.append(str(file.readlink()))
+    return sum("loadkit-board" not in target for target in targets)
+
+
+def memory_bytes(key: str) -> int:
+    """One of the sizes in /proc/self/status: RssAnon leaves out the boards, VmSize has reservations too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith(f"{key}:")]
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,120 @@
+"""The compiled blast end's connections: what the kernel says of them, their ports, their deadlines (connections.c)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from loadkit.measure.tcp_info import read_tcp_info
+from tests.engine.conftest import LOOPBACK, Blast, Server, run
+
+from .by_hand import (
+    Core,
+    a_route,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def test_what_the_kernel_knows_of_a_connection_is_noted_as_python_reads_it() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener, Core(port=listener.getsockname()[1]) as core:
+        core.blast.look_at_tcp(4)
+        assert core.phase(0).counters["tcp_samples"] == 0  # none is open
+        core.open_one(listener)
+        found = read_tcp_info(fd_of(core.sockets[-1].getpeername()))
+        core.blast.look_at_tcp(4)
+        page, known = core.phase(0), [found and getattr(found, name) for name in ("rtt_us", "rttvar_us", "min_rtt_us")]
+        assert [page.histograms[name].sum_ns for name in ("rtt", "rttvar", "min_rtt")] == [
+            1000 * (us or 0) for us in known
+        ]
+        assert found
+        assert page.histograms["delivery_rate"].sum_ns == found.delivery_rate_bytes != 0
+        assert (page.counters["tcp_samples"], page.counters["tcp_cwnd"]) == (1, found.cwnd)
+        with pytest.raises(ValueError, match="fewer"):
+            core.blast.look_at_tcp(-1)
+
+
+def hold_up(fd: int, peer: socket.socket) -> None:
+    """Sends until the peer's window is closed, waits, and lets the peer read it all."""
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sent += os.write(fd, bytes(65536))
+    time.sleep(0.02)
+    while sent:
+        sent -= len(peer.recv(1 << 20))
+
+
+def test_what_a_connection_counts_is_noted_as_what_came_in_the_measured_time() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener, Core(port=listener.getsockname()[1]) as core:
+        core.open_one(listener)
+        peer = core.sockets[-1]
+        fd = fd_of(peer.getpeername())
+
+        def known() -> int:
+            found = read_tcp_info(fd)
+            return (found and found.busy_us) or 0
+
+        def noted() -> int:
+            return core.phase(1).counters["tcp_busy_us"]
+
+        hold_up(fd, peer)
+        before = known()
+        core.blast.watch_tcp(1)
+        hold_up(fd, peer)
+        core.blast.watch_tcp(-1)
+        first = noted()
+        assert 0 < first <= known() - before
+        hold_up(fd, peer)  # in a phase that is not measured
+        assert noted() == first
+        before = known()
+        core.blast.watch_tcp(1)
+        hold_up(fd, peer)
+        least = known() - before
+        core.blast.leave()  # it closes
+        assert noted() >= first + least > first
+        assert core.phase(1).counters["tcp_watched"] == 1
+        with pytest.raises(ValueError, match="no such phase"):
+            core.blast.watch_tcp(3)
+
+
+def fd_of(address: tuple[str, int]) -> int:
+    """Finds the socket of this process that has this address."""
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            sock = socket.socket(fileno=os.dup(int(path.name)))
+            with sock:
+                if sock.family == socket.AF_INET and sock.getsockname() == address:
+                    return int(path.name)
+    raise AssertionError(f"no socket has {address}")
+
+
+def test_idle_connections_wake_nobody_up_each_for_itself(server: Server, blast: Blast) -> None:
+    port, _board, _control = server()
+    # Each had a message, whose time-out would end within the hold.
+    blasting = blast(port, connections="300", connect_rate="3k", rate="5", timeout="1s", duration="1500ms")
+    whole = run(blasting)
+    assert whole.errors == {}
+    assert blasting.phase("hold").counters["wakeups"] < 60
+
+
+@pytest.mark.parametrize("source", [None, LOOPBACK])
+def test_where_the_kernel_has_no_port_ranges_the_engine_goes_through_the_ports(source: str | None) -> None:
+    low = 20_000  # where nobody is given a port, so that no TIME_WAIT of another test is in the way
+    with socket.create_server((LOOPBACK, 0)) as listener, socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((LOOPBACK, low + 1))
+        taken.connect(listener.getsockname())  # this tuple is in use
+        routes = (a_route(source=source, connections=4, port_low=low, port_high=low + 4, next_port=low + 3),)
+        with Core(port=listener.getsockname()[1], routes=routes, chooses_ports=True) as core:
+            core.blast.start(time.monotonic_ns(), 1000.0, 0, 4, 1)
+            core.turn_until(lambda: core.slot.get("open") == 4)
+            accepted = [listener.accept() for _ in range(5)]
+        for peer, _ in accepted:
+            peer.close()
+    assert {port for _, (_, port) in accepted} == {low, low + 1, low + 2, low + 3, low + 4}
