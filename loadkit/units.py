@@ -22,14 +22,33 @@ __all__ = [
     "format_share",
     "format_size",
     "plural",
+    "with_unit",
 ]
 
 NS_PER_S = 1_000_000_000
 
 _DURATION_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_SIZE_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+# As for counts, k is 1,000: what is 1,024 has its i.
+_SIZE_BYTES = {
+    "B": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    **dict.fromkeys(("k", "K", "kB", "KB"), 10**3),
+    **dict.fromkeys(("m", "M", "MB"), 10**6),
+    **dict.fromkeys(("G", "GB"), 10**9),
+}
 _COUNT = {"k": 10**3, "m": 10**6, "K": 10**3, "M": 10**6}
 _NUMBER = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-zµ]*)")
+_BARE = re.compile(r"\s*[0-9][0-9_]*(\.[0-9]+)?\s*")
+# Between the parts of `1m30s`.
+_JOINTS = re.compile(r"(?<=[A-Za-zµ])\s*(?=[0-9])")
+
+
+def with_unit(value: object, unit: str) -> object:
+    """Returns text for so many of `unit` where a number has no unit, and what is no such number as it is."""
+    is_bare = isinstance(value, int | float) and not isinstance(value, bool | Duration)
+    return f"{value}{unit}" if is_bare or (isinstance(value, str) and _BARE.fullmatch(value)) else value
 
 
 def _scaled(text: str, factors: dict[str, int], expected: str) -> float:
@@ -60,9 +79,9 @@ class Count(int):
 
 
 class Duration(int):
-    """A duration in nanoseconds: `250ms`, `2s`, `1.5m`, `1h`. A bare number is refused, except 0."""
+    """A duration in nanoseconds: `250ms`, `2s`, `1.5m`, `1m30s`, `1h`. A bare number is refused, except 0."""
 
-    expected = "a duration with its unit, such as 250ms, 2s or 1m"
+    expected = "a duration with its unit, such as 250ms, 2s or 1m30s"
 
     @classmethod
     def parse(cls, value: object) -> Duration:
@@ -72,15 +91,20 @@ class Duration(int):
         text = str(value)
         if text.strip() == "0":
             return cls(0)
-        if not isinstance(value, str) or text.strip()[-1:].isdigit():
+        parts = _JOINTS.split(text.strip())
+        numbers = [_NUMBER.fullmatch(part) for part in parts]
+        units = [_DURATION_NS.get(number[2], 0) if number else 0 for number in numbers]
+        # The larger unit comes first, and each of them once.
+        if not isinstance(value, str) or not all(units) or units != sorted(set(units), reverse=True):
             raise ValueError(f"expected {cls.expected}, got {value!r}")
-        return cls(_whole(round(_scaled(text, _DURATION_NS, cls.expected)), value, cls.expected))
+        whole = sum(_scaled(part, _DURATION_NS, cls.expected) for part in parts)
+        return cls(_whole(round(whole), value, cls.expected))
 
 
 class Size(int):
-    """A size in bytes: `64`, `64B`, `4KiB`, `1MiB`, `1.5KB`."""
+    """A size in bytes: `64`, `64B`, `4KiB` (1,024 each), `1k`, `1.5KB`, `1MB` (1,000 each)."""
 
-    expected = "a size such as 64B, 4KiB or 1MB"
+    expected = "a size such as 64B, 4KiB (4,096 B) or 4k (4,000 B)"
 
     @classmethod
     def parse(cls, value: object) -> Size:

@@ -1,7 +1,8 @@
 """The keyword arguments of library calls and their types, for editors and type checkers (PEP 692).
 
 What they mean stands in profile/model.py and in `loadkit serve --help`, under the same names; None is one not given.
-Text has its unit ("10k", "250ms", "64KiB"); a number is a count, a rate per second, or a size in bytes.
+Text has its unit ("10k", "250ms", "64KiB"); a number is a count, a rate per second, a size in bytes, or for `duration`
+and `warmup` seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class BlastOptions(TypedDict, total=False):
     """What `loadkit.blast` takes beside target and profile: the long options of the command."""
 
     connections: str | int | None
-    duration: str | None
+    duration: str | float | None
     messages: str | int | None
     rate: str | float | None
     workers: str | int | None
@@ -35,7 +36,7 @@ class BlastOptions(TypedDict, total=False):
     source: str | Sequence[str] | None
     timeout: str | None
     connect_timeout: str | None
-    warmup: str | None
+    warmup: str | float | None
     keepalive: str | None
     close: Literal["rst", "fin"] | None
     check: bool | None

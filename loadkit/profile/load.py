@@ -16,7 +16,7 @@ import msgspec
 from loadkit.errors import LoadkitError, OptionError, ProfileError
 from loadkit.printable import shell_word
 from loadkit.profile.model import Option, PhaseSpec, Profile, options_of
-from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, format_duration, format_size
+from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, format_duration, format_size, with_unit
 
 __all__ = ["Sources", "load_profile", "phased", "read_profile_text", "shipped_profiles"]
 
@@ -109,6 +109,8 @@ def _refuse_overruled(table: Mapping[str, Any], options: Mapping[str, Any], plac
 def _convert(values: Mapping[str, Any], place: str, error: type[LoadkitError]) -> Profile:
     # `auto` asks for what an absent key gives: the plan decides.
     values = {key: value for key, value in values.items() if (key, value) != ("workers", "auto")}
+    units = {key: option.bare_unit for key, option in options_of(Profile).items() if option.bare_unit}
+    values = {key: with_unit(value, units[key]) if key in units else value for key, value in values.items()}
     try:
         profile = msgspec.convert(values, Profile, dec_hook=_parse, strict=True)
     except msgspec.ValidationError as failure:

@@ -83,7 +83,7 @@ class Option(msgspec.Struct, frozen=True):
     metavar: str = ""
     at_least: float | None = None
     at_most: float | None = None
-    hidden: bool = False
+    bare_unit: str = ""  # what a number without a unit is counted in; "": it needs one
 
 
 def _option(help: str, *flags: str, **more: Any) -> Any:
@@ -114,7 +114,13 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     # 10 s as wrk and hey have it: ten intervals, and enough replies for a p99.9.
     duration: Annotated[
         Duration | None,
-        _option("how long to measure, after the ramp and the warm-up [10s]", "-d", "--duration", at_least=10**6),
+        _option(
+            "how long to measure, after the ramp and the warm-up; a number alone is seconds [10s]",
+            "-d",
+            "--duration",
+            at_least=10**6,
+            bare_unit="s",
+        ),
     ] = None
     messages: Annotated[
         Count | None, _option("stop after this many measured messages", "-n", "--messages", metavar="N", at_least=1)
@@ -141,7 +147,9 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ),
     ] = None
     # 64 B: small enough that the cost of a message, not of its bytes, is what is measured.
-    size: Annotated[Size, _option("bytes of a message", "-s", "--size", at_least=1, at_most=2**30)] = Size(64)
+    size: Annotated[
+        Size, _option("bytes of a message: 1k is 1,000 B, 1KiB is 1,024 B", "-s", "--size", at_least=1, at_most=2**30)
+    ] = Size(64)
     depth: Annotated[
         Count,
         _option(
@@ -193,7 +201,12 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = Duration.parse("5s")
     warmup: Annotated[
         Duration | None,
-        _option("load before the measured part [2s; 0s with -n]", "--warmup", at_least=0),
+        _option(
+            "load before the measured part; a number alone is seconds [2s; 0s with -n]",
+            "--warmup",
+            at_least=0,
+            bare_unit="s",
+        ),
     ] = None
     keepalive: Annotated[
         Duration | None,

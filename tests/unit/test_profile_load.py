@@ -11,6 +11,7 @@ from loadkit.plan.build import build_plan
 from loadkit.plan.model import PhaseKind
 from loadkit.profile.load import load_profile, read_profile_text, shipped_profiles
 from loadkit.profile.model import Close, EngineName
+from loadkit.units import NS_PER_S, Duration
 from tests.unit.made_up import made_up_host
 
 _NAMES = ["burst", "c100k", "c10k", "c1m", "churn", "closed-loop", "many-idle", "ramp", "smoke", "steady"]
@@ -82,7 +83,7 @@ _WRONG = [
     pytest.param("connections = true", "connections: expected a whole number", id="a truth value for a count"),
     pytest.param("connections = 0", "connections: 0 is below the least, 1", id="a count below its bound"),
     pytest.param("depth = 70000", "depth: 70,000 is above the most, 65,536", id="a count above its bound"),
-    pytest.param("duration = 10", "duration: expected a duration with its unit", id="a duration without unit"),
+    pytest.param("timeout = 10", "timeout: expected a duration with its unit", id="a duration without unit"),
     pytest.param('timeout = "1us"', "timeout: 1,000 ns is below the least, 1 ms", id="a duration below its bound"),
     pytest.param('size = "2GiB"', "size: 2,147,483,648 is above the most", id="a size above its bound"),
     pytest.param('rate = "1k:"', "rate: expected a rate such as 10k, or a ramp such as 1k:10k", id="half a ramp"),
@@ -120,7 +121,7 @@ def test_a_wrong_profile_names_file_key_path_and_what_was_expected(place: Path, 
     [
         pytest.param({"connections": "0"}, "--connections: 0 is below the least, 1", id="below its bound"),
         pytest.param({"connect_rate": "x"}, "--connect-rate: expected a rate per second", id="not a rate"),
-        pytest.param({"duration": "10"}, "--duration: expected a duration with its unit", id="no unit"),
+        pytest.param({"timeout": "10"}, "--timeout: expected a duration with its unit", id="no unit"),
         pytest.param({"engine": "warp"}, "--engine: expected auto or native or uvloop or", id="an unknown engine"),
         pytest.param({"check": 3}, "--check: Expected `bool`", id="a flag with two names"),
         pytest.param({"workers": "few"}, "--workers: expected a whole number", id="neither a number nor auto"),
@@ -136,6 +137,12 @@ def test_a_wrong_option_names_its_flag_and_what_was_expected(options: dict[str, 
 def test_one_option_cannot_overrule_what_a_profile_says_phase_by_phase(key: str) -> None:
     with pytest.raises(OptionError, match=rf"^--{key}: profile burst sets {key} phase by phase; .*profiles show burst"):
         load_profile("burst", {key: "5s" if key != "rate" else "5"})
+
+
+@pytest.mark.parametrize("ten", ["10", " 10 ", 10, 10.0, "10s", Duration.parse("10s")])
+def test_a_number_alone_is_seconds_of_the_duration_and_of_the_warm_up(ten: object) -> None:
+    profile, _sources = load_profile(None, {"duration": ten, "warmup": ten})
+    assert profile.duration == profile.warmup == 10 * NS_PER_S
 
 
 def test_an_option_that_no_phase_sets_goes_into_a_profile_with_phases() -> None:
