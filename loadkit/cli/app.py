@@ -9,6 +9,8 @@ import click
 from loadkit.cli.blast import blast
 from loadkit.cli.doctor import doctor
 from loadkit.cli.environment import PREFIX, naming_variables
+from loadkit.cli.helping import show_help, version
+from loadkit.cli.hints import nearest_first
 from loadkit.cli.ping import ping
 from loadkit.cli.profiles import profiles
 from loadkit.cli.report import report
@@ -21,6 +23,16 @@ from loadkit.version import __version__
 
 __all__ = ["run"]
 
+EXAMPLES = """\b
+Examples:
+  loadkit blast -c 1k -R 10k                    both ends on this machine
+  loadkit serve 0.0.0.0:7000                    and on another one: loadkit blast HOST:7000
+  loadkit help blast                            what a run can be asked for"""
+COMPLETION = """\b
+Completion of commands, options, profiles, engines and formats, in the start-up file of your shell:
+  bash  eval "$(_LOADKIT_COMPLETE=bash_source loadkit)"
+  zsh   eval "$(_LOADKIT_COMPLETE=zsh_source loadkit)"
+  fish  _LOADKIT_COMPLETE=fish_source loadkit | source"""
 ENVIRONMENT = """\b
 Each option can be given by the environment too, where the command line does not give it:
   LOADKIT_BLAST_RATE=5k       as loadkit blast --rate 5k
@@ -39,7 +51,7 @@ Exit status:
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": PREFIX},
-    epilog=f"{ENVIRONMENT}\n\n{EXIT_STATUSES}",
+    epilog=f"{EXAMPLES}\n\n{COMPLETION}\n\n{ENVIRONMENT}\n\n{EXIT_STATUSES}",
     no_args_is_help=True,
 )
 # LOADKIT_VERSION is a name that others use too, for a version.
@@ -48,7 +60,7 @@ def app() -> None:
     """Measure TCP at scale: an echo server, the swarm that loads it, and a verdict on the numbers."""
 
 
-for _command in (serve, blast, ping, doctor, report, profiles):
+for _command in (serve, blast, ping, doctor, report, profiles, show_help, version):
     app.add_command(_command)
 
 
@@ -62,7 +74,7 @@ def run() -> None:
         sys.exit(2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        text = error.format_message()
+        text = nearest_first(error) if isinstance(error, click.NoSuchOption) else error.format_message()
         _complain(naming_variables(text, context) if context else text, context)
         sys.exit(error.exit_code)
     except click.Abort:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadkit.cli.complete import complete_profiles
 from loadkit.cli.environment import Command, origins
 from loadkit.cli.github import find_summary, github_option
-from loadkit.cli.options import given, profile_options
+from loadkit.cli.options import GroupedOption, given, profile_options
 from loadkit.cli.output import check_outputs, find_json, output_option
 from loadkit.cli.preflight import say, say_warnings
 from loadkit.cli.publish import publish
@@ -16,6 +17,7 @@ from loadkit.cli.streams import end_soon
 from loadkit.library.files import check_writable
 from loadkit.limits import require_memory
 from loadkit.printable import printable
+from loadkit.profile.model import Group
 
 if TYPE_CHECKING:
     from loadkit.measure.samples import RunSamples
@@ -36,14 +38,29 @@ Examples:
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="open very many connections, and say how long all took")
 @click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_BLAST_TARGET")
 @profile_options
-@click.option("--profile", metavar="NAME|FILE", help="a scenario: `loadkit profiles` lists those shipped")
+@click.option(
+    "--profile",
+    cls=GroupedOption,
+    group=Group.LOAD,
+    metavar="NAME|FILE",
+    shell_complete=complete_profiles,
+    help="a scenario: `loadkit profiles` lists those shipped",
+)
 @output_option
 @github_option
 @click.option("--dry-run", is_flag=True, help="print the plan as JSON and do nothing")
-@click.option("--no-progress", is_flag=True, help="no live view (there is none either when stderr is not a terminal)")
+@click.option(
+    "--no-progress",
+    cls=GroupedOption,
+    group=Group.OUTPUT,
+    is_flag=True,
+    help="no live view (there is none either when stderr is not a terminal)",
+)
 @click.option(
     "-q",
     "--quiet",
+    cls=GroupedOption,
+    group=Group.OUTPUT,
     is_flag=True,
     help="print the verdict line alone; on stderr why, if the run is not valid, and each missed SLO",
 )

@@ -17,6 +17,7 @@ from click.core import ParameterSource
 
 from loadkit.errors import LoadkitError
 from loadkit.printable import printable
+from loadkit.profile.model import Group
 
 __all__ = ["PREFIX", "Command", "naming_variables", "origins", "unknown_variables"]
 
@@ -27,7 +28,22 @@ _KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP|SCTP)")
 
 
 class Command(click.Command):
-    """A command whose options may come from the environment."""
+    """A command whose options may come from the environment, and stand in groups in its help."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options, those of a group together; without groups as click does."""
+        rows: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(context):
+            row = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+            if row:
+                rows.setdefault(getattr(parameter, "group", None) or "", []).append(row)
+        if len(rows) < 2:
+            super().format_options(context, formatter)
+            return
+        for group in (*Group, ""):
+            if group in rows:
+                with formatter.section(group.capitalize() if group else "Other options"):
+                    formatter.write_dl(rows[group])
 
     def invoke(self, context: click.Context) -> Any:
         """Runs it, after a warning for each variable that looks like one of its options and is none."""

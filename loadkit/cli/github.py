@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadkit.cli.options import GroupedOption
 from loadkit.errors import OptionError, OutputError
 from loadkit.library.files import add_to, check_writable
 from loadkit.printable import printable
+from loadkit.profile.model import Group
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
@@ -27,6 +29,8 @@ def github_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --github."""
     return click.option(
         "--github",
+        cls=GroupedOption,
+        group=Group.OUTPUT,
         is_flag=True,
         help="in GitHub Actions: add the report to the job summary, and annotate what was not met",
     )(command)

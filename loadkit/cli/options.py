@@ -8,12 +8,20 @@ from typing import Any, get_origin, get_type_hints
 
 import click
 
-from loadkit.profile.model import EngineName, Option, Profile, options_of
+from loadkit.profile.model import EngineName, Group, Option, Profile, options_of
 from loadkit.units import Count, Duration, Rate, Size, format_count, format_duration, format_size
 
-__all__ = ["given", "profile_options", "quantity"]
+__all__ = ["GroupedOption", "given", "profile_options", "quantity"]
 
 _METAVARS = {Duration: "DURATION", Size: "SIZE", Rate: "RATE"}
+
+
+class GroupedOption(click.Option):
+    """An option that stands in a group of the help."""
+
+    def __init__(self, *words: Any, group: Group | None = None, **more: Any) -> None:
+        super().__init__(*words, **more)
+        self.group = group
 
 
 def profile_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,7 +61,7 @@ def _click_option(name: str, option: Option) -> Callable[[Callable[..., Any]], C
     # A count of 1 equals True, so identity is what is asked.
     is_plain = default is None or default is True or default == ()
     help_text = option.help if is_plain else f"{option.help} [{_shown(default)}]"
-    more: dict[str, Any] = {"help": help_text, "default": None}
+    more: dict[str, Any] = {"cls": GroupedOption, "group": option.group, "help": help_text, "default": None}
     if hint is bool:
         more["is_flag"] = True
     elif get_origin(hint) is tuple:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadkit.cli.complete import complete_formats
+from loadkit.cli.options import GroupedOption
 from loadkit.errors import OutputError
 from loadkit.library.files import check_names, rescue, write_whole
+from loadkit.profile.model import Group
 from loadkit.report.formats import FORMATS, RECORD, check_format, formats_in_words, is_record, rendered
 
 if TYPE_CHECKING:
@@ -22,8 +25,11 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "-o",
         "--output",
+        cls=GroupedOption,
+        group=Group.OUTPUT,
         multiple=True,
         metavar="FILE",
+        shell_complete=complete_formats,
         help=f"write it here too, as {formats_in_words()}; repeatable",
     )(command)
 

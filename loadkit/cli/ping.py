@@ -15,7 +15,13 @@ __all__ = ["ping"]
 _MOST_BYTES = 64 * 1024
 
 
-@click.command(cls=Command, short_help="does a server echo? one line and an exit status")
+_EXAMPLES = """\b
+Examples:
+  loadkit ping                                      the server of `loadkit serve` on this machine
+  loadkit ping 10.0.0.5:7000 --timeout 500ms        as the health check of a container"""
+
+
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="does a server echo? one line and an exit status")
 @click.argument(
     "target", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar=["LOADKIT_PING_TARGET", "LOADKIT_SERVE_LISTEN"]
 )

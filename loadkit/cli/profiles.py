@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import click
 
+from loadkit.cli.complete import complete_profiles
 from loadkit.printable import page
 
 __all__ = ["profiles"]
 
 
-@click.group(invoke_without_command=True, short_help="list the shipped scenarios, or show one")
+_EXAMPLES = """\b
+Examples:
+  loadkit profiles                                  the shipped ones
+  loadkit profiles show ramp > my.toml              how your own begins
+  loadkit blast --profile my.toml"""
+
+
+@click.group(invoke_without_command=True, epilog=_EXAMPLES, short_help="list the shipped scenarios, or show one")
 @click.pass_context
 def profiles(context: click.Context) -> None:
     """List the shipped profiles, or show one."""
@@ -29,7 +37,7 @@ def list_profiles() -> None:
 
 
 @profiles.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_profiles)
 def show_profile(name: str) -> None:
     """Print a profile's file, to read or to start your own from."""
     from loadkit.profile.load import read_profile_text

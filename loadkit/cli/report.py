@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from loadkit.cli.complete import complete_records
 from loadkit.cli.environment import Command
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.output import check_outputs, find_json, output_option
@@ -14,8 +15,16 @@ from loadkit.limits import TO_READ_BYTES, require_memory
 __all__ = ["report"]
 
 
-@click.command(cls=Command, short_help="a record as text again; several merged; both ends joined")
-@click.argument("records", metavar="RECORD...", nargs=-1, required=True)
+_EXAMPLES = """\b
+Examples:
+  loadkit report run.json                           the text again
+  loadkit report monday.json tuesday.json           runs of one load, added up
+  loadkit report run.json --server serve.json       with what the serve end wrote of the same run
+  loadkit report run.json -o run.md -o run.xml      in other formats"""
+
+
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="a record as text again; several merged; both ends joined")
+@click.argument("records", metavar="RECORD...", nargs=-1, required=True, shell_complete=complete_records)
 @click.option("--server", metavar="FILE", help="the serve end's own record (`loadkit serve -o`), of the same run")
 @output_option
 @github_option

@@ -36,7 +36,15 @@ __all__ = ["DEFAULT_LISTEN", "serve"]
 DEFAULT_LISTEN = "127.0.0.1:7000"
 
 
-@click.command(cls=Command, short_help="an echo server, or your own, one worker process a core")
+_EXAMPLES = """\b
+Examples:
+  loadkit serve                                     loopback only, port 7000
+  loadkit serve 0.0.0.0:7000 -w 4 -o serve.json     everywhere, 4 workers, with a record
+  loadkit serve --app shop.server:Orders            your own server instead of the echo
+  loadkit serve 127.0.0.1:0 --ready-file ready.json a free port, which the file names"""
+
+
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="an echo server, or your own, one worker process a core")
 @click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar="LOADKIT_SERVE_LISTEN")
 @click.option(
     "-w", "--workers", **quantity(Count, 1) | {"metavar": "N|auto"}, help="worker processes [auto: one a core]"

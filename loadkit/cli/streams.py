@@ -22,6 +22,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["Stream", "end_soon", "install", "live_stream"]
 
@@ -73,14 +74,23 @@ class Stream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Writes the text, or drops it."""
+        self.send_bytes(text.encode(self._encoding, _ERRORS))
+        return len(text)
+
+    @property
+    def buffer(self) -> _Bytes:
+        """What takes bytes, as click's scripts for shells are."""
+        return _Bytes(self)
+
+    def send_bytes(self, data: bytes) -> None:
+        """Writes the bytes, or drops them."""
         if not self._is_gone:
             try:
-                self._send(text.encode(self._encoding, _ERRORS))
+                self._send(data)
             except (BrokenPipeError, ConnectionResetError):
                 self._is_gone = True
             except OSError as error:
                 self._say_lost(f"cannot be written: {error.strerror}")
-        return len(text)
 
     def _send(self, data: bytes) -> None:
         patience_s = 0.0 if self._dropped else self.patience_s
@@ -104,6 +114,22 @@ class Stream(io.TextIOBase):
         if self is sys.stdout and not self._has_said:
             self._has_said = True
             sys.stderr.write(f"loadkit: standard output {why}: not all of it is there\n")
+
+
+class _Bytes(io.RawIOBase):
+    """The same stream for bytes."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        """Whether it can be written to."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Writes the bytes, or drops them."""
+        self._stream.send_bytes(bytes(data))
+        return len(data)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ __all__ = [
     "MOST_BACKLOG",
     "Close",
     "EngineName",
+    "Group",
     "Option",
     "PhaseSpec",
     "ProbePeers",
@@ -75,6 +76,17 @@ class ProbePeers(enum.StrEnum):
         return cls.LOOPBACK if answered is None else cls.ALL if answered else cls.NONE
 
 
+class Group(enum.StrEnum):
+    """What an option is about: --help lists them in this order."""
+
+    LOAD = "load"
+    CONNECTIONS = "connections"
+    SOCKETS = "sockets"
+    WORKERS = "workers"
+    MEASURING = "measuring"
+    OUTPUT = "output"
+
+
 class Option(msgspec.Struct, frozen=True):
     """What is known of one option beside its type and default."""
 
@@ -83,6 +95,7 @@ class Option(msgspec.Struct, frozen=True):
     metavar: str = ""
     at_least: float | None = None
     at_most: float | None = None
+    group: Group | None = None
     bare_unit: str = ""  # what a number without a unit is counted in; "": it needs one
 
 
@@ -109,7 +122,16 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     # 1,000 is more than a page's worth and fits every machine's fd limit once the soft one is raised (wrk takes 10,
     # k6 one: neither shows what a server does with many).
     connections: Annotated[
-        Count, _option("connections to open and hold", "-c", "--connections", metavar="N", at_least=1, at_most=10**9)
+        Count,
+        _option(
+            "connections to open and hold",
+            "-c",
+            "--connections",
+            group=Group.LOAD,
+            metavar="N",
+            at_least=1,
+            at_most=10**9,
+        ),
     ] = Count(1000)
     # 10 s as wrk and hey have it: ten intervals, and enough replies for a p99.9.
     duration: Annotated[
@@ -118,12 +140,16 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "how long to measure, after the ramp and the warm-up; a number alone is seconds [10s]",
             "-d",
             "--duration",
+            group=Group.LOAD,
             at_least=10**6,
             bare_unit="s",
         ),
     ] = None
     messages: Annotated[
-        Count | None, _option("stop after this many measured messages", "-n", "--messages", metavar="N", at_least=1)
+        Count | None,
+        _option(
+            "stop after this many measured messages", "-n", "--messages", group=Group.LOAD, metavar="N", at_least=1
+        ),
     ] = None
     rate: Annotated[
         Pace | None,
@@ -132,6 +158,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "message at once (closed loop)",
             "-R",
             "--rate",
+            group=Group.LOAD,
             at_least=0,
             at_most=MOST_HZ,
         ),
@@ -142,18 +169,33 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "worker processes of the blast end [auto: one per core, half as many if the target is on this machine]",
             "-w",
             "--workers",
+            group=Group.WORKERS,
             metavar="N|auto",
             at_least=1,
         ),
     ] = None
     # 64 B: small enough that the cost of a message, not of its bytes, is what is measured.
     size: Annotated[
-        Size, _option("bytes of a message: 1k is 1,000 B, 1KiB is 1,024 B", "-s", "--size", at_least=1, at_most=2**30)
+        Size,
+        _option(
+            "bytes of a message: 1k is 1,000 B, 1KiB is 1,024 B",
+            "-s",
+            "--size",
+            group=Group.LOAD,
+            at_least=1,
+            at_most=2**30,
+        ),
     ] = Size(64)
     depth: Annotated[
         Count,
         _option(
-            "messages outstanding on a connection at most", "-p", "--depth", metavar="N", at_least=1, at_most=65536
+            "messages outstanding on a connection at most",
+            "-p",
+            "--depth",
+            group=Group.LOAD,
+            metavar="N",
+            at_least=1,
+            at_most=65536,
         ),
     ] = Count(1)
     connect_rate: Annotated[
@@ -162,6 +204,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "connections opened per second by all workers, after the first one; max: a closed loop of connects, each "
             "begun as soon as --opening has room for it [10k; for more than 50k connections up to 20k]",
             "--connect-rate",
+            group=Group.CONNECTIONS,
             metavar="RATE|max",
             at_least=0.001,
             at_most=MOST_HZ,
@@ -174,6 +217,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "connections that may wait for their first reply while they are opened; further connects are delayed, and "
             "the delay counts in their connect time",
             "--opening",
+            group=Group.CONNECTIONS,
             metavar="N",
             at_least=1,
         ),
@@ -183,27 +227,42 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         _option(
             "churn: close and reopen each connection after this time; 0 means after one exchange",
             "--lifetime",
+            group=Group.CONNECTIONS,
             at_least=0,
         ),
     ] = None
     source: Annotated[
         tuple[str, ...],
-        _option("bind connections to the addresses of this network (repeatable)", "--source", metavar="CIDR"),
+        _option(
+            "bind connections to the addresses of this network (repeatable)",
+            "--source",
+            group=Group.CONNECTIONS,
+            metavar="CIDR",
+        ),
     ] = ()
     # 10 s: longer than any stall worth measuring, shorter than TCP's own patience (minutes).
     timeout: Annotated[
-        Duration, _option("a message not replied to within this time has failed", "--timeout", at_least=10**6)
+        Duration,
+        _option(
+            "a message not replied to within this time has failed", "--timeout", group=Group.CONNECTIONS, at_least=10**6
+        ),
     ] = Duration.parse("10s")
     # 5 s lets two SYN retransmissions through (1 s and 3 s after the first).
     connect_timeout: Annotated[
         Duration,
-        _option("a connection not established within this time has failed", "--connect-timeout", at_least=10**6),
+        _option(
+            "a connection not established within this time has failed",
+            "--connect-timeout",
+            group=Group.CONNECTIONS,
+            at_least=10**6,
+        ),
     ] = Duration.parse("5s")
     warmup: Annotated[
         Duration | None,
         _option(
             "load before the measured part; a number alone is seconds [2s; 0s with -n]",
             "--warmup",
+            group=Group.LOAD,
             at_least=0,
             bare_unit="s",
         ),
@@ -213,26 +272,35 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         _option(
             "have the kernel probe connections that were idle for this long (SO_KEEPALIVE)",
             "--keepalive",
+            group=Group.SOCKETS,
             at_least=10**9,
             at_most=LONGEST_KEEPALIVE_S * 10**9,
         ),
     ] = None
-    close: Annotated[Close, _option("how connections are closed: rst leaves no TIME_WAIT", "--close")] = Close.RST
-    check: Annotated[bool, _option("compare the content of every reply", "--check/--no-check")] = True
-    engine: Annotated[EngineName, _option("how a worker moves bytes", "--engine")] = EngineName.AUTO
+    close: Annotated[
+        Close, _option("how connections are closed: rst leaves no TIME_WAIT", "--close", group=Group.CONNECTIONS)
+    ] = Close.RST
+    check: Annotated[
+        bool, _option("compare the content of every reply", "--check/--no-check", group=Group.MEASURING)
+    ] = True
+    engine: Annotated[EngineName, _option("how a worker moves bytes", "--engine", group=Group.WORKERS)] = (
+        EngineName.AUTO
+    )
     edge_triggered: Annotated[
         bool,
         _option(
             "watch sockets edge-triggered (EPOLLET) instead of level-triggered; engine native",
             "--edge-triggered/--level-triggered",
+            group=Group.SOCKETS,
         ),
     ] = False
-    pin: Annotated[bool, _option("pin each worker to a core", "--pin/--no-pin")] = True
+    pin: Annotated[bool, _option("pin each worker to a core", "--pin/--no-pin", group=Group.WORKERS)] = True
     journey: Annotated[
         bool,
         _option(
             "measure where the time goes on the way of a message: a few more connections, stamped by the kernel",
             "--journey/--no-journey",
+            group=Group.MEASURING,
         ),
     ] = False
     stamps: Annotated[
@@ -240,6 +308,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         _option(
             "rx: have the kernel stamp what comes in, and tell how long it lay in the receive buffer until it was read",
             "--stamps",
+            group=Group.MEASURING,
         ),
     ] = Stamps.OFF
     slo: Annotated[
@@ -247,6 +316,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         _option(
             "an objective such as 'latency.p99<5ms' or 'errors==0'; what never came back counts as late (repeatable)",
             "--slo",
+            group=Group.MEASURING,
             metavar="EXPR",
         ),
     ] = ()

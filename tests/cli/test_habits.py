@@ -1,0 +1,141 @@
+"""What people type who come from other tools, or who ask a command and its shell what there is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+
+from loadkit.cli import hints
+from loadkit.cli.app import app
+from loadkit.cli.options import GroupedOption
+from loadkit.profile.model import Group, Profile, options_of
+from loadkit.version import __version__
+
+from .conftest import Loadkit
+
+COMMANDS = ["blast", "doctor", "help", "ping", "profiles", "report", "serve", "version"]
+
+
+def said(*words: str) -> str:
+    """Returns the line for words with an option that is not there."""
+    with pytest.raises(click.NoSuchOption) as refused:
+        app.main(list(words), "loadkit", standalone_mode=False)
+    return hints.nearest_first(refused.value)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Returns what a command prints in this process."""
+    app.main(list(words), "loadkit", standalone_mode=False)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "nearest"),
+    [
+        ("--rps", "-R/--rate"),
+        ("--qps", "-R/--rate"),
+        ("--latency", "no option at all (every report has it), --slo"),
+        ("--json", "-o/--output"),
+        ("--threads", "-w/--workers"),
+        ("-t", "-w/--workers"),
+        ("--concurrency", "-c/--connections"),
+        ("--requests", "-n/--messages"),
+        ("--conections", "-c/--connections, --connect-timeout, --connect-rate"),
+        ("--port", "HOST:PORT, without an option"),
+        ("--version", "`loadkit version`"),
+    ],
+)
+def test_an_option_of_another_tool_is_refused_with_the_nearest_first(option: str, nearest: str) -> None:
+    assert said("blast", option) == f"{option}: no such option; the nearest first: {nearest}"
+
+
+def test_an_option_that_nothing_is_near_to_is_refused_without_a_guess() -> None:
+    assert said("ping", "-c", "2") == "-c: no such option"
+    assert said("report", "--rps") == "--rps: no such option"
+
+
+def test_each_word_of_another_tool_stands_for_something_that_blast_has() -> None:
+    there = {name for parameter in app.commands["blast"].params for name in parameter.opts}
+    wanted = {name for names in hints._ELSEWHERE.values() for name in names if name.startswith("-")}
+    assert wanted <= there
+    assert not there & hints._ELSEWHERE.keys()  # it would never be asked for
+
+
+def test_every_option_of_a_run_stands_in_a_group_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [name for name, option in options_of(Profile).items() if option.group is None] == []
+    text = printed(capsys, "help", "blast")
+    headings = [line.removesuffix(":").lower() for line in text.splitlines() if line and line[0] != " "][1:]
+    assert headings == [*Group, "other options"]
+    load, connections = text.partition("\nLoad:\n")[2].split("\nConnections:\n")
+    assert "-R, --rate" in load
+    assert "--connect-rate" in connections
+    shown = [option for option in app.commands["blast"].params if isinstance(option, GroupedOption)]
+    assert all(text.count(f" {option.opts[-1]}") for option in shown)
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "version"])
+def test_every_command_s_help_has_examples_that_are_its_own(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    lines = printed(capsys, "help", command).partition("Examples:\n")[2].splitlines()
+    examples = [line.split() for line in lines if line.startswith("    loadkit ")]
+    assert any(words[1] == command for words in examples)
+
+
+def test_help_of_no_command_is_the_list_of_them_and_of_a_command_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sorted(app.commands) == COMMANDS
+    whole = printed(capsys, "help")
+    assert all(f"\n  {name} " in whole for name in COMMANDS)
+    assert printed(capsys, "help", "profiles", "show").startswith("Usage: loadkit profiles show [OPTIONS] NAME\n")
+    with pytest.raises(click.UsageError, match=r"^loadkit has no command 'blats'; did you mean 'blast'\?$"):
+        app.main(["help", "blats"], "loadkit", standalone_mode=False)
+    with pytest.raises(click.UsageError, match=r"^loadkit blast has no command 'fast'; it has none$"):
+        app.main(["help", "blast", "fast"], "loadkit", standalone_mode=False)
+
+
+def test_the_version_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "version") == f"loadkit, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("blast --profile c1", ["c100k", "c10k", "c1m"]),
+        ("blast --engine n", ["native"]),
+        ("blast --connect-r", ["--connect-rate"]),
+        ("blast -o out/run", ["out/run.json", "out/run.md", "out/run.xml"]),
+        ("blast -o run.m", ["run.md"]),
+        ("profiles show st", ["steady"]),
+        ("help bl", ["blast"]),
+        ("ver", ["version"]),
+    ],
+)
+def test_a_shell_completes_profiles_engines_formats_and_commands(words: str, offered: list[str]) -> None:
+    *before, begun = words.split()
+    found = ShellComplete(app, {}, "loadkit", "_LOADKIT_COMPLETE").get_completions(before, begun)
+    assert [item.value for item in found if item.type == "plain"][: len(offered)] == offered
+
+
+@pytest.mark.parametrize("words", ["blast --profile ./m", "blast -o run.json", "report r"])
+def test_a_shell_completes_files(words: str) -> None:
+    *before, begun = words.split()
+    [item] = ShellComplete(app, {}, "loadkit", "_LOADKIT_COMPLETE").get_completions(before, begun)
+    assert (item.type, item.value) == ("file", begun)
+
+
+@pytest.mark.slow
+def test_what_the_shell_asks_for_is_printed(loadkit: Loadkit, tmp_path: Path) -> None:
+    asked = {"_LOADKIT_COMPLETE": "bash_complete", "COMP_WORDS": "loadkit blast --profile stea", "COMP_CWORD": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'loadkit'; from loadkit.__main__ import main; main()"],
+        env={**os.environ, **asked},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "plain,steady\n", "")
