@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from loadkit.cli.complete import complete_records
@@ -9,8 +11,9 @@ from loadkit.cli.environment import Command
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.output import check_outputs, find_json, output_option
 from loadkit.cli.publish import publish
-from loadkit.library.files import check_writable
+from loadkit.library.files import check_writable, write_whole
 from loadkit.limits import TO_READ_BYTES, require_memory
+from loadkit.report.formats import SERVE_FORMATS, check_format
 
 __all__ = ["report"]
 
@@ -38,14 +41,20 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
     require_memory(TO_READ_BYTES)
     from loadkit.errors import OptionError
     from loadkit.report.merge import merge_records
+    from loadkit.report.reading import format_of
     from loadkit.report.record import load
-    from loadkit.report.serve import join, load_serve
+    from loadkit.report.serve import FORMAT, join, load_serve
     from loadkit.report.verdict import judged
 
     summary = find_summary(github)
     check_outputs(output, summary)
     for path in output:
         check_writable(path)
+    of_serve = [path for path in records if format_of(path) == FORMAT]
+    if of_serve and (len(records) > 1 or server or github):
+        raise OptionError(f"{of_serve[0]}: of a serve end; report it alone, or join it to its run with --server")
+    if of_serve:
+        return _report_serve(of_serve[0], output)
     loaded = [load(path) for path in records]
     if server and len(loaded) > 1:
         raise OptionError("--server: joins the two ends of one run; give one RECORD")
@@ -54,3 +63,16 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
         record = join(record, load_serve(server), server)
     again = find_json(output) or (records[0] if len(records) == 1 else None)
     return 0 if publish(record, output, summary, again) else 1
+
+
+def _report_serve(path: str, output: tuple[str, ...]) -> int:
+    from loadkit.report.as_text import as_text
+    from loadkit.report.serve import load_serve
+
+    for name in output:
+        check_format(name, tuple(SERVE_FORMATS))
+    record = load_serve(path)
+    for name in output:
+        write_whole(name, SERVE_FORMATS[Path(name).suffix](record))
+    click.echo(as_text(record))
+    return 0

@@ -6,8 +6,6 @@ import contextlib
 import json
 import logging
 import os
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +22,10 @@ from loadkit.limits import require_memory
 from loadkit.printable import json_page, printable
 from loadkit.profile.model import MOST_BACKLOG, EngineName, ProbePeers, Stamps
 from loadkit.report.formats import RECORD, check_format
-from loadkit.units import Count, Duration, format_count, format_duration, format_size
+from loadkit.units import Count, Duration, format_count
 
 if TYPE_CHECKING:
-    from loadkit.measure.samples import ServeSamples, WorkerEnd
+    from loadkit.measure.samples import WorkerEnd
     from loadkit.run.serve import ServeGroup
 
 __all__ = ["DEFAULT_LISTEN", "serve"]
@@ -121,6 +119,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     require_memory()
     from loadkit.library.prepare import prepare_serve
     from loadkit.plan.app import parse_app
+    from loadkit.report.as_text import as_text
     from loadkit.report.record import encode
     from loadkit.report.serve import build_serve_record
     from loadkit.run.serve import run_serve
@@ -157,15 +156,15 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
         end_soon()
         for end in run.died_last:
             _say(f"worker {end.index} (pid {end.pid}) {end.died} when all of them were to end")
-        problem = None
+        problem, record = None, build_serve_record(run, prepared.host)
         if output:
             try:
-                keep(output, encode(build_serve_record(run, prepared.host)))
+                keep(output, encode(record))
             except OutputError as error:
                 problem = str(error)
         interrupts.end_report()
         if not quiet:
-            click.echo(_served(run.samples))
+            click.echo(as_text(record))
         if problem:
             _say(problem)
     if interrupts.count > 1:
@@ -228,54 +227,3 @@ def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]
                 f"limit (ulimit -n, LimitNOFILE=, docker --ulimit nofile=) or use more workers (-w)"
             )
             seen[number] = shed
-
-
-def _served(samples: ServeSamples) -> str:
-    """Returns what was served, a line a worker and the total."""
-    from loadkit.report.advice import advise
-    from loadkit.report.unread import unread_of_life, unread_times
-    from loadkit.report.wakeups import phase_wakeups, wakeups_line, wakeups_record
-
-    lines = [
-        f"{'worker':>6} {'core':>4} {'accepted':>10} {'peak':>8} {'received':>10} {'sent':>10} {'cpu':>8} "
-        f"{'wake-ups':>11} {'events each':>11}"
-    ]
-    total = 0
-    for worker in samples.final:
-        counters = worker.phases[0].counters
-        total += counters["opened"]
-        core = worker.state["core"]
-        lines.append(
-            f"{worker.index:>6} {core if core >= 0 else '-':>4} {format_count(counters['opened']):>10} "
-            f"{format_count(worker.state['peak']):>8} {_moved(counters['received_bytes'], samples)} "
-            f"{_moved(counters['sent_bytes'], samples)} "
-            f"{format_duration(counters['cpu_user_ns'] + counters['cpu_system_ns']):>8} {_woken(counters)}"
-        )
-    mean = total / len(samples.final)
-    most = max(worker.phases[0].counters["opened"] for worker in samples.final)
-    balance = f", busiest worker {most / mean:.2f} x the mean" if total and len(samples.final) > 1 else ""
-    restarts = f", {samples.restarts} worker(s) died and were replaced" if samples.restarts else ""
-    errors = Counter[tuple[str, str]]()
-    for worker in samples.final:
-        errors.update(worker.phases[0].errors)
-    trouble = "".join(
-        f"\n{format_count(count)} x {step} {name}: {advise(step, name, is_serve=True)}"
-        for (step, name), count in sorted(errors.items())
-    )
-    wakeups = wakeups_record(phase_wakeups(samples.final, [0]))
-    if wakeups:
-        lines.append(wakeups_line("wake-ups:", wakeups, 0))
-    unread = unread_of_life(samples.final)
-    if unread:
-        lines.append(f"in the receive buffer until read (one read in 16): {unread_times(unread)}")
-    return f"served {format_count(total)} connections{balance}{restarts}\n" + "\n".join(lines) + trouble
-
-
-def _moved(count: int, samples: ServeSamples) -> str:
-    return f"{format_size(count) if samples.counts_bytes else '-':>10}"
-
-
-def _woken(counters: Mapping[str, int]) -> str:
-    """Returns the wake-ups and the events of each, where they are counted."""
-    wakeups, events = counters["wakeups"], counters["events"]
-    return f"{format_count(wakeups):>11} {events / wakeups:>11.1f}" if wakeups else f"{'-':>11} {'-':>11}"

@@ -6,47 +6,26 @@ long can end after any of them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
-from loadkit.printable import page
+from loadkit.printable import page as printable_page
 from loadkit.report.escape import markdown, markdown_code
+from loadkit.report.page import Column, Command, Depth, Note, Objective, Page, Part, Point, Row, Table
 from loadkit.report.record import RunRecord
-from loadkit.report.scale import memory_line, opening_line
-from loadkit.report.suggest import next_command
-from loadkit.report.summary import (
-    bytes_line,
-    connections_line,
-    crowd_line,
-    headline,
-    load_line,
-    lost_line,
-    measured_line,
-    messages_line,
-    slo_value,
-    standstills_line,
-    target_line,
-)
-from loadkit.units import format_count, format_duration
+from loadkit.report.run_page import run_page
+from loadkit.report.serve import ServeRecord
+from loadkit.report.serve_page import serve_page
 
 __all__ = ["as_markdown", "shortened"]
 
-_COLUMNS = ("50", "75", "90", "95", "99", "99.9", "99.99")
 _CUT = "\n\n*The rest did not fit; the record has it all.*\n"
 
 
-def as_markdown(record: RunRecord) -> str:
+def as_markdown(record: RunRecord | ServeRecord) -> str:
     """Returns the report in Markdown, ending in a line feed."""
-    sections = [
-        [f"## loadkit: {markdown(headline(record))}"],
-        _reasons(record),
-        _findings(record),
-        _slo(record),
-        _what(record),
-        _histograms(record),
-        _errors(record),
-        _last(record),
-    ]
-    return page("\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n")
+    page = serve_page(record) if isinstance(record, ServeRecord) else run_page(record)
+    return printable_page("\n\n".join(_blocks(page)) + "\n")
 
 
 def shortened(text: str, most_bytes: int) -> str:
@@ -58,79 +37,57 @@ def shortened(text: str, most_bytes: int) -> str:
     return kept.rstrip() + _CUT if kept else ""
 
 
-def _reasons(record: RunRecord) -> Iterator[str]:
-    for reason in record.verdict.reasons:
-        yield f"- **{markdown(reason.code)}**: {markdown(reason.text)}"
+def _blocks(page: Page) -> Iterator[str]:
+    """Yields the headline, and the parts: those of a kind that follow one another are one list or one table."""
+    yield f"## loadkit: {markdown(page.headline)}"
+    for parts in page.parts(Depth.SUMMARY):
+        for kind, alike in itertools.groupby(parts, type):
+            yield from _block(kind, list(alike))
 
 
-def _findings(record: RunRecord) -> Iterator[str]:
-    for one in record.findings:
-        yield f"- finding **{markdown(one.code)}** ({one.party}): {markdown(one.text)}"
-
-
-def _slo(record: RunRecord) -> Iterator[str]:
-    if record.slo:
-        yield from _table(("SLO", "", "value"), "lll")
-    for slo in record.slo:
-        yield _cells(markdown_code(slo.expr), "met" if slo.ok else "**missed**", markdown(slo_value(slo)))
-
-
-def _what(record: RunRecord) -> Iterator[str]:
-    yield from _table(("", ""), "ll")
-    rows = (
-        ("target", target_line(record)),
-        ("load", load_line(record)),
-        ("workers", crowd_line(record)),
-        ("connections", connections_line(record)),
-        ("opening", opening_line(record)),
-        ("memory", memory_line(record)),
-        ("messages", messages_line(record)),
-        ("standstills", standstills_line(record)),
-        ("bytes", bytes_line(record)),
-        ("measured", measured_line(record)),
-        ("journey", record.journey.diagnosis if record.journey else record.journey_missing),
-        ("engine", record.tool.fallback),
-    )
-    yield from (_cells(name, markdown(line)) for name, line in rows if line)
-
-
-def _histograms(record: RunRecord) -> Iterator[str]:
-    yield from _table(("came back", "count", "min", *(f"p{name}" for name in _COLUMNS), "max", "mean"), "lrrrrrrrrrrr")
-    for name, histogram in record.histograms.items():
-        if histogram is None:
-            continue
-        values = (histogram.min, *(histogram.percentiles[column] for column in _COLUMNS), histogram.max, histogram.mean)
-        yield _cells(markdown(name), format_count(histogram.count), *map(_time, values))
-    lost = lost_line(record)
-    if lost:
-        yield ""
-        yield markdown(lost)
-
-
-def _errors(record: RunRecord) -> Iterator[str]:
-    rows = [*record.errors, *(record.server.errors if record.server else ())]
+def _block(kind: type[Part], parts: list[Part]) -> Iterator[str]:
+    points = [part for part in parts if isinstance(part, Point)]
+    if points:
+        yield "\n".join(map(_point, points))
+    objectives = [part for part in parts if isinstance(part, Objective)]
+    if objectives:
+        columns = (Column("SLO", is_text=True), Column("", is_text=True), Column("value", is_text=True))
+        yield _table(columns, map(_objective, objectives))
+    rows = [part for part in parts if isinstance(part, Row)]
     if rows:
-        yield from _table(("errors", "phase", "step", "error", "advice"), "rllll")
-    for row in rows:
-        yield _cells(format_count(row.count), *map(markdown, (row.phase, row.step, row.error, row.advice)))
+        unnamed = Column("", is_text=True)
+        yield _table((unnamed, unnamed), ((part.name, markdown(part.text)) for part in rows))
+    for part in parts:
+        if isinstance(part, Table):
+            yield _table(part.columns, map(_cells_of, part.rows))
+        elif isinstance(part, Note):
+            yield _paragraph(part.text)
+        elif isinstance(part, Command):
+            yield f"Next ({markdown(part.what_for)}): {markdown_code(part.text)}"
 
 
-def _last(record: RunRecord) -> Iterator[str]:
-    command, what_for = next_command(record)
-    yield f"Next ({markdown(what_for)}): {markdown_code(command)}"
-    yield ""
-    machine = f"{record.host.get('cpus', '-')} CPUs, kernel {record.host.get('kernel', '-')}"
-    yield markdown(f"loadkit {record.tool.loadkit}, Python {record.tool.python}, {machine}, {record.started}")
+def _paragraph(text: str) -> str:
+    """Returns text that does not begin a list."""
+    return f"\\{markdown(text)}" if text.startswith("-") else markdown(text)
 
 
-def _table(titles: Iterable[str], alignment: str) -> Iterator[str]:
-    yield _cells(*titles)
-    yield _cells(*("---:" if one == "r" else "---" for one in alignment))
+def _point(part: Point) -> str:
+    finding = f"finding **{markdown(part.code)}** ({part.party})" if part.party else f"**{markdown(part.code)}**"
+    return f"- {finding}: {markdown(part.text)}"
 
 
-def _cells(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+def _objective(part: Objective) -> tuple[str, ...]:
+    return markdown_code(part.expr), "met" if part.is_met else "**missed**", markdown(part.value)
 
 
-def _time(value: float | None) -> str:
-    return "-" if value is None else format_duration(value)
+def _cells_of(row: tuple[str, ...] | Note) -> tuple[str, ...]:
+    return (markdown(row.text),) if isinstance(row, Note) else tuple(map(markdown, row))
+
+
+def _table(columns: tuple[Column, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [
+        tuple(column.title for column in columns),
+        tuple("---" if column.is_text else "---:" for column in columns),
+        *rows,
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -10,24 +10,26 @@ from loadkit.errors import OptionError
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
+    from loadkit.report.serve import ServeRecord
 
-__all__ = ["FORMATS", "RECORD", "Format", "check_format", "formats_in_words", "is_record", "rendered"]
+__all__ = ["FORMATS", "RECORD", "SERVE_FORMATS", "Format", "check_format", "formats_in_words", "is_record", "rendered"]
 
 
 class Format(NamedTuple):
-    """What it is, in words, and how a record is written in it."""
+    """What it is, in words, and how a record is written in it; `write_serve` does it for a serve end's own record."""
 
     text: str
     write: Callable[[RunRecord], str]
+    write_serve: Callable[[ServeRecord], str] | None = None
 
 
-def _json(record: RunRecord) -> str:
+def _json(record: RunRecord | ServeRecord) -> str:
     from loadkit.report.record import encode
 
     return encode(record)
 
 
-def _markdown(record: RunRecord) -> str:
+def _markdown(record: RunRecord | ServeRecord) -> str:
     from loadkit.report.as_markdown import as_markdown
 
     return as_markdown(record)
@@ -42,10 +44,13 @@ def _junit(record: RunRecord) -> str:
 RECORD = ".json"
 # Each imports what it needs when it is called: --help needs none of it. The image has their bytecode (Dockerfile).
 FORMATS: dict[str, Format] = {
-    RECORD: Format("the record", _json),
-    ".md": Format("Markdown", _markdown),
+    RECORD: Format("the record", _json, _json),
+    ".md": Format("Markdown", _markdown, _markdown),
     ".xml": Format("a JUnit report", _junit),
 }
+
+
+SERVE_FORMATS = {suffix: one.write_serve for suffix, one in FORMATS.items() if one.write_serve}
 
 
 def formats_in_words(formats: Mapping[str, Format] = FORMATS) -> str:

@@ -26,6 +26,7 @@ from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES
 from loadkit.measure.histogram import LEAST_ABOVE
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.report.histograms import histogram_record
+from loadkit.report.page import Column, Table, share_or_dash, time_or_dash
 from loadkit.report.record import HistogramRecord, Journey, RunRecord, Tail, Wakeups
 from loadkit.units import format_count, format_duration, plural
 
@@ -34,7 +35,7 @@ __all__ = [
     "journey_line",
     "journey_missing",
     "journey_record",
-    "journey_rows",
+    "journey_table",
     "slowest",
     "tail_from",
     "with_shares",
@@ -179,23 +180,21 @@ def _shares(sums: Mapping[str, int]) -> dict[str, float]:
 # -- in words
 
 
-def journey_rows(journey: Journey) -> Iterator[str]:
-    """Yields the waterfall, a line a stage; what took no time at all (below half a per cent throughout) is left out."""
+def journey_table(journey: Journey) -> Table:
+    """Returns the waterfall, a row for each stage, without those that took less than half a per cent throughout."""
     tail = f"of the {format_count(journey.slowest_count)} slowest" if journey.slowest_count else ""
-    yield f"{'':<46}{'p50':>9}{'p99':>9}{'share':>8}{tail:>22}"
+    numbers = (Column("p50", 9), Column("p99", 9), Column("share", 8), Column(tail, 22))
+    rows = []
     for name, stage in journey.stages.items():
         share, late = journey.shares[name], (journey.slowest_shares or {}).get(name)
-        if share < 0.005 and (late or 0) < 0.005:
-            continue
-        yield f"  {_WORDS.get(name, name):<44}{_times(stage)}{share:>8.0%}{'-' if late is None else f'{late:.0%}':>22}"
-    yield f"  {'total':<44}{_times(journey.total)}{'':>8}{_from(journey):>22}"
+        if share >= 0.005 or (late or 0) >= 0.005:
+            rows.append((_WORDS.get(name, name), *_times(stage), share_or_dash(share), share_or_dash(late)))
+    rows.append(("total", *_times(journey.total), "", _from(journey)))
+    return Table((Column("", 46, is_text=True, gap=2), *numbers), tuple(rows))
 
 
-def _times(histogram: HistogramRecord) -> str:
-    return "".join(
-        f"{'-' if value is None else format_duration(value):>9}"
-        for value in (histogram.percentiles["50"], histogram.percentiles["99"])
-    )
+def _times(histogram: HistogramRecord) -> tuple[str, str]:
+    return time_or_dash(histogram.percentiles["50"]), time_or_dash(histogram.percentiles["99"])
 
 
 def _from(journey: Journey) -> str:

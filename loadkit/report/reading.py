@@ -16,7 +16,7 @@ import msgspec
 from loadkit.errors import RecordError
 from loadkit.units import format_count, format_size
 
-__all__ = ["as_struct", "read_fields"]
+__all__ = ["as_struct", "format_of", "read_fields"]
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -54,6 +54,18 @@ def read_fields(path: str, kind: str, version: int, writes: str) -> dict[str, An
     _check_values(path, fields)
     found: dict[str, Any] = fields
     return found
+
+
+class _Header(msgspec.Struct):
+    format: str = ""
+
+
+def format_of(path: str) -> str:
+    """Returns which format a file says it has, "" if it says none. Raises RecordError if it cannot be read."""
+    try:
+        return msgspec.json.decode(_read(path), type=_Header).format
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        return ""
 
 
 def as_struct(path: str, fields: Mapping[str, Any], struct: type[_Struct], place: str = "$") -> _Struct:

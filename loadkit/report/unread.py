@@ -12,7 +12,7 @@ from loadkit.report.histograms import histogram_record
 from loadkit.report.record import HistogramRecord, RunRecord
 from loadkit.units import format_duration
 
-__all__ = ["unread_line", "unread_missing", "unread_of_hold", "unread_of_life", "unread_of_window", "unread_times"]
+__all__ = ["unread_line", "unread_missing", "unread_of_hold", "unread_of_window", "unread_times"]
 
 _MISSING = {
     "refused": "the kernel, or a sandbox in front of it, refuses SO_TIMESTAMPING",
@@ -33,11 +33,6 @@ def unread_of_window(before: Sequence[WorkerSamples], after: Sequence[WorkerSamp
         late.phases[0].histograms["unread"].since(early.phases[0].histograms["unread"])
         for early, late in zip(before, after, strict=True)
     )
-
-
-def unread_of_life(workers: Sequence[WorkerSamples]) -> HistogramRecord | None:
-    """Returns the serve end's, from its start to its end."""
-    return _sum(worker.phases[0].histograms["unread"] for worker in workers)
 
 
 def _sum(parts: Iterable[Histogram]) -> HistogramRecord | None:

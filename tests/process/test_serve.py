@@ -229,7 +229,7 @@ def test_what_was_served_is_counted_per_worker(serve: Serve) -> None:
     served.signal(signal.SIGTERM)
     _status, out, _err = served.end()
     assert "served 20 connections" in out.splitlines()[0]
-    assert sum(int(line.split()[2]) for line in out.splitlines()[2:4]) == 20
+    assert sum(int(line.split()[2]) for line in out.splitlines()[3:5]) == 20
 
 
 def test_a_worker_that_dies_is_replaced_and_said(serve: Serve, tmp_path: Path) -> None:

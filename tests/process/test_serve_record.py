@@ -25,10 +25,16 @@ def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_
     blast = ("-c", "50", "-R", "2k", "-d", "3s", "--warmup", "0s", "-q", "-o", "blast.json")
     assert loadkit(tmp_path, "blast", f"127.0.0.1:{served.port}", *blast).returncode in (0, 4)
     served.signal(signal.SIGTERM)
-    assert served.end()[0] == 0
+    status, said, _ = served.end()
+    assert status == 0
 
     moved = sum(phase["bytes"]["sent"] for phase in json.loads((tmp_path / "blast.json").read_text())["phases"])
     alone = json.loads((tmp_path / "serve.json").read_text())
+    again = loadkit(tmp_path, "report", "serve.json", "-o", "serve.md", "-o", "copy.json")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout == said  # what it printed when it ended is the report of its record
+    assert (tmp_path / "serve.md").read_text().startswith("## loadkit: served 50 connections")
+    assert json.loads((tmp_path / "copy.json").read_text()) == alone
     assert (alone["format"], alone["version"]) == ("loadkit-serve-record", 1)
     assert alone["plan"]["port"] == served.port
     assert alone["server"]["accepted"] == sum(row["accepted"] for row in alone["intervals"]) == 50
@@ -59,6 +65,8 @@ def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_
     )
     (tmp_path / "old.json").write_text(json.dumps({**alone, "started": "2020-01-01T00:00:00+00:00"}))
     assert "not of this run: it served from 2020-01-01" in refused("blast.json", "--server", "old.json")
-    assert "serve.json: not a loadkit record" in refused("serve.json")
+    assert "serve.json: of a serve end; report it alone" in refused("blast.json", "serve.json")
+    assert "serve.json: of a serve end; report it alone" in refused("serve.json", "--server", "serve.json")
+    assert "it is none of .json, .md" in refused("serve.json", "-o", "serve.xml")
     assert "blast.json: not a loadkit serve record" in refused("blast.json", "--server", "blast.json")
     assert "give one RECORD" in refused("blast.json", "blast.json", "--server", "serve.json")

@@ -1,0 +1,297 @@
+"""The page of a run: what a reader most needs stands in its first 24 lines, unless there are many reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from loadkit.printable import cleaned, printable, shell_word
+from loadkit.report.journey import journey_line, journey_table
+from loadkit.report.page import (
+    Column,
+    Command,
+    Depth,
+    Note,
+    Objective,
+    Page,
+    Part,
+    Point,
+    Row,
+    Section,
+    Table,
+    count_or_dash,
+    share_or_dash,
+    time_or_dash,
+)
+from loadkit.report.record import PhaseRecord, RunRecord, ServerRecord, WorkerRecord, measured
+from loadkit.report.scale import memory_line, opening_line
+from loadkit.report.suggest import next_command
+from loadkit.report.summary import (
+    bytes_line,
+    connections_line,
+    crowd_line,
+    headline,
+    load_line,
+    lost_line,
+    measured_line,
+    messages_line,
+    slo_value,
+    standstills_line,
+    target_line,
+)
+from loadkit.report.tcp import tcp_line
+from loadkit.report.unread import unread_line
+from loadkit.report.wakeups import wakeups_line
+from loadkit.units import format_count, format_duration, format_size, plural
+
+__all__ = ["errors_table", "run_page"]
+
+_MOST_WORKERS, _BUSIEST = 16, 4
+_PERCENTILES = ("50", "75", "90", "95", "99", "99.9", "99.99")
+
+
+def run_page(record: RunRecord, path: str | None = None) -> Page:
+    """Returns what there is to say of a run. `path` is where the record was written, if it was."""
+    shown = cleaned(record)
+    parts: dict[str, Iterable[Part | None]] = {
+        "reasons": (Point(one.code, one.text) for one in shown.verdict.reasons),
+        "findings": (Point(one.code, one.text, one.party) for one in shown.findings),
+        "objectives": (Objective(slo.expr, slo.ok, slo_value(slo)) for slo in shown.slo),
+        "run": _run(shown),
+        "times": _times(shown),
+        "errors": [errors_table(shown)],
+        "journey": _journey(shown),
+        "detail": _detail(shown),
+        "phases": [_phases(shown)],
+        "kernel": _kernel(shown),
+        "workers": _workers(shown),
+        "next": _next(record, path),  # its commands have to be what they are: they are quoted instead
+    }
+    return Page(headline(shown), tuple(Section.of(title, found) for title, found in parts.items()))
+
+
+def _row(name: str, text: str | None, depth: Depth = Depth.FULL) -> Row | None:
+    return Row(name, text, depth) if text else None
+
+
+def _run(record: RunRecord) -> Iterator[Part | None]:
+    yield Row("target", target_line(record), Depth.BRIEF)
+    yield Row("load", load_line(record), Depth.BRIEF)
+    yield Row("connections", connections_line(record), Depth.BRIEF)
+    yield Row("messages", messages_line(record), Depth.BRIEF)
+    span = measured_line(record)
+    what = "messages, bytes, CPU per reply, latency, service, lateness, held"
+    yield _row("measured", span and f"{span}: {what}", Depth.SUMMARY)
+
+
+def _times(record: RunRecord) -> Iterator[Part | None]:
+    names = ("min", *(f"p{name}" for name in _PERCENTILES), "max", "mean")
+    columns = (Column("came back", 10, is_text=True), Column("count", 10), *(Column(name, 8) for name in names))
+    found = {name: histogram for name, histogram in record.histograms.items() if histogram}
+    rows = []
+    for name, one in found.items():
+        values = (one.min, *(one.percentiles[percentile] for percentile in _PERCENTILES), one.max, one.mean)
+        rows.append((name, format_count(one.count), *map(time_or_dash, values)))
+    yield Table(columns, tuple(rows), Depth.BRIEF)
+    if any(one.percentiles[percentile] is None for one in found.values() for percentile in _PERCENTILES):
+        yield Note("-  too few samples: fewer than ten lie above that percentile")
+    lost = lost_line(record)
+    yield Note(lost) if lost else None
+
+
+def errors_table(record: RunRecord) -> Table | None:
+    """Returns the errors of both ends with advice, None if there were no errors."""
+    errors = (*record.errors, *(record.server.errors if record.server else ()))
+    columns = (
+        Column("errors", 9),
+        Column("phase", 12, is_text=True, gap=2),
+        Column("step", 9, is_text=True),
+        Column("error", 16, is_text=True),
+        Column("advice", is_text=True),
+    )
+    rows = tuple((format_count(row.count), row.phase, row.step, row.error, row.advice) for row in errors)
+    return Table(columns, rows, Depth.BRIEF) if rows else None
+
+
+def _journey(record: RunRecord) -> Iterator[Part | None]:
+    """Where the time of a message went: the sentence first, the stages below it."""
+    journey = record.journey
+    if journey is None:
+        yield _row("journey", record.journey_missing and f"not measured: {record.journey_missing}", Depth.SUMMARY)
+        return
+    yield _row("journey", journey.diagnosis, Depth.SUMMARY)
+    yield Row("" if journey.diagnosis else "journey", journey_line(journey))
+    yield journey_table(journey)
+
+
+def _detail(record: RunRecord) -> Iterator[Part | None]:
+    opening = opening_line(record)
+    yield _row("workers", crowd_line(record), Depth.SUMMARY)
+    yield _row("opening", opening, Depth.SUMMARY)
+    yield _row("memory", memory_line(record), Depth.SUMMARY)
+    if record.closing_ns is not None and opening:
+        yield Row("closing", f"{format_duration(record.closing_ns)} until all were closed and every process was gone")
+    yield _row("standstills", standstills_line(record), Depth.SUMMARY)
+    yield _row("bytes", bytes_line(record), Depth.SUMMARY)
+    yield Row("CPU per reply", _cpu(record))
+    yield _row("wake-ups", _wakeups(record))
+    yield _row("unread", unread_line(record))
+    yield _row("engine", record.tool.fallback and f"{record.tool.engine}: {record.tool.fallback}", Depth.SUMMARY)
+
+
+def _wakeups(record: RunRecord) -> str | None:
+    ends = [("blast", record.wakeups), ("serve", record.server.wakeups if record.server else None)]
+    if not any(one for _, one in ends):
+        return record.wakeups_missing
+    # Of a whole life there are more wake-ups than belong to the replies of the window.
+    of_window = {"blast": True, "serve": not (record.server and record.server.is_whole_life)}
+    replied = record.window.replied if record.window else 0
+    return "; ".join(wakeups_line(end, one, replied if of_window[end] else 0) for end, one in ends if one)
+
+
+def _cpu(record: RunRecord) -> str:
+    parts = []
+    for end, cpu in record.cpu_per_reply_ns.items():
+        if cpu is None:
+            parts.append(f"{end} not measured")
+            continue
+        busy = _busy(cpu.user_ns + cpu.system_ns, record) if end == "blast" else ""
+        parts.append(
+            f"{end} {(cpu.user_ns + cpu.system_ns) / 1e3:.1f} us (user {cpu.user_ns / 1e3:.1f}, system "
+            f"{cpu.system_ns / 1e3:.1f}{busy})"
+        )
+    return ", ".join(parts)
+
+
+def _busy(cpu_ns: float, record: RunRecord) -> str:
+    """Says how much of the CPU time was work, where most of it went into staying awake for what is due next."""
+    wakeups, replied = record.wakeups, record.window.replied if record.window else 0
+    stays_awake = record.plan.get("stays_awake")
+    if not wakeups or wakeups.busy_ns is None or not replied or (stays_awake and not stays_awake.value):
+        return ""
+    if wakeups.busy_ns / replied > cpu_ns / 2:
+        return ""
+    return f"; {wakeups.busy_ns / replied / 1e3:.1f} at work, the rest awake to be on time"
+
+
+def _phases(record: RunRecord) -> Table:
+    titles = ("opened", "sent", "replied", "lost", "unsent", "errors")
+    columns = (
+        Column("phase", 15, is_text=True),
+        *(Column(title, 10) for title in titles),
+        Column("latency p50", 14),
+        Column("p99", 9),
+    )
+    return Table(columns, tuple(map(_phase, record.phases)))
+
+
+def _phase(phase: PhaseRecord) -> tuple[str, ...]:
+    messages = phase.messages
+    counts = (
+        phase.connections.opened,
+        messages.sent,
+        messages.replied,
+        messages.failed + messages.unanswered,
+        messages.unsent,
+        sum(row.count for row in phase.errors),
+    )
+    latency = measured(phase.histograms, "latency").percentiles
+    name = phase.name if len(phase.name) <= 14 else f"{phase.name[:13]}…"
+    return name, *map(format_count, counts), time_or_dash(latency["50"]), time_or_dash(latency["99"])
+
+
+def _kernel(record: RunRecord) -> Iterator[Part | None]:
+    """What TCP_INFO says of the connections, and the machine's CPU time; their findings stand above."""
+    if record.tcp:
+        yield Row("tcp", tcp_line(record.tcp))
+    cpu = record.kernel.cpu if record.kernel else {}
+    busy = {name: share for name, share in cpu.items() if name not in ("idle", "iowait") and share >= 0.005}
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in busy.items())
+    yield _row("machine", shares and f"{shares} of all CPU time")
+
+
+# -- workers
+
+
+_WORKERS = (
+    Column("worker", 10, is_text=True),
+    Column("core", 5),
+    Column("pid", 9),
+    Column("opened", 12),
+    Column("replied", 13),
+    Column("cpu", 7),
+    Column("busy", 7),
+    Column("waiting", 9),
+    Column("batch", 7),
+    Column("max rss", 11),
+)
+
+
+def _workers(record: RunRecord) -> Iterator[Part | None]:
+    server = record.server
+    rows = (*_end("blast", record.workers), *_end("serve", server.workers if server else ()))
+    yield Table(_WORKERS, rows)
+    if server and server.balance and len(server.workers) > 1:
+        restarts = f"; {plural(server.restarts, 'worker')} replaced" if server.restarts else ""
+        life = ", all of its whole life" if server.is_whole_life else ""
+        yield Note(
+            f"serve end: {format_count(server.accepted)} accepted, busiest worker "
+            f"{server.balance.max_over_mean:.2f} x the mean{_usual(server)}{restarts}{life}",
+            indent=11,
+            depth=Depth.FULL,
+        )
+
+
+def _usual(server: ServerRecord) -> str:
+    """Says what luck there is in a hash, where there was one to be had, and how even the replies were."""
+    balance = server.balance
+    if balance is None or balance.usual is None:
+        return ""
+    replies = balance.replies_max_over_mean
+    text = f" (a fair hash: {balance.usual:.2f} at most)"
+    return f"{text}, of the replies {replies:.2f} x" if replies is not None else text
+
+
+def _end(end: str, workers: Sequence[WorkerRecord]) -> Iterator[tuple[str, ...] | Note]:
+    """Of many workers those that used the most CPU, or waited for it, and those that died."""
+    shown = set(range(len(workers)))
+    if len(workers) > _MOST_WORKERS:
+        by_load = sorted(shown, key=lambda at: -(workers[at].cpu_share or 0) - (workers[at].run_delay_share or 0))
+        shown = {*by_load[:_BUSIEST], *(at for at in shown if workers[at].died)}
+    for at in sorted(shown):
+        yield _worker(end, workers[at])
+        died = workers[at].died
+        if died:
+            yield Note(died, first=10, indent=10)
+    others = [worker for at, worker in enumerate(workers) if at not in shown]
+    if others:
+        yield Note(f"{end} {plural(len(others), 'other worker')}, with less to do: the record has them all")
+
+
+def _worker(end: str, worker: WorkerRecord) -> tuple[str, ...]:
+    wakeups = worker.wakeups
+    return (
+        f"{end} {worker.index}",
+        count_or_dash(worker.core),
+        str(worker.pid) if worker.pid else "-",
+        format_count(worker.opened),
+        count_or_dash(worker.replied),
+        share_or_dash(worker.cpu_share),
+        share_or_dash(worker.busy_share),
+        share_or_dash(worker.run_delay_share),
+        f"{wakeups.events / wakeups.wakeups:.1f}" if wakeups and wakeups.wakeups else "-",
+        format_size(worker.max_rss_bytes),
+    )
+
+
+def _next(record: RunRecord, path: str | None) -> Iterator[Part | None]:
+    if path:
+        # A name that begins with a dash would be read as an option.
+        word = shell_word(f"./{path}" if path.startswith("-") else path)
+        yield Note(f"record: {printable(path)}   again: loadkit report {word}", depth=Depth.FULL)
+    command, what_for = next_command(record)
+    yield Command(what_for, command)
+    shown = cleaned(record)
+    machine = f"{shown.host.get('cpus', '-')} CPUs, kernel {shown.host.get('kernel', '-')}"
+    yield Note(
+        f"loadkit {shown.tool.loadkit}, Python {shown.tool.python}, {machine}, {shown.started}", depth=Depth.SUMMARY
+    )

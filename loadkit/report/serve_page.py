@@ -1,0 +1,77 @@
+"""The page of a serve end: how many connections it served, what each worker did, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loadkit.printable import cleaned
+from loadkit.report.page import Column, Depth, Note, Page, Part, Row, Section, Table, count_or_dash, time_or_dash
+from loadkit.report.record import WorkerRecord
+from loadkit.report.serve import ServeRecord
+from loadkit.report.unread import unread_times
+from loadkit.report.wakeups import wakeups_line
+from loadkit.units import format_count, format_size
+
+__all__ = ["serve_page"]
+
+_WORKERS = (
+    Column("worker", 6),
+    Column("core", 5),
+    Column("accepted", 11),
+    Column("peak", 9),
+    Column("received", 11),
+    Column("sent", 11),
+    Column("cpu", 9),
+    Column("wake-ups", 12),
+    Column("events each", 12),
+)
+
+
+def serve_page(record: ServeRecord) -> Page:
+    """Returns what there is to say of a serve end, from its start to its end."""
+    shown = cleaned(record)
+    server = shown.server
+    several = server.balance and len(server.workers) > 1
+    balance = f", busiest worker {server.balance.max_over_mean:.2f} x the mean" if several and server.balance else ""
+    restarts = f", {server.restarts} worker(s) died and were replaced" if server.restarts else ""
+    return Page(
+        f"served {format_count(server.accepted)} connections{balance}{restarts}",
+        (
+            Section("workers", (Table(_WORKERS, tuple(map(_worker, server.workers)), Depth.BRIEF),)),
+            Section.of("detail", _detail(shown)),
+            Section.of("errors", _errors(shown)),
+        ),
+    )
+
+
+def _worker(worker: WorkerRecord) -> tuple[str, ...]:
+    wakeups = worker.wakeups
+    return (
+        str(worker.index),
+        count_or_dash(worker.core),
+        format_count(worker.opened),
+        format_count(worker.peak),
+        _size(worker.received_bytes),
+        _size(worker.sent_bytes),
+        time_or_dash(worker.cpu_ns),
+        format_count(wakeups.wakeups) if wakeups and wakeups.wakeups else "-",
+        f"{wakeups.events / wakeups.wakeups:.1f}" if wakeups and wakeups.wakeups else "-",
+    )
+
+
+def _size(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else format_size(size_bytes)
+
+
+def _detail(record: ServeRecord) -> Iterator[Part | None]:
+    server = record.server
+    if server.wakeups:
+        yield Row("wake-ups", wakeups_line("", server.wakeups, 0).lstrip(), Depth.SUMMARY)
+    if server.unread:
+        text = f"in the receive buffer until read (one read in 16): {unread_times(server.unread)}"
+        yield Row("unread", text, Depth.SUMMARY)
+
+
+def _errors(record: ServeRecord) -> Iterator[Part | None]:
+    for row in record.server.errors:
+        yield Note(f"{format_count(row.count)} x {row.step} {row.error}: {row.advice}", indent=4)
