@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -169,3 +170,14 @@ def test_n_spans_phases_and_what_one_left_unsent_counts(server: Server, blast: B
     run(blasting)
     intended = [blasting.phase(name).counters["intended"] for name in ("first", "second")]
     assert intended == [500_000, 100_000]
+
+
+def test_a_worker_that_leaves_has_closed_those_that_waited_for_their_last_reply(blast: Blast, peer: Peer) -> None:
+    port = peer(echo(1, then=be_silent))
+    blasting = blast(port, connections="5", lifetime="300ms", rate="200", duration="60s", timeout="50s")
+    blasting.end_ramp()
+    wait_for(lambda: blasting.whole().counters["sent"] >= 5)
+    over = time.monotonic() + 0.6  # then they are past their lifetime
+    wait_for(lambda: time.monotonic() > over)
+    blasting.say(leave=True)
+    assert blasting.end().counters["unanswered"] == 5  # and none is left open: the fixture asks
