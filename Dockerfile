@@ -1,6 +1,6 @@
-# docker build --tag loadkit .      (the same for amd64 and arm64; README.md, "In a container", says how it is run)
+# docker build --tag loadkit .      (the same for amd64 and arm64; docs/ci.md says how it is run)
 
-# The Python that the figures in README.md were measured with.
+# The Python that the figures in docs/performance.md were measured with.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim-bookworm AS builder

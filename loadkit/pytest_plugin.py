@@ -1,7 +1,7 @@
 """The pytest plugin: a server to load, a load to put on it, and tests that fail by an SLO.
 
 It is imported by every pytest run where loadkit is installed, so it imports nothing of loadkit until a fixture is asked
-for. README.md, "In your tests", shows its use.
+for. docs/python.md shows its use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pipelines: those that the README shows, and loadkit's own."""
+"""The pipelines: those that docs/ci.md shows, and loadkit's own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ import pytest
 import yaml
 
 from tests.conftest import Serve
+from tests.pages import ROOT, blocks, chapter
 
 from .conftest import Loadkit
 
-ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
-CHAPTER = (ROOT / "README.md").read_text().partition("## In your pipeline\n")[2].partition("\n## ")[0]
-EXAMPLES = re.findall(r"^```(\w+)\n(.*?)^```$", CHAPTER, re.DOTALL | re.MULTILINE)
+EXAMPLES = [block for block in blocks(chapter("ci", "In your pipeline")) if block.language]
 GITHUB, GITLAB, _DOCKER = (text for _language, text in EXAMPLES)
 
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from loadkit import __version__
+from tests.pages import chapter
 
 from .conftest import ROOT, Container, Run, Server, docker, free_port, inspect, make
 
@@ -24,7 +25,7 @@ Out = tuple[Path, tuple[str, ...]]
 # Small enough for a busy machine: an SLO that these meet is one that the figures do not matter to.
 QUICK = ("-c", "20", "-d", "500ms", "--warmup", "0s", "--no-progress")
 FOREVER = ("-c", "20", "-d", "1h", "--no-progress")
-CHAPTER = (ROOT / "README.md").read_text().partition("## In a container\n")[2].partition("\n## ")[0]
+CHAPTER = chapter("ci", "In a container")
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def test_the_image_says_what_it_is(image: str) -> None:
 
 
 def test_it_holds_python_the_wheel_and_its_dependencies_alone(image: str) -> None:
-    # 130 MB above the base: what the README says, with room for the dependencies' next releases.
+    # 130 MB above the base: what docs/ci.md says, with room for the dependencies' next releases.
     sizes = [
         int(line.split()[0])
         for line in docker(
@@ -273,7 +274,7 @@ def test_a_stricter_profile_is_named_with_the_way_out(run: Run, tmp_path: Path) 
     assert run("blast", *QUICK, "--no-pin", "--slo", "errors==0", flags=flags).returncode == 0
 
 
-def test_the_readmes_two_containers_are_a_gate(image: str, start: Start, out: Out) -> None:
+def test_the_two_containers_of_the_page_are_a_gate(image: str, start: Start, out: Out) -> None:
     [text] = re.findall(r"^```yaml\n(.*?)^```$", CHAPTER, re.DOTALL | re.MULTILINE)
     services = yaml.safe_load(text)["services"]
     folder, ours = out
@@ -295,7 +296,7 @@ def test_the_readmes_two_containers_are_a_gate(image: str, start: Start, out: Ou
 
 
 def _as_flags(service: dict[str, Any], folder: Path) -> tuple[str, ...]:
-    """Returns docker's options for a service of the README's file; one that is not known here is an error."""
+    """Returns docker's options for a service of the page's file; one that is not known here is an error."""
     flags: list[str] = []
     for key, value in service.items():
         match key:
@@ -317,7 +318,7 @@ def _as_flags(service: dict[str, Any], folder: Path) -> tuple[str, ...]:
             case "user":
                 flags += ["--user", value]
             case _:
-                raise AssertionError(f"{key}: a key of the README's file that is not tried here")
+                raise AssertionError(f"{key}: a key of the page's file that is not tried here")
     return tuple(flags)
 
 

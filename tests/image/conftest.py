@@ -21,7 +21,7 @@ IMAGE = "loadkit-under-test"
 # As tests/image/with-engine tells it.
 DOCKER = shlex.split(os.environ.get("DOCKER", "docker"))
 
-# How little a container may have: what README.md shows, and less.
+# How little a container may have: what docs/ci.md shows, and less.
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--ulimit", "nofile=4096:4096")
 
 Done = subprocess.CompletedProcess[str]

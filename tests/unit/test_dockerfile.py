@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import yaml
 
 from loadkit import __version__
 from loadkit.report.formats import FORMATS
+from tests.pages import ROOT, chapter
 
-ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-CHAPTER = (ROOT / "README.md").read_text().partition("## In a container\n")[2].partition("\n## ")[0]
+CHAPTER = chapter("ci", "In a container")
 
 
 def test_the_images_version_is_the_packages() -> None:
@@ -47,7 +46,7 @@ def test_the_stand_in_alone_knows_of_an_index() -> None:
     assert re.findall(r"index-url|trusted-host|PIP_|http:|https:", DOCKERFILE) == []
 
 
-def test_the_readmes_two_containers_wait_for_health_and_leave_the_gate_to_blast() -> None:
+def test_the_two_containers_of_the_page_wait_for_health_and_leave_the_gate_to_blast() -> None:
     [text] = re.findall(r"^```yaml\n(.*?)^```$", CHAPTER, re.DOTALL | re.MULTILINE)
     services = yaml.safe_load(text)["services"]
     assert list(services) == ["serve", "blast"]

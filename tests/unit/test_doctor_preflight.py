@@ -27,7 +27,7 @@ def test_a_small_run_has_nothing_to_be_told() -> None:
 
 
 def test_a_million_here_is_told_of_the_processes_that_it_takes() -> None:
-    # The machine that the README speaks of.
+    # The machine that docs/scale.md speaks of.
     facts = {"memory_available_bytes": 23 * 2**30, "file_max": 2_465_610, "tcp_mem_pages": (1, 2, 575_664)}
     warned = preflight(demanded(10**6, None, nr_open=1_048_576, **facts))
     assert [finding.code for finding in warned] == ["nofile", "tcp_mem"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -36,6 +35,7 @@ from tests.golden.made_up import (
     steady,
     worker,
 )
+from tests.pages import chapter
 
 _CLOSED = made_up_plan(target=REMOTE)
 _OPEN = made_up_plan(400.0, REMOTE)
@@ -1500,7 +1500,7 @@ def _table_rows() -> list[str]:
 
 
 def test_the_page_for_readers_has_each_code_once_as_the_rules_have_it() -> None:
-    lines = (Path(__file__).parents[2] / "README.md").read_text().splitlines()
+    lines = chapter("method", "How a run is judged").splitlines()
     begin = lines.index("| kind of run | state | code | party |") + 2
     end = next(at for at in range(begin, len(lines)) if not lines[at].startswith("|"))
     assert lines[begin:end] == _table_rows()

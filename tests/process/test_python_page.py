@@ -1,13 +1,14 @@
-"""The Python of README.md is run as it stands there."""
+"""The Python of docs/python.md is run as it stands there."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.pages import blocks, chapter
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.slow
@@ -15,8 +16,7 @@ pytestmark = pytest.mark.slow
 
 def programs(title: str) -> list[str]:
     """Returns the Python of a chapter."""
-    chapter = Path(__file__).parents[2].joinpath("README.md").read_text().partition(f"\n## {title}\n")[2]
-    return re.findall(r"^```python\n(.*?)^```", chapter.partition("\n## ")[0], flags=re.MULTILINE | re.DOTALL)
+    return [block.text for block in blocks(chapter("python", title)) if block.language == "python"]
 
 
 def test_there_are_as_many_as_are_run() -> None:
@@ -24,7 +24,7 @@ def test_there_are_as_many_as_are_run() -> None:
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_a_program_of_the_readme_runs(number: int, tmp_path: Path) -> None:
+def test_a_program_of_the_page_runs(number: int, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(programs("As a library")[number])
     command = [sys.executable, "-W", "error", "program.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -32,7 +32,7 @@ def test_a_program_of_the_readme_runs(number: int, tmp_path: Path) -> None:
     assert done.stdout.startswith(("valid", "suspect", "invalid"))  # where other tests keep this machine from sending
 
 
-def test_the_tests_of_the_readme_pass(pytester: pytest.Pytester) -> None:
+def test_the_tests_of_the_page_pass(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_orders=programs("In your tests")[0])
     # Here other tests may keep this machine from sending on time.
     options = ("-p", "no:cacheprovider", "--strict-markers", "-W", "error", "-o", "loadkit_invalid=skip")

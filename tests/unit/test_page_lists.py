@@ -1,9 +1,8 @@
-"""What README.md lists is what there is: profiles, an SLO's figures, a record's fields, the line for a wrong target."""
+"""What the pages list is what there is: profiles, an SLO's figures, a record's fields, the line for a wrong target."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import get_args, get_type_hints
 
 import msgspec
@@ -15,13 +14,7 @@ from loadkit.report.figures import FIGURES, PARTS
 from loadkit.report.record import VERSION, RunRecord
 from loadkit.report.slo import parse_slo
 from loadkit.wire.recognise import guess, show
-
-README = (Path(__file__).parents[2] / "README.md").read_text()
-
-
-def chapter(title: str) -> str:
-    """Returns a chapter's text."""
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+from tests.pages import chapter
 
 
 def fields_named(text: str) -> list[str]:
@@ -50,27 +43,32 @@ def has_field(struct: type, path: str) -> bool:
     return any(has_field(kind, rest) for kind in kinds)
 
 
+_PROFILES = chapter("profiles", "The shipped scenarios")
+
+
 def test_the_profiles_are_those_that_are_shipped() -> None:
-    [listed] = re.findall(r"lists the shipped scenarios \((.*?)\)", README, re.DOTALL)
+    [listed] = re.findall(r"lists the shipped scenarios \((.*?)\)", _PROFILES, re.DOTALL)
     assert sorted(re.split(r",\s+", listed)) == sorted(shipped_profiles())
+    rows = re.findall(r"^\| (`.*?) \|", _PROFILES, re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`(.*?)`", row)) == sorted(shipped_profiles())
 
 
-@pytest.mark.parametrize("path", fields_named(chapter("A record")))
+@pytest.mark.parametrize("path", fields_named(chapter("report", "A record")))
 def test_a_record_has_each_field_of_the_table(path: str) -> None:
     assert has_field(RunRecord, path)
 
 
 def test_the_table_of_fields_is_found_and_one_that_is_not_there_is_seen() -> None:
     assert {"window.replied", "workers[].standstill_ns", "histograms.held", "kernel.ramp", "run.of"} <= set(
-        fields_named(chapter("A record"))
+        fields_named(chapter("report", "A record"))
     )
     missing = ("window.hopes", "histograms.hold", "messages.held", "workers.standstills.longest")
     assert not any(has_field(RunRecord, path) for path in missing)
-    assert f"The format is version {VERSION}." in chapter("A record")
+    assert f"The format is version {VERSION}." in chapter("report", "A record")
 
 
 def test_the_figures_of_an_objective_are_all_there() -> None:
-    times, *others = re.findall(r"^- (.*?)[;.]$", chapter("SLOs"), re.MULTILINE | re.DOTALL)
+    times, *others = re.findall(r"^- (.*?)[;.]$", chapter("report", "SLOs"), re.MULTILINE | re.DOTALL)
     assert re.findall(r"`([a-z_]+)`", times) == list(TIMES)
     assert re.findall(r"`\.([a-z]+)`", times) == sorted(PARTS, key=["min", "mean", "max"].index)
     listed = {name for text in others for name in re.findall(r"`([a-z_]+)`", text)}
@@ -78,11 +76,11 @@ def test_the_figures_of_an_objective_are_all_there() -> None:
     assert {figure.time for figure in FIGURES.values() if figure.time} == set(TIMES)
 
 
-@pytest.mark.parametrize("expr", re.findall(r"`([a-z=:_.0-9]+<[0-9]+(?:ms|%))`", chapter("SLOs")))
+@pytest.mark.parametrize("expr", re.findall(r"`([a-z=:_.0-9]+<[0-9]+(?:ms|%))`", chapter("report", "SLOs")))
 def test_each_objective_of_the_chapter_is_one(expr: str) -> None:
     parse_slo(expr)
 
 
 def test_a_wrong_target_is_reported_in_these_words() -> None:
     came = b"-ERR unknown command\r\n"
-    assert f"replied `{show(came)}` to an echo message: {guess(came)};" in chapter("Six commands")
+    assert f"replied `{show(came)}` to an echo message: {guess(came)};" in chapter("commands", "Targets")

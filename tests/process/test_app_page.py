@@ -1,10 +1,9 @@
-"""The README's chapter on one's own server, as it stands there: its file is written, its commands are run."""
+"""What docs/python.md says of one's own server, as it stands there: its file is written, its commands are run."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -12,19 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import blocks, chapter
+
 pytestmark = pytest.mark.slow
 
-_README = (Path(__file__).parents[2] / "README.md").read_text()
-_CHAPTER = _README.partition("\n## Your own server under load\n")[2].partition("\n## ")[0]
+_CHAPTER = chapter("python", "Your own server under load")
 
 
 def block(language: str) -> str:
-    [found] = re.findall(rf"^```{language}\n(.*?)^```$", _CHAPTER, re.MULTILINE | re.DOTALL)
-    return str(found)
+    [found] = [block.text for block in blocks(_CHAPTER) if block.language == language]
+    return found
 
 
 @pytest.mark.parametrize("factory", ["Orders", "orders"])
-def test_the_app_of_the_readme_is_loaded_and_reported_by_its_own_commands(tmp_path: Path, factory: str) -> None:
+def test_the_app_of_the_page_is_loaded_and_reported_by_its_own_commands(tmp_path: Path, factory: str) -> None:
     source = block("python")
     name = source.partition("\n")[0].removeprefix("# ")
     (tmp_path / name).parent.mkdir()
