@@ -150,7 +150,8 @@ STAMP_SOURCES = ("none", "rx", "refused", "no_hook")
 TIMES = ("connect", "first_byte", "latency", "service", "lateness", "held")  # in nanoseconds
 # disturbed: the latencies that a standstill or our own lateness is in; standstill: how long each took;
 # batch: the events of one wake-up; busy: the time between one return of epoll_wait and the next call; unread: from the
-# kernel's stamp until the read; the rest of TCP_INFO, delivery_rate in bytes a second
+# kernel's stamp until the read; the next of TCP_INFO, delivery_rate in bytes a second; per_connection, in the first
+# phase: the replies of each connection that was open at the end, at a serve end the bytes sent back on each that ended
 HISTOGRAMS = (
     *TIMES,
     "disturbed",
@@ -162,6 +163,7 @@ HISTOGRAMS = (
     "min_rtt",
     "rttvar",
     "delivery_rate",
+    "per_connection",
 )
 # A probe's way, in order, and what it adds up to (engine/native/probes.h). `network` stands for there and back where
 # the other end has another clock, `peer` for all of the other end where it does not say.

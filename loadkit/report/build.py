@@ -29,6 +29,7 @@ from loadkit.plan.model import PhaseKind, PhasePlan, Plan
 from loadkit.profile.model import Stamps
 from loadkit.report.advice import advise
 from loadkit.report.balance import balance_record
+from loadkit.report.fairness import fairness_missing, fairness_record
 from loadkit.report.histograms import histogram_record, interval_latency
 from loadkit.report.journey import diagnose, journey_missing, journey_record
 from loadkit.report.kernel import kernel_missing, kernel_record
@@ -109,6 +110,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         server = server_record(samples.serve, window, is_hashed=not (plan.serve and plan.serve.is_apart))
     wakeups = wakeups_record(phase_wakeups(samples.workers, _numbers(plan, PhaseKind.HOLD)))
     unread, tcp = unread_of_hold(hold), tcp_record(hold)
+    fairness = fairness_record(samples.workers, "replies")
     kernel = kernel_record(
         samples.kernel,
         window.end_ns - window.start_ns if window else 0,
@@ -163,6 +165,8 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         unread_missing=unread_missing(samples.workers) if plan.stamps is Stamps.RX and not unread else None,
         journey=journey,
         journey_missing=journey_missing(samples.workers) if plan.journey and not journey else None,
+        fairness=fairness,
+        fairness_missing=None if fairness else fairness_missing(samples.workers),
         tcp=tcp,
         tcp_missing=None if tcp else "no open connection answered TCP_INFO in the measured time",
         kernel=kernel,
@@ -448,6 +452,7 @@ def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -
     counters = [worker.phases[0].counters for worker in serve.final]
     accepted = [one["opened"] for one in counters]
     total = sum(accepted)
+    fairness = fairness_record(serve.final, "bytes")
     errors = _errors([("serve", worker.phases[0]) for worker in serve.final], is_serve=True)
     workers = tuple(
         _serve_worker(before, after, final, serve, window)
@@ -481,6 +486,8 @@ def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -
         shed=sum(row.count for row in errors if row.error in ("EMFILE", "ENFILE")),
         wakeups=wakeups_record(window_wakeups(serve.at_start, serve.at_end)) if is_measured else None,
         unread=unread_of_window(serve.at_start, serve.at_end) if is_measured else None,
+        fairness=fairness,
+        fairness_missing=None if fairness else fairness_missing(serve.final, serve.counts_bytes),
     )
 
 

@@ -47,8 +47,9 @@ from loadkit.report.algebra import (
     reason_of,
     rules_of,
 )
+from loadkit.report.fairness import fairness_of
 from loadkit.report.histograms import decoded, histogram_record, interval_latency
-from loadkit.report.record import HistogramRecord, Interval, IntervalLatency
+from loadkit.report.record import Fairness, HistogramRecord, Interval, IntervalLatency
 from loadkit.report.series import add_series
 
 __all__ = ["ONE_RUN", "fold", "is_folded"]
@@ -108,6 +109,8 @@ def _add(left: Any, right: Any, way: Way, where: str) -> Any:
         return None
     if isinstance(left, HistogramRecord):
         return _add_histograms(left, right, where)
+    if isinstance(left, Fairness):
+        return fairness_of(_add_histograms(left.each, right.each, where))
     if isinstance(left, IntervalLatency):
         return _add_latencies(left, right, where)
     if isinstance(left, msgspec.Struct):

@@ -63,6 +63,7 @@ __all__ = [
     "Connecting",
     "Connections",
     "CpuPerReply",
+    "Fairness",
     "HistogramRecord",
     "Interval",
     "IntervalLatency",
@@ -481,6 +482,8 @@ class ServerRecord(msgspec.Struct, frozen=True):
     wakeups: Annotated[Wakeups | None, EACH] = None
     unread: Annotated[HistogramRecord | None, EACH] = None
     is_whole_life: Annotated[bool, ANY] = False
+    fairness: Annotated[Fairness | None, EACH] = None
+    fairness_missing: Annotated[str | None, reason_of("fairness")] = None
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -572,6 +575,21 @@ class RunId(msgspec.Struct, frozen=True):
     id: str
     of: tuple[str, ...] = ()
     spans: tuple[Span, ...] = ()
+
+
+class Fairness(msgspec.Struct, frozen=True):
+    """What each of these connections got, from its beginning on: `least`, `most`, and all of it in `each`.
+
+    At the blast end it is replies, those to a connection's first message among them, of the connections that were open
+    at the end. At the serve end it is bytes sent back, of the connections that have ended. `jain` is Jain's index: 1 if
+    all got the same, 1/n if one of n got it all; null if none got anything.
+    """
+
+    connections: int
+    least: int | None
+    most: int | None
+    jain: float | None
+    each: HistogramRecord
 
 
 class TcpRecord(msgspec.Struct, frozen=True):
@@ -669,6 +687,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     journey_missing: Annotated[str | None, reason_of("journey")] = None
     kernel: Annotated[Kernel | None, NONE_OF_SEVERAL] = None
     kernel_missing: Annotated[str | None, reason_of("kernel")] = None
+    fairness: Annotated[Fairness | None, EACH] = None
+    fairness_missing: Annotated[str | None, reason_of("fairness")] = None
     tcp: Annotated[TcpRecord | None, NONE_OF_SEVERAL] = None
     tcp_missing: Annotated[str | None, reason_of("tcp")] = None
     phases: Annotated[tuple[PhaseRecord, ...], EACH]

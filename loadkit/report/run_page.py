@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from loadkit.printable import cleaned, printable, shell_word
+from loadkit.report.fairness import fairness_line
 from loadkit.report.journey import journey_line, journey_table
 from loadkit.report.page import (
     Column,
@@ -203,6 +204,9 @@ def _kernel(record: RunRecord) -> Iterator[Part | None]:
     """What TCP_INFO says of the connections, and the machine's CPU time; their findings stand above."""
     if record.tcp:
         yield Row("tcp", tcp_line(record.tcp))
+    fairness = fairness_line(record.fairness, record.server.fairness if record.server else None)
+    if fairness:
+        yield Row("fairness", fairness)
     cpu = record.kernel.cpu if record.kernel else {}
     busy = {name: share for name, share in cpu.items() if name not in ("idle", "iowait") and share >= 0.005}
     shares = ", ".join(f"{name} {share:.0%}" for name, share in busy.items())

@@ -30,10 +30,10 @@ from loadkit.report.algebra import (
     rules_of,
 )
 from loadkit.report.fold import ONE_RUN, UnlikeError, fold, is_folded
-from loadkit.report.record import HistogramRecord, Interval, IntervalLatency, RunRecord
+from loadkit.report.record import Fairness, HistogramRecord, Interval, IntervalLatency, RunRecord
 
 # What is added as a whole: counts with the figures that follow from them.
-_WHOLE = (HistogramRecord, IntervalLatency)
+_WHOLE = (HistogramRecord, IntervalLatency, Fairness)
 
 
 def _structs(hint: object) -> Iterator[type[msgspec.Struct]]:

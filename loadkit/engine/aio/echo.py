@@ -13,6 +13,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from loadkit.engine.aio.connect import has_events
 from loadkit.engine.aio.owing import Owing
 from loadkit.engine.aio.probing import Answering
@@ -20,6 +22,7 @@ from loadkit.engine.aio.serving import Serving
 from loadkit.engine.base import Control
 from loadkit.engine.probes import HELLO_BYTES
 from loadkit.measure.board import Slot
+from loadkit.measure.tally import record
 from loadkit.measure.tcp_info import last_moved_ns
 from loadkit.plan.model import ServePlan
 
@@ -34,7 +37,7 @@ _IDLE_A_TURN = 256
 class EchoConnection(asyncio.Protocol):
     """Writes back what it reads."""
 
-    __slots__ = ("_write", "active_ns", "echo", "transport")
+    __slots__ = ("_write", "active_ns", "echo", "echoed_bytes", "transport")
 
     def __init__(self, echo: Echo) -> None:
         self.echo = echo
@@ -44,6 +47,7 @@ class EchoConnection(asyncio.Protocol):
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
         self._write = self.transport.write
         self.active_ns = clock()
+        self.echoed_bytes = 0
         self.echo.accepted(self)
 
     def data_received(self, chunk: bytes) -> None:
@@ -55,6 +59,7 @@ class EchoConnection(asyncio.Protocol):
                 return
             chunk = echoed
         self.echo.received_bytes += length
+        self.echoed_bytes += length
         self._write(chunk)
 
     def pause_writing(self) -> None:
@@ -113,6 +118,7 @@ class Echo(Serving):
         self._idle = deque[EchoConnection]()  # to be closed if they still are
         self.received_bytes = 0
         self._unsent_bytes = 0
+        self._shares: list[int] = []  # bytes sent back on each that has ended since the last look
 
     def protocol(self) -> EchoConnection:
         """Returns one that echoes."""
@@ -137,6 +143,9 @@ class Echo(Serving):
         self.page.add("received_bytes", self.received_bytes)
         self.page.add("sent_bytes", self.received_bytes - self._unsent_bytes)
         self.received_bytes = self._unsent_bytes = 0
+        if self._shares:
+            record(self.page, "per_connection", np.array(self._shares, np.int64))
+            self._shares.clear()
         super().publish()
         if self._answering:
             self._answering.end_idle()
@@ -180,5 +189,7 @@ class Echo(Serving):
         self.connections.discard(connection)
         self.owing.forget(connection)
         # What was handed to the transport and never went out was not sent.
-        self._unsent_bytes += connection.transport.get_write_buffer_size()
+        unsent = connection.transport.get_write_buffer_size()
+        self._unsent_bytes += unsent
+        self._shares.append(max(0, connection.echoed_bytes - unsent))
         self.count_closed(exc)

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 
+import numpy as np
+
 from loadkit.engine.aio.connect import is_readable, open_route
 from loadkit.engine.aio.connection import OPENING, Connection, State
 from loadkit.engine.aio.long_connection import LongConnection
@@ -29,6 +31,7 @@ from loadkit.engine.aio.timeline import ROUND, Stage, Timeline
 from loadkit.engine.aio.wakeups import Wait
 from loadkit.engine.base import Control
 from loadkit.measure.board import PROOFS, OwnError, Slot
+from loadkit.measure.tally import record
 from loadkit.measure.tcp_info import SAMPLES, is_unacknowledged, note_tcp_info
 from loadkit.measure.tcp_watch import TcpWatch
 from loadkit.plan.model import Route, Shard
@@ -158,6 +161,9 @@ class Swarm(Timeline):
         return self.openings.due_ns == NEVER and not is_connecting and not opens_later
 
     def _close_all(self, now: int) -> None:
+        if self.live:
+            replies = [connection.received // self.size for connection in self.live]
+            record(self.slot.pages[0], "per_connection", np.array(replies, np.int64))
         for connection in [*self.live, *self._retiring]:
             if connection.pending and not connection.received:
                 self._check_accepted(connection, now)

@@ -29,7 +29,7 @@
     X(tcp_busy_us) X(tcp_rwnd_limited_us) X(tcp_sndbuf_limited_us) X(tcp_watched)
 #define HISTOGRAM_NAMES(X)                                                                                         \
     X(connect) X(first_byte) X(latency) X(service) X(lateness) X(held) X(disturbed) X(standstill) X(batch) X(busy) \
-    X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate)
+    X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate) X(per_connection)
 /* Of a probe's message, in the order of its way: journey.h. Their histograms come after the others, where there are
  * any. */
 #define STAGE_NAMES(X)                                                                                         \

@@ -117,6 +117,18 @@ static void publish_open(struct serve *serve) {
 
 static int64_t *page_of(struct serve *serve) { return serve->board.first_page; }
 
+static void note_sent(struct peer *peer, size_t length) {
+    uint64_t sent = ((uint64_t)peer->sent_high << 32 | peer->sent_low) + length;
+    peer->sent_high = (uint16_t)(sent >> 32);
+    peer->sent_low = (uint32_t)sent;
+}
+
+/* What it got counts among what each connection got; probes are none of them. */
+static void note_share(struct serve *serve, const struct peer *peer) {
+    int64_t sent = (int64_t)peer->sent_high << 32 | peer->sent_low;
+    board_record(&serve->board, page_of(serve), HISTOGRAM_per_connection, sent);
+}
+
 static void close_peer(struct serve *serve, struct peer *peer) {
     bool was_answering = peer->state == PEER_ANSWERING;
     tokens_give(&serve->tokens); /* first: when the peer sees its end, there is room for another */
@@ -129,6 +141,7 @@ static void close_peer(struct serve *serve, struct peer *peer) {
     serve->free_slot = number_of(serve, peer);
     serve->open_count--;
     page_of(serve)[COUNT_closed] += !was_answering;
+    if (!was_answering) note_share(serve, peer);
     publish_open(serve);
 }
 
@@ -177,6 +190,7 @@ static ssize_t write_to(struct serve *serve, struct peer *peer, const unsigned c
         ssize_t taken = send(peer->fd, bytes, length, MSG_NOSIGNAL);
         if (taken >= 0) {
             page_of(serve)[COUNT_sent_bytes] += taken;
+            note_sent(peer, (size_t)taken);
             return taken;
         }
         if (errno == EAGAIN) return 0;
@@ -301,6 +315,8 @@ static void take_in(struct serve *serve, int fd) {
     if (serve->free_slot != NONE) serve->free_slot = peer->next;
     peer->fd = fd;
     peer->owed = NULL;
+    peer->sent_high = 0;
+    peer->sent_low = 0;
     peer->state = PEER_ECHOING;
     peer->is_ready = false;
     serve->open_count++;

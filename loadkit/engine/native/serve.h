@@ -53,7 +53,9 @@ struct peer {
     uint32_t next,
         previous; /* among the peers from the longest idle to the last active one; `next` of a free slot too */
     uint8_t state;
-    bool is_ready; /* it is among those to read on from */
+    bool is_ready;     /* it is among those to read on from */
+    uint16_t sent_high; /* bytes that it took: 48 bits, where the struct has room */
+    uint32_t sent_low;
 };
 
 /* idle_timeout_ns: -1 is none. most_owed: bytes kept for peers that do not read. index: whose tokens are ours.
