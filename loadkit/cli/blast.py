@@ -21,7 +21,7 @@ from loadkit.profile.model import Group
 
 if TYPE_CHECKING:
     from loadkit.measure.samples import RunSamples
-    from loadkit.plan.model import Plan
+    from loadkit.plan.build import Plan
     from loadkit.run.signals import Interrupts
 
 __all__ = ["blast"]
@@ -102,13 +102,13 @@ def blast(
 
     with Interrupts(is_command=True) as interrupts:
 
-        def run(plan: Plan) -> tuple[Plan, RunSamples]:
+        def run(plan: Plan) -> RunSamples:
             with live_view(enabled=not (no_progress or quiet)) as observer:
                 return run_blast(plan, observer, interrupts=interrupts)
 
-        prepared, (plan, samples) = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
+        prepared, samples = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
         interrupts.begin_report()
-        record = build_record(plan, prepared.host, samples)
+        record = build_record(prepared.plan, prepared.host, samples)
         is_whole = publish(record, output, summary, find_json(output), quiet, lambda: _begin_to_print(interrupts))
         for line in complaints(record) if quiet else ():
             click.echo(printable(f"loadkit: {line}"), err=True)

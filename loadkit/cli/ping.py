@@ -42,7 +42,7 @@ def ping(target: str, timeout: int, size: int) -> int:
     Exit status 1: it does not.
     """
     from loadkit.endpoint import place_of, reached_at
-    from loadkit.plan.model import Target
+    from loadkit.plan.target import Target
     from loadkit.printable import printable
     from loadkit.run.ping import ping as send_one
     from loadkit.run.target import resolve

@@ -143,12 +143,12 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     say_warnings(prepared.check_machine(), quiet)
     if output:
         check_writable(output)
-    asked, seen = prepared.plan.engine, dict[int, int]()
+    seen = dict[int, int]()
     with Interrupts(is_command=True) as interrupts:
         with contextlib.closing(ready):
             run = run_serve(
                 prepared.plan,
-                on_ready=lambda group: _tell_ready(group, asked, prepared.name, ready, quiet),
+                on_ready=lambda group: _tell_ready(group, prepared.name, ready, quiet),
                 on_change=lambda dead, group: _tell_changes(dead, group, seen, prepared.name, ready),
                 interrupts=interrupts,
             )
@@ -176,18 +176,15 @@ def _say(text: str) -> None:
     click.echo(printable(f"loadkit: {text}"), err=True)
 
 
-def _tell_ready(group: ServeGroup, asked: EngineName, host: str, ready: ReadyFile, quiet: bool) -> None:
-    from loadkit.engine.registry import fallback_reason
-
+def _tell_ready(group: ServeGroup, host: str, ready: ReadyFile, quiet: bool) -> None:
     plan = group.plan
     ready.write(_listening(group, host))
     if not quiet:
         what = f"{plan.app}, {plan.engine}" if plan.app else plan.engine
-        places = " and ".join(place_of(address, plan.port) for address in plan.addresses)
+        places = " and ".join(place_of(address, group.port) for address in plan.addresses)
         _say(f"ready on {places} with {plan.workers} workers ({what}); Ctrl-C stops")
-        fallback = None if plan.app else fallback_reason(asked, plan.engine)
-        if fallback:
-            _say(f"{plan.engine} echoes, for {fallback}")
+        if plan.fallback:
+            _say(f"{plan.engine} echoes, for {plan.fallback}")
 
 
 def _listening(group: ServeGroup, host: str) -> str:
@@ -197,7 +194,7 @@ def _listening(group: ServeGroup, host: str) -> str:
         "host": host,
         "address": plan.addresses[0],
         "addresses": plan.addresses,
-        "port": plan.port,
+        "port": group.port,
         "pid": os.getpid(),
         "engine": plan.engine.value,
         "workers": [{"index": worker.index, "pid": worker.pid, "core": worker.work.core} for worker in group.workers],

@@ -10,8 +10,10 @@ import msgspec
 from loadkit.errors import PreflightError
 from loadkit.host import Host
 from loadkit.plan.addresses import is_loopback
-from loadkit.plan.build import build_plan, build_serve_plan
-from loadkit.plan.model import Plan, Route, ServePlan, Target
+from loadkit.plan.build import Plan, build_plan
+from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.serve import ServePlan, build_serve_plan
+from loadkit.plan.target import Route, Target
 from loadkit.plan.time_wait import FAST_CHURN_HZ, TIME_WAIT_S, churn_span_s
 from loadkit.profile.model import Close, EngineName, Profile
 from loadkit.sockets import LOOPBACK_ADDRESSES, Sockets
@@ -98,38 +100,39 @@ class Demand:
         return self.blast_workers + self.serve_workers
 
 
-def demand_of_plan(host: Host, plan: Plan, engine: EngineName | None = None, sockets: Sockets | None = None) -> Demand:
-    """Returns what a run asks; `engine` is what `auto` was resolved to, `sockets` those around the target's port."""
-    serve = plan.serve
-    by_fin = plan.close is Close.FIN and plan.lifetime_ns is not None
-    lifetime_ns, counted = plan.lifetime_ns or 0, plan.messages is not None
+def demand_of_plan(host: Host, plan: Plan, sockets: Sockets | None = None) -> Demand:
+    """Returns what a run asks of this machine; `sockets` are those around the target's port."""
+    load, here = plan.load, plan.here
+    serve = here.serve
+    by_fin = load.close is Close.FIN and load.lifetime_ns is not None
+    lifetime_ns, counted = load.lifetime_ns or 0, load.messages is not None
     return Demand(
         host=host,
-        connections=plan.connections,
+        connections=load.connections,
         target=plan.target,
-        engine=engine or plan.engine,
-        blast_workers=plan.workers,
+        engine=here.engine,
+        blast_workers=here.workers,
         serve_workers=serve.workers if serve else 0,
-        routes=plan.routes,
+        routes=here.routes,
         backlog=serve.backlog if serve else BACKLOG,
-        churn_hz=plan.connections * NS_PER_S / lifetime_ns if by_fin and lifetime_ns else None,
+        churn_hz=load.connections * NS_PER_S / lifetime_ns if by_fin and lifetime_ns else None,
         # How long a connection of one exchange lasts is the target's affair.
-        free_churn_hz=FAST_CHURN_HZ * plan.lanes if by_fin and not lifetime_ns else None,
+        free_churn_hz=FAST_CHURN_HZ * here.lanes if by_fin and not lifetime_ns else None,
         # Each of these has one message.
-        churn_most=plan.connections + (plan.messages or 0) if by_fin and counted and not lifetime_ns else None,
+        churn_most=load.connections + (load.messages or 0) if by_fin and counted and not lifetime_ns else None,
         is_counted=counted,
-        churn_s=churn_span_s(plan.phases),
+        churn_s=churn_span_s(load.phases),
         sockets=sockets,
     )
 
 
-def demand_of_serve_plan(host: Host, plan: ServePlan, connections: int = 0, engine: EngineName | None = None) -> Demand:
+def demand_of_serve_plan(host: Host, plan: ServePlan, connections: int = 0) -> Demand:
     """Returns what a serve end asks, for at most `connections` where that is known."""
     return Demand(
         host=host,
         connections=connections or plan.max_connections or 0,
         target=None,
-        engine=engine or plan.engine,
+        engine=plan.engine,
         blast_workers=0,
         serve_workers=plan.workers,
         backlog=plan.backlog,
@@ -140,7 +143,7 @@ def demand_of_blast(
     host: Host,
     connections: int,
     target: Target | None,
-    engine: EngineName = EngineName.AUTO,
+    engine: ChosenEngine,
     sockets: Sockets | None = None,
     source: tuple[str, ...] = (),
     churn_hz: float | None = None,
@@ -157,34 +160,36 @@ def demand_of_blast(
         profile = msgspec.structs.replace(
             profile, close=Close.FIN, lifetime=lifetime, duration=Duration(lifetime + round(TIME_WAIT_S) * NS_PER_S)
         )
-    plan, refused = _try(host, profile, target, sockets), ""
+    plan, refused = _try(host, profile, target, engine, sockets), ""
     if isinstance(plan, str):
         # What stands in the way are ports and addresses, or files, of which the findings know by themselves.
-        without_files = _try(replace(host, **_ENDLESS_FDS), profile, target, sockets)
-        with_loopback = _try(replace(host, **_WHOLE_LOOPBACK), profile, target, sockets)
+        without_files = _try(replace(host, **_ENDLESS_FDS), profile, target, engine, sockets)
+        with_loopback = _try(replace(host, **_WHOLE_LOOPBACK), profile, target, engine, sockets)
         lacks_loopback = not isinstance(with_loopback, str)
         refused = without_files if isinstance(without_files, str) else plan if lacks_loopback else ""
         hosts = (replace(host, **more) for more in (_ENDLESS_PORTS, _ENDLESS_FDS, _ENDLESS_FDS | _ENDLESS_PORTS))
-        plans = (_try(one, profile, target, sockets) for one in hosts)
+        plans = (_try(one, profile, target, engine, sockets) for one in hosts)
         plan = next(one for one in plans if not isinstance(one, str))
-    demand = demand_of_plan(host, plan, engine, sockets)
+    demand = demand_of_plan(host, plan, sockets)
     return replace(
         demand, refused=refused, churn_hz=churn_hz, is_least_churn=True, churn_s=TIME_WAIT_S, networks=source
     )
 
 
-def demand_of_serve(host: Host, connections: int, engine: EngineName = EngineName.AUTO) -> Demand:
+def demand_of_serve(host: Host, connections: int, engine: ChosenEngine) -> Demand:
     """Returns what `loadkit serve` would ask for `connections` from elsewhere."""
     try:
         plan = build_serve_plan(host, (), 0, connections=connections, engine=engine)
     except PreflightError:
         plan = build_serve_plan(host, (), 0, workers=len(host.worker_cores), engine=engine)
-    return demand_of_serve_plan(host, plan, connections, engine)
+    return demand_of_serve_plan(host, plan, connections)
 
 
-def _try(host: Host, profile: Profile, target: Target | None, sockets: Sockets | None) -> Plan | str:
+def _try(
+    host: Host, profile: Profile, target: Target | None, engine: ChosenEngine, sockets: Sockets | None
+) -> Plan | str:
     """Returns the plan, or the words in which it refuses."""
     try:
-        return build_plan(profile, {}, host, target, sockets=sockets)
+        return build_plan(profile, {}, host, target, engine, sockets=sockets)
     except PreflightError as error:
         return str(error)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
-from loadkit.plan.build import FD_LEAST, IMBALANCE, blast_cores, busiest, fd_limit_for, fd_reserve
+from loadkit.plan.capacity import FD_LEAST, IMBALANCE, busiest, fd_limit_for, fd_reserve
+from loadkit.plan.cores import blast_cores
 
 __all__ = ["check_limits"]
 

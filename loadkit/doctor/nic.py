@@ -23,7 +23,7 @@ from loadkit.doctor.ethtool import (
 )
 from loadkit.doctor.route import find_interface
 from loadkit.plan.addresses import is_loopback
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from loadkit.procfs import text_of
 from loadkit.sockets import find_source
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from loadkit.doctor.demand import Barred, Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
 from loadkit.plan.addresses import PER_TUPLE, held_ports, is_loopback, source_addresses, tuples_for
-from loadkit.plan.build import ports_of
+from loadkit.plan.capacity import ports_of
 from loadkit.plan.time_wait import TIME_WAIT_S, kept_for_s, ports_kept
 from loadkit.sockets import LOOPBACK_ADDRESSES
 from loadkit.units import format_rate

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from loadkit.measure.board import Slot
-from loadkit.plan.model import ServePlan, Shard
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.split import Shard
 from loadkit.units import NS_PER_S
 
 __all__ = ["CAME_BYTES", "MOST_OWED_BYTES", "STOP_NS", "Control", "Engine"]

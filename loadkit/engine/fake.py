@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from loadkit.engine.base import Control
 from loadkit.measure.board import PROOFS, Slot
 from loadkit.measure.tally import FOLD_EVERY, Tally
-from loadkit.plan.model import PhaseKind, PhasePlan, ServePlan, Shard
 from loadkit.plan.pacing import LinearPace, due_times
+from loadkit.plan.phases import PhaseKind, PhasePlan
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.split import Shard
 
 __all__ = ["CONNECT_NS", "REPLY_NS", "FakeEngine"]
 
@@ -34,8 +36,8 @@ class FakeEngine:
 
     def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Notes what a perfect peer would have given."""
-        plan = shard.plan
-        tally = Tally(slot, plan.size_bytes, due_is_sent=not plan.open_loop)
+        load = shard.load
+        tally = Tally(slot, load.size_bytes, due_is_sent=not load.open_loop)
         control.ready()
         start = control.wait_start()
         tally.begin_phase(0, start)
@@ -46,11 +48,11 @@ class FakeEngine:
             slot.set("proved", PROOFS.index("right"))
             ramp = self._wait(control, control.ramp_start)
         if ramp is not None:
-            opened += self._open(tally, shard.ramp.due_times(ramp, plan.connect_rate_hz))
+            opened += self._open(tally, shard.ramp.due_times(ramp, load.connect_rate_hz))
         begin = self._wait(control, control.hold_start)
         if begin is not None:
             budget = shard.messages
-            for index, phase in enumerate(plan.phases[1:], 1):
+            for index, phase in enumerate(load.phases[1:], 1):
                 tally.begin_phase(index, begin)
                 slot.set("phase", index)
                 most = budget if phase.kind is PhaseKind.HOLD else None

@@ -19,7 +19,8 @@ from loadkit.endpoint import IP_BIND_ADDRESS_NO_PORT, family_of, refuse_itself, 
 from loadkit.engine.compiled import native_missing
 from loadkit.engine.stamps import RX_SOFTWARE, SO_TIMESTAMPING, SOFTWARE
 from loadkit.measure.board import JOURNEY_SOURCES, Slot
-from loadkit.plan.model import Route, Shard
+from loadkit.plan.split import Shard
+from loadkit.plan.target import Route
 from loadkit.units import NS_PER_S
 
 __all__ = ["HELLO_BYTES", "Probes", "machine_key", "open_probes"]
@@ -72,9 +73,9 @@ def open_probes(shard: Shard, slot: Slot, sees_waits: bool = True) -> Probes:
 
     `sees_waits`: whether the engine knows when it waited for events.
     """
-    plan = shard.plan
+    load = shard.load
     source, probes = "none", Probes(0)
-    if plan.journey and shard.routes:
+    if load.journey and shard.routes:
         try:
             probes = _open(shard, sees_waits)
             source = ("same_clock", "other_clock", "foreign")[probes.sockets[0][1]]
@@ -90,22 +91,22 @@ def _open(shard: Shard, sees_waits: bool) -> Probes:
         raise NoProbes("not_compiled")
     if not sees_waits:
         raise NoProbes("no_waits")
-    plan = shard.plan
+    load = shard.load
     count = max(1, min(_PROBES, _MOST_PROBES // shard.of))
     deadline = time.monotonic() + _OPEN_S
     with contextlib.ExitStack() as stack:
         opened = []
         for _ in range(count):
             try:
-                until = min(deadline, time.monotonic() + plan.connect_timeout_ns / NS_PER_S)
-                sock = stack.enter_context(_connect(shard.routes[0], plan.target.port, until))
-                opened.append((sock, _greet(sock, plan.probe_bytes, min(deadline, time.monotonic() + _HELLO_S))))
+                until = min(deadline, time.monotonic() + load.connect_timeout_ns / NS_PER_S)
+                sock = stack.enter_context(_connect(shard.routes[0], shard.port, until))
+                opened.append((sock, _greet(sock, load.probe_bytes, min(deadline, time.monotonic() + _HELLO_S))))
             except OSError:
                 raise NoProbes("not_opened") from None
             _check_stamps(sock)
             sock.setblocking(False)
         stack.pop_all()
-    return Probes(plan.probe_bytes, tuple(opened))
+    return Probes(load.probe_bytes, tuple(opened))
 
 
 def _wait_until(sock: socket.socket, deadline: float) -> None:

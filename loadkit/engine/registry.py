@@ -7,10 +7,10 @@ import functools
 from loadkit.engine.base import Engine
 from loadkit.engine.compiled import is_installed, native_missing
 from loadkit.errors import PreflightError
-from loadkit.plan.model import ServePlan
+from loadkit.plan.engine import ChosenEngine
 from loadkit.profile.model import EngineName
 
-__all__ = ["choose_engine", "choose_serve_engine", "fallback_reason", "get_engine"]
+__all__ = ["choose_engine", "decide_engine", "decide_serve_engine", "get_engine"]
 
 _MEND = "with a C compiler and Python's headers (Debian: gcc python3-dev) install loadkit again"
 
@@ -35,15 +35,21 @@ def choose_engine(name: EngineName, needs_native: bool = False) -> EngineName:
     return name
 
 
-def choose_serve_engine(plan: ServePlan) -> EngineName:
-    """Resolves the engine of a serve end; an app runs in a loop of Python's. Raises PreflightError."""
-    if plan.app and plan.engine is EngineName.AUTO:
-        return EngineName.UVLOOP if is_installed("uvloop") else EngineName.ASYNCIO
-    return choose_engine(plan.engine, plan.edge_triggered)
+def decide_engine(name: EngineName, needs_native: bool = False) -> ChosenEngine:
+    """Decides the engine of a run. Raises PreflightError for one that is not installed."""
+    chosen = choose_engine(name, needs_native)
+    return ChosenEngine(chosen, _fallback_reason(name, chosen))
 
 
-def fallback_reason(asked: EngineName, chosen: EngineName) -> str | None:
-    """Says why `auto` did not take the native engine, for the report; None where it did, or was not asked to."""
+def decide_serve_engine(name: EngineName, needs_native: bool = False, has_app: bool = False) -> ChosenEngine:
+    """Decides the engine of a serve end; an app runs in a loop of Python's. Raises PreflightError."""
+    if has_app and name is EngineName.AUTO:
+        return ChosenEngine(EngineName.UVLOOP if is_installed("uvloop") else EngineName.ASYNCIO)
+    return decide_engine(name, needs_native)
+
+
+def _fallback_reason(asked: EngineName, chosen: EngineName) -> str | None:
+    """Says why `auto` did not take the native engine, for the report; None if it did, or was not asked to."""
     if asked is not EngineName.AUTO or chosen is EngineName.NATIVE:
         return None
     return f"the native engine is not there: {native_missing() or 'it was built meanwhile'}; {_MEND}"

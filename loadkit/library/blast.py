@@ -70,7 +70,7 @@ def _run(target: Target, profile: str | None, options: BlastOptions, interrupts:
         prepared = prepare_blast(where, profile, read_blast_options(options))
         warn(prepared.check_machine())
         with interrupts:
-            prepared, (plan, samples) = run_at_first_reachable(
+            prepared, samples = run_at_first_reachable(
                 prepared, lambda plan: run_blast(plan, interrupts=interrupts), lambda text: _log.warning("%s", text)
             )
-        return build_record(plan, prepared.host, samples)
+        return build_record(prepared.plan, prepared.host, samples)

@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_plan, demand_of_serve, demand_of_serve_plan
 from loadkit.doctor.finding import Finding
 from loadkit.doctor.preflight import in_our_words, preflight
-from loadkit.engine.registry import choose_engine, choose_serve_engine
+from loadkit.engine.registry import decide_engine, decide_serve_engine
 from loadkit.errors import PreflightError, UnreachableError
 from loadkit.host import Host, raise_nofile, read_host
-from loadkit.plan.build import build_plan, build_serve_plan
-from loadkit.plan.model import Plan, ServePlan, Target
+from loadkit.plan.build import Plan, build_plan
+from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.serve import ServePlan, build_serve_plan
+from loadkit.plan.target import Target
 from loadkit.profile.load import load_profile
-from loadkit.profile.model import Profile
+from loadkit.profile.model import EngineName, Profile
 from loadkit.profile.spell import GivenOptions, as_given
 from loadkit.report.slo import check_possible, parse_slo
 from loadkit.run.target import resolve, resolve_listen
@@ -73,13 +75,15 @@ def prepare_blast(
     sources |= {key: origin for key, origin in origins.items() if key in ("target", "profile")}
     objectives = [parse_slo(expression) for expression in profile.slo]
     raise_nofile()
-    asked = _Asked(profile, sources, profile_name, as_given(options))
+    engine = decide_engine(profile.engine, profile.edge_triggered)
+    asked = _Asked(profile, sources, profile_name, as_given(options), engine)
     if target is None:
         prepared = _prepare(asked, None, ())
     else:
         first, *others = resolve(target, profile.source)
         prepared = _prepare(asked, first, tuple(others))
-    check_possible(objectives, [phase.name for phase in prepared.plan.phases], prepared.plan.open_loop)
+    load = prepared.plan.load
+    check_possible(objectives, [phase.name for phase in load.phases], load.open_loop)
     return prepared
 
 
@@ -91,6 +95,7 @@ class _Asked:
     sources: Mapping[str, str]
     name: str | None
     options: GivenOptions
+    engine: ChosenEngine
 
 
 def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) -> PreparedBlast:
@@ -98,14 +103,22 @@ def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) ->
     profile, host = asked.profile, read_host()
     sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
     try:
-        plan = build_plan(profile, asked.sources, host, where, asked.name, sockets, asked.options)
+        plan = build_plan(
+            profile,
+            asked.sources,
+            host,
+            where,
+            asked.engine,
+            name=asked.name,
+            sockets=sockets,
+            options=asked.options,
+        )
     except PreflightError as error:
         if profile.phases:
             raise  # which the doctor knows nothing of
-        demand = demand_of_blast(host, int(profile.connections), where, profile.engine, sockets, profile.source)
+        demand = demand_of_blast(host, int(profile.connections), where, asked.engine, sockets, profile.source)
         raise in_our_words(error, demand) from None
-    engine = choose_engine(plan.engine, plan.edge_triggered)
-    demand = demand_of_plan(host, plan, engine, sockets)
+    demand = demand_of_plan(host, plan, sockets)
     return PreparedBlast(plan, host, demand, lambda: _prepare(asked, others[0], others[1:]) if others else None)
 
 
@@ -134,7 +147,7 @@ def run_at_first_reachable(
             prepared.check_machine()
 
 
-def prepare_serve(listen: str, **options: Any) -> PreparedServe:
+def prepare_serve(listen: str, *, engine: EngineName = EngineName.AUTO, **options: Any) -> PreparedServe:
     """Looks at the machine and decides a serve end that listens there; `options` are those of build_serve_plan.
 
     The soft limit of open files is raised to the hard one. Raises OptionError, TargetError or PreflightError.
@@ -142,9 +155,10 @@ def prepare_serve(listen: str, **options: Any) -> PreparedServe:
     raise_nofile()
     host = read_host()
     where = resolve_listen(listen)
+    chosen = decide_serve_engine(engine, options.get("edge_triggered", False), has_app=options.get("app") is not None)
     try:
-        plan = build_serve_plan(host, where.addresses, where.port, **options)
+        plan = build_serve_plan(host, where.addresses, where.port, engine=chosen, **options)
     except PreflightError as error:
-        raise in_our_words(error, demand_of_serve(host, options.get("max_connections") or 0)) from None
-    demand = demand_of_serve_plan(host, plan, engine=choose_serve_engine(plan))
+        raise in_our_words(error, demand_of_serve(host, options.get("max_connections") or 0, chosen)) from None
+    demand = demand_of_serve_plan(host, plan)
     return PreparedServe(plan, host, where.host, demand)

@@ -101,7 +101,7 @@ class Server:
 
     def _note_ready(self, group: ServeGroup) -> None:
         self._group = group
-        self.port = group.plan.port
+        self.port = group.port
         self._settled.set()
 
 

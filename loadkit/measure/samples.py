@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, SUM_CARRY, Board, Page, Slot, error_name
 from loadkit.measure.histogram import Histogram, index_of
 from loadkit.measure.kernel import KernelSamples
-from loadkit.plan.model import ServePlan
+from loadkit.plan.serve import ServePlan
 
 __all__ = [
     "TENTHS",
@@ -225,7 +225,7 @@ class ServeSamples:
     """The serve end of a run: its slots when the window began, when it ended, and at the very end.
 
     One that runs an app does not count its bytes. `span_ns` is the time between the first two looks, which come a
-    little later than the window's edges; 0 where it is not known.
+    little later than the window's edges; 0 where it is not known. `port` is where the serve end listened.
     """
 
     at_start: tuple[WorkerSamples, ...]
@@ -236,6 +236,7 @@ class ServeSamples:
     engine: str
     counts_bytes: bool = True
     span_ns: int = 0
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +318,6 @@ class RunSamples:
         None  # when the last connection was gone and none could open; None: one was there to the end
     )
     ramp_ns: int | None = None  # when the ramp began; None: the first connection had no reply before the run ended
-    fallback: str | None = None  # why `auto` did not take the native engine
     tenths_ns: tuple[int, ...] = ()  # from the ramp's start until each tenth of its connections was open
     stopped_opening: str | None = None  # why no more of them were opened
     memory: MemorySamples | None = None

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from loadkit.endpoint import bare
 from loadkit.errors import OptionError, PreflightError
 from loadkit.host import Host
-from loadkit.plan.model import Route, Target
+from loadkit.plan.target import Route, Target
 from loadkit.plan.time_wait import kept_for_s
 from loadkit.sockets import LOOPBACK_ADDRESSES, Sockets
 

@@ -44,7 +44,8 @@ def estimate_memory(
     """Returns what `connections` will take on this machine.
 
     `kernel_ends` is how many ends of a connection this machine's kernel holds (2 where both are here), `blast` and
-    `serve` say which ends are loadkit's own, `workers` counts the processes of both. `auto` is taken for native.
+    `serve` say which ends are loadkit's own, `workers` counts the processes of both. The fake engine is
+    taken for native.
     """
     blast_bytes, serve_bytes = USER_BYTES.get(engine, USER_BYTES[EngineName.NATIVE])
     return MemoryEstimate(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from loadkit.units import NS_PER_S
 
-__all__ = ["AT_ONCE_HZ", "LinearPace", "Turn", "due_times", "every"]
+__all__ = ["AT_ONCE_HZ", "LinearPace", "Turn", "due_times", "every", "share"]
 
 
 # Events of no rate of their own are due a nanosecond apart: what comes first is still known.
@@ -85,3 +85,8 @@ def due_times(pace: LinearPace, index: int, of: int) -> Iterator[int]:
 def every(begin_ns: int, rate_hz: float, total: int, index: int, of: int) -> Iterator[int]:
     """Yields when worker `index` of `of` has its part of `total` events at a constant rate."""
     return (begin_ns + round(k * NS_PER_S / rate_hz) for k in range(index, total, of))
+
+
+def share(total: int, index: int, of: int) -> int:
+    """Returns worker `index`'s part of `total`: how many of 0 … total - 1 are congruent to index modulo `of`."""
+    return total // of + (index < total % of)

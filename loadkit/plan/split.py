@@ -1,4 +1,8 @@
-"""A plan, to one shard a worker. The shards add up to the plan: connections, messages and routes."""
+"""A plan, to one shard per worker. The shards add up to the plan: connections, messages and routes.
+
+A shard is what a worker process gets, and no more: the load, which is small, and its own part of the placement. The
+routes of all workers, where the values came from and the objectives stay in the parent.
+"""
 
 from __future__ import annotations
 
@@ -6,44 +10,108 @@ from collections.abc import Sequence
 
 import msgspec
 
-from loadkit.plan.model import Plan, Route, Shard
-from loadkit.plan.pacing import Turn
+from loadkit.plan.load import Load
+from loadkit.plan.pacing import Turn, share
+from loadkit.plan.placement import Placement
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.target import Route
+from loadkit.profile.model import EngineName
 
-__all__ = ["share", "split"]
+__all__ = ["ServeShard", "Shard", "split", "split_serve"]
 
 
-def share(total: int, index: int, of: int) -> int:
-    """Returns worker `index`'s part of `total`: how many of 0 … total - 1 are congruent to index modulo `of`."""
-    return total // of + (index < total % of)
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """Worker `index` of `of`'s part: the messages number index + k of, for k = 0, 1, 2 and so on.
+
+    Its connects of the ramp are its turn in its lane (plan/pacing.py): those of workers on one core follow one another,
+    because processes that compete for a core cost more than the connections. Connect number 0 is the run's first
+    connection, which is opened before the others and is in no turn.
+    """
+
+    load: Load
+    index: int
+    of: int
+    engine: EngineName
+    edge_triggered: bool
+    stays_awake: bool
+    core: int | None
+    port: int  # the target's: of an embedded server it is known once that is up
+    connections: int  # the most it has open at once
+    messages: int | None
+    routes: tuple[Route, ...]
+    ramp: Turn  # its connects of the ramp, without the run's first connection
+    connects_before: int  # of worker index - ramp.lanes, whose turn comes first, all of them; 0: there is none
+
+    @property
+    def opens_first(self) -> bool:
+        """Whether it opens the run's first connection."""
+        return self.index == 0
+
+    @property
+    def most_opening(self) -> int:
+        """How many connections of this worker may be without their first reply while a schedule opens more."""
+        return max(1, self.load.opening // self.ramp.lanes)
 
 
-def split(plan: Plan) -> tuple[Shard, ...]:
-    """Returns the shards of `plan`, one a worker."""
+class ServeShard(msgspec.Struct, frozen=True):
+    """Worker `index`'s part of a serve end. Its `plan` has no addresses but those that this worker listens on."""
+
+    plan: ServePlan
+    index: int
+    core: int | None
+    port: int
+
+
+def split(load: Load, placement: Placement, port: int) -> tuple[Shard, ...]:
+    """Returns the shards of a load on a machine, one per worker; `port` is the target's."""
     shards = []
-    routes = list(plan.routes)
-    opened = plan.phases[0].connections
-    lanes = min(plan.lanes, plan.workers)
+    routes: Sequence[Route] = placement.routes
+    opened = load.phases[0].connections
+    lanes = min(placement.lanes, placement.workers)
     before = [0] * lanes  # connects of the workers of a lane that come first
-    for index in range(plan.workers):
-        connections = share(plan.connections, index, plan.workers)
+    for index in range(placement.workers):
+        connections = share(load.connections, index, placement.workers)
         mine, routes = _take(routes, connections)
-        lane, connects = index % lanes, share(opened, index, plan.workers)
+        lane, connects = index % lanes, share(opened, index, placement.workers)
         first = index == 0  # connect number 0 is the run's first connection, which is not paced
         shards.append(
             Shard(
-                plan=plan,
+                load=load,
                 index=index,
-                of=plan.workers,
-                core=plan.cores[index % len(plan.cores)] if plan.cores else None,
+                of=placement.workers,
+                engine=placement.engine,
+                edge_triggered=placement.edge_triggered,
+                stays_awake=placement.stays_awake,
+                core=_core_of(placement.cores, index),
+                port=port,
                 connections=connections,
-                messages=None if plan.messages is None else share(plan.messages, index, plan.workers),
+                messages=None if load.messages is None else share(load.messages, index, placement.workers),
                 routes=tuple(mine),
-                ramp=Turn(place=before[lane] + first, count=connects - first, lane=lane, lanes=lanes, of=plan.workers),
-                connects_before=share(opened, index - lanes, plan.workers) if index >= lanes else 0,
+                ramp=Turn(
+                    place=before[lane] + first, count=connects - first, lane=lane, lanes=lanes, of=placement.workers
+                ),
+                connects_before=share(opened, index - lanes, placement.workers) if index >= lanes else 0,
             )
         )
         before[lane] += connects
     return tuple(shards)
+
+
+def split_serve(plan: ServePlan, port: int) -> tuple[ServeShard, ...]:
+    """Returns the shards of a serve end, one per worker; `port` is where it listens."""
+    return tuple(
+        ServeShard(
+            msgspec.structs.replace(plan, addresses=plan.addresses_of(index), is_apart=False),
+            index,
+            _core_of(plan.cores, index),
+            port,
+        )
+        for index in range(plan.workers)
+    )
+
+
+def _core_of(cores: Sequence[int], index: int) -> int | None:
+    return cores[index % len(cores)] if cores else None
 
 
 def _take(routes: Sequence[Route], count: int) -> tuple[list[Route], list[Route]]:

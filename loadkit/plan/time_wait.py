@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadkit.host import Host
-from loadkit.plan.model import PhaseKind, PhasePlan
+from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.units import NS_PER_S
 
 __all__ = ["FAST_CHURN_HZ", "TIME_WAIT_S", "churn_span_s", "kept_for_s", "ports_kept"]

@@ -125,9 +125,8 @@ def _properties(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 def _suite_name(record: RunRecord) -> str:
     """Returns what tells this run from others of a pipeline, and stays the same from one pipeline to the next."""
-    target = record.plan["target"].value
-    where = "embedded server" if target["embedded"] else f"{target['host']} port {target['port']}"
-    profile = record.plan["profile"].value if "profile" in record.plan else None
+    target, profile = record.target, record.given.profile
+    where = "embedded server" if target.embedded else f"{target.host} port {target.port}"
     return f"loadkit {profile}, {where}" if profile else f"loadkit {where}"
 
 

@@ -25,7 +25,9 @@ from loadkit.measure.samples import (
 )
 from loadkit.measure.wakeups import WakeupSamples
 from loadkit.plan.addresses import is_here
-from loadkit.plan.model import PhaseKind, PhasePlan, Plan
+from loadkit.plan.build import Plan
+from loadkit.plan.load import Load
+from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.profile.model import Stamps
 from loadkit.report.advice import advise
 from loadkit.report.balance import balance_record
@@ -43,7 +45,6 @@ from loadkit.report.record import (
     Histograms,
     Interval,
     Messages,
-    Origin,
     PhaseRecord,
     Rates,
     RunId,
@@ -67,28 +68,6 @@ from loadkit.version import __version__
 
 __all__ = ["build_record", "cpu_per_reply", "make_rates", "server_record"]
 
-# Field of the plan -> the option that sets it. What is not here the plan worked out.
-_OPTION_OF = {
-    "connections": "connections",
-    "connect_rate_hz": "connect_rate",
-    "phases": "phases",
-    "messages": "messages",
-    "size_bytes": "size",
-    "depth": "depth",
-    "lifetime_ns": "lifetime",
-    "timeout_ns": "timeout",
-    "connect_timeout_ns": "connect_timeout",
-    "close": "close",
-    "check": "check",
-    "engine": "engine",
-    "edge_triggered": "edge_triggered",
-    "journey": "journey",
-    "stamps": "stamps",
-    "workers": "workers",
-    "slo": "slo",
-}
-# An option that shapes a field of another name: the phases come from these when no profile lists them.
-_SHAPES_PHASES = ("rate", "duration", "warmup")
 _NO_SCHEDULE = "closed loop: a message is due when the reply before it was read"
 # Whether a measured connection setup counts for the run: warm-up is left out.
 _SETUP = (PhaseKind.RAMP, PhaseKind.HOLD)
@@ -96,19 +75,20 @@ _SETUP = (PhaseKind.RAMP, PhaseKind.HOLD)
 
 def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     """Returns the record of a run: totals, rates, verdict and SLOs worked out, nothing left to look up."""
-    phases = [_phase_total(samples, index, plan.highest_ns) for index in range(len(plan.phases))]
-    hold = _of_kinds(plan, phases, (PhaseKind.HOLD,))
-    setup = _of_kinds(plan, phases, _SETUP)
-    window = _window(plan, samples, hold)
+    load = plan.load
+    phases = [_phase_total(samples, index, load.highest_ns) for index in range(len(load.phases))]
+    hold = _of_kinds(load, phases, (PhaseKind.HOLD,))
+    setup = _of_kinds(load, phases, _SETUP)
+    window = _window(load, samples, hold)
     messages = _messages(hold)
     moved = Bytes(window.sent_bytes, window.received_bytes) if window else Bytes(0, 0)
-    connecting = _connecting(plan, samples, window)
+    connecting = _connecting(load, samples, window)
     ramp_ns = max(worker.state["settled_ns"] for worker in samples.workers) - samples.start_ns
-    workers = tuple(_worker(plan, worker, samples.ends, window, ramp_ns) for worker in samples.workers)
+    workers = tuple(_worker(load, worker, samples.ends, window, ramp_ns) for worker in samples.workers)
     server = None
     if samples.serve:
-        server = server_record(samples.serve, window, is_hashed=not (plan.serve and plan.serve.is_apart))
-    wakeups = wakeups_record(phase_wakeups(samples.workers, _numbers(plan, PhaseKind.HOLD)))
+        server = server_record(samples.serve, window, is_hashed=not (plan.here.serve and plan.here.serve.is_apart))
+    wakeups = wakeups_record(phase_wakeups(samples.workers, _numbers(load, PhaseKind.HOLD)))
     unread, tcp = unread_of_hold(hold), tcp_record(hold)
     fairness = fairness_record(samples.workers, "replies")
     kernel = kernel_record(
@@ -117,7 +97,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         is_here(plan.target),
         samples.kernel_of_ramp,
     )
-    journey = journey_record(samples.workers, hold, plan.probe_bytes) if plan.journey else None
+    journey = journey_record(samples.workers, hold, load.probe_bytes) if load.journey else None
     record = RunRecord(
         partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
         interrupted=samples.interrupted,
@@ -125,26 +105,30 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         run=RunId(secrets.token_hex(8)),
         started=samples.started,
         tool=_tool(samples),
-        plan=_plan(plan),
+        target=plan.target,
+        load=plan.load,
+        placements=plan.placements,
+        origins=plan.origins,
+        given=plan.given,
         host=asdict(host),
         verdict=Verdict("valid"),
         slo=(),
         connections=msgspec.structs.replace(
             _connections(
-                merge(phases, plan.highest_ns),
-                plan.connections,
+                merge(phases, load.highest_ns),
+                load.connections,
                 sum(worker.state["peak"] for worker in samples.workers),
             ),
             at_start=samples.answered,
-            lost=_lost(plan, phases) if window else None,
+            lost=_lost(load, phases) if window else None,
         ),
         messages=messages,
         bytes=moved,
-        errors=_errors([(phase.name, one) for phase, one in zip(plan.phases, phases, strict=True)]),
+        errors=_errors([(phase.name, one) for phase, one in zip(load.phases, phases, strict=True)]),
         window=window,
         rates=make_rates(window, connecting),
         connecting=connecting,
-        opening=opening_record(plan, samples),
+        opening=opening_record(load, samples),
         memory=memory_record(plan, samples),
         closing_ns=samples.closing_ns,
         cpu_per_reply_ns={
@@ -152,9 +136,9 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
             # Between measured phases the serve end goes on with what is not: its CPU time is not the window's alone.
             "serve": cpu_per_reply(server.workers, window) if server and not _has_gaps(window) else None,
         },
-        histograms=_histograms(plan, hold)
-        | {name: _histograms(plan, setup)[name] for name in ("connect", "first_byte")},
-        histograms_missing={} if plan.open_loop else dict.fromkeys(OF_A_SCHEDULE, _NO_SCHEDULE),
+        histograms=_histograms(load, hold)
+        | {name: _histograms(load, setup)[name] for name in ("connect", "first_byte")},
+        histograms_missing={} if load.open_loop else dict.fromkeys(OF_A_SCHEDULE, _NO_SCHEDULE),
         disturbed=histogram_record(hold.histograms["disturbed"], hold.dropped["disturbed"]),
         stood=hold.counters["stood"],
         standstills=_standstills(hold, samples),
@@ -162,9 +146,9 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         wakeups=wakeups,
         wakeups_missing=None if wakeups else missing_reason(samples.workers),
         unread=unread,
-        unread_missing=unread_missing(samples.workers) if plan.stamps is Stamps.RX and not unread else None,
+        unread_missing=unread_missing(samples.workers) if load.stamps is Stamps.RX and not unread else None,
         journey=journey,
-        journey_missing=journey_missing(samples.workers) if plan.journey and not journey else None,
+        journey_missing=journey_missing(samples.workers) if load.journey and not journey else None,
         fairness=fairness,
         fairness_missing=None if fairness else fairness_missing(samples.workers),
         tcp=tcp,
@@ -172,17 +156,17 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         kernel=kernel,
         kernel_missing=None if kernel else kernel_missing(window is not None),
         phases=tuple(
-            _phase(plan, phase, one, phase_wakeups(samples.workers, [number]))
-            for number, (phase, one) in enumerate(zip(plan.phases, phases, strict=True))
+            _phase(load, phase, one, phase_wakeups(samples.workers, [number]))
+            for number, (phase, one) in enumerate(zip(load.phases, phases, strict=True))
         ),
         workers=workers,
-        intervals=tuple(_interval(row, plan) for row in samples.intervals),
+        intervals=tuple(_interval(row, load) for row in samples.intervals),
         server=server,
     )
     if journey:
         record = msgspec.structs.replace(record, journey=msgspec.structs.replace(journey, diagnosis=diagnose(record)))
     record = judged(record)
-    return msgspec.structs.replace(record, slo=check([parse_slo(text) for text in plan.slo], record))
+    return msgspec.structs.replace(record, slo=check([parse_slo(text) for text in plan.given.slo], record))
 
 
 def make_rates(window: Window | None, connecting: Connecting | None) -> Rates:
@@ -243,40 +227,15 @@ def _settled(part: PhaseSamples) -> PhaseSamples:
 
 def _tool(samples: RunSamples) -> Tool:
     _, _, uvloop = samples.engine.partition("uvloop ")
-    return Tool(__version__, platform.python_version(), uvloop or None, samples.engine, samples.fallback)
+    return Tool(__version__, platform.python_version(), uvloop or None, samples.engine)
 
 
-def _plan(plan: Plan) -> dict[str, Origin]:
-    values = msgspec.to_builtins(plan)
-    values.pop("sources")
-    origins = {}
-    for key, value in values.items():
-        option = _OPTION_OF.get(key)
-        source = plan.sources.get(option, "default") if option else "derived"
-        if key == "phases":
-            source = _strongest(plan.sources, ("phases", *_SHAPES_PHASES))
-        elif key == "options":
-            source = "option"
-        elif key in ("workers", "engine") and source == "default":
-            source = "derived"
-        elif key in ("target", "profile"):
-            source = plan.sources.get(key, "option") if value and not plan.target.embedded else "default"
-        origins[key] = Origin(value, source)
-    return origins
-
-
-def _strongest(sources: Mapping[str, str], options: Sequence[str]) -> str:
-    said = {sources.get(option, "default") for option in options}
-    ranks = ("option", "environment", "profile", "default")
-    return min(said, key=lambda source: ranks.index(source.partition(" ")[0]))
-
-
-def _window(plan: Plan, samples: RunSamples, hold: PhaseSamples) -> Window | None:
+def _window(load: Load, samples: RunSamples, hold: PhaseSamples) -> Window | None:
     if samples.window_start_ns is None or samples.window_end_ns is None:
         return None
-    kinds = [phase.kind for phase in plan.phases]
+    kinds = [phase.kind for phase in load.phases]
     begin, measured_ns = samples.window_start_ns, 0
-    for phase in plan.phases[kinds.index(PhaseKind.HOLD) :]:
+    for phase in load.phases[kinds.index(PhaseKind.HOLD) :]:
         end = begin + phase.duration_ns
         if phase.kind is PhaseKind.HOLD:
             measured_ns += max(0, min(end, samples.window_end_ns) - begin)
@@ -297,21 +256,21 @@ def _has_gaps(window: Window | None) -> bool:
     return window is not None and window.measured_ns < window.end_ns - window.start_ns
 
 
-def _numbers(plan: Plan, kind: PhaseKind) -> list[int]:
-    return [number for number, phase in enumerate(plan.phases) if phase.kind is kind]
+def _numbers(load: Load, kind: PhaseKind) -> list[int]:
+    return [number for number, phase in enumerate(load.phases) if phase.kind is kind]
 
 
-def _of_kinds(plan: Plan, phases: Sequence[PhaseSamples], kinds: Sequence[PhaseKind]) -> PhaseSamples:
-    return merge([one for phase, one in zip(plan.phases, phases, strict=True) if phase.kind in kinds], plan.highest_ns)
+def _of_kinds(load: Load, phases: Sequence[PhaseSamples], kinds: Sequence[PhaseKind]) -> PhaseSamples:
+    return merge([one for phase, one in zip(load.phases, phases, strict=True) if phase.kind in kinds], load.highest_ns)
 
 
-def _histograms(plan: Plan, part: PhaseSamples) -> Histograms:
-    names = TIMES if plan.open_loop else [name for name in TIMES if name not in OF_A_SCHEDULE]
+def _histograms(load: Load, part: PhaseSamples) -> Histograms:
+    names = TIMES if load.open_loop else [name for name in TIMES if name not in OF_A_SCHEDULE]
     found = {name: histogram_record(part.histograms[name], part.dropped[name]) for name in names}
     return {name: found.get(name) for name in TIMES}
 
 
-def _phase(plan: Plan, phase: PhasePlan, part: PhaseSamples, wakeups: WakeupSamples | None) -> PhaseRecord:
+def _phase(load: Load, phase: PhasePlan, part: PhaseSamples, wakeups: WakeupSamples | None) -> PhaseRecord:
     return PhaseRecord(
         name=phase.name,
         kind=phase.kind.value,
@@ -319,15 +278,15 @@ def _phase(plan: Plan, phase: PhasePlan, part: PhaseSamples, wakeups: WakeupSamp
         connections=_connections(part, 0, None),
         messages=_messages(part),
         bytes=Bytes(part.counters["sent_bytes"], part.counters["received_bytes"]),
-        histograms=_histograms(plan, part),
+        histograms=_histograms(load, part),
         errors=_errors([(phase.name, part)]),
         wakeups=worker_wakeups(wakeups),
     )
 
 
-def _connecting(plan: Plan, samples: RunSamples, window: Window | None) -> Connecting | None:
+def _connecting(load: Load, samples: RunSamples, window: Window | None) -> Connecting | None:
     """In churn connections open all the time, and the window is what counts; else they open in the ramp."""
-    if plan.lifetime_ns is not None and window:
+    if load.lifetime_ns is not None and window:
         return Connecting(window.opened, window.measured_ns)
     paced = paced_connects(samples)
     return Connecting(*paced) if paced else None
@@ -344,11 +303,11 @@ def _connections(part: PhaseSamples, least: int, peak: int | None) -> Connection
     )
 
 
-def _lost(plan: Plan, phases: Sequence[PhaseSamples]) -> int:
+def _lost(load: Load, phases: Sequence[PhaseSamples]) -> int:
     """Connections that broke after the window had begun, and were not opened again: in churn they are."""
-    if plan.lifetime_ns is not None:
+    if load.lifetime_ns is not None:
         return 0
-    first = min(_numbers(plan, PhaseKind.HOLD))
+    first = min(_numbers(load, PhaseKind.HOLD))
     broke = [phase.errors for phase in phases[first:-1]]
     return sum(count for errors in broke for (step, _name), count in errors.items() if step in ("send", "receive"))
 
@@ -368,11 +327,11 @@ def _errors(parts: Sequence[tuple[str, PhaseSamples]], is_serve: bool = False) -
 
 
 def _worker(
-    plan: Plan, worker: WorkerSamples, ends: Sequence[WorkerEnd], window: Window | None, ramp_ns: int
+    load: Load, worker: WorkerSamples, ends: Sequence[WorkerEnd], window: Window | None, ramp_ns: int
 ) -> WorkerRecord:
-    measured = _of_kinds(plan, worker.phases, (PhaseKind.HOLD,))
+    measured = _of_kinds(load, worker.phases, (PhaseKind.HOLD,))
     hold, ramp = measured.counters, worker.phases[0].counters
-    whole = merge(worker.phases, plan.highest_ns)
+    whole = merge(worker.phases, load.highest_ns)
     return _worker_record(
         worker,
         ends,
@@ -384,7 +343,7 @@ def _worker(
         sent_bytes=whole.counters["sent_bytes"],
         received_bytes=whole.counters["received_bytes"],
         errors=sum(whole.errors.values()),
-        wakeups=worker_wakeups(phase_wakeups([worker], _numbers(plan, PhaseKind.HOLD))),
+        wakeups=worker_wakeups(phase_wakeups([worker], _numbers(load, PhaseKind.HOLD))),
         ramp_busy_share=ramp["busy_ns"] / ramp_ns if ramp_ns > 0 and ramp["waits"] else None,
     )
 
@@ -426,11 +385,11 @@ def _worker_record(
     )
 
 
-def _interval(row: IntervalSample, plan: Plan) -> Interval:
+def _interval(row: IntervalSample, load: Load) -> Interval:
     return Interval(
         from_s=round(row.from_ns / NS_PER_S, 3),
         t_s=round(row.t_ns / NS_PER_S, 3),
-        phase=plan.phases[row.phase].name,
+        phase=load.phases[row.phase].name,
         opened=row.opened,
         replied=row.replied,
         bytes=row.received_bytes,
@@ -482,6 +441,7 @@ def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -
         errors=errors,
         workers=workers,
         restarts=serve.restarts,
+        port=serve.port,
         cpu_ns=sum(worker.cpu_ns or 0 for worker in workers) if window else None,
         shed=sum(row.count for row in errors if row.error in ("EMFILE", "ENFILE")),
         wakeups=wakeups_record(window_wakeups(serve.at_start, serve.at_end)) if is_measured else None,

@@ -6,11 +6,13 @@ A record that was merged or read from a file shows the same as a fresh one: noth
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
+from loadkit.plan.load import Load
+from loadkit.plan.phases import PhaseKind, PhasePlan
+from loadkit.plan.placement import Placement
 from loadkit.report.advice import EXHAUSTED, explain, main_error, say_cause
 from loadkit.report.disturbed import CHANGED, Change, find_changes
 from loadkit.report.record import Advised, HistogramRecord, Party, RunRecord, WorkerRecord, measured
@@ -83,46 +85,40 @@ class Evidence:
 
     # -- what was asked for
 
-    @cached_property
-    def plan(self) -> Mapping[str, Any]:
-        """The plan's values by name."""
-        return {name: origin.value for name, origin in self.record.plan.items()}
-
     @property
-    def phases(self) -> Sequence[Mapping[str, Any]]:
-        """The planned phases."""
-        phases: Sequence[Mapping[str, Any]] = self.plan["phases"]
-        return phases
+    def load(self) -> Load:
+        """What was asked of the target."""
+        return self.record.load
 
     @cached_property
     def is_open_loop(self) -> bool:
         """Whether messages went out on a schedule."""
-        return any(phase["rate_hz"] for phase in self.phases)
+        return any(phase.rate_hz for phase in self.load.phases)
 
     @property
     def is_churn(self) -> bool:
         """Whether connections were closed and opened again all the time."""
-        return self.plan.get("lifetime_ns") is not None
+        return self.load.lifetime_ns is not None
 
     @property
     def is_cut(self) -> bool:
         """Whether the run ended before its plan did, and is judged on what was asked up to then."""
-        return self.record.partial or self.plan.get("messages") is not None
+        return self.record.partial or self.load.messages is not None
 
     @property
     def asked_connections(self) -> int:
         """How many were to be open at once, of all runs in the record."""
-        return int(self.plan["connections"]) * self.record.merged
+        return self.load.connections * self.record.merged
 
     @cached_property
-    def holds(self) -> Sequence[Mapping[str, Any]]:
+    def holds(self) -> Sequence[PhasePlan]:
         """The planned phases that are measured."""
-        return [phase for phase in self.phases if phase["kind"] == "hold"]
+        return [phase for phase in self.load.phases if phase.kind is PhaseKind.HOLD]
 
     @property
     def planned_ns(self) -> int:
         """How long was to be measured."""
-        return sum(int(phase["duration_ns"]) for phase in self.holds) * self.record.in_a_row
+        return sum(phase.duration_ns for phase in self.holds) * self.record.in_a_row
 
     @property
     def at_once(self) -> float:
@@ -132,8 +128,7 @@ class Evidence:
     @property
     def planned_messages(self) -> float:
         """How many messages the schedule has in the measured phases."""
-        paced = [phase for phase in self.holds if phase["rate_hz"]]
-        each = [sum(phase["rate_hz"]) / 2 * phase["duration_ns"] / NS_PER_S for phase in paced]
+        each = [sum(phase.rate_hz or ()) / 2 * phase.duration_ns / NS_PER_S for phase in self.holds]
         return float(sum(each)) * self.record.merged
 
     # -- what came of it
@@ -173,8 +168,8 @@ class Evidence:
         connections, asked = self.record.connections, self.asked_connections
         if self.is_churn or self.record.window is None:
             return Missing(asked, 0, 0)
-        first = next(at for at, phase in enumerate(self.phases) if phase["kind"] == "hold")
-        wanted = int(self.phases[max(0, first - 1)]["connections"]) * self.record.merged
+        first = next(at for at, phase in enumerate(self.load.phases) if phase.kind is PhaseKind.HOLD)
+        wanted = self.load.phases[max(0, first - 1)].connections * self.record.merged
         there = connections.at_start
         if there is None:
             wanted, there = asked, connections.peak or 0
@@ -306,7 +301,7 @@ class Evidence:
     @cached_property
     def _run_delays(self) -> Sequence[RunDelay]:
         """Of each blast worker, and then of each worker of an embedded serve end."""
-        embedded = self.plan.get("serve") is not None and self.record.server is not None
+        embedded = self.record.serve is not None and self.record.server is not None
         workers = [("blast", worker) for worker in self.record.workers]
         if embedded and self.record.server:
             workers += [("serve", worker) for worker in self.record.server.workers]
@@ -335,10 +330,9 @@ class Evidence:
 
     @property
     def crowd(self) -> tuple[int, int]:
-        """How many workers of both ends, and on how many cores of this machine."""
-        serve = self.plan.get("serve") or {"workers": 0, "cores": ()}
-        workers = int(self.plan["workers"]) + int(serve["workers"])
-        return workers, len({*self.plan["cores"], *serve["cores"]})
+        """How many workers of both ends, and on how many cores of their machine: the most crowded one's."""
+        crowds = [_crowd(placement) for placement in self.record.placements]
+        return max(crowds, key=lambda crowd: crowd[0] / max(1, crowd[1]))
 
     @property
     def is_crowded(self) -> bool:
@@ -451,3 +445,9 @@ def cause_of(rows: Sequence[Advised]) -> tuple[str, Party] | None:
 def broke(rows: Sequence[Advised]) -> Sequence[Advised]:
     """Returns those of the errors that ended an open connection."""
     return [row for row in rows if row.step in _BREAKS]
+
+
+def _crowd(placement: Placement) -> tuple[int, int]:
+    serve = placement.serve
+    workers = placement.workers + (serve.workers if serve else 0)
+    return workers, len({*placement.cores, *(serve.cores if serve else ())})

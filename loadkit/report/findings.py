@@ -148,10 +148,10 @@ def _server_shed(evidence: Evidence) -> Iterator[Said]:
 
 
 def _uneven(evidence: Evidence) -> Iterator[Said]:
-    server, serve = evidence.record.server, evidence.plan.get("serve")
+    server, serve = evidence.record.server, evidence.record.serve
     if not server or not server.balance or server.accepted < ENOUGH_TO_BALANCE * len(server.workers):
         return
-    if serve and serve.get("is_apart"):
+    if serve and serve.is_apart:
         return  # each has addresses of its own, and a ramp cut short leaves the last ones without
     if server.balance.max_over_mean > UNEVEN:
         yield Said(
@@ -173,7 +173,7 @@ def _luck(balance: Balance) -> str:
 def _target_run_delay(evidence: Evidence) -> Iterator[Said]:
     """A serve end that was joined from elsewhere; an embedded one's wait is this machine's."""
     server = evidence.record.server
-    if not server or evidence.plan.get("serve"):
+    if not server or evidence.record.serve:
         return
     share, index = max(((worker.run_delay_share or 0.0, worker.index) for worker in server.workers), default=(0.0, 0))
     if share > OWN_DELAY:
@@ -211,7 +211,7 @@ def ramp_rate(evidence: Evidence) -> RampRate | None:
 
     The last connection's own time is no part of the ramp's: its middle value is taken off.
     """
-    record, asked = evidence.record, float(evidence.plan.get("connect_rate_hz") or 0.0) * evidence.at_once
+    record, asked = evidence.record, (evidence.load.connect_rate_hz or 0.0) * evidence.at_once
     found = record.opening if evidence.is_churn or not record.connecting else record.connecting
     if not found or not asked or record.window is None or evidence.is_smaller or evidence.is_exhausted:
         return None
@@ -245,8 +245,9 @@ def _connect_rate_missed(evidence: Evidence) -> Iterator[Said]:
     start = f"connections opened at {format_rate(found.rate_hz)} of the {format_rate(found.asked_hz)} asked for"
     wait = "`connect` has that wait in it"
     if found.is_ours:
-        origin = evidence.record.plan["connect_rate_hz"]
-        if origin.source == "default" or found.share >= 1 - OWN_DELAY:  # else the verdict says it
+        if (
+            not evidence.record.origins.is_given("connect_rate_hz") or found.share >= 1 - OWN_DELAY
+        ):  # else the verdict says it
             yield Said(
                 f"{start}: the blast workers of a core had work for {found.busy:.0%} of that time; {wait}", "loadkit"
             )

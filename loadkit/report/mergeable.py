@@ -1,8 +1,8 @@
 """Whether runs may be added up: each once, the same load on the same target, one after another or side by side.
 
-The load is what was asked of the target, and how: connections, rates, phases, messages, the engine that moved them. The
-sum is held against the objectives of all. Where it ran is another matter, and may differ: workers, cores, the ports and
-addresses that connections came from, and the place of an embedded server, which each run starts anew.
+The load is what was asked of the target: connections, rates, phases, messages. The sum is held against the objectives
+of all. Where it ran is another matter, and may differ: workers, cores, the ports and addresses that connections came
+from, and the place of an embedded server, which each run starts anew.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from typing import Any
 import msgspec
 
 from loadkit.errors import RecordError
+from loadkit.plan.target import Target
 from loadkit.report.record import RunRecord, Span
 from loadkit.units import NS_PER_S
 
 __all__ = ["check_mergeable", "groups_of", "ids_of", "spans_of"]
 
-# Where a run ran, what the plan's values were made of, and the engine that was asked for: tool.engine has what it was.
-_PLACEMENT = {"cores", "engine", "lanes", "options", "phased", "profile", "routes", "slo", "stays_awake", "workers"}
-_SERVE_PLACEMENT = {"addresses", "cores", "engine", "is_apart", "port", "workers"}
 # Windows that share at most the first part of the shorter one followed one another, and those that share more than the
 # second went on side by side: starts are not more exact than that. In between neither would give right rates.
 _AFTER, _BESIDE = 0.1, 0.9
@@ -104,25 +102,20 @@ def _refuse_unlike(name: str, record: RunRecord, other_name: str, other: RunReco
 
 def _identity(record: RunRecord) -> dict[str, Any]:
     """What runs must have in common, as plain values by name."""
-    plan = {key: origin.value for key, origin in record.plan.items() if key not in _PLACEMENT}
-    plan["target"] = _target(plan["target"])
-    if plan.get("serve"):
-        plan["serve"] = {key: value for key, value in plan["serve"].items() if key not in _SERVE_PLACEMENT}
-    tool = {"loadkit": record.tool.loadkit, "engine": record.tool.engine}
-    # As it is in a file: a fresh record has tuples where one that was read has lists.
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode({"tool": tool, "plan": plan}))
+    tool = {"loadkit": record.tool.loadkit, "engine": record.tool.engine}  # there is one of these in a record
+    plain: dict[str, Any] = msgspec.to_builtins({"tool": tool, "load": record.load, "target": _target(record.target)})
     return plain
 
 
-def _target(target: dict[str, Any]) -> dict[str, Any]:
-    """An embedded server listens at another port each time; a name's addresses come in any order."""
-    if target["embedded"]:
+def _target(target: Target) -> dict[str, Any]:
+    """A name's addresses come in any order, and an embedded server is as good as another."""
+    if target.embedded:
         return {"embedded": True}
-    return {**target, "addresses": sorted(target["addresses"])}
+    return {"host": target.host, "port": target.port, "addresses": sorted(target.addresses)}
 
 
 def _find_difference(path: str, one: Any, other: Any) -> tuple[str, Any, Any] | None:
-    """Returns the first key at which two values differ, such as `plan.phases[2].rate_hz[0]`, and what each has."""
+    """Returns the first key at which two values differ, such as `load.phases[2].rate_hz[0]`, and what each has."""
     if one == other:
         return None
     if isinstance(one, dict) and isinstance(other, dict):
@@ -130,7 +123,7 @@ def _find_difference(path: str, one: Any, other: Any) -> tuple[str, Any, Any] | 
             found = _find_difference(f"{path}.{key}" if path else key, one.get(key), other.get(key))
             if found:
                 return found
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
         for index, (left, right) in enumerate(zip(one, other, strict=True)):
             found = _find_difference(f"{path}[{index}]", left, right)
             if found:

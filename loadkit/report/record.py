@@ -17,6 +17,11 @@ import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.measure.board import TIMES
+from loadkit.plan.build import Given, Origins
+from loadkit.plan.load import Load
+from loadkit.plan.placement import Placement
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.target import Target
 from loadkit.printable import json_page
 from loadkit.report.algebra import (
     ANEW,
@@ -48,7 +53,7 @@ from loadkit.report.algebra import (
     reason_of,
     rows_by,
 )
-from loadkit.report.asked import Asked, HostFacts
+from loadkit.report.asked import HostFacts
 from loadkit.report.reading import as_struct, read_fields
 
 __all__ = [
@@ -69,7 +74,6 @@ __all__ = [
     "IntervalLatency",
     "Journey",
     "Messages",
-    "Origin",
     "Party",
     "PhaseRecord",
     "Rates",
@@ -114,26 +118,12 @@ STATES: tuple[State, ...] = ("valid", "suspect", "invalid")  # from good to bad
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """What made the record. `uvloop` is its version where it was the engine, or the loop around it.
-
-    `fallback` says why `--engine auto` did not take the native engine, null where it did or was not asked to.
-    """
+    """What made the record. `uvloop` is its version where it was the engine, or the loop around it."""
 
     loadkit: str
     python: str
     uvloop: str | None
     engine: str
-    fallback: str | None = None
-
-
-class Origin(msgspec.Struct, frozen=True):
-    """A value of the plan and where it came from.
-
-    default, profile, option, `environment LOADKIT_…` or derived (the plan worked it out).
-    """
-
-    value: Any
-    source: str
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -466,7 +456,7 @@ class ServerRecord(msgspec.Struct, frozen=True):
     One that was joined from a record of its own `is_whole_life`: all of it is from its start to its end.
 
     `bytes` is null where it ran an app, whose bytes are not counted. `unread` is as in the run, of the window. `shed`
-    are the connections it could not accept for want of file descriptors (EMFILE, ENFILE).
+    are the connections it could not accept for want of file descriptors (EMFILE, ENFILE). `port` is where it listened.
     """
 
     engine: Annotated[str, NAMES]
@@ -484,6 +474,7 @@ class ServerRecord(msgspec.Struct, frozen=True):
     is_whole_life: Annotated[bool, ANY] = False
     fairness: Annotated[Fairness | None, EACH] = None
     fairness_missing: Annotated[str | None, reason_of("fairness")] = None
+    port: Annotated[int | None, NONE_OF_SEVERAL] = None
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -654,7 +645,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     run: Annotated[RunId, ANEW]
     started: Annotated[str, EARLIEST]
     tool: Annotated[Tool, FIRST]
-    plan: Annotated[dict[str, Origin], FIRST]
+    target: Annotated[Target, FIRST]
+    load: Annotated[Load, FIRST]
+    placements: Annotated[tuple[Placement, ...], msgspec.Meta(min_length=1), JOINED]
+    origins: Annotated[Origins, FIRST]
+    given: Annotated[Given, FIRST]
     host: Annotated[dict[str, Any], FIRST]
     verdict: Annotated[Verdict, ANEW]
     findings: Annotated[tuple[Finding, ...], ANEW] = ()
@@ -696,6 +691,21 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     intervals: Annotated[tuple[Interval, ...], SERIES]
     server: Annotated[ServerRecord | None, EACH]
 
+    @property
+    def serve(self) -> ServePlan | None:
+        """The embedded serve end as it was planned; None for a target elsewhere."""
+        return self.placements[0].serve
+
+    @property
+    def port(self) -> int | None:
+        """Where the target listened: an embedded server has its port once it is up. None: not known."""
+        return self.target.port or (self.server.port if self.server else None)
+
+    @property
+    def fallback(self) -> str | None:
+        """Why `--engine auto` did not take the native engine; None if it did, or was not asked to."""
+        return next((one.fallback for one in self.placements if one.fallback), None)
+
 
 def measured(histograms: Histograms, name: str) -> HistogramRecord:
     """Returns a histogram that every run has: all but lateness and held, which a closed loop has not."""
@@ -732,8 +742,12 @@ def _readable(value: Any) -> Any:
 def load(path: str) -> RunRecord:
     """Reads a record. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
     fields = read_fields(path, FORMAT, VERSION, "`loadkit blast -o run.json` writes one")
+    if "plan" in fields and "load" not in fields:
+        raise RecordError(
+            f"{path}: written by an older loadkit, with a `plan` where this one reads `load` and `placements`: run it "
+            f"again"
+        )
     record = as_struct(path, fields, RunRecord)
-    as_struct(path, {key: origin.value for key, origin in record.plan.items()}, Asked, "$.plan")
     as_struct(path, record.host, HostFacts, "$.host")
     check_whole(path, itertools.chain(_problems(record), histogram_problems(record)))
     return record
@@ -792,7 +806,7 @@ def _problems(record: RunRecord) -> Iterator[str]:
                 yield f"{where}.{name} is missing"
             elif histograms[name] is None and (name not in record.histograms_missing or name not in OF_A_SCHEDULE):
                 yield f"{where}.{name} is null, and no reason given"
-    planned = [phase["kind"] for phase in record.plan["phases"].value]
+    planned = [phase.kind.value for phase in record.load.phases]
     if planned != [phase.kind for phase in record.phases] or "hold" not in planned:
         yield "phases: not those of its plan, or none of them is a hold"
     if not 1 <= record.in_a_row <= record.merged:

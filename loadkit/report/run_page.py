@@ -136,7 +136,7 @@ def _detail(record: RunRecord) -> Iterator[Part | None]:
     yield Row("CPU per reply", _cpu(record))
     yield _row("wake-ups", _wakeups(record))
     yield _row("unread", unread_line(record))
-    yield _row("engine", record.tool.fallback and f"{record.tool.engine}: {record.tool.fallback}", Depth.SUMMARY)
+    yield _row("engine", record.fallback and f"{record.tool.engine}: {record.fallback}", Depth.SUMMARY)
 
 
 def _wakeups(record: RunRecord) -> str | None:
@@ -166,8 +166,8 @@ def _cpu(record: RunRecord) -> str:
 def _busy(cpu_ns: float, record: RunRecord) -> str:
     """Says how much of the CPU time was work, where most of it went into staying awake for what is due next."""
     wakeups, replied = record.wakeups, record.window.replied if record.window else 0
-    stays_awake = record.plan.get("stays_awake")
-    if not wakeups or wakeups.busy_ns is None or not replied or (stays_awake and not stays_awake.value):
+    stays_awake = any(one.stays_awake for one in record.placements)
+    if not wakeups or wakeups.busy_ns is None or not replied or not stays_awake:
         return ""
     if wakeups.busy_ns / replied > cpu_ns / 2:
         return ""

@@ -6,8 +6,9 @@ import itertools
 
 from loadkit.measure.samples import TENTHS, MemorySamples, RunSamples, tenth_of
 from loadkit.plan.addresses import is_here
+from loadkit.plan.build import Plan
+from loadkit.plan.load import Load
 from loadkit.plan.memory import estimate_memory
-from loadkit.plan.model import Plan
 from loadkit.report.record import Memory, Opening, RunRecord
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size
 
@@ -29,12 +30,12 @@ def paced_connects(samples: RunSamples) -> tuple[int, int] | None:
     return (opened - 1, duration_ns) if opened > 1 and duration_ns > 0 else None
 
 
-def opening_record(plan: Plan, samples: RunSamples) -> Opening | None:
+def opening_record(load: Load, samples: RunSamples) -> Opening | None:
     """Returns how the connections of the ramp opened; None where the run did not get that far."""
     opened, duration_ns = _opened(samples)
     if not opened:
         return None
-    first = plan.phases[0].connections
+    first = load.phases[0].connections
     deciles = None
     # The first tenth of fewer has no connection but the run's first.
     if duration_ns >= ENOUGH_NS and first > TENTHS and len(samples.tenths_ns) == TENTHS:
@@ -58,16 +59,16 @@ def _opened(samples: RunSamples) -> tuple[int, int]:
 
 def memory_record(plan: Plan, samples: RunSamples) -> Memory | None:
     """Returns what the open connections took, beside what the doctor had reckoned for so many."""
-    memory = samples.memory
+    memory, here = samples.memory, plan.here
     if memory is None:
         return None
     estimate = estimate_memory(
         memory.connections,
         kernel_ends=2 if is_here(plan.target) else 1,
         blast=True,
-        serve=plan.serve is not None,
-        engine=plan.engine,
-        workers=plan.workers + (plan.serve.workers if plan.serve else 0),
+        serve=here.serve is not None,
+        engine=here.engine,
+        workers=here.workers + (here.serve.workers if here.serve else 0),
     )
     return Memory(
         connections=memory.connections,
@@ -93,8 +94,7 @@ def opening_line(record: RunRecord) -> str | None:
             f": {format_rate(first)} the first tenth, {format_rate(last)} the last{times}, "
             f"{format_rate(min(opening.deciles_per_s))} the slowest"
         )
-    asked = record.plan.get("connect_rate_hz")
-    if asked is not None and asked.value is None:
+    if record.load.connect_rate_hz is None:
         text += "; a closed loop of connects (--connect-rate max): `connect` has no wait for a schedule in it"
     if opening.stopped:
         text += f"; no more were opened: {opening.stopped}"

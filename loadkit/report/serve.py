@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,6 @@ import msgspec
 from loadkit.errors import RecordError
 from loadkit.host import Host
 from loadkit.measure.samples import ServeRun
-from loadkit.report.asked import AskedOfServe
 from loadkit.report.build import server_record
 from loadkit.report.kernel import kernel_record
 from loadkit.report.reading import as_struct, read_fields
@@ -92,9 +92,13 @@ def load_serve(path: str) -> ServeRecord:
     """Reads a serve record. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
     fields = read_fields(path, FORMAT, VERSION, "`loadkit serve -o serve.json` writes one")
     record = as_struct(path, fields, ServeRecord)
-    as_struct(path, record.plan, AskedOfServe, "$.plan")
-    check_whole(path, (*filter(None, [start_problem(record.started)]), *histogram_problems(record)))
+    check_whole(path, (*filter(None, [start_problem(record.started)]), *_problems(record), *histogram_problems(record)))
     return record
+
+
+def _problems(record: ServeRecord) -> Iterator[str]:
+    if record.server.port is None:
+        yield "server.port is missing"
 
 
 def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
@@ -105,7 +109,7 @@ def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
     """
     if record.server is not None:
         raise RecordError(f"{path}: the record has its serve end already: it was embedded, or joined before")
-    asked, port = record.plan["target"].value["port"], serve.plan["port"]
+    asked, port = record.target.port, serve.server.port
     if asked != port:
         raise RecordError(f"{path}: not of this run: it served on port {port}, and the run went to port {asked}")
     start_s = datetime.datetime.fromisoformat(record.started).timestamp()

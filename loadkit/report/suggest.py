@@ -7,13 +7,14 @@ profile) is given again; only what the suggestion is about is changed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from loadkit.endpoint import place_of
 from loadkit.errors import OptionError
 from loadkit.measure.histogram import percentiles_supported, values_needed
+from loadkit.plan.phases import PhaseKind
 from loadkit.printable import shell_line
 from loadkit.profile.spell import option_words
 from loadkit.report.figures import BYTES_PER_S, PER_S, count_of_all
@@ -41,16 +42,15 @@ _LONGEST_NS = 24 * 3600 * NS_PER_S
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A record, and what was asked for."""
+    """A record, and the command that it came of."""
 
     record: RunRecord
-    plan: Mapping[str, Any]
 
     @property
     def place(self) -> tuple[str, ...]:
         """The target as a word of a command line; none where the server was embedded."""
-        target = self.plan["target"]
-        return () if target["embedded"] else (place_of(target["host"], target["port"]),)
+        target = self.record.target
+        return () if target.embedded else (place_of(target.host, target.port),)
 
     @property
     def codes(self) -> set[str]:
@@ -60,7 +60,14 @@ class _Run:
     @property
     def rates(self) -> list[tuple[float, float]]:
         """The rates of the measured phases, at the start and at the end of each; none in a closed loop."""
-        return [phase["rate_hz"] for phase in self.plan["phases"] if phase["kind"] == "hold" and phase["rate_hz"]]
+        phases = self.record.load.phases
+        return [phase.rate_hz for phase in phases if phase.kind is PhaseKind.HOLD and phase.rate_hz]
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Those that were given as options."""
+        given = self.record.given.options.get("slo", ())
+        return given if isinstance(given, tuple) else ()
 
     @property
     def replies_hz(self) -> float:
@@ -72,7 +79,7 @@ class _Run:
 
     def can_have(self, option: str) -> bool:
         """Whether the option can be given: not where the profile sets it phase by phase."""
-        return option not in self.plan.get("phased", ())
+        return option not in self.record.given.phased
 
     @property
     def is_invalid(self) -> bool:
@@ -88,8 +95,8 @@ class _Run:
 
     def again(self, output: str, **changes: Any) -> str:
         """Returns the same command with other options."""
-        options = {**self.plan.get("options", {}), **changes}
-        profile = self.plan.get("profile")
+        options = {**self.record.given.options, **changes}
+        profile = self.record.given.profile
         words = [*(("--profile", profile) if profile else ()), *option_words(options), "-o", output]
         return self.command(["blast"], words)
 
@@ -102,8 +109,7 @@ class _Run:
     def at_rate(self, rate_hz: float, output: str) -> str:
         """Returns the same command at another rate, without objectives that this rate cannot meet."""
         changes: dict[str, Any] = {"rate": _rate_text(rate_hz)}
-        objectives = self.plan.get("options", {}).get("slo", ())
-        kept = [text for text in objectives if not _is_out_of_reach(text, rate_hz, self.plan["size_bytes"])]
+        kept = [text for text in self.objectives if not _is_out_of_reach(text, rate_hz, self.record.load.size_bytes)]
         return self.again(output, **changes, slo=tuple(kept))
 
 
@@ -112,7 +118,7 @@ Rule = Callable[[_Run], tuple[str, str] | None]
 
 def next_command(record: RunRecord) -> tuple[str, str]:
     """Returns the one command that would teach the reader most, quoted for a shell, and what it would tell."""
-    run = _Run(record, {key: origin.value for key, origin in record.plan.items()})
+    run = _Run(record)
     return next(found for rule in _RULES if (found := rule(run)))
 
 
@@ -122,8 +128,8 @@ def _connections(run: _Run) -> tuple[str, str] | None:
     was_stopped = "exhausted" in reasons or any(row.step == "connect" for row in run.record.errors)
     if not (reasons & _CONNECTIONS and was_stopped):
         return None
-    source = option_words({"source": run.plan.get("options", {}).get("source", ())})
-    return run.command(["doctor", "-c", str(run.plan["connections"]), *source]), "what stops the connections"
+    source = option_words({"source": run.record.given.options.get("source", ())})
+    return run.command(["doctor", "-c", str(run.record.load.connections), *source]), "what stops the connections"
 
 
 def _fix_first(run: _Run) -> tuple[str, str] | None:
@@ -175,7 +181,7 @@ def _closed(run: _Run) -> tuple[str, str] | None:
     if run.rates:
         return None
     # Closed after each exchange: there is no schedule to be kept by one.
-    if not run.can_have("rate") or run.plan.get("lifetime_ns") == 0 or not run.replies_hz:
+    if not run.can_have("rate") or run.record.load.lifetime_ns == 0 or not run.replies_hz:
         return _closer(run)
     return run.at_rate(_two_digits(run.replies_hz / 2), "open.json"), "latency at half of this rate"
 
@@ -217,7 +223,7 @@ def _lower(run: _Run, what_for: str) -> tuple[str, str]:
 def _slower_connects(run: _Run) -> tuple[str, str] | None:
     """In churn connections open as fast as they close, whatever --connect-rate says of the first ones."""
     achieved = run.record.rates.connects_per_s
-    if not achieved or run.plan.get("lifetime_ns") is not None:
+    if not achieved or run.record.load.lifetime_ns is not None:
         return None
     rate = _rate_text(_two_digits(achieved / 2))
     return run.again("slower.json", connect_rate=rate), "the objectives at half the rate of connects"
@@ -227,7 +233,7 @@ def _longer(run: _Run, objectives: list[Slo]) -> tuple[str, str]:
     """Enough samples for percentiles that this run has too few for."""
     more = _ROOM * max(_needed(run.record, slo) / count_of_all(run.record, slo.selector) for slo in objectives)
     what_for = "enough samples for the objectives"
-    messages, window = run.plan.get("messages"), run.record.window
+    messages, window = run.record.load.messages, run.record.window
     if messages:
         return run.again("longer.json", messages=str(math.ceil(more * messages))), what_for
     span_ns = more * window.measured_ns if window else _LONGEST_NS
@@ -238,7 +244,7 @@ def _longer(run: _Run, objectives: list[Slo]) -> tuple[str, str]:
 
 def _closer(run: _Run) -> tuple[str, str]:
     """The same load, seen from nearer; where that was done already, once more."""
-    if run.plan.get("journey"):
+    if run.record.load.journey:
         return run.again("again.json"), "does it come to the same again?"
     return run.again("journey.json", journey=True), "where the time of a message goes"
 

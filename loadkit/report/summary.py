@@ -5,9 +5,8 @@ Every output format says these in the same words.
 
 from __future__ import annotations
 
-from typing import Any
-
 from loadkit.errors import OptionError
+from loadkit.plan.phases import PhaseKind
 from loadkit.report.figures import shown
 from loadkit.report.record import Finding, RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
@@ -43,18 +42,18 @@ def headline(record: RunRecord) -> str:
 
 def target_line(record: RunRecord) -> str:
     """Returns where the connections went."""
-    target = _plan(record)["target"]
-    first, *more = target["addresses"]
+    target = record.target
+    first, *more = target.addresses
     addresses = f"{first} to {more[-1]}" if more else first
-    name = "embedded server on " if target["embedded"] else f"{target['host']} = " if target["host"] != first else ""
-    return f"{name}{addresses}, port {target['port']}"
+    name = "embedded server on " if target.embedded else f"{target.host} = " if target.host != first else ""
+    return f"{name}{addresses}, port {record.port}" if record.port else f"{name}{addresses}"
 
 
 def load_line(record: RunRecord) -> str:
     """Returns whether the loop was open, at which rate asked and achieved, and what was sent."""
-    plan = _plan(record)
-    triggering = " (edge-triggered)" if plan.get("edge_triggered") else ""
-    shape = f"{format_size(plan['size_bytes'])} messages, depth {plan['depth']}, {record.tool.engine}{triggering}"
+    load = record.load
+    triggering = " (edge-triggered)" if any(one.edge_triggered for one in record.placements) else ""
+    shape = f"{format_size(load.size_bytes)} messages, depth {load.depth}, {record.tool.engine}{triggering}"
     rates = _hold_rates(record)
     if not rates:
         return (
@@ -71,13 +70,12 @@ def load_line(record: RunRecord) -> str:
 
 def crowd_line(record: RunRecord) -> str | None:
     """Returns why there are more workers than cores, None where there are not."""
-    plan = _plan(record)
     limit = record.host.get("nofile_hard")
     files = f"a process may open {format_count(limit) if limit else 'only so many'} files"
-    is_asked = record.plan["workers"].source not in ("default", "derived")
-    ends = [("blast", plan["workers"], plan["cores"], "as --workers asks" if is_asked else files)]
-    if plan["serve"]:
-        ends.append(("serve", plan["serve"]["workers"], plan["serve"]["cores"], files))
+    is_asked = record.origins.is_given("workers")
+    why_blast = "as --workers asks" if is_asked else files
+    ends = [("blast", one.workers, one.cores, why_blast) for one in record.placements]
+    ends += [("serve", one.serve.workers, one.serve.cores, files) for one in record.placements if one.serve]
     crowded: dict[str, list[str]] = {}
     for end, count, cores, why in ends:
         if 0 < len(cores) < count:
@@ -171,10 +169,5 @@ def slo_value(slo: SloRecord) -> str:
         return f"{slo.value:,}"  # of a later loadkit, which knows figures that this one does not
 
 
-def _plan(record: RunRecord) -> dict[str, Any]:
-    return {key: origin.value for key, origin in record.plan.items()}
-
-
 def _hold_rates(record: RunRecord) -> list[tuple[float, float]]:
-    phases = _plan(record)["phases"]
-    return [phase["rate_hz"] for phase in phases if phase["kind"] == "hold" and phase["rate_hz"]]
+    return [phase.rate_hz for phase in record.load.phases if phase.kind is PhaseKind.HOLD and phase.rate_hz]

@@ -220,11 +220,11 @@ def _stranded(evidence: Evidence) -> Iterator[Said]:
     if record.stranded_ns is None or not evidence.is_churn or record.window is None or _has_been_said(evidence):
         return
     cause, party = _last_cause(evidence)
-    timeout = format_duration(evidence.plan["timeout_ns"])
+    timeout = format_duration(evidence.load.timeout_ns)
     yield Said(
         f"no connection could be opened any more, for longer than the {timeout} of --timeout: {cause}. That ended the "
         f"run {format_duration(record.stranded_ns)} after its start, with {format_count(record.messages.sent)} of "
-        f"{format_count(evidence.plan['messages'] * record.merged)} messages sent",
+        f"{format_count((evidence.load.messages or 0) * record.merged)} messages sent",
         party,
     )
 
@@ -463,8 +463,7 @@ def _blast_bound(evidence: Evidence) -> Iterator[Said]:
 
 def _connect_bound(evidence: Evidence) -> Iterator[Said]:
     found = ramp_rate(evidence)
-    origin = evidence.record.plan.get("connect_rate_hz")
-    asked_for = origin is not None and origin.source != "default"
+    asked_for = evidence.record.origins.is_given("connect_rate_hz")
     if found and found.is_ours and asked_for and found.share < 1 - OWN_DELAY:
         yield Said(
             f"connections opened at {format_rate(found.rate_hz)} of the {format_rate(found.asked_hz)} asked for, and "
@@ -490,12 +489,13 @@ def _run_delay(evidence: Evidence) -> Iterator[Said]:
 
 
 def _shared_core(evidence: Evidence) -> Iterator[Said]:
-    serve, server = evidence.plan.get("serve"), evidence.record.server
-    if not serve or not server:
+    server = evidence.record.server
+    if not evidence.record.serve or not server:
         return
+    cores = {core for placement in evidence.record.placements for core in placement.cores}
     shares: dict[int, float] = {}
     for worker in server.workers:
-        if worker.core is not None and worker.core in evidence.plan["cores"]:
+        if worker.core is not None and worker.core in cores:
             share = (worker.cpu_share or 0.0) / evidence.record.merged
             shares[worker.core] = shares.get(worker.core, 0.0) + share
     core, share = max(shares.items(), key=lambda one: one[1], default=(0, 0.0))

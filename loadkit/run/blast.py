@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
-from loadkit.engine.registry import choose_engine, fallback_reason, get_engine
+from loadkit.engine.registry import get_engine
 from loadkit.measure.memory import Room, read_room
 from loadkit.measure.samples import IntervalSample, RunSamples
-from loadkit.plan.model import Plan
+from loadkit.plan.build import Plan
 from loadkit.run.course import LOOK_NS, Course, Stage, stranded_at_ns
 from loadkit.run.crew import Crew, CrewSamples
 from loadkit.run.first import first_failure
@@ -49,29 +47,26 @@ def run_blast(
     observer: Observer | None = None,
     room: Callable[[], Room | None] = read_room,
     interrupts: Interrupts | None = None,
-) -> tuple[Plan, RunSamples]:
-    """Runs the plan and returns it as it was run (port and engine filled in), with what was measured.
+) -> RunSamples:
+    """Runs the plan and returns what was measured.
 
     `room` tells how much memory is left; when it gets tight no more connections are opened. Signals end the run early:
     those of `interrupts`, which the caller has entered, else those that an Interrupts of its own takes.
     Raises PreflightError, TargetError, WorkerError or Interrupted when the run cannot start. Once started it always
     returns, with whatever was recorded.
     """
-    asked = plan.engine
-    plan = msgspec.structs.replace(plan, engine=choose_engine(asked, plan.edge_triggered))
     with entered(interrupts) as interrupts:
         crew = LocalCrew(plan, interrupts, room)
         try:
-            plan = crew.start()
+            port = crew.start()
             now, today = time.monotonic_ns(), datetime.datetime.now(datetime.UTC)
             course = Course(plan, now)
             started = today + datetime.timedelta(microseconds=(course.start_ns - now) // 1000)
             _drive(plan, crew, course, interrupts, observer)
             if course.stage is Stage.FAILED:
-                raise first_failure(plan, *crew.first())
+                raise first_failure(plan, port, *crew.first())
             measured = crew.samples()
-            fallback = fallback_reason(asked, plan.engine)
-            return plan, _run_samples(plan, course, measured, started, interrupts.first, fallback)
+            return _run_samples(plan, course, measured, started, interrupts.first)
         finally:
             crew.end()
 
@@ -98,7 +93,7 @@ def _drive(plan: Plan, crew: Crew, course: Course, interrupts: Interrupts, obser
 
 def _progress(plan: Plan, crew: Crew, course: Course, now: int) -> Progress:
     totals = crew.totals()
-    phase = plan.phases[totals.phase]
+    phase = plan.load.phases[totals.phase]
     return Progress(
         phase=phase.name,
         open=totals.open,
@@ -117,7 +112,6 @@ def _run_samples(
     measured: CrewSamples,
     started: datetime.datetime,
     interrupted: str | None,
-    fallback: str | None,
 ) -> RunSamples:
     start, end = course.actual_window(measured.workers)
     return RunSamples(
@@ -127,13 +121,12 @@ def _run_samples(
         window_start_ns=start,
         window_end_ns=end,
         end_ns=course.end_ns,
-        engine=get_engine(plan.engine).version(),
+        engine=get_engine(plan.here.engine).version(),
         workers=measured.workers,
         ends=measured.ends,
         stranded_ns=stranded_at_ns(measured.workers),
         intervals=measured.intervals,
         interrupted=interrupted,
-        fallback=fallback,
         serve=measured.serve,
         tenths_ns=tuple(course.ramp.tenths) if course.ramp else (),
         stopped_opening=course.ramp.stopped if course.ramp else None,

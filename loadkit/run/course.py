@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from loadkit.engine.base import STOP_NS
 from loadkit.measure.samples import WorkerSamples
-from loadkit.plan.model import PhaseKind, Plan
+from loadkit.plan.build import Plan
+from loadkit.plan.phases import PhaseKind
 from loadkit.run.crew import Look, Word, Words, closing_ns
 from loadkit.run.ramp import Ramp
 from loadkit.units import NS_PER_S
@@ -66,7 +67,8 @@ class Course:
         self.end_ns = self.start_ns
         self.next_ns = now
         self.is_over = False
-        self._plan = plan
+        self._load = plan.load
+        self._workers = plan.here.workers
         self._hold_ns: int | None = None
         self._passed = 0  # edges of the window
         self._stood_ns = 0  # how long we were not let run since the ramp, or the hold, was begun
@@ -120,7 +122,7 @@ class Course:
         if look.proof != "right":
             return []
         self.stage, self._stood_ns = Stage.RAMP, 0
-        self.ramp = Ramp(self._plan.phases[0].connections, now + self._ahead_ns())
+        self.ramp = Ramp(self._load.phases[0].connections, now + self._ahead_ns())
         return [Word(Words.RAMP, self.ramp.start_ns)]
 
     def _ramp_on(self, ramp: Ramp, look: Look, now: int) -> list[Word]:
@@ -146,7 +148,7 @@ class Course:
     # -- how long things may take
 
     def _ahead_ns(self) -> int:
-        return _AHEAD_NS + self._plan.workers * _AHEAD_A_WORKER_NS
+        return _AHEAD_NS + self._workers * _AHEAD_A_WORKER_NS
 
     def _next_look(self, now: int) -> int:
         if self.stage is Stage.OPENED and self.stop_ns is None:
@@ -162,27 +164,27 @@ class Course:
 
     def _settling_ns(self) -> int:
         """How long a connection may take to have its first reply, or to fail, unless we are too slow."""
-        longest = self._plan.connect_timeout_ns + self._plan.timeout_ns
+        longest = self._load.connect_timeout_ns + self._load.timeout_ns
         return longest + longest // _TIMEOUT_LATE + NS_PER_S
 
     def _ramp_limit_ns(self) -> int:
         """By then every connection of the ramp has been begun and has had its reply, failed or timed out."""
         begin = self.ramp.start_ns if self.ramp else self._first_limit_ns()
-        return begin + 2 * self._plan.phases[0].duration_ns + self._settling_ns()
+        return begin + 2 * self._load.phases[0].duration_ns + self._settling_ns()
 
     def _give_up_ns(self) -> int:
         if self.ramp is None and self.stop_ns is None:
             return self._first_limit_ns() + _PATIENCE_NS + self._stood_ns
         begin = self._hold_ns or self._ramp_limit_ns()
-        traffic = begin + sum(phase.duration_ns for phase in self._plan.phases[1:]) + self._stood_ns
+        traffic = begin + sum(phase.duration_ns for phase in self._load.phases[1:]) + self._stood_ns
         if self.stop_ns is not None:
             traffic = min(traffic, self.stop_ns + STOP_NS + self._stood_stopping_ns)
-        return traffic + closing_ns(_PATIENCE_NS, self._plan.connections)
+        return traffic + closing_ns(_PATIENCE_NS, self._load.connections)
 
     def _planned_window(self, begin: int) -> tuple[int, int]:
         """From the first measured phase's start to the last one's end."""
         edges = []
-        for phase in self._plan.phases[1:]:
+        for phase in self._load.phases[1:]:
             if phase.kind is PhaseKind.HOLD:
                 edges += [begin, begin + phase.duration_ns]
             begin += phase.duration_ns
@@ -204,7 +206,7 @@ class Course:
         last = self.traffic_end_ns(workers)
         if self._is_spent(workers):
             replied = max(worker.state["replied_ns"] for worker in workers)
-            last = max(self.window[0] + (self._plan.messages_span_ns or 0), replied)
+            last = max(self.window[0] + (self._load.messages_span_ns or 0), replied)
         if last <= self.window[0]:
             return None, None
         return self.window[0], min(self.window[1], last)
@@ -219,11 +221,11 @@ class Course:
 
     def _is_spent(self, workers: Sequence[WorkerSamples]) -> bool:
         """Whether the last of --messages fell due before anything else ended the run."""
-        if self._plan.messages is None or self.stop_ns is not None or stranded_at_ns(workers) is not None:
+        if self._load.messages is None or self.stop_ns is not None or stranded_at_ns(workers) is not None:
             return False
-        holds = [at for at, phase in enumerate(self._plan.phases) if phase.kind is PhaseKind.HOLD]
+        holds = [at for at, phase in enumerate(self._load.phases) if phase.kind is PhaseKind.HOLD]
         intended = sum(worker.phases[at].counters["intended"] for worker in workers for at in holds)
-        return intended >= self._plan.messages
+        return intended >= self._load.messages
 
 
 def stranded_at_ns(workers: Sequence[WorkerSamples]) -> int | None:

@@ -21,7 +21,6 @@ from loadkit.measure.samples import (
     WorkerEnd,
     WorkerSamples,
 )
-from loadkit.plan.model import Plan
 
 __all__ = ["Crew", "CrewSamples", "Look", "Totals", "Word", "Words", "closing_ns"]
 
@@ -97,8 +96,8 @@ class CrewSamples:
 class Crew(Protocol):
     """The workers of a run, and its serve end if it brings one."""
 
-    def start(self) -> Plan:
-        """Starts everything; once all wait for the first word, returns the plan with the serve end's port and engine.
+    def start(self) -> int:
+        """Starts everything; once all wait for the first word, returns the target's port.
 
         Raises PreflightError or WorkerError, and Interrupted at a signal.
         """

@@ -8,7 +8,8 @@ import os
 from loadkit.endpoint import place_of
 from loadkit.errors import TargetError, UnreachableError
 from loadkit.measure.samples import PhaseSamples
-from loadkit.plan.model import Plan
+from loadkit.plan.build import Plan
+from loadkit.plan.load import Load
 from loadkit.report.advice import advise
 from loadkit.units import format_duration, format_size
 from loadkit.wire.echo import EchoFraming
@@ -25,17 +26,17 @@ _ENDED = {
 }
 
 
-def first_failure(plan: Plan, ramp: PhaseSamples, first_bytes: bytes) -> TargetError:
+def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes) -> TargetError:
     """Returns the error that ends a run whose first connection had no right reply: UnreachableError if it never opened.
 
-    `ramp` is what its worker counted until then, `first_bytes` how what came on it begins.
+    `port` is the target's, `ramp` what its worker counted until then, `first_bytes` how what came on it begins.
     """
-    where = place_of(plan.target.host, plan.target.port)
+    load, where = plan.load, place_of(plan.target.host, port)
     if plan.target.embedded:
-        where = f"the embedded server at {place_of(plan.routes[0].destination, plan.target.port)}"
+        where = f"the embedded server at {place_of(plan.here.routes[0].destination, port)}"
     step, name = next(iter(ramp.errors), ("receive", "UNKNOWN"))
-    if name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(plan, first_bytes) < len(first_bytes):
-        return TargetError(f"{where} {_other_bytes(plan, name, first_bytes)}; loadkit blasts echo servers so far")
+    if name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(load, first_bytes) < len(first_bytes):
+        return TargetError(f"{where} {_other_bytes(load, name, first_bytes)}; loadkit blasts echo servers so far")
     if name == "ECONNREFUSED":
         return UnreachableError(
             where,
@@ -45,11 +46,11 @@ def first_failure(plan: Plan, ramp: PhaseSamples, first_bytes: bytes) -> TargetE
     if name == "CONNECT_TIMEOUT":
         return UnreachableError(
             where,
-            f"no answer to the first connect within {format_duration(plan.connect_timeout_ns)}",
+            f"no answer to the first connect within {format_duration(load.connect_timeout_ns)}",
             "a firewall or a full accept queue may drop its packets: check the address and port, or raise "
             "--connect-timeout",
         )
-    came = f"{format_size(ramp.counters['received_bytes'])} of the {format_size(plan.size_bytes)} of its reply"
+    came = f"{format_size(ramp.counters['received_bytes'])} of the {format_size(load.size_bytes)} of its reply"
     if name in _ENDED:
         when = f"after {came}" if first_bytes else "without a reply"
         return TargetError(
@@ -59,7 +60,7 @@ def first_failure(plan: Plan, ramp: PhaseSamples, first_bytes: bytes) -> TargetE
     if name == "REPLY_TIMEOUT":
         what = f"sent {came}, and no more" if first_bytes else "did not reply to the first message"
         return TargetError(
-            f"{where} {what} within {format_duration(plan.timeout_ns)}; it is no echo server, or it is stuck or slow: "
+            f"{where} {what} within {format_duration(load.timeout_ns)}; it is no echo server, or it is stuck or slow: "
             f"check the address and port, or raise --timeout"
         )
     number = getattr(errno, name, 0)
@@ -69,9 +70,9 @@ def first_failure(plan: Plan, ramp: PhaseSamples, first_bytes: bytes) -> TargetE
     return TargetError(f"{where}: {reason}; {advise(step, name)}")
 
 
-def _other_bytes(plan: Plan, name: str, first_bytes: bytes) -> str:
-    right, size = _right(plan, first_bytes), format_size(plan.size_bytes)
-    if name == "EXTRA_BYTES" and right >= min(len(first_bytes), plan.size_bytes):
+def _other_bytes(load: Load, name: str, first_bytes: bytes) -> str:
+    right, size = _right(load, first_bytes), format_size(load.size_bytes)
+    if name == "EXTRA_BYTES" and right >= min(len(first_bytes), load.size_bytes):
         return f"sent back more than the {size} of the first message: it is no echo server"
     if right == len(first_bytes):
         return f"sent back other bytes than the {size} it got: it is no echo server"
@@ -80,9 +81,9 @@ def _other_bytes(plan: Plan, name: str, first_bytes: bytes) -> str:
     return f"replied `{show(first_bytes)}` to an echo message: {guess(first_bytes)}"
 
 
-def _right(plan: Plan, first_bytes: bytes) -> int:
+def _right(load: Load, first_bytes: bytes) -> int:
     """Returns how many of the first bytes are those of the message."""
-    framing = EchoFraming(plan.size_bytes)
+    framing = EchoFraming(load.size_bytes)
     return next(
         (at for at in range(len(first_bytes)) if not framing.matches(at, first_bytes[at : at + 1])), len(first_bytes)
     )

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from loadkit.errors import LoadkitError
 from loadkit.measure.board import COUNTERS, PROOFS, STATE, Board, BoardLayout
 from loadkit.measure.kernel import KernelLook, read_kernel
@@ -17,7 +15,7 @@ from loadkit.measure.memory import Room, read_room
 from loadkit.measure.samples import MemorySamples, PhaseSamples, ServeSamples, WorkerSamples, read_board, read_worker
 from loadkit.measure.throttling import ThrottlingLook, read_throttling
 from loadkit.measure.throttling import difference as throttled
-from loadkit.plan.model import Plan
+from loadkit.plan.build import Plan
 from loadkit.plan.split import split
 from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, closing_ns
 from loadkit.run.footprint import Footprint
@@ -59,7 +57,7 @@ class LocalCrew:
         self._plan = plan
         self._interrupts = interrupts
         self._read_room = room
-        self._footprint = Footprint(plan.connections)
+        self._footprint = Footprint(plan.load.connections)
         self._undo = contextlib.ExitStack()
         self._group: ServeGroup | None = None
         self._memory: MemorySamples | None = None
@@ -70,24 +68,23 @@ class LocalCrew:
         self._room_ns = 0
         self._start_ns = 0
 
-    def start(self) -> Plan:
-        """Starts the serve end, then the workers, and returns the plan with the former's port and engine."""
+    def start(self) -> int:
+        """Starts the serve end, then the workers, and returns the target's port: an embedded server's is its own."""
         forker = self._undo.enter_context(Forker(self._interrupts))
-        plan = self._plan
-        if plan.serve:
-            self._group = ServeGroup(plan.serve, forker)
+        load, here, port = self._plan.load, self._plan.here, self._plan.target.port
+        if here.serve:
+            self._group = ServeGroup(here.serve, forker)
             self._undo.callback(self._close_group, self._group)
-            target = msgspec.structs.replace(plan.target, port=self._group.plan.port)
-            plan = msgspec.structs.replace(plan, target=target, serve=self._group.plan)
-        layout = BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey)
+            port = self._group.port
+        layout = BoardLayout(here.workers, len(load.phases), load.highest_ns, load.journey)
         self._board = self._undo.enter_context(contextlib.closing(Board(layout)))
-        self._workers = start_workers(forker, split(plan), self._board)
+        self._workers = start_workers(forker, split(load, here, port), self._board)
         self._running = list(self._workers)
         self._undo.callback(let_go, self._workers)  # they have ended, unless the run could not begin
         self._series = Series(self._board, self._group.board if self._group else None)
         self._footprint.ready([forker.pid, *_pids(self._workers), *_pids(self._serving())])
         self._kernel_before = read_kernel()
-        return plan
+        return port
 
     def end(self) -> None:
         """Lets go of everything that was started."""
@@ -217,7 +214,7 @@ class LocalCrew:
         return self._group.workers if self._group else []
 
     def _closing_s(self) -> float:
-        return closing_ns(_LEAVE_NS, self._plan.connections) / NS_PER_S
+        return closing_ns(_LEAVE_NS, self._plan.load.connections) / NS_PER_S
 
     def _close_group(self, group: ServeGroup) -> None:
         group.leave()

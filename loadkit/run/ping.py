@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from loadkit.endpoint import family_of, place_of, refuse_itself, reset_on_close, say_error, sockaddr_of
 from loadkit.errors import TargetError
 from loadkit.limits import LIMITS, refusal
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from loadkit.units import NS_PER_S, format_duration, format_size
 from loadkit.wire.recognise import guess, show
 

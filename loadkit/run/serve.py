@@ -9,10 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from loadkit.endpoint import family_of, say_error, sockaddr_of
-from loadkit.engine.registry import choose_serve_engine, get_engine
+from loadkit.engine.registry import get_engine
 from loadkit.errors import Interrupted, PreflightError, WorkerError
 from loadkit.limits import limit_of
 from loadkit.measure.board import Board, BoardLayout, OwnError
@@ -26,10 +24,11 @@ from loadkit.measure.samples import (
     read_board,
     read_counters,
 )
-from loadkit.plan.model import ServePlan
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.split import split_serve
 from loadkit.run.forker import Forker
 from loadkit.run.signals import Interrupts, entered
-from loadkit.run.worker import ServeWork, listen_on
+from loadkit.run.worker import listen_on
 from loadkit.run.workers import Worker, end_all, start_workers
 from loadkit.units import NS_PER_S
 
@@ -45,7 +44,7 @@ _LONGEST_TURN_NS = 10 * NS_PER_S
 
 
 class ServeGroup:
-    """The workers of a serve end and the port they share.
+    """The workers of a serve end and the `port` they share, which is known once they are up.
 
     The parent keeps a bound, not listening, SO_REUSEPORT socket on each address: it holds the port while a worker is
     replaced, and gets no connections.
@@ -53,7 +52,7 @@ class ServeGroup:
 
     def __init__(self, plan: ServePlan, forker: Forker) -> None:
         self._forker = forker
-        plan = msgspec.structs.replace(plan, engine=choose_serve_engine(plan))
+        self.plan = plan
         self.restarts = 0
         self._young_deaths = 0
         self._ends: list[WorkerEnd] = []
@@ -63,16 +62,13 @@ class ServeGroup:
             self._anchors = reserve_port(plan.addresses, plan.port)
             for anchor in self._anchors:
                 undo.callback(anchor.close)
-            self.plan = msgspec.structs.replace(plan, port=self._anchors[0].getsockname()[1])
+            self.port: int = self._anchors[0].getsockname()[1]
+            self._shards = split_serve(plan, self.port)
             layout = BoardLayout(plan.workers, 1, _LONGEST_TURN_NS, limit=plan.max_connections)
             self.board = undo.enter_context(contextlib.closing(Board(layout)))
-            self.workers = start_workers(forker, [self._work(index) for index in range(plan.workers)], self.board)
+            self.workers = start_workers(forker, self._shards, self.board)
             undo.pop_all()
         self._born = [time.monotonic()] * plan.workers
-
-    def _work(self, index: int) -> ServeWork:
-        cores = self.plan.cores
-        return ServeWork(self.plan, index, cores[index % len(cores)] if cores else None)
 
     @property
     def sentinels(self) -> list[int]:
@@ -97,7 +93,7 @@ class ServeGroup:
             if slot.get("sequence") % 2:
                 slot.set("sequence", slot.get("sequence") + 1)
             try:
-                self.workers[at] = Worker(self._forker, self._work(at), self.board)
+                self.workers[at] = Worker(self._forker, self._shards[at], self.board)
             except Interrupted:
                 break  # all of it ends now, and this one has
             self._born[at] = time.monotonic()
@@ -154,7 +150,14 @@ class ServeGroup:
         """Returns the serve end's part of a run's samples."""
         version = get_engine(self.plan.engine).version()
         return ServeSamples(
-            at_start, at_end, self.read(), ends, self.restarts, version, counts_bytes=self.plan.app is None
+            at_start,
+            at_end,
+            self.read(),
+            ends,
+            self.restarts,
+            version,
+            counts_bytes=self.plan.app is None,
+            port=self.port,
         )
 
 

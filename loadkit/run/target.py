@@ -13,7 +13,7 @@ from loadkit.endpoint import address_in, place_of, say_error
 from loadkit.errors import OptionError, TargetError
 from loadkit.limits import refusal
 from loadkit.plan.addresses import has_family_of
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from loadkit.sockets import can_bind, is_own_address
 
 __all__ = ["resolve", "resolve_listen"]

@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from loadkit.endpoint import family_of, sockaddr_of
@@ -19,27 +18,13 @@ from loadkit.imports import shadow_of
 from loadkit.limits import limit_of, refusal
 from loadkit.log import log
 from loadkit.measure.board import Board
-from loadkit.plan.model import ServePlan, Shard
+from loadkit.plan.split import ServeShard, Shard
 from loadkit.run.control import PipeControl
 from loadkit.run.signals import ignore
 
-__all__ = ["ServeWork", "listen_on", "name_process", "run_worker"]
+__all__ = ["listen_on", "name_process", "run_worker"]
 
 _RESERVE_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class ServeWork:
-    """Worker `index`'s part of a serve end, once its port is known."""
-
-    plan: ServePlan
-    index: int
-    core: int | None
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Where it listens."""
-        return self.plan.addresses_of(self.index)
 
 
 def run_worker(pipe: Connection, board_fd: int) -> int:
@@ -87,25 +72,25 @@ def _is_for_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _do(work: Shard | ServeWork, board: Board, control: PipeControl) -> None:
+def _do(work: Shard | ServeShard, board: Board, control: PipeControl) -> None:
     _settle_in(work)
     slot = board.slot(work.index)
     slot.set("core", -1 if work.core is None else work.core)
     if isinstance(work, Shard):
         ignore()
         before = board.slot(work.index - work.ramp.lanes) if work.connects_before else None
-        get_engine(work.plan.engine).blast(work, slot, control, before)
+        get_engine(work.engine).blast(work, slot, control, before)
     else:
         # An app is imported first, and the engine listens when it has been tried: nobody connects to one that fails.
         if work.plan.app:
             import_app(work.plan.app)
         else:
             ignore()
-        listeners = listen_on(work.addresses, work.plan.port, None if work.plan.app else work.plan.backlog)
+        listeners = listen_on(work.plan.addresses, work.port, None if work.plan.app else work.plan.backlog)
         get_engine(work.plan.engine).serve(work.plan, listeners, slot, control)
 
 
-def _settle_in(work: Shard | ServeWork) -> None:
+def _settle_in(work: Shard | ServeShard) -> None:
     raise_nofile()
     end = "blast" if isinstance(work, Shard) else "serve"
     name_process(f"loadkit-{end}-{work.index}")

@@ -12,11 +12,10 @@ from loadkit.errors import WorkerError
 from loadkit.limits import setting_up
 from loadkit.measure.board import Board
 from loadkit.measure.samples import WorkerEnd
-from loadkit.plan.model import Shard
+from loadkit.plan.split import ServeShard, Shard
 from loadkit.run.child import LOST
 from loadkit.run.forker import Forker
 from loadkit.run.signals import name_of
-from loadkit.run.worker import ServeWork
 
 __all__ = ["Worker", "end_all", "let_go", "start_workers"]
 
@@ -27,7 +26,7 @@ _READY_S = 60.0
 class Worker:
     """A worker process, from the parent's side."""
 
-    def __init__(self, forker: Forker, work: Shard | ServeWork, board: Board) -> None:
+    def __init__(self, forker: Forker, work: Shard | ServeShard, board: Board) -> None:
         self.work = work
         self.index = work.index
         self.failure: str | None = None
@@ -104,7 +103,7 @@ class Worker:
         self._child.close()
 
 
-def start_workers(forker: Forker, works: Sequence[Shard | ServeWork], board: Board) -> list[Worker]:
+def start_workers(forker: Forker, works: Sequence[Shard | ServeShard], board: Board) -> list[Worker]:
     """Starts a worker for each and waits until all are ready.
 
     Raises WorkerError with the first one's reason, and Interrupted at a signal.

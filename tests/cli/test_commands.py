@@ -85,11 +85,11 @@ def test_dry_run_prints_the_plan_with_every_values_source_and_opens_nothing(load
     done = loadkit("blast", "127.0.0.1:9", "--profile", "steady", "-s", "100", "--dry-run")
     assert done.returncode == 0
     plan = json.loads(done.stdout)
-    assert plan["size_bytes"] == 100
-    assert plan["sources"]["size"] == "option"
-    assert plan["sources"]["phases"] == "profile"
-    assert plan["sources"]["timeout"] == "default"
-    assert sum(route["connections"] for route in plan["routes"]) == plan["connections"]
+    assert plan["load"]["size_bytes"] == 100
+    assert plan["origins"]["load"]["size_bytes"] == "option"
+    assert plan["origins"]["load"]["phases"] == "profile"
+    assert plan["origins"]["load"]["timeout_ns"] == "default"
+    assert sum(route["connections"] for route in plan["placements"][0]["routes"]) == plan["load"]["connections"]
 
 
 def test_n_messages_are_sent_exactly(loadkit: Loadkit, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_smoke_profile_runs(loadkit: Loadkit, tmp_path: Path) -> None:
     assert done.returncode in (0, 4), done.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["messages"]["failed"] == 0
-    assert record["plan"]["connections"]["source"] == "profile"
+    assert record["origins"]["load"]["connections"] == "profile"
 
 
 def test_doctor_exits_1_for_what_cannot_work(loadkit: Loadkit) -> None:

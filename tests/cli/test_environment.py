@@ -30,12 +30,14 @@ def test_variables_stand_for_options_and_the_plan_names_them(loadkit: Loadkit) -
     done = loadkit("blast", "--depth", "3", "--dry-run", env=variables)
     assert (done.returncode, done.stderr) == (0, "")
     plan = json.loads(done.stdout)
-    assert (plan["target"]["port"], plan["connections"], plan["check"], plan["depth"]) == (9, 7, False, 3)
-    assert plan["slo"] == ["errors==0", "latency.p99<5ms"]
-    from_environment = {key for key, source in plan["sources"].items() if source.startswith("environment ")}
-    assert from_environment == {"target", "connections", "rate", "check", "slo"}
-    assert plan["sources"]["rate"] == "environment LOADKIT_BLAST_RATE"
-    assert (plan["sources"]["depth"], plan["sources"]["size"]) == ("option", "default")
+    load, origins = plan["load"], plan["origins"]
+    assert (plan["target"]["port"], load["connections"], load["check"], load["depth"]) == (9, 7, False, 3)
+    assert plan["given"]["slo"] == ["errors==0", "latency.p99<5ms"]
+    assert (origins["target"], origins["slo"]) == ("environment LOADKIT_BLAST_TARGET", "environment LOADKIT_BLAST_SLO")
+    from_environment = {name for name, source in origins["load"].items() if source.startswith("environment ")}
+    assert from_environment == {"connections", "phases", "check"}
+    assert origins["load"]["phases"] == "environment LOADKIT_BLAST_RATE"
+    assert (origins["load"]["depth"], origins["load"]["size_bytes"]) == ("option", "default")
 
 
 @pytest.mark.slow
@@ -43,11 +45,12 @@ def test_a_variable_goes_before_the_profile(loadkit: Loadkit, tmp_path: Path) ->
     (tmp_path / "mine.toml").write_text("connections = 5\nsize = 100\n")
     variables = {"LOADKIT_BLAST_PROFILE": "mine.toml", "LOADKIT_BLAST_CONNECTIONS": "6"}
     plan = json.loads(loadkit("blast", "--dry-run", env=variables).stdout)
-    assert (plan["connections"], plan["size_bytes"]) == (6, 100)
-    origins = {key: plan["sources"][key] for key in ("connections", "size", "profile")}
+    assert (plan["load"]["connections"], plan["load"]["size_bytes"]) == (6, 100)
+    origins = {name: plan["origins"]["load"][name] for name in ("connections", "size_bytes")}
+    origins |= {"profile": plan["origins"]["profile"]}
     assert origins == {
         "connections": "environment LOADKIT_BLAST_CONNECTIONS",
-        "size": "profile",
+        "size_bytes": "profile",
         "profile": "environment LOADKIT_BLAST_PROFILE",
     }
 
@@ -57,8 +60,11 @@ def test_the_record_names_the_variable(loadkit: Loadkit, tmp_path: Path) -> None
     done = loadkit("blast", *QUICK, env={"LOADKIT_BLAST_SIZE": "100", "LOADKIT_BLAST_OUTPUT": "run.json"})
     assert done.returncode in (0, 4), done.stderr
     record = json.loads((tmp_path / "run.json").read_text())
-    assert record["plan"]["size_bytes"] == {"value": 100, "source": "environment LOADKIT_BLAST_SIZE"}
-    assert record["plan"]["connections"]["source"] == "option"
+    assert (record["load"]["size_bytes"], record["origins"]["load"]["size_bytes"]) == (
+        100,
+        "environment LOADKIT_BLAST_SIZE",
+    )
+    assert record["origins"]["load"]["connections"] == "option"
 
 
 @pytest.mark.slow

@@ -263,7 +263,7 @@ def test_too_few_ports_of_the_sources_asked_for_are_refused_with_the_arithmetic(
 def test_a_dry_run_prints_its_plan_on_a_machine_that_warns(run: Run) -> None:
     said = run("blast", "-c", "1k", "--dry-run", somaxconn=1)
     assert (said.status, said.err) == (0, "")
-    assert json.loads(said.out)["connections"] == 1000
+    assert json.loads(said.out)["load"]["connections"] == 1000
 
 
 @pytest.mark.parametrize("json_too", [(), ("--json",)], ids=["text", "json"])

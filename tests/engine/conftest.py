@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from loadkit.engine.base import Engine
@@ -22,13 +21,16 @@ from loadkit.engine.registry import get_engine
 from loadkit.host import read_host
 from loadkit.measure.board import PROOFS, Board, BoardLayout
 from loadkit.measure.samples import PhaseSamples, merge, read_board
-from loadkit.plan.build import build_plan, build_serve_plan
-from loadkit.plan.model import Plan, Route, Shard, Target
-from loadkit.plan.split import split
+from loadkit.plan.build import Plan, build_plan
+from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.serve import build_serve_plan
+from loadkit.plan.split import Shard, split
+from loadkit.plan.target import Route, Target
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import EngineName
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
+from tests.golden.made_up import changed
 
 TIMEOUT_S = 60.0
 LOOPBACK = "127.0.0.1"
@@ -137,15 +139,17 @@ class Blasting:
 
     def __init__(self, engine: Engine, plan: Plan, proves: bool = False) -> None:
         self.plan = plan
-        self.board = Board(BoardLayout(plan.workers, len(plan.phases), plan.highest_ns, plan.journey))
+        self.board = Board(
+            BoardLayout(plan.here.workers, len(plan.load.phases), plan.load.highest_ns, plan.load.journey)
+        )
         self._engine = engine
         self._failures: list[BaseException] = []
         self.has_ended = False
         start_ns = time.monotonic_ns() + 5_000_000
-        self._controls = [HandControl(start_ns, None if proves else start_ns) for _ in range(plan.workers)]
+        self._controls = [HandControl(start_ns, None if proves else start_ns) for _ in range(plan.here.workers)]
         self._threads = [
             threading.Thread(target=self._run, args=(shard, control), daemon=True)
-            for shard, control in zip(split(plan), self._controls, strict=True)
+            for shard, control in zip(split(plan.load, plan.here, plan.target.port), self._controls, strict=True)
         ]
         for thread in self._threads:
             thread.start()
@@ -176,7 +180,7 @@ class Blasting:
 
     def end_ramp(self) -> None:
         """Waits until every first connection is settled, then lets the phases begin."""
-        wait_for(lambda: self.settled() >= self.plan.phases[0].connections or self.is_over())
+        wait_for(lambda: self.settled() >= self.plan.load.phases[0].connections or self.is_over())
         self.say(hold_ns=time.monotonic_ns() + 5_000_000)
 
     def is_over(self) -> bool:
@@ -195,8 +199,8 @@ class Blasting:
             raise failure
         for worker in read_board(self.board):
             for phase in worker.phases:
-                assert_adds_up(phase, self.plan.open_loop)
-            counters = merge(worker.phases, self.plan.highest_ns).counters
+                assert_adds_up(phase, self.plan.load.open_loop)
+            counters = merge(worker.phases, self.plan.load.highest_ns).counters
             assert counters["asked"] == counters["opened"] + counters["failed_connects"]
             assert counters["opened"] == counters["closed"]
             assert worker.state["open"] == 0
@@ -206,13 +210,13 @@ class Blasting:
 
     def phase(self, name: str) -> PhaseSamples:
         """Returns a phase by its name, added up over the workers."""
-        index = [phase.name for phase in self.plan.phases].index(name)
-        return merge([worker.phases[index] for worker in read_board(self.board)], self.plan.highest_ns)
+        index = [phase.name for phase in self.plan.load.phases].index(name)
+        return merge([worker.phases[index] for worker in read_board(self.board)], self.plan.load.highest_ns)
 
     def whole(self) -> PhaseSamples:
         """Returns the phases added up."""
         phases = [phase for worker in read_board(self.board) for phase in worker.phases]
-        return merge(phases, self.plan.highest_ns)
+        return merge(phases, self.plan.load.highest_ns)
 
 
 def assert_adds_up(phase: PhaseSamples, open_loop: bool) -> None:
@@ -269,6 +273,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+def _chosen(engine: Engine) -> ChosenEngine:
+    return ChosenEngine(EngineName(engine.name))
+
+
 Server = Callable[..., tuple[int, Board, HandControl]]
 Blast = Callable[..., Blasting]
 Behaviour = Callable[[socket.socket, int], None]
@@ -292,7 +300,7 @@ def server(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Server]:
 
     def serve(address: str = LOOPBACK, **more: Any) -> tuple[int, Board, HandControl]:
         more = {"edge_triggered": request.node.stash.get(EDGE_TRIGGERED, False), **more}
-        plan = build_serve_plan(read_host(), (address,), 0, workers=1, **more)
+        plan = build_serve_plan(read_host(), (address,), 0, engine=_chosen(engine), workers=1, **more)
         listeners = listen_on(plan.addresses, 0, plan.backlog)
         board = Board(BoardLayout(1, 1, 10 * NS_PER_S, limit=plan.max_connections))
         control = HandControl()
@@ -326,8 +334,8 @@ def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
             values.setdefault("warmup", "0s")
         profile, sources = load_profile(None, values)
         host = replace(read_host(), nofile_hard=20_000)
-        plan = build_plan(profile, sources, host, Target(address, (address,), port))
-        blasting = Blasting(engine, msgspec.structs.replace(plan, routes=routes or plan.routes), proves)
+        plan = build_plan(profile, sources, host, Target(address, (address,), port), _chosen(engine))
+        blasting = Blasting(engine, changed(plan, routes=routes or plan.here.routes), proves)
         started.append(blasting)
         return blasting
 

@@ -17,11 +17,12 @@ from loadkit.errors import AppError
 from loadkit.host import read_host
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.plan.app import app_of
-from loadkit.plan.build import build_serve_plan
+from loadkit.plan.serve import build_serve_plan
 from loadkit.profile.model import EngineName
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
 from tests import apps
+from tests.golden.made_up import ENGINE
 
 from .conftest import LOOPBACK, HandControl, Server, wait_for
 from .test_contract_serve import connect, counters, errors, is_closed, is_refused, is_turned_away
@@ -203,7 +204,7 @@ def test_what_does_not_end_within_the_grace_is_cut_and_cancelled(
 def test_an_app_that_cannot_serve_is_found_out_before_anybody_can_connect(
     engine: Engine, app: Callable[..., Any]
 ) -> None:
-    plan = build_serve_plan(read_host(), (LOOPBACK,), 0, workers=1, app=app_of(app))
+    plan = build_serve_plan(read_host(), (LOOPBACK,), 0, engine=ENGINE, workers=1, app=app_of(app))
     [listener] = listen_on(plan.addresses, 0, None)
     port = listener.getsockname()[1]
     board, control = Board(BoardLayout(1, 1, 10 * NS_PER_S)), HandControl()

@@ -13,11 +13,12 @@ from loadkit.engine.registry import get_engine
 from loadkit.host import read_host
 from loadkit.measure.samples import read_board, read_worker
 from loadkit.plan.build import build_plan
-from loadkit.plan.model import Route, Target
-from loadkit.plan.split import share
+from loadkit.plan.pacing import share
+from loadkit.plan.target import Route, Target
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import EngineName
 from tests.conftest import Serve
+from tests.golden.made_up import ENGINE
 
 from .conftest import LOOPBACK, Blast, Blasting, Peer, Server, few_descriptors, run, wait_for
 
@@ -44,7 +45,9 @@ def test_a_closed_loop_of_any_size_and_depth_sends_exactly_n(
     hold = blasting.phase("hold").counters
     assert hold["intended"] == hold["replied"] == count
     assert whole.errors == {}
-    assert whole.counters["received_bytes"] == whole.counters["sent_bytes"] == (count + 5) * blasting.plan.size_bytes
+    assert (
+        whole.counters["received_bytes"] == whole.counters["sent_bytes"] == (count + 5) * blasting.plan.load.size_bytes
+    )
     wait_for(lambda: board.slots[0].get("open") == 0)
     served = read_worker(board, 0).phases[0].counters
     assert served["opened"] == 5
@@ -384,7 +387,7 @@ def test_the_last_of_n_messages_in_an_open_loop_are_waited_for_however_long_they
 def test_the_fake_engine_gives_the_plan_back() -> None:
     options = {"connections": "20", "rate": "1k", "duration": "2s", "workers": "2", "engine": "fake"}
     profile, sources = load_profile(None, options)
-    plan = build_plan(profile, sources, read_host(), Target("nowhere", (LOOPBACK,), 9))
+    plan = build_plan(profile, sources, read_host(), Target("nowhere", (LOOPBACK,), 9), ENGINE)
     blasting = Blasting(get_engine(EngineName.FAKE), plan)
     whole = run(blasting)
     hold = blasting.phase("hold")
@@ -468,7 +471,7 @@ def test_told_that_there_is_no_room_it_opens_no_more(server: Server, blast: Blas
 def test_workers_of_one_core_open_theirs_in_turn(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     blasting = blast(port, connections="60", workers="6", connect_rate="100", duration="1s")
-    lanes = blasting.plan.lanes
+    lanes = blasting.plan.here.lanes
     if lanes >= 6:
         pytest.skip("this machine has a core for each worker")
     first, later = blasting.board.slots[0], blasting.board.slots[lanes]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from loadkit.measure.samples import read_worker
-from loadkit.plan.model import Route
+from loadkit.plan.target import Route
 
 from .conftest import LOOPBACK, TIMEOUT_S, Behaviour, Blast, Peer, Server, run, wait_for
 

@@ -14,9 +14,10 @@ from loadkit.engine.registry import get_engine
 from loadkit.host import read_host
 from loadkit.measure.samples import read_board
 from loadkit.plan.build import build_plan
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import EngineName
+from tests.golden.made_up import ENGINE
 
 from .conftest import LOOPBACK, Behaviour, Blast, Blasting, Peer, run, wait_for
 
@@ -211,7 +212,7 @@ def test_a_stop_while_the_first_reply_is_waited_for_ends_the_shard(peer: Peer, b
 
 def test_the_fake_engine_opens_its_first_connection_first_too() -> None:
     profile, sources = load_profile(None, {"connections": "5", "connect_rate": "10", "engine": "fake", "workers": "1"})
-    plan = build_plan(profile, sources, read_host(), Target("nowhere", (LOOPBACK,), 9))
+    plan = build_plan(profile, sources, read_host(), Target("nowhere", (LOOPBACK,), 9), ENGINE)
     blasting = Blasting(get_engine(EngineName.FAKE), plan, proves=True)
     wait_for(lambda: blasting.proved() == "right")
     assert blasting.settled() == 1

@@ -23,7 +23,8 @@ from loadkit.engine.compiled import native_missing
 from loadkit.host import raise_nofile, read_host
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import read_worker
-from loadkit.plan.build import build_serve_plan
+from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.serve import build_serve_plan
 from loadkit.run.forker import Forker
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import Interrupts
@@ -87,7 +88,7 @@ class Flooded:
             os.kill(self.pid, signal.SIGCONT)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection((LOOPBACK, self.group.plan.port), timeout=30)
+        return socket.create_connection((LOOPBACK, self.group.port), timeout=30)
 
     def open(self, stack: contextlib.ExitStack, count: int) -> list[socket.socket]:
         before = self.counter("opened")
@@ -105,7 +106,13 @@ def flooded(request: pytest.FixtureRequest) -> Iterator[Flooded]:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)
     raise_nofile()
     plan = build_serve_plan(
-        read_host(), (LOOPBACK,), 0, workers=1, engine=name, edge_triggered=edge_triggered, idle_timeout_ns=IDLE_NS
+        read_host(),
+        (LOOPBACK,),
+        0,
+        workers=1,
+        engine=ChosenEngine(name),
+        edge_triggered=edge_triggered,
+        idle_timeout_ns=IDLE_NS,
     )
     with Interrupts() as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)

@@ -10,7 +10,7 @@ import pytest
 from loadkit.engine.base import Engine
 from loadkit.engine.ports import knows_port_range
 from loadkit.measure.samples import PhaseSamples
-from loadkit.plan.model import Route
+from loadkit.plan.target import Route
 
 from .conftest import LOOPBACK, Blast, run
 

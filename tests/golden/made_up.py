@@ -32,7 +32,14 @@ from loadkit.measure.samples import (
     WorkerEnd,
     WorkerSamples,
 )
-from loadkit.plan.model import EMBEDDED, PhaseKind, PhasePlan, Plan, Route, ServePlan, Target
+from loadkit.plan.build import Given, Origins, Plan
+from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.load import Load
+from loadkit.plan.origins import origins_of
+from loadkit.plan.phases import PhaseKind, PhasePlan
+from loadkit.plan.placement import Placement
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.target import EMBEDDED, Route, Target
 from loadkit.profile.model import Close, EngineName, Stamps
 from loadkit.report.build import build_record
 from loadkit.report.journey import tail_from
@@ -48,7 +55,8 @@ START_NS = 1_000 * S
 HOLD_NS = START_NS + 2 * S
 HOLD = 2  # the place of `hold` in the phases
 
-_EMBEDDED = Target(EMBEDDED, ("127.0.0.1",), 40_000, embedded=True)
+_EMBEDDED = Target(EMBEDDED, ("127.0.0.1",), 0, embedded=True)
+ENGINE = ChosenEngine(EngineName.UVLOOP)
 REMOTE = Target("db.example", ("10.0.0.1",), 7000)
 
 
@@ -61,8 +69,7 @@ def made_up_plan(rate_hz: float | None = None, target: Target = _EMBEDDED, **cha
         PhasePlan("hold", PhaseKind.HOLD, 10 * S, 100, pace),
         PhasePlan("drain", PhaseKind.DRAIN, 10 * S, 100),
     )
-    plan = Plan(
-        target=target,
+    load = Load(
         connections=100,
         connect_rate_hz=100.0,
         phases=phases,
@@ -76,6 +83,11 @@ def made_up_plan(rate_hz: float | None = None, target: Target = _EMBEDDED, **cha
         keepalive_ns=None,
         close=Close.RST,
         check=True,
+        journey=False,
+        stamps=Stamps.OFF,
+        highest_ns=HIGHEST_NS,
+    )
+    placement = Placement(
         engine=EngineName.UVLOOP,
         edge_triggered=False,
         workers=2,
@@ -83,15 +95,35 @@ def made_up_plan(rate_hz: float | None = None, target: Target = _EMBEDDED, **cha
         lanes=2,
         stays_awake=True,
         routes=(Route(None, target.addresses[0], 100),),
-        serve=ServePlan(("127.0.0.1",), 40_000, EngineName.UVLOOP, 2, (2, 3)) if target.embedded else None,
-        journey=False,
-        stamps=Stamps.OFF,
-        slo=(),
-        highest_ns=HIGHEST_NS,
-        profile=None,
-        sources={"connections": "option", "depth": "profile"} | ({"rate": "option"} if rate_hz else {}),
+        serve=ServePlan(("127.0.0.1",), 0, EngineName.UVLOOP, 2, (2, 3)) if target.embedded else None,
     )
-    return msgspec.structs.replace(plan, **changes)
+    sources = {"connections": "option", "depth": "profile"} | ({"rate": "option"} if rate_hz else {})
+    plan = Plan(target=target, load=load, placements=(placement,), origins=_origins(sources, target), given=Given())
+    return changed(plan, **changes)
+
+
+def _origins(sources: Mapping[str, str], target: Target) -> Origins:
+    return Origins(
+        target="default" if target.embedded else sources.get("target", "option"),
+        profile=sources.get("profile", "default"),
+        slo=sources.get("slo", "default"),
+        load=origins_of(Load, sources),
+        placement=origins_of(Placement, sources),
+    )
+
+
+def changed(plan: Plan, **changes: Any) -> Plan:
+    """The plan with these values, wherever in it they stand; `sources` are where the options came from."""
+    if "sources" in changes:
+        plan = msgspec.structs.replace(plan, origins=_origins(changes.pop("sources"), plan.target))
+
+    def taken(struct: Any) -> Any:
+        return msgspec.structs.replace(
+            struct, **{name: changes.pop(name) for name in struct.__struct_fields__ if name in changes}
+        )
+
+    parts = {"load": taken(plan.load), "placements": (taken(plan.here),), "given": taken(plan.given)}
+    return msgspec.structs.replace(plan, **parts | changes)
 
 
 def page(
@@ -210,6 +242,7 @@ def serve_end(cpu_ns: tuple[int, int] = (S, 2 * S), accepted: tuple[int, ...] = 
         more.get("ends", ends),
         more.get("restarts", 0),
         "uvloop 0.22.1",
+        port=40_000,
     )
 
 
@@ -246,7 +279,7 @@ def made_up_record(plan: Plan, samples: RunSamples) -> RunRecord:
     record = msgspec.structs.replace(
         build_record(plan, made_up_host(), samples),
         run=RunId(""),
-        tool=Tool("0.1.0", "3.11.7", "0.22.1", samples.engine, fallback=samples.fallback),
+        tool=Tool("0.1.0", "3.11.7", "0.22.1", samples.engine),
     )
     # Not a random id, or no two golden files were alike.
     return msgspec.structs.replace(record, run=RunId(hashlib.sha256(encode(record).encode()).hexdigest()[:16]))
@@ -305,10 +338,8 @@ def _saturated() -> RunRecord:
 def _interrupted() -> RunRecord:
     """Ended by SIGINT in the ramp: nothing was measured, and nothing is 0 that is not known; not the native engine."""
     workers = [worker(index, ramp(20), page(), page(), page(), settled_ns=0, settled=20, peak=20) for index in (0, 1)]
-    samples = made_up_samples(
-        *workers, window_start_ns=None, window_end_ns=None, interrupted="SIGINT", fallback="no compiler"
-    )
-    return made_up_record(made_up_plan(500.0, REMOTE, slo=("latency.p50<5ms",)), samples)
+    samples = made_up_samples(*workers, window_start_ns=None, window_end_ns=None, interrupted="SIGINT")
+    return made_up_record(made_up_plan(500.0, REMOTE, slo=("latency.p50<5ms",), fallback="no compiler"), samples)
 
 
 def _open_loop() -> RunRecord:
@@ -329,7 +360,7 @@ def _native() -> RunRecord:
 def _crowd() -> RunRecord:
     """More workers than cores, and 10,000 connections: what opening, holding and closing them took."""
     base = made_up_plan(200.0)
-    phases = tuple(msgspec.structs.replace(phase, connections=10_000) for phase in base.phases)
+    phases = tuple(msgspec.structs.replace(phase, connections=10_000) for phase in base.load.phases)
     plan = made_up_plan(200.0, connections=10_000, phases=phases, workers=4, lanes=2, engine=EngineName.NATIVE)
     state = {"peak": 2_500, "settled": 2_500, "settled_ns": START_NS + 10 * MS + S}
     workers = [

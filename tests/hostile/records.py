@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loadkit.measure.kernel import KernelSamples
 from loadkit.measure.samples import ServeRow, ServeRun
-from loadkit.plan.model import ServePlan
+from loadkit.plan.serve import ServePlan
 from loadkit.profile.model import EngineName
 from loadkit.report.record import encode
 from loadkit.report.serve import build_serve_record
@@ -74,7 +74,8 @@ def with_texts(fields: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
     for number, path in enumerate(places):
         at(hostile, path[:-1])[path[-1]] = texts[number % len(texts)]
     for text in texts:
-        hostile["plan"][text] = {"value": {text: [text]}, "source": text}
+        hostile["load"][text] = {text: [text]}
+        hostile["origins"]["load"][text] = text
         hostile["host"][text] = text
         hostile["histograms"][text] = hostile["histograms"]["latency"]
         hostile["histograms_missing"][text] = text

@@ -23,7 +23,7 @@ print(sock.getsockname() == sock.getpeername())
 _PROBE = f"""
 import time
 from loadkit.engine.probes import _connect
-from loadkit.plan.model import Route
+from loadkit.plan.target import Route
 try:
     _connect(Route(None, "127.0.0.1", 1), {_PORT}, time.monotonic() + 5.0)
 except ConnectionRefusedError as error:

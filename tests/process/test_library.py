@@ -136,7 +136,7 @@ def test_options_are_those_of_the_command_and_lie_over_the_profile(tmp_path: Pat
     path = tmp_path / "mine.toml"
     path.write_text("connections = 7\ndepth = 4\n")
     record = loadkit.sync.blast(profile=str(path), source=None, slo=["errors==0", "opened>0"], **_SHORT)
-    assert (record.plan["connections"].value, record.plan["depth"].value) == (20, 4)
+    assert (record.load.connections, record.load.depth) == (20, 4)
     assert [slo.expr for slo in record.slo] == ["errors==0", "opened>0"]
 
 

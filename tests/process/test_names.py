@@ -89,8 +89,8 @@ def test_a_link_local_address_works_at_both_ends(engine: tuple[str, ...], tmp_pa
     assert ping.out.startswith(f"{place} echoed 64 B in "), ping
     assert blast.status == 0, blast
     read = json.loads(record.read_text())
-    assert read["plan"]["target"]["value"]["addresses"] == ["fe80::1%eth7"]
-    assert read["plan"]["target"]["value"]["is_local"] is True
+    assert read["target"]["addresses"] == ["fe80::1%eth7"]
+    assert read["target"]["is_local"] is True
     assert read["errors"] == []
     assert read["journey_missing"] is None
 

@@ -208,10 +208,13 @@ def test_a_program_that_starts_a_run_when_it_is_imported_is_told_where_that_belo
         "import asyncio\n"
         "from loadkit.host import read_host\n"
         "from loadkit.plan.app import app_of\n"
-        "from loadkit.plan.build import build_serve_plan\n"
+        "from loadkit.plan.serve import build_serve_plan\n"
+        "from loadkit.plan.engine import ChosenEngine\n"
+        "from loadkit.profile.model import EngineName\n"
         "from loadkit.run.serve import run_serve\n"
         "class Till(asyncio.Protocol): pass\n"
-        "plan = build_serve_plan(read_host(), ('127.0.0.1',), 0, workers=1, app=app_of(Till))\n"
+        "engine = ChosenEngine(EngineName.ASYNCIO)\n"
+        "plan = build_serve_plan(read_host(), ('127.0.0.1',), 0, engine=engine, workers=1, app=app_of(Till))\n"
         "run_serve(plan, lambda group: None, lambda dead, group: None)\n"
     )
     done = subprocess.run([sys.executable, "careless.py"], capture_output=True, text=True, timeout=30, cwd=shop)
@@ -227,7 +230,9 @@ import socket
 
 from loadkit.host import read_host
 from loadkit.plan.app import app_of
-from loadkit.plan.build import build_serve_plan
+from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.serve import build_serve_plan
+from loadkit.profile.model import EngineName
 from loadkit.run.forker import Forker
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import Interrupts
@@ -240,11 +245,12 @@ class Greeting(asyncio.Protocol):
 
 
 def test_greeting():
-    plan = build_serve_plan(read_host(), ("127.0.0.1",), 0, workers=1, app=app_of(Greeting))
+    engine = ChosenEngine(EngineName.ASYNCIO)
+    plan = build_serve_plan(read_host(), ("127.0.0.1",), 0, engine=engine, workers=1, app=app_of(Greeting))
     with Interrupts() as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)
         try:
-            with socket.create_connection(("127.0.0.1", group.plan.port), timeout=20) as sock:
+            with socket.create_connection(("127.0.0.1", group.port), timeout=20) as sock:
                 assert sock.recv(100) == __name__.encode()
         finally:
             group.leave()

@@ -36,7 +36,7 @@ def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_
     assert (tmp_path / "serve.md").read_text().startswith("## loadkit: served 50 connections")
     assert json.loads((tmp_path / "copy.json").read_text()) == alone
     assert (alone["format"], alone["version"]) == ("loadkit-serve-record", 1)
-    assert alone["plan"]["port"] == served.port
+    assert alone["server"]["port"] == served.port
     assert alone["server"]["accepted"] == sum(row["accepted"] for row in alone["intervals"]) == 50
     assert alone["server"]["bytes"] == {"sent": moved, "received": moved}
     assert sum(row["sent_bytes"] for row in alone["intervals"]) == moved
@@ -59,7 +59,7 @@ def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_
         return done.stderr
 
     assert "has its serve end already" in refused("both.json", "--server", "serve.json")
-    (tmp_path / "port.json").write_text(json.dumps({**alone, "plan": {**alone["plan"], "port": served.port + 1}}))
+    (tmp_path / "port.json").write_text(json.dumps({**alone, "server": {**alone["server"], "port": served.port + 1}}))
     assert f"it served on port {served.port + 1}, and the run went to port {served.port}" in refused(
         "blast.json", "--server", "port.json"
     )

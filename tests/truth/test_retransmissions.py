@@ -17,6 +17,7 @@ _SCRIPT = """
 import json, re, subprocess, sys, time
 
 from loadkit.host import read_host
+from loadkit.engine.registry import decide_engine
 from loadkit.plan.build import build_plan
 from loadkit.profile.load import load_profile
 from loadkit.report.build import build_record
@@ -55,7 +56,8 @@ def observe(progress):
 
 options = {"connections": "10", "rate": "200", "warmup": "4s", "duration": "5s", "engine": sys.argv[1]}
 profile, sources = load_profile(None, options)
-plan, samples = run_blast(build_plan(profile, sources, read_host(), None), observe)
+plan = build_plan(profile, sources, read_host(), None, decide_engine(profile.engine))
+samples = run_blast(plan, observe)
 tcp = build_record(plan, read_host(), samples).tcp
 print(json.dumps({**counts, "watched": tcp.watched, "noted": tcp.retransmits_per_connection * tcp.watched}))
 """

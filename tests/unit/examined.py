@@ -8,12 +8,16 @@ from typing import Any
 from loadkit.doctor.check import examine
 from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_serve
 from loadkit.doctor.finding import Finding, Level
-from loadkit.plan.model import Target
+from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.target import Target
+from loadkit.profile.model import EngineName
 from loadkit.sockets import Sockets
 from tests.unit.made_up import made_up_host
 
 REMOTE = Target("db", ("10.0.0.1",), 5432)
 LOCAL = Target("localhost", ("127.0.0.1",), 9000)
+
+NATIVE = ChosenEngine(EngineName.NATIVE)
 
 
 def demanded(
@@ -29,8 +33,8 @@ def demanded(
     """Returns what is asked of the made-up host with some facts changed."""
     host = made_up_host(**facts)
     if serve:
-        return replace(demand_of_serve(host, connections), churn_hz=churn_hz)
-    demand = demand_of_blast(host, connections, target, sockets=sockets, source=source)
+        return replace(demand_of_serve(host, connections, NATIVE), churn_hz=churn_hz)
+    demand = demand_of_blast(host, connections, target, NATIVE, sockets=sockets, source=source)
     return replace(demand, churn_hz=churn_hz)
 
 

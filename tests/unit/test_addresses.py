@@ -21,7 +21,7 @@ from loadkit.plan.addresses import (
     source_addresses,
     tuples_for,
 )
-from loadkit.plan.model import EMBEDDED, Route, Target
+from loadkit.plan.target import EMBEDDED, Route, Target
 from loadkit.sockets import Sockets
 from tests.unit.made_up import made_up_host
 

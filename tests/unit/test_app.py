@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from loadkit.engine.registry import choose_engine, choose_serve_engine
+from loadkit.engine.registry import decide_engine, decide_serve_engine
 from loadkit.errors import OptionError
 from loadkit.plan.app import AppSpec, app_of, parse_app
-from loadkit.plan.build import build_serve_plan
+from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.serve import build_serve_plan
 from loadkit.profile.model import EngineName, ProbePeers
 from tests import apps
+from tests.golden.made_up import ENGINE
 from tests.unit.made_up import made_up_host
 
 _HOST = made_up_host()
@@ -118,15 +120,15 @@ _APP = AppSpec("shop.server", "Orders", "/srv")
 
 
 def test_a_serve_end_has_the_app_that_was_asked_for() -> None:
-    plan = build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, max_connections=9, engine=EngineName.ASYNCIO)
+    plan = build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, max_connections=9, engine=ENGINE)
     assert (plan.app, plan.max_connections, plan.workers) == (_APP, 9, 2)
-    assert build_serve_plan(_HOST, ("0.0.0.0",), 0).app is None
+    assert build_serve_plan(_HOST, ("0.0.0.0",), 0, engine=ENGINE).app is None
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        pytest.param({"engine": EngineName.NATIVE}, "--engine native", id="native"),
+        pytest.param({"engine": ChosenEngine(EngineName.NATIVE)}, "--engine native", id="native"),
         pytest.param({"edge_triggered": True}, "--edge-triggered", id="edge-triggered"),
         pytest.param({"idle_timeout_ns": 10**9}, "--idle-timeout", id="idle time-out"),
         pytest.param({"probes": ProbePeers.ALL}, "--probes", id="probes"),
@@ -134,11 +136,10 @@ def test_a_serve_end_has_the_app_that_was_asked_for() -> None:
 )
 def test_what_an_app_has_not_is_refused_by_the_name_of_the_option(options: dict[str, Any], named: str) -> None:
     with pytest.raises(OptionError, match=f"^{named}: "):
-        build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, **options)
+        build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, **{"engine": ENGINE, **options})
 
 
 def test_auto_is_a_loop_of_python_s_where_there_is_an_app() -> None:
-    assert choose_serve_engine(build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP)) is EngineName.UVLOOP
-    asked = build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, engine=EngineName.ASYNCIO)
-    assert choose_serve_engine(asked) is EngineName.ASYNCIO
-    assert choose_serve_engine(build_serve_plan(_HOST, ("0.0.0.0",), 0)) is choose_engine(EngineName.AUTO)
+    assert decide_serve_engine(EngineName.AUTO, has_app=True) == ChosenEngine(EngineName.UVLOOP)
+    assert decide_serve_engine(EngineName.ASYNCIO, has_app=True).name is EngineName.ASYNCIO
+    assert decide_serve_engine(EngineName.AUTO) == decide_engine(EngineName.AUTO)

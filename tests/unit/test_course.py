@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from loadkit.measure.board import COUNTERS, PROOFS, STATE
 from loadkit.measure.memory import Room
 from loadkit.measure.samples import WorkerSamples, merge
-from loadkit.plan.build import build_plan
-from loadkit.plan.model import Plan
+from loadkit.plan.build import Plan, build_plan
 from loadkit.profile.load import load_profile
 from loadkit.run.course import Course, Stage, stranded_at_ns
 from loadkit.run.crew import Look, Words
+from tests.golden.made_up import ENGINE
 from tests.unit.made_up import made_up_host
 
 MS, S = 10**6, 10**9
@@ -32,7 +32,7 @@ AHEAD_MS = 60
 @functools.cache
 def plan_of(**options: str) -> Plan:
     """The plan of these options."""
-    return build_plan(*load_profile(None, {**OPTIONS, **options}), made_up_host(), None)
+    return build_plan(*load_profile(None, {**OPTIONS, **options}), made_up_host(), None, ENGINE)
 
 
 class Run:
@@ -41,7 +41,7 @@ class Run:
     def __init__(self, **options: str) -> None:
         self.plan = plan_of(**options)
         self.course = Course(self.plan, 0)
-        self.look = Look(running=self.plan.workers)
+        self.look = Look(running=self.plan.here.workers)
         self.now = 0
         self.said: list[tuple[float, Words, float | None]] = []
 

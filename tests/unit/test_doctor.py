@@ -10,9 +10,10 @@ from loadkit.doctor.finding import Level, can_work
 from loadkit.errors import PreflightError
 from loadkit.host import read_host
 from loadkit.plan.build import build_plan
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from loadkit.profile.model import Profile
 from loadkit.units import Count
+from tests.golden.made_up import ENGINE
 from tests.unit.examined import LOCAL, REMOTE, check_form, codes, demanded
 from tests.unit.made_up import made_up_host
 
@@ -131,21 +132,21 @@ def test_the_doctor_refuses_whatever_the_plan_refuses_and_counts_its_processes(
         port_high=high,
         memory_available_bytes=None,
     )
-    demand = demand_of_blast(host, connections, target)
+    demand = demand_of_blast(host, connections, target, ENGINE)
     findings = examine(demand)
     for finding in findings:
         check_form(finding)
     try:
-        plan = build_plan(Profile(connections=Count(connections)), {}, host, target)
+        plan = build_plan(Profile(connections=Count(connections)), {}, host, target, ENGINE)
     except PreflightError:
         assert not can_work(findings)
         return
-    assert demand.blast_workers == plan.workers
-    assert demand.serve_workers == (plan.serve.workers if plan.serve else 0)
+    assert demand.blast_workers == plan.here.workers
+    assert demand.serve_workers == (plan.here.serve.workers if plan.here.serve else 0)
 
 
 def test_this_machine_can_be_examined() -> None:
-    demand = demand_of_blast(read_host(), 10, None)
+    demand = demand_of_blast(read_host(), 10, None, ENGINE)
     findings = examine(demand)
     for finding in findings:
         check_form(finding)

@@ -9,7 +9,7 @@ from loadkit.doctor.as_json import as_json
 from loadkit.doctor.check import examine
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from tests.unit.examined import REMOTE, demanded
 
 _SYSCTL = "net.core.somaxconn=4096"

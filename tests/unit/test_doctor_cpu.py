@@ -7,7 +7,7 @@ import pytest
 
 from loadkit.cgroup import CgroupLimits
 from loadkit.doctor.finding import Level
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from tests.unit.examined import REMOTE, find
 
 _TABLE = [

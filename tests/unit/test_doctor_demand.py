@@ -6,11 +6,13 @@ import pytest
 
 from loadkit.doctor.demand import demand_of_blast, demand_of_plan, demand_of_serve, demand_of_serve_plan
 from loadkit.errors import OptionError
-from loadkit.plan.build import build_plan, build_serve_plan
-from loadkit.plan.model import Target
-from loadkit.profile.model import Close, EngineName, PhaseSpec, Profile
+from loadkit.plan.build import build_plan
+from loadkit.plan.serve import build_serve_plan
+from loadkit.plan.target import Target
+from loadkit.profile.model import Close, PhaseSpec, Profile
 from loadkit.sockets import Sockets
 from loadkit.units import Count, Duration
+from tests.golden.made_up import ENGINE
 from tests.unit.examined import LOCAL, REMOTE
 from tests.unit.made_up import made_up_host
 
@@ -18,15 +20,15 @@ _NO_SOCKETS = Sockets({}, {}, frozenset(), frozenset())
 
 
 def _plan(target: Target | None = None, **asked: Any) -> Any:
-    return build_plan(Profile(**asked), {}, made_up_host(), target)
+    return build_plan(Profile(**asked), {}, made_up_host(), target, ENGINE)
 
 
 @pytest.mark.parametrize("target", [None, LOCAL, REMOTE])
 def test_what_the_doctor_asks_is_what_the_plan_asks(target: Target | None) -> None:
     profile = Profile(connections=Count(20_000))
     host = made_up_host()
-    asked = demand_of_blast(host, 20_000, target, EngineName.UVLOOP, _NO_SOCKETS)
-    planned = demand_of_plan(host, build_plan(profile, {}, host, target), EngineName.UVLOOP, _NO_SOCKETS)
+    asked = demand_of_blast(host, 20_000, target, ENGINE, _NO_SOCKETS)
+    planned = demand_of_plan(host, build_plan(profile, {}, host, target, ENGINE), _NO_SOCKETS)
     assert (asked.connections, asked.blast_workers, asked.serve_workers, asked.routes) == (
         20_000,
         planned.blast_workers,
@@ -46,7 +48,7 @@ def test_what_the_doctor_asks_is_what_the_plan_asks(target: Target | None) -> No
     ],
 )
 def test_ends_that_are_here_are_counted(target: Target | None, ends: int, embedded: bool, serves_alone: bool) -> None:
-    demand = demand_of_blast(made_up_host(), 1000, target)
+    demand = demand_of_blast(made_up_host(), 1000, target, ENGINE)
     assert (demand.ends, demand.embedded, demand.serves_alone) == (ends, embedded, serves_alone)
 
 
@@ -57,7 +59,7 @@ def test_a_phase_with_more_connections_is_what_counts() -> None:
 
 def test_what_the_plan_refuses_has_its_words_and_the_numbers_of_a_machine_with_room() -> None:
     host = made_up_host(nofile_hard=150)
-    demand = demand_of_blast(host, 100_000, REMOTE, source=("10.1.0.0/31",))
+    demand = demand_of_blast(host, 100_000, REMOTE, ENGINE, source=("10.1.0.0/31",))
     # Two addresses x 28,232; that there are too few files is for the finding on them to say.
     assert demand.refused.startswith("100,000 connections need more ports than there are: 2 source address(es)")
     assert demand.networks == ("10.1.0.0/31",)
@@ -68,7 +70,7 @@ def test_what_the_plan_refuses_has_its_words_and_the_numbers_of_a_machine_with_r
 
 def test_an_option_that_is_wrong_is_no_matter_of_the_machine() -> None:
     with pytest.raises(OptionError, match="--source: expected a network"):
-        demand_of_blast(made_up_host(), 1000, REMOTE, source=("nowhere",))
+        demand_of_blast(made_up_host(), 1000, REMOTE, ENGINE, source=("nowhere",))
 
 
 @pytest.mark.parametrize(
@@ -95,14 +97,14 @@ def test_a_run_leaves_no_more_time_waits_than_it_has_seconds() -> None:
 
 def test_a_serve_end_is_asked_for_what_it_was_told_or_for_whatever_comes() -> None:
     host = made_up_host()
-    assert demand_of_serve(host, 5000).connections == 5000
-    plan = build_serve_plan(host, ("127.0.0.1",), 7000, max_connections=300)
+    assert demand_of_serve(host, 5000, ENGINE).connections == 5000
+    plan = build_serve_plan(host, ("127.0.0.1",), 7000, engine=ENGINE, max_connections=300)
     assert demand_of_serve_plan(host, plan).connections == 300
-    assert demand_of_serve_plan(host, build_serve_plan(host, ("127.0.0.1",), 7000)).connections == 0
+    assert demand_of_serve_plan(host, build_serve_plan(host, ("127.0.0.1",), 7000, engine=ENGINE)).connections == 0
 
 
 def test_a_serve_end_that_can_hold_none_is_examined_all_the_same() -> None:
-    demand = demand_of_serve(made_up_host(nofile_hard=36), 1000)
+    demand = demand_of_serve(made_up_host(nofile_hard=36), 1000, ENGINE)
     assert (demand.connections, demand.serve_workers, demand.serves_alone, demand.ends) == (1000, 2, True, 1)
 
 

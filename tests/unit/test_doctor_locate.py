@@ -9,7 +9,7 @@ import pytest
 from loadkit.doctor.demand import Barred
 from loadkit.doctor.locate import locate
 from loadkit.limits import open_descriptors
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from loadkit.sockets import find_source
 from tests.unit.examined import LOCAL, demanded
 

@@ -8,10 +8,11 @@ from loadkit.cgroup import CgroupLimits
 from loadkit.doctor.demand import demand_of_serve_plan
 from loadkit.doctor.finding import Finding, Level
 from loadkit.doctor.memory import check_memory
-from loadkit.plan.build import build_serve_plan
 from loadkit.plan.memory import FIRST_PROCESS_BYTES, KERNEL_BYTES, USER_BYTES, WORKER_BYTES
-from loadkit.plan.model import Target
+from loadkit.plan.serve import build_serve_plan
+from loadkit.plan.target import Target
 from loadkit.profile.model import EngineName
+from tests.golden.made_up import ENGINE
 from tests.unit.examined import LOCAL, REMOTE, codes, find
 from tests.unit.made_up import made_up_host
 
@@ -44,7 +45,9 @@ def test_memory_says_how_many_workers_would_fit_before_they_have_a_connection() 
     host = made_up_host(memory_available_bytes=FIRST_PROCESS_BYTES + 1_000 * WORKER_BYTES)
 
     def found(workers: int) -> Finding:
-        demand = demand_of_serve_plan(host, build_serve_plan(host, ("127.0.0.1",), 7000, workers=workers))
+        demand = demand_of_serve_plan(
+            host, build_serve_plan(host, ("127.0.0.1",), 7000, engine=ENGINE, workers=workers)
+        )
         return next(finding for finding in check_memory(demand) if finding.code == "memory")
 
     # 0.8 x 1,000 workers and the first process's 40 MB, which are 9.3 workers: less 1.9

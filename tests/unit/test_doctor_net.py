@@ -8,7 +8,7 @@ import pytest
 
 from loadkit.doctor.check import examine
 from loadkit.doctor.finding import Level
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from tests.unit.examined import REMOTE, codes, demanded, find
 
 _TABLE = [

@@ -14,10 +14,11 @@ from loadkit.doctor.finding import Finding, Level
 from loadkit.errors import PreflightError
 from loadkit.plan.addresses import plan_routes
 from loadkit.plan.build import build_plan
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from loadkit.profile.model import Close, Profile
 from loadkit.sockets import Sockets
 from loadkit.units import Count, Duration
+from tests.golden.made_up import ENGINE
 from tests.unit.examined import LOCAL, REMOTE, check_form, codes, demanded, find
 from tests.unit.made_up import made_up_host
 
@@ -297,7 +298,7 @@ def _free(
     profile = Profile(connections=Count(connections), lifetime=Duration(0), close=Close.FIN, workers=Count(1))
     profile = msgspec.structs.replace(profile, duration=Duration.parse("3s"), warmup=Duration(0), **(options or {}))
     host = made_up_host(**facts)
-    return _found("time-wait", demand_of_plan(host, build_plan(profile, {}, host, target)))
+    return _found("time-wait", demand_of_plan(host, build_plan(profile, {}, host, target, ENGINE)))
 
 
 _FEW = {"port_low": 40_000, "port_high": 42_999}
@@ -359,7 +360,9 @@ def test_more_sources_are_a_way_out_and_the_plan_takes_them() -> None:
     found = find("time-wait", 1000, REMOTE, churn_hz=460, tw_reuse=0)
     assert found.level is Level.FAIL
     assert "--source CIDR with 2 addresses" in found.fix
-    with_sources = demand_of_blast(made_up_host(tw_reuse=0), 1000, REMOTE, source=("10.1.0.0/24",), churn_hz=460)
+    with_sources = demand_of_blast(
+        made_up_host(tw_reuse=0), 1000, REMOTE, ENGINE, source=("10.1.0.0/24",), churn_hz=460
+    )
     assert _found("time-wait", with_sources).level is Level.OK
 
 
@@ -368,7 +371,7 @@ def test_a_run_that_ends_with_its_messages_is_warned_and_not_refused() -> None:
         connections=Count(1000), lifetime=Duration.parse("1s"), close=Close.FIN, messages=Count(1000), duration=None
     )
     host = made_up_host(tw_reuse=0)
-    found = _found("time-wait", demand_of_plan(host, build_plan(profile, {}, host, REMOTE)))
+    found = _found("time-wait", demand_of_plan(host, build_plan(profile, {}, host, REMOTE, ENGINE)))
     # 1,000/s x 60 s
     assert (found.level, found.needed) == (Level.WARN, "61,000 = 1,000 open + 1,000/s x 60 s")
 
@@ -378,7 +381,7 @@ def test_a_lifetime_is_refused_where_half_of_its_rate_would_be_too_fast() -> Non
     host = made_up_host(tw_reuse=0, port_low=40_000, port_high=41_999)
 
     def level(lifetime: str, **more: Any) -> Level:
-        plan = build_plan(msgspec.structs.replace(profile, lifetime=Duration.parse(lifetime)), {}, host, REMOTE)
+        plan = build_plan(msgspec.structs.replace(profile, lifetime=Duration.parse(lifetime)), {}, host, REMOTE, ENGINE)
         return _found("time-wait", replace(demand_of_plan(host, plan), **more)).level
 
     # 100 + 50/s x 29.01 s; 100 + 100/s x 30.01 s, and half of it; 100 + 200/s x 30.51 s, half of which is too many, too

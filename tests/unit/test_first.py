@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadkit.errors import UnreachableError
-from loadkit.plan.model import EMBEDDED, Target
+from loadkit.plan.target import EMBEDDED, Target
 from loadkit.run.first import first_failure
 from loadkit.wire.echo import EchoFraming
 from tests.golden.made_up import MS, made_up_plan, page
@@ -13,7 +13,7 @@ from tests.golden.made_up import MS, made_up_plan, page
 _PLAN = made_up_plan(
     target=Target("example.org", ("192.0.2.7",), 6379), timeout_ns=300 * MS, connect_timeout_ns=700 * MS
 )
-_ECHO = bytes(EchoFraming(_PLAN.size_bytes).messages[0])
+_ECHO = bytes(EchoFraming(_PLAN.load.size_bytes).messages[0])
 _NO_ECHO = "it is no echo server, or it"
 _LIMIT = (
     f"{_NO_ECHO} turns connections away: see its log, and its limit of connections (loadkit serve --max-connections)"
@@ -102,7 +102,7 @@ _LIMIT = (
     ],
 )
 def test_the_line_says_what_was_seen(error: tuple[str, str], came: bytes, text: str) -> None:
-    failed = first_failure(_PLAN, page(errors={error: 1}, received_bytes=len(came)), came)
+    failed = first_failure(_PLAN, 6379, page(errors={error: 1}, received_bytes=len(came)), came)
     assert str(failed) == f"example.org:6379{' ' * (text[0] != ':')}{text}"
     assert failed.exit_status == 1
     assert isinstance(failed, UnreachableError) is (error in (("connect", "ECONNREFUSED"),))
@@ -124,15 +124,15 @@ def test_the_line_says_what_was_seen(error: tuple[str, str], came: bytes, text: 
     ],
 )
 def test_what_kept_it_from_connecting_is_named_with_its_advice(error: tuple[str, str], text: str) -> None:
-    failed = first_failure(_PLAN, page(errors={error: 1}), b"")
+    failed = first_failure(_PLAN, 6379, page(errors={error: 1}), b"")
     assert str(failed).startswith(f"example.org:6379: {text}")
     # Another address of the name may do.
     assert isinstance(failed, UnreachableError) is (error[0] == "connect")
 
 
 def test_a_server_of_our_own_is_called_so() -> None:
-    plan = made_up_plan(target=Target(EMBEDDED, ("127.0.0.1",), 40_000, embedded=True))
-    failed = first_failure(plan, page(errors={("receive", "CLOSED_BY_PEER"): 1}), b"")
+    plan = made_up_plan(target=Target(EMBEDDED, ("127.0.0.1",), 0, embedded=True))
+    failed = first_failure(plan, 40_000, page(errors={("receive", "CLOSED_BY_PEER"): 1}), b"")
     assert str(failed).startswith("the embedded server at 127.0.0.1:40000 closed the first connection")
 
 
@@ -142,4 +142,4 @@ def test_a_server_of_our_own_is_called_so() -> None:
 def test_of_a_long_message_no_more_is_said_than_the_first_bytes_tell(error: str, said: str) -> None:
     plan = made_up_plan(size_bytes=1024)
     first_bytes = bytes(EchoFraming(1024).messages[0][:128])
-    assert f"sent back {said}" in str(first_failure(plan, page(errors={("receive", error): 1}), first_bytes))
+    assert f"sent back {said}" in str(first_failure(plan, 40_000, page(errors={("receive", error): 1}), first_bytes))

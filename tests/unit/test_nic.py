@@ -8,7 +8,7 @@ import pytest
 
 from loadkit.doctor.ethtool import Channels, Rss
 from loadkit.doctor.nic import find_nic, read_nic
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from tests.unit.examined import LOCAL
 
 _DRIVER_INFO = 3  # ETHTOOL_GDRVINFO

@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 from loadkit.cgroup import CgroupLimits
 from loadkit.errors import LoadkitError, OptionError, PreflightError, ProfileError
 from loadkit.host import Host
-from loadkit.plan.build import FD_LEAST, blast_cores, build_plan, build_serve_plan, fd_reserve, ports_of, workers_for
-from loadkit.plan.model import PhaseKind, Plan, Target
-from loadkit.plan.split import split
+from loadkit.plan.build import Plan, build_plan
+from loadkit.plan.capacity import FD_LEAST, fd_reserve, ports_of, workers_for
+from loadkit.plan.cores import blast_cores
+from loadkit.plan.phases import PhaseKind
+from loadkit.plan.serve import build_serve_plan
+from loadkit.plan.split import Shard, split
+from loadkit.plan.target import Target
 from loadkit.profile.load import load_profile
 from loadkit.profile.model import PhaseSpec, Profile
 from loadkit.units import NS_PER_S, ConnectRate, Count, Duration, Pace
+from tests.golden.made_up import ENGINE
 from tests.unit.made_up import made_up_host
 
 _HOST = made_up_host()
@@ -23,15 +28,19 @@ _LOCAL = Target("localhost", ("127.0.0.1",), 9000)
 
 
 def _plan(target: Target | None = None, host: Host = _HOST, **options: Any) -> Plan:
-    return build_plan(*load_profile(None, options), host, target)
+    return build_plan(*load_profile(None, options), host, target, ENGINE)
 
 
 def _phase(name: str, **more: Any) -> PhaseSpec:
     return PhaseSpec(name=name, duration=Duration.parse("1s"), **more)
 
 
+def _split(plan: Plan) -> tuple[Shard, ...]:
+    return split(plan.load, plan.here, plan.target.port)
+
+
 def _shape(plan: Plan) -> list[tuple[str, PhaseKind, int]]:
-    return [(phase.name, phase.kind, phase.duration_ns) for phase in plan.phases]
+    return [(phase.name, phase.kind, phase.duration_ns) for phase in plan.load.phases]
 
 
 def test_a_run_is_a_ramp_a_warm_up_a_hold_and_a_drain() -> None:
@@ -50,24 +59,24 @@ def test_a_run_of_a_number_of_messages_has_no_warm_up_and_a_day_to_end() -> None
         ("hold", PhaseKind.HOLD, 24 * 3600 * 10**9),
         ("drain", PhaseKind.DRAIN, 3 * 10**9),
     ]
-    assert plan.messages == 5_000
+    assert plan.load.messages == 5_000
 
 
 def test_a_warm_up_of_zero_is_left_out() -> None:
-    assert [phase.name for phase in _plan(warmup="0").phases] == ["ramp", "hold", "drain"]
+    assert [phase.name for phase in _plan(warmup="0").load.phases] == ["ramp", "hold", "drain"]
 
 
 def test_a_ramp_of_rates_warms_up_at_its_first_rate() -> None:
     plan = _plan(rate="1k:10k")
-    assert [phase.rate_hz for phase in plan.phases] == [None, (1_000, 1_000), (1_000, 10_000), None]
-    assert plan.open_loop
-    assert plan.asked_rate_hz == 5_500  # (1,000 + 10,000) / 2
+    assert [phase.rate_hz for phase in plan.load.phases] == [None, (1_000, 1_000), (1_000, 10_000), None]
+    assert plan.load.open_loop
+    assert plan.load.asked_rate_hz == 5_500  # (1,000 + 10,000) / 2
 
 
 def test_without_a_rate_the_loop_is_closed() -> None:
     plan = _plan()
-    assert not plan.open_loop
-    assert plan.asked_rate_hz is None
+    assert not plan.load.open_loop
+    assert plan.load.asked_rate_hz is None
 
 
 def test_phases_take_what_they_do_not_say_from_the_profile() -> None:
@@ -76,16 +85,16 @@ def test_phases_take_what_they_do_not_say_from_the_profile() -> None:
         rate=Pace.parse("1k"),
         phases=(_phase("a", measured=False), _phase("b", connections=Count(300)), _phase("c", rate=Pace.parse("4k"))),
     )
-    plan = build_plan(profile, {}, _HOST, None, "x")
-    assert [(phase.name, phase.kind.value, phase.connections, phase.rate_hz) for phase in plan.phases] == [
+    plan = build_plan(profile, {}, _HOST, None, ENGINE, name="x")
+    assert [(phase.name, phase.kind.value, phase.connections, phase.rate_hz) for phase in plan.load.phases] == [
         ("ramp", "ramp", 100, None),  # opens what the first phase holds
         ("a", "warm-up", 100, (1_000, 1_000)),
         ("b", "hold", 300, (1_000, 1_000)),
         ("c", "hold", 100, (4_000, 4_000)),
         ("drain", "drain", 100, None),
     ]
-    assert plan.connections == 300
-    assert plan.asked_rate_hz == 2_500  # a second at 1,000 and one at 4,000
+    assert plan.load.connections == 300
+    assert plan.load.asked_rate_hz == 2_500  # a second at 1,000 and one at 4,000
 
 
 @pytest.mark.parametrize(
@@ -141,14 +150,14 @@ def test_a_server_on_this_machine_is_left_cores_of_its_own(
     facts: dict[str, Any], options: dict[str, Any], cores: tuple[int, ...], stays_awake: bool
 ) -> None:
     plan = _plan(_BESIDE, made_up_host(**facts), **options)
-    assert (plan.cores, plan.stays_awake) == (cores, stays_awake)
-    assert plan.workers == max(int(options.get("workers", len(cores))), workers_for(plan.connections, _HOST))
+    assert (plan.here.cores, plan.here.stays_awake) == (cores, stays_awake)
+    assert plan.here.workers == max(int(options.get("workers", len(cores))), workers_for(plan.load.connections, _HOST))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_server_elsewhere_is_measured_on_all_cores_and_awake(workers: int) -> None:
     plan = _plan(_REMOTE, workers=str(workers))
-    assert (plan.cores, plan.stays_awake) == ((0, 1), True)
+    assert (plan.here.cores, plan.here.stays_awake) == ((0, 1), True)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +181,9 @@ def test_a_server_elsewhere_is_measured_on_all_cores_and_awake(workers: int) -> 
 def test_connections_are_checked_for_being_connected_to_themselves_where_they_can_be(
     target: Target | None, sources: list[str], checked: bool
 ) -> None:
-    [route] = _plan(target, connections="10", source=sources).routes
+    [route] = _plan(target, connections="10", source=sources).here.routes
     assert route.may_meet_itself is checked
-    for shard in split(_plan(target, connections="10", source=sources, workers="2")):
+    for shard in _split(_plan(target, connections="10", source=sources, workers="2")):
         assert [route.may_meet_itself for route in shard.routes] == [checked]
 
 
@@ -201,15 +210,15 @@ def test_a_host_where_no_process_can_hold_a_connection_is_refused_with_the_way_o
 
 def test_both_ends_get_the_processes_that_their_fds_need() -> None:
     plan = _plan(connections="30k", connect_rate="30k")
-    assert plan.serve is not None
+    assert plan.here.serve is not None
     # blast: 30,000 / 19,800 -> 2; serve: 30,000 x 1.15 = 34,500 / 19,800 -> 2
-    assert (plan.workers, plan.serve.workers) == (2, 2)
+    assert (plan.here.workers, plan.here.serve.workers) == (2, 2)
 
 
 def test_there_is_a_worker_a_core_but_none_without_a_connection() -> None:
     host = made_up_host(cores=tuple(range(8)), cpus=8)
-    assert _plan(_REMOTE, host).workers == 8
-    assert _plan(_REMOTE, host, connections="3").workers == 3
+    assert _plan(_REMOTE, host).here.workers == 8
+    assert _plan(_REMOTE, host, connections="3").here.workers == 3
 
 
 @pytest.mark.parametrize(
@@ -224,19 +233,19 @@ def test_there_is_a_worker_a_core_but_none_without_a_connection() -> None:
 )
 def test_a_cpu_quota_decides_the_number_of_workers(quota: float | None, workers: int) -> None:
     host = made_up_host(cpus=64, cores=tuple(range(8)), cgroup=CgroupLimits(cpu_cores=quota))
-    serve = build_serve_plan(host, ("127.0.0.1",), 7000)
+    serve = build_serve_plan(host, ("127.0.0.1",), 7000, engine=ENGINE)
     assert (serve.workers, serve.cores) == (workers, tuple(range(workers)))
-    blast = build_plan(Profile(), {}, host, Target("10.0.0.5", ("10.0.0.5",), 7000))
+    blast = build_plan(Profile(), {}, host, Target("10.0.0.5", ("10.0.0.5",), 7000), ENGINE).here
     assert (blast.workers, blast.cores) == (workers, tuple(range(workers)))
-    both = build_plan(Profile(), {}, host, None)
+    both = build_plan(Profile(), {}, host, None, ENGINE).here
     assert both.serve is not None
     assert both.workers + both.serve.workers == max(2, workers)
 
 
 def test_unpinned_workers_have_no_cores() -> None:
     plan = _plan(pin=False)
-    assert plan.serve is not None
-    assert plan.cores == plan.serve.cores == ()
+    assert plan.here.serve is not None
+    assert plan.here.cores == plan.here.serve.cores == ()
 
 
 @pytest.mark.parametrize(
@@ -253,25 +262,25 @@ def test_connections_fan_out_over_loopback_addresses_without_being_asked(
     target: Target | None, sources: set[str | None], destinations: set[str]
 ) -> None:
     plan = _plan(target, connections="20k")
-    assert {route.source for route in plan.routes} == sources
-    assert {route.destination for route in plan.routes} == destinations
-    assert sum(route.connections for route in plan.routes) == 20_000
+    assert {route.source for route in plan.here.routes} == sources
+    assert {route.destination for route in plan.here.routes} == destinations
+    assert sum(route.connections for route in plan.here.routes) == 20_000
 
 
 def test_networks_of_the_options_are_the_sources() -> None:
     plan = _plan(_REMOTE, connections="20k", source=["10.1.0.0/30", "10.2.0.1"])
     # taken in turn, as many as 8,000 each need
-    assert [route.source for route in plan.routes] == ["10.1.0.1", "10.2.0.1", "10.1.0.2"]
+    assert [route.source for route in plan.here.routes] == ["10.1.0.1", "10.2.0.1", "10.1.0.2"]
 
 
 def test_a_small_port_range_takes_more_loopback_addresses() -> None:
     host = made_up_host(port_low=40_000, port_high=41_999, reserved_ports=1_000)
     assert ports_of(host) == 1_000
     plan = _plan(host=host, connections="5k")
-    assert plan.serve is not None
+    assert plan.here.serve is not None
     # One of them is the server's own: 5,000 / 999
-    assert len(plan.serve.addresses) == 6
-    assert {route.connections for route in plan.routes} == {833, 834}
+    assert len(plan.here.serve.addresses) == 6
+    assert {route.connections for route in plan.here.routes} == {833, 834}
 
 
 _REFUSED = [
@@ -357,24 +366,24 @@ def test_what_cannot_work_is_refused_with_the_arithmetic(
     ids=["a ramp of rates with a duration", "as many as the longest run has time for", "a closed loop"],
 )
 def test_messages_that_end_in_time_are_planned(options: dict[str, Any]) -> None:
-    assert _plan(**options).messages is not None
+    assert _plan(**options).load.messages is not None
 
 
 def test_one_fd_a_connection_is_counted_where_the_server_is_elsewhere() -> None:
-    assert _plan(_REMOTE, made_up_host(file_max=20_500), connections="10k").connections == 10_000
-    assert _plan(None, made_up_host(file_max=None), connections="10k").connections == 10_000
+    assert _plan(_REMOTE, made_up_host(file_max=20_500), connections="10k").load.connections == 10_000
+    assert _plan(None, made_up_host(file_max=None), connections="10k").load.connections == 10_000
 
 
 def test_a_ramp_may_take_longer_than_what_is_measured() -> None:
     plan = _plan(connections="100k", connect_rate="1k", duration="10s")
-    ramp, _warmup, hold, _drain = plan.phases
+    ramp, _warmup, hold, _drain = plan.load.phases
     assert (ramp.duration_ns, hold.duration_ns) == (100 * NS_PER_S, 10 * NS_PER_S)
 
 
 def test_a_connect_rate_of_max_is_no_rate() -> None:
     plan = _plan(connections="15k", connect_rate="max")
-    assert plan.connect_rate_hz is None
-    assert plan.phases[0].duration_ns > 0  # a guess
+    assert plan.load.connect_rate_hz is None
+    assert plan.load.phases[0].duration_ns > 0  # a guess
 
 
 @pytest.mark.parametrize(
@@ -414,21 +423,21 @@ def test_a_connect_rate_of_max_is_no_rate() -> None:
 )
 def test_phases_that_make_no_run_are_refused(profile: Profile, message: str) -> None:
     with pytest.raises(ProfileError) as caught:
-        build_plan(profile, {}, _HOST, None)
+        build_plan(profile, {}, _HOST, None, ENGINE)
     assert str(caught.value).startswith(message)
 
 
 def test_the_histograms_reach_past_the_time_out_and_the_run() -> None:
     plan = _plan(duration="100s", timeout="30s", connect_rate="20k")
     # 2 x (30 + 0.05 + 2 + 100 + 30 s), more than the least of 60 s
-    assert plan.highest_ns == 2 * 162_050_000_000
-    assert _plan(duration="1s", timeout="1s", warmup="0").highest_ns == 60 * 10**9
+    assert plan.load.highest_ns == 2 * 162_050_000_000
+    assert _plan(duration="1s", timeout="1s", warmup="0").load.highest_ns == 60 * 10**9
 
 
 def test_a_serve_end_has_a_worker_a_core_or_as_many_as_asked() -> None:
-    assert build_serve_plan(_HOST, ("0.0.0.0",), 0).workers == 2
-    assert build_serve_plan(_HOST, ("0.0.0.0",), 0, workers=7).workers == 7
-    plan = build_serve_plan(_HOST, ("0.0.0.0",), 9000, pin=False, backlog=128, max_connections=5)
+    assert build_serve_plan(_HOST, ("0.0.0.0",), 0, engine=ENGINE).workers == 2
+    assert build_serve_plan(_HOST, ("0.0.0.0",), 0, engine=ENGINE, workers=7).workers == 7
+    plan = build_serve_plan(_HOST, ("0.0.0.0",), 9000, engine=ENGINE, pin=False, backlog=128, max_connections=5)
     assert (plan.port, plan.cores, plan.backlog, plan.max_connections) == (9000, (), 128, 5)
 
 
@@ -442,11 +451,11 @@ def test_no_worker_is_planned_above_its_fds_and_no_tuple_above_its_ports(
     connections: int, cores: int, hard: int, target: Target | None
 ) -> None:
     host = made_up_host(cores=tuple(range(cores)), cpus=cores, nofile_hard=hard)
-    plan = build_plan(Profile(connections=Count(connections), connect_rate=ConnectRate(1e6)), {}, host, target)
-    assert 1 <= plan.workers <= connections
-    assert -(-connections // plan.workers) + fd_reserve(host) <= hard
-    assert sum(route.connections for route in plan.routes) == connections
-    assert max(route.connections for route in plan.routes) <= 8_000
+    plan = build_plan(Profile(connections=Count(connections), connect_rate=ConnectRate(1e6)), {}, host, target, ENGINE)
+    assert 1 <= plan.here.workers <= connections
+    assert -(-connections // plan.here.workers) + fd_reserve(host) <= hard
+    assert sum(route.connections for route in plan.here.routes) == connections
+    assert max(route.connections for route in plan.here.routes) <= 8_000
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.plan.model import PhaseKind, PhasePlan
+from loadkit.plan.phases import PhaseKind, PhasePlan
 from tests.golden.made_up import MS, S, made_up_plan
 
 Rate = tuple[float, float] | None
@@ -29,7 +29,7 @@ def span(messages: int | None, *measured: PhasePlan, rate_hz: Rate = (100.0, 100
         *measured,
         PhasePlan("drain", PhaseKind.DRAIN, 10 * S, 100),
     )
-    return made_up_plan(phases=phases, messages=messages).messages_span_ns
+    return made_up_plan(phases=phases, messages=messages).load.messages_span_ns
 
 
 _FLAT = (100.0, 100.0)

@@ -9,7 +9,8 @@ import pytest
 
 from loadkit.errors import TargetError, UnreachableError
 from loadkit.library.prepare import PreparedBlast, run_at_first_reachable
-from loadkit.plan.model import Plan, Target
+from loadkit.plan.build import Plan
+from loadkit.plan.target import Target
 from tests.golden.made_up import made_up_plan
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from loadkit.errors import OptionError, ProfileError
 from loadkit.plan.build import build_plan
-from loadkit.plan.model import PhaseKind
+from loadkit.plan.phases import PhaseKind
 from loadkit.profile.load import load_profile, read_profile_text, shipped_profiles
 from loadkit.profile.model import Close, EngineName
 from loadkit.units import NS_PER_S, Duration
+from tests.golden.made_up import ENGINE
 from tests.unit.made_up import made_up_host
 
 _NAMES = ["burst", "c100k", "c10k", "c1m", "churn", "closed-loop", "many-idle", "ramp", "smoke", "steady"]
@@ -31,13 +32,13 @@ def test_the_shipped_profiles_are_the_documented_ones_sorted() -> None:
 @pytest.mark.parametrize("name", _NAMES)
 def test_a_shipped_profile_says_what_it_is_for_and_can_be_planned_on_a_small_machine(name: str) -> None:
     profile, sources = load_profile(name, {})
-    plan = build_plan(profile, sources, replace(made_up_host(), file_max=None), None, name)
+    plan = build_plan(profile, sources, replace(made_up_host(), file_max=None), None, ENGINE, name=name)
     assert profile.about
     assert "Look at:" in shipped_profiles()[name]
-    assert plan.connections <= _MANY.get(name, 15_000)
-    assert any(phase.kind is PhaseKind.HOLD for phase in plan.phases)
-    assert max(hz for phase in plan.phases for hz in phase.rate_hz or (0,)) <= 20_000
-    run_ns = sum(phase.duration_ns for phase in plan.phases[:-1])  # the drain is up to a time-out, and mostly none
+    assert plan.load.connections <= _MANY.get(name, 15_000)
+    assert any(phase.kind is PhaseKind.HOLD for phase in plan.load.phases)
+    assert max(hz for phase in plan.load.phases for hz in phase.rate_hz or (0,)) <= 20_000
+    run_ns = sum(phase.duration_ns for phase in plan.load.phases[:-1])  # the drain is up to a time-out, and mostly none
     assert run_ns <= {"smoke": 4, "c1m": 150}.get(name, 30) * 10**9
 
 

@@ -102,9 +102,9 @@ def _put(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
         pytest.param(_drop("messages"), "messages", id="a key is missing"),
         pytest.param(_put("many", "messages", "sent"), "$.messages.sent", id="a text for a number"),
         pytest.param(_put("fine", "verdict", "state"), "$.verdict.state", id="a verdict there is not"),
-        pytest.param(_put([], "plan", "target", "value", "addresses"), "$.plan.target.addresses", id="no address"),
-        pytest.param(_drop("plan", "target"), "target", id="a plan without a target"),
-        pytest.param(_put([], "plan", "size_bytes", "value"), "$.plan.size_bytes", id="a size that is none"),
+        pytest.param(_put([], "target", "addresses"), "$.target.addresses", id="no address"),
+        pytest.param(_drop("target"), "target", id="no target"),
+        pytest.param(_put([], "load", "size_bytes"), "$.load.size_bytes", id="a size that is none"),
         pytest.param(_drop("histograms", "latency"), "histograms.latency is missing", id="a histogram is missing"),
         pytest.param(
             _drop("histograms", "latency", "percentiles", "99"), "latency.percentiles.99 ", id="a percentile is missing"
@@ -122,6 +122,14 @@ def test_a_wrong_field_is_named_with_its_path(spoil: Callable[[dict[str, Any]], 
 def test_a_key_that_a_later_loadkit_adds_does_no_harm(path: str) -> None:
     fields = json.loads(encode(RUNS["closed_loop"]()))
     fields["weather"] = "fine"
-    fields["plan"]["framing"] = {"value": "echo", "source": "default"}
+    fields["load"]["framing"] = "echo"
+    fields["placements"][0]["later"] = True
     Path(path).write_text(json.dumps(fields))
-    assert load(path).plan["framing"].value == "echo"
+    assert load(path).load.connections == 100
+
+
+def test_a_file_from_before_loads_and_placements_is_refused_with_what_to_do(path: str) -> None:
+    fields = json.loads(encode(RUNS["closed_loop"]()))
+    del fields["load"], fields["placements"]
+    said = _refusal(path, json.dumps(fields | {"plan": {"connections": {"value": 100, "source": "option"}}}))
+    assert "with a `plan` where this one reads `load` and `placements`: run it again" in said

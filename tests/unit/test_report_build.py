@@ -3,13 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadkit.measure.samples import IntervalSample, LatencySample, WorkerEnd
-from loadkit.plan.model import PhaseKind, PhasePlan
+from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.report.build import build_record
 from loadkit.report.record import Advised, Bytes, Messages, RunRecord, Standstills, Window, measured
 from tests.golden.made_up import (
@@ -289,52 +288,11 @@ def test_a_series_has_the_name_of_its_phase_and_null_for_what_no_reply_supports(
     assert (second.latency.p50, second.latency.p99, second.latency.max) == (MS, MS, MS)
 
 
-@pytest.mark.parametrize(
-    ("key", "source"),
-    [
-        ("connections", "option"),
-        ("depth", "profile"),
-        ("size_bytes", "default"),
-        ("phases", "option"),  # --rate shapes them
-        ("workers", "derived"),  # not asked for, so the plan worked it out
-        ("cores", "derived"),
-        ("routes", "derived"),
-        ("highest_ns", "derived"),
-        ("target", "option"),
-    ],
-)
-def test_each_value_of_the_plan_says_where_it_came_from(key: str, source: str) -> None:
+def test_the_record_has_the_load_the_placements_and_their_origins_as_they_were_planned() -> None:
     plan = made_up_plan(100.0, REMOTE)
     record = _build(plan, worker(0, ramp(), page(), page(), page()))
-    assert record.plan[key].source == source
-    assert record.plan[key].value == msgspec.to_builtins(plan)[key]
-
-
-@pytest.mark.parametrize(
-    ("sources", "key", "source"),
-    [
-        pytest.param(
-            {"rate": "environment LOADKIT_BLAST_RATE"}, "phases", "environment LOADKIT_BLAST_RATE", id="phases"
-        ),
-        pytest.param(
-            {"rate": "environment LOADKIT_BLAST_RATE", "duration": "option"},
-            "phases",
-            "option",
-            id="both: the stronger",
-        ),
-        pytest.param(
-            {"target": "environment LOADKIT_BLAST_TARGET"}, "target", "environment LOADKIT_BLAST_TARGET", id="target"
-        ),
-    ],
-)
-def test_what_came_from_the_environment_names_its_variable(sources: dict[str, str], key: str, source: str) -> None:
-    plan = msgspec.structs.replace(made_up_plan(100.0, REMOTE), sources=sources)
-    assert _build(plan, worker(0, ramp(), page(), page(), page())).plan[key].source == source
-
-
-def test_every_value_of_the_plan_is_in_the_record() -> None:
-    record = _build(None, worker(0, ramp(), page(), page(), page()))
-    assert set(record.plan) == set(msgspec.structs.asdict(made_up_plan())) - {"sources"}
+    assert (record.target, record.load, record.placements) == (plan.target, plan.load, plan.placements)
+    assert (record.origins, record.given) == (plan.origins, plan.given)
 
 
 @pytest.mark.slow

@@ -8,9 +8,8 @@ import pytest
 from loadkit.measure.samples import MemorySamples, RunSamples
 from loadkit.plan.memory import estimate_memory
 from loadkit.profile.model import EngineName
-from loadkit.report.record import Origin
 from loadkit.report.scale import memory_line, memory_record, opening_line, opening_record
-from tests.golden.made_up import REMOTE, RUNS, START_NS, S, made_up_plan, made_up_samples, page, ramp, worker
+from tests.golden.made_up import REMOTE, RUNS, START_NS, S, changed, made_up_plan, made_up_samples, page, ramp, worker
 
 _PLAN = made_up_plan()
 _TENTHS = tuple(S // 10 * tenth for tenth in range(1, 11))
@@ -24,7 +23,7 @@ def samples_of(settled_ns: int = S, opened: int = 100, **changes: object) -> Run
 
 def test_the_rate_of_each_tenth_is_its_connections_by_its_time() -> None:
     tenths = (*_TENTHS[:9], 2 * S)  # the last took eleven times as long
-    opening = opening_record(_PLAN, samples_of(2 * S, tenths_ns=tenths))
+    opening = opening_record(_PLAN.load, samples_of(2 * S, tenths_ns=tenths))
     assert opening is not None
     assert (opening.opened, opening.duration_ns) == (100, 2 * S)
     assert opening.deciles_per_s == (90.0, *(100.0,) * 8, 9.1)  # one of the first ten was open before
@@ -32,10 +31,10 @@ def test_the_rate_of_each_tenth_is_its_connections_by_its_time() -> None:
 
 def test_each_tenth_has_its_own_number_of_connections() -> None:
     plan = made_up_plan(connections=11)
-    plan = msgspec.structs.replace(plan, phases=tuple(msgspec.structs.replace(p, connections=11) for p in plan.phases))
+    plan = changed(plan, phases=tuple(msgspec.structs.replace(p, connections=11) for p in plan.load.phases))
     # 4/s: the first tenth of 11 is two, of which one was open before; each of the others is one.
     tenths = tuple(S // 4 * tenth for tenth in range(1, 11))
-    opening = opening_record(plan, samples_of(10 * S // 4, opened=11, tenths_ns=tenths))
+    opening = opening_record(plan.load, samples_of(10 * S // 4, opened=11, tenths_ns=tenths))
     assert opening is not None
     assert opening.deciles_per_s == (4.0,) * 10
 
@@ -48,21 +47,21 @@ def test_each_tenth_has_its_own_number_of_connections() -> None:
     ],
 )
 def test_what_was_not_seen_well_enough_has_no_tenths(settled_ns: int, tenths: tuple[int, ...]) -> None:
-    opening = opening_record(_PLAN, samples_of(settled_ns, tenths_ns=tenths))
+    opening = opening_record(_PLAN.load, samples_of(settled_ns, tenths_ns=tenths))
     assert opening is not None
     assert opening.deciles_per_s is None
 
 
 def test_where_nothing_opened_there_is_none() -> None:
     nothing = made_up_samples(worker(0, page(), page(), page(), page(), settled_ns=0))
-    assert opening_record(_PLAN, nothing) is None
-    assert opening_record(_PLAN, samples_of(ramp_ns=None)) is None
+    assert opening_record(_PLAN.load, nothing) is None
+    assert opening_record(_PLAN.load, samples_of(ramp_ns=None)) is None
 
 
 @pytest.mark.parametrize(("plan", "kernel_ends", "serve"), [(_PLAN, 2, True), (made_up_plan(target=REMOTE), 1, False)])
 def test_memory_stands_beside_what_the_doctor_reckons(plan: object, kernel_ends: int, serve: bool) -> None:
     taken = MemorySamples(10_000, 90_000_000, 2_000_000, 500_000 if serve else None, 60_000_000)
-    memory = memory_record(msgspec.structs.replace(plan, engine=EngineName.NATIVE), samples_of(memory=taken))
+    memory = memory_record(changed(plan, engine=EngineName.NATIVE), samples_of(memory=taken))
     assert memory is not None
     assert memory.used_bytes == 152_000_000 + (500_000 if serve else 0)
     workers = 4 if serve else 2
@@ -85,8 +84,8 @@ def test_the_lines_say_what_a_connection_cost_and_how_far_the_estimate_was_off()
     opening = opening_line(record)
     assert opening is not None
     assert opening.startswith("10,000 in 1 s: 12,183/s the first tenth, 8,475/s the last (0.70 x)")
-    plan = {**record.plan, "connect_rate_hz": Origin(None, "option")}
-    in_a_loop = opening_line(msgspec.structs.replace(record, plan=plan))
+    load = msgspec.structs.replace(record.load, connect_rate_hz=None)
+    in_a_loop = opening_line(msgspec.structs.replace(record, load=load))
     assert in_a_loop is not None
     assert "; a closed loop of connects (--connect-rate max): `connect` has no wait" in in_a_loop
     few = msgspec.structs.replace(record, memory=None, opening=None)

@@ -299,7 +299,7 @@ def test_what_was_not_measured_is_not_met(expr: str, record: RunRecord) -> None:
 def burst() -> RunRecord:
     """Two measured phases of 1,000 messages due: calm is answered in 1 ms, burst in 5 ms and loses 20."""
     calm, stormy = exchanged([MS] * 1_000), exchanged([5 * MS] * 980, intended=20, sent=20, failed=20)
-    first, _, hold, drain = made_up_plan().phases
+    first, _, hold, drain = made_up_plan().load.phases
     phases = (first, *(msgspec.structs.replace(hold, name=name) for name in ("calm", "burst")), drain)
     samples = made_up_samples(worker(0, ramp(100), calm, stormy, page(), peak=100))
     return made_up_record(made_up_plan(phases=phases), samples)
@@ -352,7 +352,7 @@ def test_objectives_keep_their_order(record: RunRecord) -> None:
 
 def test_the_plans_objectives_are_in_the_record() -> None:
     samples = made_up_samples(worker(0, ramp(), page(), exchanged([MS] * 1_000), page()))
-    made = made_up_record(msgspec.structs.replace(made_up_plan(), slo=("latency.p50<1s",)), samples)
+    made = made_up_record(made_up_plan(slo=("latency.p50<1s",)), samples)
     assert [(row.expr, row.ok) for row in made.slo] == [("latency.p50<1s", True)]
     assert made.slo[0].value is not None
     assert made.slo[0].value < S

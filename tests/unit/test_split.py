@@ -6,14 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.plan.build import build_plan
-from loadkit.plan.model import Plan, Target
-from loadkit.plan.split import share, split
+from loadkit.plan.build import Plan, build_plan
+from loadkit.plan.pacing import share
+from loadkit.plan.split import Shard, split
+from loadkit.plan.target import Target
 from loadkit.profile.model import Profile
 from loadkit.units import Count
+from tests.golden.made_up import ENGINE
 from tests.unit.made_up import made_up_host
 
 _LOCAL = Target("localhost", ("127.0.0.1",), 9000)
+
+
+def _split(plan: Plan) -> tuple[Shard, ...]:
+    return split(plan.load, plan.here, plan.target.port)
 
 
 def _plan(connections: int, workers: int, messages: int | None = None, cores: int = 2) -> Plan:
@@ -23,7 +29,7 @@ def _plan(connections: int, workers: int, messages: int | None = None, cores: in
         messages=None if messages is None else Count(messages),
     )
     host = made_up_host(cores=tuple(range(cores)), nofile_hard=1_000_000)
-    return build_plan(profile, {}, host, _LOCAL)
+    return build_plan(profile, {}, host, _LOCAL, ENGINE)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +53,10 @@ def test_a_share_is_how_many_events_a_worker_meets_in_turn(total: int, of: int) 
 @given(st.integers(1, 50_000), st.integers(1, 60), st.none() | st.integers(1, 10**6))
 def test_the_shards_add_up_to_the_plan(connections: int, workers: int, messages: int | None) -> None:
     plan = _plan(connections, min(connections, workers), messages)
-    shards = split(plan)
-    assert [(shard.index, shard.of) for shard in shards] == [(i, plan.workers) for i in range(plan.workers)]
-    assert all(shard.plan is plan for shard in shards)
-    assert sum(shard.connections for shard in shards) == plan.connections
+    shards = _split(plan)
+    assert [(shard.index, shard.of) for shard in shards] == [(i, plan.here.workers) for i in range(plan.here.workers)]
+    assert all(shard.load is plan.load for shard in shards)
+    assert sum(shard.connections for shard in shards) == plan.load.connections
     assert all(sum(route.connections for route in shard.routes) == shard.connections for shard in shards)
     if messages is None:
         assert {shard.messages for shard in shards} == {None}
@@ -60,18 +66,18 @@ def test_the_shards_add_up_to_the_plan(connections: int, workers: int, messages:
     for shard in shards:
         for route in shard.routes:
             routes[route.source, route.destination] += route.connections
-    assert routes == {(route.source, route.destination): route.connections for route in plan.routes}
+    assert routes == {(route.source, route.destination): route.connections for route in plan.here.routes}
 
 
 @given(st.integers(1, 50_000), st.integers(1, 60))
 def test_no_worker_has_more_than_one_connection_above_another(connections: int, workers: int) -> None:
-    numbers = [shard.connections for shard in split(_plan(connections, min(connections, workers)))]
+    numbers = [shard.connections for shard in _split(_plan(connections, min(connections, workers)))]
     assert max(numbers) - min(numbers) <= 1
 
 
 def test_workers_take_the_routes_one_after_another_and_share_the_one_between_them() -> None:
     # 20,000 over three sources: 6,667 + 6,667 + 6,666; a worker has 10,000
-    first, second = split(_plan(20_000, 2))
+    first, second = _split(_plan(20_000, 2))
     assert [(route.source, route.connections) for route in first.routes] == [("127.0.0.1", 6_667), ("127.0.0.2", 3_333)]
     assert [(route.source, route.connections) for route in second.routes] == [
         ("127.0.0.2", 3_334),
@@ -80,12 +86,12 @@ def test_workers_take_the_routes_one_after_another_and_share_the_one_between_the
 
 
 def test_workers_take_the_cores_in_turn() -> None:
-    assert [shard.core for shard in split(_plan(10, 5, cores=2))] == [0, 1, 0, 1, 0]
+    assert [shard.core for shard in _split(_plan(10, 5, cores=2))] == [0, 1, 0, 1, 0]
 
 
 def test_without_pinning_a_shard_has_no_core() -> None:
-    plan = build_plan(Profile(pin=False), {}, made_up_host(), _LOCAL)
-    assert [shard.core for shard in split(plan)] == [None, None]
+    plan = build_plan(Profile(pin=False), {}, made_up_host(), _LOCAL, ENGINE)
+    assert [shard.core for shard in _split(plan)] == [None, None]
 
 
 @pytest.mark.parametrize("rate_hz", [4.0, 1_000.0, 30_000.0 / 7])
@@ -96,7 +102,7 @@ def test_the_workers_connects_are_due_an_interval_of_the_rate_apart(
     connections: int, workers: int, lanes: int, rate_hz: float
 ) -> None:
     start_ns = 77_000
-    shards = split(_plan(connections, min(connections, workers), cores=lanes))
+    shards = _split(_plan(connections, min(connections, workers), cores=lanes))
     due = sorted(time for shard in shards for time in shard.ramp.due_times(start_ns, rate_hz))
     # Number 0 is the run's first connection, and open by then.
     assert due == [start_ns + round(k * 1e9 / rate_hz) for k in range(1, connections)]
@@ -106,7 +112,7 @@ def test_the_workers_connects_are_due_an_interval_of_the_rate_apart(
 def test_workers_of_a_core_connect_one_after_the_other_and_cores_side_by_side(
     connections: int, workers: int, cores: int
 ) -> None:
-    shards = split(_plan(connections, min(connections, workers), cores=cores))
+    shards = _split(_plan(connections, min(connections, workers), cores=cores))
     lanes = min(len(shards), cores)
     numbers = [[shard.ramp.number(shard.ramp.place + i) for i in range(shard.ramp.count)] for shard in shards]
     assert sorted(number for mine in numbers for number in mine) == list(range(1, connections))
@@ -123,7 +129,7 @@ def test_workers_of_a_core_connect_one_after_the_other_and_cores_side_by_side(
 def test_the_first_connection_and_the_turns_are_what_each_worker_has(
     connections: int, workers: int, cores: int
 ) -> None:
-    shards = split(_plan(connections, min(connections, workers), cores=cores))
+    shards = _split(_plan(connections, min(connections, workers), cores=cores))
     assert [shard.opens_first for shard in shards] == [True] + [False] * (len(shards) - 1)
     assert [shard.opens_first + shard.ramp.count for shard in shards] == [
         share(connections, index, len(shards)) for index in range(len(shards))

@@ -14,14 +14,14 @@ from loadkit.cli.blast import blast
 from loadkit.cli.options import given as given_options
 from loadkit.errors import RecordError
 from loadkit.plan.build import build_plan
-from loadkit.plan.model import PhaseKind, Target
+from loadkit.plan.phases import PhaseKind
+from loadkit.plan.target import Target
 from loadkit.profile.load import load_profile
 from loadkit.profile.spell import as_given, option_words
 from loadkit.report.as_text import as_text
 from loadkit.report.record import (
     Advised,
     Finding,
-    Origin,
     Party,
     Reason,
     RunRecord,
@@ -34,11 +34,13 @@ from loadkit.report.record import (
 from loadkit.report.slo import check, parse_slo
 from loadkit.report.suggest import next_command
 from tests.golden.made_up import (
+    ENGINE,
     MS,
     REMOTE,
     RUNS,
     US,
     S,
+    changed,
     exchanged,
     made_up_plan,
     made_up_record,
@@ -58,10 +60,10 @@ def _record(rate: tuple[float, float] | None = None, replies: int = 2_000, **mor
     plan = made_up_plan(None, more.pop("target", REMOTE))
     phases = tuple(
         msgspec.structs.replace(phase, rate_hz=rate if phase.kind in (PhaseKind.WARMUP, PhaseKind.HOLD) else None)
-        for phase in plan.phases
+        for phase in plan.load.phases
     )
     samples = steady([MS] * replies, [20 * US] * replies, **more.pop("hold", {}))
-    made = made_up_record(msgspec.structs.replace(plan, phases=phases, **more), samples)
+    made = made_up_record(changed(plan, phases=phases, **more), samples)
     return msgspec.structs.replace(made, verdict=Verdict("valid"))
 
 
@@ -76,8 +78,8 @@ def _refused(record: RunRecord) -> RunRecord:
 
 def _held_against(record: RunRecord, *objectives: str, **options: Any) -> RunRecord:
     """The record with these objectives, which were among its options."""
-    plan = record.plan | {"options": Origin({"slo": objectives, **options}, "option")}
-    return msgspec.structs.replace(record, plan=plan, slo=check([parse_slo(text) for text in objectives], record))
+    given = msgspec.structs.replace(record.given, options={"slo": objectives, **options})
+    return msgspec.structs.replace(record, given=given, slo=check([parse_slo(text) for text in objectives], record))
 
 
 FLAT, RAMP = (400.0, 400.0), (100.0, 1_000.0)
@@ -423,7 +425,7 @@ def test_a_record_that_was_written_and_read_suggests_the_same(tmp_path: Path) ->
 
 def test_options_that_are_none_are_refused_when_the_record_is_read(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    path.write_text(encode(_record(FLAT)).replace('"value": {}', '"value": {"slo": 5}'))
+    path.write_text(encode(_record(FLAT)).replace('"options": {}', '"options": {"slo": 5}'))
     with pytest.raises(RecordError, match=r"not a whole record: .*options"):
         load(str(path))
 
@@ -480,10 +482,10 @@ def test_an_option_of_a_later_loadkit_is_left_out() -> None:
 def test_no_suggestion_after_a_shipped_profile_is_refused(name: str) -> None:
     options = {"timeout": "3s"}
     profile, sources = load_profile(name, options)
-    plan = build_plan(profile, sources, made_up_host(), REMOTE, name, None, as_given(options))
-    hold = [exchanged([MS] * 2_000) if phase.kind is PhaseKind.HOLD else page() for phase in plan.phases[1:]]
-    samples = made_up_samples(worker(0, ramp(), *hold), window_end_ns=1_002 * S + sum(_holds(plan.phases)))
-    record = made_up_record(msgspec.structs.replace(plan, highest_ns=made_up_plan().highest_ns), samples)
+    plan = build_plan(profile, sources, made_up_host(), REMOTE, ENGINE, name=name, options=as_given(options))
+    hold = [exchanged([MS] * 2_000) if phase.kind is PhaseKind.HOLD else page() for phase in plan.load.phases[1:]]
+    samples = made_up_samples(worker(0, ramp(), *hold), window_end_ns=1_002 * S + sum(_holds(plan.load.phases)))
+    record = made_up_record(changed(plan, highest_ns=made_up_plan().load.highest_ns), samples)
     for state in ("valid", "suspect", "invalid"):
         judged = _judged(record, state, "late")
         words = shlex.split(next_command(judged)[0])
@@ -501,4 +503,4 @@ def test_the_environment_is_among_what_was_given() -> None:
     done = CliRunner(env=env).invoke(blast, ["-c", "3", "--dry-run"], auto_envvar_prefix="LOADKIT_BLAST")
     assert done.exit_code == 0, done.output
     plan = msgspec.json.decode(done.output)
-    assert plan["options"] == {"connections": "3", "duration": "1s", "slo": ["errors==0"]}
+    assert plan["given"]["options"] == {"connections": "3", "duration": "1s", "slo": ["errors==0"]}

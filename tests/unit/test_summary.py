@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
-from loadkit.report.record import Origin, Reason, RunRecord, SloRecord, Verdict
+from loadkit.report.record import Reason, RunRecord, SloRecord, Verdict
 from loadkit.report.summary import complaints, crowd_line, headline, load_line, lost_line, target_line
 from tests.golden.made_up import (
     MS,
@@ -41,7 +41,7 @@ def test_the_headline_says_when_a_run_is_partial_and_nothing_was_measured() -> N
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("default", "a process may open 20,000 files"),
+        ("derived", "a process may open 20,000 files"),
         ("option", "as --workers asks"),
         ("profile", "as --workers asks"),
         ("environment LOADKIT_BLAST_WORKERS", "as --workers asks"),
@@ -49,11 +49,13 @@ def test_the_headline_says_when_a_run_is_partial_and_nothing_was_measured() -> N
 )
 def test_more_workers_than_cores_are_laid_on_what_asked_for_them(source: str, why: str) -> None:
     record = RUNS["crowd"]()
-    plan = {**record.plan, "workers": Origin(record.plan["workers"].value, source)}
-    assert crowd_line(msgspec.structs.replace(record, plan=plan)) == f"4 to blast on 2 cores: {why}"
-    serve = {**record.plan["serve"].value, "workers": 5}
-    plan["serve"] = Origin(serve, "derived")
-    both = crowd_line(msgspec.structs.replace(record, plan=plan))
+    origins = msgspec.structs.replace(record.origins, placement=record.origins.placement | {"workers": source})
+    record = msgspec.structs.replace(record, origins=origins)
+    assert crowd_line(record) == f"4 to blast on 2 cores: {why}"
+    (placement,) = record.placements
+    assert placement.serve is not None
+    placement = msgspec.structs.replace(placement, serve=msgspec.structs.replace(placement.serve, workers=5))
+    both = crowd_line(msgspec.structs.replace(record, placements=(placement,)))
     files = "a process may open 20,000 files"
     assert both == (
         f"4 to blast on 2 cores, 5 to serve on 2 cores: {files}"

@@ -6,7 +6,7 @@ import pytest
 
 from loadkit.endpoint import family_of
 from loadkit.errors import OptionError, TargetError
-from loadkit.plan.model import Target
+from loadkit.plan.target import Target
 from loadkit.run.target import resolve, resolve_listen
 from loadkit.sockets import find_source, is_own_address
 

@@ -11,11 +11,13 @@ import pytest
 
 from loadkit.measure.kernel import KernelSamples
 from loadkit.measure.samples import RunSamples, ServeSamples, ThrottlingSamples, WorkerEnd, WorkerSamples
-from loadkit.plan.model import PhaseKind, PhasePlan, Plan, ServePlan
+from loadkit.plan.build import Plan
+from loadkit.plan.phases import PhaseKind, PhasePlan
+from loadkit.plan.serve import ServePlan
 from loadkit.profile.model import EngineName
 from loadkit.report.findings import FINDINGS
 from loadkit.report.kernel import CODES
-from loadkit.report.record import Origin, Reason, RunRecord, Verdict, encode
+from loadkit.report.record import Reason, RunRecord, Verdict, encode
 from loadkit.report.tcp import tcp_record
 from loadkit.report.verdict import RULES, judge, judged
 from tests.golden.made_up import (
@@ -25,6 +27,7 @@ from tests.golden.made_up import (
     START_NS,
     US,
     S,
+    changed,
     exchanged,
     made_up_plan,
     made_up_record,
@@ -1149,7 +1152,7 @@ _SLOW_RAMP = {
             id="the worker that waited the longest",
         ),
         pytest.param(
-            msgspec.structs.replace(_CLOSED, workers=2, cores=(0,)),
+            changed(_CLOSED, workers=2, cores=(0,)),
             _taking_turns(0.5, 0.5),
             "run-delay",
             "loadkit",
@@ -1157,7 +1160,7 @@ _SLOW_RAMP = {
             id="more workers than cores",
         ),
         pytest.param(
-            msgspec.structs.replace(_CLOSED, workers=2, cores=(0,)),
+            changed(_CLOSED, workers=2, cores=(0,)),
             _taking_turns(0.2, 0.6),
             "run-delay",
             "machine",
@@ -1301,7 +1304,7 @@ def test_a_standstill_is_named_though_more_messages_were_late_by_a_timer_s_noise
 def test_a_connect_rate_that_was_asked_for_and_that_we_could_not_keep_is_suspect() -> None:
     busy = ramp(100, waits=9, busy_ns=19 * S // 10)
     samples = made_up_samples(worker(0, busy, page(), exchanged([MS] * 4_000), page(), peak=100, **_SLOW_RAMP))
-    asked = msgspec.structs.replace(_CLOSED, sources={"connect_rate": "option"})
+    asked = changed(_CLOSED, sources={"connect_rate": "option"})
     assert _codes(made_up_record(asked, samples)) == ("suspect", ["connect-bound"], [])
     assert _codes(made_up_record(_CLOSED, samples)) == ("valid", [], ["connect-rate-missed"])
     # Workers of one core take turns: each is busy for its own part of the ramp.
@@ -1319,7 +1322,7 @@ def test_the_last_connection_s_own_time_is_no_part_of_the_connect_rate(count: in
     # 4/s: the last of them is begun (count - 1) / 4 s after the start, and takes 100 ms.
     first = page({"connect": [100 * MS] * count, "first_byte": [MS] * count}, asked=count, opened=count)
     settled = START_NS + (count - 1) * S // 4 + 101 * MS
-    plan = msgspec.structs.replace(_CLOSED, connections=count, connect_rate_hz=4.0)
+    plan = changed(_CLOSED, connections=count, connect_rate_hz=4.0)
     one = worker(0, first, page(), exchanged([MS] * 4_000), page(), peak=count, settled_ns=settled)
     assert _codes(made_up_record(plan, made_up_samples(one)))[2] == []
 
@@ -1409,7 +1412,7 @@ def test_connections_that_a_later_phase_adds_count_where_they_did_not_open() -> 
         PhasePlan("many", PhaseKind.HOLD, 5 * S, 100),
         PhasePlan("drain", PhaseKind.DRAIN, 10 * S, 100),
     )
-    plan = msgspec.structs.replace(_CLOSED, phases=phases, connect_rate_hz=50.0)
+    plan = changed(_CLOSED, phases=phases, connect_rate_hz=50.0)
 
     def record(opened: int) -> RunRecord:
         more = exchanged([MS] * 2_000, asked=50, opened=opened, failed_connects=50 - opened)
@@ -1474,7 +1477,9 @@ def test_the_wait_of_a_joined_serve_end_for_its_core_is_the_target_s() -> None:
     waiting = tuple(msgspec.structs.replace(one, run_delay_share=0.2) for one in record.server.workers)
     server = msgspec.structs.replace(record.server, workers=waiting)
     embedded = msgspec.structs.replace(record, server=server)
-    joined = msgspec.structs.replace(embedded, plan={**record.plan, "serve": Origin(None, "default")})
+    (placement,) = record.placements
+    alone = msgspec.structs.replace(placement, serve=None)
+    joined = msgspec.structs.replace(embedded, placements=(alone,))
     assert _codes(judged(embedded)) == ("suspect", ["run-delay"], [])
     assert _codes(judged(joined)) == ("valid", [], ["target-run-delay"])
 
@@ -1506,9 +1511,3 @@ def test_the_page_for_readers_has_each_code_once_as_the_rules_have_it() -> None:
     assert lines[begin:end] == _table_rows()
     codes = [line.split("`")[1] for line in lines[begin:end]]
     assert len(set(codes)) == len(codes)
-
-
-def test_a_plan_of_a_later_loadkit_is_judged_all_the_same() -> None:
-    record = made_up_record(_CLOSED, steady(_LATENCIES))
-    later = msgspec.structs.replace(record, plan={**record.plan, "later": Origin({"deep": [1]}, "option")})
-    assert judge(later).verdict == Verdict("valid")

@@ -22,7 +22,7 @@ from loadkit.errors import AppError
 from loadkit.log import log
 from loadkit.measure.board import OwnError, Slot
 from loadkit.plan.app import AppSpec
-from loadkit.plan.model import ServePlan
+from loadkit.plan.serve import ServePlan
 
 __all__ = ["AppServing"]
 

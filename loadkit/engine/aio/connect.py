@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from loadkit.endpoint import IP_BIND_ADDRESS_NO_PORT, family_of, refuse_itself, sockaddr_of
 from loadkit.engine.ports import IP_LOCAL_PORT_RANGE, knows_port_range, pack_port_range
-from loadkit.plan.model import Route
+from loadkit.plan.target import Route
 from loadkit.units import NS_PER_S
 
 __all__ = ["has_events", "is_readable", "keep_alive", "open_route"]

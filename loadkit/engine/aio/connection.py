@@ -29,7 +29,8 @@ from loadkit.engine.base import CAME_BYTES
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, Tally
-from loadkit.plan.model import Route, Shard
+from loadkit.plan.split import Shard
+from loadkit.plan.target import Route
 from loadkit.profile.model import Close
 from loadkit.wire.echo import EchoFraming
 
@@ -58,21 +59,21 @@ class Crowd(abc.ABC):
     """
 
     def __init__(self, shard: Shard, slot: Slot, last_wait: Callable[[], Wait] | None) -> None:
-        plan = shard.plan
+        load = shard.load
         self.shard = shard
-        self.plan = plan
+        self.load = load
         self.slot = slot
         self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
-        self.closed_loop = not plan.open_loop
-        self.framing = EchoFraming(plan.size_bytes)
+        self.closed_loop = not load.open_loop
+        self.framing = EchoFraming(load.size_bytes)
         self.messages = self.framing.messages
         self.period = self.framing.period
-        self.size = plan.size_bytes
-        self.depth = plan.depth
-        self.check = plan.check
-        self.timeout_ns = plan.timeout_ns
-        self.tally = Tally(slot, plan.size_bytes, due_is_sent=self.closed_loop)
-        self.watch = Watch(slot, self.tally, plan.phases, last_wait)
+        self.size = load.size_bytes
+        self.depth = load.depth
+        self.check = load.check
+        self.timeout_ns = load.timeout_ns
+        self.tally = Tally(slot, load.size_bytes, due_is_sent=self.closed_loop)
+        self.watch = Watch(slot, self.tally, load.phases, last_wait)
         self.exchanges = self.tally.exchanges
         self.note_exchange = self.tally.exchanges.extend
         self.fold_length = 2 * FOLD_EVERY
@@ -207,8 +208,8 @@ class Connection(asyncio.Protocol):
         if self.swarm.stamps:
             with contextlib.suppress(OSError):  # gone by now
                 stamp_received(transport.get_extra_info("socket"))
-        if self.swarm.plan.keepalive_ns:
-            keep_alive(transport.get_extra_info("socket"), self.swarm.plan.keepalive_ns)
+        if self.swarm.load.keepalive_ns:
+            keep_alive(transport.get_extra_info("socket"), self.swarm.load.keepalive_ns)
         self.state = State.OPEN
         self.swarm.opened(self)
 

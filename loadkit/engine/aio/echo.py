@@ -24,7 +24,7 @@ from loadkit.engine.probes import HELLO_BYTES
 from loadkit.measure.board import Slot
 from loadkit.measure.tally import record
 from loadkit.measure.tcp_info import last_moved_ns
-from loadkit.plan.model import ServePlan
+from loadkit.plan.serve import ServePlan
 
 __all__ = ["Echo"]
 

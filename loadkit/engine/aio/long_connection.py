@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadkit.engine.aio.connection import Connection, Crowd, State
-from loadkit.plan.model import Route
+from loadkit.plan.target import Route
 from loadkit.wire.echo import PIECE_BYTES
 
 __all__ = ["LongConnection"]

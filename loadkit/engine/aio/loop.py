@@ -22,7 +22,8 @@ from loadkit.engine.base import Control
 from loadkit.engine.probes import open_probes
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import Slot
-from loadkit.plan.model import ServePlan, Shard
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.split import Shard
 from loadkit.profile.model import Stamps
 
 __all__ = ["AsyncioEngine", "UvloopEngine"]
@@ -51,7 +52,7 @@ class AsyncioEngine:
             loop.set_debug(False)  # it is for apps: it says of each slow callback that it was
             return Swarm(loop, shard, slot, control, before, probing, last_wait)
 
-        with self._stamping(shard.plan.stamps, slot):
+        with self._stamping(shard.load.stamps, slot):
             self._run(slot, make)
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from loadkit.engine.aio.schedule import NEVER
 from loadkit.measure.board import Slot
-from loadkit.plan.model import Route, Shard
+from loadkit.plan.split import Shard
+from loadkit.plan.target import Route
 
 __all__ = ["Openings"]
 
@@ -43,7 +44,7 @@ class Openings:
         self._connects_before = shard.connects_before
         self._look_ns = 0  # when to look again whether it is our turn to connect
         self.opening = 0  # connections a schedule asked for that have no reply yet
-        self._most = max(1, shard.plan.opening // shard.plan.lanes)
+        self._most = shard.most_opening
         self.has_enough = False  # no schedule opens any more connections
 
     @property

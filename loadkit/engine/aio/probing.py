@@ -16,7 +16,7 @@ from loadkit.engine.aio.wakeups import Wait
 from loadkit.engine.compiled import native_missing
 from loadkit.engine.probes import Probes, machine_key
 from loadkit.measure.board import Slot
-from loadkit.plan.model import ServePlan
+from loadkit.plan.serve import ServePlan
 from loadkit.profile.model import ProbePeers
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from loadkit.engine.listening import drop_syns
 from loadkit.log import log
 from loadkit.measure.board import OwnError, Slot
 from loadkit.measure.tally import FOLD_NS, Tally
-from loadkit.plan.model import ServePlan
+from loadkit.plan.serve import ServePlan
 from loadkit.units import NS_PER_S
 
 __all__ = ["Serving"]

@@ -34,7 +34,8 @@ from loadkit.measure.board import PROOFS, OwnError, Slot
 from loadkit.measure.tally import record
 from loadkit.measure.tcp_info import SAMPLES, is_unacknowledged, note_tcp_info
 from loadkit.measure.tcp_watch import TcpWatch
-from loadkit.plan.model import Route, Shard
+from loadkit.plan.split import Shard
+from loadkit.plan.target import Route
 from loadkit.profile.model import Close
 from loadkit.wire.echo import PIECE_BYTES
 
@@ -61,7 +62,7 @@ class Swarm(Timeline):
         last_wait: Callable[[], Wait] | None = None,
     ) -> None:
         super().__init__(loop, shard, slot, control, before, probing, last_wait)
-        self._kind = Connection if self.plan.size_bytes <= PIECE_BYTES else LongConnection
+        self._kind = Connection if self.load.size_bytes <= PIECE_BYTES else LongConnection
         self._alone_ns = clock()  # when a connection was open last
         self._answered = 0  # open connections that have had a reply, until the measured time began
         self._replied_ns = 0
@@ -87,7 +88,7 @@ class Swarm(Timeline):
                 break
             due, route = openings.take()
             is_ramp = self.stage is Stage.RAMP
-            if is_ramp and self.plan.connect_rate_hz is None:
+            if is_ramp and self.load.connect_rate_hz is None:
                 due = clock()  # a closed loop of connects: no rate says when
             self._open(due, route, first=is_ramp, scheduled=True)
         self.outbox.send_due(now)
@@ -150,10 +151,10 @@ class Swarm(Timeline):
     def _is_stranded(self, now: int) -> bool:
         if self.live or self._retiring:
             return False
-        if self.plan.lifetime_ns is not None:
+        if self.load.lifetime_ns is not None:
             alone = now - self._alone_ns - self.watch.standstills.since(self._alone_ns)
-            return self.plan.is_endless and alone > self.timeout_ns
-        later = self.plan.phases[self._phase :]
+            return self.load.is_endless and alone > self.timeout_ns
+        later = self.load.phases[self._phase :]
         opens_later = not self.openings.has_enough and any(
             two.connections > one.connections for one, two in pairwise(later)
         )
@@ -182,7 +183,7 @@ class Swarm(Timeline):
     # -- connections
 
     def _open(self, due_ns: int, route: Route, first: bool, scheduled: bool = False) -> None:
-        connection = self._kind(self, due_ns, route, first, has_successor=self.plan.lifetime_ns is not None)
+        connection = self._kind(self, due_ns, route, first, has_successor=self.load.lifetime_ns is not None)
         connection.opening = scheduled
         if self._first_is_due:
             self._first_is_due, self.first = False, connection
@@ -195,11 +196,11 @@ class Swarm(Timeline):
         self.watch.see(now)
         self._connecting.append((now, task, connection))
         if self._connect_deadline == NEVER:
-            self._connect_deadline = now + self.plan.connect_timeout_ns
+            self._connect_deadline = now + self.load.connect_timeout_ns
 
     async def _connect(self, connection: Connection) -> None:
         try:
-            await open_route(self.loop, lambda: connection, connection.route, self.plan.target.port)
+            await open_route(self.loop, lambda: connection, connection.route, self.shard.port)
         except asyncio.CancelledError:
             if connection.state is State.CONNECTING:
                 if not self._done.done():
@@ -217,7 +218,7 @@ class Swarm(Timeline):
             if not task.done():
                 stood = self.watch.standstills.since(begun)
                 # After a standstill what has come meanwhile is read first.
-                until = begun + self.plan.connect_timeout_ns + stood + (self._deadlines.grain_ns if stood else 0)
+                until = begun + self.load.connect_timeout_ns + stood + (self._deadlines.grain_ns if stood else 0)
                 if until > now:
                     self._connect_deadline = until
                     return
@@ -288,8 +289,8 @@ class Swarm(Timeline):
         connection.place = len(self.live)
         self.live.append(connection)
         self._peak = max(self._peak, len(self.live) + len(self._retiring))
-        if self.plan.lifetime_ns:
-            self._expiring.append((connection.established_ns + self.plan.lifetime_ns, connection))
+        if self.load.lifetime_ns:
+            self._expiring.append((connection.established_ns + self.load.lifetime_ns, connection))
             if len(self._expiring) == 1:
                 self.arm()
         if self._is_ending():
@@ -392,7 +393,7 @@ class Swarm(Timeline):
         if connection.place >= 0:
             self._leave(connection)
         self._tcp_watch.closing(connection)
-        connection.close(how or self.plan.close)
+        connection.close(how or self.load.close)
         self.settle(connection)
         self._count_answered(-(connection.received > 0))
         self.outbox.is_full = False

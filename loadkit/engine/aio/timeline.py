@@ -29,9 +29,9 @@ from loadkit.engine.aio.wakeups import Wait
 from loadkit.engine.base import STOP_NS, Control
 from loadkit.measure.board import PROOFS, Slot
 from loadkit.measure.tally import FOLD_NS
-from loadkit.plan.model import PhaseKind, Shard
-from loadkit.plan.pacing import LinearPace, every
-from loadkit.plan.split import share
+from loadkit.plan.pacing import LinearPace, every, share
+from loadkit.plan.phases import PhaseKind
+from loadkit.plan.split import Shard
 from loadkit.units import NS_PER_S
 
 __all__ = ["ROUND", "Stage", "Timeline"]
@@ -75,7 +75,7 @@ class Timeline(Crowd):
         self.control = control
         self.outbox = Outbox(self)
         self.openings = Openings(shard, before)
-        self._deadlines = Deadlines(min(self.plan.timeout_ns, self.plan.connect_timeout_ns))
+        self._deadlines = Deadlines(min(self.load.timeout_ns, self.load.connect_timeout_ns))
         self.stage = Stage.RAMP
         self.budget = NEVER if shard.messages is None else shard.messages
         self._is_spent = False  # the last of --messages has been taken
@@ -255,12 +255,12 @@ class Timeline(Crowd):
 
     @property
     def _is_churning_exchanges(self) -> bool:
-        return self.plan.lifetime_ns == 0
+        return self.load.lifetime_ns == 0
 
     def _begin_ramp(self, at_ns: int) -> None:
         """The connects of the ramp begin at `at_ns`."""
         self._is_started = True
-        self.openings.add(self.shard.ramp.due_times(at_ns, self.plan.connect_rate_hz))
+        self.openings.add(self.shard.ramp.due_times(at_ns, self.load.connect_rate_hz))
 
     def _begin_phases(self, at_ns: int) -> None:
         """The ramp ends at `at_ns`.
@@ -271,7 +271,7 @@ class Timeline(Crowd):
         self.next_phase_ns = at_ns
         self.alarm_ns = 0
         self.outbox.looks.forget(at_ns)  # if we hear of it late
-        for index, phase in enumerate(self.plan.phases[1:], 1):
+        for index, phase in enumerate(self.load.phases[1:], 1):
             # If we hear of it too late, what was counted as the ramp's stays there.
             begin = max(at_ns, self._noted_ns + 1)
             self.tally.begin_phase(index, begin)
@@ -288,8 +288,8 @@ class Timeline(Crowd):
 
     def _enter_phase(self, index: int, at_ns: int) -> None:
         """Phase `index` begins; `at_ns` is when it should have."""
-        before = self.plan.phases[self._phase]
-        phase = self.plan.phases[index]
+        before = self.load.phases[self._phase]
+        phase = self.load.phases[index]
         if phase.kind is not PhaseKind.DRAIN:
             self.outbox.end_phase(at_ns, self.watch.seen_ns)
         self.tally.fold_cpu(at_ns - 1)
@@ -299,7 +299,7 @@ class Timeline(Crowd):
         none_is_ours = phase.kind is PhaseKind.HOLD and self.budget <= 0
         if phase.kind is PhaseKind.DRAIN or self._is_spent or none_is_ours:
             self.next_phase_ns = NEVER
-            self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
+            self._begin_drain(self.load.timeout_ns, self.load.held_ns)
             return
         if self._probing and self.stage is Stage.RAMP:
             self._probing.start(at_ns)
@@ -328,7 +328,7 @@ class Timeline(Crowd):
 
     def spend(self, count: int = 1) -> None:
         """Takes messages off what --messages allows; with the last one's reply the drain begins."""
-        if self.plan.phases[self._phase].kind is not PhaseKind.HOLD:
+        if self.load.phases[self._phase].kind is not PhaseKind.HOLD:
             return
         self.budget -= count
         if self.budget <= 0:
@@ -343,7 +343,7 @@ class Timeline(Crowd):
         if not self._is_spent or self.stage is not Stage.TRAFFIC or self.outbox.waiting:
             return
         if not self._is_waiting():
-            self._begin_drain(self.plan.timeout_ns, self.plan.held_ns)
+            self._begin_drain(self.load.timeout_ns, self.load.held_ns)
 
     def _end_if_stranded(self, now: int) -> None:
         """Ends what has no connection and will have none; native/blast.c says what that is, and what is left of it."""
@@ -351,9 +351,9 @@ class Timeline(Crowd):
             return
         if not self.slot.get("stranded_ns"):
             self.slot.set("stranded_ns", now)
-        if self.plan.is_endless:
+        if self.load.is_endless:
             self.outbox.drop()
-            self._begin_drain(self.plan.timeout_ns, 0)
+            self._begin_drain(self.load.timeout_ns, 0)
 
     def _is_ending(self) -> bool:
         """Whether nothing new is begun any more: but for messages that still wait for a connection to open."""
@@ -361,7 +361,7 @@ class Timeline(Crowd):
 
     def may_open(self) -> bool:
         """Whether a connection may open yet, where none is open: in churn."""
-        return self.plan.lifetime_ns is not None and self.stage is not Stage.DRAIN
+        return self.load.lifetime_ns is not None and self.stage is not Stage.DRAIN
 
     def may_go_out(self) -> bool:
         """Whether what is due may go out: always, and a little while into the drain."""
@@ -383,7 +383,7 @@ class Timeline(Crowd):
         self._begin_draining()
         if self._probing:
             self._probing.stop()
-        last = len(self.plan.phases) - 1
+        last = len(self.load.phases) - 1
         if self._phase != last:
             self.tally.fold()
             self.tally.fold_cpu(now)

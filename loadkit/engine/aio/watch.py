@@ -10,7 +10,7 @@ from loadkit.engine.aio.schedule import NEVER
 from loadkit.engine.aio.wakeups import Wait
 from loadkit.measure.board import Slot
 from loadkit.measure.tally import Tally
-from loadkit.plan.model import PhaseKind, PhasePlan
+from loadkit.plan.phases import PhaseKind, PhasePlan
 
 __all__ = ["Watch"]
 

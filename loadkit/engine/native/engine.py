@@ -22,8 +22,10 @@ from loadkit.engine.stamps import choose_stamps
 from loadkit.measure.board import PROOFS, WAKEUP_SOURCES, Slot
 from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.tcp_info import SAMPLES
-from loadkit.plan.model import PhaseKind, ServePlan, Shard
 from loadkit.plan.pacing import AT_ONCE_HZ
+from loadkit.plan.phases import PhaseKind
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.split import Shard
 from loadkit.units import NS_PER_S
 
 __all__ = ["NativeEngine"]
@@ -66,7 +68,7 @@ class NativeEngine:
                 core.open_first(control.wait_start())
             else:
                 _begin_ramp(core, shard, control.wait_start())
-            kinds = [phase.kind for phase in shard.plan.phases]
+            kinds = [phase.kind for phase in shard.load.phases]
 
             def entered(phase: int) -> None:
                 core.watch_tcp(phase if kinds[phase] is PhaseKind.HOLD else -1)
@@ -158,7 +160,7 @@ class _Turns:
 def _begin_ramp(core: _core.Blast, shard: Shard, at_ns: int) -> None:
     """The connects of the ramp begin; said again it changes nothing."""
     ramp = shard.ramp
-    core.start(at_ns, shard.plan.connect_rate_hz or AT_ONCE_HZ, ramp.place, ramp.count, ramp.lanes)
+    core.start(at_ns, shard.load.connect_rate_hz or AT_ONCE_HZ, ramp.place, ramp.count, ramp.lanes)
 
 
 def _blast_heard(core: _core.Blast, shard: Shard, control: Control) -> None:
@@ -192,7 +194,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
     return _core.Blast(
         words=slot.words,
         control_fd=control.fileno(),
-        options=blast_values(shard, choose_stamps(shard.plan.stamps, slot)),
+        options=blast_values(shard, choose_stamps(shard.load.stamps, slot)),
         phases=phase_values(shard),
         routes=route_values(shard),
         probes=probes.hand_over(),

@@ -13,9 +13,11 @@ from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.native import _core
 from loadkit.engine.ports import knows_port_range
 from loadkit.measure.board import Slot
-from loadkit.plan.model import PhaseKind, PhasePlan, Route, ServePlan, Shard
-from loadkit.plan.pacing import LinearPace
-from loadkit.plan.split import share
+from loadkit.plan.pacing import LinearPace, share
+from loadkit.plan.phases import PhaseKind, PhasePlan
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.split import Shard
+from loadkit.plan.target import Route
 from loadkit.profile.model import Close, ProbePeers
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import period_of
@@ -25,27 +27,27 @@ __all__ = ["TABLES", "blast_values", "phase_values", "route_values", "serve_valu
 _MOST_SLOTS = 1 << 24
 
 _BLAST: Mapping[str, Callable[[Shard], int]] = {
-    "size": lambda shard: shard.plan.size_bytes,
-    "lifetime_ns": lambda shard: _or(shard.plan.lifetime_ns, -1),
-    "timeout_ns": lambda shard: shard.plan.timeout_ns,
-    "connect_timeout_ns": lambda shard: shard.plan.connect_timeout_ns,
-    "held_ns": lambda shard: shard.plan.held_ns,
+    "size": lambda shard: shard.load.size_bytes,
+    "lifetime_ns": lambda shard: _or(shard.load.lifetime_ns, -1),
+    "timeout_ns": lambda shard: shard.load.timeout_ns,
+    "connect_timeout_ns": lambda shard: shard.load.connect_timeout_ns,
+    "held_ns": lambda shard: shard.load.held_ns,
     "messages": lambda shard: _or(shard.messages, -1),
-    "depth": lambda shard: shard.plan.depth,
+    "depth": lambda shard: shard.load.depth,
     "index": lambda shard: shard.index,
     "of": lambda shard: shard.of,
-    "opening": lambda shard: max(1, shard.plan.opening // shard.plan.lanes),
-    "awake_ns": lambda shard: _core.AWAKE_NS if shard.plan.stays_awake else 0,
-    "keepalive_s": lambda shard: (shard.plan.keepalive_ns or 0) // NS_PER_S,
-    "is_endless": lambda shard: shard.plan.is_endless,
-    "is_open_loop": lambda shard: shard.plan.open_loop,
-    "connects_in_a_loop": lambda shard: shard.plan.connect_rate_hz is None,
-    "is_checked": lambda shard: shard.plan.check,
-    "closes_by_rst": lambda shard: shard.plan.close is Close.RST,
-    "is_edge_triggered": lambda shard: shard.plan.edge_triggered,
+    "opening": lambda shard: shard.most_opening,
+    "awake_ns": lambda shard: _core.AWAKE_NS if shard.stays_awake else 0,
+    "keepalive_s": lambda shard: (shard.load.keepalive_ns or 0) // NS_PER_S,
+    "is_endless": lambda shard: shard.load.is_endless,
+    "is_open_loop": lambda shard: shard.load.open_loop,
+    "connects_in_a_loop": lambda shard: shard.load.connect_rate_hz is None,
+    "is_checked": lambda shard: shard.load.check,
+    "closes_by_rst": lambda shard: shard.load.close is Close.RST,
+    "is_edge_triggered": lambda shard: shard.edge_triggered,
     "chooses_ports": lambda _shard: not knows_port_range(),
-    "port": lambda shard: shard.plan.target.port,
-    "period": lambda shard: period_of(shard.plan.size_bytes),
+    "port": lambda shard: shard.port,
+    "period": lambda shard: period_of(shard.load.size_bytes),
     # A phase with more connections may begin while those of the last are still waiting for their last replies.
     "most_slots": lambda shard: 2 * shard.connections + 1024,
 }
@@ -103,7 +105,7 @@ def serve_values(plan: ServePlan, slot: Slot, reads_stamps: bool) -> dict[str, i
 
 def phase_values(shard: Shard) -> tuple[dict[str, float], ...]:
     """Returns a worker's phases; the pace of each begins when the phase does."""
-    phases = shard.plan.phases
+    phases = shard.load.phases
     befores = (phases[0], *phases)
     return tuple(
         {name: value(phase, before, shard) for name, value in _PHASE.items()}

@@ -113,7 +113,7 @@ def test_every_histogram_of_a_run_adds_up_counter_by_counter(server: Server, bla
         counters = dict(zip(COUNTERS, page.counters.tolist(), strict=True))
         for name in HISTOGRAMS:
             head, counts = page.histograms[name]
-            assert len(counts) == counts_length(blasting.plan.highest_ns)
+            assert len(counts) == counts_length(blasting.plan.load.highest_ns)
             count, total, low, high, dropped, carry = head.tolist()
             used = np.nonzero(counts)[0].tolist()
             assert counts.sum() == count

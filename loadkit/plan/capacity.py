@@ -1,0 +1,54 @@
+"""How many connections fit into a process, by its files, and between two addresses, by their ports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from loadkit.errors import PreflightError
+from loadkit.host import Host
+from loadkit.sockets import Sockets
+
+__all__ = ["FD_LEAST", "IMBALANCE", "busiest", "fd_limit_for", "fd_reserve", "ports_of", "workers_for"]
+
+# What a worker needs beside its connections: interpreter, loop, timers, control, listeners, libraries loaded late. It
+# cannot do with fewer than the second, and where there are few a quarter is kept free for more.
+_FD_RESERVE, FD_LEAST = 200, 36
+IMBALANCE = 1.15
+
+
+def fd_reserve(host: Host) -> int:
+    """Returns how many of a process's file descriptors are not for connections."""
+    return max(FD_LEAST, min(_FD_RESERVE, host.nofile_hard // 4))
+
+
+def fd_limit_for(connections: int, host: Host) -> int:
+    """Returns the lowest limit of open files with which a process holds so many connections."""
+    limit = connections + FD_LEAST
+    while limit - fd_reserve(replace(host, nofile_hard=limit)) < connections:
+        limit += 1
+    return limit
+
+
+def workers_for(connections: int, host: Host) -> int:
+    """Returns how many processes hold `connections` fds. Raises PreflightError when one process can hold none."""
+    budget = host.nofile_hard - fd_reserve(host)
+    if budget < 1:
+        raise PreflightError(
+            f"the hard limit of open files is {host.nofile_hard:,} a process and a worker needs {FD_LEAST} for "
+            f"itself; raise it: ulimit -Hn 65536 (as root), docker run --ulimit nofile=65536, systemd LimitNOFILE=65536"
+        )
+    return -(-connections // budget)
+
+
+def busiest(connections: int, workers: int) -> int:
+    """Returns how many connections the busiest of the serve end's workers has to be able to take."""
+    return connections if workers == 1 else -(-round(connections * IMBALANCE) // workers)
+
+
+def ports_of(host: Host, sockets: Sockets | None = None, is_embedded: bool = False) -> int:
+    """Returns how many ports connect() may choose from per (source, destination, port).
+
+    Those that something listens on are not among them, whatever its address; an embedded server will take one of them.
+    """
+    bound = (len(sockets.bound) if sockets else 0) + is_embedded
+    return max(0, host.port_high - host.port_low + 1 - host.reserved_ports - bound)

@@ -1,0 +1,136 @@
+"""The load: what is asked of the target, wherever it runs. Every time is in nanoseconds, every size in bytes."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+
+from loadkit.plan.origins import DERIVED, asked_by, worked_out
+from loadkit.plan.pacing import LinearPace
+from loadkit.plan.phases import PhaseKind, PhasePlan, connect_rate_of, phases_of
+from loadkit.profile.model import LONGEST_RUN, Close, Profile, Stamps
+from loadkit.units import NS_PER_S, Duration
+
+__all__ = ["Load", "build_load"]
+
+LEAST_PROBED_BYTES, MOST_PROBED_BYTES = 64, 16384  # engine/native/journey.h
+# How long past the longest latency asked for a histogram reaches; a message can be older than its timeout when it had
+# to wait for its turn.
+LEAST_HIGHEST = Duration.parse("60s")
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run asks of its target. Two runs with the same load and the same target can be compared and added up.
+
+    The options behind each value stand on its field.
+    """
+
+    connections: Annotated[int, asked_by("connections")]
+    # None: as soon as there is room for another (--connect-rate max).
+    connect_rate_hz: Annotated[float | None, asked_by("connect_rate", otherwise=DERIVED)]
+    phases: Annotated[tuple[PhasePlan, ...], asked_by("phases", "rate", "duration", "warmup")]
+    messages: Annotated[int | None, asked_by("messages")]
+    size_bytes: Annotated[int, asked_by("size")]
+    depth: Annotated[int, asked_by("depth")]
+    lifetime_ns: Annotated[int | None, asked_by("lifetime")]
+    timeout_ns: Annotated[int, asked_by("timeout")]
+    connect_timeout_ns: Annotated[int, asked_by("connect_timeout")]
+    # Connections that may be without their first reply while a schedule opens more.
+    opening: Annotated[int, asked_by("opening")]
+    keepalive_ns: Annotated[int | None, asked_by("keepalive")]
+    close: Annotated[Close, asked_by("close")]
+    check: Annotated[bool, asked_by("check")]
+    journey: Annotated[bool, asked_by("journey")]
+    stamps: Annotated[Stamps, asked_by("stamps")]
+    highest_ns: Annotated[int, worked_out()]  # the histograms' upper end
+
+    @property
+    def probe_bytes(self) -> int:
+        """The size of a probe's message: that of the others, as far as an idle socket takes it whole.
+
+        No less than a serve end answers with stamps: a shorter one would come back many times as long.
+        """
+        return max(LEAST_PROBED_BYTES, min(self.size_bytes, MOST_PROBED_BYTES))
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether messages go out on a schedule rather than after each reply."""
+        return any(phase.rate_hz is not None for phase in self.phases)
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the last of --messages ends the run, and no duration does: the hold is the longest there may be."""
+        longest = max(phase.duration_ns for phase in self.phases if phase.kind is PhaseKind.HOLD)
+        return self.messages is not None and longest >= LONGEST_RUN
+
+    @property
+    def held_ns(self) -> int:
+        """How long into the drain a message that is due, and has to wait for room, may still go out.
+
+        It counts for the measured time, which is over: so 1 % of that at most (10 ms of a very short run), or a rate
+        far above what both ends can do would be reported as reached.
+        """
+        measured = sum(phase.duration_ns for phase in self.phases if phase.kind is PhaseKind.HOLD)
+        return max(10_000_000, measured // 100)
+
+    @property
+    def messages_span_ns(self) -> int | None:
+        """How long so many --messages take at the rates asked for, from the start of the window; 0 in a closed loop.
+
+        More than the schedule has end with its last measured phase. None without --messages.
+        """
+        if self.messages is None:
+            return None
+        kinds = [phase.kind for phase in self.phases]
+        left, begin_ns, end_ns = self.messages, 0, 0
+        for phase in self.phases[kinds.index(PhaseKind.HOLD) :]:
+            if phase.kind is PhaseKind.HOLD:
+                if phase.rate_hz is None:
+                    return begin_ns
+                pace = LinearPace(0, phase.duration_ns, *phase.rate_hz)
+                if left <= pace.total():  # at a rate of 0 there is none
+                    return begin_ns + min(phase.duration_ns, pace.time(left))
+                left -= pace.total()
+                end_ns = begin_ns + phase.duration_ns
+            begin_ns += phase.duration_ns
+        return end_ns
+
+    @property
+    def asked_rate_hz(self) -> float | None:
+        """The mean rate over the measured phases; None in a closed loop."""
+        held = [phase for phase in self.phases if phase.kind is PhaseKind.HOLD and phase.rate_hz is not None]
+        total_ns = sum(phase.duration_ns for phase in held)
+        if not total_ns:
+            return None
+        return sum(sum(phase.rate_hz or ()) / 2 * phase.duration_ns for phase in held) / total_ns
+
+
+def build_load(profile: Profile) -> Load:
+    """Returns what a profile asks of a target. Raises OptionError or ProfileError for what cannot work anywhere."""
+    phases = phases_of(profile)
+    span_ns = sum(phase.duration_ns for phase in phases)
+    return Load(
+        connections=max(phase.connections for phase in phases),
+        connect_rate_hz=None if profile.connect_rate == math.inf else connect_rate_of(profile, phases[0].connections),
+        phases=phases,
+        messages=_int(profile.messages),
+        size_bytes=int(profile.size),
+        depth=int(profile.depth),
+        lifetime_ns=_int(profile.lifetime),
+        timeout_ns=int(profile.timeout),
+        connect_timeout_ns=int(profile.connect_timeout),
+        opening=int(profile.opening),
+        keepalive_ns=_int(profile.keepalive),
+        close=profile.close,
+        check=profile.check,
+        journey=profile.journey,
+        stamps=profile.stamps,
+        highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
+    )
+
+
+def _int(value: int | None) -> int | None:
+    """Takes the unit off a quantity; the load's field names carry it."""
+    return None if value is None else int(value)
