@@ -201,7 +201,7 @@ def test_merged_runs_have_one_journey_of_both() -> None:
         assert (merged.journey, merged.journey_missing) == (None, "no stamps")
     foreign = msgspec.structs.replace(again(one), journey=msgspec.structs.replace(one.journey, peer="foreign"))
     merged = merge_records([one, foreign])
-    assert (merged.journey, merged.journey_missing) == (None, "merged: the probes of the runs had other kinds of peers")
+    assert (merged.journey, merged.journey_missing) == (None, "merged: what the runs measured is of unlike kinds")
 
 
 def test_a_journey_is_read_back_as_it_was_written(tmp_path: Any) -> None:
