@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["PAGES", "ROOT", "Block", "blocks", "chapter", "page"]
+__all__ = ["PAGES", "ROOT", "Block", "blocks", "chapter", "commands", "page", "prose"]
 
 ROOT = Path(__file__).parents[1]
 # Name -> file. docs/record.md is made from the code, and has its own tests.
@@ -17,7 +17,10 @@ PAGES = {
 
 
 class Block(NamedTuple):
-    """A fenced block of a page: its language, or "", and its text."""
+    """A fenced block: its language, or "", and its text.
+
+    `sh` is commands, `console` commands behind a prompt and what they print, `text` what a command prints.
+    """
 
     language: str
     text: str
@@ -39,3 +42,20 @@ def chapter(name: str, title: str) -> str:
 def blocks(text: str) -> list[Block]:
     """Returns the fenced blocks of a text, in their order."""
     return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+
+
+def commands(text: str) -> list[str]:
+    """Returns the command lines of a text's blocks of `sh` and `console`, without comments, continued lines as one."""
+    found = []
+    for block in blocks(text):
+        lines = block.text.replace("\\\n", " ").splitlines()
+        if block.language == "sh":
+            found += lines
+        elif block.language == "console":
+            found += [line.partition("$ ")[2] for line in lines if re.match(r"\w*\$ ", line)]
+    return [bare for line in found if (bare := re.sub(r"(^|\s+)# .*", "", line).strip())]
+
+
+def prose(text: str) -> str:
+    """Returns a text without its fenced blocks."""
+    return re.sub(r"^```\w*\n.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
