@@ -206,8 +206,6 @@ def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]
     """Says at once what an operator should know: a worker that died, file descriptors that ran out."""
     import errno
 
-    from loadkit.measure.board import STEPS
-
     for end in dead:
         _say(f"worker {end.index} (pid {end.pid}) {end.died or 'ended'}; another one has taken its place")
     if dead:
@@ -216,8 +214,7 @@ def _tell_changes(dead: list[WorkerEnd], group: ServeGroup, seen: dict[int, int]
         except OutputError as error:  # a disk that is full is no reason to serve no more
             _say(str(error))
     for number, name in ((errno.EMFILE, "EMFILE"), (errno.ENFILE, "ENFILE")):
-        column = STEPS.index("connect")
-        shed = sum(int(slot.pages[0].errors[column, number]) for slot in group.board.slots)
+        shed = group.turned_away(number)
         if shed > seen.get(number, 0):
             _say(
                 f"{name}: out of file descriptors, {format_count(shed)} connections turned away so far; raise the "

@@ -360,8 +360,10 @@ class Board:
 
     @functools.cached_property
     def errors(self) -> NDArray[np.int64]:
-        """The counters of errors of all workers and phases: worker, phase, step and number in one."""
-        return self._pages[:, :, len(COUNTERS) : len(COUNTERS) + len(STEPS) * _ERRNOS]
+        """The counters of errors of all workers and phases: worker, phase, step, number."""
+        layout = self.layout
+        errors = self._pages[:, :, len(COUNTERS) : len(COUNTERS) + len(STEPS) * _ERRNOS]
+        return errors.reshape(layout.workers, layout.phases, len(STEPS), _ERRNOS)
 
     @functools.cached_property
     def _table(self) -> NDArray[np.int64]:

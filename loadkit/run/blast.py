@@ -84,7 +84,7 @@ def _drive(plan: Plan, crew: Crew, course: Course, interrupts: Interrupts, obser
                 shown_ns = now
                 observer(_progress(plan, crew, course, now))
             if not course.is_over:
-                interrupts.wait(crew.sentinels(), max(0, course.next_ns - time.monotonic_ns()) / NS_PER_S)
+                interrupts.wait(crew.wakers(), max(0, course.next_ns - time.monotonic_ns()) / NS_PER_S)
     finally:
         end_ns = crew.leave()
         for word in course.close(crew.look(end_ns), end_ns):

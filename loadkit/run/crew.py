@@ -21,6 +21,7 @@ from loadkit.measure.samples import (
     WorkerEnd,
     WorkerSamples,
 )
+from loadkit.run.signals import HasFileno
 
 __all__ = ["Crew", "CrewSamples", "Look", "Totals", "Word", "Words", "closing_ns"]
 
@@ -108,8 +109,8 @@ class Crew(Protocol):
     def look(self, now: int) -> Look:
         """Returns what they show. A worker of the serve end that died is replaced, the series goes on."""
 
-    def sentinels(self) -> Sequence[int]:
-        """Returns file descriptors that are readable when there is something to look at before the next tick."""
+    def wakers(self) -> Sequence[HasFileno]:
+        """Returns what is readable when there is something to look at before the next tick."""
 
     def totals(self) -> Totals:
         """Returns what a live view shows."""

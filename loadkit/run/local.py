@@ -22,7 +22,8 @@ from loadkit.run.footprint import Footprint
 from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
 from loadkit.run.serve import ServeGroup
-from loadkit.run.signals import Interrupts
+from loadkit.run.signals import HasFileno, Interrupts
+from loadkit.run.watch import Watch
 from loadkit.run.workers import Worker, end_all, let_go, start_workers
 from loadkit.units import NS_PER_S
 
@@ -62,7 +63,7 @@ class LocalCrew:
         self._group: ServeGroup | None = None
         self._memory: MemorySamples | None = None
         self._edges: list[_Edge] = []
-        self._running: list[Worker] = []  # as of the last look
+        self._running = 0  # workers, as of the last look
         self._has_deaths = False
         self._is_opening = False
         self._room_ns = 0
@@ -79,8 +80,10 @@ class LocalCrew:
         layout = BoardLayout(here.workers, len(load.phases), load.highest_ns, load.journey)
         self._board = self._undo.enter_context(contextlib.closing(Board(layout)))
         self._workers = start_workers(forker, split(load, here, port), self._board)
-        self._running = list(self._workers)
         self._undo.callback(let_go, self._workers)  # they have ended, unless the run could not begin
+        self._watch = Watch(self._workers)
+        self._undo.callback(self._watch.close)
+        self._running = len(self._workers)
         self._series = Series(self._board, self._group.board if self._group else None)
         self._footprint.ready([forker.pid, *_pids(self._workers), *_pids(self._serving())])
         self._kernel_before = read_kernel()
@@ -111,15 +114,14 @@ class LocalCrew:
 
     def look(self, now: int) -> Look:
         """Reads the board, after it has seen which processes have ended."""
-        gone = [worker for worker in self._running if worker.is_gone()]
-        if gone:
-            self._running = [worker for worker in self._running if worker not in gone]
-            self._has_deaths = self._has_deaths or any(worker.died() for worker in gone)
+        ended = self._watch.ended(now)
+        self._running -= len(ended)
+        self._has_deaths = self._has_deaths or any(worker.died() for worker in ended)
         is_served = self._mend()
         self._series.look(now - self._start_ns)
         return look_at(
             self._board,
-            running=len(self._running),
+            running=self._running,
             has_deaths=self._has_deaths,
             is_served=is_served,
             room=self._room(now),
@@ -127,9 +129,9 @@ class LocalCrew:
 
     def _mend(self) -> bool:
         """Replaces dead workers of the serve end; False: it cannot go on, and who died, and how, is in the record."""
-        if self._group and not self._interrupts.count:
+        if self._group:
             try:
-                self._group.mend()
+                self._group.mend(replace=not self._interrupts.count)
             except LoadkitError:
                 return False
         return True
@@ -140,9 +142,9 @@ class LocalCrew:
         self._room_ns = now
         return self._read_room()
 
-    def sentinels(self) -> Sequence[int]:
-        """Ready when a process of either end has ended."""
-        return [*(worker.sentinel for worker in self._running), *(self._group.sentinels if self._group else [])]
+    def wakers(self) -> Sequence[HasFileno]:
+        """One for each end: readable when a worker has said something, or has ended."""
+        return [self._watch, self._group.watch] if self._group else [self._watch]
 
     def totals(self) -> Totals:
         """Adds the board up."""

@@ -13,7 +13,7 @@ from loadkit.endpoint import family_of, say_error, sockaddr_of
 from loadkit.engine.registry import get_engine
 from loadkit.errors import Interrupted, PreflightError, WorkerError
 from loadkit.limits import limit_of
-from loadkit.measure.board import Board, BoardLayout, OwnError
+from loadkit.measure.board import STEPS, Board, BoardLayout, OwnError
 from loadkit.measure.kernel import difference, read_kernel
 from loadkit.measure.samples import (
     ServeRow,
@@ -28,8 +28,9 @@ from loadkit.plan.serve import ServePlan
 from loadkit.plan.split import split_serve
 from loadkit.run.forker import Forker
 from loadkit.run.signals import Interrupts, entered
+from loadkit.run.watch import Watch
 from loadkit.run.worker import listen_on
-from loadkit.run.workers import Worker, end_all, start_workers
+from loadkit.run.workers import Worker, end_all, let_go, start_workers
 from loadkit.units import NS_PER_S
 
 __all__ = ["ServeGroup", "run_serve"]
@@ -67,6 +68,8 @@ class ServeGroup:
             layout = BoardLayout(plan.workers, 1, _LONGEST_TURN_NS, limit=plan.max_connections)
             self.board = undo.enter_context(contextlib.closing(Board(layout)))
             self.workers = start_workers(forker, self._shards, self.board)
+            undo.callback(let_go, self.workers)
+            self.watch = Watch(self.workers)
             undo.pop_all()
         self._born = [time.monotonic()] * plan.workers
 
@@ -75,13 +78,17 @@ class ServeGroup:
         """For multiprocessing.connection.wait: ready when a worker has ended."""
         return [worker.sentinel for worker in self.workers if not worker.is_gone()]
 
-    def mend(self) -> list[WorkerEnd]:
-        """Replaces dead workers and returns how they ended. Raises WorkerError when they do not stay alive."""
+    def mend(self, *, replace: bool = True) -> list[WorkerEnd]:
+        """Replaces the workers that died since it was last called, and returns how those ended.
+
+        To be called when `watch` is readable; without `replace` they are only taken note of. Raises WorkerError when
+        they do not stay alive.
+        """
         dead = []
-        for at, worker in enumerate(self.workers):
-            if self._is_stopping or not worker.is_gone():
+        for worker in self.watch.ended(time.monotonic_ns()):
+            if self._is_stopping or not replace:
                 continue
-            end = worker.end()
+            at, end = worker.index, worker.end()
             self._young_deaths = self._young_deaths + 1 if time.monotonic() - self._born[at] < _YOUNG_S else 0
             if self._young_deaths >= _YOUNG_DEATHS:
                 raise WorkerError(f"serve worker {worker.index} dies again and again: {end.died or 'it ended'}")
@@ -94,6 +101,7 @@ class ServeGroup:
                 slot.set("sequence", slot.get("sequence") + 1)
             try:
                 self.workers[at] = Worker(self._forker, self._shards[at], self.board)
+                self.watch.add(self.workers[at])
             except Interrupted:
                 break  # all of it ends now, and this one has
             self._born[at] = time.monotonic()
@@ -103,13 +111,15 @@ class ServeGroup:
             worker.close()
         if self.board.tokens:
             self.board.tokens.give_back()  # if not now, then the next time
-        for worker in self.workers:
-            worker.listen()
         return dead
 
     def read(self) -> tuple[WorkerSamples, ...]:
         """Reads the board as it is now."""
         return read_board(self.board)
+
+    def turned_away(self, number: int) -> int:
+        """Returns how many connections could not be accepted so far, for this errno."""
+        return int(self.board.errors[:, :, STEPS.index("connect"), number].sum())
 
     def stop(self) -> None:
         """Asks the workers to stop accepting and to end when their connections have."""
@@ -137,6 +147,7 @@ class ServeGroup:
         return tuple(self._ends)
 
     def _let_go(self) -> None:
+        self.watch.close()
         for worker in self.workers:
             worker.close()
         for anchor in self._anchors:
@@ -221,7 +232,7 @@ def run_serve(
             rows = _Rows(group.board, counts_bytes=plan.app is None)
             on_ready(group)
             while not interrupts.count:
-                interrupts.wait(group.sentinels, rows.left_s())
+                interrupts.wait([group.watch], rows.left_s())
                 rows.look()
                 on_change(group.mend(), group)
             group.stop()

@@ -27,7 +27,7 @@ from loadkit.errors import Interrupted
 from loadkit.limits import setting_up
 from loadkit.procfs import text_of
 
-__all__ = ["ENDING", "Interrupts", "entered", "hold", "ignore", "leave_to_parent", "name_of"]
+__all__ = ["ENDING", "HasFileno", "Interrupts", "entered", "hold", "ignore", "leave_to_parent", "name_of"]
 
 # What ends a process by default, and is sent by a terminal, a service manager or a person.
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)

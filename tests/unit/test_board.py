@@ -187,5 +187,5 @@ def test_all_slots_at_once_show_what_each_one_has(layout: BoardLayout) -> None:
     assert board.states[:, STATE.index("settled")].tolist() == [slot.get("settled") for slot in board.slots]
     for slot, counters, errors in zip(board.slots, board.counters, board.errors, strict=True):
         assert [page.counters.tolist() for page in slot.pages] == counters.tolist()
-        assert [page.errors.ravel().tolist() for page in slot.pages] == errors.tolist()
+        assert [page.errors.tolist() for page in slot.pages] == errors.tolist()
     board.close()
