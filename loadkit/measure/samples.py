@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, SUM_CARRY, Board, Page, Slot, error_name
+from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, SUM_CARRY, Board, Page, error_name
 from loadkit.measure.histogram import Histogram, index_of
 from loadkit.measure.kernel import KernelSamples
 from loadkit.plan.serve import ServePlan
@@ -29,8 +29,8 @@ __all__ = [
     "WorkerSamples",
     "merge",
     "read_board",
-    "read_counters",
     "read_histogram",
+    "read_totals",
     "read_worker",
     "tenth_of",
 ]
@@ -70,10 +70,9 @@ def read_worker(board: Board, index: int) -> WorkerSamples:
     return WorkerSamples(index, state, tuple(_read_page(page, board.layout.highest_ns) for page in slot.pages))
 
 
-def read_counters(slot: Slot) -> dict[str, int]:
-    """Reads the counters of a slot, added up over its phases: cheap, for the live view and the intervals."""
-    total = np.sum([page.counters for page in slot.pages], axis=0)
-    return dict(zip(COUNTERS, (int(value) for value in total), strict=True))
+def read_totals(board: Board) -> dict[str, int]:
+    """Reads the counters, added up over all slots and phases: cheap, for the intervals and the live view."""
+    return dict(zip(COUNTERS, board.counters.sum(axis=(0, 1)).tolist(), strict=True))
 
 
 def _read_page(page: Page, highest_ns: int) -> PhaseSamples:

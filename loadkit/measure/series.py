@@ -12,7 +12,7 @@ import bisect
 from loadkit.measure.samples import IntervalSample
 from loadkit.units import NS_PER_S
 
-__all__ = ["MOST_ROWS", "Rows"]
+__all__ = ["MOST_ROWS", "STEP_NS", "Rows"]
 
 # Ten minutes of seconds; a figure is not wider than that in points. With its histogram a row takes 1 to 3 KB.
 MOST_ROWS = 600

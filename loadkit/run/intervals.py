@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.board import COUNTERS, Board
+from loadkit.measure.board import COUNTERS, STATE, Board
 from loadkit.measure.histogram import Histogram, counts_length, highest_of, lowest_of
-from loadkit.measure.samples import IntervalSample, LatencySample, read_counters, read_histogram
-from loadkit.measure.series import STEP_NS, Rows
+from loadkit.measure.samples import IntervalSample, LatencySample, read_histogram, read_totals
+from loadkit.measure.series import Rows
 from loadkit.units import NS_PER_S
 
 __all__ = ["Series"]
 
 
 _WAKEUPS, _WATCHED = COUNTERS.index("wakeups"), COUNTERS.index("tcp_watched")
+_PHASE = STATE.index("phase")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -43,40 +44,22 @@ class Series:
         self.last: IntervalSample | None = None
         self._board = board
         self._serve = serve
-        self._at_ns = 0
         nothing = np.zeros(0, np.int64)
         self._seen = [_Seen(np.zeros(len(COUNTERS), np.int64), 0, nothing, nothing)] * board.layout.phases
         self._served = dict.fromkeys(COUNTERS, 0)
         self._replies_per_s = 0.0
 
-    def totals(self) -> tuple[dict[str, int], int]:
-        """Returns the counters added up over everything, and how many connections are open."""
-        return _totals(self._board), sum(slot.get("open") for slot in self._board.slots)
-
-    def errors(self) -> int:
-        """Returns how many errors there were, of every step."""
-        return sum(int(page.errors.sum()) for slot in self._board.slots for page in slot.pages)
-
     def replies_per_s(self) -> float:
         """Returns the rate of the last full second, 0 before the first."""
         return self._replies_per_s
 
-    def look(self, t_ns: int) -> None:
-        """Adds rows when a second has passed since the last."""
-        if t_ns >= self._at_ns + STEP_NS:
-            self._add(t_ns)
-
-    def close(self, t_ns: int) -> None:
-        """Adds what is left."""
-        if t_ns > self._at_ns:
-            self._add(t_ns)
-
-    def _add(self, t_ns: int) -> None:
-        served = _totals(self._serve) if self._serve else self._served
-        now = max(slot.get("phase") for slot in self._board.slots)
-        replied, is_counted = 0, any(page.counters[_WAKEUPS] for slot in self._board.slots for page in slot.pages)
+    def add(self, from_ns: int, t_ns: int) -> None:
+        """Adds rows of what came since it was last called."""
+        served = read_totals(self._serve) if self._serve else self._served
+        now = int(self._board.states[:, _PHASE].max())
+        replied, is_counted = 0, bool(self._board.counters[:, :, _WAKEUPS].any())
         for phase in range(self._board.layout.phases):
-            row = self._row(phase, t_ns, is_counted)
+            row = self._row(phase, from_ns, t_ns, is_counted)
             if served["wakeups"]:  # the serve end knows no phases: what it did is the run's present one's
                 row = _with_serve_end(row, served, self._served if phase == now else served)
             if phase == now:
@@ -84,19 +67,18 @@ class Series:
             if phase == now or row.replied or row.opened or row.received_bytes or row.errors or row.latency.hdr:
                 self.rows.add(row)
             replied += row.replied
-        self._replies_per_s = replied * NS_PER_S / max(1, t_ns - self._at_ns)
-        self._at_ns, self._served = t_ns, served
+        self._replies_per_s = replied * NS_PER_S / max(1, t_ns - from_ns)
+        self._served = served
 
-    def _row(self, phase: int, t_ns: int, is_counted: bool) -> IntervalSample:
+    def _row(self, phase: int, from_ns: int, t_ns: int, is_counted: bool) -> IntervalSample:
         """Returns what the phase has more than at the last look; `is_counted`: the engine counts its wake-ups."""
-        pages = [slot.pages[phase] for slot in self._board.slots]
         before = self._seen[phase]
-        counters = np.sum([page.counters for page in pages], axis=0)
-        errors = sum(int(page.errors.sum()) for page in pages)
+        counters = self._board.counters[:, phase].sum(axis=0)
+        errors = int(self._board.errors[:, phase].sum())
         came = dict(zip(COUNTERS, (counters - before.counters).tolist(), strict=True))
         latency, self._seen[phase] = self._latency(phase, before, counters, errors)
         return IntervalSample(
-            from_ns=self._at_ns,
+            from_ns=from_ns,
             t_ns=t_ns,
             phase=phase,
             opened=came["opened"],
@@ -137,11 +119,3 @@ def _with_serve_end(row: IntervalSample, after: Mapping[str, int], before: Mappi
     """Adds what the serve end did in between. A worker that is replaced goes on in its place."""
     wakeups, events = (after[name] - before[name] for name in ("wakeups", "events"))
     return replace(row, serve_wakeups=wakeups, serve_events=events)
-
-
-def _totals(board: Board) -> dict[str, int]:
-    total = dict.fromkeys(COUNTERS, 0)
-    for slot in board.slots:
-        for name, value in read_counters(slot).items():
-            total[name] += value
-    return total

@@ -21,6 +21,7 @@ from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, closing_ns
 from loadkit.run.footprint import Footprint
 from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
+from loadkit.run.sampler import Sampler
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import HasFileno, Interrupts
 from loadkit.run.watch import Watch
@@ -33,9 +34,10 @@ __all__ = ["LocalCrew", "look_at"]
 _LEAVE_NS = 2 * NS_PER_S
 _ROOM_NS = 100_000_000  # between two looks at the memory that is left: at 30k connects/s, 8 KB each, 25 MB
 _ASKED, _FAILED = COUNTERS.index("asked"), COUNTERS.index("failed_connects")
+_REPLIED = COUNTERS.index("replied")
 _SETTLED, _SETTLED_NS = STATE.index("settled"), STATE.index("settled_ns")
 _FINISHED_NS, _STRANDED_NS = STATE.index("finished_ns"), STATE.index("stranded_ns")
-_PROVED = STATE.index("proved")
+_PROVED, _OPEN, _PHASE = STATE.index("proved"), STATE.index("open"), STATE.index("phase")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -85,6 +87,7 @@ class LocalCrew:
         self._undo.callback(self._watch.close)
         self._running = len(self._workers)
         self._series = Series(self._board, self._group.board if self._group else None)
+        self._sampler = Sampler(self._series)  # from the start of the run
         self._footprint.ready([forker.pid, *_pids(self._workers), *_pids(self._serving())])
         self._kernel_before = read_kernel()
         return port
@@ -118,7 +121,7 @@ class LocalCrew:
         self._running -= len(ended)
         self._has_deaths = self._has_deaths or any(worker.died() for worker in ended)
         is_served = self._mend()
-        self._series.look(now - self._start_ns)
+        self._sampler.look(now - self._start_ns)
         return look_at(
             self._board,
             running=self._running,
@@ -148,12 +151,12 @@ class LocalCrew:
 
     def totals(self) -> Totals:
         """Adds the board up."""
-        counters, open_now = self._series.totals()
+        board = self._board
         return Totals(
-            phase=max(slot.get("phase") for slot in self._board.slots),
-            open=open_now,
-            replied=counters["replied"],
-            errors=self._series.errors(),
+            phase=int(board.states[:, _PHASE].max()),
+            open=int(board.states[:, _OPEN].sum()),
+            replied=int(board.counters[:, :, _REPLIED].sum()),
+            errors=int(board.errors.sum()),
             row=self._series.last,
             replies_per_s=self._series.replies_per_s(),
         )
@@ -163,7 +166,7 @@ class LocalCrew:
         self.say(Word(Words.LEAVE))
         end_all(self._workers, self._closing_s())
         end_ns = time.monotonic_ns()
-        self._series.close(end_ns - self._start_ns)
+        self._sampler.close(end_ns - self._start_ns)
         return end_ns
 
     def samples(self) -> CrewSamples:
@@ -207,7 +210,7 @@ class LocalCrew:
         return _Edge(kernel, throttling, serve, time.monotonic_ns())
 
     def _take_footprint(self) -> MemorySamples | None:
-        opened = sum(slot.get("open") for slot in self._board.slots)
+        opened = int(self._board.states[:, _OPEN].sum())
         boards = [self._board, *([self._group.board] if self._group else [])]
         resident = sum(board.resident_bytes for board in boards)
         return self._footprint.opened(opened, _pids(self._workers), _pids(self._serving()), resident)

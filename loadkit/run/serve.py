@@ -6,7 +6,6 @@ import contextlib
 import errno
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from loadkit.endpoint import family_of, say_error, sockaddr_of
@@ -16,17 +15,17 @@ from loadkit.limits import limit_of
 from loadkit.measure.board import STEPS, Board, BoardLayout, OwnError
 from loadkit.measure.kernel import difference, read_kernel
 from loadkit.measure.samples import (
-    ServeRow,
     ServeRun,
     ServeSamples,
     WorkerEnd,
     WorkerSamples,
     read_board,
-    read_counters,
 )
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.split import split_serve
 from loadkit.run.forker import Forker
+from loadkit.run.sampler import Sampler
+from loadkit.run.serve_rows import ServeRows
 from loadkit.run.signals import Interrupts, entered
 from loadkit.run.watch import Watch
 from loadkit.run.worker import listen_on
@@ -229,11 +228,12 @@ def run_serve(
         try:
             before, kernel = group.read(), read_kernel()
             started_s, begin = time.time(), time.monotonic_ns()
-            rows = _Rows(group.board, counts_bytes=plan.app is None)
+            series = ServeRows(group.board, counts_bytes=plan.app is None)
+            sampler = Sampler(series, begin)
             on_ready(group)
             while not interrupts.count:
-                interrupts.wait([group.watch], rows.left_s())
-                rows.look()
+                interrupts.wait([group.watch], sampler.left_s(time.monotonic_ns()))
+                sampler.look(time.monotonic_ns())
                 on_change(group.mend(), group)
             group.stop()
             _wait_for_end(group, interrupts)
@@ -241,7 +241,7 @@ def run_serve(
             group.leave()
             group.close(1.0)
             raise
-        rows.close()
+        sampler.close(time.monotonic_ns())
         ends = group.close(1.0 if interrupts.count > 1 else 5.0)
         after = read_kernel()
         return ServeRun(
@@ -249,45 +249,10 @@ def run_serve(
             samples=group.samples(before, group.read(), ends),
             started_s=started_s,
             span_ns=time.monotonic_ns() - begin,
-            rows=tuple(rows.rows),
+            rows=tuple(series.rows),
             kernel=difference(kernel, after) if kernel and after else None,
             died_last=group.died_last,
         )
-
-
-class _Rows:
-    """What each second brought, of the last hour."""
-
-    _NAMES = ("opened", "received_bytes", "sent_bytes", "cpu_user_ns", "cpu_system_ns", "wakeups", "events")
-
-    def __init__(self, board: Board, counts_bytes: bool) -> None:
-        self._counts_bytes = counts_bytes
-        self.rows: deque[ServeRow] = deque(maxlen=3600)
-        self._board = board
-        self._last = self._counters()
-        self._next_ns = time.monotonic_ns() + NS_PER_S
-
-    def left_s(self) -> float:
-        """Returns how long it is until the next look."""
-        return max(0.0, (self._next_ns - time.monotonic_ns()) / NS_PER_S)
-
-    def look(self) -> None:
-        """Adds a row when a second has passed."""
-        if time.monotonic_ns() >= self._next_ns:
-            self._next_ns = time.monotonic_ns() + NS_PER_S
-            self.close()
-
-    def close(self) -> None:
-        """Adds what is left."""
-        now = self._counters()
-        accepted, received, sent, *rest = [count - was for count, was in zip(now, self._last, strict=True)]
-        moved = (received, sent) if self._counts_bytes else (None, None)
-        self.rows.append(ServeRow(time.time(), accepted, *moved, *rest))
-        self._last = now
-
-    def _counters(self) -> list[int]:
-        each = [read_counters(slot) for slot in self._board.slots]
-        return [sum(counters[name] for counters in each) for name in self._NAMES]
 
 
 def _wait_for_end(group: ServeGroup, interrupts: Interrupts) -> None:

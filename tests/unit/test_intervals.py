@@ -15,6 +15,7 @@ from loadkit.measure.samples import IntervalSample, LatencySample
 from loadkit.measure.series import Rows
 from loadkit.measure.tally import record
 from loadkit.run.intervals import Series
+from loadkit.run.sampler import Sampler
 from loadkit.units import NS_PER_S
 
 _HIGHEST_NS = 2 * 3600 * NS_PER_S  # a run of an hour: 34,816 counters, 272 KiB
@@ -51,12 +52,13 @@ def whole(rows: list[IntervalSample]) -> Histogram:
 
 def test_a_row_has_the_figures_of_its_own_second(board: Board) -> None:
     series = Series(board)
+    sampler = Sampler(series)
     enter(board, _HOLD)
     first, second = [1_000 * k for k in range(1, 2001)], [5_000_000] * 30
     for at, latencies in enumerate((first, second, []), 1):
         if latencies:
             reply(board, latencies)
-        series.look(at * NS_PER_S)
+        sampler.look(at * NS_PER_S)
     rows = series.rows.by_time()
     assert [(row.from_ns, row.replied) for row in rows] == [(0, 4000), (NS_PER_S, 60), (2 * NS_PER_S, 0)]
     of_all = Histogram.of(first * 2, _HIGHEST_NS)
@@ -75,14 +77,15 @@ def test_a_row_has_the_figures_of_its_own_second(board: Board) -> None:
 
 def test_each_phase_to_which_something_happened_has_a_row_of_its_own(board: Board) -> None:
     series = Series(board)
+    sampler = Sampler(series)
     enter(board, _WARM_UP)
     reply(board, [1_000], _WARM_UP)
-    series.look(NS_PER_S)
+    sampler.look(NS_PER_S)
     enter(board, _HOLD)
     reply(board, [2_000] * 3, _HOLD)
     reply(board, [9_000], _WARM_UP)  # due in the warm-up, and its reply came in the hold
-    series.look(2 * NS_PER_S)
-    series.look(3 * NS_PER_S)
+    sampler.look(2 * NS_PER_S)
+    sampler.look(3 * NS_PER_S)
     rows = [(row.t_ns // NS_PER_S, row.phase, row.replied) for row in series.rows.by_time()]
     assert rows == [(1, _WARM_UP, 2), (2, _WARM_UP, 2), (2, _HOLD, 6), (3, _HOLD, 0)]
     assert series.last is not None
@@ -92,12 +95,13 @@ def test_each_phase_to_which_something_happened_has_a_row_of_its_own(board: Boar
 def test_wake_ups_are_counted_in_each_row_or_in_none(board: Board) -> None:
     with contextlib.closing(Board(BoardLayout(1, 1, _HIGHEST_NS))) as serve:
         series = Series(board, serve)
+        sampler = Sampler(series)
         for second, phase in ((1, _WARM_UP), (2, _HOLD)):
             enter(board, phase)
             reply(board, [1_000], _WARM_UP)
             board.slots[0].pages[phase].add("wakeups", 5)
             serve.slots[0].pages[0].add("wakeups", 7)
-            series.look(second * NS_PER_S)
+            sampler.look(second * NS_PER_S)
     rows = [(row.phase, row.wakeups, row.serve_wakeups) for row in series.rows.by_time()]
     assert rows == [(_WARM_UP, 5, 7), (_WARM_UP, 0, 0), (_HOLD, 5, 7)]
 
@@ -122,6 +126,7 @@ def test_what_tcp_did_is_of_each_second_and_null_where_it_is_not_watched(board: 
 def test_the_rows_of_a_phase_add_up_to_the_phase(board: Board) -> None:
     """However many seconds a run has: fewer rows, and no reply less."""
     series = Series(board)
+    sampler = Sampler(series)
     series.rows = Rows(most=20)
     seconds = 50
     for second in range(1, seconds + 1):
@@ -131,7 +136,7 @@ def test_the_rows_of_a_phase_add_up_to_the_phase(board: Board) -> None:
         for slot in board.slots:
             slot.pages[phase].add("opened")
             slot.pages[phase].add_error("receive", 104)
-        series.look(second * NS_PER_S)
+        sampler.look(second * NS_PER_S)
     rows = series.rows.by_time()
     assert len(rows) == 20
     for phase, count in ((_RAMP, 5), (_HOLD, seconds - 5)):
@@ -149,11 +154,12 @@ def test_the_rows_of_a_phase_add_up_to_the_phase(board: Board) -> None:
 
 def test_a_row_takes_a_few_kb_however_far_the_histograms_reach(board: Board) -> None:
     series = Series(board)
+    sampler = Sampler(series)
 
     def run(first: int, last: int) -> None:
         for second in range(first, last):
             reply(board, [40_000 + second, 50_000, 9_000_000])
-            series.look(second * NS_PER_S)
+            sampler.look(second * NS_PER_S)
 
     tracemalloc.start()
     try:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, Board, BoardLayout, OwnError
-from loadkit.measure.samples import PhaseSamples, merge, read_board, read_counters, read_histogram, read_worker
+from loadkit.measure.samples import PhaseSamples, merge, read_board, read_histogram, read_totals, read_worker
 from loadkit.measure.tally import Tally
 
 _HIGHEST = 10**9
@@ -74,11 +74,11 @@ def test_a_histogram_is_read_with_its_exact_ends(board: Board) -> None:
     assert read_histogram(board.slots[0].pages[0], "connect", _HIGHEST).count == 0
 
 
-def test_the_quick_counters_are_the_sum_over_the_phases(board: Board) -> None:
-    quick = read_counters(board.slots[1])
-    assert quick["replied"] == 10  # 5 a phase
-    phases = read_worker(board, 1).phases
-    assert quick == {name: sum(phase.counters[name] for phase in phases) for name in COUNTERS}
+def test_the_totals_are_the_sum_over_workers_and_phases(board: Board) -> None:
+    totals = read_totals(board)
+    assert totals["replied"] == 30
+    phases = [phase for worker in read_board(board) for phase in worker.phases]
+    assert totals == {name: sum(phase.counters[name] for phase in phases) for name in COUNTERS}
 
 
 def test_merging_adds_up_whatever_the_order(board: Board) -> None:
