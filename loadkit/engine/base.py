@@ -51,6 +51,12 @@ class Control(Protocol):
     def came(self, first_bytes: bytes) -> None:
         """Tells the parent how what came on the run's first connection begins, when it failed."""
 
+    def finished(self) -> None:
+        """Tells the parent that this worker's traffic is over but for the drain; to be said once `finished_ns` is set.
+
+        Whether all of them are shows on the board; this has the parent look now and not at its next tick.
+        """
+
     def hold_start(self) -> int | None:
         """Returns when the phases after the ramp begin (monotonic ns), None while the ramp goes on."""
 

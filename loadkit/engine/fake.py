@@ -68,6 +68,7 @@ class FakeEngine:
         tally.fold_cpu(end)
         slot.set("open", 0)
         slot.set("finished_ns", end)
+        control.finished()
 
     def _open(self, tally: Tally, times: Iterable[int]) -> int:
         """Opens a connection at each of the times, and returns how many."""

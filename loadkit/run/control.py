@@ -1,7 +1,7 @@
 """What parent and worker say to each other: a pipe each, small tuples, nothing in the hot path.
 
 Parent to worker: ("start", ns), ("ramp", ns), ("hold", ns), ("enough",), ("stop",), ("leave",). Worker to parent:
-("ready",), ("came", bytes), ("failed", text).
+("ready",), ("came", bytes), ("finished",), ("failed", text).
 A pipe that is closed tells that the other end is gone; so no worker outlives its parent.
 """
 
@@ -37,6 +37,11 @@ class PipeControl:
         """Tells the parent what came on the run's first connection, which failed."""
         with contextlib.suppress(OSError):
             self._pipe.send(("came", first_bytes))
+
+    def finished(self) -> None:
+        """Has the parent look at the board: this worker is done with its last message."""
+        with contextlib.suppress(OSError):
+            self._pipe.send(("finished",))
 
     def wait_start(self) -> int:
         """Waits for the start (monotonic ns). Raises EOFError when the parent is gone, or does not want it."""

@@ -60,6 +60,7 @@ class HandControl:
         self.start_ns = start_ns
         self.ramp_ns = ramp_ns
         self.first_bytes: bytes | None = None  # what came on a first connection that failed
+        self.times_finished = 0
         self.hold_ns: int | None = None
         self.stop = False
         self.enough = False
@@ -98,6 +99,9 @@ class HandControl:
 
     def came(self, first_bytes: bytes) -> None:
         self.first_bytes = first_bytes
+
+    def finished(self) -> None:
+        self.times_finished += 1
 
     def ramp_start(self) -> int | None:
         ramp_ns: int | None = self._heard["ramp_ns"]
@@ -177,6 +181,10 @@ class Blasting:
     def first_bytes(self) -> bytes | None:
         """What came on a first connection that failed."""
         return self._controls[0].first_bytes
+
+    def times_finished(self) -> list[int]:
+        """How often each worker has said that its traffic is over."""
+        return [control.times_finished for control in self._controls]
 
     def end_ramp(self) -> None:
         """Waits until every first connection is settled, then lets the phases begin."""

@@ -181,3 +181,16 @@ def test_a_worker_that_leaves_has_closed_those_that_waited_for_their_last_reply(
     wait_for(lambda: time.monotonic() > over)
     blasting.say(leave=True)
     assert blasting.end().counters["unanswered"] == 5  # and none is left open: the fixture asks
+
+
+@pytest.mark.parametrize("ending", [{"messages": "50"}, {"duration": "200ms"}, {"duration": "60s"}])
+def test_a_worker_says_once_that_its_traffic_is_over(server: Server, blast: Blast, ending: dict[str, str]) -> None:
+    port, _board, _control = server()
+    blasting = blast(port, connections="4", workers="2", **ending)
+    blasting.end_ramp()
+    if ending == {"duration": "60s"}:
+        wait_for(lambda: blasting.phase("hold").counters["replied"] > 0)
+        assert blasting.times_finished() == [0, 0]
+        blasting.say(stop=True)
+    blasting.end()
+    assert blasting.times_finished() == [1, 1]

@@ -42,6 +42,14 @@ def test_what_came_on_the_first_connection_is_told_even_to_a_parent_that_is_gone
     control.came(b"-ERR")
 
 
+def test_the_end_of_the_traffic_is_told_even_to_a_parent_that_is_gone(ends: Ends) -> None:
+    parent, control = ends
+    control.finished()
+    assert parent.recv() == ("finished",)
+    parent.close()
+    control.finished()
+
+
 def test_answers_are_as_of_the_last_hearing_and_nothing_in_between_is_lost(ends: Ends) -> None:
     parent, control = ends
     control.hear()

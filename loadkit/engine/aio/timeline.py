@@ -392,6 +392,7 @@ class Timeline(Crowd):
             self._phase = last
             self.slot.set("phase", last)
         self.slot.set("finished_ns", now)
+        self.control.finished()
         self.sending = self.free_running = False
         self.openings.clear()
         self.next_phase_ns = NEVER

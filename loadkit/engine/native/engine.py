@@ -72,6 +72,8 @@ class NativeEngine:
 
             def entered(phase: int) -> None:
                 core.watch_tcp(phase if kinds[phase] is PhaseKind.HOLD else -1)
+                if kinds[phase] is PhaseKind.DRAIN:
+                    control.finished()
 
             turns = _Turns(loop, core, slot, lambda: _blast_heard(core, shard, control), shard.of, entered)
             loop.run_until_complete(turns.run())
