@@ -5,25 +5,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from loadkit.errors import LoadkitError
 from loadkit.measure.board import COUNTERS, PROOFS, STATE, Board, BoardLayout
-from loadkit.measure.kernel import KernelLook, read_kernel
-from loadkit.measure.kernel import difference as counted
 from loadkit.measure.memory import Room, read_room
-from loadkit.measure.samples import MemorySamples, PhaseSamples, ServeSamples, WorkerSamples, read_board, read_worker
-from loadkit.measure.throttling import ThrottlingLook, read_throttling
-from loadkit.measure.throttling import difference as throttled
+from loadkit.measure.samples import PhaseSamples, ServeSamples, WorkerSamples, read_board, read_worker
 from loadkit.plan.build import Plan
 from loadkit.plan.split import split
 from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, closing_ns
-from loadkit.run.footprint import Footprint
 from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
 from loadkit.run.sampler import Sampler
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import HasFileno, Interrupts
+from loadkit.run.surroundings import Surroundings
 from loadkit.run.watch import Watch
 from loadkit.run.workers import Worker, end_all, let_go, start_workers
 from loadkit.units import NS_PER_S
@@ -32,7 +28,6 @@ __all__ = ["LocalCrew", "look_at"]
 
 # A worker that was told to leave and has not ended by then is hung, and killed.
 _LEAVE_NS = 2 * NS_PER_S
-_ROOM_NS = 100_000_000  # between two looks at the memory that is left: at 30k connects/s, 8 KB each, 25 MB
 _ASKED, _FAILED = COUNTERS.index("asked"), COUNTERS.index("failed_connects")
 _REPLIED = COUNTERS.index("replied")
 _SETTLED, _SETTLED_NS = STATE.index("settled"), STATE.index("settled_ns")
@@ -40,35 +35,22 @@ _FINISHED_NS, _STRANDED_NS = STATE.index("finished_ns"), STATE.index("stranded_n
 _PROVED, _OPEN, _PHASE = STATE.index("proved"), STATE.index("open"), STATE.index("phase")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Edge:
-    """The counters of this machine and of the serve end at one edge of the window; `at_ns` is when that was read."""
-
-    kernel: KernelLook | None
-    throttling: ThrottlingLook
-    serve: tuple[WorkerSamples, ...]
-    at_ns: int
-
-
 class LocalCrew:
     """Worker processes of this machine.
 
-    `room` tells how much memory is left. Its own first reading of the machine's memory is made when it is made.
+    `room` tells how much memory is left. To be made before any process of the run, for it then reads what there is.
     """
 
     def __init__(self, plan: Plan, interrupts: Interrupts, room: Callable[[], Room | None] = read_room) -> None:
         self._plan = plan
         self._interrupts = interrupts
-        self._read_room = room
-        self._footprint = Footprint(plan.load.connections)
+        self._surroundings = Surroundings(plan.load.connections, room)
         self._undo = contextlib.ExitStack()
         self._group: ServeGroup | None = None
-        self._memory: MemorySamples | None = None
-        self._edges: list[_Edge] = []
+        self._serve_edges: list[tuple[tuple[WorkerSamples, ...], int]] = []  # its board, and when that was read
         self._running = 0  # workers, as of the last look
         self._has_deaths = False
         self._is_opening = False
-        self._room_ns = 0
         self._start_ns = 0
 
     def start(self) -> int:
@@ -88,8 +70,7 @@ class LocalCrew:
         self._running = len(self._workers)
         self._series = Series(self._board, self._group.board if self._group else None)
         self._sampler = Sampler(self._series)  # from the start of the run
-        self._footprint.ready([forker.pid, *_pids(self._workers), *_pids(self._serving())])
-        self._kernel_before = read_kernel()
+        self._surroundings.ready([forker.pid, *_pids(self._workers), *_pids(self._serving())])
         return port
 
     def end(self) -> None:
@@ -99,9 +80,9 @@ class LocalCrew:
     def say(self, word: Word) -> None:
         """Tells the workers; what only concerns this machine is done here."""
         if word.said is Words.OPENED:
-            self._memory = self._take_footprint()
+            self._measure_opened()
         elif word.said in (Words.BEGIN, Words.END):
-            self._edges.append(self._edge())
+            self._pass_edge()
         elif word.said is Words.FIRST:
             self._start_ns = word.at_ns or 0
             self._workers[0].say("start", word.at_ns)
@@ -127,7 +108,7 @@ class LocalCrew:
             running=self._running,
             has_deaths=self._has_deaths,
             is_served=is_served,
-            room=self._room(now),
+            room=self._surroundings.room(now) if self._is_opening else None,
         )
 
     def _mend(self) -> bool:
@@ -138,12 +119,6 @@ class LocalCrew:
             except LoadkitError:
                 return False
         return True
-
-    def _room(self, now: int) -> Room | None:
-        if not self._is_opening or now - self._room_ns < _ROOM_NS:
-            return None
-        self._room_ns = now
-        return self._read_room()
 
     def wakers(self) -> Sequence[HasFileno]:
         """One for each end: readable when a worker has said something, or has ended."""
@@ -172,18 +147,15 @@ class LocalCrew:
     def samples(self) -> CrewSamples:
         """Ends the serve end and reads both boards whole."""
         serve = self._serve_samples()
-        before = self._kernel_before
-        begin, end = (*self._edges, None, None)[:2]
-        at_begin, at_end = begin.kernel if begin else None, end.kernel if end else None
         return CrewSamples(
             workers=read_board(self._board),
             ends=tuple(worker.end() for worker in self._workers),
             intervals=self._series.rows.by_time(),
             serve=serve,
-            memory=self._memory,
-            kernel=counted(at_begin, at_end) if at_begin and at_end else None,
-            kernel_of_ramp=counted(before, at_begin) if before and at_begin else None,
-            throttling=throttled(begin.throttling, end.throttling) if begin and end else None,
+            memory=self._surroundings.memory,
+            kernel=self._surroundings.kernel(),
+            kernel_of_ramp=self._surroundings.kernel_of_ramp(),
+            throttling=self._surroundings.throttling(),
         )
 
     def first(self) -> tuple[PhaseSamples, bytes]:
@@ -196,24 +168,22 @@ class LocalCrew:
         group = self._group
         if group is None:
             return None
-        at = [edge.serve for edge in self._edges]
-        while len(at) < 2:
-            at.append(group.read())
+        edges = self._serve_edges
+        at_start, at_end = [*(samples for samples, _ns in edges), *(group.read() for _ in range(2 - len(edges)))]
         group.stop()
-        samples = group.samples(at[0], at[1], group.close(self._closing_s()))
-        span_ns = self._edges[1].at_ns - self._edges[0].at_ns if len(self._edges) == 2 else 0
-        return replace(samples, span_ns=span_ns)
+        samples = group.samples(at_start, at_end, group.close(self._closing_s()))
+        return replace(samples, span_ns=edges[1][1] - edges[0][1] if len(edges) == 2 else 0)
 
-    def _edge(self) -> _Edge:
-        kernel, throttling = read_kernel(), read_throttling()
-        serve = self._group.read() if self._group else ()
-        return _Edge(kernel, throttling, serve, time.monotonic_ns())
+    def _pass_edge(self) -> None:
+        self._surroundings.pass_edge()
+        if self._group:
+            self._serve_edges.append((self._group.read(), time.monotonic_ns()))
 
-    def _take_footprint(self) -> MemorySamples | None:
+    def _measure_opened(self) -> None:
         opened = int(self._board.states[:, _OPEN].sum())
         boards = [self._board, *([self._group.board] if self._group else [])]
         resident = sum(board.resident_bytes for board in boards)
-        return self._footprint.opened(opened, _pids(self._workers), _pids(self._serving()), resident)
+        self._surroundings.opened(opened, _pids(self._workers), _pids(self._serving()), resident)
 
     def _serving(self) -> Sequence[Worker]:
         return self._group.workers if self._group else []

@@ -108,6 +108,7 @@ def test_wake_ups_are_counted_in_each_row_or_in_none(board: Board) -> None:
 
 def test_what_tcp_did_is_of_each_second_and_null_where_it_is_not_watched(board: Board) -> None:
     series = Series(board)
+    sampler = Sampler(series)
     enter(board, _HOLD)
     for second, retransmits in ((1, 0), (2, 0), (3, 4)):
         page = board.slots[0].pages[_HOLD]
@@ -116,7 +117,7 @@ def test_what_tcp_did_is_of_each_second_and_null_where_it_is_not_watched(board: 
         if second > 1:
             page.add("tcp_watched", second == 2)
             page.add("tcp_retransmits", retransmits)
-        series.look(second * NS_PER_S)
+        sampler.look(second * NS_PER_S)
     rows = series.rows.by_time()
     assert [(row.tcp_samples, row.tcp_cwnd, row.retransmits) for row in rows] == [(2, 20, None), (2, 40, 0), (2, 60, 4)]
     assert [one.plus(rows[2]).retransmits for one in rows[:2]] == [4, 4]
