@@ -46,7 +46,7 @@ def test_two_runs_of_one_command_are_added_up(loadkit: Loadkit, tmp_path: Path) 
         assert record["histograms"]["latency"]["count"] == record["messages"]["replied"]
     for percentile in ("50", "90", "99"):
         *each, of_both = (record["histograms"]["latency"]["percentiles"][percentile] for record in (one, other, both))
-        assert min(each) <= of_both <= max(each)
+        assert min(each) * 0.999 <= of_both <= max(each) * 1.001  # histograms have three digits
 
 
 def test_a_missed_slo_exits_3_and_a_met_one_0(loadkit: Loadkit) -> None:

@@ -139,6 +139,17 @@ def test_the_record_of_a_serve_end_is_joined_or_refused_in_one_line(fields: dict
             _assert_is_one_line(error)
 
 
+@sample(4)
+@given(st.lists(HOSTILE, min_size=1, max_size=7))
+def test_neither_does_the_report_of_a_serve_end_with_hostile_texts(texts: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "serve.json"
+        path.write_text(json.dumps(with_texts(served(), texts)))
+        record = load_serve(str(path))
+    for write in (as_text, as_markdown):
+        _assert_tame(write(record))
+
+
 def test_such_a_record_is_joined_as_it_is() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "serve.json"
