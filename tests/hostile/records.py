@@ -6,6 +6,7 @@ import copy
 import datetime
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ Path_ = tuple[str | int, ...]
 
 # What a reader checks, or takes for a fixed word: another text there makes it no record.
 _CHECKED = ("format", "state", "party", "kind", "started", "hdr", "start", "end")
+# Texts of what was planned that are one of a few.
+_PLANNED, _CHOICES = ("load", "placements", "plan"), ("close", "stamps", "engine", "probes")
 
 
 @cache
@@ -47,7 +50,7 @@ def served() -> dict[str, Any]:
     rows = tuple(ServeRow(started_s + at, 10, 100, 100, MS, MS, 5, 6) for at in range(20))
     kernel = KernelSamples({"TcpExt.ListenOverflows": 1}, {"dropped": 0, "squeezed": 0}, {"inuse": 9}, {"user": 0.5})
     plan = ServePlan(("10.0.0.1",), REMOTE.port, EngineName.UVLOOP, 2, (2, 3))
-    run = ServeRun(plan, serve_end(), started_s, 20 * S, rows, kernel, 1)
+    run = ServeRun(plan, replace(serve_end(), port=REMOTE.port), started_s, 20 * S, rows, kernel, 1)
     fields: dict[str, Any] = json.loads(encode(build_serve_record(run, made_up_host())))
     return fields
 
@@ -67,18 +70,23 @@ def at(value: Any, path: Path_) -> Any:
     return value
 
 
+def _is_checked(path: Path_) -> bool:
+    return path[-1] in _CHECKED or (path[0] in _PLANNED and path[-1] in _CHOICES)
+
+
 def with_texts(fields: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
     """Returns the fields with each text that may be any replaced by one of `texts`, in turn, and as names of more."""
     hostile = copy.deepcopy(fields)
-    places = [path for path in leaves(fields) if isinstance(at(fields, path), str) and path[-1] not in _CHECKED]
+    places = [path for path in leaves(fields) if isinstance(at(fields, path), str) and not _is_checked(path)]
     for number, path in enumerate(places):
         at(hostile, path[:-1])[path[-1]] = texts[number % len(texts)]
     for text in texts:
-        hostile["load"][text] = {text: [text]}
-        hostile["origins"]["load"][text] = text
         hostile["host"][text] = text
-        hostile["histograms"][text] = hostile["histograms"]["latency"]
-        hostile["histograms_missing"][text] = text
+        if "load" in hostile:  # a run; a serve end has none
+            hostile["load"][text] = {text: [text]}
+            hostile["origins"]["load"][text] = text
+            hostile["histograms"][text] = hostile["histograms"]["latency"]
+            hostile["histograms_missing"][text] = text
         if hostile["kernel"]:
             hostile["kernel"]["counters"][text] = 1
             hostile["kernel"]["cpu"][text] = 0.5
