@@ -28,7 +28,7 @@ _MOST_SHOWN, _SHOWN_BEFORE = 160, 60
 
 
 def check_mergeable(names: Sequence[str], records: Sequence[RunRecord]) -> None:
-    """Raises RecordError, in one line, for two that are the same run, unlike runs, or ran at the same time.
+    """Raises RecordError, in one line, for two that are the same run, and for unlike runs.
 
     `names` are the files of the records, or what else they are to be called.
     """

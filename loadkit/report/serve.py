@@ -13,6 +13,7 @@ import msgspec
 from loadkit.errors import RecordError
 from loadkit.host import Host
 from loadkit.measure.samples import ServeRun
+from loadkit.plan.serve import ServePlan
 from loadkit.report.build import server_record
 from loadkit.report.kernel import kernel_record
 from loadkit.report.reading import as_struct, read_fields
@@ -31,10 +32,11 @@ from loadkit.report.verdict import judged
 from loadkit.units import NS_PER_S, format_duration
 from loadkit.version import __version__
 
-__all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_serve"]
+__all__ = ["FORMAT", "ServeInterval", "ServeRecord", "build_serve_record", "join", "load_serve"]
 
 FORMAT = "loadkit-serve-record"
 VERSION = 1
+MINOR = 0  # goes up by one with what is added to the version
 # The clocks of two machines, and the second that a row is long.
 _SLACK_S = 2.0
 
@@ -60,10 +62,11 @@ class ServeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     format: str = FORMAT
     version: int = VERSION
+    minor: int = MINOR
     started: str
     duration_ns: int
     tool: Tool
-    plan: dict[str, Any]
+    plan: ServePlan
     host: dict[str, Any]
     server: ServerRecord
     kernel: Kernel | None
@@ -78,7 +81,7 @@ def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
         started=datetime.datetime.fromtimestamp(run.started_s, datetime.UTC).isoformat(timespec="milliseconds"),
         duration_ns=run.span_ns,
         tool=Tool(__version__, platform.python_version(), uvloop or None, run.samples.engine),
-        plan=msgspec.to_builtins(run.plan),
+        plan=run.plan,
         host=asdict(host),
         server=msgspec.structs.replace(
             server_record(run.samples, window, is_hashed=not run.plan.is_apart), is_whole_life=True
