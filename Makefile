@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
 .PHONY: demo test test-busy chaos streams signals limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak docs lint format \
-	wheel wheels image image-slo test-image bench bench-neighbours bench-scale ramp-rates sanitize clean
+	wheel wheels image image-slo test-image bench bench-instructions bench-neighbours bench-scale ramp-rates sanitize clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
@@ -163,6 +163,10 @@ bench: $(VENV)/installed
 # A server that is not loadkit's on the same machine: apart from the others, which pin both ends.
 bench-neighbours: $(VENV)/installed
 	cd tests/bench && ../../$(BIN)/python neighbours.py
+
+# Counted by valgrind's callgrind instead of timed: three minutes.
+bench-instructions: $(VENV)/installed
+	cd tests/bench && ../../$(BIN)/python instructions.py
 
 # With LOADKIT_BENCH_1M=1 a million connections too: 10 GiB of memory.
 bench-scale: $(VENV)/installed
