@@ -6,7 +6,7 @@ any TCP echo service, and says how long everything took, where the time went, an
 How a run flows, each arrow a function from one frozen value to the next:
 
     profile.toml + options --profile.load--> Profile        what was asked
-    Profile + Host         --plan.build-->   Plan           everything decided
+    Profile + Host         --plan.build-->   Plan           a load, and its placements: everything decided
     Plan                   --plan.split-->   Shard x n      one per worker
     Shard                  --engine-->       Board slot     counters and histogram counts, in shared memory
     Board                  --measure-->      RunSamples     read while it goes on, and at the end
@@ -23,7 +23,8 @@ event loop. The names below are imported when they are asked for, so that `impor
 The words used everywhere:
 
     profile     a TOML scenario file             phase    a named part of a run: ramp, warm-up, hold, drain
-    plan        a run, decided                   shard    one worker's part of a plan
+    load        what is asked of the target      placement  one machine's share of it: workers, cores, routes, engine
+    plan        a load and its placements        shard    one worker's part of a plan
     worker      one process, one loop, one core  engine   how a worker moves bytes
     message     what we send                     reply    what comes back
     intended    when the plan wanted it sent     taken    when the worker came to it, or could have

@@ -48,7 +48,11 @@ Examples:
 )
 @output_option
 @github_option
-@click.option("--dry-run", is_flag=True, help="print the plan as JSON and do nothing")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="print load, placements and origins as JSON and do nothing",
+)
 @click.option(
     "--no-progress",
     cls=GroupedOption,

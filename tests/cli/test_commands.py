@@ -92,6 +92,16 @@ def test_dry_run_prints_the_plan_with_every_values_source_and_opens_nothing(load
     assert sum(route["connections"] for route in plan["placements"][0]["routes"]) == plan["load"]["connections"]
 
 
+def test_a_dry_run_prints_what_the_record_of_the_same_command_has(loadkit: Loadkit, tmp_path: Path) -> None:
+    command = ("blast", "-c", "6", "-n", "60", "--opening", "8k", "--keepalive", "30s", "--slo", "errors==0")
+    dry = json.loads(loadkit(*command, "--dry-run").stdout)
+    loadkit(*command, "-o", "run.json")
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert {name: record[name] for name in ("target", "load", "placements", "origins", "given")} == dry
+    assert (dry["origins"]["load"]["opening"], dry["origins"]["load"]["keepalive_ns"]) == ("option", "option")
+    assert "auto" not in {dry["placements"][0]["engine"], dry["placements"][0]["serve"]["engine"]}
+
+
 def test_n_messages_are_sent_exactly(loadkit: Loadkit, tmp_path: Path) -> None:
     assert loadkit("blast", "-c", "7", "-n", "1000", "-o", "run.json").returncode == 0
     record = json.loads((tmp_path / "run.json").read_text())

@@ -83,7 +83,7 @@ def with_texts(fields: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         hostile["host"][text] = text
         if "load" in hostile:  # a run; a serve end has none
-            hostile["load"][text] = {text: [text]}
+            hostile["load"]["later"] = {text: [text]}
             hostile["origins"]["load"][text] = text
             hostile["histograms"][text] = hostile["histograms"]["latency"]
             hostile["histograms_missing"][text] = text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 
 import pytest
@@ -8,11 +9,13 @@ from hypothesis import strategies as st
 
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.pacing import share
-from loadkit.plan.split import Shard, split
+from loadkit.plan.serve import ServePlan
+from loadkit.plan.split import Shard, split, split_serve
 from loadkit.plan.target import Target
-from loadkit.profile.model import Profile
+from loadkit.profile.load import load_profile
+from loadkit.profile.model import EngineName, Profile
 from loadkit.units import Count
-from tests.golden.made_up import ENGINE
+from tests.golden.made_up import ENGINE, REMOTE
 from tests.unit.made_up import made_up_host
 
 _LOCAL = Target("localhost", ("127.0.0.1",), 9000)
@@ -134,3 +137,28 @@ def test_the_first_connection_and_the_turns_are_what_each_worker_has(
     assert [shard.opens_first + shard.ramp.count for shard in shards] == [
         share(connections, index, len(shards)) for index in range(len(shards))
     ]
+
+
+@pytest.mark.parametrize(
+    ("ports", "least_routes", "most_bytes"),
+    [
+        pytest.param(28_000, 4, 1_000, id="four sources"),
+        # 100,000 / 7 ports: 138 routes for each worker, of 35 bytes
+        pytest.param(7, 14_000, 7_000, id="a source for each seven connections"),
+    ],
+)
+def test_each_of_104_workers_is_sent_its_own_part_alone(ports: int, least_routes: int, most_bytes: int) -> None:
+    host = made_up_host(port_high=32_767 + ports)
+    profile, sources = load_profile(None, {"connections": "100k", "workers": "104", "source": ["10.1.0.0/16"]})
+    plan = build_plan(profile, sources, host, REMOTE, ENGINE)
+    assert len(plan.here.routes) >= least_routes
+    assert max(len(pickle.dumps(shard)) for shard in _split(plan)) < most_bytes
+
+
+def test_a_worker_of_a_serve_end_is_sent_its_own_addresses_alone() -> None:
+    addresses = tuple(f"127.0.{at // 256}.{at % 256}" for at in range(1, 1041))
+    plan = ServePlan(addresses, 0, EngineName.NATIVE, 104, (0, 1), is_apart=True)
+    shards = split_serve(plan, 7000)
+    assert tuple(address for shard in shards for address in shard.plan.addresses) == addresses
+    assert {shard.port for shard in shards} == {7000}
+    assert max(len(pickle.dumps(shard)) for shard in shards) < 1_000
