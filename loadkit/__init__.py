@@ -9,6 +9,8 @@ How a run flows, each arrow a function from one frozen value to the next:
     Profile + Host         --plan.build-->   Plan           a load, and its placements: everything decided
     Plan                   --plan.split-->   Shard x n      one per worker
     Shard                  --engine-->       Board slot     counters and histogram counts, in shared memory
+    Board                  --run.local-->    Look           what the crew shows at one tick
+    Look                   --run.course-->   Words          what the crew is told next
     Board                  --measure-->      RunSamples     read while it goes on, and at the end
     RunSamples + Plan      --report.build--> RunRecord      the versioned file
     RunRecord              --report-->       text, verdict, SLOs, merged records
@@ -26,6 +28,8 @@ The words used everywhere:
     load        what is asked of the target      placement  one machine's share of it: workers, cores, routes, engine
     plan        a load and its placements        shard    one worker's part of a plan
     worker      one process, one loop, one core  engine   how a worker moves bytes
+    crew        the workers of a run             look     what they show at one tick
+    course      the rules that decide, from a look, what is said to the crew next
     message     what we send                     reply    what comes back
     intended    when the plan wanted it sent     taken    when the worker came to it, or could have
     sent        when it was                      replied  when its reply was read

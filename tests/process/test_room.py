@@ -18,14 +18,14 @@ GIB = 1 << 30
 
 @pytest.mark.parametrize("engine", ["native", "uvloop"])
 def test_when_memory_gets_tight_it_holds_what_is_open(engine: str) -> None:
-    options = {"connections": "2000", "connect_rate": "1k", "rate": "500", "duration": "2s", "warmup": "0s"}
+    options = {"connections": "2000", "connect_rate": "500", "rate": "500", "duration": "2s", "warmup": "0s"}
     profile, sources = load_profile(None, {**options, "engine": engine})
     host = read_host()
     looks = [0]
 
     def room() -> Room:
         looks[0] += 1
-        return Room(20 * GIB if looks[0] < 6 else GIB // 2, 24 * GIB)  # 0.5 s of 2 s
+        return Room(20 * GIB if looks[0] < 8 else GIB // 2, 24 * GIB)  # 0.7 s of 4 s
 
     plan = build_plan(profile, sources, host, None, decide_engine(profile.engine))
     samples = run_blast(plan, room=room)
