@@ -45,7 +45,6 @@ __all__ = [
     "Unit",
     "count_of_all",
     "figure_named",
-    "find_percentile",
     "find_problem",
     "parse_selector",
     "read",
@@ -296,7 +295,7 @@ def count_of_all(record: RunRecord, selector: Selector) -> int:
     return _count(_part(record, selector), selector.figure.time) if selector.figure.time else 0
 
 
-def find_percentile(histogram: HistogramRecord, of: int, percentile: str) -> int | None:
+def _find_percentile(histogram: HistogramRecord, of: int, percentile: str) -> int | None:
     """Returns the percentile of `of` values, of which the histogram has those that came back; None: it has it not.
 
     Whether so many support it is another question (measure/histogram.py). Raises ValueError for a histogram whose
@@ -330,7 +329,7 @@ def _read_time(part: _Part, time: str, which: str) -> Found:
             support = "does not support" if of == 1 else "do not support"
             return Found(None, f"{plural(of, 'value')} {support} a {which}: ten must lie above it")
         try:
-            value: float | None = find_percentile(histogram, of, which[1:])
+            value: float | None = _find_percentile(histogram, of, which[1:])
         except ValueError as error:
             raise RecordError(f"histograms.{time} cannot be read: {error}") from None
     else:

@@ -44,7 +44,7 @@ from loadkit.report.unread import unread_line
 from loadkit.report.wakeups import wakeups_line
 from loadkit.units import format_count, format_duration, format_size, plural
 
-__all__ = ["errors_table", "run_page"]
+__all__ = ["run_page"]
 
 _MOST_WORKERS, _BUSIEST = 16, 4
 _PERCENTILES = ("50", "75", "90", "95", "99", "99.9", "99.99")
@@ -59,7 +59,7 @@ def run_page(record: RunRecord, path: str | None = None) -> Page:
         "objectives": (Objective(slo.expr, slo.ok, slo_value(slo)) for slo in shown.slo),
         "run": _run(shown),
         "times": _times(shown),
-        "errors": [errors_table(shown)],
+        "errors": [_errors(shown)],
         "journey": _journey(shown),
         "detail": _detail(shown),
         "phases": [_phases(shown)],
@@ -99,7 +99,7 @@ def _times(record: RunRecord) -> Iterator[Part | None]:
     yield Note(lost) if lost else None
 
 
-def errors_table(record: RunRecord) -> Table | None:
+def _errors(record: RunRecord) -> Table | None:
     """Returns the errors of both ends with advice, None if there were no errors."""
     errors = (*record.errors, *(record.server.errors if record.server else ()))
     columns = (
