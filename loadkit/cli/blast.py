@@ -9,8 +9,8 @@ import click
 from loadkit.cli.complete import complete_profiles
 from loadkit.cli.environment import Command, origins
 from loadkit.cli.github import find_summary, github_option
-from loadkit.cli.options import GroupedOption, given, profile_options
-from loadkit.cli.output import check_outputs, find_json, output_option
+from loadkit.cli.options import GroupedOption, given, profile_options, quantity
+from loadkit.cli.output import check_outputs, files, find_json, output_option
 from loadkit.cli.preflight import say, say_warnings
 from loadkit.cli.publish import publish
 from loadkit.cli.streams import end_soon
@@ -18,6 +18,7 @@ from loadkit.library.files import check_writable
 from loadkit.limits import require_memory
 from loadkit.printable import printable
 from loadkit.profile.model import Group
+from loadkit.units import Duration
 
 if TYPE_CHECKING:
     from loadkit.measure.samples import RunSamples
@@ -58,7 +59,16 @@ Examples:
     cls=GroupedOption,
     group=Group.OUTPUT,
     is_flag=True,
-    help="no live view (there is none either when stderr is not a terminal)",
+    help="say nothing of how far the run is",
+)
+@click.option(
+    "--interval",
+    cls=GroupedOption,
+    group=Group.OUTPUT,
+    **quantity(Duration, 10**8),
+    default="10s",
+    show_default=True,
+    help="if stderr is not a terminal, print a line there as often as this on how far the run is",
 )
 @click.option(
     "-q",
@@ -75,6 +85,7 @@ def blast(
     github: bool,
     dry_run: bool,
     no_progress: bool,
+    interval: int,
     quiet: bool,
     **values: Any,
 ) -> int:
@@ -97,7 +108,7 @@ def blast(
         click.echo(encode(prepared.plan), nl=False)
         return 0
     say_warnings(prepared.check_machine(), quiet)
-    for path in output:
+    for path in files(output):
         check_writable(path)
 
     from loadkit.cli.live import live_view
@@ -107,7 +118,7 @@ def blast(
     with Interrupts(is_command=True) as interrupts:
 
         def run(plan: Plan) -> RunSamples:
-            with live_view(enabled=not (no_progress or quiet)) as observer:
+            with live_view(not (no_progress or quiet), interval) as observer:
                 return run_blast(plan, observer, interrupts=interrupts)
 
         prepared, samples = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))

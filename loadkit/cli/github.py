@@ -76,9 +76,9 @@ def add_to_summary(record: RunRecord, path: str) -> None:
         click.echo(printable(text), err=True)
 
 
-def annotate(record: RunRecord) -> None:
-    """Prints the annotations: GitHub reads them off stdout, each on a line of its own."""
+def annotate(record: RunRecord, err: bool = False) -> None:
+    """Prints the annotations, each on a line of its own: GitHub reads them off stdout and stderr alike."""
     from loadkit.report.as_annotations import as_annotations
 
     for line in as_annotations(record):
-        click.echo(line)
+        click.echo(line, err=err)

@@ -1,27 +1,35 @@
-"""The live view on a terminal: one panel on stderr, redrawn a few times a second."""
+"""How far a run is, on stderr: on a terminal a line that is redrawn a few times a second, else a line now and then."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO, cast
+
+import click
 
 from loadkit.cli.streams import live_stream
 from loadkit.printable import printable
 from loadkit.units import NS_PER_S, format_count, format_duration
 
 if TYPE_CHECKING:
+    from loadkit.measure.samples import IntervalSample
     from loadkit.run.blast import Observer, Progress
 
-__all__ = ["live_view", "progress_line"]
+__all__ = ["Lines", "live_view", "progress_line"]
 
 
 @contextlib.contextmanager
-def live_view(enabled: bool) -> Iterator[Observer | None]:
-    """Yields what draws a run's progress; None where nobody would see it."""
-    if not enabled or not sys.stderr.isatty():
+def live_view(enabled: bool, interval_ns: int) -> Iterator[Observer | None]:
+    """Yields what shows a run's progress; None if it is not wanted. Lines are printed so far apart."""
+    if not enabled:
         yield None
+        return
+    if not sys.stderr.isatty():
+        yield Lines(interval_ns)
         return
     from rich.console import Console
     from rich.live import Live
@@ -38,6 +46,32 @@ def live_view(enabled: bool) -> Iterator[Observer | None]:
         yield lambda progress: live.update(
             Text(progress_line(progress), overflow="ellipsis", no_wrap=True), refresh=True
         )
+
+
+class Lines:
+    """Prints a line at each multiple of the interval: rates and latencies are of the time since the line before."""
+
+    def __init__(self, interval_ns: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._interval_ns = interval_ns
+        self._clock = clock
+        self._start_ns = self._said_ns = clock()
+        self._replied = 0
+        self._last: IntervalSample | None = None  # the last second that is in the sum
+        self._whole: IntervalSample | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Takes note of what a look shows, and prints a line if one is due."""
+        row = progress.interval
+        if row is not None and row is not self._last:
+            self._last, self._whole = row, self._whole.plus(row) if self._whole else row
+        now = self._clock()
+        if (now - self._start_ns) // self._interval_ns == (self._said_ns - self._start_ns) // self._interval_ns:
+            return
+        rate = (progress.replied - self._replied) * NS_PER_S / (now - self._said_ns)
+        shown = replace(progress, interval=self._whole, replies_per_s=rate)
+        elapsed = f"{(now - self._start_ns) / NS_PER_S:.0f} s"
+        click.echo(f"loadkit: {elapsed}  {progress_line(shown)}", err=True)
+        self._said_ns, self._replied, self._whole = now, progress.replied, None
 
 
 def progress_line(progress: Progress) -> str:

@@ -9,15 +9,15 @@ import click
 
 from loadkit.cli.complete import complete_formats
 from loadkit.cli.options import GroupedOption
-from loadkit.errors import OutputError
+from loadkit.errors import OptionError, OutputError
 from loadkit.library.files import check_names, rescue, write_whole
 from loadkit.profile.model import Group
-from loadkit.report.formats import FORMATS, RECORD, check_format, formats_in_words, is_record, rendered
+from loadkit.report.formats import FORMATS, RECORD, STDOUT, check_format, formats_in_words, is_record, rendered
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
 
-__all__ = ["check_outputs", "find_json", "output_option", "write_record"]
+__all__ = ["check_outputs", "files", "find_json", "output_option", "write_record"]
 
 
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,12 +30,20 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="FILE",
         shell_complete=complete_formats,
-        help=f"write it here too, as {formats_in_words()}; repeatable",
+        help=f"write it here too, as {formats_in_words()}; -: the record on stdout, the report on stderr; repeatable",
     )(command)
+
+
+def files(paths: Sequence[str]) -> list[str]:
+    """Returns those of the outputs that are files: all but standard output."""
+    return [path for path in paths if path != STDOUT]
 
 
 def check_outputs(paths: Sequence[str], summary: str | None = None) -> None:
     """Raises OptionError for what is no output, or where two are one file; the job's `summary` is one of them."""
+    if paths.count(STDOUT) > 1:
+        raise OptionError("--output: - is given twice; the record is printed once")
+    paths = files(paths)
     for path in paths:
         check_format(path)
     check_names([*(("--output", path) for path in paths), *([("GITHUB_STEP_SUMMARY", summary)] if summary else [])])

@@ -9,11 +9,11 @@ import click
 from loadkit.cli.complete import complete_records
 from loadkit.cli.environment import Command
 from loadkit.cli.github import find_summary, github_option
-from loadkit.cli.output import check_outputs, find_json, output_option
+from loadkit.cli.output import check_outputs, files, find_json, output_option
 from loadkit.cli.publish import publish
 from loadkit.library.files import check_writable, write_whole
 from loadkit.limits import TO_READ_BYTES, require_memory
-from loadkit.report.formats import SERVE_FORMATS, check_format
+from loadkit.report.formats import RECORD, SERVE_FORMATS, STDOUT, check_format
 
 __all__ = ["report"]
 
@@ -48,7 +48,7 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
 
     summary = find_summary(github)
     check_outputs(output, summary)
-    for path in output:
+    for path in files(output):
         check_writable(path)
     of_serve = [path for path in records if format_of(path) == FORMAT]
     if of_serve and (len(records) > 1 or server or github):
@@ -69,10 +69,12 @@ def _report_serve(path: str, output: tuple[str, ...]) -> int:
     from loadkit.report.as_text import as_text
     from loadkit.report.serve import load_serve
 
-    for name in output:
+    for name in files(output):
         check_format(name, tuple(SERVE_FORMATS))
     record = load_serve(path)
-    for name in output:
+    for name in files(output):
         write_whole(name, SERVE_FORMATS[Path(name).suffix](record))
-    click.echo(as_text(record))
+    if STDOUT in output:
+        click.echo(SERVE_FORMATS[RECORD](record), nl=False)
+    click.echo(as_text(record), err=STDOUT in output)
     return 0

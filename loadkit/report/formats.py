@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
     from loadkit.report.serve import ServeRecord
 
-__all__ = ["FORMATS", "RECORD", "SERVE_FORMATS", "Format", "check_format", "formats_in_words", "is_record", "rendered"]
+__all__ = [
+    "FORMATS",
+    "RECORD",
+    "SERVE_FORMATS",
+    "STDOUT",
+    "Format",
+    "check_format",
+    "formats_in_words",
+    "is_record",
+    "rendered",
+]
 
 
 class Format(NamedTuple):
@@ -41,10 +51,18 @@ def _junit(record: RunRecord) -> str:
     return as_junit(record)
 
 
+def _jsonl(record: RunRecord) -> str:
+    from loadkit.report.as_jsonl import as_jsonl
+
+    return as_jsonl(record)
+
+
 RECORD = ".json"
+STDOUT = "-"  # in place of a file: the record
 # Each imports what it needs when it is called: --help needs none of it. The image has their bytecode (Dockerfile).
 FORMATS: dict[str, Format] = {
     RECORD: Format("the record", _json, _json),
+    ".jsonl": Format("its seconds as JSON lines", _jsonl),
     ".md": Format("Markdown", _markdown, _markdown),
     ".xml": Format("a JUnit report", _junit),
 }

@@ -93,6 +93,7 @@ __all__ = [
     "WorkerRecord",
     "check_whole",
     "encode",
+    "encode_line",
     "histogram_problems",
     "load",
     "measured",
@@ -717,11 +718,19 @@ def measured(histograms: Histograms, name: str) -> HistogramRecord:
 
 def encode(record: msgspec.Struct) -> str:
     """Returns the record as JSON text, indented, ending in a newline; what cannot be seen stands in escapes."""
+    return json_page(msgspec.json.format(_as_json(record), indent=2).decode()) + "\n"
+
+
+def encode_line(value: Any) -> str:
+    """Returns a value of a record in the same way, on one line."""
+    return json_page(_as_json(value).decode()) + "\n"
+
+
+def _as_json(value: Any) -> bytes:
     try:
-        text = msgspec.json.encode(record)
+        return msgspec.json.encode(value)
     except UnicodeEncodeError:  # the name of a profile is bytes, which need not be text in this locale, or in any
-        text = msgspec.json.encode(_readable(msgspec.to_builtins(record)))
-    return json_page(msgspec.json.format(text, indent=2).decode()) + "\n"
+        return msgspec.json.encode(_readable(msgspec.to_builtins(value)))
 
 
 def _readable(value: Any) -> Any:

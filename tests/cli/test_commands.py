@@ -35,6 +35,16 @@ def test_a_record_gives_the_same_report_again(loadkit: Loadkit, tmp_path: Path) 
     assert again.stdout == first.stdout
 
 
+def test_a_record_goes_through_a_pipe(loadkit: Loadkit, tmp_path: Path) -> None:
+    done = loadkit("blast", *QUICK, "-o", "-", "-o", "run.jsonl")
+    (tmp_path / "piped.json").write_text(done.stdout)
+    again = loadkit("report", "piped.json", "-o", "-")
+    assert json.loads(again.stdout) == json.loads(done.stdout)
+    assert done.stderr.splitlines()[0] == again.stderr.splitlines()[0]
+    head, *rows = map(json.loads, (tmp_path / "run.jsonl").read_text().splitlines())
+    assert (head["run"], rows) == (json.loads(done.stdout)["run"], json.loads(done.stdout)["intervals"])
+
+
 def test_two_runs_of_one_command_are_added_up(loadkit: Loadkit, tmp_path: Path) -> None:
     for name in ("one.json", "other.json"):
         loadkit("blast", *QUICK, "-o", name)

@@ -18,7 +18,7 @@ def test_each_format_is_written_beside_the_others(tmp_path: Path) -> None:
     record = load(str(GOLDEN / "saturated.json"))
     write_record(record, [str(tmp_path / f"run{suffix}") for suffix in FORMATS])
     written = {path.suffix: path.read_text() for path in tmp_path.iterdir()}
-    assert set(written) == {".json", ".md", ".xml"}
+    assert set(written) == set(FORMATS)
     assert load(str(tmp_path / "run.json")) == record
     for suffix in (".md", ".xml"):
         assert written[suffix] == (GOLDEN / f"saturated{suffix}").read_text()
@@ -84,7 +84,9 @@ def test_outputs_that_are_one_file_are_refused(
 def test_a_suffix_that_is_no_format_is_answered_with_those_that_are(path: str) -> None:
     with pytest.raises(OptionError) as caught:
         check_format(path)
-    assert str(caught.value) == (f"--output: {path}: the suffix says the format, and it is none of .json, .md, .xml")
+    assert str(caught.value) == (
+        f"--output: {path}: the suffix says the format, and it is none of .json, .jsonl, .md, .xml"
+    )
 
 
 def test_the_record_among_the_outputs_is_the_one_to_be_read_again() -> None:

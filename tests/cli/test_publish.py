@@ -8,6 +8,7 @@ import pytest
 
 from loadkit.cli.publish import publish
 from loadkit.report.as_text import as_text
+from loadkit.report.record import encode
 from tests.golden.made_up import RUNS
 
 
@@ -20,6 +21,18 @@ def test_the_files_are_written_and_the_report_is_printed(tmp_path: Path, capsys:
     assert capsys.readouterr() == (f"{report}\n", "")
     assert publish(record, [], None, None, quiet=True)
     assert capsys.readouterr() == (f"{report.splitlines()[0]}\n", "")
+
+
+def test_with_the_record_on_stdout_all_else_is_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = RUNS["saturated"]()
+    assert publish(record, ["-", str(tmp_path / "run.md")], str(tmp_path / "summary.md"), None)
+    out, err = capsys.readouterr()
+    assert out == encode(record)
+    report = f"{as_text(record, None)}\n"
+    assert err.startswith(report)
+    assert all(line.startswith("::") for line in err.removeprefix(report).splitlines())
+    assert publish(record, ["-"], None, None, quiet=True)
+    assert capsys.readouterr() == (encode(record), f"{report.splitlines()[0]}\n")
 
 
 @pytest.mark.parametrize(

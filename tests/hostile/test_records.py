@@ -21,6 +21,7 @@ from lxml import etree
 from loadkit.cli.app import run
 from loadkit.errors import LoadkitError, TargetError
 from loadkit.report.as_annotations import as_annotations
+from loadkit.report.as_jsonl import as_jsonl
 from loadkit.report.as_junit import as_junit
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_short_text, as_text
@@ -51,6 +52,7 @@ FORMATS: dict[str, Callable[[RunRecord], str]] = {
     "short text": as_short_text,
     "markdown": as_markdown,
     "junit": as_junit,
+    "json lines": as_jsonl,
     "json": encode,
 }
 SCHEMA = etree.XMLSchema(etree.parse(str(Path(__file__).parents[1] / "unit/junit.xsd")))
