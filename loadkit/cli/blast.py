@@ -17,7 +17,8 @@ from loadkit.cli.streams import end_soon
 from loadkit.library.files import check_writable
 from loadkit.limits import require_memory
 from loadkit.printable import printable
-from loadkit.profile.model import Group
+from loadkit.profile.blast import Profile
+from loadkit.profile.option import Group
 from loadkit.units import Duration
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ Examples:
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="open very many connections, and say how long all took")
 @click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_BLAST_TARGET")
-@profile_options
+@profile_options(Profile)
 @click.option(
     "--profile",
     cls=GroupedOption,

@@ -12,7 +12,7 @@ __all__ = ["complete_formats", "complete_profiles", "complete_records"]
 
 def complete_profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offers the shipped profiles; files where none of them begins so."""
-    from loadkit.profile.load import load_profile, shipped_profiles
+    from loadkit.profile.read import load_profile, shipped_profiles
 
     names = [name for name in shipped_profiles() if name.startswith(incomplete)]
     found = [CompletionItem(name, help=load_profile(name, {})[0].about) for name in names]

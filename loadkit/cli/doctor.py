@@ -10,6 +10,7 @@ import click
 from loadkit.cli.environment import Command
 from loadkit.library.files import check_names, check_writable, write_whole
 from loadkit.limits import TO_READ_BYTES, require_memory
+from loadkit.profile.option import Bounds
 from loadkit.units import Count, Rate
 
 __all__ = ["doctor"]
@@ -70,14 +71,11 @@ def doctor(
     from loadkit.engine.registry import decide_engine
     from loadkit.errors import OptionError
     from loadkit.host import read_host
-    from loadkit.profile.model import EngineName
+    from loadkit.profile.both import EngineName
     from loadkit.run.target import resolve
     from loadkit.sockets import read_sockets
 
-    count = _parse("--connections", Count, connections)
-    if not 1 <= count <= _MOST:
-        bound = "below the least, 1" if count < 1 else f"above the most, {_MOST:,}"
-        raise OptionError(f"--connections: {connections} is {bound}")
+    count = _parse("--connections", Count, connections, Bounds(1, _MOST))
     churn_hz = _parse("--churn", Rate, churn) if churn is not None else None
     if churn is not None and not churn_hz:
         raise OptionError("--churn: 0 closes none; leave it out")
@@ -102,10 +100,13 @@ def doctor(
     return 0 if can_work(findings) else 1
 
 
-def _parse(flag: str, kind: type[_Quantity], text: str) -> _Quantity:
+def _parse(flag: str, kind: type[_Quantity], text: str, bounds: Bounds | None = None) -> _Quantity:
     from loadkit.errors import OptionError
 
     try:
-        return kind.parse(text)
+        value = kind.parse(text)
+        if bounds:
+            bounds.check(value)
+        return value
     except ValueError as error:
         raise OptionError(f"{flag}: {error}") from None

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 
 from loadkit.errors import LoadkitError
 from loadkit.printable import printable
-from loadkit.profile.model import Group
+from loadkit.profile.option import Group
 
 __all__ = ["PREFIX", "Command", "naming_variables", "origins", "unknown_variables"]
 

@@ -13,7 +13,7 @@ from loadkit.cli.options import GroupedOption
 from loadkit.errors import OptionError, OutputError
 from loadkit.library.files import add_to, check_writable
 from loadkit.printable import printable
-from loadkit.profile.model import Group
+from loadkit.profile.option import Group
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord

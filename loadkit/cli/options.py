@@ -1,4 +1,4 @@
-"""Click options: of quantities, and of the fields of Profile, whose flags, help and defaults stand there alone."""
+"""Click options: of quantities, and of the fields of a profile, whose flags, help and defaults stand there alone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Any, get_origin, get_type_hints
 
 import click
+import msgspec
 
-from loadkit.profile.model import EngineName, Group, Option, Profile, options_of
+from loadkit.profile.both import EngineName
+from loadkit.profile.option import Bounds, Group, Option, default_of, options_of
 from loadkit.units import Count, Duration, Rate, Size, format_count, format_duration, format_size
 
 __all__ = ["GroupedOption", "given", "profile_options", "quantity"]
 
-_METAVARS = {Duration: "DURATION", Size: "SIZE", Rate: "RATE"}
+_METAVARS = {Duration: "DURATION", Size: "SIZE", Rate: "RATE", Count: "N"}
 
 
 class GroupedOption(click.Option):
@@ -24,11 +26,16 @@ class GroupedOption(click.Option):
         self.group = group
 
 
-def profile_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds an option for each field of Profile. They hand on the text as given; profile/load.py reads it."""
-    for name, option in reversed(list(options_of(Profile).items())):
-        command = _click_option(name, option)(command)
-    return command
+def profile_options(kind: type[msgspec.Struct]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds an option for each field of a profile. They hand on the text as given; profile/read.py reads it."""
+    hints = get_type_hints(kind)
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name, option in reversed(list(options_of(kind).items())):
+            command = _click_option(name, option, hints[name], default_of(kind, name))(command)
+        return command
+
+    return add
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
@@ -36,33 +43,27 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
-def quantity(kind: type[Count | Duration | Size], least: int, most: int | None = None) -> dict[str, Any]:
-    """Returns what makes an option's text be read as `kind`; `auto` is None: decided by the plan."""
+def quantity(kind: type[Count | Duration | Size], bounds: Bounds) -> dict[str, Any]:
+    """Returns what makes an option's text be read as `kind` within the bounds."""
 
-    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-        if value is None or value == "auto":
-            return None
+    def read(context: click.Context, parameter: click.Parameter, value: str) -> int:
         try:
-            number = int(kind.parse(value))
+            number = kind.parse(value)
+            bounds.check(number)
         except ValueError as error:
             raise click.BadParameter(str(error), context, parameter) from None
-        if number < least:
-            raise click.BadParameter(f"{value} is below the least, {least}", context, parameter)
-        if most is not None and number > most:
-            raise click.BadParameter(f"{value} is above the most, {most}", context, parameter)
-        return number
+        return int(number)
 
-    return {"callback": read, "metavar": _METAVARS.get(kind, "N")}
+    return {"callback": read, "metavar": _METAVARS[kind]}
 
 
-def _click_option(name: str, option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    hint = get_type_hints(Profile)[name]
-    default = Profile.__struct_defaults__[_offset(name)]
-    # A count of 1 equals True, so identity is what is asked.
-    is_plain = default is None or default is True or default == ()
+def _click_option(
+    name: str, option: Option, hint: Any, default: object
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    is_plain = default is None or isinstance(default, bool) or default == ()
     help_text = option.help if is_plain else f"{option.help} [{_shown(default)}]"
     more: dict[str, Any] = {"cls": GroupedOption, "group": option.group, "help": help_text, "default": None}
-    if hint is bool:
+    if hint in (bool, bool | None):
         more["is_flag"] = True
     elif get_origin(hint) is tuple:
         more |= {"multiple": True, "default": (), "metavar": option.metavar}
@@ -71,11 +72,6 @@ def _click_option(name: str, option: Option) -> Callable[[Callable[..., Any]], C
     else:
         more["metavar"] = option.metavar or _metavar(hint)
     return click.option(*option.flags, name, **more)
-
-
-def _offset(name: str) -> int:
-    """Returns where the field's default is: `__struct_defaults__` holds those of the last fields."""
-    return Profile.__struct_fields__.index(name) - len(Profile.__struct_fields__)
 
 
 def _metavar(hint: Any) -> str:

@@ -11,7 +11,7 @@ from loadkit.cli.complete import complete_formats
 from loadkit.cli.options import GroupedOption
 from loadkit.errors import OptionError, OutputError
 from loadkit.library.files import check_names, rescue, write_whole
-from loadkit.profile.model import Group
+from loadkit.profile.option import Group
 from loadkit.report.formats import FORMATS, RECORD, STDOUT, check_format, formats_in_words, is_record, rendered
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import click
 from loadkit.cli.environment import Command
 from loadkit.cli.options import quantity
 from loadkit.cli.serve import DEFAULT_LISTEN
+from loadkit.profile.option import Bounds
 from loadkit.units import Duration, Size, format_duration, format_size
 
 __all__ = ["ping"]
@@ -27,13 +28,18 @@ Examples:
 )
 @click.option(
     "--timeout",
-    **quantity(Duration, 1),
+    **quantity(Duration, Bounds(1)),
     default="2s",
     show_default=True,
     help="all of it has to be done within this time",
 )
 @click.option(
-    "-s", "--size", **quantity(Size, 1, _MOST_BYTES), default="64B", show_default=True, help="bytes of the message"
+    "-s",
+    "--size",
+    **quantity(Size, Bounds(1, _MOST_BYTES)),
+    default="64B",
+    show_default=True,
+    help="bytes of the message",
 )
 def ping(target: str, timeout: int, size: int) -> int:
     """Ask an echo server whether it echoes: connect, send a message, compare what comes back.

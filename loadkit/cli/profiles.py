@@ -28,7 +28,7 @@ def profiles(context: click.Context) -> None:
 @profiles.command("list")
 def list_profiles() -> None:
     """List the shipped profiles: name and what each is for."""
-    from loadkit.profile.load import load_profile, shipped_profiles
+    from loadkit.profile.read import load_profile, shipped_profiles
 
     names = shipped_profiles()
     width = max(map(len, names))
@@ -40,6 +40,6 @@ def list_profiles() -> None:
 @click.argument("name", shell_complete=complete_profiles)
 def show_profile(name: str) -> None:
     """Print a profile's file, to read or to start your own from."""
-    from loadkit.profile.load import read_profile_text
+    from loadkit.profile.read import read_profile_text
 
     click.echo(page(read_profile_text(name)[1].rstrip("\n")))

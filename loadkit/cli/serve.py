@@ -6,13 +6,12 @@ import contextlib
 import json
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from loadkit.cli.environment import Command
-from loadkit.cli.options import quantity
+from loadkit.cli.environment import Command, origins
+from loadkit.cli.options import given, profile_options
 from loadkit.cli.preflight import say_warnings
 from loadkit.cli.streams import end_soon
 from loadkit.endpoint import place_of
@@ -20,9 +19,9 @@ from loadkit.errors import OutputError
 from loadkit.library.files import ReadyFile, check_names, check_writable, keep
 from loadkit.limits import require_memory
 from loadkit.printable import json_page, printable
-from loadkit.profile.model import MOST_BACKLOG, EngineName, ProbePeers, Stamps
+from loadkit.profile.serve import ServeProfile
 from loadkit.report.formats import RECORD, check_format
-from loadkit.units import Count, Duration, format_count
+from loadkit.units import format_count
 
 if TYPE_CHECKING:
     from loadkit.measure.samples import WorkerEnd
@@ -44,63 +43,14 @@ Examples:
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="an echo server, or your own, one worker process a core")
 @click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar="LOADKIT_SERVE_LISTEN")
-@click.option(
-    "-w", "--workers", **quantity(Count, 1) | {"metavar": "N|auto"}, help="worker processes [auto: one a core]"
-)
-@click.option(
-    "--engine",
-    type=click.Choice([name.value for name in EngineName if name is not EngineName.FAKE]),
-    default="auto",
-    show_default=True,
-    help="how a worker moves bytes",
-)
-@click.option(
-    "--edge-triggered/--level-triggered",
-    default=False,
-    help="watch sockets edge-triggered (EPOLLET) instead of level-triggered; engine native",
-)
-@click.option(
-    "--stamps",
-    type=click.Choice([choice.value for choice in Stamps]),
-    default="off",
-    show_default=True,
-    help="rx: have the kernel stamp what comes in, and tell how long it lay in the receive buffer until it was read",
-)
-@click.option(
-    "--app",
-    metavar="MODULE:FACTORY",
-    help="run your own asyncio server instead of the echo, such as shop.server:Orders",
-)
-@click.option(
-    "--probes/--no-probes",
-    default=None,
-    help="answer the probes of `blast --journey` from every address, or from none [from loopback addresses]",
-)
-@click.option("--pin/--no-pin", default=True, help="pin each worker to a core")
-@click.option(
-    "--backlog",
-    **quantity(Count, 1, MOST_BACKLOG),
-    default="4096",
-    show_default=True,
-    help="connections waiting for accept",
-)
-@click.option("--max-connections", **quantity(Count, 1), help="turn away what comes beyond this many, over all workers")
-@click.option(
-    "--idle-timeout",
-    **quantity(Duration, 1),
-    help="close connections on which no byte has moved, in or out, for this long",
-)
-@click.option(
-    "--grace",
-    **quantity(Duration, 0),
-    default="5s",
-    show_default=True,
-    help="let open connections finish for this long",
-)
+@profile_options(ServeProfile)
+@click.option("--profile", metavar="FILE", help="options from a TOML file")
 @click.option("--ready-file", metavar="FILE", help="write where it listens here, as JSON, once it does")
 @click.option("-o", "--output", metavar="FILE", help="write a record of this end here when it ends, as .json")
 @click.option("-q", "--quiet", is_flag=True, help="print nothing but errors")
-def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, **values: Any) -> int:
+def serve(
+    listen: str, profile: str | None, ready_file: str | None, output: str | None, quiet: bool, **values: Any
+) -> int:
     """Echo what every connection sends, or run your own server, with one worker process per core.
 
     HOST:PORT is 127.0.0.1:7000 by default; 0.0.0.0:7000 listens everywhere, a name on each of its addresses. Port 0
@@ -118,7 +68,6 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
 
     require_memory()
     from loadkit.library.prepare import prepare_serve
-    from loadkit.plan.app import parse_app
     from loadkit.report.as_text import as_text
     from loadkit.report.record import encode
     from loadkit.report.serve import build_serve_record
@@ -126,20 +75,7 @@ def serve(listen: str, ready_file: str | None, output: str | None, quiet: bool, 
     from loadkit.run.signals import Interrupts
 
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
-    prepared = prepare_serve(
-        listen,
-        workers=values["workers"],
-        pin=values["pin"],
-        engine=EngineName(values["engine"]),
-        edge_triggered=values["edge_triggered"],
-        stamps=Stamps(values["stamps"]),
-        probes=ProbePeers.of(values["probes"]),
-        app=parse_app(values["app"], str(Path.cwd())) if values["app"] else None,
-        backlog=values["backlog"],
-        max_connections=values["max_connections"],
-        idle_timeout_ns=values["idle_timeout"],
-        grace_ns=values["grace"],
-    )
+    prepared = prepare_serve(listen, given(values), profile, origins(click.get_current_context()))
     say_warnings(prepared.check_machine(), quiet)
     if output:
         check_writable(output)

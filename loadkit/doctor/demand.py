@@ -15,7 +15,9 @@ from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import ServePlan, build_serve_plan
 from loadkit.plan.target import Route, Target
 from loadkit.plan.time_wait import FAST_CHURN_HZ, TIME_WAIT_S, churn_span_s
-from loadkit.profile.model import Close, EngineName, Profile
+from loadkit.profile.blast import Close, Profile
+from loadkit.profile.both import EngineName
+from loadkit.profile.serve import ServeProfile
 from loadkit.sockets import LOOPBACK_ADDRESSES, Sockets
 from loadkit.units import NS_PER_S, Count, Duration
 
@@ -179,9 +181,9 @@ def demand_of_blast(
 def demand_of_serve(host: Host, connections: int, engine: ChosenEngine) -> Demand:
     """Returns what `loadkit serve` would ask for `connections` from elsewhere."""
     try:
-        plan = build_serve_plan(host, (), 0, connections=connections, engine=engine)
+        plan = build_serve_plan(host, (), 0, engine=engine, connections=connections)
     except PreflightError:
-        plan = build_serve_plan(host, (), 0, workers=len(host.worker_cores), engine=engine)
+        plan = build_serve_plan(host, (), 0, ServeProfile(workers=Count(len(host.worker_cores))), engine=engine)
     return demand_of_serve_plan(host, plan, connections)
 
 

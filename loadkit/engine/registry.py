@@ -8,7 +8,7 @@ from loadkit.engine.base import Engine
 from loadkit.engine.compiled import is_installed, native_missing
 from loadkit.errors import PreflightError
 from loadkit.plan.engine import ChosenEngine
-from loadkit.profile.model import EngineName
+from loadkit.profile.both import EngineName
 
 __all__ = ["choose_engine", "decide_engine", "decide_serve_engine", "get_engine"]
 

@@ -6,7 +6,7 @@ import socket
 
 from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import STAMP_SOURCES, Slot
-from loadkit.profile.model import Stamps
+from loadkit.profile.both import Stamps
 
 __all__ = ["RX_SOFTWARE", "SOFTWARE", "SO_TIMESTAMPING", "choose_stamps", "stamp_received"]
 

@@ -13,8 +13,6 @@ from typing import Literal, TypedDict
 
 __all__ = ["BlastOptions", "ServeOptions"]
 
-Engine = Literal["auto", "native", "uvloop", "asyncio"]
-Stamps = Literal["off", "rx"]
 App = (
     str | Callable[[], asyncio.BaseProtocol] | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
 )
@@ -40,25 +38,25 @@ class BlastOptions(TypedDict, total=False):
     keepalive: str | None
     close: Literal["rst", "fin"] | None
     check: bool | None
-    engine: Engine | None
+    journey: bool | None
+    slo: str | Sequence[str] | None
+    engine: Literal["auto", "native", "uvloop", "asyncio"] | None
     edge_triggered: bool | None
     pin: bool | None
-    journey: bool | None
-    stamps: Stamps | None
-    slo: str | Sequence[str] | None
+    stamps: Literal["off", "rx"] | None
 
 
 class ServeOptions(TypedDict, total=False):
     """What `loadkit.serve` takes beside the address: the long options of the command, and `app` as an object too."""
 
-    app: App | None
     workers: str | int | None
-    engine: Engine | None
-    edge_triggered: bool | None
-    stamps: Stamps | None
+    app: App | None
     probes: bool | None
-    pin: bool | None
     backlog: str | int | None
     max_connections: str | int | None
     idle_timeout: str | None
     grace: str | None
+    engine: Literal["auto", "native", "uvloop", "asyncio"] | None
+    edge_triggered: bool | None
+    pin: bool | None
+    stamps: Literal["off", "rx"] | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_plan, demand_of_serve, demand_of_serve_plan
@@ -12,12 +13,13 @@ from loadkit.doctor.preflight import in_our_words, preflight
 from loadkit.engine.registry import decide_engine, decide_serve_engine
 from loadkit.errors import PreflightError, UnreachableError
 from loadkit.host import Host, raise_nofile, read_host
+from loadkit.plan.app import app_of, parse_app
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import ServePlan, build_serve_plan
 from loadkit.plan.target import Target
-from loadkit.profile.load import load_profile
-from loadkit.profile.model import EngineName, Profile
+from loadkit.profile.blast import Profile
+from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.profile.spell import GivenOptions, as_given
 from loadkit.report.slo import check_possible, parse_slo
 from loadkit.run.target import resolve, resolve_listen
@@ -147,18 +149,31 @@ def run_at_first_reachable(
             prepared.check_machine()
 
 
-def prepare_serve(listen: str, *, engine: EngineName = EngineName.AUTO, **options: Any) -> PreparedServe:
-    """Looks at the machine and decides a serve end that listens there; `options` are those of build_serve_plan.
+def prepare_serve(
+    listen: str,
+    options: Mapping[str, Any],
+    profile_name: str | None = None,
+    origins: Mapping[str, str] | None = None,
+) -> PreparedServe:
+    """Reads the options of a serve end, looks at the machine and decides it. `app` of the options may be an object.
 
-    The soft limit of open files is raised to the hard one. Raises OptionError, TargetError or PreflightError.
+    The soft limit of open files is raised to the hard one. Raises ProfileError, OptionError, TargetError or
+    PreflightError.
     """
+    app = options.get("app")
+    texts = {name: value for name, value in options.items() if name != "app" or isinstance(app, str)}
+    profile, _sources = load_serve_profile(profile_name, texts, origins)
+    if app is None or isinstance(app, str):
+        spec = parse_app(profile.app, str(Path.cwd())) if profile.app else None
+    else:
+        spec = app_of(app)
     raise_nofile()
     host = read_host()
     where = resolve_listen(listen)
-    chosen = decide_serve_engine(engine, options.get("edge_triggered", False), has_app=options.get("app") is not None)
+    chosen = decide_serve_engine(profile.engine, profile.edge_triggered, has_app=spec is not None)
     try:
-        plan = build_serve_plan(host, where.addresses, where.port, engine=chosen, **options)
+        plan = build_serve_plan(host, where.addresses, where.port, profile, engine=chosen, app=spec)
     except PreflightError as error:
-        raise in_our_words(error, demand_of_serve(host, options.get("max_connections") or 0, chosen)) from None
+        raise in_our_words(error, demand_of_serve(host, int(profile.max_connections or 0), chosen)) from None
     demand = demand_of_serve_plan(host, plan)
     return PreparedServe(plan, host, where.host, demand)

@@ -154,6 +154,6 @@ def serve_blocking(listen: str | int, options: ServeOptions) -> Iterator[Server]
 
 
 def _prepare(listen: str | int, options: ServeOptions) -> PreparedServe:
-    prepared = prepare_serve(str(listen), **read_serve_options(options))
+    prepared = prepare_serve(str(listen), read_serve_options(options))
     warn(prepared.check_machine())
     return prepared

@@ -12,8 +12,8 @@ from loadkit.plan.load import Load, build_load
 from loadkit.plan.origins import DEFAULT, DERIVED, Sources, origins_of
 from loadkit.plan.placement import Placement, place
 from loadkit.plan.target import Target
-from loadkit.profile.load import phased
-from loadkit.profile.model import PhaseSpec, Profile
+from loadkit.profile.blast import PhaseSpec, Profile
+from loadkit.profile.read import phased
 from loadkit.profile.spell import GivenOptions
 from loadkit.sockets import Sockets
 

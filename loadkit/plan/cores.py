@@ -6,7 +6,7 @@ from loadkit.host import Host
 from loadkit.plan.capacity import workers_for
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import Target
-from loadkit.profile.model import Profile
+from loadkit.profile.blast import Profile
 
 __all__ = ["blast_cores", "cores_for", "stays_awake"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from loadkit.profile.model import EngineName
+from loadkit.profile.both import EngineName
 
 __all__ = ["ChosenEngine"]
 

@@ -10,7 +10,8 @@ import msgspec
 from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.phases import PhaseKind, PhasePlan, connect_rate_of, phases_of
-from loadkit.profile.model import LONGEST_RUN, Close, Profile, Stamps
+from loadkit.profile.blast import LONGEST_RUN, Close, Profile
+from loadkit.profile.both import Stamps
 from loadkit.units import NS_PER_S, Duration
 
 __all__ = ["Load", "build_load"]

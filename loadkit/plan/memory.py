@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loadkit.profile.model import EngineName
+from loadkit.profile.both import EngineName
 
 __all__ = ["FIRST_PROCESS_BYTES", "KERNEL_BYTES", "USER_BYTES", "WORKER_BYTES", "MemoryEstimate", "estimate_memory"]
 

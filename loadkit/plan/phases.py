@@ -8,7 +8,7 @@ import math
 import msgspec
 
 from loadkit.errors import OptionError, ProfileError
-from loadkit.profile.model import LONGEST_RUN, PhaseSpec, Profile
+from loadkit.profile.blast import LONGEST_RUN, PhaseSpec, Profile
 from loadkit.units import NS_PER_S, Duration, format_count, format_duration, format_rate
 
 __all__ = ["PhaseKind", "PhasePlan", "connect_rate_of", "phases_of"]

@@ -17,7 +17,8 @@ from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.routes import routes_of
 from loadkit.plan.serve import ServePlan, check_triggering, embedded_server
 from loadkit.plan.target import EMBEDDED, Route, Target
-from loadkit.profile.model import EngineName, Profile
+from loadkit.profile.blast import Profile
+from loadkit.profile.both import EngineName
 from loadkit.sockets import Sockets
 from loadkit.units import format_count
 

@@ -14,7 +14,7 @@ from loadkit.plan.phases import PhasePlan
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import Route, Target
 from loadkit.plan.time_wait import FAST_CHURN_HZ, churn_span_s, kept_for_s, ports_kept
-from loadkit.profile.model import Close, Profile
+from loadkit.profile.blast import Close, Profile
 from loadkit.sockets import Sockets
 from loadkit.units import NS_PER_S
 

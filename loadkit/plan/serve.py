@@ -10,10 +10,16 @@ from loadkit.plan.addresses import loopback_addresses, tuples_for
 from loadkit.plan.app import AppSpec
 from loadkit.plan.capacity import IMBALANCE, fd_reserve, ports_of, workers_for
 from loadkit.plan.engine import ChosenEngine
-from loadkit.profile.model import EngineName, ProbePeers, Profile, Stamps
-from loadkit.units import format_count
+from loadkit.profile.blast import Profile
+from loadkit.profile.both import EngineName, Stamps
+from loadkit.profile.serve import ProbePeers, ServeProfile, embedded_profile
+from loadkit.units import Count, format_count
 
-__all__ = ["ServePlan", "build_serve_plan", "check_triggering", "embedded_server"]
+__all__ = ["SETTLE_NS", "ServePlan", "build_serve_plan", "check_triggering", "embedded_server"]
+
+# How much of the grace is for handshakes that are under way at the stop.
+SETTLE_NS = 50 * 10**6
+_DEFAULTS = ServeProfile()
 
 
 class ServePlan(msgspec.Struct, frozen=True):
@@ -37,7 +43,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     max_connections: int | None = None
     idle_timeout_ns: int | None = None
     grace_ns: int = 5 * 10**9
-    settle_ns: int = 50 * 10**6
+    settle_ns: int = SETTLE_NS
     edge_triggered: bool = False
     stamps: Stamps = Stamps.OFF
     probes: ProbePeers = ProbePeers.LOOPBACK
@@ -66,39 +72,39 @@ def build_serve_plan(
     host: Host,
     addresses: tuple[str, ...],
     port: int,
+    profile: ServeProfile = _DEFAULTS,
     *,
-    workers: int | None = None,
-    cores: tuple[int, ...] | None = None,
-    pin: bool = True,
-    connections: int = 0,
     engine: ChosenEngine,
-    edge_triggered: bool = False,
-    stamps: Stamps = Stamps.OFF,
-    probes: ProbePeers = ProbePeers.LOOPBACK,
     app: AppSpec | None = None,
-    **more: int | None,
+    cores: tuple[int, ...] | None = None,
+    connections: int = 0,
+    settle_ns: int = SETTLE_NS,
 ) -> ServePlan:
     """Decides a serve end: a worker a core, more when `connections` fds need them. With `app` it runs that.
 
     Raises OptionError for what an app, or the engine, has not.
     """
     cores = host.worker_cores if cores is None else cores
-    count = int(workers) if workers else _serve_workers(connections, len(cores), host)
+    count = int(profile.workers) if profile.workers else _serve_workers(connections, len(cores), host)
     if app:
-        _check_app(engine.name, edge_triggered, more.get("idle_timeout_ns"), probes)
-    check_triggering(engine.name, edge_triggered)
+        _check_app(profile, engine.name)
+    check_triggering(engine.name, profile.edge_triggered)
     return ServePlan(
         addresses,
         port,
         engine.name,
         count,
-        cores if pin else (),
-        edge_triggered=edge_triggered,
-        stamps=stamps,
-        probes=probes,
+        cores if profile.pin else (),
+        backlog=int(profile.backlog),
+        max_connections=None if profile.max_connections is None else int(profile.max_connections),
+        idle_timeout_ns=None if profile.idle_timeout is None else int(profile.idle_timeout),
+        grace_ns=int(profile.grace),
+        settle_ns=settle_ns,
+        edge_triggered=profile.edge_triggered,
+        stamps=profile.stamps,
+        probes=ProbePeers.of(profile.probes),
         app=app,
         fallback=engine.fallback,
-        **more,  # type: ignore[arg-type]
     )
 
 
@@ -110,18 +116,15 @@ def embedded_server(
     There are more if their file descriptors do not suffice, and then each has addresses of its own.
     """
 
-    def plan(addresses: int, workers: int | None) -> ServePlan:
+    def plan(addresses: int, workers: Count | None) -> ServePlan:
         return build_serve_plan(
             host,
             loopback_addresses(addresses),
             0,
-            workers=workers,
-            cores=cores,
-            pin=profile.pin,
-            connections=connections,
+            msgspec.structs.replace(embedded_profile(profile), workers=workers),
             engine=engine,
-            edge_triggered=profile.edge_triggered,
-            stamps=profile.stamps,
+            cores=cores,
+            connections=connections,
             settle_ns=0,
         )
 
@@ -138,19 +141,19 @@ def embedded_server(
             f"{format_count(connections)} connections take {workers} workers to serve, each with {each} address(es) of "
             f"loopback, and there are {host.loopback_addresses}; add 127.0.0.0/8: ip addr add 127.0.0.1/8 dev lo"
         )
-    return msgspec.structs.replace(plan(workers * each, workers), is_apart=True)
+    return msgspec.structs.replace(plan(workers * each, Count(workers)), is_apart=True)
 
 
-def _check_app(engine: EngineName, edge_triggered: bool, idle_timeout_ns: int | None, probes: ProbePeers) -> None:
-    if engine is EngineName.NATIVE or edge_triggered:
-        option = "--edge-triggered" if edge_triggered else "--engine native"
+def _check_app(profile: ServeProfile, engine: EngineName) -> None:
+    if engine is EngineName.NATIVE or profile.edge_triggered:
+        option = "--edge-triggered" if profile.edge_triggered else "--engine native"
         raise OptionError(
             f"{option}: the native engine has no place for an app of Python; use --engine uvloop or asyncio, or leave "
             f"it out"
         )
-    if idle_timeout_ns:
+    if profile.idle_timeout:
         raise OptionError("--idle-timeout: only the app knows when a connection of its own is idle; leave it out")
-    if probes is ProbePeers.ALL:
+    if profile.probes:
         raise OptionError("--probes: an app answers by itself, and knows nothing of probes; leave it out")
 
 

@@ -6,7 +6,8 @@ import enum
 import math
 from collections.abc import Mapping
 
-from loadkit.profile.model import Profile, options_of
+from loadkit.profile.blast import Profile
+from loadkit.profile.option import options_of
 from loadkit.units import Duration, Pace
 
 __all__ = ["GivenOptions", "as_given", "option_words"]

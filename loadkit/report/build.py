@@ -28,7 +28,7 @@ from loadkit.plan.addresses import is_here
 from loadkit.plan.build import Plan
 from loadkit.plan.load import Load
 from loadkit.plan.phases import PhaseKind, PhasePlan
-from loadkit.profile.model import Stamps
+from loadkit.profile.both import Stamps
 from loadkit.report.advice import advise
 from loadkit.report.balance import balance_record
 from loadkit.report.fairness import fairness_missing, fairness_record

@@ -16,8 +16,8 @@ from loadkit.plan.build import build_plan
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.split import split
 from loadkit.plan.target import Target
-from loadkit.profile.load import load_profile
-from loadkit.profile.model import EngineName
+from loadkit.profile.both import EngineName
+from loadkit.profile.read import load_profile
 
 ADDRESS = "127.0.0.1"
 HOLD_AFTER_NS = 8 * 10**9  # a profiler makes the ramp slow

@@ -91,7 +91,7 @@ def test_the_fix_script_is_one_a_shell_takes_and_applies_nothing(loadkit: Loadki
     ("arguments", "status", "says"),
     [
         (("-c", "0"), 2, "--connections: 0 is below the least, 1"),
-        (("-c", "2000m"), 2, "--connections: 2000m is above the most, 1,000,000,000"),
+        (("-c", "2000m"), 2, "--connections: 2,000,000,000 is above the most, 1,000,000,000"),
         (("-c", "abc"), 2, "--connections: expected a whole number"),
         (("--churn", "x"), 2, "--churn: expected a rate"),
         (("--churn", "0"), 2, "--churn: 0 closes none; leave it out"),

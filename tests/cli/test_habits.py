@@ -14,7 +14,8 @@ from click.shell_completion import ShellComplete
 from loadkit.cli import hints
 from loadkit.cli.app import app
 from loadkit.cli.options import GroupedOption
-from loadkit.profile.model import Group, Profile, options_of
+from loadkit.profile.blast import Profile
+from loadkit.profile.option import Group, options_of
 from loadkit.version import __version__
 
 from .conftest import Loadkit

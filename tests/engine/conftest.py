@@ -23,11 +23,11 @@ from loadkit.measure.board import PROOFS, Board, BoardLayout
 from loadkit.measure.samples import PhaseSamples, merge, read_board
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.engine import ChosenEngine
-from loadkit.plan.serve import build_serve_plan
+from loadkit.plan.serve import SETTLE_NS, build_serve_plan
 from loadkit.plan.split import Shard, split
 from loadkit.plan.target import Route, Target
-from loadkit.profile.load import load_profile
-from loadkit.profile.model import EngineName
+from loadkit.profile.both import EngineName
+from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
 from tests.golden.made_up import changed
@@ -308,7 +308,10 @@ def server(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Server]:
 
     def serve(address: str = LOOPBACK, **more: Any) -> tuple[int, Board, HandControl]:
         more = {"edge_triggered": request.node.stash.get(EDGE_TRIGGERED, False), **more}
-        plan = build_serve_plan(read_host(), (address,), 0, engine=_chosen(engine), workers=1, **more)
+        app, settle_ns = more.pop("app", None), more.pop("settle_ns", SETTLE_NS)
+        profile, _ = load_serve_profile(None, {"workers": 1, **more})
+        chosen = _chosen(engine)
+        plan = build_serve_plan(read_host(), (address,), 0, profile, engine=chosen, app=app, settle_ns=settle_ns)
         listeners = listen_on(plan.addresses, 0, plan.backlog)
         board = Board(BoardLayout(1, 1, 10 * NS_PER_S, limit=plan.max_connections))
         control = HandControl()

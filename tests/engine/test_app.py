@@ -18,9 +18,10 @@ from loadkit.host import read_host
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.plan.app import app_of
 from loadkit.plan.serve import build_serve_plan
-from loadkit.profile.model import EngineName
+from loadkit.profile.both import EngineName
+from loadkit.profile.serve import ServeProfile
 from loadkit.run.worker import listen_on
-from loadkit.units import NS_PER_S
+from loadkit.units import NS_PER_S, Count, Duration
 from tests import apps
 from tests.golden.made_up import ENGINE
 
@@ -145,7 +146,7 @@ def test_connections_beyond_the_limit_are_turned_away_before_the_app_hears_of_th
 
 
 def test_a_gentle_stop_refuses_new_connections_and_waits_for_the_open_ones(server: Server) -> None:
-    port, board, control = server(app=app_of(apps.Upper), grace_ns=600 * NS_PER_S)
+    port, board, control = server(app=app_of(apps.Upper), grace=Duration(600 * NS_PER_S))
     with connect(port) as sock:
         sock.sendall(b"a")
         assert sock.recv(1) == b"A"
@@ -157,7 +158,7 @@ def test_a_gentle_stop_refuses_new_connections_and_waits_for_the_open_ones(serve
 
 
 def test_a_gentle_stop_lets_what_an_app_has_written_go_out(server: Server) -> None:
-    port, board, control = server(app=app_of(apps.Pouring), grace_ns=600 * NS_PER_S)
+    port, board, control = server(app=app_of(apps.Pouring), grace=Duration(600 * NS_PER_S))
     with connect(port) as sock:
         sock.sendall(b"x")
         got = bytearray(sock.recv(1))
@@ -172,7 +173,7 @@ def test_a_gentle_stop_lets_what_an_app_has_written_go_out(server: Server) -> No
 
 
 def test_a_connection_handed_to_another_protocol_does_not_keep_a_stop_waiting(server: Server) -> None:
-    port, board, control = server(app=app_of(apps.Handing), grace_ns=600 * NS_PER_S)
+    port, board, control = server(app=app_of(apps.Handing), grace=Duration(600 * NS_PER_S))
     with connect(port) as sock:
         sock.sendall(b"x")
         assert sock.recv(6) == b"handed"
@@ -188,7 +189,7 @@ def test_a_connection_handed_to_another_protocol_does_not_keep_a_stop_waiting(se
 def test_what_does_not_end_within_the_grace_is_cut_and_cancelled(
     server: Server, app: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    port, board, control = server(app=app_of(app), grace_ns=NS_PER_S // 10)
+    port, board, control = server(app=app_of(app), grace=Duration(NS_PER_S // 10))
     with connect(port) as sock:
         wait_for(lambda: counters(board)["opened"] == 1)
         control.say(stop=True)
@@ -204,7 +205,7 @@ def test_what_does_not_end_within_the_grace_is_cut_and_cancelled(
 def test_an_app_that_cannot_serve_is_found_out_before_anybody_can_connect(
     engine: Engine, app: Callable[..., Any]
 ) -> None:
-    plan = build_serve_plan(read_host(), (LOOPBACK,), 0, engine=ENGINE, workers=1, app=app_of(app))
+    plan = build_serve_plan(read_host(), (LOOPBACK,), 0, ServeProfile(workers=Count(1)), engine=ENGINE, app=app_of(app))
     [listener] = listen_on(plan.addresses, 0, None)
     port = listener.getsockname()[1]
     board, control = Board(BoardLayout(1, 1, 10 * NS_PER_S)), HandControl()

@@ -13,7 +13,7 @@ import pytest
 
 from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
-from loadkit.units import NS_PER_S
+from loadkit.units import NS_PER_S, Duration
 
 from .conftest import LOOPBACK, Server, few_descriptors, wait_for
 
@@ -188,7 +188,7 @@ def test_out_of_file_descriptors_serve_turns_away_counts_and_does_not_spin(serve
 
 
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not(server: Server) -> None:
-    port, board, _control = server(idle_timeout_ns=200 * 10**6)
+    port, board, _control = server(idle_timeout=Duration(200 * 10**6))
     with connect(port) as idle, connect(port) as busy:
         assert echoes(idle)
         begin = time.monotonic()
@@ -250,7 +250,7 @@ def read_slowly(sock: socket.socket, last: float, seconds: float) -> float:
     ],
 )
 def test_a_connection_whose_peer_reads_slowly_is_not_idle(server: Server, most: int) -> None:
-    port, board, _control = server(idle_timeout_ns=round(IDLE_S * NS_PER_S))
+    port, board, _control = server(idle_timeout=Duration(round(IDLE_S * NS_PER_S)))
     for opened in range(20):
         sock, last = connect_and_fill(port, most)
         with sock:
@@ -268,7 +268,7 @@ def test_a_connection_whose_peer_reads_slowly_is_not_idle(server: Server, most: 
 
 
 def test_a_connection_whose_peer_stops_reading_is_idle_though_it_has_sent_more(server: Server) -> None:
-    port, board, _control = server(idle_timeout_ns=round(IDLE_S * NS_PER_S))
+    port, board, _control = server(idle_timeout=Duration(round(IDLE_S * NS_PER_S)))
     begin = time.monotonic()
     sock, _last = connect_and_fill(port, 2**26)
     with sock:
@@ -278,7 +278,7 @@ def test_a_connection_whose_peer_stops_reading_is_idle_though_it_has_sent_more(s
 
 
 def test_a_stopped_serve_end_refuses_and_ends_when_its_last_connection_does(server: Server) -> None:
-    port, board, control = server(grace_ns=600 * 10**9, settle_ns=0)
+    port, board, control = server(grace=Duration(600 * 10**9), settle_ns=0)
     with connect(port) as sock:
         assert echoes(sock)
         control.say(stop=True)
@@ -289,7 +289,7 @@ def test_a_stopped_serve_end_refuses_and_ends_when_its_last_connection_does(serv
 
 
 def test_what_waits_to_be_accepted_at_the_stop_is_served(server: Server) -> None:
-    port, board, control = server(grace_ns=600 * 10**9, settle_ns=0)
+    port, board, control = server(grace=Duration(600 * 10**9), settle_ns=0)
     before = connect(port)
     assert echoes(before)
     stands, go_on = control.hold()
@@ -310,7 +310,7 @@ def test_what_waits_to_be_accepted_at_the_stop_is_served(server: Server) -> None
 
 
 def test_beyond_the_limit_what_waits_at_the_stop_is_turned_away_and_counted(server: Server) -> None:
-    port, board, control = server(grace_ns=600 * 10**9, max_connections=3)
+    port, board, control = server(grace=Duration(600 * 10**9), max_connections=3)
     stands, go_on = control.hold()
     control.say(stop=True)
     assert stands.wait(60)
@@ -324,7 +324,7 @@ def test_beyond_the_limit_what_waits_at_the_stop_is_turned_away_and_counted(serv
 
 
 def test_a_stopped_serve_end_cuts_and_counts_what_does_not_end_within_the_grace(server: Server) -> None:
-    port, board, control = server(grace_ns=200 * 10**6)
+    port, board, control = server(grace=Duration(200 * 10**6))
     with connect(port) as sock, connect(port) as other, connect(port) as third:
         assert all(echoes(one) for one in (sock, other, third))
         third.close()
@@ -339,7 +339,7 @@ def test_a_stopped_serve_end_cuts_and_counts_what_does_not_end_within_the_grace(
 
 
 def test_without_a_grace_what_waits_at_the_stop_is_counted_as_cut(server: Server) -> None:
-    port, board, control = server(grace_ns=0)
+    port, board, control = server(grace=Duration(0))
     stands, go_on = control.hold()
     control.say(stop=True)
     assert stands.wait(60)
@@ -352,7 +352,7 @@ def test_without_a_grace_what_waits_at_the_stop_is_counted_as_cut(server: Server
 
 
 def test_a_serve_end_told_to_leave_cuts_everything_at_once(server: Server) -> None:
-    port, board, control = server(grace_ns=600 * 10**9)
+    port, board, control = server(grace=Duration(600 * 10**9))
     with connect(port) as sock:
         assert echoes(sock)
         control.say(leave=True)

@@ -15,8 +15,8 @@ from loadkit.host import read_host
 from loadkit.measure.samples import read_board
 from loadkit.plan.build import build_plan
 from loadkit.plan.target import Target
-from loadkit.profile.load import load_profile
-from loadkit.profile.model import EngineName
+from loadkit.profile.both import EngineName
+from loadkit.profile.read import load_profile
 from tests.golden.made_up import ENGINE
 
 from .conftest import LOOPBACK, Behaviour, Blast, Blasting, Peer, run, wait_for

@@ -25,10 +25,12 @@ from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import read_worker
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import build_serve_plan
+from loadkit.profile.serve import ServeProfile
 from loadkit.run.forker import Forker
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import Interrupts
 from loadkit.run.worker import listen_on
+from loadkit.units import Count, Duration
 
 from .conftest import ENGINES, LOOPBACK, serve_options, wait_for
 
@@ -109,10 +111,8 @@ def flooded(request: pytest.FixtureRequest) -> Iterator[Flooded]:
         read_host(),
         (LOOPBACK,),
         0,
-        workers=1,
+        ServeProfile(workers=Count(1), edge_triggered=edge_triggered, idle_timeout=Duration(IDLE_NS)),
         engine=ChosenEngine(name),
-        edge_triggered=edge_triggered,
-        idle_timeout_ns=IDLE_NS,
     )
     with Interrupts() as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)

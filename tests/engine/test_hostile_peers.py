@@ -21,6 +21,7 @@ from loadkit.engine.base import Engine
 from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
+from loadkit.units import Duration
 
 from .conftest import EDGE_TRIGGERED, LOOPBACK, Server, hold_back, wait_for
 
@@ -158,7 +159,7 @@ def is_served(port: int) -> bool:
 
 
 def test_a_probe_that_is_idle_is_closed_and_one_that_sends_is_not(server: Server) -> None:
-    port, _board, _control = server(idle_timeout_ns=300 * 10**6)
+    port, _board, _control = server(idle_timeout=Duration(300 * 10**6))
     (idle, _), (busy, _) = greet(port), greet(port)
     with idle, busy:
         idle.settimeout(0.02)

@@ -18,7 +18,6 @@ from loadkit.engine import probes
 from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES, BoardLayout
 from loadkit.measure.samples import PhaseSamples, read_worker
-from loadkit.profile.model import ProbePeers
 
 from .conftest import Behaviour, Blast, Blasting, Peer, Server, run, wait_for
 
@@ -375,7 +374,7 @@ def test_a_hello_of_a_size_that_cannot_be_is_echoed_like_anything_else(size: int
 
 
 def test_a_serve_end_that_refuses_says_so_and_goes_on_as_an_echo(server: Server, blast: Blast) -> None:
-    port, board, _ = server(probes=ProbePeers.NONE)
+    port, board, _ = server(probes=False)
     sock, answer = greet(port)
     with sock:
         assert answer == _core.REFUSAL_TEXT.encode() + struct.pack("<Q", _core.REFUSED_OFF)

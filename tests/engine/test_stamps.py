@@ -15,7 +15,7 @@ from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import STAMP_SOURCES, Board, BoardLayout
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import read_worker
-from loadkit.profile.model import Stamps
+from loadkit.profile.both import Stamps
 
 from .conftest import Blast, Peer, Server, run
 

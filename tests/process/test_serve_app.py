@@ -210,11 +210,11 @@ def test_a_program_that_starts_a_run_when_it_is_imported_is_told_where_that_belo
         "from loadkit.plan.app import app_of\n"
         "from loadkit.plan.serve import build_serve_plan\n"
         "from loadkit.plan.engine import ChosenEngine\n"
-        "from loadkit.profile.model import EngineName\n"
+        "from loadkit.profile.both import EngineName\n"
         "from loadkit.run.serve import run_serve\n"
         "class Till(asyncio.Protocol): pass\n"
         "engine = ChosenEngine(EngineName.ASYNCIO)\n"
-        "plan = build_serve_plan(read_host(), ('127.0.0.1',), 0, engine=engine, workers=1, app=app_of(Till))\n"
+        "plan = build_serve_plan(read_host(), ('127.0.0.1',), 0, engine=engine, app=app_of(Till))\n"
         "run_serve(plan, lambda group: None, lambda dead, group: None)\n"
     )
     done = subprocess.run([sys.executable, "careless.py"], capture_output=True, text=True, timeout=30, cwd=shop)
@@ -232,10 +232,12 @@ from loadkit.host import read_host
 from loadkit.plan.app import app_of
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import build_serve_plan
-from loadkit.profile.model import EngineName
+from loadkit.profile.both import EngineName
+from loadkit.profile.serve import ServeProfile
 from loadkit.run.forker import Forker
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import Interrupts
+from loadkit.units import Count
 
 
 class Greeting(asyncio.Protocol):
@@ -246,7 +248,7 @@ class Greeting(asyncio.Protocol):
 
 def test_greeting():
     engine = ChosenEngine(EngineName.ASYNCIO)
-    plan = build_serve_plan(read_host(), ("127.0.0.1",), 0, engine=engine, workers=1, app=app_of(Greeting))
+    plan = build_serve_plan(read_host(), ("127.0.0.1",), 0, ServeProfile(workers=Count(1)), engine=engine, app=app_of(Greeting))
     with Interrupts() as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)
         try:

@@ -19,7 +19,7 @@ import json, re, subprocess, sys, time
 from loadkit.host import read_host
 from loadkit.engine.registry import decide_engine
 from loadkit.plan.build import build_plan
-from loadkit.profile.load import load_profile
+from loadkit.profile.read import load_profile
 from loadkit.report.build import build_record
 from loadkit.run.blast import run_blast
 

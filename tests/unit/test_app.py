@@ -14,7 +14,10 @@ from loadkit.errors import OptionError
 from loadkit.plan.app import AppSpec, app_of, parse_app
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import build_serve_plan
-from loadkit.profile.model import EngineName, ProbePeers
+from loadkit.profile.both import EngineName
+from loadkit.profile.read import load_serve_profile
+from loadkit.profile.serve import ServeProfile
+from loadkit.units import Count
 from tests import apps
 from tests.golden.made_up import ENGINE
 from tests.unit.made_up import made_up_host
@@ -120,7 +123,7 @@ _APP = AppSpec("shop.server", "Orders", "/srv")
 
 
 def test_a_serve_end_has_the_app_that_was_asked_for() -> None:
-    plan = build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, max_connections=9, engine=ENGINE)
+    plan = build_serve_plan(_HOST, ("0.0.0.0",), 0, ServeProfile(max_connections=Count(9)), app=_APP, engine=ENGINE)
     assert (plan.app, plan.max_connections, plan.workers) == (_APP, 9, 2)
     assert build_serve_plan(_HOST, ("0.0.0.0",), 0, engine=ENGINE).app is None
 
@@ -128,15 +131,17 @@ def test_a_serve_end_has_the_app_that_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        pytest.param({"engine": ChosenEngine(EngineName.NATIVE)}, "--engine native", id="native"),
+        pytest.param({"engine": "native"}, "--engine native", id="native"),
         pytest.param({"edge_triggered": True}, "--edge-triggered", id="edge-triggered"),
-        pytest.param({"idle_timeout_ns": 10**9}, "--idle-timeout", id="idle time-out"),
-        pytest.param({"probes": ProbePeers.ALL}, "--probes", id="probes"),
+        pytest.param({"idle_timeout": "1s"}, "--idle-timeout", id="idle time-out"),
+        pytest.param({"probes": True}, "--probes", id="probes"),
     ],
 )
 def test_what_an_app_has_not_is_refused_by_the_name_of_the_option(options: dict[str, Any], named: str) -> None:
+    profile, _ = load_serve_profile(None, options)
+    engine = ENGINE if profile.engine is EngineName.AUTO else ChosenEngine(profile.engine)
     with pytest.raises(OptionError, match=f"^{named}: "):
-        build_serve_plan(_HOST, ("0.0.0.0",), 0, app=_APP, **{"engine": ENGINE, **options})
+        build_serve_plan(_HOST, ("0.0.0.0",), 0, profile, app=_APP, engine=engine)
 
 
 def test_auto_is_a_loop_of_python_s_where_there_is_an_app() -> None:

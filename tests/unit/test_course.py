@@ -16,7 +16,7 @@ from loadkit.measure.board import COUNTERS, PROOFS, STATE
 from loadkit.measure.memory import Room
 from loadkit.measure.samples import WorkerSamples, merge
 from loadkit.plan.build import Plan, build_plan
-from loadkit.profile.load import load_profile
+from loadkit.profile.read import load_profile
 from loadkit.run.course import Course, Stage, stranded_at_ns
 from loadkit.run.crew import Look, Words
 from tests.golden.made_up import ENGINE

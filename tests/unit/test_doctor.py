@@ -11,7 +11,7 @@ from loadkit.errors import PreflightError
 from loadkit.host import read_host
 from loadkit.plan.build import build_plan
 from loadkit.plan.target import Target
-from loadkit.profile.model import Profile
+from loadkit.profile.blast import Profile
 from loadkit.units import Count
 from tests.golden.made_up import ENGINE
 from tests.unit.examined import LOCAL, REMOTE, check_form, codes, demanded

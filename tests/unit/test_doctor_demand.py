@@ -9,7 +9,8 @@ from loadkit.errors import OptionError
 from loadkit.plan.build import build_plan
 from loadkit.plan.serve import build_serve_plan
 from loadkit.plan.target import Target
-from loadkit.profile.model import Close, PhaseSpec, Profile
+from loadkit.profile.blast import Close, PhaseSpec, Profile
+from loadkit.profile.serve import ServeProfile
 from loadkit.sockets import Sockets
 from loadkit.units import Count, Duration
 from tests.golden.made_up import ENGINE
@@ -98,7 +99,7 @@ def test_a_run_leaves_no_more_time_waits_than_it_has_seconds() -> None:
 def test_a_serve_end_is_asked_for_what_it_was_told_or_for_whatever_comes() -> None:
     host = made_up_host()
     assert demand_of_serve(host, 5000, ENGINE).connections == 5000
-    plan = build_serve_plan(host, ("127.0.0.1",), 7000, engine=ENGINE, max_connections=300)
+    plan = build_serve_plan(host, ("127.0.0.1",), 7000, ServeProfile(max_connections=Count(300)), engine=ENGINE)
     assert demand_of_serve_plan(host, plan).connections == 300
     assert demand_of_serve_plan(host, build_serve_plan(host, ("127.0.0.1",), 7000, engine=ENGINE)).connections == 0
 

@@ -11,6 +11,8 @@ from loadkit.doctor.finding import Finding, Level
 from loadkit.doctor.limits import check_limits
 from loadkit.plan.serve import build_serve_plan
 from loadkit.plan.target import Target
+from loadkit.profile.serve import ServeProfile
+from loadkit.units import Count
 from tests.golden.made_up import ENGINE
 from tests.unit.examined import LOCAL, REMOTE, demanded, find
 from tests.unit.made_up import made_up_host
@@ -160,7 +162,8 @@ def test_one_worker_that_serves_alone_has_no_hash_to_be_uneven() -> None:
 
 def test_a_serve_end_with_too_few_workers_is_told_how_many_it_takes() -> None:
     host = made_up_host()
-    plan = build_serve_plan(host, ("127.0.0.1",), 7000, engine=ENGINE, workers=2, max_connections=100_000)
+    profile = ServeProfile(workers=Count(2), max_connections=Count(100_000))
+    plan = build_serve_plan(host, ("127.0.0.1",), 7000, profile, engine=ENGINE)
     found = next(iter(check_limits(demand_of_serve_plan(host, plan))))
     assert found.level is Level.WARN
     assert found.why == "2 workers x 19,800 = 39,600 connections at most"
@@ -176,7 +179,7 @@ def test_a_serve_end_that_takes_what_comes_needs_no_more_than_a_worker_s_own() -
 def test_the_parent_of_many_workers_needs_three_fds_for_each_and_says_so_only_if_it_has_too_few() -> None:
     def found(workers: int, open_files: int) -> list[Finding]:
         host = made_up_host(nofile_hard=230)
-        plan = build_serve_plan(host, ("127.0.0.1",), 7000, engine=ENGINE, workers=workers)
+        plan = build_serve_plan(host, ("127.0.0.1",), 7000, ServeProfile(workers=Count(workers)), engine=ENGINE)
         demand = replace(demand_of_serve_plan(host, plan), open_files=open_files)
         return [one for one in check_limits(demand) if one.code == "parent"]
 

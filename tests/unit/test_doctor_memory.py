@@ -11,7 +11,9 @@ from loadkit.doctor.memory import check_memory
 from loadkit.plan.memory import FIRST_PROCESS_BYTES, KERNEL_BYTES, USER_BYTES, WORKER_BYTES
 from loadkit.plan.serve import build_serve_plan
 from loadkit.plan.target import Target
-from loadkit.profile.model import EngineName
+from loadkit.profile.both import EngineName
+from loadkit.profile.serve import ServeProfile
+from loadkit.units import Count
 from tests.golden.made_up import ENGINE
 from tests.unit.examined import LOCAL, REMOTE, codes, find
 from tests.unit.made_up import made_up_host
@@ -46,7 +48,7 @@ def test_memory_says_how_many_workers_would_fit_before_they_have_a_connection() 
 
     def found(workers: int) -> Finding:
         demand = demand_of_serve_plan(
-            host, build_serve_plan(host, ("127.0.0.1",), 7000, engine=ENGINE, workers=workers)
+            host, build_serve_plan(host, ("127.0.0.1",), 7000, ServeProfile(workers=Count(workers)), engine=ENGINE)
         )
         return next(finding for finding in check_memory(demand) if finding.code == "memory")
 

@@ -15,7 +15,7 @@ from loadkit.errors import PreflightError
 from loadkit.plan.addresses import plan_routes
 from loadkit.plan.build import build_plan
 from loadkit.plan.target import Target
-from loadkit.profile.model import Close, Profile
+from loadkit.profile.blast import Close, Profile
 from loadkit.sockets import Sockets
 from loadkit.units import Count, Duration
 from tests.golden.made_up import ENGINE

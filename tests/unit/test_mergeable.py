@@ -13,7 +13,8 @@ from loadkit.errors import RecordError
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import Route, Target
-from loadkit.profile.model import Close, EngineName
+from loadkit.profile.blast import Close
+from loadkit.profile.both import EngineName
 from loadkit.report.merge import merge_records
 from loadkit.report.mergeable import _meeting
 from loadkit.report.record import RunRecord, load

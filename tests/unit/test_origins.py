@@ -10,7 +10,8 @@ import pytest
 from loadkit.plan.load import Load
 from loadkit.plan.origins import DERIVED, asked_by, options_behind, origins_of, worked_out
 from loadkit.plan.placement import Placement
-from loadkit.profile.model import Profile, options_of
+from loadkit.profile.blast import Profile
+from loadkit.profile.option import options_of
 
 
 class _Plan(msgspec.Struct):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from loadkit.measure.board import TIMES
-from loadkit.profile.load import shipped_profiles
+from loadkit.profile.read import shipped_profiles
 from loadkit.report.figures import FIGURES, PARTS
 from loadkit.report.record import VERSION, RunRecord
 from loadkit.report.slo import parse_slo

@@ -16,8 +16,9 @@ from loadkit.plan.phases import PhaseKind
 from loadkit.plan.serve import build_serve_plan
 from loadkit.plan.split import Shard, split
 from loadkit.plan.target import Target
-from loadkit.profile.load import load_profile
-from loadkit.profile.model import PhaseSpec, Profile
+from loadkit.profile.blast import PhaseSpec, Profile
+from loadkit.profile.read import load_profile
+from loadkit.profile.serve import ServeProfile
 from loadkit.units import NS_PER_S, ConnectRate, Count, Duration, Pace
 from tests.golden.made_up import ENGINE
 from tests.unit.made_up import made_up_host
@@ -436,8 +437,9 @@ def test_the_histograms_reach_past_the_time_out_and_the_run() -> None:
 
 def test_a_serve_end_has_a_worker_a_core_or_as_many_as_asked() -> None:
     assert build_serve_plan(_HOST, ("0.0.0.0",), 0, engine=ENGINE).workers == 2
-    assert build_serve_plan(_HOST, ("0.0.0.0",), 0, engine=ENGINE, workers=7).workers == 7
-    plan = build_serve_plan(_HOST, ("0.0.0.0",), 9000, engine=ENGINE, pin=False, backlog=128, max_connections=5)
+    assert build_serve_plan(_HOST, ("0.0.0.0",), 0, ServeProfile(workers=Count(7)), engine=ENGINE).workers == 7
+    profile = ServeProfile(pin=False, backlog=Count(128), max_connections=Count(5))
+    plan = build_serve_plan(_HOST, ("0.0.0.0",), 9000, profile, engine=ENGINE)
     assert (plan.port, plan.cores, plan.backlog, plan.max_connections) == (9000, (), 128, 5)
 
 

@@ -1,36 +1,77 @@
 from __future__ import annotations
 
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
 
-from loadkit.profile.model import Close, EngineName, Option, PhaseSpec, Profile, options_of
+from loadkit.profile.blast import Close, PhaseSpec, Profile
+from loadkit.profile.both import BothEnds, EngineName, Stamps
+from loadkit.profile.option import Bounds, Option, options_of
+from loadkit.profile.serve import ServeProfile, embedded_profile
+from loadkit.units import Count, Duration, Pace
 
-_OPTIONS = [pytest.param(name, option, id=name) for name, option in options_of(Profile).items()]
+_ENDS = (Profile, ServeProfile)
+_OPTIONS = [
+    pytest.param(kind, name, option, id=f"{kind.__name__}.{name}")
+    for kind in _ENDS
+    for name, option in options_of(kind).items()
+]
 
 
 def test_every_field_of_a_profile_is_an_option_but_its_text_and_its_phases() -> None:
     assert set(Profile.__struct_fields__) - set(options_of(Profile)) == {"about", "phases"}
+    assert set(ServeProfile.__struct_fields__) - set(options_of(ServeProfile)) == {"about"}
 
 
-@pytest.mark.parametrize(("name", "option"), _OPTIONS)
-def test_an_option_has_help_and_a_long_flag_of_its_field_s_name(name: str, option: Option) -> None:
+@pytest.mark.parametrize(("kind", "name", "option"), _OPTIONS)
+def test_an_option_has_help_and_a_long_flag_of_its_field_s_name(
+    kind: type[msgspec.Struct], name: str, option: Option
+) -> None:
     assert option.help
+    assert name in kind.__struct_fields__
     assert option.flags[-1].partition("/")[0] == "--" + name.replace("_", "-")
 
 
 def test_no_two_options_share_a_flag() -> None:
-    flags = [flag for option in options_of(Profile).values() for flag in option.flags]
-    assert len(flags) == len(set(flags))
+    for kind in _ENDS:
+        flags = [flag for option in options_of(kind).values() for flag in option.flags]
+        assert len(flags) == len(set(flags))
 
 
-@pytest.mark.parametrize(("name", "option"), _OPTIONS)
-def test_a_default_lies_within_the_option_s_own_bounds(name: str, option: Option) -> None:
-    value = getattr(Profile(), name)
-    if isinstance(value, int | float) and option.at_least is not None:
-        assert option.at_least <= value
-        assert option.at_most is None or value <= option.at_most
+@pytest.mark.parametrize(
+    ("bounds", "value", "said"),
+    [
+        pytest.param(Bounds(1), Count(0), "0 is below the least, 1", id="a count below"),
+        pytest.param(Bounds(1, 9), Count(10), "10 is above the most, 9", id="a count above"),
+        pytest.param(Bounds(10**6), Duration(999), "999 ns is below the least, 1 ms", id="a duration below"),
+        pytest.param(Bounds(0, 9), Pace((1, 10)), "10 is above the most, 9", id="the end of a pace"),
+        pytest.param(Bounds(1, 9), Count(9), None, id="the most"),
+        pytest.param(Bounds(1), Count(1), None, id="the least"),
+    ],
+)
+def test_what_is_out_of_bounds_is_told_with_the_bound(bounds: Bounds, value: Any, said: str | None) -> None:
+    if said is None:
+        bounds.check(value)
+        return
+    with pytest.raises(ValueError, match=f"^{said}"):
+        bounds.check(value)
+
+
+def test_an_embedded_server_has_the_options_of_both_ends_as_the_blast_has_them() -> None:
+    profile = Profile(engine=EngineName.ASYNCIO, edge_triggered=True, pin=False, stamps=Stamps.RX)
+    serve = embedded_profile(profile)
+    assert [getattr(serve, name) for name in BothEnds.__struct_fields__] == [
+        getattr(profile, name) for name in BothEnds.__struct_fields__
+    ]
+    assert serve.backlog == ServeProfile().backlog
+
+
+@pytest.mark.parametrize(("kind", "name", "option"), _OPTIONS)
+def test_a_default_lies_within_the_option_s_own_bounds(kind: type[msgspec.Struct], name: str, option: Option) -> None:
+    value = getattr(kind(), name)
+    if value is not None and option.bounds:
+        option.bounds.check(value)
 
 
 def test_the_defaults_are_the_documented_ones() -> None:

@@ -14,7 +14,8 @@ import loadkit.errors
 from loadkit.cli.serve import serve
 from loadkit.library.keywords import BlastOptions, ServeOptions
 from loadkit.library.options import read_serve_options
-from loadkit.profile.model import Profile, options_of
+from loadkit.profile.blast import Profile
+from loadkit.profile.option import options_of
 
 
 @pytest.mark.parametrize("name", loadkit.__all__)
@@ -41,10 +42,10 @@ def test_the_keywords_of_blast_are_the_options_of_the_command() -> None:
 
 
 def test_the_keywords_of_serve_are_the_options_of_the_command() -> None:
-    flags = {parameter.name for parameter in serve.params} - {"listen", "ready_file", "output", "quiet"}
+    flags = {parameter.name for parameter in serve.params} - {"listen", "profile", "ready_file", "output", "quiet"}
     assert ServeOptions.__annotations__.keys() == flags
     # Each one can be read: None is one not given.
-    assert read_serve_options(dict.fromkeys(ServeOptions.__annotations__)) == {"grace_ns": 0}
+    assert read_serve_options(dict.fromkeys(ServeOptions.__annotations__)) == {"grace": 0}
 
 
 _PROGRAM = """

@@ -12,8 +12,9 @@ from loadkit.plan.pacing import share
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.split import Shard, split, split_serve
 from loadkit.plan.target import Target
-from loadkit.profile.load import load_profile
-from loadkit.profile.model import EngineName, Profile
+from loadkit.profile.blast import Profile
+from loadkit.profile.both import EngineName
+from loadkit.profile.read import load_profile
 from loadkit.units import Count
 from tests.golden.made_up import ENGINE, REMOTE
 from tests.unit.made_up import made_up_host

@@ -16,7 +16,7 @@ from loadkit.errors import RecordError
 from loadkit.plan.build import build_plan
 from loadkit.plan.phases import PhaseKind
 from loadkit.plan.target import Target
-from loadkit.profile.load import load_profile
+from loadkit.profile.read import load_profile
 from loadkit.profile.spell import as_given, option_words
 from loadkit.report.as_text import as_text
 from loadkit.report.record import (
@@ -103,8 +103,8 @@ EVERYTHING = {
 }
 ALL_WORDS = (
     "-c 10k -d 30s -R {rate} -w 2 -s 4KiB -p 4 --connect-rate 5k --lifetime 20ms --source 10.0.1.0/28 "
-    "--source 10.0.2.0/28 --timeout 2s --warmup 0s --close fin --no-check --engine uvloop --pin "
-    "--slo 'latency.p99<5ms' --slo errors==0"
+    "--source 10.0.2.0/28 --timeout 2s --warmup 0s --close fin --no-check "
+    "--slo 'latency.p99<5ms' --slo errors==0 --engine uvloop --pin"
 )
 
 

@@ -31,7 +31,7 @@ from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, Tally
 from loadkit.plan.split import Shard
 from loadkit.plan.target import Route
-from loadkit.profile.model import Close
+from loadkit.profile.blast import Close
 from loadkit.wire.echo import EchoFraming
 
 __all__ = ["OPENING", "Connection", "Crowd", "State"]

@@ -24,7 +24,7 @@ from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import Slot
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.split import Shard
-from loadkit.profile.model import Stamps
+from loadkit.profile.both import Stamps
 
 __all__ = ["AsyncioEngine", "UvloopEngine"]
 

@@ -17,7 +17,7 @@ from loadkit.engine.compiled import native_missing
 from loadkit.engine.probes import Probes, machine_key
 from loadkit.measure.board import Slot
 from loadkit.plan.serve import ServePlan
-from loadkit.profile.model import ProbePeers
+from loadkit.profile.serve import ProbePeers
 
 if TYPE_CHECKING:
     from loadkit.engine.native._core import Answers

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from loadkit.engine.stamps import choose_stamps
 from loadkit.measure.board import STAMP_SOURCES, Slot
-from loadkit.profile.model import Stamps
+from loadkit.profile.both import Stamps
 
 __all__ = ["Stamping"]
 

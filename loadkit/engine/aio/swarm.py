@@ -36,7 +36,7 @@ from loadkit.measure.tcp_info import SAMPLES, is_unacknowledged, note_tcp_info
 from loadkit.measure.tcp_watch import TcpWatch
 from loadkit.plan.split import Shard
 from loadkit.plan.target import Route
-from loadkit.profile.model import Close
+from loadkit.profile.blast import Close
 from loadkit.wire.echo import PIECE_BYTES
 
 __all__ = ["Swarm"]

@@ -20,7 +20,7 @@ enum { MOST_ANSWERS = 256 };
 #define ANSWERS_SAVED_AT_FIRST_NS NS_PER_S
 #define ANSWER_IDLE_NS (30 * NS_PER_S)
 
-/* Whose probes are answered: ProbePeers of profile/model.py, in its order. */
+/* Whose probes are answered: ProbePeers of profile/serve.py, in its order. */
 enum probe_peers { PROBES_OF_LOOPBACK, PROBES_OF_ALL, PROBES_OF_NONE };
 
 struct answer {

@@ -18,7 +18,8 @@ from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.split import Shard
 from loadkit.plan.target import Route
-from loadkit.profile.model import Close, ProbePeers
+from loadkit.profile.blast import Close
+from loadkit.profile.serve import ProbePeers
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import period_of
 

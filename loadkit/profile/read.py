@@ -1,24 +1,28 @@
-"""A profile file and the options of a command line, to one checked Profile."""
+"""A profile file and the options of a command line, to one checked profile, of either end."""
 
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
 from loadkit.errors import LoadkitError, OptionError, ProfileError
 from loadkit.printable import shell_word
-from loadkit.profile.model import Option, PhaseSpec, Profile, options_of
-from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, format_duration, format_size, with_unit
+from loadkit.profile.blast import PhaseSpec, Profile
+from loadkit.profile.both import BothEnds
+from loadkit.profile.option import Option, names_of, options_of
+from loadkit.profile.serve import ServeProfile
+from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, format_size, with_unit
 
-__all__ = ["Sources", "load_profile", "phased", "read_profile_text", "shipped_profiles"]
+__all__ = ["Sources", "load_profile", "load_serve_profile", "phased", "read_profile_text", "shipped_profiles"]
+
+_Profile = TypeVar("_Profile", bound=BothEnds)
 
 Sources = dict[str, str]  # key -> "default" | "profile" | "option" | "environment LOADKIT_BLAST_…"
 
@@ -72,6 +76,19 @@ def load_profile(
     they came from that are no options of the command line. Raises ProfileError or OptionError naming file, key path,
     what was expected.
     """
+    return _load(Profile, name, options, origins)
+
+
+def load_serve_profile(
+    name: str | None, options: Mapping[str, Any], origins: Mapping[str, str] | None = None
+) -> tuple[ServeProfile, Sources]:
+    """Does the same for the options of a serve end."""
+    return _load(ServeProfile, name, options, origins)
+
+
+def _load(
+    kind: type[_Profile], name: str | None, options: Mapping[str, Any], origins: Mapping[str, str] | None
+) -> tuple[_Profile, Sources]:
     place, table = "", {}
     if name is not None:
         place, text = read_profile_text(name)
@@ -79,13 +96,13 @@ def load_profile(
             table = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # beside its own: of too many digits, and of too deep lists
             raise ProfileError(f"{place}: not TOML: {error}") from None
-        _convert(table, f"{place}: ", ProfileError)
+        _convert(kind, table, f"{place}: ", ProfileError)
     _refuse_overruled(table, options, place)
-    _convert(options, "", OptionError)
-    profile = _convert({**table, **options}, f"{place}: " if place else "", ProfileError)
+    _convert(kind, options, "", OptionError)
+    profile = _convert(kind, {**table, **options}, f"{place}: " if place else "", ProfileError)
     sources = {
         key: (origins or {}).get(key, "option") if key in options else "profile" if key in table else "default"
-        for key in Profile.__struct_fields__
+        for key in kind.__struct_fields__
     }
     return profile, sources
 
@@ -101,22 +118,22 @@ def _refuse_overruled(table: Mapping[str, Any], options: Mapping[str, Any], plac
     for key in phased(table.get("phases", ())):
         if key in options:
             raise OptionError(
-                f"{_flag(key)}: profile {place} sets {key} phase by phase; save it with "
+                f"{_flag(Profile, key)}: profile {place} sets {key} phase by phase; save it with "
                 f"`loadkit profiles show {shell_word(place)} > my.toml`, edit it there, and run with --profile my.toml"
             )
 
 
-def _convert(values: Mapping[str, Any], place: str, error: type[LoadkitError]) -> Profile:
+def _convert(kind: type[_Profile], values: Mapping[str, Any], place: str, error: type[LoadkitError]) -> _Profile:
     # `auto` asks for what an absent key gives: the plan decides.
     values = {key: value for key, value in values.items() if (key, value) != ("workers", "auto")}
-    units = {key: option.bare_unit for key, option in options_of(Profile).items() if option.bare_unit}
+    units = {key: option.bare_unit for key, option in options_of(kind).items() if option.bare_unit}
     values = {key: with_unit(value, units[key]) if key in units else value for key, value in values.items()}
     try:
-        profile = msgspec.convert(values, Profile, dec_hook=_parse, strict=True)
+        profile = msgspec.convert(values, kind, dec_hook=_parse, strict=True)
     except msgspec.ValidationError as failure:
-        raise error(_explain(str(failure), values, place, error)) from None
-    _check(profile, options_of(Profile), place, "", error)
-    for index, phase in enumerate(profile.phases):
+        raise error(_explain(kind, str(failure), values, place, error)) from None
+    _check(profile, options_of(kind), place, "", error)
+    for index, phase in enumerate(getattr(profile, "phases", ())):
         _check(phase, options_of(PhaseSpec), place, f"phases[{index}].", error)
     return profile
 
@@ -128,53 +145,40 @@ def _parse(kind: type, value: object) -> object:
     raise NotImplementedError(kind)
 
 
-def _explain(failure: str, values: Mapping[str, Any], place: str, error: type[LoadkitError]) -> str:
+def _explain(
+    kind: type[BothEnds], failure: str, values: Mapping[str, Any], place: str, error: type[LoadkitError]
+) -> str:
     """Turns msgspec's `expected … - at `$.phases[0].rate`` into `burst.toml: phases[0].rate: expected …`."""
     text, at, path = failure.rpartition(" - at `$")  # what was given stands before it, and may look like it
     text, path = (text, path) if at else (failure, "")
     key = path.rstrip("`").removeprefix(".")
     unknown = re.search(r"unknown field `(.+)`", text, re.DOTALL)
     if unknown:
-        struct = PhaseSpec if key.startswith("phases[") else Profile
+        struct: type[msgspec.Struct] = PhaseSpec if key.startswith("phases[") else kind
         near = difflib.get_close_matches(unknown[1], struct.__struct_fields__, n=1)
-        known = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(struct.__struct_fields__)
+        known = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(names_of(struct))
         where = f"{key}.{unknown[1]}" if key else unknown[1]
         return f"{place}{where}: unknown key; {known}"
-    where = _flag(key) if error is OptionError else key
+    where = _flag(kind, key) if error is OptionError else key
     if text.startswith("Invalid enum value"):
-        text = f"expected {' or '.join(get_type_hints(Profile)[key])}, got {values[key]!r}"
+        text = f"expected {' or '.join(get_type_hints(kind)[key])}, got {values[key]!r}"
     return f"{place}{where}: {text}" if where else f"{place}{text}"
 
 
 def _check(
-    struct: Profile | PhaseSpec, options: Mapping[str, Option], place: str, prefix: str, error: type[LoadkitError]
+    struct: msgspec.Struct, options: Mapping[str, Option], place: str, prefix: str, error: type[LoadkitError]
 ) -> None:
     for name, option in options.items():
         value = getattr(struct, name)
-        if option.at_least is None or value is None:
+        if option.bounds is None or value is None:
             continue
-        where = _flag(name) if error is OptionError else prefix + name
-        for number in value if isinstance(value, tuple) else (value,):
-            if number < option.at_least:
-                raise error(
-                    f"{place}{where}: {_shown(value, number)} is below the least, {_bound(value, option.at_least)}"
-                )
-            if option.at_most is not None and option.at_most < number < math.inf:  # max is no number
-                raise error(
-                    f"{place}{where}: {_shown(value, number)} is above the most, {_bound(value, option.at_most)}"
-                )
+        try:
+            option.bounds.check(value)
+        except ValueError as outside:
+            where = _flag(type(struct), name) if error is OptionError else prefix + name
+            raise error(f"{place}{where}: {outside}") from None
 
 
-def _shown(value: object, number: float) -> str:
-    if isinstance(value, Duration):
-        return f"{number:,} ns"
-    return f"{number:,.15g}" if isinstance(number, float) else f"{number:,}"
-
-
-def _bound(value: object, bound: float) -> str:
-    return format_duration(bound) if isinstance(value, Duration) else f"{bound:,}"
-
-
-def _flag(key: str) -> str:
-    option = options_of(Profile).get(key)
-    return option.flags[-1].partition("/")[0] if option and option.flags else key
+def _flag(kind: type[msgspec.Struct], key: str) -> str:
+    option = options_of(kind).get(key)
+    return option.flag if option and option.flags else key

@@ -1,0 +1,55 @@
+"""The options that both ends have, `loadkit blast` and `loadkit serve`.
+
+A server that blast embeds is given those of the blast.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from loadkit.profile.option import Group, option
+
+__all__ = ["BothEnds", "EngineName", "Stamps"]
+
+
+class EngineName(enum.StrEnum):
+    """How bytes are moved. `auto` takes the fastest that is installed: native, uvloop, asyncio."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    UVLOOP = "uvloop"
+    ASYNCIO = "asyncio"
+    FAKE = "fake"
+
+
+class Stamps(enum.StrEnum):
+    """What of ordinary connections the kernel stamps. It costs, so it is asked for."""
+
+    OFF = "off"
+    RX = "rx"
+
+
+class BothEnds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How workers of either end move bytes."""
+
+    engine: Annotated[EngineName, option("how a worker moves bytes", "--engine", group=Group.WORKERS)] = EngineName.AUTO
+    edge_triggered: Annotated[
+        bool,
+        option(
+            "watch sockets edge-triggered (EPOLLET) instead of level-triggered; engine native",
+            "--edge-triggered/--level-triggered",
+            group=Group.SOCKETS,
+        ),
+    ] = False
+    pin: Annotated[bool, option("pin each worker to a core", "--pin/--no-pin", group=Group.WORKERS)] = True
+    stamps: Annotated[
+        Stamps,
+        option(
+            "rx: have the kernel stamp what comes in, and tell how long it lay in the receive buffer until it was read",
+            "--stamps",
+            group=Group.MEASURING,
+        ),
+    ] = Stamps.OFF

@@ -1,0 +1,109 @@
+"""The options of a serve end. Each one stands here once; those that blast has too are in both.py."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from loadkit.profile.both import BothEnds
+from loadkit.profile.option import Group, option
+from loadkit.units import Count, Duration
+
+__all__ = ["ProbePeers", "ServeProfile", "embedded_profile"]
+
+# listen(2) takes an int; the kernel caps it at net.core.somaxconn.
+_MOST_BACKLOG = 2**31 - 1
+
+
+class ProbePeers(enum.StrEnum):
+    """Whose probes a serve end answers with its stamps; native/answers.h has the same order.
+
+    They say how busy the worker is, to the nanosecond, and cost more than an echo: elsewhere only if asked for.
+    """
+
+    LOOPBACK = "loopback"
+    ALL = "all"
+    NONE = "none"
+
+    @classmethod
+    def of(cls, answered: bool | None) -> ProbePeers:
+        """Reads the switch of the command line, which may not be given."""
+        return cls.LOOPBACK if answered is None else cls.ALL if answered else cls.NONE
+
+
+class ServeProfile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be asked of a serve end, as it was asked. Defaults are documented decisions."""
+
+    about: str = ""
+    workers: Annotated[
+        Count | None,
+        option(
+            "worker processes [auto: one per core]",
+            "-w",
+            "--workers",
+            group=Group.WORKERS,
+            metavar="N|auto",
+            at_least=1,
+        ),
+    ] = None
+    app: Annotated[
+        str | None,
+        option(
+            "run your own asyncio server instead of the echo, such as shop.server:Orders",
+            "--app",
+            group=Group.WORKERS,
+            metavar="MODULE:FACTORY",
+        ),
+    ] = None
+    probes: Annotated[
+        bool | None,
+        option(
+            "answer the probes of `blast --journey` from every address, or from none [from loopback addresses]",
+            "--probes/--no-probes",
+            group=Group.MEASURING,
+        ),
+    ] = None
+    # 4,096: what net.core.somaxconn allows since Linux 5.4.
+    backlog: Annotated[
+        Count,
+        option(
+            "connections waiting for accept",
+            "--backlog",
+            group=Group.CONNECTIONS,
+            metavar="N",
+            at_least=1,
+            at_most=_MOST_BACKLOG,
+        ),
+    ] = Count(4096)
+    max_connections: Annotated[
+        Count | None,
+        option(
+            "turn away what comes beyond this many, over all workers",
+            "--max-connections",
+            group=Group.CONNECTIONS,
+            metavar="N",
+            at_least=1,
+        ),
+    ] = None
+    idle_timeout: Annotated[
+        Duration | None,
+        option(
+            "close connections on which no byte has moved, in or out, for this long",
+            "--idle-timeout",
+            group=Group.CONNECTIONS,
+            at_least=1,
+        ),
+    ] = None
+    # 5 s: longer than any exchange that is under way, shorter than the 10 s after which containers are killed.
+    grace: Annotated[
+        Duration, option("let open connections finish for this long", "--grace", group=Group.CONNECTIONS, at_least=0)
+    ] = Duration.parse("5s")
+
+
+def embedded_profile(blast: BothEnds) -> ServeProfile:
+    """Returns the options of a server that a blast embeds: those that both ends have, as the blast has them."""
+    return msgspec.structs.replace(
+        ServeProfile(), **{name: getattr(blast, name) for name in BothEnds.__struct_fields__}
+    )
