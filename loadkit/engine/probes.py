@@ -12,13 +12,16 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from loadkit.endpoint import IP_BIND_ADDRESS_NO_PORT, family_of, refuse_itself, sockaddr_of
 from loadkit.engine.compiled import native_missing
+from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import RX_SOFTWARE, SO_TIMESTAMPING, SOFTWARE
 from loadkit.measure.board import JOURNEY_SOURCES, Slot
+from loadkit.measure.settings import Value
 from loadkit.plan.split import Shard
 from loadkit.plan.target import Route
 from loadkit.units import NS_PER_S
@@ -99,7 +102,7 @@ def _open(shard: Shard, sees_waits: bool) -> Probes:
         for _ in range(count):
             try:
                 until = min(deadline, time.monotonic() + load.connect_timeout_ns / NS_PER_S)
-                sock = stack.enter_context(_connect(shard.routes[0], shard.port, until))
+                sock = stack.enter_context(_connect(shard.routes[0], shard.port, until, shard.load.sockets))
                 opened.append((sock, _greet(sock, load.probe_bytes, min(deadline, time.monotonic() + _HELLO_S))))
             except OSError:
                 raise NoProbes("not_opened") from None
@@ -117,10 +120,11 @@ def _wait_until(sock: socket.socket, deadline: float) -> None:
     sock.settimeout(left)
 
 
-def _connect(route: Route, port: int, deadline: float) -> socket.socket:
+def _connect(route: Route, port: int, deadline: float, given: Mapping[str, Value]) -> socket.socket:
     sock = socket.socket(family_of(route.destination), socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        apply_settings(sock, given)
         if route.source:
             sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind(sockaddr_of(route.source, 0))

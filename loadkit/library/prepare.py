@@ -11,12 +11,14 @@ from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_plan, deman
 from loadkit.doctor.finding import Finding
 from loadkit.doctor.preflight import in_our_words, preflight
 from loadkit.engine.registry import decide_engine, decide_serve_engine
+from loadkit.engine.settings import check_settings
 from loadkit.errors import PreflightError, UnreachableError
 from loadkit.host import Host, raise_nofile, read_host
 from loadkit.plan.app import app_of, parse_app
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import ServePlan, build_serve_plan
+from loadkit.plan.sockets import sockets_of
 from loadkit.plan.target import Target
 from loadkit.profile.blast import Profile
 from loadkit.profile.read import load_profile, load_serve_profile
@@ -78,6 +80,7 @@ def prepare_blast(
     objectives = [parse_slo(expression) for expression in profile.slo]
     raise_nofile()
     engine = decide_engine(profile.engine, profile.edge_triggered)
+    check_settings(sockets_of(profile))
     asked = _Asked(profile, sources, profile_name, as_given(options), engine)
     if target is None:
         prepared = _prepare(asked, None, ())
@@ -162,17 +165,18 @@ def prepare_serve(
     """
     app = options.get("app")
     texts = {name: value for name, value in options.items() if name != "app" or isinstance(app, str)}
-    profile, _sources = load_serve_profile(profile_name, texts, origins)
+    profile, sources = load_serve_profile(profile_name, texts, origins)
     if app is None or isinstance(app, str):
         spec = parse_app(profile.app, str(Path.cwd())) if profile.app else None
     else:
         spec = app_of(app)
+    check_settings(sockets_of(profile))
     raise_nofile()
     host = read_host()
     where = resolve_listen(listen)
     chosen = decide_serve_engine(profile.engine, profile.edge_triggered, has_app=spec is not None)
     try:
-        plan = build_serve_plan(host, where.addresses, where.port, profile, engine=chosen, app=spec)
+        plan = build_serve_plan(host, where.addresses, where.port, profile, engine=chosen, app=spec, sources=sources)
     except PreflightError as error:
         raise in_our_words(error, demand_of_serve(host, int(profile.max_connections or 0), chosen)) from None
     demand = demand_of_serve_plan(host, plan)

@@ -34,7 +34,9 @@ __all__ = [
     "COUNTERS",
     "HISTOGRAMS",
     "JOURNEY_SOURCES",
+    "MOST_SETTINGS",
     "PROOFS",
+    "SETTING_WORDS",
     "STAGE",
     "STAGES",
     "STAMP_SOURCES",
@@ -51,6 +53,9 @@ __all__ = [
     "error_name",
 ]
 
+# Socket options that a slot has room for, and the words of each: the length of its value, and the value. native/board.h
+# has the same.
+MOST_SETTINGS, SETTING_WORDS = 8, 3
 STATE = (
     "sequence",  # odd while a batch is being folded in
     "phase",  # index of the phase the worker is in
@@ -72,6 +77,8 @@ STATE = (
     "standstill_ns",  # the longest standstill of the measured phases, and when it began
     "standstill_at_ns",
     "stranded_ns",  # when its last connection was gone, and none could open any more; 0 before
+    # What the kernel says of the socket options of a connection (measure/settings.py): length and value of each.
+    *(f"setting_{word}" for word in range(MOST_SETTINGS * SETTING_WORDS)),
 )
 COUNTERS = (
     "asked",  # connects begun

@@ -11,6 +11,7 @@ from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.load import Load, build_load
 from loadkit.plan.origins import DEFAULT, DERIVED, Sources, origins_of
 from loadkit.plan.placement import Placement, place
+from loadkit.plan.sockets import socket_origins
 from loadkit.plan.target import Target
 from loadkit.profile.blast import PhaseSpec, Profile
 from loadkit.profile.read import phased
@@ -36,7 +37,7 @@ class Given(msgspec.Struct, frozen=True):
 class Origins(msgspec.Struct, frozen=True):
     """Where each value came from: default, profile, option, `environment LOADKIT_…` or derived by the plan.
 
-    `load` and `placement` have the names of the fields of Load and Placement.
+    `load` and `placement` have the names of the fields of Load and Placement, `sockets` those of the socket options.
     """
 
     target: str
@@ -44,6 +45,7 @@ class Origins(msgspec.Struct, frozen=True):
     slo: str
     load: dict[str, str]
     placement: dict[str, str]
+    sockets: dict[str, str] = {}
 
     def is_given(self, name: str) -> bool:
         """Whether a field of the load or of the placement was asked for: by an option, the environment or a profile."""
@@ -95,6 +97,7 @@ def build_plan(
             slo=sources.get("slo", DEFAULT),
             load=origins_of(Load, sources),
             placement=origins_of(Placement, sources),
+            sockets=socket_origins(sources),
         ),
         given=Given(name, options or {}, phased([_said(spec) for spec in profile.phases]), profile.slo),
     )

@@ -10,6 +10,7 @@ import msgspec
 from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.phases import PhaseKind, PhasePlan, connect_rate_of, phases_of
+from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, sockets_of
 from loadkit.profile.blast import LONGEST_RUN, Close, Profile
 from loadkit.profile.both import Stamps
 from loadkit.units import NS_PER_S, Duration
@@ -45,6 +46,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     check: Annotated[bool, asked_by("check")]
     journey: Annotated[bool, asked_by("journey")]
     stamps: Annotated[Stamps, asked_by("stamps")]
+    sockets: Annotated[SocketValues, asked_by(*SOCKET_OPTIONS)] = {}
     highest_ns: Annotated[int, worked_out()]  # the histograms' upper end
 
     @property
@@ -128,6 +130,7 @@ def build_load(profile: Profile) -> Load:
         check=profile.check,
         journey=profile.journey,
         stamps=profile.stamps,
+        sockets=sockets_of(profile),
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
     )
 

@@ -10,6 +10,8 @@ from loadkit.plan.addresses import loopback_addresses, tuples_for
 from loadkit.plan.app import AppSpec
 from loadkit.plan.capacity import IMBALANCE, fd_reserve, ports_of, workers_for
 from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.origins import Sources
+from loadkit.plan.sockets import SocketValues, socket_origins, sockets_of
 from loadkit.profile.blast import Profile
 from loadkit.profile.both import EngineName, Stamps
 from loadkit.profile.serve import ProbePeers, ServeProfile, embedded_profile
@@ -50,6 +52,8 @@ class ServePlan(msgspec.Struct, frozen=True):
     is_apart: bool = False
     app: AppSpec | None = None
     fallback: str | None = None
+    sockets: SocketValues = {}
+    socket_origins: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         ChosenEngine(self.engine)  # refuses what is not decided
@@ -79,6 +83,7 @@ def build_serve_plan(
     cores: tuple[int, ...] | None = None,
     connections: int = 0,
     settle_ns: int = SETTLE_NS,
+    sources: Sources | None = None,
 ) -> ServePlan:
     """Decides a serve end: a worker a core, more when `connections` fds need them. With `app` it runs that.
 
@@ -105,6 +110,8 @@ def build_serve_plan(
         probes=ProbePeers.of(profile.probes),
         app=app,
         fallback=engine.fallback,
+        sockets=sockets_of(profile),
+        socket_origins=socket_origins(sources or {}),
     )
 
 

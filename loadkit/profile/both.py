@@ -8,9 +8,8 @@ from __future__ import annotations
 import enum
 from typing import Annotated
 
-import msgspec
-
 from loadkit.profile.option import Group, option
+from loadkit.profile.sockets import SocketOptions
 
 __all__ = ["BothEnds", "EngineName", "Stamps"]
 
@@ -32,7 +31,7 @@ class Stamps(enum.StrEnum):
     RX = "rx"
 
 
-class BothEnds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class BothEnds(SocketOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How workers of either end move bytes."""
 
     engine: Annotated[EngineName, option("how a worker moves bytes", "--engine", group=Group.WORKERS)] = EngineName.AUTO

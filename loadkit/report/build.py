@@ -23,6 +23,7 @@ from loadkit.measure.samples import (
     WorkerSamples,
     merge,
 )
+from loadkit.measure.settings import read_settings
 from loadkit.measure.wakeups import WakeupSamples
 from loadkit.plan.addresses import is_here
 from loadkit.plan.build import Plan
@@ -50,6 +51,7 @@ from loadkit.report.record import (
     RunId,
     RunRecord,
     ServerRecord,
+    SocketSetting,
     Standstills,
     Throttling,
     Tool,
@@ -66,8 +68,9 @@ from loadkit.report.wakeups import missing_reason, phase_wakeups, wakeups_record
 from loadkit.units import NS_PER_S
 from loadkit.version import __version__
 
-__all__ = ["build_record", "cpu_per_reply", "make_rates", "server_record"]
+__all__ = ["build_record", "cpu_per_reply", "make_rates", "server_record", "sockets_record"]
 
+_NO_SOCKETS = "no connection of which the kernel could be asked"
 _NO_SCHEDULE = "closed loop: a message is due when the reply before it was read"
 # Whether a measured connection setup counts for the run: warm-up is left out.
 _SETUP = (PhaseKind.RAMP, PhaseKind.HOLD)
@@ -87,7 +90,8 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
     workers = tuple(_worker(load, worker, samples.ends, window, ramp_ns) for worker in samples.workers)
     server = None
     if samples.serve:
-        server = server_record(samples.serve, window, is_hashed=not (plan.here.serve and plan.here.serve.is_apart))
+        is_hashed = not (plan.here.serve and plan.here.serve.is_apart)
+        server = server_record(samples.serve, window, is_hashed, plan.origins.sockets)
     wakeups = wakeups_record(phase_wakeups(samples.workers, _numbers(load, PhaseKind.HOLD)))
     unread, tcp = unread_of_hold(hold), tcp_record(hold)
     fairness = fairness_record(samples.workers, "replies")
@@ -131,6 +135,8 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         opening=opening_record(load, samples),
         memory=memory_record(plan, samples),
         closing_ns=samples.closing_ns,
+        sockets=(sockets := sockets_record(plan.origins.sockets, samples.workers)),
+        sockets_missing=None if sockets else _NO_SOCKETS,
         cpu_per_reply_ns={
             "blast": cpu_per_reply(workers, window),
             # Between measured phases the serve end goes on with what is not: its CPU time is not the window's alone.
@@ -195,6 +201,14 @@ def cpu_per_reply(workers: Sequence[WorkerRecord], window: Window | None) -> Cpu
         sum(worker.cpu_user_ns or 0 for worker in workers) / window.replied,
         sum(worker.cpu_system_ns or 0 for worker in workers) / window.replied,
     )
+
+
+def sockets_record(origins: Mapping[str, str], workers: Sequence[WorkerSamples]) -> dict[str, SocketSetting] | None:
+    """Returns what the kernel said of a connection's socket options; None if no worker could ask."""
+    found = next(filter(None, (read_settings(worker.state) for worker in workers)), None)
+    if not found:
+        return None
+    return {name: SocketSetting(value, origins.get(name, "default")) for name, value in found.items()}
 
 
 def _standstills(hold: PhaseSamples, samples: RunSamples) -> Standstills:
@@ -405,7 +419,9 @@ def _interval(row: IntervalSample, load: Load) -> Interval:
     )
 
 
-def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -> ServerRecord:
+def server_record(
+    serve: ServeSamples, window: Window | None, is_hashed: bool, origins: Mapping[str, str] = {}
+) -> ServerRecord:
     """Returns the serve end's part of a record; `is_hashed`: the kernel's hash decided who got which connection."""
     is_measured = window is not None and not _has_gaps(window)
     counters = [worker.phases[0].counters for worker in serve.final]
@@ -448,6 +464,7 @@ def server_record(serve: ServeSamples, window: Window | None, is_hashed: bool) -
         unread=unread_of_window(serve.at_start, serve.at_end) if is_measured else None,
         fairness=fairness,
         fairness_missing=None if fairness else fairness_missing(serve.final, serve.counts_bytes),
+        sockets=sockets_record(origins, serve.final),
     )
 
 

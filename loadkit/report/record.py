@@ -82,6 +82,7 @@ __all__ = [
     "RunRecord",
     "ServerRecord",
     "SloRecord",
+    "SocketSetting",
     "Span",
     "Standstills",
     "Tail",
@@ -451,13 +452,24 @@ class Balance(msgspec.Struct, frozen=True):
     replies_max_over_mean: float | None = None
 
 
+class SocketSetting(msgspec.Struct, frozen=True):
+    """A socket option: what the kernel said of a connection, and where the wish for it came from.
+
+    default (it was left alone), profile, option or `environment LOADKIT_…`.
+    """
+
+    value: Annotated[int | str | bool, FIRST]
+    source: Annotated[str, FIRST]
+
+
 class ServerRecord(msgspec.Struct, frozen=True):
     """The serve end, where it was ours: of the whole run, but for `cpu_ns` and `wakeups`, which are of the window.
 
     One that was joined from a record of its own `is_whole_life`: all of it is from its start to its end.
 
     `bytes` is null where it ran an app, whose bytes are not counted. `unread` is as in the run, of the window. `shed`
-    are the connections it could not accept for want of file descriptors (EMFILE, ENFILE). `port` is where it listened.
+    are the connections it could not accept for want of file descriptors (EMFILE, ENFILE). `sockets` are the socket
+    options of its first connection, as in the run. `port` is where it listened.
     """
 
     engine: Annotated[str, NAMES]
@@ -475,6 +487,7 @@ class ServerRecord(msgspec.Struct, frozen=True):
     is_whole_life: Annotated[bool, ANY] = False
     fairness: Annotated[Fairness | None, EACH] = None
     fairness_missing: Annotated[str | None, reason_of("fairness")] = None
+    sockets: Annotated[dict[str, SocketSetting] | None, NONE_OF_SEVERAL] = None
     port: Annotated[int | None, NONE_OF_SEVERAL] = None
 
 
@@ -631,6 +644,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why; in a merged
     record those of opening, memory and closing do too.
     Of the `merged` runs in a record `in_a_row` followed one another, and the others went on beside these.
+    `sockets` has the socket options of the blast end by name: what the kernel said of the first connection when its
+    first reply was there, and where a value was asked for (the kernel doubles the bytes of buffers, and bounds them).
     `interrupted` names the signal that ended the run early. `stranded_ns` is when its last connection was gone, from
     the start of the run, where no other could open. `findings` are all of them, also those of `kernel` and `tcp`.
     """
@@ -667,6 +682,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     memory: Annotated[Memory | None, NONE_OF_SEVERAL] = None
     memory_missing: Annotated[str | None, reason_of("memory")] = None
     closing_ns: Annotated[int | None, NONE_OF_SEVERAL] = None
+    sockets: Annotated[dict[str, SocketSetting] | None, NONE_OF_SEVERAL] = None
+    sockets_missing: Annotated[str | None, reason_of("sockets")] = None
     closing_missing: Annotated[str | None, reason_of("closing_ns")] = None
     cpu_per_reply_ns: Annotated[dict[str, CpuPerReply | None], ANEW]
     histograms: Annotated[Histograms, EACH]

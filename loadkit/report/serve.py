@@ -84,7 +84,7 @@ def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
         plan=run.plan,
         host=asdict(host),
         server=msgspec.structs.replace(
-            server_record(run.samples, window, is_hashed=not run.plan.is_apart), is_whole_life=True
+            server_record(run.samples, window, not run.plan.is_apart, run.plan.socket_origins), is_whole_life=True
         ),
         kernel=kernel_record(run.kernel, run.span_ns, is_local=False),
         intervals=tuple(ServeInterval(**asdict(row)) for row in run.rows),

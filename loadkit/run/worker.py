@@ -6,18 +6,20 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 
 from loadkit.endpoint import family_of, sockaddr_of
 from loadkit.engine.aio.importing import import_app, said_in_a_line
 from loadkit.engine.registry import get_engine
+from loadkit.engine.settings import apply_settings
 from loadkit.errors import LoadkitError, PreflightError
 from loadkit.host import raise_nofile
 from loadkit.imports import shadow_of
 from loadkit.limits import limit_of, refusal
 from loadkit.log import log
 from loadkit.measure.board import Board
+from loadkit.measure.settings import Value
 from loadkit.plan.split import ServeShard, Shard
 from loadkit.run.control import PipeControl
 from loadkit.run.signals import ignore
@@ -110,7 +112,9 @@ def name_process(name: str) -> None:
         comm.write(name.encode())
 
 
-def listen_on(addresses: Sequence[str], port: int, backlog: int | None) -> list[socket.socket]:
+def listen_on(
+    addresses: Sequence[str], port: int, backlog: int | None, given: Mapping[str, Value] | None = None
+) -> list[socket.socket]:
     """Returns SO_REUSEPORT sockets on the port of each address, listening if there is a backlog. Raises OSError."""
     listeners: list[socket.socket] = []
     try:
@@ -121,6 +125,8 @@ def listen_on(addresses: Sequence[str], port: int, backlog: int | None) -> list[
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind(sockaddr_of(address, port))
             port = listener.getsockname()[1]
+            if given:  # before listen(2): what is accepted inherits them
+                apply_settings(listener, given)
             if backlog is not None:
                 listener.listen(backlog)
     except OSError:

@@ -243,6 +243,7 @@ def turns(request: pytest.FixtureRequest) -> Iterator[Callable[..., Turns]]:
                 control_fd=ours.fileno(),
                 options=serve_options(idle_timeout_ns=idle_ns, most_slots=2000, is_edge_triggered=request.param),
                 listeners=(listener.fileno(),),
+                settings=(),
                 tokens=None,
                 machine=bytes(16),
             )

@@ -248,7 +248,8 @@ class Greeting(asyncio.Protocol):
 
 def test_greeting():
     engine = ChosenEngine(EngineName.ASYNCIO)
-    plan = build_serve_plan(read_host(), ("127.0.0.1",), 0, ServeProfile(workers=Count(1)), engine=engine, app=app_of(Greeting))
+    profile = ServeProfile(workers=Count(1))
+    plan = build_serve_plan(read_host(), ("127.0.0.1",), 0, profile, engine=engine, app=app_of(Greeting))
     with Interrupts() as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)
         try:

@@ -176,6 +176,7 @@ def test_the_compiled_engine_refuses_notes_that_are_not_there() -> None:
                         "reads_stamps": False,
                     },
                     listeners=(),
+                    settings=(),
                     tokens=words,
                     machine=bytes(16),
                 )

@@ -7,10 +7,12 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from loadkit.endpoint import IP_BIND_ADDRESS_NO_PORT, family_of, refuse_itself, sockaddr_of
 from loadkit.engine.ports import IP_LOCAL_PORT_RANGE, knows_port_range, pack_port_range
+from loadkit.engine.settings import apply_settings
+from loadkit.measure.settings import Value
 from loadkit.plan.target import Route
 from loadkit.units import NS_PER_S
 
@@ -51,15 +53,20 @@ async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, sockadd
 
 
 async def open_route(
-    loop: asyncio.AbstractEventLoop, factory: Callable[[], asyncio.Protocol], route: Route, port: int
+    loop: asyncio.AbstractEventLoop,
+    factory: Callable[[], asyncio.Protocol],
+    route: Route,
+    port: int,
+    given: Mapping[str, Value],
 ) -> None:
     """Connects from the route's source to its destination. Raises OSError."""
-    if route.source is None and route.ports is None and "%" not in route.destination:
+    if route.source is None and route.ports is None and "%" not in route.destination and not given:
         # No bind at all: the kernel shares ports between destinations by itself, and it is the fastest way.
         await loop.create_connection(factory, route.destination, port)
         return
     sock = socket.socket(family_of(route.destination), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
+        apply_settings(sock, given)
         if route.ports and knows_port_range():
             sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, pack_port_range(*route.ports))
         if route.source:

@@ -26,6 +26,7 @@ from loadkit.engine.aio.connect import keep_alive
 from loadkit.engine.aio.wakeups import Wait
 from loadkit.engine.aio.watch import Watch
 from loadkit.engine.base import CAME_BYTES
+from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
 from loadkit.measure.tally import FOLD_EVERY, Tally
@@ -64,6 +65,7 @@ class Crowd(abc.ABC):
         self.load = load
         self.slot = slot
         self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
+        self.sets_sockets = bool(load.sockets)
         self.closed_loop = not load.open_loop
         self.framing = EchoFraming(load.size_bytes)
         self.messages = self.framing.messages
@@ -210,6 +212,9 @@ class Connection(asyncio.Protocol):
                 stamp_received(transport.get_extra_info("socket"))
         if self.swarm.load.keepalive_ns:
             keep_alive(transport.get_extra_info("socket"), self.swarm.load.keepalive_ns)
+        if self.swarm.sets_sockets:  # again: the transport has switched Nagle's algorithm off
+            with contextlib.suppress(OSError):  # gone by now
+                apply_settings(transport.get_extra_info("socket"), self.swarm.load.sockets)
         self.state = State.OPEN
         self.swarm.opened(self)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 import errno
 import socket
 import time
@@ -18,8 +19,10 @@ from typing import Any
 from loadkit.engine.base import Control
 from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.listening import drop_syns
+from loadkit.engine.settings import apply_settings
 from loadkit.log import log
 from loadkit.measure.board import OwnError, Slot
+from loadkit.measure.settings import note_settings
 from loadkit.measure.tally import FOLD_NS, Tally
 from loadkit.plan.serve import ServePlan
 from loadkit.units import NS_PER_S
@@ -52,6 +55,7 @@ class Serving(abc.ABC):
         self.page = slot.pages[0]
         self.control = control
         self.tally = Tally(slot, 0)
+        self._sets_sockets, self._has_noted = bool(plan.sockets), False
         self._fd_limit = 0
         self._peak = 0
         self._servers: list[asyncio.AbstractServer] = []
@@ -190,10 +194,20 @@ class Serving(abc.ABC):
         self.slot.set("peak", max(self.slot.get("peak"), self._peak))
         self.tally.fold_cpu(clock())
 
+    def _settle_socket(self, sock: socket.socket) -> None:
+        """Has a connection's socket as it was asked for: the transport has switched Nagle's algorithm off."""
+        with contextlib.suppress(OSError):  # gone by now
+            if self._sets_sockets:
+                apply_settings(sock, self.plan.sockets)
+            if not self._has_noted:
+                note_settings(self.slot, sock)
+                self._has_noted = True
+
     # -- counting
 
     def has_room(self, transport: asyncio.BaseTransport) -> bool:
         """Whether one more connection can be had; one that cannot is turned away, and counted so."""
+        self._settle_socket(transport.get_extra_info("socket"))
         full = len(self.connections) + self.probe_count() >= self._fd_limit
         if full or (self.slot.tokens and not self.slot.tokens.take()):
             self.page.add_error("connect", errno.EMFILE if full else OwnError.AT_LIMIT)

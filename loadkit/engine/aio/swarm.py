@@ -31,6 +31,7 @@ from loadkit.engine.aio.timeline import ROUND, Stage, Timeline
 from loadkit.engine.aio.wakeups import Wait
 from loadkit.engine.base import Control
 from loadkit.measure.board import PROOFS, OwnError, Slot
+from loadkit.measure.settings import note_settings
 from loadkit.measure.tally import record
 from loadkit.measure.tcp_info import SAMPLES, is_unacknowledged, note_tcp_info
 from loadkit.measure.tcp_watch import TcpWatch
@@ -200,7 +201,7 @@ class Swarm(Timeline):
 
     async def _connect(self, connection: Connection) -> None:
         try:
-            await open_route(self.loop, lambda: connection, connection.route, self.shard.port)
+            await open_route(self.loop, lambda: connection, connection.route, self.shard.port, self.load.sockets)
         except asyncio.CancelledError:
             if connection.state is State.CONNECTING:
                 if not self._done.done():
@@ -272,6 +273,8 @@ class Swarm(Timeline):
         if proof == "failed" and not self._is_started:
             # Another one would be a second connection to a target that may be wrong.
             connection.has_successor = False
+        if proof == "right":
+            note_settings(self.slot, connection.transport.get_extra_info("socket"))
         self.slot.set("proved", PROOFS.index(proof))
 
     def opened(self, connection: Connection) -> None:

@@ -12,6 +12,7 @@ BLAST_ROWS: tuple[str, ...]
 PHASE_ROWS: tuple[str, ...]
 ROUTE_ROWS: tuple[str, ...]
 SERVE_ROWS: tuple[str, ...]
+SETTING_ROWS: tuple[str, ...]
 ERRNOS: int
 HEARD: int
 PHASE: int
@@ -45,6 +46,7 @@ class Blast:
         options: Mapping[str, int],
         phases: tuple[Mapping[str, float], ...],
         routes: tuple[Mapping[str, int | str | None], ...],
+        settings: tuple[Mapping[str, int | bytes], ...],
         probes: tuple[int, int, bytes, tuple[tuple[int, int], ...]] | tuple[()],
     ) -> Blast: ...
     def fileno(self) -> int: ...
@@ -69,6 +71,7 @@ class Serve:
         control_fd: int,
         options: Mapping[str, int],
         listeners: tuple[int, ...],
+        settings: tuple[Mapping[str, int | bytes], ...],
         tokens: NDArray[np.int64] | None,
         machine: bytes,
     ) -> Serve: ...

@@ -37,6 +37,7 @@
 #include "poller.h"
 #include "probes.h"
 #include "rows.h"
+#include "settings.h"
 #include "schedule.h"
 #include "looks.h"
 #include "standstills.h"
@@ -162,6 +163,7 @@ struct blast {
     struct stream stream;
     struct prober prober;
     struct stamper stamper;
+    struct settings settings;
     struct tcp_watch tcp_watch;
     struct options options;
     enum stage stage;

@@ -18,7 +18,11 @@
 #define STATE_NAMES(X)                                                                                               \
     X(sequence) X(phase) X(open) X(peak) X(settled) X(settled_ns) X(finished_ns) X(core) X(max_rss_bytes)            \
     X(generation) X(wakeup_source) X(journeys) X(journey_source) X(stamp_source) X(answered) X(replied_ns) X(proved) \
-    X(standstill_ns) X(standstill_at_ns) X(stranded_ns)
+    X(standstill_ns) X(standstill_at_ns) X(stranded_ns) \
+    X(setting_0) X(setting_1) X(setting_2) X(setting_3) X(setting_4) X(setting_5) X(setting_6) X(setting_7) \
+    X(setting_8) X(setting_9) X(setting_10) X(setting_11) X(setting_12) X(setting_13) X(setting_14) X(setting_15) \
+    X(setting_16) X(setting_17) X(setting_18) X(setting_19) X(setting_20) X(setting_21) X(setting_22) \
+    X(setting_23)
 #define COUNTER_NAMES(X)                                                                                              \
     X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)  \
     X(waited) X(sent_bytes) X(received_bytes) X(window_opened) X(window_sent) X(window_replied) X(stood) X(beats)     \
@@ -48,6 +52,8 @@
 #define AS_STEP(name) STEP_##name,
 #define AS_PROOF(name) PROOF_##name,
 #define AS_OWN_ERROR(name, number) OWN_##name = number,
+/* What the kernel says of a connection's socket options, from setting_0 on: settings.h. */
+enum { MOST_SETTINGS = 8, SETTING_WORDS = 3, SETTING_BYTES = 16 };
 enum { STATE_NAMES(AS_STATE) STATE_WORDS };
 enum { COUNTER_NAMES(AS_COUNTER) COUNTERS };
 enum { HISTOGRAM_NAMES(AS_HISTOGRAM) HISTOGRAMS };

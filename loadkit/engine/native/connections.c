@@ -156,6 +156,7 @@ void connection_note_settled(struct blast *blast, struct connection *connection)
 void connection_prove(struct blast *blast, struct connection *connection, int proof) {
     if (connection != blast->first.connection) return;
     blast->first.connection = NULL;
+    if (proof == PROOF_right) settings_note(&blast->settings, connection->fd, blast->board.state);
     /* As long as the ramp is not said, another one would be a second connection to a target that may be wrong. */
     if (proof == PROOF_failed && !blast->is_started) connection->has_successor = false;
     __atomic_store_n(&blast->board.state[STATE_proved], proof, __ATOMIC_RELEASE);
@@ -272,6 +273,7 @@ static int make_socket(const struct blast *blast, struct route *route) {
     bool is_held_back = blast->options.depth > 1 || blast->options.size > LEAST_SEGMENT;
     if (is_held_back && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one)) goto failed;
     if (blast->options.keepalive_s && keep_alive(fd, blast->options.keepalive_s)) goto failed;
+    if (blast->settings.are_given && settings_apply(&blast->settings, fd)) goto failed;
     if (blast->stamper.is_on) stamp_received(fd);
     if (route->port_low && take_port(blast, fd, route)) goto failed;
     if (route->source.ss_family != AF_UNSPEC && !(route->port_low && blast->options.chooses_ports)) {

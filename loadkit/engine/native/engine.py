@@ -18,6 +18,7 @@ from loadkit.engine.listening import drop_syns
 from loadkit.engine.native import _core
 from loadkit.engine.native.rows import blast_values, phase_values, route_values, serve_values
 from loadkit.engine.probes import Probes, machine_key, open_probes
+from loadkit.engine.settings import setting_values
 from loadkit.engine.stamps import choose_stamps
 from loadkit.measure.board import PROOFS, WAKEUP_SOURCES, Slot
 from loadkit.measure.cpu import CpuMeter
@@ -199,6 +200,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
         options=blast_values(shard, choose_stamps(shard.load.stamps, slot)),
         phases=phase_values(shard),
         routes=route_values(shard),
+        settings=setting_values(shard.load.sockets),
         probes=probes.hand_over(),
     )
 
@@ -209,6 +211,7 @@ def _open_serve(plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot,
         control_fd=control.fileno(),
         options=serve_values(plan, slot, choose_stamps(plan.stamps, slot)),
         listeners=tuple(listener.fileno() for listener in listeners),
+        settings=setting_values(plan.sockets),
         tokens=slot.tokens.words if slot.tokens else None,
         machine=machine_key(),
     )

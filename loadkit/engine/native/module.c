@@ -29,6 +29,9 @@ static const struct row route_rows[] = ROWS(ROUTE_ROWS);
 #define HOLDER struct serve_options
 static const struct row serve_rows[] = ROWS(SERVE_ROWS);
 #undef HOLDER
+#define HOLDER struct setting
+static const struct row setting_rows[] = ROWS(SETTING_ROWS);
+#undef HOLDER
 
 struct blast_object {
     struct core core;
@@ -48,6 +51,17 @@ static uint32_t slot_limit(uint64_t most) {
     uint64_t files = getrlimit(RLIMIT_NOFILE, &limit) ? 1024 : limit.rlim_cur;
     if (files > most) files = most;
     return files < UINT32_MAX - 1 ? (uint32_t)files : UINT32_MAX - 1;
+}
+
+static int read_settings(struct settings *settings, PyObject *rows) {
+    Py_ssize_t count = PyTuple_Size(rows);
+    if (count > MOST_SETTINGS) return refuse(PyExc_ValueError, "there are more settings than a slot has room for");
+    settings->count = (uint32_t)count;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (rows_read(PyTuple_GetItem(rows, i), setting_rows, &settings->rows[i])) return -1;
+        settings->are_given |= settings->rows[i].value.length > 0;
+    }
+    return 0;
 }
 
 /* -- Blast. What Python says arms the timer in the past, so that the loop calls for a turn. */
@@ -89,18 +103,20 @@ static int read_routes(struct blast *blast, PyObject *routes) {
 
 static int open_blast(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct blast_object *self = (struct blast_object *)object;
-    static char *names[] = {"words", "control_fd", "options", "phases", "routes", "probes", NULL};
+    static char *names[] = {"words", "control_fd", "options", "phases", "routes", "settings", "probes", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
-    PyObject *values, *phases, *routes, *probes;
+    PyObject *values, *phases, *routes, *settings, *probes;
     int control_fd;
     self->blast.poller.timer_fd = -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!O!O!:Blast", names, &self->core.words, &control_fd, &values,
-                                     &PyTuple_Type, &phases, &PyTuple_Type, &routes, &PyTuple_Type, &probes))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!O!O!O!:Blast", names, &self->core.words, &control_fd, &values,
+                                     &PyTuple_Type, &phases, &PyTuple_Type, &routes, &PyTuple_Type, &settings,
+                                     &PyTuple_Type, &probes))
         return -1;
     if (rows_read(values, blast_rows, options)) return -1;
     if (options->index >= options->of) return refuse(PyExc_ValueError, "index has to be below of");
-    if (read_phases(blast, phases) || read_routes(blast, routes)) return -1;
+    if (read_phases(blast, phases) || read_routes(blast, routes) || read_settings(&blast->settings, settings))
+        return -1;
     stamper_open(&blast->stamper, options->reads_stamps);
     int64_t under_way = options->size > INT32_MAX / options->depth ? INT32_MAX : options->size * options->depth;
     if (board_open(&blast->board, self->core.words.buf, self->core.words.len / 8, blast->phases) ||
@@ -307,20 +323,20 @@ static int read_tokens(struct serve_object *self, PyObject *tokens) {
 
 static int open_serve(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct serve_object *self = (struct serve_object *)object;
-    static char *names[] = {"words", "control_fd", "options", "listeners", "tokens", "machine", NULL};
+    static char *names[] = {"words", "control_fd", "options", "listeners", "settings", "tokens", "machine", NULL};
     struct serve *serve = &self->serve;
     struct serve_options *options = &serve->options;
-    PyObject *values, *fds, *tokens;
+    PyObject *values, *fds, *settings, *tokens;
     int control_fd;
     struct key machine;
     self->serve.poller.timer_fd = self->serve.spare_fd = -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!OO&:Serve", names, &self->core.words, &control_fd, &values,
-                                     &PyTuple_Type, &fds, &tokens, read_key, &machine))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!O!OO&:Serve", names, &self->core.words, &control_fd, &values,
+                                     &PyTuple_Type, &fds, &PyTuple_Type, &settings, &tokens, read_key, &machine))
         return -1;
     if (rows_read(values, serve_rows, options)) return -1;
     answers_open(&serve->answers, (enum probe_peers)options->probe_peers, machine, options->idle_timeout_ns);
     stamper_open(&serve->stamper, options->reads_stamps);
-    if (read_tokens(self, tokens) || read_listeners(serve, fds)) return -1;
+    if (read_settings(&serve->settings, settings) || read_tokens(self, tokens) || read_listeners(serve, fds)) return -1;
     if (board_open(&serve->board, self->core.words.buf, self->core.words.len / 8, 1) ||
         serve_open(serve, control_fd, slot_limit((uint64_t)options->most_slots))) {
         PyErr_SetFromErrno(PyExc_OSError);
@@ -438,7 +454,8 @@ static int fill_module(PyObject *module) {
         add_names(module, "STEPS", step_names) || add_names(module, "PROOFS", proof_names))
         return -1;
     if (rows_add_names(module, "BLAST_ROWS", blast_rows) || rows_add_names(module, "PHASE_ROWS", phase_rows) ||
-        rows_add_names(module, "ROUTE_ROWS", route_rows) || rows_add_names(module, "SERVE_ROWS", serve_rows))
+        rows_add_names(module, "ROUTE_ROWS", route_rows) || rows_add_names(module, "SERVE_ROWS", serve_rows) ||
+        rows_add_names(module, "SETTING_ROWS", setting_rows))
         return -1;
     if (PyModule_AddIntConstant(module, "AWAKE_NS", AWAKE_NS) || PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) ||
         PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) || PyModule_AddIntConstant(module, "DONE", TURN_DONE) ||

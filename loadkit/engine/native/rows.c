@@ -43,10 +43,24 @@ static int read_integer(PyObject *value, const struct row *row, int64_t *number)
     return -1;
 }
 
+static int read_value(PyObject *object, const struct row *row, row_value *value) {
+    char *bytes;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(object, &bytes, &length)) return -1;
+    if ((size_t)length > sizeof value->bytes) {
+        PyErr_Format(PyExc_ValueError, "%s: more than %zu bytes", row->name, sizeof value->bytes);
+        return -1;
+    }
+    memcpy(value->bytes, bytes, (size_t)length);
+    value->length = (uint32_t)length;
+    return 0;
+}
+
 static int read_row(PyObject *value, const struct row *row, char *into) {
     int64_t number;
     if (row->type == ROW_address) return read_address(value, row, (struct sockaddr_storage *)into);
     if (row->type == ROW_real) return read_real(value, row, (double *)into);
+    if (row->type == ROW_value) return read_value(value, row, (row_value *)into);
     if (read_integer(value, row, &number)) return -1;
     if (row->type == ROW_integer) *(int64_t *)into = number;
     if (row->type == ROW_count) *(uint32_t *)into = (uint32_t)number;

@@ -14,13 +14,18 @@
 /* Times from now may be added to the clock without overflow: 36 years. */
 #define LONGEST_NS (INT64_C(1) << 60)
 
-/* The types of a row. An address is a text without a port; with a `least` of 0 it may be None, of family AF_UNSPEC. */
+/* The types of a row. An address is a text without a port; with a `least` of 0 it may be None, of family AF_UNSPEC. A
+ * value is bytes, as many as it has room for at most. */
 typedef int64_t row_integer;
 typedef uint32_t row_count;
 typedef bool row_flag;
 typedef double row_real;
 typedef struct sockaddr_storage row_address;
-enum row_type { ROW_integer, ROW_count, ROW_flag, ROW_real, ROW_address };
+typedef struct {
+    uint32_t length;
+    unsigned char bytes[16];
+} row_value;
+enum row_type { ROW_integer, ROW_count, ROW_flag, ROW_real, ROW_address, ROW_value };
 
 struct row {
     const char *name; /* NULL ends a table */

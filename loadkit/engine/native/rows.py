@@ -90,6 +90,7 @@ TABLES = {
     "SERVE_ROWS": {*_SERVE, "reads_stamps", "index"},
     "PHASE_ROWS": {*_PHASE},
     "ROUTE_ROWS": {*_ROUTE},
+    "SETTING_ROWS": {"family", "level", "number", "value"},  # engine/settings.py
 }
 
 

@@ -35,6 +35,7 @@ int serve_open(struct serve *serve, int control_fd, uint32_t limit) {
     for (uint32_t i = 0; i < serve->listener_count; i++) {
         /* What is accepted inherits it (tcp(7) does not say so, the kernel copies the whole socket): a call saved. */
         setsockopt(serve->listeners[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (serve->settings.are_given && settings_apply(&serve->settings, serve->listeners[i])) return -1;
         if (serve->stamper.is_on) stamp_received(serve->listeners[i]);
         if (poller_add(&serve->poller, serve->listeners[i], EPOLLIN, token_of(KIND_LISTENER, i, 0))) return -1;
     }
@@ -313,6 +314,7 @@ static void take_in(struct serve *serve, int fd) {
     }
     struct peer *peer = serve->free_slot != NONE ? &serve->slots[serve->free_slot] : &serve->slots[serve->slot_count++];
     if (serve->free_slot != NONE) serve->free_slot = peer->next;
+    if (!serve->settings.are_noted) settings_note(&serve->settings, fd, serve->board.state);
     peer->fd = fd;
     peer->owed = NULL;
     peer->sent_high = 0;

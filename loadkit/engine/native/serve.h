@@ -29,6 +29,7 @@
 #include "board.h"
 #include "poller.h"
 #include "rows.h"
+#include "settings.h"
 #include "stamps.h"
 #include "tokens.h"
 
@@ -72,6 +73,7 @@ struct serve {
     struct board board;
     struct poller poller;
     struct stamper stamper;
+    struct settings settings;
     struct tokens tokens; /* one for each connection that is open */
     struct serve_options options;
     int *listeners;

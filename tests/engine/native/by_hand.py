@@ -125,6 +125,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
         },
         "phases": (a_phase(second), a_phase(3600 * second), a_phase(second, is_drain=True)),
         "routes": (a_route(),),
+        "settings": (),
         "probes": (),
     }
 

@@ -1,0 +1,76 @@
+"""Socket options by the kernel's names for them, and what it says of them on a connection: socket(7), tcp(7), ip(7).
+
+A worker reads them back from one connection, the first one, to its slot on the board: the kernel may have given another
+value than it was asked for, and where a default was kept it is its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from loadkit.measure.board import MOST_SETTINGS, SETTING_WORDS, Slot
+
+__all__ = ["SETTINGS", "Setting", "Value", "note_settings", "read_settings"]
+
+Value = int | str | bool
+
+_BYTES = 8 * (SETTING_WORDS - 1)  # of a value; the first word has its length, 0 if it was not read
+_INT = 4
+
+
+def _int_bytes(value: Value) -> bytes:
+    return int(value).to_bytes(_INT, "little")
+
+
+def _int_of(value: bytes) -> Value:
+    return int.from_bytes(value, "little", signed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A socket option: the field of SocketOptions that asks for it, and the kernel's names.
+
+    `family` None is every family. Of two rows with the same option the later one tells the value, if its family fits.
+    `way_out` says what to do if the kernel refuses a value.
+    """
+
+    option: str
+    level: int
+    number: int
+    family: int | None = None
+    to_bytes: Callable[[Value], bytes] = _int_bytes
+    of_bytes: Callable[[bytes], Value] = _int_of
+    way_out: Callable[[], str] = lambda: "leave it out"
+
+    def fits(self, sock: socket.socket) -> bool:
+        """Whether a socket of that family has it."""
+        return self.family is None or sock.family == self.family
+
+
+SETTINGS: tuple[Setting, ...] = ()
+
+
+def note_settings(slot: Slot, sock: socket.socket) -> None:
+    """Writes to the slot what the kernel says of the socket. An option that it does not know stays unread."""
+    for index, setting in enumerate(SETTINGS[:MOST_SETTINGS]):
+        if setting.fits(sock):
+            with contextlib.suppress(OSError):
+                value = sock.getsockopt(setting.level, setting.number, _BYTES)
+                words = len(value).to_bytes(8, "little") + value.ljust(_BYTES, b"\0")
+                for at in range(SETTING_WORDS):
+                    word = int.from_bytes(words[8 * at : 8 * at + 8], "little", signed=True)
+                    slot.set(f"setting_{SETTING_WORDS * index + at}", word)
+
+
+def read_settings(state: Mapping[str, int]) -> dict[str, Value]:
+    """Returns option -> value of what a worker has noted; nothing if it had no connection."""
+    found: dict[str, Value] = {}
+    for index, setting in enumerate(SETTINGS[:MOST_SETTINGS]):
+        length, *words = (state[f"setting_{SETTING_WORDS * index + at}"] for at in range(SETTING_WORDS))
+        if length > 0:
+            value = b"".join(word.to_bytes(8, "little", signed=True) for word in words)
+            found[setting.option] = setting.of_bytes(value[:length])
+    return found
