@@ -44,6 +44,7 @@ class BlastOptions(TypedDict, total=False):
     edge_triggered: bool | None
     pin: bool | None
     stamps: Literal["off", "rx"] | None
+    sndbuf: str | int | None
 
 
 class ServeOptions(TypedDict, total=False):
@@ -60,3 +61,4 @@ class ServeOptions(TypedDict, total=False):
     edge_triggered: bool | None
     pin: bool | None
     stamps: Literal["off", "rx"] | None
+    sndbuf: str | int | None

@@ -50,7 +50,10 @@ class Setting:
         return self.family is None or sock.family == self.family
 
 
-SETTINGS: tuple[Setting, ...] = ()
+SETTINGS: tuple[Setting, ...] = (
+    # The kernel doubles the bytes, for what it needs itself, after it has cut them to net.core.wmem_max (socket(7)).
+    Setting("sndbuf", socket.SOL_SOCKET, socket.SO_SNDBUF),
+)
 
 
 def note_settings(slot: Slot, sock: socket.socket) -> None:

@@ -6,10 +6,26 @@ the engine, has by default.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+from loadkit.profile.option import option
+from loadkit.units import Size
 
 __all__ = ["SocketOptions"]
 
 
 class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the kernel is asked to treat the connections of an end."""
+
+    # 1 GiB less a byte: the kernel doubles it (socket(7)), into an int.
+    sndbuf: Annotated[
+        Size | None,
+        option(
+            "bytes of each connection's send buffer (SO_SNDBUF) [the kernel tunes it]",
+            "--sndbuf",
+            at_least=1,
+            at_most=2**30 - 1,
+        ),
+    ] = None
