@@ -45,6 +45,7 @@ class BlastOptions(TypedDict, total=False):
     pin: bool | None
     stamps: Literal["off", "rx"] | None
     sndbuf: str | int | None
+    rcvbuf: str | int | None
 
 
 class ServeOptions(TypedDict, total=False):
@@ -62,3 +63,4 @@ class ServeOptions(TypedDict, total=False):
     pin: bool | None
     stamps: Literal["off", "rx"] | None
     sndbuf: str | int | None
+    rcvbuf: str | int | None

@@ -53,6 +53,8 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     # The kernel doubles the bytes, for what it needs itself, after it has cut them to net.core.wmem_max (socket(7)).
     Setting("sndbuf", socket.SOL_SOCKET, socket.SO_SNDBUF),
+    # As above, with net.core.rmem_max.
+    Setting("rcvbuf", socket.SOL_SOCKET, socket.SO_RCVBUF),
 )
 
 

@@ -29,3 +29,12 @@ class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             at_most=2**30 - 1,
         ),
     ] = None
+    rcvbuf: Annotated[
+        Size | None,
+        option(
+            "bytes of each connection's receive buffer (SO_RCVBUF) [the kernel tunes it]",
+            "--rcvbuf",
+            at_least=1,
+            at_most=2**30 - 1,
+        ),
+    ] = None

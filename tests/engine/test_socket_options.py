@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 # Option -> the value that is given, and what the kernel makes of it.
 GIVEN: dict[str, tuple[Any, Any]] = {
     "sndbuf": ("64KiB", 2 * 65536),
+    "rcvbuf": ("80KiB", 2 * 81920),
 }
 LOAD: dict[str, Any] = {"connections": 2, "messages": 20, "workers": 1, "pin": False}
 
