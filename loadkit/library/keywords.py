@@ -46,6 +46,7 @@ class BlastOptions(TypedDict, total=False):
     stamps: Literal["off", "rx"] | None
     sndbuf: str | int | None
     rcvbuf: str | int | None
+    congestion: str | None
 
 
 class ServeOptions(TypedDict, total=False):
@@ -64,3 +65,4 @@ class ServeOptions(TypedDict, total=False):
     stamps: Literal["off", "rx"] | None
     sndbuf: str | int | None
     rcvbuf: str | int | None
+    congestion: str | None

@@ -10,8 +10,10 @@ import contextlib
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from loadkit.measure.board import MOST_SETTINGS, SETTING_WORDS, Slot
+from loadkit.procfs import text_of
 
 __all__ = ["SETTINGS", "Setting", "Value", "note_settings", "read_settings"]
 
@@ -27,6 +29,11 @@ def _int_bytes(value: Value) -> bytes:
 
 def _int_of(value: bytes) -> Value:
     return int.from_bytes(value, "little", signed=True)
+
+
+def _available(name: str) -> str:
+    """Returns the names that a sysctl of TCP lists."""
+    return text_of(Path("/proc/sys/net/ipv4") / name).strip() or "none that it tells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sndbuf", socket.SOL_SOCKET, socket.SO_SNDBUF),
     # As above, with net.core.rmem_max.
     Setting("rcvbuf", socket.SOL_SOCKET, socket.SO_RCVBUF),
+    Setting(
+        "congestion",
+        socket.IPPROTO_TCP,
+        socket.TCP_CONGESTION,
+        to_bytes=lambda name: f"{name}\0".encode(),
+        of_bytes=lambda value: value.rstrip(b"\0").decode(errors="replace"),
+        way_out=lambda: (
+            f"it has {_available('tcp_available_congestion_control')}, and lets all users take "
+            f"{_available('tcp_allowed_congestion_control')}; `modprobe tcp_bbr` adds bbr"
+        ),
+    ),
 )
 
 

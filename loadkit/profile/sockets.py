@@ -38,3 +38,11 @@ class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             at_most=2**30 - 1,
         ),
     ] = None
+    congestion: Annotated[
+        str | None,
+        option(
+            "TCP's congestion control, such as cubic, reno or bbr [net.ipv4.tcp_congestion_control]",
+            "--congestion",
+            metavar="NAME",
+        ),
+    ] = None

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 GIVEN: dict[str, tuple[Any, Any]] = {
     "sndbuf": ("64KiB", 2 * 65536),
     "rcvbuf": ("80KiB", 2 * 81920),
+    "congestion": ("reno", "reno"),
 }
 LOAD: dict[str, Any] = {"connections": 2, "messages": 20, "workers": 1, "pin": False}
 

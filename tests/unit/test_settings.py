@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,12 @@ def test_the_core_is_told_every_row_and_the_values_that_are_given() -> None:
     rows = setting_values({"hops": 9})
     assert [row["value"] for row in rows] == [b"", b"\t\0\0\0", b"\t\0\0\0", b""]
     assert [row["family"] for row in rows] == [0, 0, socket.AF_INET6, 0]
+
+
+@pytest.mark.parametrize("name", ["nosuch", "a-name-that-is-longer-than-sixteen", ""])
+def test_a_congestion_control_that_is_not_there_is_answered_with_those_that_are(name: str) -> None:
+    there = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().strip()
+    with pytest.raises(OptionError) as refused:
+        check_settings({"congestion": name})
+    assert str(refused.value).startswith("--congestion: the kernel refuses ")
+    assert f"it has {there}, and " in str(refused.value)
