@@ -47,6 +47,7 @@ class BlastOptions(TypedDict, total=False):
     sndbuf: str | int | None
     rcvbuf: str | int | None
     congestion: str | None
+    nodelay: bool | None
 
 
 class ServeOptions(TypedDict, total=False):
@@ -66,3 +67,4 @@ class ServeOptions(TypedDict, total=False):
     sndbuf: str | int | None
     rcvbuf: str | int | None
     congestion: str | None
+    nodelay: bool | None

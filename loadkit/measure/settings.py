@@ -73,6 +73,8 @@ SETTINGS: tuple[Setting, ...] = (
             f"{_available('tcp_allowed_congestion_control')}; `modprobe tcp_bbr` adds bbr"
         ),
     ),
+    # Without it the compiled blast end saves the call where one message at a time fits into one segment.
+    Setting("nodelay", socket.IPPROTO_TCP, socket.TCP_NODELAY, of_bytes=lambda value: any(value)),
 )
 
 

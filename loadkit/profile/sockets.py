@@ -46,3 +46,10 @@ class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             metavar="NAME",
         ),
     ] = None
+    nodelay: Annotated[
+        bool | None,
+        option(
+            "switch Nagle's algorithm off (TCP_NODELAY) on every connection, or on [off where a message could wait]",
+            "--nodelay/--no-nodelay",
+        ),
+    ] = None

@@ -20,6 +20,7 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "sndbuf": ("64KiB", 2 * 65536),
     "rcvbuf": ("80KiB", 2 * 81920),
     "congestion": ("reno", "reno"),
+    "nodelay": (False, False),
 }
 LOAD: dict[str, Any] = {"connections": 2, "messages": 20, "workers": 1, "pin": False}
 
