@@ -48,6 +48,7 @@ class BlastOptions(TypedDict, total=False):
     rcvbuf: str | int | None
     congestion: str | None
     nodelay: bool | None
+    tos: str | int | None
 
 
 class ServeOptions(TypedDict, total=False):
@@ -68,3 +69,4 @@ class ServeOptions(TypedDict, total=False):
     rcvbuf: str | int | None
     congestion: str | None
     nodelay: bool | None
+    tos: str | int | None

@@ -75,6 +75,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     # Without it the compiled blast end saves the call where one message at a time fits into one segment.
     Setting("nodelay", socket.IPPROTO_TCP, socket.TCP_NODELAY, of_bytes=lambda value: any(value)),
+    # On an IPv6 socket the first is for peers of IPv4 (ip(7), ipv6(7)).
+    Setting("tos", socket.IPPROTO_IP, socket.IP_TOS),
+    Setting("tos", socket.IPPROTO_IPV6, socket.IPV6_TCLASS, family=socket.AF_INET6),
 )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from loadkit.profile.option import option
-from loadkit.units import Size
+from loadkit.units import Count, Size
 
 __all__ = ["SocketOptions"]
 
@@ -51,5 +51,16 @@ class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         option(
             "switch Nagle's algorithm off (TCP_NODELAY) on every connection, or on [off where a message could wait]",
             "--nodelay/--no-nodelay",
+        ),
+    ] = None
+    tos: Annotated[
+        Count | None,
+        option(
+            "type of service of IP packets, of IPv6 the traffic class: a DSCP times 4, such as 184 for EF; TCP keeps the "
+            "lower two bits for itself [0]",
+            "--tos",
+            metavar="N",
+            at_least=0,
+            at_most=255,
         ),
     ] = None

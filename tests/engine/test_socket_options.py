@@ -21,6 +21,7 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "rcvbuf": ("80KiB", 2 * 81920),
     "congestion": ("reno", "reno"),
     "nodelay": (False, False),
+    "tos": ("184", 184),
 }
 LOAD: dict[str, Any] = {"connections": 2, "messages": 20, "workers": 1, "pin": False}
 

@@ -85,4 +85,4 @@ def _other(kind: type[msgspec.Struct], name: str) -> Any:
         return next(one.value for one in hint if one is not default)  # type: ignore[attr-defined]
     if hint == str | None:
         return "shop.server:Orders"
-    return "3s" if "Duration" in str(hint) else 300
+    return "3s" if "Duration" in str(hint) else 200
