@@ -1,8 +1,7 @@
 """The keyword arguments of library calls and their types, for editors and type checkers (PEP 692).
 
-What they mean stands in profile/model.py and in `loadkit serve --help`, under the same names; None is one not given.
-Text has its unit ("10k", "250ms", "64KiB"); a number is a count, a rate per second, a size in bytes, or for `duration`
-and `warmup` seconds.
+Written from the options of profile/ by `pytest tests/golden --update-golden`. None is an option that is not given. Text
+has its unit ("10k", "250ms", "64KiB"); a number is a count, a rate per second, or a size in bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class BlastOptions(TypedDict, total=False):
     """What `loadkit.blast` takes beside target and profile: the long options of the command."""
 
     connections: str | int | None
-    duration: str | float | None
+    duration: str | None
     messages: str | int | None
     rate: str | float | None
     workers: str | int | None
@@ -34,7 +33,7 @@ class BlastOptions(TypedDict, total=False):
     source: str | Sequence[str] | None
     timeout: str | None
     connect_timeout: str | None
-    warmup: str | float | None
+    warmup: str | None
     keepalive: str | None
     close: Literal["rst", "fin"] | None
     check: bool | None
