@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from loadkit.profile.option import option
+from loadkit.profile.option import Group, option
 from loadkit.units import Count, Size
 
 __all__ = ["SocketOptions"]
@@ -25,6 +25,7 @@ class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         option(
             "bytes of each connection's send buffer (SO_SNDBUF) [the kernel tunes it]",
             "--sndbuf",
+            group=Group.SOCKETS,
             at_least=1,
             at_most=2**30 - 1,
         ),
@@ -34,6 +35,7 @@ class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         option(
             "bytes of each connection's receive buffer (SO_RCVBUF) [the kernel tunes it]",
             "--rcvbuf",
+            group=Group.SOCKETS,
             at_least=1,
             at_most=2**30 - 1,
         ),
@@ -43,6 +45,7 @@ class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         option(
             "TCP's congestion control, such as cubic, reno or bbr [net.ipv4.tcp_congestion_control]",
             "--congestion",
+            group=Group.SOCKETS,
             metavar="NAME",
         ),
     ] = None
@@ -51,14 +54,16 @@ class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         option(
             "switch Nagle's algorithm off (TCP_NODELAY) on every connection, or on [off where a message could wait]",
             "--nodelay/--no-nodelay",
+            group=Group.SOCKETS,
         ),
     ] = None
     tos: Annotated[
         Count | None,
         option(
-            "type of service of IP packets, of IPv6 the traffic class: a DSCP times 4, such as 184 for EF; TCP keeps the "
-            "lower two bits for itself [0]",
+            "type of service of IP packets, of IPv6 the traffic class: a DSCP times 4, such as 184 for EF; TCP keeps "
+            "the lower two bits for itself [0]",
             "--tos",
+            group=Group.SOCKETS,
             metavar="N",
             at_least=0,
             at_most=255,
