@@ -5,7 +5,7 @@ any TCP echo service, and says how long everything took, where the time went, an
 
 How a run flows, each arrow a function from one frozen value to the next:
 
-    profile.toml + options --profile.load--> Profile        what was asked
+    profile.toml + options --profile.read--> Profile        what was asked
     Profile + Host         --plan.build-->   Plan           a load, and its placements: everything decided
     Plan                   --plan.split-->   Shard x n      one per worker
     Shard                  --engine-->       Board slot     counters and histogram counts, in shared memory

@@ -291,7 +291,7 @@ def test_the_rules_see_what_they_forbid(rule: object, where: str, source: str) -
 @pytest.mark.parametrize(
     ("rule", "where", "source"),
     [
-        pytest.param(_layer_breaks, "plan/build.py", "from loadkit.profile.model import Profile", id="downwards"),
+        pytest.param(_layer_breaks, "plan/build.py", "from loadkit.profile.blast import Profile", id="downwards"),
         pytest.param(_layer_breaks, "plan/build.py", "from loadkit.plan.pacing import every", id="the own part"),
         pytest.param(_layer_breaks, "report/record.py", "from loadkit.version import __version__", id="the version"),
         pytest.param(_file_breaks, "host.py", "path.open('rb'); text.replace(a, b)", id="bytes"),
