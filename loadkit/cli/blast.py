@@ -18,7 +18,7 @@ from loadkit.library.files import check_writable
 from loadkit.limits import require_memory
 from loadkit.printable import printable
 from loadkit.profile.blast import Profile
-from loadkit.profile.option import Group
+from loadkit.profile.option import Bounds, Group
 from loadkit.units import Duration
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ Examples:
     "--interval",
     cls=GroupedOption,
     group=Group.OUTPUT,
-    **quantity(Duration, 10**8),
+    **quantity(Duration, Bounds(10**8)),
     default="10s",
     show_default=True,
     help="if stderr is not a terminal, print a line there as often as this on how far the run is",
