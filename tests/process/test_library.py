@@ -157,7 +157,7 @@ def test_a_program_s_own_server_is_served_as_the_echo_is() -> None:
     ("call", "said"),
     [
         pytest.param(lambda: loadkit.sync.blast(conections=5), "did you mean 'connections'?", id="unknown"),
-        pytest.param(lambda: loadkit.sync.blast(duration=3), "a duration with its unit", id="no unit"),
+        pytest.param(lambda: loadkit.sync.blast(timeout=3), "a duration with its unit", id="no unit"),
         pytest.param(lambda: loadkit.sync.blast(slo="latency<1"), "is not a figure", id="slo"),
         pytest.param(lambda: loadkit.sync.blast("nowhere"), "expected HOST:PORT", id="target"),
         pytest.param(lambda: loadkit.sync.serve(worker=1).__enter__(), "did you mean 'workers'?", id="serve, unknown"),
