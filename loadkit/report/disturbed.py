@@ -40,13 +40,13 @@ def find_changes(latency: HistogramRecord, disturbed: HistogramRecord | None) ->
     """Returns the supported percentiles that are lower by more than CHANGED without the disturbed messages.
 
     One that is higher without them is so because fast messages were left out: lateness makes no message faster.
-    Minimum, maximum and mean are not tested: one message moves them. Raises RecordError for a histogram that is none.
+    Minimum, maximum and mean are not tested: one message moves them. Raises RecordError if a histogram is damaged.
     """
     if disturbed is None or not disturbed.count or not latency.count:
         return ()
     whole, hit = _counts("latency", latency), _counts("disturbed", disturbed)
     if len(whole) != len(hit):
-        raise RecordError("histograms latency and disturbed have unlike ranges: no record of loadkit's")
+        raise RecordError("histograms latency and disturbed have different ranges: loadkit did not write this record")
     return tuple(_changes(latency, whole, hit))
 
 
@@ -69,7 +69,7 @@ def _counts(name: str, record: HistogramRecord) -> Counts:
 
 
 def _value_at(counts: Counts, percentile: str) -> int | None:
-    """Returns the value at the percentile, to its counter; None of no values. The rank is exact."""
+    """Returns the highest value of the percentile's counter; None if there are no values. The rank is exact."""
     running = np.cumsum(counts)
     total = int(running[-1])
     if not total:
@@ -84,8 +84,8 @@ def say_changes(changes: tuple[Change, ...]) -> str:
     last = changes[-1]
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     if last.without_ns is None:
-        return f"latency {listed}: no message is free of it"
+        return f"latency {listed}: it hit every message"
     return (
-        f"latency {listed} ({names[-1]} is {format_duration(last.with_ns)}, and {format_duration(last.without_ns)} "
+        f"latency {listed} ({names[-1]} is {format_duration(last.with_ns)}; {format_duration(last.without_ns)} "
         f"without the messages it hit)"
     )

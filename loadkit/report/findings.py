@@ -55,9 +55,9 @@ def _peer_behind(evidence: Evidence) -> Iterator[Said]:
         messages = evidence.record.messages
         yield Said(
             f"{format_count(messages.waited)} of {plural(messages.intended, 'message')} waited for room on a "
-            f"connection (held p99 {format_duration(evidence.p99('held'))}), and this end had time to spare: the "
-            f"target is slower than the rate, or paused. The latency counts the wait; more connections, or --depth, "
-            f"give more room",
+            f"connection (held p99 {format_duration(evidence.p99('held'))}), while this end had time to spare: the "
+            f"target is slower than the rate, or paused. Latency includes the wait. More --connections or --depth make "
+            f"room",
             "target",
         )
 
@@ -68,14 +68,14 @@ def _all_replaced(evidence: Evidence) -> Iterator[Said]:
         messages = evidence.record.messages
         yield Said(
             f"{format_count(messages.waited)} of {plural(messages.intended, 'message')} waited for a connection "
-            f"that was being opened again (held p99 {format_duration(evidence.p99('held'))}, no longer than that "
-            f"takes). The latency counts the wait; more connections, or a longer --lifetime, leave one open",
+            f"that was being reopened (held p99 {format_duration(evidence.p99('held'))}, no longer than a reopening "
+            f"takes). Latency includes the wait. More --connections or a longer --lifetime leave one open",
             "request",
         )
 
 
 def _target_stalled(evidence: Evidence) -> Iterator[Said]:
-    """The slowest replies that are told are far above the median, and none of it is our own."""
+    """The highest supported percentile is far above the median, and no disturbance of ours explains it."""
     percentiles = evidence.latency.percentiles
     known = [name for name, value in percentiles.items() if value is not None]
     median = percentiles["50"]
@@ -86,9 +86,9 @@ def _target_stalled(evidence: Evidence) -> Iterator[Said]:
     slowest = percentiles[top] or 0
     if top != "50" and slowest > max(STALLED_NS, STALLED * median):
         yield Said(
-            f"latency p{top} is {format_duration(slowest)}, where half of the replies took {format_duration(median)}, "
-            f"and this end was on time: the target, or the path to it, paused. Its log, its pauses for garbage, and "
-            f"retransmissions are where to look",
+            f"latency p{top} is {format_duration(slowest)} and p50 is {format_duration(median)}, while this end was on "
+            f"time: the target, or the path to it, paused. Check the target's log, its garbage collection, and "
+            f"retransmissions",
             "target",
         )
 
@@ -107,8 +107,8 @@ def _messages_lost(evidence: Evidence) -> Iterator[Said]:
     names = ", ".join(f"{name} {format_count(count)}" for name, count in counts.most_common(3))
     found = cause_of(rows)
     yield Said(
-        f"{format_count(lost)} of {format_count(messages.sent)} messages have no reply{f' ({names})' if names else ''} "
-        f"and are in no histogram: read the percentiles as those of the others, and the errors for what to do",
+        f"{format_count(lost)} of {format_count(messages.sent)} messages got no reply{f' ({names})' if names else ''} "
+        f"and are in no histogram: the percentiles describe the other messages. The errors say what to do",
         found[1] if found else "target",
     )
 
@@ -120,8 +120,8 @@ def _connections_missing(evidence: Evidence) -> Iterator[Said]:
     found = cause_of(broke(evidence.rows(is_setup=False)) if missing.lost else evidence.rows(is_setup=True))
     yield Said(
         f"{format_count(missing.at_start + missing.lost)} of {format_count(missing.asked)} connections were missing "
-        f"for all or a part of the measured time{f': {found[0]}' if found else ''}. The load was a little less than "
-        f"asked for",
+        f"for all or part of the measured time{f': {found[0]}' if found else ''}. The load was slightly smaller than "
+        f"requested",
         found[1] if found else "request",
     )
 
@@ -131,8 +131,8 @@ def _server_restarted(evidence: Evidence) -> Iterator[Said]:
     if server and server.restarts:
         how = ", ".join(sorted({worker.died for worker in server.workers if worker.died}))
         yield Said(
-            f"the serve end lost {plural(server.restarts, 'worker')} and started others instead"
-            f"{f' ({how})' if how else ''}: connections broke off, and the CPU figures of that end miss a part",
+            f"the serve end lost and replaced {plural(server.restarts, 'worker')}{f' ({how})' if how else ''}: "
+            f"connections broke, and its CPU figures are incomplete",
             "target",
         )
 
@@ -141,7 +141,7 @@ def _server_shed(evidence: Evidence) -> Iterator[Said]:
     server = evidence.record.server
     if server and server.shed:
         yield Said(
-            f"the serve end could not accept {plural(server.shed, 'connection')} for want of file descriptors: "
+            f"the serve end ran out of file descriptors and could not accept {plural(server.shed, 'connection')}: "
             f"raise its limit (ulimit -n), or use more serve workers",
             "target",
         )
@@ -156,17 +156,17 @@ def _uneven(evidence: Evidence) -> Iterator[Said]:
     if server.balance.max_over_mean > UNEVEN:
         yield Said(
             f"the busiest serve worker accepted {server.balance.max_over_mean:.2f} x the mean: it sets the upper "
-            f"percentiles while others idle. {_luck(server.balance)}",
+            f"percentiles while others are idle. {_luck(server.balance)}",
             "target",
         )
 
 
 def _luck(balance: Balance) -> str:
     if balance.usual is None or balance.max_over_mean <= balance.usual:
-        return "With so few connections a fair hash does that: more connections or more sources spread better"
+        return "A fair hash does that with so few connections. More connections or more sources spread better"
     return (
-        f"That is no bad luck, a fair hash gives {balance.usual:.2f} x at most in 99 of 100 runs: did a worker begin "
-        f"to listen late, or do the connections come from few addresses and ports?"
+        f"Chance does not explain it: a fair hash stays below {balance.usual:.2f} x in 99 of 100 runs. Did a worker "
+        f"start to listen late, or do the connections come from few addresses and ports?"
     )
 
 
@@ -178,8 +178,8 @@ def _target_run_delay(evidence: Evidence) -> Iterator[Said]:
     share, index = max(((worker.run_delay_share or 0.0, worker.index) for worker in server.workers), default=(0.0, 0))
     if share > OWN_DELAY:
         yield Said(
-            f"serve worker {index} waited for a core {share:.0%} of its time: fewer workers than cores there, or "
-            f"nothing else beside them",
+            f"serve worker {index} waited for a core for {share:.0%} of its time: use fewer workers than cores there, "
+            f"or stop other work on that machine",
             "target",
         )
 
@@ -207,7 +207,7 @@ class RampRate:
 
 
 def ramp_rate(evidence: Evidence) -> RampRate | None:
-    """Returns the connect rate of the ramp where it was not kept; None where it was, or where others say why not.
+    """Returns the connect rate of the ramp if it was missed; None if it was kept, or if another rule says why not.
 
     The last connection's own time is no part of the ramp's: its middle value is taken off.
     """
@@ -242,21 +242,20 @@ def _connect_rate_missed(evidence: Evidence) -> Iterator[Said]:
     found = ramp_rate(evidence)
     if found is None:
         return
-    start = f"connections opened at {format_rate(found.rate_hz)} of the {format_rate(found.asked_hz)} asked for"
-    wait = "`connect` has that wait in it"
+    start = f"connections opened at {format_rate(found.rate_hz)} of the requested {format_rate(found.asked_hz)}"
+    wait = "`connect` includes that wait"
     if found.is_ours:
         if (
             not evidence.record.origins.is_given("connect_rate_hz") or found.share >= 1 - OWN_DELAY
         ):  # else the verdict says it
             yield Said(
-                f"{start}: the blast workers of a core had work for {found.busy:.0%} of that time; {wait}", "loadkit"
+                f"{start}: the blast workers of a core were busy for {found.busy:.0%} of that time. {wait}", "loadkit"
             )
         return
-    busy = "" if found.busy is None else f" (busy {found.busy:.0%} of that time at the most)"
+    busy = "" if found.busy is None else f" (at most {found.busy:.0%} busy)"
     yield Said(
-        f"{start}, and this end had time to spare{busy}: connects or first replies waited for the target, and "
-        f"{wait}. A lower "
-        f"--connect-rate, or more accepting workers there",
+        f"{start}, while this end had time to spare{busy}: connects or first replies waited for the target. {wait}. "
+        f"Lower --connect-rate, or use more accepting workers there",
         "target",
     )
 
@@ -264,8 +263,8 @@ def _connect_rate_missed(evidence: Evidence) -> Iterator[Said]:
 def _slightly_late(evidence: Evidence) -> Iterator[Said]:
     if evidence.noise:
         yield Said(
-            f"messages that went out late change, by less than 1 ms, {say_changes(evidence.noise)}: timers, wake-ups "
-            f"and other work of this machine take so long. `service` leaves it out",
+            f"messages sent late change {say_changes(evidence.noise)}, by less than 1 ms: timers, wake-ups and other "
+            f"work of this machine take that long. `service` excludes lateness",
             "machine",
         )
 
@@ -274,8 +273,8 @@ def _few_samples(evidence: Evidence) -> Iterator[Said]:
     latency = evidence.latency
     if latency.count and latency.percentiles["99"] is None:
         yield Said(
-            f"{plural(latency.count, 'reply')} cannot support a p99 (1,000 can), so it is left out: a longer "
-            f"--duration, or a higher --rate, gives one",
+            f"{plural(latency.count, 'reply')} cannot support a p99, which needs 1,000. Raise --duration or --rate to "
+            f"get one",
             "request",
         )
 
@@ -287,7 +286,7 @@ def machine_findings(record: RunRecord) -> Iterator[Finding]:
     """
     for finding in record.kernel.findings if record.kernel else ():
         if finding.party == "target" and not _can_be_ours(finding.code, record):
-            text = f"{finding.text}. None of this run's connections met that: it is other traffic of this machine"
+            text = f"{finding.text}. No connection of this run met that: it is other traffic of this machine"
             yield Finding(finding.code, text, "machine")
         else:
             yield finding
@@ -306,7 +305,7 @@ def _can_be_ours(code: str, record: RunRecord) -> bool:
 _ANY_ERROR: tuple[Party, ...] = ("target", "network", "machine")
 
 FINDINGS: tuple[Rule, ...] = (
-    Rule("messages-lost", "finding", "more than 0.1 % of the messages sent have no reply", _ANY_ERROR, _messages_lost),
+    Rule("messages-lost", "finding", "more than 0.1 % of the messages sent got no reply", _ANY_ERROR, _messages_lost),
     Rule(
         "peer-behind",
         "finding",
@@ -317,14 +316,14 @@ FINDINGS: tuple[Rule, ...] = (
     Rule(
         "all-replaced",
         "finding",
-        "the same in churn, for no longer than a connection takes to open and have its first reply",
+        "the same in churn, but no longer than a connection takes to open and get its first reply",
         ("request",),
         _all_replaced,
     ),
     Rule(
         "target-stalled",
         "finding",
-        "the slowest replies took 50 ms and ten times the median, and this end was on time",
+        "the slowest replies took 50 ms and ten times the median, while this end was on time",
         ("target",),
         _target_stalled,
     ),
@@ -355,7 +354,7 @@ FINDINGS: tuple[Rule, ...] = (
     Rule(
         "slightly-late",
         "finding",
-        "messages that were sent late change a percentile of latency by more than 10 %, and by less than 1 ms",
+        "messages sent late change a percentile of latency by more than 10 %, but by less than 1 ms",
         ("machine",),
         _slightly_late,
     ),

@@ -42,23 +42,23 @@ _RULES = (
         "accept-queue",
         ("TcpExt.ListenOverflows",),
         "time",  # a connection that tries again is counted again
-        "a full accept queue turned a connection away {n} {when}, and each time costs it a second or more until the "
-        "next try: more serve workers, a longer --backlog with net.core.somaxconn, or a lower --connect-rate",
+        "a full accept queue turned a connection away {n} {when}: each costs a second or more until the next try. "
+        "Use more serve workers, raise --backlog and net.core.somaxconn, or lower --connect-rate",
         "target",
     ),
     _Counted(
         "syn-cookies",
         ("TcpExt.TCPReqQFullDoCookies",),
         "connect",
-        "{n} got a SYN cookie {when}, for the SYN queue was full: net.ipv4.tcp_max_syn_backlog, "
-        "net.core.somaxconn and --backlog together, or a lower --connect-rate",
+        "{n} got a SYN cookie {when}, because the SYN queue was full. Raise net.ipv4.tcp_max_syn_backlog, "
+        "net.core.somaxconn and --backlog together, or lower --connect-rate",
         "target",
     ),
     _Counted(
         "attempt-fails",
         ("Tcp.AttemptFails",),
         "connect",
-        "{n} of this machine failed {when}, refused or reset before the connection was established: see the errors",
+        "{n} of this machine failed {when}: refused or reset before the connection was established. See the errors",
         "target",
         "target",
     ),
@@ -66,30 +66,30 @@ _RULES = (
         "backlog-drop",
         ("TcpExt.TCPBacklogDrop", "TcpExt.TCPRcvQDrop"),
         "segment",
-        "a socket's queue was full while its owner was busy, and dropped {n} {when}: "
-        "net.core.rmem_max and net.ipv4.tcp_rmem, or a faster reader",
+        "a socket's queue was full while its owner was busy, and dropped {n} {when}. Raise net.core.rmem_max and "
+        "net.ipv4.tcp_rmem, or use a faster reader",
         "machine",
     ),
     _Counted(
         "receive-buffer",
         ("TcpExt.PruneCalled", "TcpExt.RcvPruned", "TcpExt.TCPZeroWindowDrop"),
         "time",
-        "a receive buffer ran over {n} {when}: its reader is too slow, or net.ipv4.tcp_rmem too small",
+        "a receive buffer overflowed {n} {when}: its reader is too slow, or net.ipv4.tcp_rmem is too small",
         "machine",
     ),
     _Counted(
         "tcp-memory",
         ("TcpExt.TCPMemoryPressures", "TcpExt.TCPAbortOnMemory"),
         "time",
-        "TCP came to the end of its memory {n} {when}, and cuts every socket's buffers then: net.ipv4.tcp_mem "
-        "(`loadkit doctor -c N` has the line), or fewer bytes under way",
+        "TCP ran out of memory {n} {when}, and then shrinks every socket's buffers. Raise net.ipv4.tcp_mem (`loadkit "
+        "doctor -c N` prints the line), or keep fewer bytes in flight",
         "machine",
     ),
     _Counted(
         "time-wait",
         ("TcpExt.TCPTimeWaitOverflow",),
         "TIME_WAIT",
-        "the kernel forgot {n} early {when}: net.ipv4.tcp_max_tw_buckets, or --close rst",
+        "the kernel dropped {n} early {when}. Raise net.ipv4.tcp_max_tw_buckets, or use --close rst",
         "machine",
     ),
 )
@@ -99,26 +99,26 @@ CODES: Mapping[str, tuple[str, tuple[Party, ...]]] = {
     "syn-cookies": ("connects that got a SYN cookie", ("target", "machine")),
     "attempt-fails": ("connects refused or reset before they were established", ("target", "machine")),
     "backlog-drop": ("segments dropped for a full socket queue", ("machine",)),
-    "receive-buffer": ("receive buffers that ran over", ("machine",)),
-    "tcp-memory": ("TCP at the end of its memory", ("machine",)),
-    "time-wait": ("TIME_WAITs forgotten early", ("machine",)),
+    "receive-buffer": ("receive buffers that overflowed", ("machine",)),
+    "tcp-memory": ("TCP out of memory", ("machine",)),
+    "time-wait": ("TIME_WAITs dropped early", ("machine",)),
     "syn-drops": ("SYNs dropped by a listener", ("target", "machine")),
     "retransmits": ("more than 0.1 % of the segments sent again", ("network", "target", "machine")),
-    "softnet": ("packets dropped, or a budget run out, in soft interrupts", ("machine",)),
+    "softnet": ("packets dropped, or a budget used up, in soft interrupts", ("machine",)),
     "softirq": ("more than 30 % of the CPU time in soft interrupts", ("machine",)),
     "stolen": ("more than 2 % of the CPU time taken by the host", ("machine",)),
 }
 
 
 def kernel_missing(has_window: bool) -> str:
-    """Returns why there is none of a run."""
-    return "none of /proc/net and /proc/stat could be read" if has_window else "nothing was measured"
+    """Returns why a run has no kernel counters."""
+    return "neither /proc/net nor /proc/stat could be read" if has_window else "nothing was measured"
 
 
 def kernel_record(
     samples: KernelSamples | None, span_ns: int, is_local: bool, ramp: KernelSamples | None = None
 ) -> Kernel | None:
-    """Returns what the kernel counted in `span_ns`, and in the ramp before; None where the counters were not read.
+    """Returns what the kernel counted in `span_ns`, and in the ramp before; None if the counters were not read.
 
     `is_local` says that both ends are on this machine.
     """
@@ -145,8 +145,8 @@ def _counted(ramp: Mapping[str, int], window: Mapping[str, int], is_local: bool)
     if before or since:
         yield Finding(
             "syn-drops",
-            f"a listener dropped {plural(before + since, 'SYN')} {_when(before, since)}: "
-            f"net.ipv4.tcp_max_syn_backlog, or a lower --connect-rate",
+            f"a listener dropped {plural(before + since, 'SYN')} {_when(before, since)}. Raise "
+            f"net.ipv4.tcp_max_syn_backlog, or lower --connect-rate",
             "target" if is_local else "machine",
         )
     yield from _sent_again(ramp, window, is_local)
@@ -170,13 +170,13 @@ def _sent_again(ramp: Mapping[str, int], window: Mapping[str, int], is_local: bo
         return
     sent = sum(count for (_again, count), shown in zip(parts, (before, since), strict=True) if shown)
     start = (
-        f"this machine sent {format_count(before + since)} of {plural(sent, 'segment')} again {_when(before, since)}: "
-        f"each costs its message 200 ms or more. "
+        f"this machine retransmitted {format_count(before + since)} of {plural(sent, 'segment')} "
+        f"{_when(before, since)}: each costs its message 200 ms or more. "
     )
     if not is_local:
         yield Finding(
             "retransmits",
-            f"{start}The path drops packets, or a queue on it is full: `ip -s link` shows where on this machine",
+            f"{start}The path drops packets, or a queue on it is full; `ip -s link` shows the drops on this machine",
             "network",
         )
         return
@@ -190,7 +190,7 @@ def _sent_again(ramp: Mapping[str, int], window: Mapping[str, int], is_local: bo
     else:
         yield Finding(
             "retransmits",
-            f"{start}No path drops packets here: the receiver was too late to acknowledge them, or had no room",
+            f"{start}No path drops packets here: the receiver acknowledged them too late, or had no room",
             "machine",
         )
 
@@ -205,19 +205,19 @@ def _of_the_machine(samples: KernelSamples, span_ns: int, is_local: bool) -> Ite
     if lost or squeezed * NS_PER_S > span_ns:
         yield Finding(
             "softnet",
-            f"a CPU's full queue dropped {plural(lost, 'packet')}, and its budget ran out {plural(squeezed, 'time')}: "
-            f"net.core.netdev_max_backlog and netdev_budget, or more receive queues",
+            f"a CPU's full queue dropped {plural(lost, 'packet')}, and its budget ran out {plural(squeezed, 'time')}. "
+            f"Raise net.core.netdev_max_backlog and netdev_budget, or use more receive queues",
         )
     softirq, stolen = samples.cpu.get("softirq", 0.0), samples.cpu.get("steal", 0.0)
     if softirq > SOFTIRQ and not is_local:
         yield Finding(
             "softirq",
-            f"{softirq:.0%} of this machine's CPU time went into the network's soft interrupts: RSS or RPS over more "
-            f"cores, and workers on others than those",
+            f"{softirq:.0%} of this machine's CPU time went into the network's soft interrupts. Spread them over more "
+            f"cores (RSS or RPS), and pin the workers to other cores",
         )
     if stolen > STOLEN:
         yield Finding(
             "stolen",
-            f"{stolen:.1%} of this machine's CPU time was taken by its host: the upper percentiles are partly that. A "
-            f"machine with CPUs of its own, or repeat the run and compare",
+            f"the host took {stolen:.1%} of this machine's CPU time: the upper percentiles include that. Use a machine "
+            f"with dedicated CPUs, or run it again and compare",
         )

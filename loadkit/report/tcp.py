@@ -49,14 +49,14 @@ def _findings(rwnd: float | None, sndbuf: float | None) -> Iterator[Finding]:
     if rwnd and rwnd > _LIMITED:
         yield Finding(
             "receive-window",
-            f"connections with bytes under way waited {rwnd:.0%} of the time for the peer's receive window: it reads "
-            f"too slowly, or its net.ipv4.tcp_rmem is small for what is on the way",
+            f"connections with bytes in flight waited {rwnd:.0%} of the time for the peer's receive window: it reads "
+            f"too slowly, or its net.ipv4.tcp_rmem is too small",
         )
     if sndbuf and sndbuf > _LIMITED:
         yield Finding(
             "send-buffer",
-            f"connections with bytes under way waited {sndbuf:.0%} of the time for room in their own send buffer: "
-            f"net.ipv4.tcp_wmem is small for what is on the way, or a lower --depth",
+            f"connections with bytes in flight waited {sndbuf:.0%} of the time for room in their own send buffer. "
+            f"Raise net.ipv4.tcp_wmem, or lower --depth",
         )
 
 

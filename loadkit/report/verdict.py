@@ -63,11 +63,11 @@ def judged(record: RunRecord) -> RunRecord:
 def _worker_died(evidence: Evidence) -> Iterator[Said]:
     for worker in evidence.record.workers:
         if worker.died:
-            writing = "; it was writing, so its figures may be off by one batch" if worker.is_mid_fold else ""
+            writing = " while it was writing, so its figures may be off by one batch" if worker.is_mid_fold else ""
             why, party = _death(worker.died)
             yield Said(
-                f"blast worker {worker.index} (pid {worker.pid}) ended before its time: {worker.died}{writing}. What "
-                f"it had recorded is here, its share of the load is missing{why}",
+                f"blast worker {worker.index} (pid {worker.pid}) ended early: {worker.died}{writing}. What it "
+                f"recorded is counted; the rest of its share of the load is missing{why}",
                 party,
             )
 
@@ -75,16 +75,16 @@ def _worker_died(evidence: Evidence) -> Iterator[Said]:
 def _death(died: str) -> tuple[str, Party]:
     """What can be said of a worker's end beyond its own words. One that hung was killed by the parent: run/local.py."""
     if "hung" in died:
-        return ": it did not end when it was told to", "loadkit"
+        return ". It did not end when it was told to, and was killed", "loadkit"
     if died == "killed by SIGKILL":
         return (
-            ". Not by loadkit: another process did, or the kernel for want of memory, which `dmesg` would say",
+            ". loadkit did not send that signal: another process did, or the kernel was out of memory (see `dmesg`)",
             "machine",
         )
     if "could not get the memory" in died:
         return "", "machine"
     if died.startswith("killed by "):
-        return ". The signal was not loadkit's", "machine"
+        return ". loadkit did not send that signal", "machine"
     return "", "loadkit"
 
 
@@ -93,20 +93,20 @@ def _no_window(evidence: Evidence) -> Iterator[Said]:
     if record.window is not None or any(worker.died for worker in record.workers):
         return
     opened = (
-        f"{format_count(record.connections.opened)} of {format_count(evidence.asked_connections)} connections had "
-        f"opened by then"
+        f"{format_count(record.connections.opened)} of {format_count(evidence.asked_connections)} connections were "
+        f"open by then"
     )
     if record.interrupted:
         yield Said(f"{record.interrupted} ended the run before its measured time began: {opened}", "request")
     elif record.stranded_ns is not None:
         cause, party = _last_cause(evidence)
-        yield Said(f"no connection was left when the measured time was to begin: {cause}; {opened}", party)
+        yield Said(f"every connection had ended before the measured time began: {cause}; {opened}", party)
     elif record.server and record.server.restarts:
-        yield Said(f"the serve end did not live until the measured time began: {opened}", "target")
+        yield Said(f"the serve end died before the measured time began: {opened}", "target")
     else:
         yield Said(
-            f"the run ended before its measured time began: {opened}. Let it run longer, or raise --connect-rate so "
-            f"that the ramp takes less",
+            f"the run ended before its measured time began: {opened}. Let it run longer, or raise --connect-rate to "
+            f"shorten the ramp",
             "request",
         )
 
@@ -115,13 +115,11 @@ def _nothing_due(evidence: Evidence) -> Iterator[Said]:
     record = evidence.record
     if record.window is None or record.messages.intended or _is_silent(evidence) or any(_stranded(evidence)):
         return
-    start = (
-        f"no message was due in the {format_duration(evidence.span_ns)} that were measured: there is nothing to read"
-    )
+    start = f"no message was due in the {format_duration(evidence.span_ns)} measured, so there is nothing to report"
     if evidence.is_open_loop:
-        yield Said(f"{start}. A higher --rate, or a longer --duration", "request")
+        yield Said(f"{start}. Raise --rate or --duration", "request")
     elif not evidence.is_smaller:
-        yield Said(f"{start}. A longer --duration, or more --messages", "request")
+        yield Said(f"{start}. Raise --duration or --messages", "request")
 
 
 def _exhausted(evidence: Evidence) -> Iterator[Said]:
@@ -132,8 +130,8 @@ def _exhausted(evidence: Evidence) -> Iterator[Said]:
         asked, connections = evidence.asked_connections, evidence.record.connections
         there = asked - evidence.missing.at_start if evidence.record.window else connections.opened
         yield Said(
-            f"stalled at {format_count(there)} of {format_count(asked)}: {opening.stopped}. This "
-            f"machine holds no more; `loadkit doctor -c {asked}` has the calculation",
+            f"stalled at {format_count(there)} of {format_count(asked)}: {opening.stopped}. This machine holds no "
+            f"more; `loadkit doctor -c {asked}` shows the calculation",
             "machine",
         )
         return
@@ -142,7 +140,7 @@ def _exhausted(evidence: Evidence) -> Iterator[Said]:
     advice = max(evidence.exhausted, key=lambda row: row.count).advice.partition(": ")[2]
     yield Said(
         f"{format_count(count)} of {plural(evidence.begun, 'connect')} failed on this machine: "
-        f"{found[0] if found else ''}. The load was not the one asked for. The way out: {advice}",
+        f"{found[0] if found else ''}. The load was smaller than requested. To fix it: {advice}",
         "machine",
     )
 
@@ -153,9 +151,9 @@ def _no_replies(evidence: Evidence) -> Iterator[Said]:
     if record.window is None or not _is_silent(evidence):
         return
     found = cause_of([row for row in record.errors if row.step != "close"])
-    cause, party = found or ("no connection broke: the target hangs, or waits for something else", "target")
+    cause, party = found or ("no connection broke, so the target hangs, or waits for another protocol", "target")
     yield Said(
-        f"not one right reply came to {plural(evidence.sent, 'message')}, so there is no latency to read: {cause}",
+        f"{plural(evidence.sent, 'message')} got no correct reply, so there is no latency to report: {cause}",
         party,
     )
 
@@ -175,7 +173,7 @@ def _incomplete(evidence: Evidence) -> Iterator[Said]:
     if evidence.is_smaller and missing.at_start > missing.lost and not _has_been_said(evidence):
         cause, party = say_missing(evidence)
         later = f"; {format_count(missing.lost)} more broke later" if missing.lost else ""
-        yield Said(f"{cause}{later}. The figures are those of a smaller load than was asked for", party)
+        yield Said(f"{cause}{later}. The figures describe a smaller load than requested", party)
 
 
 def _lost(evidence: Evidence) -> Iterator[Said]:
@@ -183,9 +181,9 @@ def _lost(evidence: Evidence) -> Iterator[Said]:
     missing = evidence.missing
     if evidence.is_smaller and missing.at_start <= missing.lost and not _has_been_said(evidence):
         cause, party = cause_of(broke(evidence.rows(is_setup=False))) or ("see the errors", "target")
-        before = f"; {format_count(missing.at_start)} had not opened" if missing.at_start else ""
+        before = f"; {format_count(missing.at_start)} never opened" if missing.at_start else ""
         yield Said(
-            f"{format_count(missing.lost)} of {plural(missing.asked, 'connection')} broke in the measured time: "
+            f"{format_count(missing.lost)} of {plural(missing.asked, 'connection')} broke during the measured time: "
             f"{cause}{before}. {_went_on(evidence)}",
             party,
         )
@@ -194,8 +192,8 @@ def _lost(evidence: Evidence) -> Iterator[Said]:
 def _went_on(evidence: Evidence) -> str:
     """Says what became of a load that lost connections."""
     if evidence.record.stranded_ns is None:
-        return "The load went on without them: a smaller one than was asked for"
-    return f"None was left {format_duration(evidence.record.stranded_ns)} after the start of the run"
+        return "The run went on with a smaller load than requested"
+    return f"The last one ended {format_duration(evidence.record.stranded_ns)} after the start of the run"
 
 
 def _connects_failed(evidence: Evidence) -> Iterator[Said]:
@@ -208,8 +206,8 @@ def _connects_failed(evidence: Evidence) -> Iterator[Said]:
         found = cause_of([row for row in evidence.record.errors if row.step == "connect"])
         cause, party = found or ("see the errors", "target")
         yield Said(
-            f"{format_count(connections.failed)} of {plural(evidence.begun, 'connect')} failed: {cause}. Fewer "
-            f"connections came and went than was asked for",
+            f"{format_count(connections.failed)} of {plural(evidence.begun, 'connect')} failed: {cause}. The "
+            f"churn was smaller than requested",
             party,
         )
 
@@ -222,8 +220,8 @@ def _stranded(evidence: Evidence) -> Iterator[Said]:
     cause, party = _last_cause(evidence)
     timeout = format_duration(evidence.load.timeout_ns)
     yield Said(
-        f"no connection could be opened any more, for longer than the {timeout} of --timeout: {cause}. That ended the "
-        f"run {format_duration(record.stranded_ns)} after its start, with {format_count(record.messages.sent)} of "
+        f"no connection could be opened for longer than the --timeout of {timeout}: {cause}. The run ended "
+        f"{format_duration(record.stranded_ns)} after its start, with {format_count(record.messages.sent)} of "
         f"{format_count((evidence.load.messages or 0) * record.merged)} messages sent",
         party,
     )
@@ -245,7 +243,7 @@ def say_missing(evidence: Evidence) -> tuple[str, Party]:
     rows = evidence.rows(is_setup=True) or evidence.rows(is_setup=False)
     found = cause_of(rows)
     if found is None and opened < missing.asked:
-        return f"stalled at {there}: the ramp was over before the others were begun", "request"
+        return f"stalled at {there}: the ramp ended before the others were started", "request"
     if found is None:
         return f"{there} connections were open, with a first reply, when the measured time began", "target"
     cause, party = found
@@ -259,9 +257,9 @@ def _rate_missed(evidence: Evidence) -> Iterator[Said]:
         messages = evidence.record.messages
         yield Said(
             f"{format_count(messages.unsent)} of {format_count(messages.intended)} messages were never sent: they "
-            f"waited for room on a connection (held p99 {format_duration(evidence.p99('held'))}), and this end had "
-            f"time to spare. The target is slower than the rate: a lower --rate, or more connections or --depth, if it "
-            f"can do more at once",
+            f"waited for room on a connection (held p99 {format_duration(evidence.p99('held'))}), while this end had "
+            f"time to spare. The target is slower than the rate. Lower --rate; or raise --connections or --depth if "
+            f"the target can serve more at once",
             "target",
         )
 
@@ -271,8 +269,8 @@ def _saturated(evidence: Evidence) -> Iterator[Said]:
         messages, busiest = evidence.record.messages, evidence.busiest
         yield Said(
             f"{format_count(messages.unsent)} of {format_count(messages.intended)} messages were never sent, and blast "
-            f"worker {busiest.index} had work for {busiest.share:.0%} of its core{_crowded_out(evidence)}: this end is "
-            f"at its limit. A lower --rate, or more cores for it",
+            f"worker {busiest.index} was busy for {busiest.share:.0%} of its core{_crowded_out(evidence)}: this end "
+            f"is at its limit. Lower --rate, or give it more cores",
             _own_party(evidence),
         )
 
@@ -284,8 +282,9 @@ def _schedule_missed(evidence: Evidence) -> Iterator[Said]:
         if evidence.is_unsent_ours and not evidence.is_busy:
             yield Said(
                 f"{format_count(messages.unsent)} of {format_count(messages.intended)} messages were never sent, and "
-                f"{'the target did not hold them up' if evidence.has_time else 'this end had no time to spare'}: it "
-                f"did not keep the schedule{_own_cause(evidence)}. A lower --rate, more --workers, or an idle machine",
+                f"{'the target did not hold them up' if evidence.has_time else 'this end had no time to spare'}: this "
+                f"end fell behind its schedule{_own_cause(evidence)}. Lower --rate, use more --workers, or use an idle "
+                f"machine",
                 _own_party(evidence),
             )
         return
@@ -297,8 +296,8 @@ def _schedule_missed(evidence: Evidence) -> Iterator[Said]:
         return
     if messages.intended < (1 - MISSING) * planned - slack:
         yield Said(
-            f"{format_count(messages.intended)} messages came to be due of the {format_count(planned)} that the "
-            f"schedule has: this end did not keep it{_own_cause(evidence)}. A lower --rate, or an idle machine",
+            f"only {format_count(messages.intended)} of the {format_count(planned)} scheduled messages became due: "
+            f"this end fell behind its schedule{_own_cause(evidence)}. Lower --rate, or use an idle machine",
             _own_party(evidence),
         )
 
@@ -322,7 +321,7 @@ def _cut_short(evidence: Evidence) -> Iterator[Said]:
         return
     yield Said(
         f"measured {format_duration(span)} of {format_duration(planned)}: the workers ended their traffic early, so "
-        f"the rates are not of the run asked for. A bug of loadkit's; please report it with this record",
+        f"the rates are not those of the requested run. This is a bug of loadkit; please report it with this record",
         "loadkit",
     )
 
@@ -332,9 +331,10 @@ def _does_not_add_up(evidence: Evidence) -> Iterator[Said]:
         messages = phase.messages
         if not _adds_up(messages):
             yield Said(
-                f"messages of phase {phase.name}: intended {messages.intended} = sent {messages.sent} + unsent "
-                f"{messages.unsent}, sent = replied {messages.replied} + failed {messages.failed} + unanswered "
-                f"{messages.unanswered} does not hold: a bug of loadkit's; please report it with this record",
+                f"the message counts of phase {phase.name} do not add up: intended {messages.intended} = sent "
+                f"{messages.sent} + unsent {messages.unsent}; sent = replied {messages.replied} + failed "
+                f"{messages.failed} + unanswered {messages.unanswered}. This is a bug of loadkit; please report it "
+                f"with this record",
                 "loadkit",
             )
 
@@ -350,12 +350,12 @@ def _adds_up(messages: Messages) -> bool:
 def _throttled(evidence: Evidence) -> Iterator[Said]:
     throttling = evidence.record.throttling
     if evidence.is_throttled and throttling:
-        changed = f" It changes {say_changes(evidence.changes)}." if evidence.changes else ""
+        changed = f" That changes {say_changes(evidence.changes)}." if evidence.changes else ""
         yield Said(
-            f"the CPU quota of its control group cut this end off in {format_count(throttling.throttled_periods)} of "
+            f"its control group's CPU quota stopped this end in {format_count(throttling.throttled_periods)} of "
             f"{format_count(throttling.periods)} periods, for {format_duration(throttling.throttled_ns)} of the "
-            f"{format_duration(evidence.span_ns)} measured.{changed} A higher quota (docker --cpus, CPUQuota=, "
-            f"resources.limits.cpu), fewer workers, or a lower --rate",
+            f"{format_duration(evidence.span_ns)} measured.{changed} Raise the quota (docker --cpus, CPUQuota=, "
+            f"resources.limits.cpu), use fewer workers, or lower --rate",
             "machine",
         )
 
@@ -367,17 +367,15 @@ def _stood_still(evidence: Evidence) -> Iterator[Said]:
         return
     effects = []
     if changes:
-        effects.append(f"it changes {say_changes(changes)}")
+        effects.append(f"that changes {say_changes(changes)}")
     if slows_loop:
         effects.append(f"{evidence.standstill_share:.0%} of the workers' time is missing in the replies/s")
     steal = f" The host took {evidence.stolen:.1%} of this machine's CPU time." if evidence.stolen > _STOLEN else ""
     wait_ns = evidence.standstill_wait_ns
-    wait = (
-        f" Other processes had its core while it waited for it, {format_duration(wait_ns)} in all." if wait_ns else ""
-    )
+    wait = f" It waited {format_duration(wait_ns)} for its core while other processes ran there." if wait_ns else ""
     yield Said(
-        f"{_standstills(evidence)}: {', and '.join(effects)}.{steal}{wait} Keep other work off its core, and repeat "
-        f"the run",
+        f"{_standstills(evidence)}: {', and '.join(effects)}.{steal}{wait} Keep other work off its core, and run it "
+        f"again",
         "machine" if steal or wait else "loadkit",
     )
 
@@ -391,7 +389,7 @@ def _standstills(evidence: Evidence) -> str:
     count, sum_ns = stood.count, stood.sum_ns
     if worker and worker.standstills is not None and worker.standstill_ns is not None and evidence.record.merged == 1:
         count, sum_ns = worker.standstills, worker.standstill_ns
-    others = f" ({format_count(stood.count - count)} times more in other workers)" if stood.count > count else ""
+    others = f" ({format_count(stood.count - count)} more in other workers)" if stood.count > count else ""
     times = "once" if count == 1 else f"{format_count(count)} times"
     longest = ""
     if stood.longest_ns is not None and stood.longest_at_ns is not None:
@@ -408,23 +406,24 @@ def _late(evidence: Evidence) -> Iterator[Said]:
     yield Said(
         f"{plural(count, 'message')} went out late by more than a tenth of their latency (lateness p99 "
         f"{format_duration(evidence.p99('lateness'))}){_own_cause(evidence)}: that changes "
-        f"{say_changes(evidence.late_changes)}. `service` leaves it out; a lower --rate, or more, or idle, cores here",
+        f"{say_changes(evidence.late_changes)}. `service` excludes lateness. Lower --rate, or use more cores or idle "
+        f"ones",
         _own_party(evidence),
     )
 
 
 def _own_cause(evidence: Evidence) -> str:
-    """What is known of why this end was late, as a clause; nothing where nothing is."""
+    """Returns why this end was late, as a clause; empty if that is not known."""
     throttling, busiest = evidence.record.throttling, evidence.busiest
     if evidence.is_throttled and throttling:
-        return f", because its CPU quota cut it off for {format_duration(throttling.throttled_ns)}"
+        return f", because its CPU quota stopped it for {format_duration(throttling.throttled_ns)}"
     if evidence.is_busy:
-        return f", because blast worker {busiest.index} had work for {busiest.share:.0%} of its core"
+        return f", because blast worker {busiest.index} was busy for {busiest.share:.0%} of its core"
     if 2 * evidence.standstill_share >= evidence.unsent_share > 0:
         return f", because {_standstills(evidence)}"
     delay = evidence.own_run_delay
     if delay.share > OWN_DELAY:
-        return f", because {delay.worker} waited for a core {delay.share:.0%} of the window"
+        return f", because {delay.worker} waited for a core for {delay.share:.0%} of the window"
     return ""
 
 
@@ -437,7 +436,7 @@ def _crowded_out(evidence: Evidence) -> str:
     """Says, as a clause, that other processes had a worker's core; nothing where they had not."""
     delay = evidence.own_run_delay
     return (
-        f", with {delay.worker} waiting for a core {delay.share:.0%} of the window" if evidence.is_crowded_out else ""
+        f" and {delay.worker} waited for a core for {delay.share:.0%} of the window" if evidence.is_crowded_out else ""
     )
 
 
@@ -447,16 +446,16 @@ def _blast_bound(evidence: Evidence) -> Iterator[Said]:
     index, share = evidence.busiest.index, evidence.busiest.share
     if not evidence.is_open_loop:
         yield Said(
-            f"closed loop, and blast worker {index} had work for {share:.0%} of its core{_crowded_out(evidence)}: the "
-            f"replies/s are what this end can do, the target may do more. Use --rate below it to judge latency, or "
-            f"more cores for a maximum",
+            f"closed loop, and blast worker {index} was busy for {share:.0%} of its core{_crowded_out(evidence)}: the "
+            f"replies/s are the limit of this end, and the target may do more. To judge latency, set --rate below that "
+            f"figure; to find a maximum, give blast more cores",
             _own_party(evidence),
         )
     elif evidence.p99("held") > OWN_DELAY * evidence.p99("latency") and not _misses_rate(evidence):
         yield Said(
             f"messages waited for room on a connection (held p99 {format_duration(evidence.p99('held'))}) while blast "
-            f"worker {index} had work for {share:.0%} of its core{_crowded_out(evidence)}: whose wait that was cannot "
-            f"be told. A lower --rate, or more cores for this end",
+            f"worker {index} was busy for {share:.0%} of its core{_crowded_out(evidence)}: either end may have caused "
+            f"that wait. Lower --rate, or give this end more cores",
             _own_party(evidence),
         )
 
@@ -466,9 +465,9 @@ def _connect_bound(evidence: Evidence) -> Iterator[Said]:
     asked_for = evidence.record.origins.is_given("connect_rate_hz")
     if found and found.is_ours and asked_for and found.share < 1 - OWN_DELAY:
         yield Said(
-            f"connections opened at {format_rate(found.rate_hz)} of the {format_rate(found.asked_hz)} asked for, and "
-            f"the blast workers had work for {found.busy:.0%} of a core meanwhile: connects/s and `connect` are this "
-            f"end's own. A lower --connect-rate, or more cores for it",
+            f"connections opened at {format_rate(found.rate_hz)} of the requested {format_rate(found.asked_hz)}, while "
+            f"the blast workers were busy for {found.busy:.0%} of a core: connects/s and `connect` show the limit of "
+            f"this end. Lower --connect-rate, or give this end more cores",
             "loadkit",
         )
 
@@ -478,13 +477,13 @@ def _run_delay(evidence: Evidence) -> Iterator[Said]:
     delay = evidence.run_delay
     if delay.share <= OWN_DELAY or evidence.is_throttled:
         return
-    start = f"{delay.worker} waited for a core {delay.share:.0%} of the window: the latency counts that wait."
+    start = f"{delay.worker} waited for a core for {delay.share:.0%} of the window: latency includes that wait."
     if delay.by_others > OWN_DELAY:
-        yield Said(f"{start} Other processes ran on it: stop them, or keep them off its core", "machine")
+        yield Said(f"{start} Other processes ran there: stop them, or keep them off its core", "machine")
     elif not any(_shared_core(evidence)):
         workers, cores = evidence.crowd
         yield Said(
-            f"{start} {workers} workers take turns on {plural(cores, 'core')}: use fewer, or more cores", "loadkit"
+            f"{start} {workers} workers share {plural(cores, 'core')}: use fewer workers, or more cores", "loadkit"
         )
 
 
@@ -501,8 +500,8 @@ def _shared_core(evidence: Evidence) -> Iterator[Said]:
     core, share = max(shares.items(), key=lambda one: one[1], default=(0, 0.0))
     if share > OWN_DELAY:
         yield Said(
-            f"both ends run on core {core}, and the serve end had it for {min(share, 1.0):.0%} of the window: each "
-            f"one's time is the other's delay. Give them cores of their own, or use two machines",
+            f"both ends run on core {core}, and the serve end used it for {min(share, 1.0):.0%} of the window: each "
+            f"end delays the other. Give each end its own cores, or use two machines",
             "loadkit",
         )
 
@@ -511,18 +510,18 @@ def _dropped(evidence: Evidence) -> Iterator[Said]:
     for name, histogram in evidence.record.histograms.items():
         if histogram and histogram.dropped:
             yield Said(
-                f"{plural(histogram.dropped, 'value')} of {name} lay outside the histogram and are not in it: its "
-                f"upper percentiles are too low. A longer --timeout makes it reach further",
+                f"{plural(histogram.dropped, 'value')} of {name} were outside the histogram's range and are not in it: "
+                f"its upper percentiles are too low. A longer --timeout extends the range",
                 "loadkit",
             )
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("worker-died", "invalid", "a blast worker ended before its time", ("loadkit", "machine"), _worker_died),
+    Rule("worker-died", "invalid", "a blast worker ended early", ("loadkit", "machine"), _worker_died),
     Rule(
         "no-window",
         "invalid",
-        "the run ended before its measured time",
+        "the run ended before its measured time began",
         ("request", "target", "network", "machine"),
         _no_window,
     ),
@@ -537,21 +536,21 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "no-replies",
         "invalid",
-        "connections opened, and not one right reply came",
+        "connections opened, but no correct reply came",
         ("target", "network", "machine"),
         _no_replies,
     ),
     Rule(
         "incomplete",
         "invalid",
-        "more than 1 % of the connections missing, most of them from the beginning",
+        "more than 1 % of the connections missing, most of them from the start",
         ("target", "network", "machine", "request"),
         _incomplete,
     ),
     Rule(
         "connections-lost",
         "invalid",
-        "more than 1 % of the connections missing, most of them broke in the measured time",
+        "more than 1 % of the connections missing; most of them broke during the measured time",
         ("target", "network", "machine"),
         _lost,
     ),
@@ -565,14 +564,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "stranded",
         "invalid",
-        "churn that --messages alone ends: no connection could be opened any more, for longer than --timeout",
+        "churn ended by --messages alone: no connection could be opened for longer than --timeout",
         ("target", "network", "machine"),
         _stranded,
     ),
     Rule(
         "rate-missed",
         "invalid",
-        "open loop: more than 1 % of the messages never sent, for the target left no room",
+        "open loop: more than 1 % of the messages never sent, because the target left no room",
         ("target",),
         _rate_missed,
     ),
@@ -586,16 +585,16 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "schedule-missed",
         "invalid",
-        "open loop: more than 1 % of the messages never sent, for this end was late, stood still or was cut off",
+        "open loop: more than 1 % of the messages never sent, because this end was late, stood still or was throttled",
         ("loadkit", "machine"),
         _schedule_missed,
     ),
     Rule("cut-short", "invalid", "the workers ended their traffic by themselves", ("loadkit",), _cut_short),
-    Rule("does-not-add-up", "invalid", "counters that contradict one another", ("loadkit",), _does_not_add_up),
+    Rule("does-not-add-up", "invalid", "counters contradict one another", ("loadkit",), _does_not_add_up),
     Rule(
         "throttled",
         "suspect",
-        "a CPU quota cut this end off for 10 % of the window, or is what made it late or stand still",
+        "a CPU quota stopped this end for 10 % of the window, or made it late or stand still",
         ("machine",),
         _throttled,
     ),
@@ -609,7 +608,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "late",
         "suspect",
-        "messages that were sent late change a percentile of latency by more than 10 %",
+        "messages sent late change a percentile of latency by more than 10 %",
         ("loadkit", "machine"),
         _late,
     ),
@@ -623,23 +622,23 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "connect-bound",
         "suspect",
-        "a --connect-rate of which less than 90 % came, with a core's blast workers busy for 95 % of the ramp",
+        "less than 90 % of --connect-rate reached, with the blast workers of a core busy for 95 % of the ramp",
         ("loadkit",),
         _connect_bound,
     ),
     Rule(
         "run-delay",
         "suspect",
-        "a worker waited for its core 10 % of the window",
+        "a worker waited for its core for 10 % of the window",
         ("machine", "loadkit"),
         _run_delay,
     ),
     Rule(
         "shared-core",
         "suspect",
-        "both ends on a core, the serve end for 10 % of the window",
+        "both ends on one core, the serve end for 10 % of the window",
         ("loadkit",),
         _shared_core,
     ),
-    Rule("dropped-samples", "suspect", "values that lay outside a histogram", ("loadkit",), _dropped),
+    Rule("dropped-samples", "suspect", "values outside the range of a histogram", ("loadkit",), _dropped),
 )

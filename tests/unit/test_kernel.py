@@ -147,9 +147,9 @@ def found_of(window: dict[str, int], ramp: dict[str, int], is_local: bool) -> di
         (
             {"Ext.ListenOverflows": 12},
             {},
-            "a full accept queue turned a connection away 12 times in the measured time, and",
+            "a full accept queue turned a connection away 12 times in the measured time: ",
         ),
-        ({}, {"Ext.ListenOverflows": 135}, "a full accept queue turned a connection away 135 times in the ramp, and"),
+        ({}, {"Ext.ListenOverflows": 135}, "a full accept queue turned a connection away 135 times in the ramp: "),
         (
             {"Ext.ListenOverflows": 12},
             {"Ext.ListenOverflows": 135},
@@ -174,7 +174,7 @@ _AGAIN = {".OutSegs": 1_000, ".RetransSegs": 50}
         ({}, False, "network", "The path drops packets"),
         ({"Ext.ListenOverflows": 40}, True, "target", "an accept queue was full"),
         ({"Ext.TCPBacklogDrop": 40}, True, "machine", "a socket's queue was full"),
-        ({}, True, "machine", "the receiver was too late"),
+        ({}, True, "machine", "acknowledged them too late"),
     ],
 )
 def test_no_path_drops_packets_on_loopback(more: dict[str, int], is_local: bool, party: str, says: str) -> None:
@@ -182,7 +182,7 @@ def test_no_path_drops_packets_on_loopback(more: dict[str, int], is_local: bool,
         found = found_of(window, ramp, is_local)["retransmits"]
         assert found.party == party
         assert says in found.text
-        assert "this machine sent 50 of 1,000 segments again in the" in found.text
+        assert "this machine retransmitted 50 of 1,000 segments in the" in found.text
         assert ("The path drops packets" in found.text) is not is_local
 
 

@@ -196,11 +196,11 @@ def test_without_a_watched_connection_nothing_is_said_of_retransmissions() -> No
     [
         (
             {"tcp_rwnd_limited_us": 101},
-            "receive-window (machine): connections with bytes under way waited 10% of the time",
+            "receive-window (machine): connections with bytes in flight waited 10% of the time",
         ),
         (
             {"tcp_sndbuf_limited_us": 101},
-            "send-buffer (machine): connections with bytes under way waited 10% of the time",
+            "send-buffer (machine): connections with bytes in flight waited 10% of the time",
         ),
     ],
 )
