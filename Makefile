@@ -155,10 +155,9 @@ fuzz: $(VENV)/installed
 floods: $(VENV)/installed
 	LOADKIT_FLOOD=whole $(BIN)/python -m pytest --timeout 600 -s tests/engine/test_floods.py
 
-# One after the other: two measurements at once measure each other.
+# One after the other: two measurements at once measure each other. The tables go into docs/performance.md as well.
 bench: $(VENV)/installed
-	cd tests/bench && status=0; for part in recording memory throughput bulk cpu lateness wakeups options; do \
-		../../$(BIN)/python $$part.py || status=1; done; exit $$status
+	$(BIN)/python tests/bench/page.py recording memory throughput bulk cpu lateness wakeups options
 
 # A server that is not loadkit's on the same machine: apart from the others, which pin both ends.
 bench-neighbours: $(VENV)/installed
@@ -170,7 +169,7 @@ bench-instructions: $(VENV)/installed
 
 # With LOADKIT_BENCH_1M=1 a million connections too: 10 GiB of memory.
 bench-scale: $(VENV)/installed
-	cd tests/bench && ../../$(BIN)/python scale.py
+	$(BIN)/python tests/bench/page.py scale
 
 # Whether asked connect rates are kept, in each tenth of a ramp: a quarter of an hour, and nothing else may run meanwhile.
 ramp-rates: $(VENV)/installed

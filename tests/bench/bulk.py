@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from markdown import Table, asked
 from pairs import BLAST_CORE, SERVE_CORE, free_port, loadkit_blast, loadkit_server
 
 STREAMS = 4
@@ -61,8 +62,10 @@ def main() -> int:
         return 0
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
-    print(f"bulk: {STREAMS} connections, one core each end, {rounds} rounds of {seconds:g} s, bytes of both directions")
-    print(f"{'':<10}{'loadkit':>14}{'iperf3 --bidir':>16}{'iperf3':>13}{'ratio':>8}{'least':>7}{'most':>7}  to --bidir")
+    of = f"{rounds} rounds of {seconds:g} s"
+    caption = f"{STREAMS} connections, one core for each end, {of}, bytes of both directions; ratio to --bidir"
+    columns = {"": 8, "loadkit": 10, "iperf3 --bidir": 14, "iperf3": 10, "ratio": 5, "least": 5, "most": 5, "asked": 12}
+    table = Table(caption, columns)
     missed = 0
     for size in SIZES:
         runs = []
@@ -73,10 +76,8 @@ def main() -> int:
         echo, both, one = (statistics.median(column) / 2**30 for column in zip(*runs, strict=True))
         ratios = [run[0] / run[1] for run in runs]
         median = statistics.median(ratios)
-        verdict = "ok" if median >= LEAST else "MISSED"
-        missed += verdict == "MISSED"
-        rates = f"{echo:>8.2f} GiB/s{both:>10.2f} GiB/s{one:>7.2f} GiB/s"
-        print(f"{size:<10}{rates}{median:>8.2f}{min(ratios):>7.2f}{max(ratios):>7.2f}  asked {LEAST}: {verdict}")
+        missed += median < LEAST
+        table.row(size, *(f"{rate:.2f} GiB/s" for rate in (echo, both, one)), *asked(LEAST, ratios, median))
     return min(missed, 1)
 
 

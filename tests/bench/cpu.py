@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from markdown import Table
 from pairs import (
     BLAST_CORE,
     SERVE_CORE,
@@ -116,10 +117,11 @@ def main() -> int:
         if floor is None:
             print("cpu: skipped, there is no C compiler for the floor")
             return 0
-        print(f"CPU time a reply (us), closed loop, {SIZE} B, one core each end, medians of {rounds} rounds")
-        print(
-            f"{'connections':<13}{'end':<17}{'user':>7}{'system':>8}{'total':>7}{'least':>7}{'most':>7}{'replies/s':>12}"
-        )
+        of = f"medians of {rounds} rounds of {seconds:g} s"
+        caption = f"CPU time per reply (us), closed loop, {SIZE} B, one core for each end, {of}"
+        titles = ("user", "system", "total", "least", "most")
+        columns = {"connections": 11, "end": 15, **dict.fromkeys(titles, 6), "replies/s": 9}
+        table = Table(caption, columns)
         for connections in CONNECTIONS:
             runs = [one_round(floor, connections, seconds) for _ in range(rounds)]
             for name in sorted(runs[0], key=lambda name: (name.split("/")[0], list(runs[0]).index(name))):
@@ -127,8 +129,8 @@ def main() -> int:
                 user = statistics.median(run[name].user_us for run in runs)
                 system = statistics.median(run[name].system_us for run in runs)
                 rate = statistics.median(run[name].per_s for run in runs)
-                total = f"{statistics.median(both):>7.2f}{min(both):>7.2f}{max(both):>7.2f}"
-                print(f"{connections:<13,}{name:<17}{user:>7.2f}{system:>8.2f}{total}{rate:>12,.0f}")
+                times = (user, system, statistics.median(both), min(both), max(both))
+                table.row(f"{connections:,}", name, *(f"{time:.2f}" for time in times), f"{rate:,.0f}")
     return 0
 
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from markdown import Table
 from pairs import compile_floor, figures_of, floor_lateness, loadkit_blast, loadkit_server
 
 CONNECTIONS = (10, 50, 1000, 10_000)
@@ -48,11 +49,19 @@ def rounds_of(floor: Path, connections: int, rounds: int, seconds: float) -> tup
     return rate, pairs
 
 
-def row(name: str, runs: list[Late]) -> str:
-    medians = [statistics.median(late[percentile] for late in runs) for percentile in PERCENTILES]
-    spread = [late["99"] / 1e3 for late in runs]
-    values = "".join(f"{value / 1e3:>8.1f} us" for value in medians)
-    return f"{name:<26}{len(runs):>7}{values}  {min(spread):.1f} to {max(spread):.1f} us"
+def row(runs: list[Late]) -> tuple[str, ...]:
+    """Returns the cells of so many rounds, in us: the medians of the percentiles, and the spread of p99."""
+    if not runs:
+        return ("0", *[""] * (len(PERCENTILES) + 1))
+    p99s = _known(runs, "99")
+    known = [_known(runs, percentile) for percentile in PERCENTILES]
+    values = (f"{statistics.median(those):.1f}" if those else "-" for those in known)
+    return (str(len(runs)), *values, f"{min(p99s):.1f} to {max(p99s):.1f}" if p99s else "-")
+
+
+def _known(runs: list[Late], percentile: str) -> list[float]:
+    """Returns the rounds' values in us; a short round has too few messages for the upper ones."""
+    return [late[percentile] / 1e3 for late in runs if late[percentile] is not None]
 
 
 def main() -> int:
@@ -64,24 +73,25 @@ def main() -> int:
         if floor is None:
             print("lateness: skipped, there is no C compiler for the floor")
             return 0
-        print(f"lateness in an open loop at half of the closed-loop rate, 64 B, {rounds} rounds of {seconds:g} s")
-        titles = "".join(f"{'p' + name:>11}" for name in PERCENTILES)
-        print(f"{'':<26}{'rounds':>7}{titles}  p99 of the rounds")
+        of = f"{rounds} rounds of {seconds:g} s"
+        caption = f"Lateness (us) in an open loop at half of the closed-loop rate, 64 B, {of}"
+        titles = {f"p{name}": 8 for name in PERCENTILES}
+        columns = {"connections, rate": 17, "": 19, "rounds": 6, **titles, "p99 of the rounds": 18, "asked": 12}
+        table = Table(caption, columns)
         for connections in CONNECTIONS:
             rate, pairs = rounds_of(floor, connections, rounds, seconds)
             idle = [late for machine, late in pairs if machine["99"] < IDLE_NS]
-            print(f"{connections:,} connections, {rate:,.0f}/s")
-            print(row("  the machine itself", [machine for machine, _ in pairs]))
-            print(row("  blast", [late for _, late in pairs]))
+            table.row(f"{connections:,}, {rate:,.0f}/s", "the machine itself", *row([machine for machine, _ in pairs]))
+            table.row("", "blast", *row([late for _, late in pairs]))
             verdict = ""
             if connections in ASKED:
-                verdict = "not known: the machine was never idle"
+                verdict = "not known"  # the machine was never idle
                 if idle:
                     reached = statistics.median(late["99"] for late in idle) < MOST_NS
                     verdict = "ok" if reached else "MISSED"
                     missed += not reached
-                verdict = f"  asked below {MOST_NS / 1e3:.0f} us: {verdict}"
-            print((row("  blast, machine idle", idle) if idle else "  blast, machine idle           0") + verdict)
+                verdict = f"below {MOST_NS / 1e3:.0f}: {verdict}"
+            table.row("", "blast, machine idle", *row(idle), verdict)
     return min(missed, 1)
 
 

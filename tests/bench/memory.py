@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from markdown import Table
 from pairs import LOADKIT, loadkit_server, pss_bytes, worker_pids
 
 FEW, MANY = 100, 10_000
@@ -54,17 +55,18 @@ def _wait_for_sockets(pid: int, count: int) -> None:
 
 
 def main() -> int:
-    print(f"user memory per idle connection (PSS, {FEW:,} to {MANY:,} connections)")
-    print(f"{'engine':<10}{'blast':>10}{'serve':>10}   and the worker process itself, with {FEW} connections")
+    caption = f"User memory per idle connection (PSS, {FEW:,} to {MANY:,} connections), and of a worker with {FEW}"
+    columns = {"engine": 8, "blast": 8, "serve": 8, "blast worker": 12, "serve worker": 12, "asked": 18}
+    table = Table(caption, columns)
     missed = 0
     for engine in ("native", "uvloop", "asyncio"):
         few, many = pss_holding(engine, FEW), pss_holding(engine, MANY)
         blast, serve = ((after - before) / (MANY - FEW) for before, after in zip(few, many, strict=True))
         most = MOST_BYTES.get(engine)
-        verdict = "" if most is None else f"  asked {most} B at most: {'ok' if max(blast, serve) <= most else 'MISSED'}"
+        verdict = "" if most is None else f"at most {most} B: {'ok' if max(blast, serve) <= most else 'MISSED'}"
         missed += "MISSED" in verdict
-        itself = f"{few[0] / 2**20:.1f} MiB, {few[1] / 2**20:.1f} MiB"
-        print(f"{engine:<10}{blast:>8,.0f} B{serve:>8,.0f} B   {itself}{verdict}")
+        itself = (f"{few[0] / 2**20:.1f} MiB", f"{few[1] / 2**20:.1f} MiB")
+        table.row(engine, f"{blast:,.0f} B", f"{serve:,.0f} B", *itself, verdict)
     return min(missed, 1)
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from markdown import Table
 from pairs import LOADKIT, free_port
 
 RATES = (2_000, 5_000, 20_000)
@@ -90,34 +91,33 @@ def in_turn(port: int, rounds: int, seconds: float, rate: int | None) -> Rounds:
     return found
 
 
-def row(name: str, found: Rounds, rate: int | None) -> bool:
+def row(table: Table, name: str, found: Rounds, rate: int | None) -> bool:
     """Prints the figures and how the default compares with the best of the others; returns whether it is enough."""
     best_of = min if rate else max
     bests = {workers: best_of(figures) for workers, figures in found.items()}
     ratio = bests["default"] / best_of(bests[workers] for workers in WORKERS if workers != "default")
     is_enough = ratio <= MOST_P99 if rate else ratio >= LEAST_RATE
-    columns = "".join(_column(bests[workers], statistics.median(found[workers]), rate) for workers in WORKERS)
+    columns = (_column(bests[workers], statistics.median(found[workers]), rate) for workers in WORKERS)
     asked = f"at most {MOST_P99:g}" if rate else f"at least {LEAST_RATE:g}"
-    print(f"{name:<20}{columns}{ratio:>8.2f}  asked {asked}: {'ok' if is_enough else 'MISSED'}", flush=True)
+    table.row(name, *columns, f"{ratio:.2f}", f"{asked}: {'ok' if is_enough else 'MISSED'}")
     return is_enough
 
 
 def _column(best: float, median: float, rate: int | None) -> str:
-    text = f"{best / 1e3:,.0f} ({median / 1e3:,.0f}) us" if rate else f"{best:,.0f} ({median:,.0f})/s"
-    return f"{text:>22}"
+    return f"{best / 1e3:,.0f} ({median / 1e3:,.0f}) us" if rate else f"{best:,.0f} ({median:,.0f})/s"
 
 
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
-    print(f"an asyncio server beside us, {CONNECTIONS} connections, 64 B")
-    print(f"the best (and the median) of {rounds} rounds of {seconds:g} s")
-    print(f"{'':<20}" + "".join(f"{name:>22}" for name in WORKERS) + f"{'ratio':>8}")
+    of = f"the best (and the median) of {rounds} rounds of {seconds:g} s"
+    caption = f"An asyncio server beside us, {CONNECTIONS} connections, 64 B, {of}; ratio of the default to the best -w"
+    table = Table(caption, {"": 14, **dict.fromkeys(WORKERS, 18), "ratio": 5, "asked": 17})
     is_enough = True
     with neighbour() as port:
         for rate in RATES:
-            is_enough &= row(f"p99 at {rate:,}/s", in_turn(port, rounds, seconds, rate), rate)
-        is_enough &= row("closed loop", in_turn(port, rounds, seconds, None), None)
+            is_enough &= row(table, f"p99 at {rate:,}/s", in_turn(port, rounds, seconds, rate), rate)
+        is_enough &= row(table, "closed loop", in_turn(port, rounds, seconds, None), None)
     return 0 if is_enough else 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from pairs import figures_of, loadkit_blast, loadkit_server, print_ratio
+from pairs import figures_of, loadkit_blast, loadkit_server, ratio_row, ratio_table
 
 CONNECTIONS = 50
 LEAST = 0.9
@@ -20,8 +20,9 @@ def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 1.5
     missed = 0
-    print(f"options that measure more, {CONNECTIONS} connections, closed loop, {rounds} pairs of {seconds:g} s")
-    print(f"{'':<22}{'with/s':>11}{'without/s':>11}{'ratio':>7}{'least':>7}{'most':>7}")
+    of = f"{rounds} pairs of {seconds:g} s"
+    caption = f"Replies/s with an option that measures more, and without: {CONNECTIONS} connections, closed loop, {of}"
+    table = ratio_table(caption, ("with/s", "without/s"))
     load = ["-c", str(CONNECTIONS), "-d", f"{seconds}s", "--warmup", "500ms"]
     for engine in ("native", "uvloop", "asyncio"):
         for name, (blast, serve) in COSTS.items():
@@ -39,7 +40,7 @@ def main() -> int:
                             raise RuntimeError(f"{name} measured nothing")
                         rates[kind] = figures_of(record).per_s
                     pairs.append((rates[True], rates[False]))
-            missed += not print_ratio(f"{engine:<8}{name}", 22, pairs, LEAST)
+            missed += not ratio_row(table, f"{engine} {name}", pairs, LEAST)
     return min(missed, 1)
 
 

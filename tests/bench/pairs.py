@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markdown import Table, asked
+
 HERE = Path(__file__).parent
 SERVE_CORE, BLAST_CORE = "1", "0"
 LOADKIT = [sys.executable, "-m", "loadkit"]
@@ -157,13 +159,16 @@ def worker_pids(name: str, group: int) -> list[int]:
     return found
 
 
-def print_ratio(name: str, width: int, pairs: Sequence[tuple[float, float]], least: float) -> bool:
+def ratio_table(caption: str, titles: tuple[str, str]) -> Table:
+    """Begins a table of pairs of replies/s and their ratios."""
+    columns = {"": 20, **dict.fromkeys(titles, 11), "ratio": 5, "least": 5, "most": 5, "asked": 12}
+    return Table(caption, columns)
+
+
+def ratio_row(table: Table, name: str, pairs: Sequence[tuple[float, float]], least: float) -> bool:
     """Prints the medians of pairs (with, without) and of their ratios; returns whether that is `least` or more."""
     ratios = [one / other for one, other in pairs]
     median = statistics.median(ratios)
-    one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(
-        f"{name:<{width}}{one:>11,.0f}{other:>11,.0f}{median:>7.3f}{min(ratios):>7.2f}{max(ratios):>7.2f}"
-        f"  asked {least}: {'ok' if median >= least else 'MISSED'}"
-    )
+    rates = (f"{statistics.median(column):,.0f}" for column in zip(*pairs, strict=True))
+    table.row(name, *rates, *asked(least, ratios, median))
     return median >= least

@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from markdown import Table
 from pairs import LOADKIT, loadkit_server
 
 ENGINES = {
@@ -69,10 +70,9 @@ def main() -> int:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     engines = sys.argv[2:] or list(ENGINES)
     missed = 0
-    print(f"connect rates at half of each maximum, in % of the rate asked: the median of {runs} runs, by tenths")
-    print(
-        f"{'':<11}{'-w':>3}{'most/s':>9}{'asked/s':>9}{'-c':>8}   each tenth, and whether all are within {MOST_OFF:.0%}"
-    )
+    caption = f"Connect rates at half of each maximum, in % of the rate asked: the median of {runs} runs, by tenths"
+    titles = {"": 10, "-w": 3, "most/s": 8, "asked/s": 8, "-c": 7, "each tenth": 59}
+    table = Table(caption, {**titles, f"within {MOST_OFF:.0%}": 8})
     with loadkit_server("native") as server:
         for engine, workers in itertools.product(engines, WORKERS):
             options = (*ENGINES[engine], "-w", str(workers))
@@ -83,11 +83,9 @@ def main() -> int:
                 tenths = measure(server["port"], connections, rate, runs, *options)
                 is_kept = all(abs(tenth - 1) <= MOST_OFF for tenth in tenths)
                 missed += not is_kept
-                print(
-                    f"{engine:<11}{workers:>3}{most:>9,.0f}{rate:>9,}{connections:>8,}   "
-                    f"{' '.join(f'{100 * tenth:5.1f}' for tenth in tenths)}   {'kept' if is_kept else 'MISSED'}",
-                    flush=True,
-                )
+                shares = " ".join(f"{100 * tenth:.1f}" for tenth in tenths)
+                figures = (str(workers), f"{most:,.0f}", f"{rate:,}", f"{connections:,}", shares)
+                table.row(engine, *figures, "kept" if is_kept else "MISSED")
     return min(missed, 1)
 
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from markdown import Table
 from pairs import LOADKIT, pss_bytes
 
 SIZES = {"10k": 10_000, "100k": 100_000, "300k": 300_000, "1m": 1_000_000}
@@ -40,6 +41,12 @@ class Targets:
         """Notes a value that is above what was asked for."""
         if value > most:
             self.missed.append(f"{what}: {value:,.3g}, asked {most:,.3g} at most")
+
+
+TITLES = (
+    *("", "open s", "connect p50 ms", "p99 ms", "kernel B", "blast B", "serve B", "processes MiB", "doctor off"),
+    *("held replies/s", "close s", "connects/s, thousands, by tenths"),
+)
 
 
 def workers(count: int) -> tuple[float, float]:
@@ -72,8 +79,8 @@ def blast(size: str, engine: str, *options: str) -> dict[str, Any]:
         return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 
-def row(size: str, engine: str, record: dict[str, Any], targets: Targets) -> str:
-    """Returns a line of the table."""
+def row(size: str, engine: str, record: dict[str, Any], targets: Targets) -> tuple[str, ...]:
+    """Returns a row of the table."""
     count = SIZES[size]
     opening, memory, connect = record["opening"], record["memory"], record["histograms"]["connect"]["percentiles"]
     deciles = opening["deciles_per_s"] or ()
@@ -92,10 +99,11 @@ def row(size: str, engine: str, record: dict[str, Any], targets: Targets) -> str
             targets.hold(f"{name}: first tenth by the last", deciles[0] / deciles[-1], 1 / LEAST_LAST_TENTH)
     replies = record["rates"]["replies_per_s"]
     return (
-        f"{name:<14}{seconds:>7.2f}{connect['50'] / 1e6:>9.2f}{connect['99'] / 1e6:>10.1f}"
-        f"{memory['kernel_bytes'] / count:>9,.0f}{blast_bytes:>8,.0f}{serve_bytes:>7,.0f}"
-        f"{memory['processes_bytes'] / 2**20:>8,.0f}{off:>+7.0%}{replies:>9,.0f}{closing:>9.2f}"
-        f"   {' '.join(f'{rate / 1e3:.1f}' for rate in deciles)}"
+        name,
+        *(f"{seconds:.2f}", f"{connect['50'] / 1e6:.2f}", f"{connect['99'] / 1e6:.1f}"),
+        *(f"{memory['kernel_bytes'] / count:,.0f}", f"{blast_bytes:,.0f}", f"{serve_bytes:,.0f}"),
+        *(f"{memory['processes_bytes'] / 2**20:,.0f}", f"{off:+.0%}", f"{replies:,.0f}", f"{closing:.2f}"),
+        " ".join(f"{rate / 1e3:.1f}" for rate in deciles),
     )
 
 
@@ -112,21 +120,16 @@ def main() -> int:
     each = (many - workers(FEW_WORKERS)[1]) / (MANY_WORKERS - FEW_WORKERS)
     targets.hold(f"{MANY_WORKERS} workers ready, s", took, MOST_START_S)
     targets.hold("PSS of an extra worker", each, MOST_WORKER_BYTES)
-    print(f"{MANY_WORKERS} serve workers: ready in {took:.2f} s, {each / 1e6:.2f} MB of PSS an extra worker")
-    print(f"\nboth ends here, a message of each to open, then {HELD_RATE}/s over all of them while they are held")
-    print(
-        f"{'':<14}{'open':>7}{'connect':>9}{'':>10}{'B a connection':>24}{'procs':>8}{'doctor':>7}{'held':>9}"
-        f"{'close':>9}   connects/s, thousands,"
+    print(f"{MANY_WORKERS} serve workers: ready in {took:.2f} s, {each / 1e6:.2f} MB of PSS for an extra worker")
+    caption = (
+        f"Both ends here: a message on each connection as it opens, then {HELD_RATE}/s over all while they are held"
     )
-    print(
-        f"{'':<14}{'s':>7}{'p50 ms':>9}{'p99 ms':>10}{'kernel':>9}{'blast':>8}{'serve':>7}{'MiB':>8}{'off':>7}"
-        f"{'replies/s':>9}{'s':>9}   of each tenth"
-    )
+    table = Table(caption, dict.fromkeys(TITLES, 6))
     for engine, sizes in ENGINES.items():
         for size in sizes:
             if size == "1m" and not os.environ.get("LOADKIT_BENCH_1M"):
                 continue
-            print(row(size, engine, blast(size, engine, "-R", HELD_RATE, "-d", "10s"), targets), flush=True)
+            table.row(*row(size, engine, blast(size, engine, "-R", HELD_RATE, "-d", "10s"), targets))
     share = idle_share("100k")
     targets.hold("idle 100k, cores", share, 0.1)
     print(f"\n100k idle connections: {share:.3f} cores of CPU time, both ends")

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from markdown import Table, asked
 from pairs import compile_floor, figures_of, floor_blast, floor_churn, floor_server, loadkit_blast, loadkit_server
 
 SIZE = 64
@@ -65,18 +66,19 @@ def asked_of(name: str, connections: int) -> list[tuple[str, float]]:
 
 
 def report(runs: list[dict[str, float]], connections: int, seconds: float) -> int:
-    print(f"{connections} connections, {SIZE} B, closed loop, one core each end, {len(runs)} rounds of {seconds:g} s")
-    print(f"{'':<15}{'per second':>11}  {'to':<13}{'ratio':>6}{'least':>7}{'most':>7}")
+    of = f"{len(runs)} rounds of {seconds:g} s"
+    caption = f"{connections:,} connections, {SIZE} B, closed loop, one core for each end, {of}"
+    columns = {"": 14, "per second": 10, "to": 12, "ratio": 5, "least": 5, "most": 5, "asked": 12}
+    table = Table(caption, columns)
     missed = 0
     for name in runs[0]:
-        shown = f"{name:<15}{statistics.median(run[name] for run in runs):>11,.0f}"
+        shown = (name, f"{statistics.median(run[name] for run in runs):,.0f}")
         for base, least in asked_of(name, connections):
             ratios = [run[name] / run[base] for run in runs]
             median = statistics.median(ratios)
-            verdict = "" if not least else f"  asked {least:.2f}: {'ok' if median >= least else 'MISSED'}"
-            missed += "MISSED" in verdict
-            print(f"{shown:<26}  {base:<13}{median:>6.2f}{min(ratios):>7.2f}{max(ratios):>7.2f}{verdict}")
-            shown = ""
+            missed += median < least
+            table.row(*shown, base, *asked(least, ratios, median))
+            shown = ("", "")
     return missed
 
 

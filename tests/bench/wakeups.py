@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pairs import compile_floor, figures_of, floor_server, loadkit_blast, print_ratio
+from pairs import compile_floor, figures_of, floor_server, loadkit_blast, ratio_row, ratio_table
 
 CONNECTIONS = 50
 LEAST = 0.98
@@ -38,13 +38,14 @@ def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 1.5
     missed = 0
-    print(f"counting wake-ups, {CONNECTIONS} connections, closed loop, {rounds} pairs of {seconds:g} s")
-    print(f"{'':<10}{'counted/s':>11}{'not/s':>11}{'ratio':>7}{'least':>7}{'most':>7}")
+    of = f"{rounds} pairs of {seconds:g} s"
+    caption = f"Replies/s with wake-ups counted, and without: {CONNECTIONS} connections, closed loop, {of}"
+    table = ratio_table(caption, ("counted/s", "not counted/s"))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "sitecustomize.py").write_text(UNCOUNTED)
         floor = compile_floor(Path(folder))
         if floor is None:
-            print("no C compiler")
+            print("wakeups: skipped, there is no C compiler for the floor")
             return 1
         for engine in ("uvloop", "asyncio"):
             pairs = []
@@ -53,7 +54,7 @@ def main() -> int:
                     order = ("", folder) if index % 2 else (folder, "")
                     rates = {path: rate(ready["port"], engine, seconds, path) for path in order}
                     pairs.append((rates[""], rates[folder]))
-            missed += not print_ratio(engine, 10, pairs, LEAST)
+            missed += not ratio_row(table, engine, pairs, LEAST)
     return min(missed, 1)
 
 
