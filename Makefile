@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 	wheel wheels image image-slo test-image bench bench-instructions bench-neighbours bench-scale ramp-rates sanitize clean
 
 demo: $(VENV)/installed
-	$(BIN)/loadkit blast -c 10k -d 10s -o run.json
+	$(BIN)/loadkit blast -c 2k -R 10k -d 10s --slo 'latency.p99<50ms' --slo errors==0 -o run.json
 
 # Most of a test's time is waiting: four at a time on two cores. What measures a busy machine itself is tested alone, by
 # `make chaos`.

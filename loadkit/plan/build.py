@@ -16,6 +16,7 @@ from loadkit.plan.target import Target
 from loadkit.profile.blast import PhaseSpec, Profile
 from loadkit.profile.read import phased
 from loadkit.profile.spell import GivenOptions
+from loadkit.profile.tags import tags_of
 from loadkit.sockets import Sockets
 
 __all__ = ["Given", "Origins", "Plan", "build_plan"]
@@ -25,13 +26,14 @@ class Given(msgspec.Struct, frozen=True):
     """How a run was asked for, in words that ask for it again.
 
     `options` has what was given beside the profile, as text; `phased` those options that the profile sets phase by
-    phase, and that can therefore not be given. `slo` are the objectives.
+    phase, and that can therefore not be given. `slo` are the objectives, `tags` the notes of the run.
     """
 
     profile: str | None = None
     options: GivenOptions = {}
     phased: tuple[str, ...] = ()
     slo: tuple[str, ...] = ()
+    tags: dict[str, str] = {}
 
 
 class Origins(msgspec.Struct, frozen=True):
@@ -99,7 +101,9 @@ def build_plan(
             placement=origins_of(Placement, sources),
             sockets=socket_origins(sources),
         ),
-        given=Given(name, options or {}, phased([_said(spec) for spec in profile.phases]), profile.slo),
+        given=Given(
+            name, options or {}, phased([_said(spec) for spec in profile.phases]), profile.slo, tags_of(profile.tag)
+        ),
     )
 
 

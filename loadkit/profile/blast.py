@@ -12,6 +12,7 @@ import msgspec
 
 from loadkit.profile.both import BothEnds
 from loadkit.profile.option import Group, option
+from loadkit.profile.tags import Tag
 from loadkit.units import ConnectRate, Count, Duration, Pace, Size
 
 __all__ = ["LONGEST_RUN", "Close", "PhaseSpec", "Profile"]
@@ -224,6 +225,15 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "--slo",
             group=Group.MEASURING,
             metavar="EXPR",
+        ),
+    ] = ()
+    tag: Annotated[
+        tuple[Tag, ...],
+        option(
+            "a note for the record, such as build=4f2a91c; it stands in the reports too (repeatable)",
+            "--tag",
+            group=Group.OUTPUT,
+            metavar="KEY=VALUE",
         ),
     ] = ()
     phases: tuple[PhaseSpec, ...] = ()

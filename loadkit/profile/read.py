@@ -18,6 +18,7 @@ from loadkit.profile.blast import PhaseSpec, Profile
 from loadkit.profile.both import BothEnds
 from loadkit.profile.option import Option, names_of, options_of
 from loadkit.profile.serve import ServeProfile
+from loadkit.profile.tags import Tag
 from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, format_size, with_unit
 
 __all__ = ["Sources", "load_profile", "load_serve_profile", "phased", "read_profile_text", "shipped_profiles"]
@@ -139,7 +140,7 @@ def _convert(kind: type[_Profile], values: Mapping[str, Any], place: str, error:
 
 
 def _parse(kind: type, value: object) -> object:
-    for quantity in (Count, Duration, Size, Rate, ConnectRate, Pace):
+    for quantity in (Count, Duration, Size, Rate, ConnectRate, Pace, Tag):
         if kind is quantity:
             return quantity.parse(value)
     raise NotImplementedError(kind)
@@ -159,7 +160,7 @@ def _explain(
         known = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(names_of(struct))
         where = f"{key}.{unknown[1]}" if key else unknown[1]
         return f"{place}{where}: unknown key; {known}"
-    where = _flag(kind, key) if error is OptionError else key
+    where = _flag(kind, key.partition("[")[0]) if error is OptionError else key
     if text.startswith("Invalid enum value"):
         text = f"expected {' or '.join(get_type_hints(kind)[key])}, got {values[key]!r}"
     return f"{place}{where}: {text}" if where else f"{place}{text}"

@@ -25,6 +25,7 @@ __all__ = [
     "HELD",
     "JOINED",
     "LEAST",
+    "LOST_TAGS",
     "MOST",
     "NAMES",
     "NONE_OF_SEVERAL",
@@ -34,6 +35,7 @@ __all__ = [
     "SERIES",
     "SPAN",
     "SUM",
+    "TAGS",
     "TOGETHER",
     "UNION",
     "WINDOW_END",
@@ -84,6 +86,8 @@ TOGETHER = Rule("together", "field by field, under the same names in all of them
 ROWS = Rule("rows", "rows that are called the same are added")
 NONE_OF_SEVERAL = Rule("none of several", "null: each of the runs has its own")
 ANEW = Rule("anew", "worked out anew from the other fields")
+TAGS = Rule("tags", "those that all of them have with the same value")
+LOST_TAGS = Rule("lost tags", "the keys of tags that not all of them have with the same value, and why")
 OBJECTIVES = Rule("objectives", "those of all, each once, held against the sum")
 AT_START = Rule("at start", "added; of a run without a window its peak")
 WINDOW_END = Rule("window end", "the start and the length of both one after another, the later side by side")

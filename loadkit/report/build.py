@@ -114,6 +114,7 @@ def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
         placements=plan.placements,
         origins=plan.origins,
         given=plan.given,
+        tags=plan.given.tags,
         host=asdict(host),
         verdict=Verdict("valid"),
         slo=(),

@@ -27,6 +27,7 @@ from loadkit.report.algebra import (
     HELD,
     JOINED,
     LEAST,
+    LOST_TAGS,
     MOST,
     NAMES,
     NONE_OF_SEVERAL,
@@ -36,6 +37,7 @@ from loadkit.report.algebra import (
     SERIES,
     SPAN,
     SUM,
+    TAGS,
     TOGETHER,
     UNION,
     WINDOW_END,
@@ -56,6 +58,7 @@ __all__ = ["ONE_RUN", "fold", "is_folded"]
 
 # Of the run alone that it is from: no sum and no mean of several says anything.
 ONE_RUN = "merged: each of the runs has its own"
+UNLIKE_TAGS = "merged: not every run has it with the same value"
 NOT_ALL, UNLIKE = "merged: not every run measured it", "merged: what the runs measured is of unlike kinds"
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -239,6 +242,13 @@ def _series(both: _Both) -> tuple[Interval, ...]:
     return add_series(*both.values(), both.way, lambda one, other: fold(one, other, both.way, both.where))
 
 
+def _lost_tags(both: _Both) -> dict[str, str]:
+    one, other = both.values("tags")
+    lost_before, other_lost = both.values()
+    lost = {key for key, _value in one.items() ^ other.items()}
+    return dict.fromkeys(sorted({*lost, *lost_before, *other_lost}), UNLIKE_TAGS)
+
+
 def _reason(both: _Both) -> str | None:
     """Returns a run's own reason, whichever record comes first; None where none of them was to measure it."""
     if both.merged[both.rule.of] is not None:
@@ -273,6 +283,8 @@ _FOLDS: dict[str, Callable[[_Both], Any]] = {
     TOGETHER.name: _together,
     ROWS.name: _rows,
     NONE_OF_SEVERAL.name: lambda _both: None,
+    TAGS.name: lambda both: dict(sorted(both.values()[0].items() & both.values()[1].items())),
+    LOST_TAGS.name: _lost_tags,
     ANEW.name: lambda both: both.values()[0],
     AT_START.name: _at_start,
     WINDOW_END.name: _window_end,

@@ -35,6 +35,7 @@ from loadkit.report.algebra import (
     HELD,
     JOINED,
     LEAST,
+    LOST_TAGS,
     MOST,
     NAMES,
     NONE_OF_SEVERAL,
@@ -44,6 +45,7 @@ from loadkit.report.algebra import (
     SERIES,
     SPAN,
     SUM,
+    TAGS,
     TOGETHER,
     UNION,
     WINDOW_END,
@@ -646,6 +648,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     Of the `merged` runs in a record `in_a_row` followed one another, and the others went on beside these.
     `sockets` has the socket options of the blast end by name: what the kernel said of the first connection when its
     first reply was there, and where a value was asked for (the kernel doubles the bytes of buffers, and bounds them).
+    `tags` are the notes of --tag. Of merged runs those stay that all of them have with the same value. `tags_missing`
+    has the keys of the others, and why.
     `interrupted` names the signal that ended the run early. `stranded_ns` is when its last connection was gone, from
     the start of the run, where no other could open. `findings` are all of them, also those of `kernel` and `tcp`.
     """
@@ -666,6 +670,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     placements: Annotated[tuple[Placement, ...], msgspec.Meta(min_length=1), JOINED]
     origins: Annotated[Origins, FIRST]
     given: Annotated[Given, FIRST]
+    tags: Annotated[dict[str, str], TAGS] = {}
+    tags_missing: Annotated[dict[str, str], LOST_TAGS] = {}
     host: Annotated[dict[str, Any], FIRST]
     verdict: Annotated[Verdict, ANEW]
     findings: Annotated[tuple[Finding, ...], ANEW] = ()

@@ -37,6 +37,7 @@ from loadkit.report.summary import (
     messages_line,
     slo_value,
     standstills_line,
+    tags_line,
     target_line,
 )
 from loadkit.report.tcp import tcp_line
@@ -77,6 +78,7 @@ def _row(name: str, text: str | None, depth: Depth = Depth.FULL) -> Row | None:
 def _run(record: RunRecord) -> Iterator[Part | None]:
     yield Row("target", target_line(record), Depth.BRIEF)
     yield Row("load", load_line(record), Depth.BRIEF)
+    yield _row("tags", tags_line(record), Depth.BRIEF)
     yield Row("connections", connections_line(record), Depth.BRIEF)
     yield Row("messages", messages_line(record), Depth.BRIEF)
     span = measured_line(record)

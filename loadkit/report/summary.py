@@ -25,6 +25,7 @@ __all__ = [
     "messages_line",
     "slo_value",
     "standstills_line",
+    "tags_line",
     "target_line",
 ]
 
@@ -115,6 +116,13 @@ def lost_line(record: RunRecord) -> str | None:
         f"{format_count(lost)} of {plural(messages.intended, 'message')} did not come back (error_ratio "
         f"{shown(record, 'error_ratio')}) and are in no percentile here; the first line and the SLOs count them as late"
     )
+
+
+def tags_line(record: RunRecord) -> str | None:
+    """Returns the notes of the run, and which of them not all of the merged runs have; None without any."""
+    said = ", ".join(f"{key}={value}" for key, value in record.tags.items())
+    lost = ", ".join(record.tags_missing)
+    return "; ".join(filter(None, (said, lost and f"not the same in all runs: {lost}"))) or None
 
 
 def standstills_line(record: RunRecord) -> str | None:

@@ -47,13 +47,18 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("-t", "-w/--workers"),
         ("--concurrency", "-c/--connections"),
         ("--requests", "-n/--messages"),
-        ("--conections", "-c/--connections, --connect-timeout, --connect-rate"),
         ("--port", "HOST:PORT, without an option"),
         ("--version", "`loadkit version`"),
     ],
 )
 def test_an_option_of_another_tool_is_refused_with_the_nearest_first(option: str, nearest: str) -> None:
     assert said("blast", option) == f"{option}: no such option; the nearest first: {nearest}"
+
+
+def test_a_slip_is_refused_with_the_nearest_first() -> None:
+    assert said("blast", "--conections").startswith(
+        "--conections: no such option; the nearest first: -c/--connections,"
+    )
 
 
 def test_an_option_that_nothing_is_near_to_is_refused_without_a_guess() -> None:

@@ -78,7 +78,7 @@ def _other(kind: type[msgspec.Struct], name: str) -> Any:
     if isinstance(default, bool):
         return not default
     if "tuple" in written:
-        return ["10.0.0.0/30"] if name != "slo" else ["errors==0"]
+        return {"slo": ["errors==0"], "tag": ["build=1"]}.get(name, ["10.0.0.0/30"])
     if hint == bool | None:
         return True
     if isinstance(hint, type) and issubclass(hint, str) and hint is not str:
