@@ -209,7 +209,8 @@ class RampRate:
 def ramp_rate(evidence: Evidence) -> RampRate | None:
     """Returns the connect rate of the ramp if it was missed; None if it was kept, or if another rule says why not.
 
-    The last connection's own time is no part of the ramp's: its middle value is taken off.
+    The last connection's own time is no part of the ramp's: the least of all is taken off. The others have in theirs
+    how late they were begun, so with a middle value a rate that was missed would pass for one that was kept.
     """
     record, asked = evidence.record, (evidence.load.connect_rate_hz or 0.0) * evidence.at_once
     found = record.opening if evidence.is_churn or not record.connecting else record.connecting
@@ -218,7 +219,7 @@ def ramp_rate(evidence: Evidence) -> RampRate | None:
     if record.opening and record.opening.stopped:
         return None
     histograms = (record.histograms["connect"], record.histograms["first_byte"])
-    last_ns = sum(one.percentiles["50"] or 0 for one in histograms if one)
+    last_ns = sum(one.min or 0 for one in histograms if one)
     span_ns = found.duration_ns - min(last_ns, found.duration_ns)
     if span_ns <= found.opened / asked * NS_PER_S + RAMP_SLACK_NS:
         return None
@@ -251,6 +252,9 @@ def _connect_rate_missed(evidence: Evidence) -> Iterator[Said]:
             yield Said(
                 f"{start}: the blast workers of a core were busy for {found.busy:.0%} of that time. {wait}", "loadkit"
             )
+        return
+    if evidence.is_crowded_out:
+        yield Said(f"{start}, while other processes kept a blast worker from its core. {wait}", "machine")
         return
     busy = "" if found.busy is None else f" (at most {found.busy:.0%} busy)"
     yield Said(
@@ -338,7 +342,7 @@ FINDINGS: tuple[Rule, ...] = (
         "connect-rate-missed",
         "finding",
         "connections opened at less than 95 % of the connect rate",
-        ("target", "loadkit"),
+        ("target", "loadkit", "machine"),
         _connect_rate_missed,
     ),
     Rule("server-restarted", "finding", "loadkit's own serve end lost workers", ("target",), _server_restarted),

@@ -1335,6 +1335,20 @@ def test_the_last_connection_s_own_time_is_no_part_of_the_connect_rate(count: in
     assert _codes(made_up_record(plan, made_up_samples(one)))[2] == []
 
 
+def test_a_missed_connect_rate_is_reported_though_every_connect_waited_for_its_turn() -> None:
+    # 100/s asked, 70/s kept: connection k is begun k / 70 s after the start, and was due after k / 100 s. So the middle
+    # one is 210 ms late; first replies take 200 ms at the median. Less both, 99 connections in 1.41 s would be 98.6/s.
+    late = [k * S // 70 - k * S // 100 + MS // 10 for k in range(100)]
+    first = page({"connect": late, "first_byte": [k * 4 * MS + MS // 10 for k in range(100)]}, asked=100, opened=100)
+    hold = exchanged([MS] * 4_000, run_delay_ns=2 * S)
+    for page_, party in ((hold, "machine"), (exchanged([MS] * 4_000), "target")):
+        one = worker(0, first, page(), page_, page(), peak=100, settled_ns=START_NS + 99 * S // 70)
+        record = made_up_record(_CLOSED, made_up_samples(one))
+        [found] = [finding for finding in record.findings if finding.code == "connect-rate-missed"]
+        assert found.party == party
+        assert "opened at 70" in found.text
+
+
 # -- runs that ended early
 
 
