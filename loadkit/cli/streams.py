@@ -22,7 +22,6 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 __all__ = ["Stream", "end_soon", "install", "live_stream"]
 
@@ -74,23 +73,14 @@ class Stream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Writes the text, or drops it."""
-        self.send_bytes(text.encode(self._encoding, _ERRORS))
-        return len(text)
-
-    @property
-    def buffer(self) -> _Bytes:
-        """What takes bytes, as click's scripts for shells are."""
-        return _Bytes(self)
-
-    def send_bytes(self, data: bytes) -> None:
-        """Writes the bytes, or drops them."""
         if not self._is_gone:
             try:
-                self._send(data)
+                self._send(text.encode(self._encoding, _ERRORS))
             except (BrokenPipeError, ConnectionResetError):
                 self._is_gone = True
             except OSError as error:
                 self._say_lost(f"cannot be written: {error.strerror}")
+        return len(text)
 
     def _send(self, data: bytes) -> None:
         patience_s = 0.0 if self._dropped else self.patience_s
@@ -114,22 +104,6 @@ class Stream(io.TextIOBase):
         if self is sys.stdout and not self._has_said:
             self._has_said = True
             sys.stderr.write(f"loadkit: standard output {why}: not all of it is there\n")
-
-
-class _Bytes(io.RawIOBase):
-    """The same stream for bytes."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def writable(self) -> bool:
-        """Whether it can be written to."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Writes the bytes, or drops them."""
-        self._stream.send_bytes(bytes(data))
-        return len(data)
 
 
 @contextlib.contextmanager
@@ -185,6 +159,10 @@ def install() -> None:
             # It gets the lowest free number, which is this one. Workers inherit it, as they would what was closed.
             with contextlib.suppress(OSError):
                 os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if "_LOADKIT_COMPLETE" in os.environ:
+        # A shell asks. Click writes bytes to it, for which a stream needs a `buffer`; but where there is one, click
+        # prints UTF-8 into it in an ASCII locale, whatever the stream escapes.
+        return
     sys.stdout = Stream(1, _encoding_of(sys.stdout), None)
     sys.stderr = Stream(2, _encoding_of(sys.stderr), _PATIENCE_S)
 

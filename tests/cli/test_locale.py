@@ -60,7 +60,7 @@ def test_a_plan_is_json_in_each_locale(loadkit: Loadkit, tmp_path: Path, locale:
     (tmp_path / NAME).write_text(PROFILE, encoding="utf-8")
     done = loadkit("blast", "--profile", NAME, "--dry-run", env=locale, encoding=encoding)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["phases"][1]["name"] == "h\u00f6he \u2026"
+    assert json.loads(done.stdout)["load"]["phases"][1]["name"] == "h\u00f6he \u2026"
 
 
 def test_what_a_target_says_is_told_in_each_locale(loadkit: Loadkit) -> None:
