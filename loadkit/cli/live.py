@@ -95,4 +95,4 @@ def _batch(progress: Progress) -> str:
     row = progress.interval
     if row is None or not row.wakeups or row.events is None:
         return ""
-    return f"{row.events / row.wakeups:.1f} events a wake-up  "
+    return f"{row.events / row.wakeups:.1f} events per wake-up  "

@@ -79,13 +79,13 @@ _BUSY = 0.5
 _MOSTLY = 0.9
 
 _MISSING = {
-    "not_opened": "the target did not answer a probe's first message of 47 bytes as an echo does, within a second",
-    "no_stamps": "the kernel, or a sandbox in front of it, refuses SO_TIMESTAMPING: gVisor does, seccomp may",
-    "no_waits": "nobody sees when this engine waits for events: the hook in uvloop's import table found no entry",
-    "not_compiled": "the compiled part is missing: with a C compiler and Python's headers install loadkit again",
+    "not_opened": "the target did not echo a probe's first message of 47 bytes within a second",
+    "no_stamps": "the kernel, or a sandbox in front of it, refuses SO_TIMESTAMPING (gVisor does, seccomp may)",
+    "no_waits": "this engine does not show when it waits for events: the hook in uvloop's import table found no entry",
+    "not_compiled": "the compiled part is missing: install loadkit again with a C compiler and Python's headers",
     "refused": "the serve end refuses probes from this address: start it with `loadkit serve --probes`",
-    "full": "the serve end has as many probes as it answers, of other runs too: use fewer workers (-w), or more there",
-    "none": "no worker had a connection to send a probe beside",
+    "full": "the serve end already answers as many probes as it can: use fewer workers (-w), or more there",
+    "none": "no worker had a connection to send a probe next to",
 }
 
 
@@ -198,7 +198,7 @@ def _times(histogram: HistogramRecord) -> tuple[str, str]:
 
 
 def _from(journey: Journey) -> str:
-    return f"{format_duration(journey.slowest_from_ns)} and more" if journey.slowest_from_ns is not None else ""
+    return f"{format_duration(journey.slowest_from_ns)} or more" if journey.slowest_from_ns is not None else ""
 
 
 def journey_line(journey: Journey) -> str:
@@ -269,29 +269,29 @@ def _detail(cause: str, record: RunRecord) -> str:
             return _interrupted(busy, delay, record)
     if cause == "serve loop":
         return (
-            f"{_batch(server.wakeups if server else None)}: one core does not keep up there; more serve workers (-w), "
-            f"or fewer messages at once"
+            f"{_batch(server.wakeups if server else None)}: one core does not keep up there; use more serve workers "
+            f"(-w), or fewer messages at once"
         )
     if cause == "blast loop":
         return (
-            f"{_batch(record.wakeups)}: it is the generator that does not keep up, not what it measures; more cores "
-            f"for blast (-w), or a lower rate"
+            f"{_batch(record.wakeups)}: the generator does not keep up, not the target; give blast more cores (-w), or "
+            f"lower the rate"
         )
     if cause in ("serve wake", "blast wake"):
         if delay >= _RUN_DELAY:
             return (
-                f", and its workers waited for a core {delay:.0%} of the time: the machine is out of CPU; fewer "
-                f"workers than cores, or nothing else beside them"
+                f", and its workers waited for a core for {delay:.0%} of the time: the machine is out of CPU; use "
+                f"fewer workers than cores, or stop other work"
             )
         return (
-            ", and nobody else had its core: a core that sleeps takes its time to wake, more so in a virtual machine "
-            "(idle states; a busier loop does not sleep)"
+            ", and no other process had its core: a sleeping core takes time to wake, longer in a virtual machine "
+            "(idle states); a busier loop does not sleep"
         )
     return {
         "serve code": ": large messages, a slow app or a slow write: see the serve end's CPU per reply",
         "queueing": ": see `tc -s qdisc`, and what else sends",
         "network": ": see the kernel's findings, softirq time and retransmissions",
-        "peer": ": `loadkit serve` in its place, or a capture there, tells the two apart",
+        "peer": ": `loadkit serve` in its place, or a packet capture there, tells the two apart",
     }[cause]
 
 
@@ -299,13 +299,13 @@ def _interrupted(busy: float, delay: float, record: RunRecord) -> str:
     stolen = record.kernel.cpu.get("steal", 0.0) if record.kernel else 0.0
     start = f", though it has little to do (busy {busy:.0%} of the time)"
     if stolen >= _STOLEN:
-        return f"{start}: its core was taken away, {stolen:.0%} of this machine's CPU time by its host"
+        return f"{start}: the host took {stolen:.0%} of this machine's CPU time"
     if delay >= _RUN_DELAY:
         return f"{start}: other processes had its core for {delay:.0%} of the time; pin them elsewhere, or end them"
-    return f"{start}: now and then a turn of it is long; `wakeups.busy` in the record says how long"
+    return f"{start}: some of its turns are long; `wakeups.busy` in the record says how long"
 
 
 def _batch(wakeups: Wakeups | None) -> str:
     if wakeups is None or wakeups.batch is None or wakeups.batch.mean is None:
         return ""
-    return f" ({wakeups.batch.mean:.1f} events a wake-up)"
+    return f" ({wakeups.batch.mean:.1f} events per wake-up)"

@@ -132,7 +132,10 @@ def _detail(record: RunRecord) -> Iterator[Part | None]:
     yield _row("opening", opening, Depth.SUMMARY)
     yield _row("memory", memory_line(record), Depth.SUMMARY)
     if record.closing_ns is not None and opening:
-        yield Row("closing", f"{format_duration(record.closing_ns)} until all were closed and every process was gone")
+        yield Row(
+            "closing",
+            f"{format_duration(record.closing_ns)} until all connections were closed and every process had ended",
+        )
     yield _row("standstills", standstills_line(record), Depth.SUMMARY)
     yield _row("bytes", bytes_line(record), Depth.SUMMARY)
     yield Row("CPU per reply", _cpu(record))
@@ -173,7 +176,7 @@ def _busy(cpu_ns: float, record: RunRecord) -> str:
         return ""
     if wakeups.busy_ns / replied > cpu_ns / 2:
         return ""
-    return f"; {wakeups.busy_ns / replied / 1e3:.1f} at work, the rest awake to be on time"
+    return f"; {wakeups.busy_ns / replied / 1e3:.1f} working, the rest polling to be on time"
 
 
 def _phases(record: RunRecord) -> Table:
@@ -238,7 +241,7 @@ def _workers(record: RunRecord) -> Iterator[Part | None]:
     yield Table(_WORKERS, rows)
     if server and server.balance and len(server.workers) > 1:
         restarts = f"; {plural(server.restarts, 'worker')} replaced" if server.restarts else ""
-        life = ", all of its whole life" if server.is_whole_life else ""
+        life = "; from its start to its end" if server.is_whole_life else ""
         yield Note(
             f"serve end: {format_count(server.accepted)} accepted, busiest worker "
             f"{server.balance.max_over_mean:.2f} x the mean{_usual(server)}{restarts}{life}",
@@ -253,8 +256,8 @@ def _usual(server: ServerRecord) -> str:
     if balance is None or balance.usual is None:
         return ""
     replies = balance.replies_max_over_mean
-    text = f" (a fair hash: {balance.usual:.2f} at most)"
-    return f"{text}, of the replies {replies:.2f} x" if replies is not None else text
+    text = f" (a fair hash: at most {balance.usual:.2f})"
+    return f"{text}, {replies:.2f} x in replies" if replies is not None else text
 
 
 def _end(end: str, workers: Sequence[WorkerRecord]) -> Iterator[tuple[str, ...] | Note]:
@@ -270,7 +273,7 @@ def _end(end: str, workers: Sequence[WorkerRecord]) -> Iterator[tuple[str, ...] 
             yield Note(died, first=10, indent=10)
     others = [worker for at, worker in enumerate(workers) if at not in shown]
     if others:
-        yield Note(f"{end} {plural(len(others), 'other worker')}, with less to do: the record has them all")
+        yield Note(f"{end} {plural(len(others), 'other worker')}, with less to do; the record lists all")
 
 
 def _worker(end: str, worker: WorkerRecord) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, 
 
 __all__ = ["memory_line", "memory_record", "opening_line", "opening_record", "paced_connects"]
 
-# Of fewer nobody asks how long they took.
+# With fewer connections the opening takes no time worth a line.
 ENOUGH_CONNECTIONS = 1_000
 # The parent looks twice in a tenth, and every 5 ms at most (run/blast.py): the rate of a tenth that is shorter than two
 # looks would be made up.
@@ -91,11 +91,11 @@ def opening_line(record: RunRecord) -> str | None:
         first, last = opening.deciles_per_s[0], opening.deciles_per_s[-1]
         times = f" ({last / first:.2f} x)" if first else ""
         text += (
-            f": {format_rate(first)} the first tenth, {format_rate(last)} the last{times}, "
-            f"{format_rate(min(opening.deciles_per_s))} the slowest"
+            f": first tenth {format_rate(first)}, last {format_rate(last)}{times}, slowest "
+            f"{format_rate(min(opening.deciles_per_s))}"
         )
     if record.load.connect_rate_hz is None:
-        text += "; a closed loop of connects (--connect-rate max): `connect` has no wait for a schedule in it"
+        text += "; a closed loop of connects (--connect-rate max), so `connect` includes no wait for a schedule"
     if opening.stopped:
         text += f"; no more were opened: {opening.stopped}"
     return text
@@ -111,9 +111,8 @@ def memory_line(record: RunRecord) -> str | None:
         parts.append(f"serve end {_each(memory.serve_bytes, memory)}")
     off = (memory.estimated_bytes - memory.used_bytes) / memory.used_bytes if memory.used_bytes else 0.0
     return (
-        f"a connection: {', '.join(parts)}; processes {format_size(memory.processes_bytes)}; "
-        f"{format_size(memory.used_bytes)} in all, the doctor's estimate was {format_size(memory.estimated_bytes)} "
-        f"({off:+.0%})"
+        f"per connection: {', '.join(parts)}; processes {format_size(memory.processes_bytes)}; total "
+        f"{format_size(memory.used_bytes)}, estimated by the doctor {format_size(memory.estimated_bytes)} ({off:+.0%})"
     )
 
 

@@ -68,7 +68,7 @@ def _detail(record: ServeRecord) -> Iterator[Part | None]:
     if server.wakeups:
         yield Row("wake-ups", wakeups_line("", server.wakeups, 0).lstrip(), Depth.SUMMARY)
     if server.unread:
-        text = f"in the receive buffer until read (one read in 16): {unread_times(server.unread)}"
+        text = f"in the receive buffer until read (1 read in 16 sampled): {unread_times(server.unread)}"
         yield Row("unread", text, Depth.SUMMARY)
 
 

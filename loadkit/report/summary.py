@@ -31,7 +31,7 @@ __all__ = [
 
 
 def headline(record: RunRecord) -> str:
-    """Returns the verdict and the figures everybody asks for first."""
+    """Returns the verdict and the figures that readers need first."""
     errors = sum(row.count for row in record.errors)
     replies = "no measured replies"
     if record.rates.replies_per_s is not None:
@@ -58,21 +58,21 @@ def load_line(record: RunRecord) -> str:
     rates = _hold_rates(record)
     if not rates:
         return (
-            f"closed loop, {shape}: each message waits for the reply before it, so a "
-            f"stall of the server hides here; use -R to judge latency"
+            f"closed loop, {shape}: each message waits for the reply before it, which hides stalls of the server; use "
+            f"-R to judge latency"
         )
     low, high = min(map(min, rates)), max(map(max, rates))
     asked = format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
     sent = "nothing measured"
     if record.window and record.window.measured_ns:
         sent = f"{format_rate(record.window.sent * NS_PER_S / record.window.measured_ns)} sent"
-    return f"open loop at {asked} asked, {sent}; {shape}"
+    return f"open loop at {asked} requested, {sent}; {shape}"
 
 
 def crowd_line(record: RunRecord) -> str | None:
-    """Returns why there are more workers than cores, None where there are not."""
+    """Returns why there are more workers than cores; None if there are not."""
     limit = record.host.get("nofile_hard")
-    files = f"a process may open {format_count(limit) if limit else 'only so many'} files"
+    files = f"the limit is {format_count(limit)} files per process" if limit else "the limit of files per process"
     is_asked = record.origins.is_given("workers")
     why_blast = "as --workers asks" if is_asked else files
     ends = [("blast", one.workers, one.cores, why_blast) for one in record.placements]
@@ -89,7 +89,7 @@ def connections_line(record: RunRecord) -> str:
     connections, rate = record.connections, record.rates.connects_per_s
     peak = "-" if connections.peak is None else format_count(connections.peak)
     return (
-        f"{format_count(connections.opened)} opened of {format_count(connections.asked)} asked, "
+        f"{format_count(connections.opened)} opened of {format_count(connections.asked)} requested, "
         f"{format_count(connections.failed)} failed, peak {peak}, "
         f"at {'an unknown rate' if rate is None else format_rate(rate)}"
     )
@@ -107,14 +107,15 @@ def messages_line(record: RunRecord) -> str:
 
 
 def lost_line(record: RunRecord) -> str | None:
-    """Returns what the percentiles of the tables leave out; None where everything came back."""
+    """Returns what the percentiles of the tables leave out; None if every message came back."""
     messages = record.messages
     lost = messages.intended - messages.replied
     if lost <= 0:
         return None
     return (
         f"{format_count(lost)} of {plural(messages.intended, 'message')} did not come back (error_ratio "
-        f"{shown(record, 'error_ratio')}) and are in no percentile here; the first line and the SLOs count them as late"
+        f"{shown(record, 'error_ratio')}), so no percentile here has them; the first line and the SLOs count them as "
+        f"late"
     )
 
 
@@ -126,12 +127,12 @@ def tags_line(record: RunRecord) -> str | None:
 
 
 def standstills_line(record: RunRecord) -> str | None:
-    """Returns how often the blast workers stood still in the measured time, and how long; None where they did not."""
+    """Returns how often the blast workers stood still in the measured time, and how long; None if they did not."""
     stood = record.standstills
     if stood is None or not stood.count or stood.longest_ns is None or stood.longest_at_ns is None:
         return None
     return (
-        f"{format_count(stood.count)} of the blast workers, {format_duration(stood.sum_ns)} in all, the longest "
+        f"{format_count(stood.count)} in the blast workers, {format_duration(stood.sum_ns)} in total; longest "
         f"{format_duration(stood.longest_ns)} (worker {stood.worker}, {format_duration(stood.longest_at_ns)} after the "
         f"start)"
     )
@@ -143,7 +144,7 @@ def finding_line(finding: Finding) -> str:
 
 
 def bytes_line(record: RunRecord) -> str | None:
-    """Returns the bytes a second each way, None where nothing was measured."""
+    """Returns the bytes per second each way; None if nothing was measured."""
     sent, received = record.rates.sent_bytes_per_s, record.rates.received_bytes_per_s
     if sent is None or received is None:
         return None
@@ -151,7 +152,7 @@ def bytes_line(record: RunRecord) -> str | None:
 
 
 def measured_line(record: RunRecord) -> str | None:
-    """Returns how long was measured, and in which phases; None where nothing was."""
+    """Returns how long the run measured, and in which phases; None if it measured nothing."""
     if record.window is None:
         return None
     runs = f" in {record.merged} runs" if record.merged > 1 else ""

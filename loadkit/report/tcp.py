@@ -66,14 +66,14 @@ def tcp_line(tcp: TcpRecord) -> str:
     if tcp.rtt:
         p50, p99 = tcp.rtt.percentiles["50"], tcp.rtt.percentiles["99"]
         late = f", p99 {format_duration(p99)}" if p99 is not None else ""
-        least = f", the least {format_duration(tcp.min_rtt.min)}" if tcp.min_rtt and tcp.min_rtt.min is not None else ""
+        least = f", min {format_duration(tcp.min_rtt.min)}" if tcp.min_rtt and tcp.min_rtt.min is not None else ""
         parts.append(f"round trip p50 {format_duration(p50 or 0)}{late}{least}")
     if tcp.retransmits_per_connection is not None:
         parts.append(f"{tcp.retransmits_per_connection:.2g} retransmissions per connection")
     if tcp.rwnd_limited_share is not None and tcp.sndbuf_limited_share is not None:
         parts.append(
-            f"held back by the peer's window {tcp.rwnd_limited_share:.0%}, by the send buffer "
-            f"{tcp.sndbuf_limited_share:.0%} of the time"
+            f"limited by the peer's window {tcp.rwnd_limited_share:.0%} of the time, by the send buffer "
+            f"{tcp.sndbuf_limited_share:.0%}"
         )
     of = f"; counts of {plural(tcp.watched, 'connection')}" if tcp.watched else ""
     return f"{'; '.join(parts)} ({plural(tcp.samples, 'sample')} of TCP_INFO{of})"

@@ -1,4 +1,4 @@
-"""How long what came in lay unread, `--stamps rx`: into a record, and in words."""
+"""How long received bytes stayed unread (`--stamps rx`): into a record, and in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["unread_line", "unread_missing", "unread_of_hold", "unread_of_window"
 
 _MISSING = {
     "refused": "the kernel, or a sandbox in front of it, refuses SO_TIMESTAMPING",
-    "no_hook": "nobody can read the stamps: the compiled part is missing, or its hook found no entry",
+    "no_hook": "the engine cannot read the stamps: the compiled part is missing, or its hook found no entry",
     "none": "this engine was not asked to",
     "rx": "nothing was read in the measured time, or the kernel stamped none of it",
 }
@@ -44,21 +44,21 @@ def _record(histogram: Histogram, dropped: int) -> HistogramRecord | None:
 
 
 def unread_missing(workers: Sequence[WorkerSamples]) -> str:
-    """Returns why there is nothing of these workers, where it was asked for."""
+    """Returns why these workers measured nothing, although it was requested."""
     return _MISSING[STAMP_SOURCES[workers[0].state["stamp_source"]]]
 
 
 def unread_line(record: RunRecord) -> str | None:
-    """Says how long what came in lay in the receive buffers of both ends; None where that was not asked for."""
+    """Says how long received bytes stayed unread in the receive buffers; None if not requested."""
     ends = [("blast", record.unread), ("serve", record.server.unread if record.server else None)]
     parts = [f"{end} {unread_times(one)}" for end, one in ends if one]
     if parts:
-        return f"in the receive buffer until read (one read in 16): {'; '.join(parts)}"
+        return f"in the receive buffer until read (1 read in 16 sampled): {'; '.join(parts)}"
     return f"not measured: {record.unread_missing}" if record.unread_missing else None
 
 
 def unread_times(histogram: HistogramRecord) -> str:
-    """Returns the usual, the late and the latest in words."""
+    """Returns p50, p99 and the maximum in words."""
     times = [(name, histogram.percentiles[name]) for name in ("50", "99")]
     known = [f"p{name} {format_duration(value)}" for name, value in times if value is not None]
-    return ", ".join([*known, f"at most {format_duration(histogram.max or 0)}"])
+    return " ".join([*known, f"max {format_duration(histogram.max or 0)}"])

@@ -64,8 +64,8 @@ def missing_reason(workers: Iterable[WorkerSamples]) -> str:
     if any(worker.state["wakeup_source"] for worker in workers):
         return "nothing was measured"
     return (
-        "nobody could count them: libuv has no metrics here, and the hook in its import table was not compiled, or "
-        "found no entry"
+        "this engine cannot count them: libuv has no metrics here, and the hook in its import table was not compiled, "
+        "or found no entry"
     )
 
 
@@ -86,17 +86,18 @@ def worker_wakeups(samples: WakeupSamples | None) -> WorkerWakeups | None:
 
 
 def wakeups_line(end: str, wakeups: Wakeups, replied: int) -> str:
-    """Says what a wake-up brings: many events at once is a loop that never catches up, one is a wake-up a message."""
+    """Says what a wake-up brings: many events mean a loop that never catches up; one means a wake-up per message."""
     if wakeups.wakeups is None or wakeups.batch is None or wakeups.blocked_ns is None or wakeups.busy_ns is None:
         return f"{end} about {plural(wakeups.events, 'event')} in {plural(wakeups.waits, 'turn')} of the loop"
-    text = f"{end} {format_count(wakeups.wakeups)} of {wakeups.batch.mean or 0.0:.1f} events"
+    each = f"{wakeups.batch.mean or 0.0:.1f} events each"
     probes = wakeups.probe_wakeups or 0
     if replied:
-        text += f", {(wakeups.wakeups - probes) / replied:.2g} a reply"
+        each += f", {(wakeups.wakeups - probes) / replied:.2g} per reply"
+    text = f"{end} {format_count(wakeups.wakeups)} ({each})"
     if probes:
-        text += f" ({format_count(probes)} more for probes alone)"
+        text += f", {format_count(probes)} of them for probes alone"
     if wakeups.blocked_ns + wakeups.busy_ns:
-        text += f", {wakeups.blocked_ns / (wakeups.blocked_ns + wakeups.busy_ns):.0%} of the time waiting"
+        text += f", idle {wakeups.blocked_ns / (wakeups.blocked_ns + wakeups.busy_ns):.0%}"
     return text + _turns(wakeups.busy)
 
 
@@ -105,8 +106,8 @@ def _turns(busy: HistogramRecord | None) -> str:
     if busy is None or busy.max is None:
         return ""
     p99 = busy.percentiles["99"]
-    usual = f"p99 {format_duration(p99)}, " if p99 is not None else ""
-    return f", a turn {usual}at most {format_duration(busy.max)}"
+    usual = f"p99 {format_duration(p99)} " if p99 is not None else ""
+    return f", turn {usual}max {format_duration(busy.max)}"
 
 
 def _most(histogram: Histogram) -> int | None:

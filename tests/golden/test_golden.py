@@ -78,6 +78,6 @@ def test_an_objective_of_a_later_loadkit_is_printed_with_its_plain_value() -> No
 
 def test_cpu_time_spent_awake_to_be_on_time_is_told_from_work() -> None:
     record = RUNS["native"]()
-    assert "at work" not in as_text(record)
+    assert "polling" not in as_text(record)
     awake = msgspec.structs.replace(record, wakeups=msgspec.structs.replace(record.wakeups, busy_ns=10**9))
-    assert "; 250.0 at work, the rest awake to be on time" in " ".join(as_text(awake).split())
+    assert "; 250.0 working, the rest polling to be on time" in " ".join(as_text(awake).split())

@@ -52,7 +52,7 @@ def test_a_hundred_thousand_connections(blast: Blast) -> None:
     assert memory["serve_bytes"] / 100_000 < 200
     assert record["closing_ns"] > 0
     assert sockets_of(record["server"]["port"]) == []
-    assert "a connection: kernel" in run.out
+    assert "per connection: kernel" in run.out
     assert "the doctor's estimate was" in run.out
 
 

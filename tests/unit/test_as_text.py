@@ -33,7 +33,9 @@ def test_the_headline_comes_first_then_the_reasons_then_the_findings(text: objec
 
 def test_standstills_are_told_where_there_were_some() -> None:
     lines = as_text(_record()).splitlines()
-    assert "standstills    3 of the blast workers, 1 s in all, the longest 700 ms (worker 1, 4 s after the" in lines
+    assert (
+        "standstills    3 in the blast workers, 1 s in total; longest 700 ms (worker 1, 4 s after the start)" in lines
+    )
     assert "standstills" not in as_text(RUNS["open_loop"]())
 
 

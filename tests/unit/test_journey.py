@@ -76,13 +76,15 @@ def test_the_slowest_are_as_many_as_can_be_told_of(count: int, slow: int, slowes
     [
         pytest.param({"serve_batch": 9 * MS}, "99% of the time of the slowest 2% is waiting, unread, for", id="batch"),
         pytest.param(
-            {"serve_batch": 9 * MS}, "(2.2 events a wake-up): one core does not keep up there; more", id="why"
+            {"serve_batch": 9 * MS}, "(2.2 events per wake-up): one core does not keep up there; use", id="why"
         ),
         pytest.param({"serve_busy": 9 * MS}, "waiting, unread, for the serve end's loop", id="receive buffer"),
-        pytest.param({"busy": 5 * MS, "batch": 4 * MS}, "it is the generator that does not keep up", id="blast end"),
-        pytest.param({"late": 9 * MS}, "it is the generator that does not keep up", id="sent late"),
-        pytest.param({"serve_wake": 9 * MS}, "the serve end, and nobody else had its core", id="idle states"),
-        pytest.param({"wake": 9 * MS}, "waking up the blast end, and nobody else had its core", id="at the blast end"),
+        pytest.param({"busy": 5 * MS, "batch": 4 * MS}, "the generator does not keep up", id="blast end"),
+        pytest.param({"late": 9 * MS}, "the generator does not keep up", id="sent late"),
+        pytest.param({"serve_wake": 9 * MS}, "the serve end, and no other process had its core", id="idle states"),
+        pytest.param(
+            {"wake": 9 * MS}, "waking up the blast end, and no other process had its core", id="at the blast end"
+        ),
         pytest.param({"serve_code": 9 * MS}, "the serve end's own code", id="echo"),
         pytest.param({"queue": 9 * MS}, "see `tc -s qdisc`", id="queueing discipline"),
         pytest.param({"there": 5 * MS, "back": 5 * MS}, "is TCP/IP and the network: see the kernel's", id="network"),
@@ -105,16 +107,16 @@ def test_waking_up_late_on_a_busy_machine_is_for_want_of_cpu() -> None:
     found = a_journey(journeys(1_000, 20, BOTH_ENDS, BOTH_ENDS | {"wake": 9 * MS}))
     said = diagnose(msgspec.structs.replace(record, journey=found, workers=waited))
     assert said is not None
-    assert "waited for a core 12% of the time: the machine is out of CPU" in said
+    assert "waited for a core for 12% of the time: the machine is out of CPU" in said
 
 
 @pytest.mark.parametrize("stage", ["serve_batch", "busy"])
 @pytest.mark.parametrize(
     ("stolen", "delay", "says"),
     [
-        pytest.param(0.12, 0.2, "its core was taken away, 12% of this machine's CPU time by its host", id="stolen"),
+        pytest.param(0.12, 0.2, "the host took 12% of this machine's CPU time", id="stolen"),
         pytest.param(0.0, 0.2, "other processes had its core for 20% of the time", id="run delay"),
-        pytest.param(0.0, 0.0, "now and then a turn of it is long", id="its own"),
+        pytest.param(0.0, 0.0, "some of its turns are long", id="its own"),
     ],
 )
 def test_a_loop_with_little_to_do_is_not_told_to_have_more_workers(
@@ -165,9 +167,9 @@ def test_of_few_messages_nothing_is_said() -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("not_opened", "did not answer a probe's first message"),
+        ("not_opened", "did not echo a probe's first message"),
         ("no_stamps", "refuses SO_TIMESTAMPING"),
-        ("no_waits", "nobody sees when this engine waits"),
+        ("no_waits", "this engine does not show when it waits"),
         ("not_compiled", "the compiled part is missing"),
         ("same_clock", "no probe's message was replied to"),
     ],

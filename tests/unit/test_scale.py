@@ -80,13 +80,13 @@ def test_the_lines_say_what_a_connection_cost_and_how_far_the_estimate_was_off()
     line = memory_line(msgspec.structs.replace(record, memory=known))
     assert line is not None
     assert "kernel 8.69 KiB, blast end 175 B, serve end 50 B" in line
-    assert line.endswith("100 MiB in all, the doctor's estimate was 110 MiB (+10%)")
+    assert line.endswith("total 100 MiB, estimated by the doctor 110 MiB (+10%)")
     opening = opening_line(record)
     assert opening is not None
-    assert opening.startswith("10,000 in 1 s: 12,183/s the first tenth, 8,475/s the last (0.70 x)")
+    assert opening.startswith("10,000 in 1 s: first tenth 12,183/s, last 8,475/s (0.70 x)")
     load = msgspec.structs.replace(record.load, connect_rate_hz=None)
     in_a_loop = opening_line(msgspec.structs.replace(record, load=load))
     assert in_a_loop is not None
-    assert "; a closed loop of connects (--connect-rate max): `connect` has no wait" in in_a_loop
+    assert "; a closed loop of connects (--connect-rate max), so `connect` includes no wait" in in_a_loop
     few = msgspec.structs.replace(record, memory=None, opening=None)
     assert (memory_line(few), opening_line(few)) == (None, None)

@@ -41,7 +41,7 @@ def test_the_headline_says_when_a_run_is_partial_and_nothing_was_measured() -> N
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("derived", "a process may open 20,000 files"),
+        ("derived", "the limit is 20,000 files per process"),
         ("option", "as --workers asks"),
         ("profile", "as --workers asks"),
         ("environment LOADKIT_BLAST_WORKERS", "as --workers asks"),
@@ -56,7 +56,7 @@ def test_more_workers_than_cores_are_laid_on_what_asked_for_them(source: str, wh
     assert placement.serve is not None
     placement = msgspec.structs.replace(placement, serve=msgspec.structs.replace(placement.serve, workers=5))
     both = crowd_line(msgspec.structs.replace(record, placements=(placement,)))
-    files = "a process may open 20,000 files"
+    files = "the limit is 20,000 files per process"
     assert both == (
         f"4 to blast on 2 cores, 5 to serve on 2 cores: {files}"
         if why == files
@@ -130,11 +130,11 @@ def test_the_target_is_named_with_its_addresses(target: Target, line: str) -> No
 
 
 def test_an_open_loop_says_the_rate_asked_and_the_rate_achieved() -> None:
-    assert load_line(_record(500.0)).startswith("open loop at 500/s asked, 400/s sent; 64 B messages, depth 1")
+    assert load_line(_record(500.0)).startswith("open loop at 500/s requested, 400/s sent; 64 B messages, depth 1")
 
 
 def test_a_closed_loop_says_what_it_hides() -> None:
     line = load_line(_record())
     assert line.startswith("closed loop, 64 B messages, depth 1")
-    assert "a stall of the server hides here" in line
+    assert "which hides stalls of the server" in line
     assert "use -R" in line

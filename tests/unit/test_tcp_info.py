@@ -179,7 +179,7 @@ def test_the_line_has_round_trips_retransmissions_and_what_held_the_sender_back(
     assert found is not None
     assert (found.retransmits_per_connection, found.watched) == (2.0, 4)
     assert tcp_line(found) == (
-        "round trip p50 30 us, the least 9 us; 2 retransmissions per connection (40 samples of TCP_INFO; counts of 4 "
+        "round trip p50 30 us, min 9 us; 2 retransmissions per connection (40 samples of TCP_INFO; counts of 4 "
         "connections)"
     )
 

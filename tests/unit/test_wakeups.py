@@ -47,8 +47,8 @@ def test_where_nobody_counted_the_record_says_why() -> None:
     record = RUNS["open_loop"]()
     assert record.wakeups is None
     assert record.wakeups_missing is not None
-    assert record.wakeups_missing.startswith("nobody could count them")
-    assert "wake-ups       nobody could count them" in as_text(record)
+    assert record.wakeups_missing.startswith("this engine cannot count them")
+    assert "wake-ups       this engine cannot count them" in as_text(record)
     assert RUNS["native"]().wakeups_missing is None
 
 
