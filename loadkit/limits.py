@@ -80,7 +80,7 @@ def limit_of(error: OSError | MemoryError) -> str:
     if number == errno.EMFILE:
         return _of_files()
     if number == errno.ENFILE:
-        return "the whole machine has no open file left: sysctl -w fs.file-max= raises that"
+        return "the whole machine is out of open files: raise that with sysctl -w fs.file-max="
     if number == errno.EAGAIN:
         return _of_processes()
     if number in (errno.ENOMEM, errno.ENOBUFS):
@@ -107,7 +107,7 @@ def require_memory(needs: Mapping[int, int] = TO_RUN_BYTES) -> None:
         soft = resource.getrlimit(limit)[0]
         if soft != resource.RLIM_INFINITY and soft < least:
             raise PreflightError(
-                f"`ulimit {_MEMORY[limit]}` is {_size(soft)} a process, and each process of loadkit needs "
+                f"`ulimit {_MEMORY[limit]}` is {_size(soft)} per process, and each process of loadkit needs "
                 f"{_size(least)}: raise it, or set it to unlimited"
             )
 
@@ -146,7 +146,7 @@ def _of_processes() -> str:
     soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     most = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft:,}"
     return (
-        f"`ulimit -u` ({most} a user), the control group's pids.max, kernel.pid_max and kernel.threads-max limit the "
+        f"`ulimit -u` ({most} per user), the control group's pids.max, kernel.pid_max and kernel.threads-max limit the "
         f"number of processes and threads: see `loadkit doctor`"
     )
 
@@ -158,7 +158,7 @@ def of_memory() -> str:
         for limit, letter in _MEMORY.items()
         if (soft := resource.getrlimit(limit)[0]) != resource.RLIM_INFINITY
     ]
-    return f"{' and '.join(set_)} a process: raise it, or take fewer connections or workers" if set_ else ""
+    return f"{' and '.join(set_)} per process: raise it, or use fewer connections or workers" if set_ else ""
 
 
 def _size(limit: int) -> str:

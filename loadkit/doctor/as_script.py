@@ -16,7 +16,7 @@ def as_script(demand: Demand, findings: Sequence[Finding]) -> str:
     """Returns the script: a line for each sysctl of what is not ok, and a comment for each fix that is none."""
     lines = [
         "#!/bin/sh",
-        "# Written by `loadkit doctor --fix-script`, which has applied nothing of it. Read it, then run it as root.",
+        "# Written by `loadkit doctor --fix-script`, which applied none of it. Read it, then run it as root.",
         "# What it sets lasts until the next boot; lines of the same form without `sysctl -w` in /etc/sysctl.d/ last.",
         f"# {printable(summary(demand, findings))}",
     ]
@@ -31,5 +31,5 @@ def as_script(demand: Demand, findings: Sequence[Finding]) -> str:
                 lines.append(f"sysctl -w {quoted(sysctl)}")
             set_already.add(sysctl)
     if not to_mend:
-        lines += ["", "# Nothing needs mending."]
+        lines += ["", "# Nothing needs fixing."]
     return "\n".join(lines) + "\n"

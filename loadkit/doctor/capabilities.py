@@ -34,8 +34,8 @@ def check_capabilities(host: Host, findings: Sequence[Finding]) -> Finding | Non
     needed = "; ".join(f"{need} for {', '.join(codes)}" for need, codes in wanted.items())
     if not missing:
         return Finding("capabilities", Level.OK, seen, needed or "none", in_runs=False)
-    why = "; ".join(f"{', '.join(wanted[need])} cannot be mended from in here without {need}" for need in missing)
-    fix = "mend it as root of the machine, or from outside of the container (docker run --ulimit or --sysctl)"
+    why = "; ".join(f"{', '.join(wanted[need])} cannot be fixed from in here without {need}" for need in missing)
+    fix = "fix it as root of the machine, or from outside the container (docker run --ulimit or --sysctl)"
     # What a user namespace takes away no option gives back, and none makes docker's /proc/sys one that can be written.
     if not host.in_user_namespace and all(need.startswith("CAP_") for need in missing):
         adds = " ".join(f"--cap-add {need.removeprefix('CAP_')}" for need in missing)

@@ -35,29 +35,29 @@ def check_cpu(demand: Demand) -> Iterator[Finding]:
 def _cores(demand: Demand) -> Finding:
     cores, cpus = len(demand.host.cores), demand.host.cpus
     seen = f"{cores} of {cpus} core(s) may be used"
-    needed = "2 or more, a core for each end" if demand.embedded else "1 or more"
+    needed = "2 or more, one core per end" if demand.embedded else "1 or more"
     everything = f"0-{cpus - 1}"
     command = "serve" if demand.serves_alone else "blast"
     fix = f"taskset -c {everything} loadkit {command} ..., or docker run --cpuset-cpus={everything}"
     if demand.embedded and cores < 2:
         if cpus < 2:
-            fix = "measure on a machine with more cores, or serve on another: loadkit blast HOST:PORT"
+            fix = "measure on a machine with more cores, or serve on another one: loadkit blast HOST:PORT"
         return _warning(
-            "cores", seen, needed, "both ends share a core, so each one's latency holds the other's work", fix
+            "cores", seen, needed, "both ends share a core, so the work of each adds to the latency of the other", fix
         )
     if cores < cpus:
-        return _warning("cores", seen, needed, "an affinity mask or cpuset keeps us off the other cores", fix)
+        return _warning("cores", seen, needed, "an affinity mask or cpuset keeps loadkit off the other cores", fix)
     return Finding("cores", Level.OK, seen, needed, in_runs=False)
 
 
 def _quota(demand: Demand, cores: float) -> Finding:
     wanted = len(demand.host.cores)
-    seen, needed = f"the control group's quota gives {cores:g} core(s)", f"{wanted}, as many as may be used"
+    seen, needed = f"the control group's quota gives {cores:g} core(s)", f"{wanted}, one per usable core"
     if cores >= wanted:
         return Finding("cpu-quota", Level.OK, seen, needed, in_runs=False)
     why = (
-        "when the quota of a period is used up all workers stand still until the next one, some 50 ms later (--workers "
-        f"auto goes by it: {len(demand.host.worker_cores)})"
+        "when the quota of a period is used up, all workers stand still until the next one, some 50 ms later "
+        f"(--workers auto goes by it: {len(demand.host.worker_cores)})"
     )
     return _warning("cpu-quota", seen, needed, why, f"docker run --cpus={wanted}, or systemd CPUQuota={wanted * 100}%")
 
@@ -66,7 +66,7 @@ def _governor(governor: str) -> Finding:
     seen, needed = f"CPU frequency governor {governor}", "performance"
     if governor == "performance":
         return Finding("governor", Level.OK, seen, needed, in_runs=False)
-    why = "a core that was idle begins at a lower clock: an open loop at a low rate looks slower than a busy one"
+    why = "a core that was idle starts at a lower clock: an open loop at a low rate looks slower than a busy one"
     fix = "echo performance | tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor (as root)"
     return _warning("governor", seen, needed, why, fix)
 
@@ -75,12 +75,12 @@ def _steal(share: float) -> Finding:
     seen, needed = f"{share:.1%} of the CPU time since boot was stolen", f"less than {_STEAL:.0%}"
     if share < _STEAL:
         return Finding("steal", Level.OK, seen, needed, in_runs=False)
-    why = "the hypervisor stops this machine at times, for milliseconds: the upper percentiles are partly its own"
-    return _warning("steal", seen, needed, why, "a machine with CPUs of its own; or repeat a run and compare")
+    why = "the hypervisor stops this machine for milliseconds at times: the upper percentiles include that"
+    return _warning("steal", seen, needed, why, "use a machine with dedicated CPUs, or repeat a run and compare")
 
 
 def _clock_source(name: str) -> Finding:
-    seen, needed = f"clock source {name}", "one that is read without a system call: tsc, kvm-clock, arch_sys_counter"
+    seen, needed = f"clock source {name}", "one that needs no system call: tsc, kvm-clock, arch_sys_counter"
     if name not in _SLOW_CLOCKS:
         return Finding("clock", Level.OK, seen, needed, in_runs=False)
     why = "each reading of the clock is a system call or coarse, and each reply needs one"

@@ -47,7 +47,7 @@ def _nofile(demand: Demand) -> Finding:
     soft, hard = demand.host.nofile_soft, demand.host.nofile_hard
     wanted = _one_a_core(demand)
     enough = wanted if demand.connections else _ENOUGH_FDS
-    seen = f"soft {_limit(soft)}, hard {_limit(hard)} a process (loadkit raises soft to hard)"
+    seen = f"soft {_limit(soft)}, hard {_limit(hard)} per process (loadkit raises soft to hard)"
     fix = _raise_to(enough)
     reserve = fd_reserve(demand.host)
     budget = hard - reserve
@@ -55,15 +55,15 @@ def _nofile(demand: Demand) -> Finding:
         why = f"a worker needs {FD_LEAST} for itself, which leaves {max(0, budget)} of {hard:,} for connections"
         return Finding("nofile", Level.FAIL, seen, f"more than {FD_LEAST}", why, fix)
     if wanted <= hard:
-        return Finding("nofile", Level.OK, seen, f"{wanted:,} with a process a core")
-    needed = f"{wanted:,} for a process a core"
+        return Finding("nofile", Level.OK, seen, f"{wanted:,} with one process per core")
+    needed = f"{wanted:,} for one process per core"
     sum_ = f"{demand.connections:,} connections / ({hard:,} - {reserve} of a worker's own)"
     if demand.serves_alone and busiest(demand.connections, demand.serve_workers) > budget:
         spread = round(demand.connections * IMBALANCE)
         why = f"{demand.serve_workers:,} workers x {budget:,} = {demand.serve_workers * budget:,} connections at most"
         return Finding("nofile", Level.WARN, seen, needed, why, f"-w {-(-spread // budget)}, or {fix}")
     needs = -(-demand.connections // budget)
-    why = f"{sum_} = {needs:,}: {_processes(demand, needs)}, more than the cores, which take turns"
+    why = f"{sum_} = {needs:,}: {_processes(demand, needs)}, more than the cores, so they take turns"
     return Finding("nofile", Level.WARN, seen, needed, why, fix)
 
 
@@ -101,7 +101,7 @@ def _nr_open(demand: Demand, nr_open: int) -> Finding:
     seen = f"fs.nr_open {nr_open:,}"
     if nr_open >= wanted or demand.host.nofile_hard >= wanted:
         return Finding("nr_open", Level.OK, seen, f"{wanted:,}", in_runs=False)
-    why = "no limit of open files can be raised above it"
+    why = "it caps every limit of open files"
     sysctl = f"fs.nr_open={wanted}"
     # A run has nothing of it: what limits that is nofile.
     return Finding("nr_open", Level.WARN, seen, f"{wanted:,}", why, sysctl_fix(sysctl), (sysctl,), in_runs=False)
@@ -111,7 +111,7 @@ def _file_max(demand: Demand, file_max: int) -> Finding:
     used = demand.host.files_used or 0
     free, wanted = file_max - used, demand.connections * demand.ends
     seen = f"fs.file-max {file_max:,}, {used:,} in use"
-    sides = "2 fds a connection, both ends are here" if demand.local else "1 fd a connection"
+    sides = "2 fds per connection, both ends are here" if demand.local else "1 fd per connection"
     needed = f"{wanted:,} ({sides})"
     if wanted <= free:
         return Finding("file-max", Level.OK, seen, needed)
@@ -125,10 +125,10 @@ def _file_max(demand: Demand, file_max: int) -> Finding:
 def _epoll(demand: Demand, watches: int) -> Finding:
     """Judges fs.epoll.max_user_watches: 4 % of the memory in watches (eventpoll.c), so mostly memory ends before it."""
     wanted = demand.connections * ((not demand.serves_alone) + (demand.embedded or demand.serves_alone))
-    seen, needed = f"fs.epoll.max_user_watches {watches:,}", f"{wanted:,}, one an end that is loadkit's"
+    seen, needed = f"fs.epoll.max_user_watches {watches:,}", f"{wanted:,}, one per end of loadkit"
     if wanted <= watches:
         return Finding("epoll", Level.OK, seen, needed)
-    why = f"a user may watch {watches:,} sockets and {wanted:,} are needed; epoll_ctl fails with ENOSPC beyond"
+    why = f"a user may watch {watches:,} sockets and {wanted:,} are needed; beyond that epoll_ctl fails with ENOSPC"
     sysctl = f"fs.epoll.max_user_watches={2 * wanted}"
     return Finding("epoll", Level.FAIL, seen, needed, why, sysctl_fix(sysctl), (sysctl,))
 

@@ -75,7 +75,7 @@ def _tcp_mem(demand: Demand, high: int) -> Finding:
     # An idle socket holds no page; one with a message in its queue holds one: sk_forward_alloc goes by pages.
     used, wanted = demand.host.tcp_used_pages or 0, demand.connections * demand.ends
     seen = f"net.ipv4.tcp_mem {high:,} pages at most, {used:,} in use"
-    needed = f"{wanted:,} when all are answered at once, a page an end"
+    needed = f"{wanted:,} when all are answered at once, one page per end"
     if wanted <= high - used:
         return Finding("tcp_mem", Level.OK, seen, needed)
     why = (

@@ -36,7 +36,7 @@ def _somaxconn(demand: Demand, somaxconn: int) -> Finding:
     seen = f"net.core.somaxconn {somaxconn:,}"
     if somaxconn >= wanted:
         return Finding("somaxconn", Level.OK, seen, needed)
-    why = f"the kernel cuts the backlog to {somaxconn:,}; a burst of connects above it waits a second for its next SYN"
+    why = f"the kernel cuts the backlog to {somaxconn:,}; connects beyond it wait a second for their next SYN"
     sysctl = f"net.core.somaxconn={demand.backlog}"
     return Finding("somaxconn", Level.WARN, seen, needed, why, sysctl_fix(sysctl), (sysctl,))
 
@@ -50,7 +50,7 @@ def _syn_backlog(demand: Demand, syn_backlog: int) -> Finding:
     # A quarter is kept for peers that are known already.
     if syn_backlog * 3 // 4 >= wanted:
         return Finding("syn-backlog", Level.OK, seen, needed)
-    why = "tcp_syncookies is 0: SYNs beyond three quarters of it are dropped and come again after a second"
+    why = "tcp_syncookies is 0: SYNs beyond three quarters of it are dropped and sent again after a second"
     sysctl = f"net.ipv4.tcp_max_syn_backlog={-(-wanted * 4 // 3)}"
     fix = f"{sysctl_fix(sysctl)}; or sysctl -w net.ipv4.tcp_syncookies=1"
     return Finding("syn-backlog", Level.WARN, seen, needed, why, fix, (sysctl,))
@@ -59,7 +59,7 @@ def _syn_backlog(demand: Demand, syn_backlog: int) -> Finding:
 def _conntrack(demand: Demand, limit: int, used: int) -> Finding:
     wanted = demand.connections + round((demand.churn_hz or 0) * _CONNTRACK_TIME_WAIT_S)
     seen = f"net.netfilter.nf_conntrack_max {limit:,}, {used:,} in use"
-    needed = f"{wanted:,}, one a connection" + (
+    needed = f"{wanted:,}, one per connection" + (
         f" and {_CONNTRACK_TIME_WAIT_S} s of closed ones" if demand.churn_hz else ""
     )
     if not used:

@@ -22,7 +22,7 @@ def check_nic(demand: Demand, nic: Nic) -> Iterator[Finding]:
             "network",
             f"{nic.name} is a veth: a network namespace of its own, as docker's bridge gives it",
             "the machine's network",
-            "each packet takes the pair, a bridge, NAT and connection tracking more, and latencies have that in them",
+            "each packet takes the pair, a bridge, NAT and connection tracking more, and latencies include that",
             "docker run --network host, unless that is what is to be measured",
         )
         return
@@ -46,7 +46,7 @@ def _queue_count(nic: Nic) -> int | None:
 
 def _queues(nic: Nic, cores: Sequence[int]) -> Finding:
     now, wanted = _queue_count(nic), len(cores)
-    needed = f"{wanted}, a queue for each core that may be used"
+    needed = f"{wanted}, one queue per usable core"
     if now is None:
         return _ok("nic-queues", f"{_name(nic)}: {_NOT_KNOWN}", needed)
     seen = f"{_name(nic)}: {now} receive queue(s)" + (f" of {nic.channels.most}" if nic.channels else "")
@@ -74,7 +74,7 @@ def _rss(nic: Nic) -> Finding:
         why = "all connections between two addresses come in by the same queue, and so on one core"
         return _warning("nic-rss", seen, needed, why, f"ethtool -N {nic.name} rx-flow-hash tcp4 sdfn")
     if queues is not None and queues < now:
-        why = f"{now - queues} queue(s) get nothing, and the cores of the others all of it"
+        why = f"{now - queues} queue(s) get nothing, and the cores of the other queues get everything"
         return _warning("nic-rss", seen, needed, why, f"ethtool -X {nic.name} equal {now}")
     return _ok("nic-rss", seen, needed)
 
@@ -88,7 +88,7 @@ def _irqs(nic: Nic, cpus: int) -> Finding:
     only = next(iter(places))
     if cpus < 2 or len(nic.irqs) < 2 or len(places) > 1 or not only.isdigit():
         return _ok("nic-irqs", seen, needed)
-    why = f"core {only} does the card's work for all; a worker pinned to it is slower than the others"
+    why = f"core {only} does the card's work for all; a worker pinned there is slower than the others"
     lines = "; ".join(
         f"echo {place % cpus} > /proc/irq/{number}/smp_affinity_list" for place, (number, _) in enumerate(nic.irqs)
     )
@@ -116,7 +116,7 @@ def _offloads(nic: Nic) -> Finding:
     off = [flag for flag, on in known if not on]
     if not off:
         return _ok("nic-offload", seen, needed)
-    why = "the CPU does for each packet what the card could do, or could do once for many"
+    why = "the CPU does for each packet what the card could do, or do once for many packets"
     return _warning("nic-offload", seen, needed, why, f"ethtool -K {nic.name} {' '.join(f'{flag} on' for flag in off)}")
 
 
@@ -128,7 +128,7 @@ def _coalescing(nic: Nic) -> Finding:
     seen = f"the card gathers packets for {usecs} us before it interrupts{', adaptive' if adaptive else ''}"
     if adaptive or usecs <= _SLOW_US:
         return _ok("nic-coalesce", seen, needed)
-    why = f"up to {usecs} us of every latency are the card's waiting"
+    why = f"up to {usecs} us of every latency come from that wait"
     return _warning("nic-coalesce", seen, needed, why, f"ethtool -C {nic.name} rx-usecs 10")
 
 

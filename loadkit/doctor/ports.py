@@ -27,7 +27,7 @@ def check_ports(demand: Demand) -> Iterator[Finding]:
     """Yields the findings on ports, source addresses and TIME_WAIT."""
     if demand.serves_alone:
         if demand.churn_hz is not None:
-            seen = "none here: the end that closes first has them, and that is not ours"
+            seen = "none here: the end that closes first keeps them, and that is the peer"
             yield Finding("time-wait", Level.OK, seen, "none")
         return
     yield _ports(demand)
@@ -52,12 +52,12 @@ def _ports(demand: Demand) -> Finding:
         seen += f", less {host.reserved_ports:,} reserved and {listening:,} that something listens on"
     if used:
         seen += f" ({used:,} in use towards that port, {waiting:,} of them in TIME_WAIT)"
-    needed = f"{demand.connections:,}, of at most {PER_TUPLE:,} a pair of addresses"
+    needed = f"{demand.connections:,}, at most {PER_TUPLE:,} per pair of addresses"
     if demand.refused or worst > ports:
         # The way out that the words end with is for all; this one knows how many addresses it takes.
         why = demand.refused.partition(";")[0] or f"{worst:,} connections between two addresses, and {ports:,} ports"
         fixes, sysctls = _ways_out(demand, ports, used, waiting)
-        seen += f", {ports:,} ports a pair of addresses"
+        seen += f", {ports:,} ports per pair of addresses"
         return Finding("ports", Level.FAIL, seen, needed, why, ", or ".join(fixes), sysctls)
     spread = f"{len(sources):,} source(s) x {len(destinations):,} destination(s)"
     seen += f": {spread}, at most {worst:,} of {ports:,} ports each"
@@ -128,7 +128,7 @@ def _ways(demand: Demand) -> Iterator[Finding]:
 
 
 def _no_route(demand: Demand, lost: Barred) -> Finding:
-    seen, needed = f"no way to {lost.destination} from here", "a route"
+    seen, needed = f"no route to {lost.destination} from here", "a route"
     why = f"connect() fails: {os.strerror(lost.errno)} ({errno.errorcode[lost.errno]})"
     fix = f"ip route get {lost.destination} shows the way, which takes an interface that is up, its address and a route"
     if is_loopback(lost.destination):
@@ -148,7 +148,7 @@ def _sources(demand: Demand, asked: int, barred: Mapping[str, int]) -> Finding:
         reasons.append(f"{_such_as(demand, missing)}: no interface of this machine has it (EADDRNOTAVAIL)")
         fixes.append(_add(missing, demand.interface))
     if confined:
-        reasons.append(f"{_such_as(demand, confined)}: an address of loopback reaches this machine alone")
+        reasons.append(f"{_such_as(demand, confined)}: a loopback address reaches this machine only")
         fixes.append("a --source that the target can answer to")
     if others:
         number = barred[others[0]]
@@ -270,6 +270,6 @@ def _time_wait_table(demand: Demand, churn_hz: float, limit: int) -> Finding:
     needed = f"{wanted:,} = {format_rate(churn_hz)} x {demand.churn_s:g} s"
     if wanted <= limit - used:
         return Finding("tw-buckets", Level.OK, seen, needed)
-    why = "past it the kernel forgets TIME_WAITs early, and a late segment of an old connection can reach a new one"
+    why = "beyond it the kernel drops TIME_WAITs early, and a late segment of an old connection can reach a new one"
     sysctl = f"net.ipv4.tcp_max_tw_buckets={used + 2 * wanted}"
     return Finding("tw-buckets", Level.WARN, seen, needed, why, sysctl_fix(sysctl), (sysctl,))

@@ -38,12 +38,12 @@ def check_processes(demand: Demand) -> Iterator[Finding]:
 
 def _nproc(demand: Demand, limit: int, used: int, wanted: int, needed: str) -> Finding:
     if limit >= 2**62:
-        return Finding("nproc", Level.OK, "no limit of processes a user", needed)
+        return Finding("nproc", Level.OK, "no limit of processes per user", needed)
     if _is_exempt(demand.host):
-        return Finding("nproc", Level.OK, f"limit {limit:,} a user, which is not for root", needed)
+        return Finding("nproc", Level.OK, f"limit {limit:,} per user, which root is exempt from", needed)
     room = used + 2 * wanted
     fix = f"ulimit -u {room}, or docker run --ulimit nproc={room}:{room}, or systemd LimitNPROC={room}"
-    return _limited("nproc", "soft limit of processes a user", limit, used, wanted, needed, fix)
+    return _limited("nproc", "soft limit of processes per user", limit, used, wanted, needed, fix)
 
 
 def _is_exempt(host: Host) -> bool:

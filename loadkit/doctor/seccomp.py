@@ -25,7 +25,7 @@ def check_seccomp(demand: Demand) -> Iterator[Finding]:
     refused = " and ".join(host.refused_calls)
     allowing = f"docker run --security-opt seccomp=PROFILE.json with one that allows {refused}"
     if "memfd_create" in host.refused_calls:
-        why = "workers and parent share their figures in memory that memfd_create makes"
+        why = "workers and parent share their figures in memory from memfd_create"
         yield Finding("seccomp", Level.FAIL, f"{seen}; {refused} refused", needed, why, allowing)
         return
     why = "a worker that cannot be pinned does not start"

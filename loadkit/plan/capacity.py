@@ -34,7 +34,7 @@ def workers_for(connections: int, host: Host) -> int:
     budget = host.nofile_hard - fd_reserve(host)
     if budget < 1:
         raise PreflightError(
-            f"the hard limit of open files is {host.nofile_hard:,} a process and a worker needs {FD_LEAST} for "
+            f"the hard limit of open files is {host.nofile_hard:,} per process, and a worker needs {FD_LEAST} for "
             f"itself; raise it: ulimit -Hn 65536 (as root), docker run --ulimit nofile=65536, systemd LimitNOFILE=65536"
         )
     return -(-connections // budget)

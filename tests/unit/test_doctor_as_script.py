@@ -68,7 +68,7 @@ def test_a_sysctl_that_two_findings_ask_for_is_set_once(tmp_path: Path) -> None:
 def test_where_all_is_well_it_does_nothing(tmp_path: Path) -> None:
     demand = demanded(10)
     script = as_script(demand, examine(demand))
-    assert script.endswith("# Nothing needs mending.\n")
+    assert script.endswith("# Nothing needs fixing.\n")
     assert _run(script, tmp_path) == []
 
 

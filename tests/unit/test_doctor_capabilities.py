@@ -24,7 +24,7 @@ _NO_SYSCTLS = {"can_set_net_sysctls": False, "can_set_other_sysctls": False}  # 
         pytest.param(
             0,
             _FEW_FILES,
-            "nofile cannot be mended from in here without CAP_SYS_RESOURCE",
+            "nofile cannot be fixed from in here without CAP_SYS_RESOURCE",
             "docker run --cap-add SYS_RESOURCE",
             id="limits",
         ),
@@ -32,7 +32,7 @@ _NO_SYSCTLS = {"can_set_net_sysctls": False, "can_set_other_sysctls": False}  # 
         pytest.param(
             _SYS_RESOURCE,
             {**_FEW_FILES, "in_user_namespace": True},
-            "nofile cannot be mended from in here without CAP_SYS_RESOURCE",
+            "nofile cannot be fixed from in here without CAP_SYS_RESOURCE",
             "",
             id="limits, in a user namespace",
         ),
@@ -40,28 +40,28 @@ _NO_SYSCTLS = {"can_set_net_sysctls": False, "can_set_other_sysctls": False}  # 
         pytest.param(
             _NET_ADMIN,
             {"somaxconn": 1, **_NO_SYSCTLS},
-            "somaxconn cannot be mended from in here without writable net.* sysctls",
+            "somaxconn cannot be fixed from in here without writable net.* sysctls",
             "",
             id="a sysctl of a container",
         ),
         pytest.param(
             0,
             {"file_max": 1, "can_set_other_sysctls": False},
-            "file-max cannot be mended from in here without writable other sysctls",
+            "file-max cannot be fixed from in here without writable other sysctls",
             "",
             id="a sysctl of the machine",
         ),
         pytest.param(
             0,
             {"somaxconn": 1, **_FEW_FILES},
-            "nofile cannot be mended from in here without CAP_SYS_RESOURCE",
+            "nofile cannot be fixed from in here without CAP_SYS_RESOURCE",
             "docker run --cap-add SYS_RESOURCE",
             id="one of two",
         ),
         pytest.param(
             0,
             {"somaxconn": 1, **_FEW_FILES, **_NO_SYSCTLS},
-            "nofile cannot be mended from in here without CAP_SYS_RESOURCE; somaxconn cannot be mended",
+            "nofile cannot be fixed from in here without CAP_SYS_RESOURCE; somaxconn cannot be fixed",
             "",
             id="neither",
         ),
@@ -81,7 +81,7 @@ def test_capabilities_matter_where_something_is_to_be_mended(
 def test_adding_addresses_takes_net_admin() -> None:
     demand = demanded(1000, REMOTE, source=("10.1.0.1",), capabilities=0)
     *_, found = examine(replace(demand, barred=(Barred("10.1.0.1", "10.0.0.1", errno.EADDRNOTAVAIL),)))
-    assert found.why == "sources cannot be mended from in here without CAP_NET_ADMIN"
+    assert found.why == "sources cannot be fixed from in here without CAP_NET_ADMIN"
 
 
 def test_what_is_there_is_said() -> None:

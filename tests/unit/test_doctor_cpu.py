@@ -55,7 +55,7 @@ _TABLE = [
         id="governor: mixed",
     ),
     pytest.param("steal", None, {"steal_share": 0.009}, Level.OK, "", "", id="little steal"),
-    pytest.param("steal", None, {"steal_share": 0.01}, Level.WARN, "the hypervisor", "a machine", id="steal"),
+    pytest.param("steal", None, {"steal_share": 0.01}, Level.WARN, "the hypervisor", "use a machine", id="steal"),
     pytest.param("clock", None, {"clock_source": "kvm-clock"}, Level.OK, "", "", id="clock read in user space"),
     pytest.param("clock", None, {"clock_source": "hpet"}, Level.WARN, "each reading", "echo tsc", id="slow clock"),
 ]

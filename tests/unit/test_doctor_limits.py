@@ -58,7 +58,7 @@ _TABLE = [
         REMOTE,
         {"nr_open": 400_000},
         Level.WARN,
-        "no limit of open files can be raised above it",
+        "it caps every limit of open files",
         "sysctl -w fs.nr_open=500200",  # 1,000,000 / 2 + 200
         id="nr_open below what nofile should be",
     ),
@@ -123,7 +123,7 @@ def test_workers_that_were_asked_for_are_not_laid_on_the_files() -> None:
 def test_an_address_of_our_own_has_both_ends_here() -> None:
     there = replace(demanded(1000, REMOTE, file_max=2999), is_own_target=True)
     [found] = [found for found in check_limits(there) if found.code == "file-max"]
-    assert (found.level, found.needed) == (Level.FAIL, "2,000 (2 fds a connection, both ends are here)")
+    assert (found.level, found.needed) == (Level.FAIL, "2,000 (2 fds per connection, both ends are here)")
 
 
 def test_serving_takes_one_fd_a_connection_and_a_hash_that_is_uneven() -> None:

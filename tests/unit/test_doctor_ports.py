@@ -191,7 +191,7 @@ def test_sources_of_loopback_are_refused_to_other_machines() -> None:
     demand = demanded(1000, REMOTE, source=("127.0.0.9",))
     found = _found("sources", _barred(demand, errno.EINVAL, "127.0.0.9"))
     assert found.level is Level.FAIL
-    assert "127.0.0.9: an address of loopback reaches this machine alone" in found.why
+    assert "127.0.0.9: a loopback address reaches this machine only" in found.why
     assert found.fix == "a --source that the target can answer to"
 
 
@@ -205,7 +205,7 @@ def test_each_reason_against_a_source_is_told() -> None:
     found = _found("sources", replace(demand, barred=barred))
     assert found.seen.startswith("0 of 3 ")
     assert "(EADDRNOTAVAIL)" in found.why
-    assert "this machine alone" in found.why
+    assert "this machine only" in found.why
     assert "Permission denied (EACCES)" in found.why
 
 

@@ -41,9 +41,9 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
 
 _LIMITS = [
     pytest.param(errno.EMFILE, resource.RLIMIT_NOFILE, 230, "230 files open (`ulimit -n`) and has", id="files"),
-    pytest.param(errno.EAGAIN, resource.RLIMIT_NPROC, 7, "`ulimit -u` (7 a user)", id="processes"),
-    pytest.param(errno.ENOMEM, resource.RLIMIT_AS, 2**28, "`ulimit -v` is 256 MiB a process", id="address space"),
-    pytest.param(errno.ENOMEM, resource.RLIMIT_DATA, 2**27, "`ulimit -d` is 128 MiB a process", id="data"),
+    pytest.param(errno.EAGAIN, resource.RLIMIT_NPROC, 7, "`ulimit -u` (7 per user)", id="processes"),
+    pytest.param(errno.ENOMEM, resource.RLIMIT_AS, 2**28, "`ulimit -v` is 256 MiB per process", id="address space"),
+    pytest.param(errno.ENOMEM, resource.RLIMIT_DATA, 2**27, "`ulimit -d` is 128 MiB per process", id="data"),
     pytest.param(errno.EFBIG, resource.RLIMIT_FSIZE, 1000, "`ulimit -f` is 1,000 B", id="size of a file"),
 ]
 
@@ -97,7 +97,7 @@ def test_other_errors_pass() -> None:
 
 def test_a_thread_that_cannot_be_started_is_said_with_its_limits(limit: Limit) -> None:
     limit(resource.RLIMIT_NPROC, 3)
-    with pytest.raises(PreflightError, match=r"^cannot start a thread: `ulimit -u` \(3 a user\).*`ulimit -s`"):
+    with pytest.raises(PreflightError, match=r"^cannot start a thread: `ulimit -u` \(3 per user\).*`ulimit -s`"):
         with thread_starts():
             raise RuntimeError("can't start new thread")
 
@@ -106,7 +106,11 @@ def test_a_thread_that_cannot_be_started_is_said_with_its_limits(limit: Limit) -
     ("which", "value", "named"),
     [
         (resource.RLIMIT_AS, 200 * 2**20 - 1, "`ulimit -v`"),
-        (resource.RLIMIT_DATA, 128 * 2**20 - 1, "`ulimit -d` is 128 MiB a process, and each process of loadkit needs"),
+        (
+            resource.RLIMIT_DATA,
+            128 * 2**20 - 1,
+            "`ulimit -d` is 128 MiB per process, and each process of loadkit needs",
+        ),
     ],
 )
 def test_a_limit_below_what_any_run_needs_is_refused_before_anything_is_imported(
