@@ -20,9 +20,9 @@ __all__ = [
 
 
 class LoadkitError(Exception):
-    """Something went wrong that the reader of the message can mend. `exit_status` is what the command exits with.
+    """Something went wrong that the reader of the message can fix. `exit_status` is what the command exits with.
 
-    As text it is one line that nothing obeys, whatever it quotes.
+    As text it is one printable line, whatever it quotes: no terminal or CI runner takes it as a command.
     """
 
     exit_status = 1
@@ -30,7 +30,7 @@ class LoadkitError(Exception):
     def __str__(self) -> str:
         """Returns the message in one printable line."""
         text = printable(super().__str__())
-        # A CI runner obeys a line that begins so. The name of a file or an address stays what it is behind a word.
+        # A CI runner executes a line that begins with "::". A word before it keeps file names and addresses intact.
         return f"error: {text}" if text.startswith("::") else text
 
 
@@ -49,11 +49,11 @@ class OutputError(LoadkitError):
 
 
 class RecordError(LoadkitError):
-    """A record cannot be read, or does not belong with the others."""
+    """A record cannot be read, or cannot be combined with the others."""
 
 
 class PreflightError(LoadkitError):
-    """The machine, as it is set up, cannot do what was asked; the message holds the arithmetic."""
+    """The machine, as it is set up, cannot do what was asked; the message shows the calculation."""
 
 
 class TargetError(LoadkitError):
@@ -61,7 +61,7 @@ class TargetError(LoadkitError):
 
 
 class UnreachableError(TargetError):
-    """No connection could be opened to an address of the peer; another address of its name may do."""
+    """No connection could be opened to an address of the peer; another address of its name may work."""
 
     def __init__(self, where: str, reason: str = "", way_out: str = "") -> None:
         super().__init__(f"{where}: {reason}; {way_out}" if reason else where)
@@ -75,7 +75,7 @@ class WorkerError(LoadkitError):
 
 
 class AppError(LoadkitError):
-    """The app that serve was given to run cannot be imported, or is none."""
+    """The app given to serve cannot be imported, or is not an app."""
 
 
 class Interrupted(LoadkitError):

@@ -37,7 +37,9 @@ Examples:
   loadkit blast 10.0.0.5:7000 --slo 'latency.p99<5ms' -o run.json -o run.xml --github    in a pipeline"""
 
 
-@click.command(cls=Command, epilog=_EXAMPLES, short_help="open very many connections, and say how long all took")
+@click.command(
+    cls=Command, epilog=_EXAMPLES, short_help="open very many connections, and report how long everything took"
+)
 @click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_BLAST_TARGET")
 @profile_options(Profile)
 @click.option(
@@ -60,7 +62,7 @@ Examples:
     cls=GroupedOption,
     group=Group.OUTPUT,
     is_flag=True,
-    help="say nothing of how far the run is",
+    help="do not report how far the run is",
 )
 @click.option(
     "--interval",
@@ -69,7 +71,7 @@ Examples:
     **quantity(Duration, Bounds(10**8)),
     default="10s",
     show_default=True,
-    help="if stderr is not a terminal, print a line there as often as this on how far the run is",
+    help="if stderr is not a terminal, print a line on it this often, on how far the run is",
 )
 @click.option(
     "-q",
@@ -77,7 +79,7 @@ Examples:
     cls=GroupedOption,
     group=Group.OUTPUT,
     is_flag=True,
-    help="print the verdict line alone; on stderr why, if the run is not valid, and each missed SLO",
+    help="print only the verdict line; on stderr, why a run is not valid and each missed SLO",
 )
 def blast(
     target: str | None,

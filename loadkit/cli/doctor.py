@@ -27,10 +27,14 @@ Examples:
   loadkit doctor -c 1m --serve --fix-script fix.sh"""
 
 
-@click.command(cls=Command, epilog=_EXAMPLES, short_help="can this machine hold so many connections, and what fixes it")
+@click.command(
+    cls=Command,
+    epilog=_EXAMPLES,
+    short_help="check whether this machine can hold that many connections, and how to fix it",
+)
 @click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_DOCTOR_TARGET")
-@click.option("-c", "--connections", metavar="N", default="10k", show_default=True, help="connections that should work")
-@click.option("--source", multiple=True, metavar="CIDR", help="bound to the addresses of this network (repeatable)")
+@click.option("-c", "--connections", metavar="N", default="10k", show_default=True, help="connections to check for")
+@click.option("--source", multiple=True, metavar="CIDR", help="source addresses of the connections (repeatable)")
 @click.option(
     "--serve", is_flag=True, help="only the serve end is here: N connections from elsewhere to `loadkit serve`"
 )

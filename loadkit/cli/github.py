@@ -53,7 +53,7 @@ def find_summary(github: bool) -> str | None:
     if not Path(path).exists():
         check_writable(path)
     elif not Path(path).is_file() or not os.access(path, os.W_OK):
-        raise OutputError(f"{path}: {_VARIABLE} names it, and it is no file that can be added to")
+        raise OutputError(f"{path}: {_VARIABLE} names it, but it is not a file that can be appended to")
     return path
 
 

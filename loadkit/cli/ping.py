@@ -22,7 +22,7 @@ Examples:
   loadkit ping 10.0.0.5:7000 --timeout 500ms        as the health check of a container"""
 
 
-@click.command(cls=Command, epilog=_EXAMPLES, short_help="does a server echo? one line and an exit status")
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="check whether a server echoes: one line and an exit status")
 @click.argument(
     "target", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar=["LOADKIT_PING_TARGET", "LOADKIT_SERVE_LISTEN"]
 )
@@ -31,7 +31,7 @@ Examples:
     **quantity(Duration, Bounds(1)),
     default="2s",
     show_default=True,
-    help="all of it has to be done within this time",
+    help="limit of the whole check",
 )
 @click.option(
     "-s",

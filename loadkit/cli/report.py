@@ -26,9 +26,9 @@ Examples:
   loadkit report run.json -o run.md -o run.xml      in other formats"""
 
 
-@click.command(cls=Command, epilog=_EXAMPLES, short_help="a record as text again; several merged; both ends joined")
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="print a record as text; merge several; join both ends")
 @click.argument("records", metavar="RECORD...", nargs=-1, required=True, shell_complete=complete_records)
-@click.option("--server", metavar="FILE", help="the serve end's own record (`loadkit serve -o`), of the same run")
+@click.option("--server", metavar="FILE", help="the serve end's record of the same run (`loadkit serve -o`)")
 @output_option
 @github_option
 def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...], github: bool) -> int:

@@ -41,12 +41,14 @@ Examples:
   loadkit serve 127.0.0.1:0 --ready-file ready.json a free port, which the file names"""
 
 
-@click.command(cls=Command, epilog=_EXAMPLES, short_help="an echo server, or your own, one worker process a core")
+@click.command(
+    cls=Command, epilog=_EXAMPLES, short_help="run an echo server, or your own, with one worker process per core"
+)
 @click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar="LOADKIT_SERVE_LISTEN")
 @profile_options(ServeProfile)
 @click.option("--profile", metavar="FILE", help="options from a TOML file")
-@click.option("--ready-file", metavar="FILE", help="write where it listens here, as JSON, once it does")
-@click.option("-o", "--output", metavar="FILE", help="write a record of this end here when it ends, as .json")
+@click.option("--ready-file", metavar="FILE", help="write here, as JSON, where it listens, once it is ready")
+@click.option("-o", "--output", metavar="FILE", help="write a record of this end here (.json) when it ends")
 @click.option("-q", "--quiet", is_flag=True, help="print nothing but errors")
 def serve(
     listen: str, profile: str | None, ready_file: str | None, output: str | None, quiet: bool, **values: Any

@@ -69,7 +69,7 @@ def _find_hindrance(path: str, there: os.stat_result) -> str | None:
     if stat.S_ISLNK(there.st_mode):
         # /dev/stdout leads to /proc/self/fd/1: what it leads to cannot be replaced there.
         if str(Path(path).readlink()).startswith(("/proc/", "/dev/")):
-            return "is no file of its own; give a file name"
+            return "is not a file name; give one"
         with contextlib.suppress(OSError):
             meant = os.stat(path)  # noqa: PTH116
     if stat.S_ISDIR(meant.st_mode):
@@ -83,7 +83,7 @@ def _find_hindrance(path: str, there: os.stat_result) -> str | None:
         return f"cannot be replaced: {why}; give another name"
     owners = (0, there.st_uid, folder.stat().st_uid)
     if folder.stat().st_mode & stat.S_ISVTX and os.geteuid() not in owners:
-        return "cannot be replaced: it is somebody else's; give another name"
+        return "cannot be replaced: it belongs to another user; give another name"
     return None
 
 

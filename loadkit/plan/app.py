@@ -44,7 +44,9 @@ def parse_app(text: str, folder: str | None = None) -> AppSpec:
     module, colon, name = text.partition(":")
     words = [*module.split("."), *name.split(".")]
     if not colon or not all(word.isidentifier() for word in words):
-        raise OptionError(f"--app: {text!r} names no app; give package.module:factory, such as shop.server:Orders")
+        raise OptionError(
+            f"--app: {text!r} is not the name of an app; give package.module:factory, such as shop.server:Orders"
+        )
     return AppSpec(module, name, folder)
 
 

@@ -77,7 +77,7 @@ def _phases(profile: Profile) -> tuple[PhasePlan, ...]:
             flat = None if rate is None else (rate[0], rate[0])
             asked.insert(0, PhasePlan("warm-up", PhaseKind.WARMUP, int(warmup), int(profile.connections), flat))
     if not any(phase.kind is PhaseKind.HOLD for phase in asked):
-        raise ProfileError("phases: none is measured; leave `measured = false` out of at least one")
+        raise ProfileError("phases: no phase is measured; leave `measured = false` out of at least one")
     opened = asked[0].connections
     ramp = PhasePlan("ramp", PhaseKind.RAMP, round(opened / connect_rate_of(profile, opened) * NS_PER_S), opened)
     drain = PhasePlan("drain", PhaseKind.DRAIN, int(profile.timeout), asked[-1].connections)
@@ -120,7 +120,7 @@ def _check_loop(profile: Profile, phases: tuple[PhasePlan, ...]) -> None:
         missing = next(phase.name for phase in asked if phase.rate_hz is None)
         raise ProfileError(
             f"phases: {missing} has no rate while {paced[0].name} has one; an open loop and a closed one cannot be "
-            f"mixed in a run: give each phase a rate, or none"
+            f"mixed in a run: give every phase a rate, or no phase"
         )
     held = [phase for phase in paced if phase.kind is PhaseKind.HOLD]
     if held and not any(sum(phase.rate_hz or ()) for phase in held):

@@ -88,5 +88,5 @@ def _workers(profile: Profile, connections: int, cores: tuple[int, ...], host: H
             f"leave --workers out, or raise the limit with ulimit -Hn"
         )
     if profile.workers > connections:
-        raise OptionError(f"--workers: {profile.workers} workers for {connections} connections leave some with none")
+        raise OptionError(f"--workers: {profile.workers} workers for {connections} connections leave some workers idle")
     return int(profile.workers)

@@ -81,8 +81,8 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rate: Annotated[
         Pace | None,
         option(
-            "messages per second over all connections (open loop); without it each reply is followed by the next "
-            "message at once (closed loop)",
+            "messages per second over all connections (open loop); without it, each connection sends its next message "
+            "when a reply has come (closed loop)",
             "-R",
             "--rate",
             group=Group.LOAD,
@@ -116,7 +116,7 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     depth: Annotated[
         Count,
         option(
-            "messages outstanding on a connection at most",
+            "most messages in flight per connection",
             "-p",
             "--depth",
             group=Group.LOAD,
@@ -128,8 +128,8 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     connect_rate: Annotated[
         ConnectRate | None,
         option(
-            "connections opened per second by all workers, after the first one; max: a closed loop of connects, each "
-            "begun as soon as --opening has room for it [10k; for more than 50k connections up to 20k]",
+            "connections opened per second by all workers, after the first one; max: as fast as --opening allows (a "
+            "closed loop of connects) [10k; for more than 50k connections up to 20k]",
             "--connect-rate",
             group=Group.CONNECTIONS,
             metavar="RATE|max",
@@ -141,8 +141,8 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     opening: Annotated[
         Count,
         option(
-            "connections that may wait for their first reply while they are opened; further connects are delayed, and "
-            "the delay counts in their connect time",
+            "connections that may wait for their first reply during the ramp; further connects are delayed, and their "
+            "connect time includes the delay",
             "--opening",
             group=Group.CONNECTIONS,
             metavar="N",
@@ -161,7 +161,7 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     source: Annotated[
         tuple[str, ...],
         option(
-            "bind connections to the addresses of this network (repeatable)",
+            "source addresses: bind connections to the addresses of this network (repeatable)",
             "--source",
             group=Group.CONNECTIONS,
             metavar="CIDR",
@@ -213,7 +213,7 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     journey: Annotated[
         bool,
         option(
-            "measure where the time goes on the way of a message: a few more connections, stamped by the kernel",
+            "measure where the time of a message goes, with a few extra connections stamped by the kernel",
             "--journey/--no-journey",
             group=Group.MEASURING,
         ),
@@ -230,7 +230,7 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tag: Annotated[
         tuple[Tag, ...],
         option(
-            "a note for the record, such as build=4f2a91c; it stands in the reports too (repeatable)",
+            "a note for the record, such as build=4f2a91c; reports show it too (repeatable)",
             "--tag",
             group=Group.OUTPUT,
             metavar="KEY=VALUE",

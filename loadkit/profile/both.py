@@ -47,7 +47,7 @@ class BothEnds(SocketOptions, frozen=True, forbid_unknown_fields=True, kw_only=T
     stamps: Annotated[
         Stamps,
         option(
-            "rx: have the kernel stamp what comes in, and tell how long it lay in the receive buffer until it was read",
+            "rx: let the kernel stamp received bytes, and report how long they stayed unread in the receive buffer",
             "--stamps",
             group=Group.MEASURING,
         ),

@@ -80,7 +80,7 @@ class ServeProfile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     max_connections: Annotated[
         Count | None,
         option(
-            "turn away what comes beyond this many, over all workers",
+            "turn away connections beyond this many, over all workers",
             "--max-connections",
             group=Group.CONNECTIONS,
             metavar="N",

@@ -80,7 +80,7 @@ def formats_in_words(formats: Mapping[str, Format] = FORMATS) -> str:
 def check_format(path: str, suffixes: tuple[str, ...] = tuple(FORMATS)) -> None:
     """Raises OptionError if no format has the suffix of the path."""
     if Path(path).suffix not in suffixes:
-        raise OptionError(f"--output: {path}: the suffix says the format, and it is none of {', '.join(suffixes)}")
+        raise OptionError(f"--output: {path}: the suffix chooses the format; use one of {', '.join(suffixes)}")
 
 
 def is_record(path: str) -> bool:

@@ -54,14 +54,14 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes)
     if name in _ENDED:
         when = f"after {came}" if first_bytes else "without a reply"
         return TargetError(
-            f"{where} {_ENDED[name]} {when}; it is no echo server, or it turns connections away: see its log, and its "
-            f"limit of connections (loadkit serve --max-connections)"
+            f"{where} {_ENDED[name]} {when}; it is not an echo server, or it turns connections away: see its log, and "
+            f"its limit of connections (loadkit serve --max-connections)"
         )
     if name == "REPLY_TIMEOUT":
         what = f"sent {came}, and no more" if first_bytes else "did not reply to the first message"
         return TargetError(
-            f"{where} {what} within {format_duration(load.timeout_ns)}; it is no echo server, or it is stuck or slow: "
-            f"check the address and port, or raise --timeout"
+            f"{where} {what} within {format_duration(load.timeout_ns)}; it is not an echo server, or it is stuck or "
+            f"slow: check the address and port, or raise --timeout"
         )
     number = getattr(errno, name, 0)
     reason = f"the first connection failed: {f'{os.strerror(number)} ({name})' if number else name}"
@@ -73,11 +73,11 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes)
 def _other_bytes(load: Load, name: str, first_bytes: bytes) -> str:
     right, size = _right(load, first_bytes), format_size(load.size_bytes)
     if name == "EXTRA_BYTES" and right >= min(len(first_bytes), load.size_bytes):
-        return f"sent back more than the {size} of the first message: it is no echo server"
+        return f"sent back more than the {size} of the first message: it is not an echo server"
     if right == len(first_bytes):
-        return f"sent back other bytes than the {size} it got: it is no echo server"
+        return f"sent back other bytes than the {size} it got: it is not an echo server"
     if right >= _LEAST_ECHOED:
-        return f"sent back other bytes than the {size} it got, from byte {right + 1} on: it is no echo server"
+        return f"sent back other bytes than the {size} it got, from byte {right + 1} on: it is not an echo server"
     return f"replied `{show(first_bytes)}` to an echo message: {guess(first_bytes)}"
 
 

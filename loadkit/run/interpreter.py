@@ -139,7 +139,7 @@ def say_end(process: subprocess.Popen[bytes]) -> str:
     except subprocess.TimeoutExpired:
         return "closed its socket, and did not say why"
     if status == -signal.SIGKILL:
-        return "was killed by SIGKILL, by another process or by the kernel for want of memory, which `dmesg` would say"
+        return "was killed by SIGKILL: by another process, or by the kernel because memory ran out (see `dmesg`)"
     if status < 0:
         return f"was killed by {name_of(-status)}"
     return f"ended with exit status {status}"

@@ -81,7 +81,7 @@ def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) 
         part = sock.recv(len(message) - came)
         if not part:
             raise TargetError(
-                f"{place} closed the connection after {came} of {len(message)} B; it is no echo server, or turns "
+                f"{place} closed the connection after {came} of {len(message)} B; it is not an echo server, or turns "
                 f"connections away (loadkit serve --max-connections)"
             )
         if part != message[came : came + len(part)]:

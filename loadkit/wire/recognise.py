@@ -51,7 +51,7 @@ def recognise(first_bytes: bytes) -> str | None:
 def guess(first_bytes: bytes) -> str:
     """Returns what to say of a peer whose reply to an echo message begins so, and is not the message."""
     protocol = recognise(first_bytes)
-    return f"this looks like {protocol}" if protocol else "it is no echo server"
+    return f"this looks like {protocol}" if protocol else "it is not an echo server"
 
 
 def show(first_bytes: bytes, most: int = _SHOWN) -> str:

@@ -190,7 +190,7 @@ def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     for name in ("pipe", "link"):
         assert refused(str(tmp_path / name)) == "is a device, pipe or socket; give a file name"
     (tmp_path / "stream").symlink_to("/proc/self/fd/1")
-    assert refused(str(tmp_path / "stream")) == "is no file of its own; give a file name"
+    assert refused(str(tmp_path / "stream")) == "is not a file name; give one"
     assert names(tmp_path) == {"pipe", "link", "stream"}
     assert refused("/dev/null") == "is a device, pipe or socket; give a file name"
 
@@ -271,7 +271,7 @@ def test_somebody_elses_file_in_a_sticky_folder_is_refused_before_the_run(
     tmp_path.chmod(0o1777)
     check_writable(str(path))
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
-    with pytest.raises(OutputError, match="it is somebody else's"):
+    with pytest.raises(OutputError, match="it belongs to another user"):
         check_writable(str(path))
     tmp_path.chmod(0o777)
     check_writable(str(path))

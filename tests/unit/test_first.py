@@ -14,7 +14,7 @@ _PLAN = made_up_plan(
     target=Target("example.org", ("192.0.2.7",), 6379), timeout_ns=300 * MS, connect_timeout_ns=700 * MS
 )
 _ECHO = bytes(EchoFraming(_PLAN.load.size_bytes).messages[0])
-_NO_ECHO = "it is no echo server, or it"
+_NO_ECHO = "it is not an echo server, or it"
 _LIMIT = (
     f"{_NO_ECHO} turns connections away: see its log, and its limit of connections (loadkit serve --max-connections)"
 )
@@ -33,7 +33,7 @@ _LIMIT = (
         pytest.param(
             ("receive", "WRONG_BYTES"),
             b"hello\r\n",
-            "replied `hello` to an echo message: it is no echo server; loadkit blasts echo servers so far",
+            "replied `hello` to an echo message: it is not an echo server; loadkit blasts echo servers so far",
             id="an unknown one",
         ),
         pytest.param(
@@ -45,8 +45,8 @@ _LIMIT = (
         pytest.param(
             ("receive", "EXTRA_BYTES"),
             _ECHO + b"!",
-            "sent back more than the 64 B of the first message: it is no echo server; loadkit blasts echo servers so "
-            "far",
+            "sent back more than the 64 B of the first message: it is not an echo server; loadkit blasts echo servers "
+            "so far",
             id="more than the message",
         ),
         pytest.param(
@@ -59,8 +59,8 @@ _LIMIT = (
         pytest.param(
             ("receive", "WRONG_BYTES"),
             _ECHO[:-1] + b"!",
-            "sent back other bytes than the 64 B it got, from byte 64 on: it is no echo server; loadkit blasts echo "
-            "servers so far",
+            "sent back other bytes than the 64 B it got, from byte 64 on: it is not an echo server; loadkit blasts "
+            "echo servers so far",
             id="an echo that goes wrong",
         ),
         pytest.param(

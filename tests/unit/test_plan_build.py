@@ -308,7 +308,7 @@ _REFUSED = [
         None,
         {},
         OptionError,
-        "--workers: 3 workers for 2 connections leave some with none",
+        "--workers: 3 workers for 2 connections leave some workers idle",
         id="more workers than connections",
     ),
     pytest.param(
@@ -392,7 +392,7 @@ def test_a_connect_rate_of_max_is_no_rate() -> None:
     [
         pytest.param(
             Profile(phases=(_phase("a", measured=False),)),
-            "phases: none is measured; leave `measured = false` out of at least one",
+            "phases: no phase is measured; leave `measured = false` out of at least one",
             id="nothing measured",
         ),
         pytest.param(

@@ -58,7 +58,7 @@ def test_the_first_address_that_answers_is_used_and_those_before_it_are_said() -
     assert prepared.is_checked
     assert said == [
         "name:7000: ::1: no way to ::1; going on to 192.0.2.1",
-        "name:7000: 192.0.2.1: no route to 192.0.2.1; going on to 192.0.2.2",
+        "name:7000: 192.0.2.1: no way to 192.0.2.1; going on to 192.0.2.2",
     ]
 
 
@@ -70,7 +70,7 @@ def test_an_only_address_fails_in_its_own_words() -> None:
 def test_if_none_answers_all_are_named() -> None:
     with pytest.raises(UnreachableError) as failed:
         run("::1", "192.0.2.1", outcome=refuse_but("none"))
-    assert str(failed.value) == "name:7000: ::1: no way to ::1; 192.0.2.1: no route to 192.0.2.1; start the server"
+    assert str(failed.value) == "name:7000: ::1: no way to ::1; 192.0.2.1: no way to 192.0.2.1; start the server"
 
 
 def test_a_server_that_does_not_echo_is_not_passed_over() -> None:

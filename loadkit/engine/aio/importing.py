@@ -74,7 +74,7 @@ def make_protocol(spec: AppSpec, factory: Factory) -> asyncio.BaseProtocol:
     ):
         if inspect.iscoroutine(protocol):
             protocol.close()
-        raise AppError(f"app {spec}: what it made is {_a(protocol)}, which is no asyncio.Protocol")
+        raise AppError(f"app {spec}: what it made is {_a(protocol)}, which is not an asyncio.Protocol")
     return protocol
 
 
