@@ -170,8 +170,20 @@ def test_the_first_run_of_the_readme_is_one(loadkit: Loadkit) -> None:
     labels = [label for label in re.findall(r"^(SLO|[a-z]+)\b.*", shown.text, re.MULTILINE) if label != "valid"]
     assert labels == ["SLO", "SLO", "target"]
     assert re.findall(r"^(SLO|target)\b", printed, re.MULTILINE) == labels
+    # The whole of it is on the page of the report, with its lines in the order that they are printed in.
+    whole = blocks(chapter("report", "How to read a report"))[0].text
+    assert whole.startswith(shown.text.removesuffix("…\n"))
+    lines = _labels(printed)
+    order = [label for label in _labels(whole) if label in lines]
+    assert order == [label for label in lines if label in order]
+    assert {"target", "messages", "bytes", "CPU per reply", "wake-ups", "machine"} <= set(order)
     again = loadkit("report", "run.json")
     assert again.stdout.partition("\n")[0] == first
+
+
+def _labels(text: str) -> list[str]:
+    # An objective is met or not, and a worker has a number.
+    return list(dict.fromkeys(re.findall(r"^(?!SLO)([A-Za-z][\w-]*(?: [a-zA-Z]+)*)  +\S", text, re.MULTILINE)))
 
 
 @pytest.mark.slow
