@@ -56,7 +56,7 @@ def _quota(demand: Demand, cores: float) -> Finding:
     if cores >= wanted:
         return Finding("cpu-quota", Level.OK, seen, needed, in_runs=False)
     why = (
-        "when the quota of a period is used up, all workers stand still until the next one, some 50 ms later "
+        "when the quota of a period is used up, all workers stand still until the next one, about 50 ms "
         f"(--workers auto goes by it: {len(demand.host.worker_cores)})"
     )
     return _warning("cpu-quota", seen, needed, why, f"docker run --cpus={wanted}, or systemd CPUQuota={wanted * 100}%")

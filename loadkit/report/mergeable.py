@@ -180,8 +180,8 @@ def _are_beside(one: tuple[str, list[_Times]], other: tuple[str, list[_Times]]) 
         if _AFTER < share <= _BESIDE:
             raise RecordError(
                 f"{name} was measured {_said(span)}, {other_name} {_said(other_span)}: they overlap by {share:.0%} of "
-                f"the shorter, and only runs that followed one another (up to 10%) or went on side by side (more than "
-                f"90%) can be added up; `loadkit report` each by itself"
+                f"the shorter; runs can be added up if they followed one another (up to 10%) or ran side by side (more "
+                f"than 90%); `loadkit report` each by itself"
             )
         if share > _BESIDE:
             beside[0].add(span)

@@ -350,11 +350,11 @@ def _adds_up(messages: Messages) -> bool:
 def _throttled(evidence: Evidence) -> Iterator[Said]:
     throttling = evidence.record.throttling
     if evidence.is_throttled and throttling:
-        changed = f" That changes {say_changes(evidence.changes)}." if evidence.changes else ""
+        changed = f"That changes {say_changes(evidence.changes)}. " if evidence.changes else ""
         yield Said(
             f"its control group's CPU quota stopped this end in {format_count(throttling.throttled_periods)} of "
             f"{format_count(throttling.periods)} periods, for {format_duration(throttling.throttled_ns)} of the "
-            f"{format_duration(evidence.span_ns)} measured.{changed} Raise the quota (docker --cpus, CPUQuota=, "
+            f"{format_duration(evidence.span_ns)} measured. {changed}Raise the quota (docker --cpus, CPUQuota=, "
             f"resources.limits.cpu), use fewer workers, or lower --rate",
             "machine",
         )

@@ -244,9 +244,8 @@ def test_what_runs_become_goes_by_the_time_that_their_windows_share(
 def test_the_refusal_says_when_each_of_them_was_measured() -> None:
     assert _refusal(_run(), _run("2026-01-02T03:00:04.500+00:00", (1, 11))) == (
         "a.json was measured from 2026-01-02 03:00:00.000 to 2026-01-02 03:00:10.000 UTC, b.json from 2026-01-02 "
-        "03:00:05.500 to 2026-01-02 03:00:15.500 UTC: they overlap by 45% of the shorter, and only runs that followed "
-        "one another (up to 10%) or went on side by side (more than 90%) can be added up; `loadkit report` each by "
-        "itself"
+        "03:00:05.500 to 2026-01-02 03:00:15.500 UTC: they overlap by 45% of the shorter; runs can be added up if "
+        "they followed one another (up to 10%) or ran side by side (more than 90%); `loadkit report` each by itself"
     )
 
 
