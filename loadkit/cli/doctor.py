@@ -72,7 +72,7 @@ def doctor(
     from loadkit.doctor.finding import can_work
     from loadkit.doctor.locate import locate
     from loadkit.doctor.nic import ELSEWHERE, find_nic
-    from loadkit.engine.registry import decide_engine
+    from loadkit.engine.registry import choose_engine
     from loadkit.errors import OptionError
     from loadkit.host import read_host
     from loadkit.profile.both import EngineName
@@ -90,7 +90,7 @@ def doctor(
         check_names([("--fix-script", fix_script)])
         check_writable(fix_script)
     where = resolve(target, source)[0] if target else None
-    host, engine = read_host(), decide_engine(EngineName.AUTO)
+    host, engine = read_host(), choose_engine(EngineName.AUTO)
     if serve:
         demand = replace(demand_of_serve(host, count, engine), churn_hz=churn_hz)
     else:

@@ -122,7 +122,7 @@ def _tell_ready(group: ServeGroup, host: str, ready: ReadyFile, quiet: bool) -> 
         places = " and ".join(place_of(address, group.port) for address in plan.addresses)
         _say(f"ready on {places} with {plan.workers} workers ({what}); Ctrl-C stops")
         if plan.fallback:
-            _say(f"{plan.engine} echoes, for {plan.fallback}")
+            _say(f"{plan.engine} {'runs the app' if plan.app else 'echoes'}, for {plan.fallback}")
 
 
 def _listening(group: ServeGroup, host: str) -> str:

@@ -3,61 +3,55 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 
 from loadkit.engine.base import Engine
 from loadkit.engine.compiled import is_installed, native_missing
 from loadkit.errors import PreflightError
-from loadkit.plan.engine import ChosenEngine
-from loadkit.profile.both import EngineName
+from loadkit.plan.engine import ChosenEngine, check_engine
+from loadkit.profile.engines import EngineName, Feature, engines_with
 
-__all__ = ["choose_engine", "decide_engine", "decide_serve_engine", "get_engine"]
+__all__ = ["choose_engine", "get_engine"]
 
 _MEND = "with a C compiler and Python's headers (Debian: gcc python3-dev) install loadkit again"
 
 
-def choose_engine(name: EngineName, needs_native: bool = False) -> EngineName:
-    """Resolves `auto` to the fastest engine that is installed, or to the one that is needed.
+def choose_engine(name: EngineName, needs: Collection[Feature] = ()) -> ChosenEngine:
+    """Decides the engine of an end: the one that is named, or, of `auto`, the fastest that has what is needed.
 
-    Raises PreflightError for one that is not installed.
+    Raises OptionError for one that has it not, and PreflightError for one that is not installed.
     """
-    if needs_native and name is EngineName.AUTO:
-        name = EngineName.NATIVE
-    missing = native_missing() if name in (EngineName.AUTO, EngineName.NATIVE) else None
-    has_uvloop = is_installed("uvloop")
-    if name is EngineName.AUTO:
-        if missing is None:
-            return EngineName.NATIVE
-        return EngineName.UVLOOP if has_uvloop else EngineName.ASYNCIO
-    if name is EngineName.NATIVE and missing:
-        raise PreflightError(f"--engine native: {missing}; {_MEND}, or use --engine uvloop")
-    if name is EngineName.UVLOOP and not has_uvloop:
-        raise PreflightError("--engine uvloop: uvloop is not installed; pip install uvloop, or use --engine asyncio")
-    return name
+    check_engine(name, needs)
+    able = engines_with(*needs)
+    asked = able if name is EngineName.AUTO else (name,)
+    missing = {one: _missing(one) for one in asked}
+    first, why = next(iter(missing.items()))
+    chosen = next((one for one in asked if missing[one] is None), None)
+    if chosen is None:
+        raise PreflightError(f"--engine {first}: {why}, or {_way_out(able, first, needs)}")
+    return ChosenEngine(chosen, why and f"the {first} engine is not there: {why}")
 
 
-def decide_engine(name: EngineName, needs_native: bool = False) -> ChosenEngine:
-    """Decides the engine of a run. Raises PreflightError for one that is not installed."""
-    chosen = choose_engine(name, needs_native)
-    return ChosenEngine(chosen, _fallback_reason(name, chosen))
+def _missing(name: EngineName) -> str | None:
+    """Returns why an engine is not there, and how to get it; None if it is there."""
+    if name is EngineName.NATIVE:
+        why = native_missing()
+        return why and f"{why}; {_MEND}"
+    if name is EngineName.UVLOOP and not is_installed("uvloop"):
+        return "uvloop is not installed; pip install uvloop"
+    return None
 
 
-def decide_serve_engine(name: EngineName, needs_native: bool = False, has_app: bool = False) -> ChosenEngine:
-    """Decides the engine of a serve end; an app runs in a loop of Python's. Raises PreflightError."""
-    if has_app and name is EngineName.AUTO:
-        return ChosenEngine(EngineName.UVLOOP if is_installed("uvloop") else EngineName.ASYNCIO)
-    return decide_engine(name, needs_native)
-
-
-def _fallback_reason(asked: EngineName, chosen: EngineName) -> str | None:
-    """Says why `auto` did not take the native engine, for the report; None if it did, or was not asked to."""
-    if asked is not EngineName.AUTO or chosen is EngineName.NATIVE:
-        return None
-    return f"the native engine is not there: {native_missing() or 'it was built meanwhile'}; {_MEND}"
+def _way_out(able: tuple[EngineName, ...], missing: EngineName, needs: Collection[Feature]) -> str:
+    others = [one for one in able if one is not missing and _missing(one) is None]
+    if others:
+        return f"use --engine {others[0]}"
+    return f"leave {' and '.join(need.value for need in needs if engines_with(need) == (missing,))} out"
 
 
 def get_engine(name: EngineName) -> Engine:
     """Returns the engine of that name. Raises PreflightError for one that is not installed."""
-    return _engine(choose_engine(name))
+    return _engine(choose_engine(name).name)
 
 
 @functools.cache

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_plan, demand_of_serve, demand_of_serve_plan
 from loadkit.doctor.finding import Finding
 from loadkit.doctor.preflight import in_our_words, preflight
-from loadkit.engine.registry import decide_engine, decide_serve_engine
+from loadkit.engine.registry import choose_engine
 from loadkit.engine.settings import check_settings
 from loadkit.errors import PreflightError, UnreachableError
 from loadkit.host import Host, raise_nofile, read_host
 from loadkit.plan.app import app_of, parse_app
 from loadkit.plan.build import Plan, build_plan
-from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.engine import ChosenEngine, needs_of
 from loadkit.plan.serve import ServePlan, build_serve_plan
 from loadkit.plan.sockets import sockets_of
 from loadkit.plan.target import Target
@@ -79,7 +79,7 @@ def prepare_blast(
     sources |= {key: origin for key, origin in origins.items() if key in ("target", "profile")}
     objectives = [parse_slo(expression) for expression in profile.slo]
     raise_nofile()
-    engine = decide_engine(profile.engine, profile.edge_triggered)
+    engine = choose_engine(profile.engine, needs_of(profile))
     check_settings(sockets_of(profile))
     asked = _Asked(profile, sources, profile_name, as_given(options), engine)
     if target is None:
@@ -174,7 +174,7 @@ def prepare_serve(
     raise_nofile()
     host = read_host()
     where = resolve_listen(listen)
-    chosen = decide_serve_engine(profile.engine, profile.edge_triggered, has_app=spec is not None)
+    chosen = choose_engine(profile.engine, needs_of(profile, has_app=spec is not None))
     try:
         plan = build_serve_plan(host, where.addresses, where.port, profile, engine=chosen, app=spec, sources=sources)
     except PreflightError as error:

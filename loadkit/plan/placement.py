@@ -11,11 +11,11 @@ from loadkit.host import Host
 from loadkit.plan.addresses import check_families
 from loadkit.plan.capacity import fd_reserve, workers_for
 from loadkit.plan.cores import cores_for, stays_awake
-from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.engine import ChosenEngine, check_engine, needs_of
 from loadkit.plan.load import Load
 from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.routes import routes_of
-from loadkit.plan.serve import ServePlan, check_triggering, embedded_server
+from loadkit.plan.serve import ServePlan, embedded_server
 from loadkit.plan.target import EMBEDDED, Route, Target
 from loadkit.profile.blast import Profile
 from loadkit.profile.both import EngineName
@@ -53,7 +53,7 @@ def place(
 
     Raises OptionError or PreflightError for what cannot work there.
     """
-    check_triggering(engine.name, profile.edge_triggered)
+    check_engine(engine.name, needs_of(profile))
     cores, serve_cores = cores_for(profile, load.connections, target, host)
     serve = None
     if target is None:

@@ -9,7 +9,7 @@ from loadkit.host import Host
 from loadkit.plan.addresses import loopback_addresses, tuples_for
 from loadkit.plan.app import AppSpec
 from loadkit.plan.capacity import IMBALANCE, fd_reserve, ports_of, workers_for
-from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.engine import ChosenEngine, check_engine, needs_of
 from loadkit.plan.origins import Sources
 from loadkit.plan.sockets import SocketValues, socket_origins, sockets_of
 from loadkit.profile.blast import Profile
@@ -17,7 +17,7 @@ from loadkit.profile.both import EngineName, Stamps
 from loadkit.profile.serve import ProbePeers, ServeProfile, embedded_profile
 from loadkit.units import Count, format_count
 
-__all__ = ["SETTLE_NS", "ServePlan", "build_serve_plan", "check_triggering", "embedded_server"]
+__all__ = ["SETTLE_NS", "ServePlan", "build_serve_plan", "embedded_server"]
 
 # How much of the grace is for handshakes that are under way at the stop.
 SETTLE_NS = 50 * 10**6
@@ -92,8 +92,8 @@ def build_serve_plan(
     cores = host.worker_cores if cores is None else cores
     count = int(profile.workers) if profile.workers else _serve_workers(connections, len(cores), host)
     if app:
-        _check_app(profile, engine.name)
-    check_triggering(engine.name, profile.edge_triggered)
+        _check_app(profile)
+    check_engine(engine.name, needs_of(profile, has_app=app is not None))
     return ServePlan(
         addresses,
         port,
@@ -151,22 +151,9 @@ def embedded_server(
     return msgspec.structs.replace(plan(workers * each, Count(workers)), is_apart=True)
 
 
-def _check_app(profile: ServeProfile, engine: EngineName) -> None:
-    if engine is EngineName.NATIVE or profile.edge_triggered:
-        option = "--edge-triggered" if profile.edge_triggered else "--engine native"
-        raise OptionError(
-            f"{option}: the native engine has no place for an app of Python; use --engine uvloop or asyncio, or leave "
-            f"it out"
-        )
+def _check_app(profile: ServeProfile) -> None:
+    """Raises OptionError for what only the echo can do, whatever the engine."""
     if profile.idle_timeout:
         raise OptionError("--idle-timeout: only the app knows when a connection of its own is idle; leave it out")
     if profile.probes:
         raise OptionError("--probes: an app answers by itself, and knows nothing of probes; leave it out")
-
-
-def check_triggering(engine: EngineName, edge_triggered: bool) -> None:
-    """Raises OptionError if the engine has no edge-triggered loop."""
-    if edge_triggered and engine is not EngineName.NATIVE:
-        raise OptionError(
-            f"--edge-triggered: the loop of --engine {engine} is level-triggered; use --engine native, or leave it out"
-        )

@@ -8,20 +8,11 @@ from __future__ import annotations
 import enum
 from typing import Annotated
 
+from loadkit.profile.engines import ENGINES, EngineName, Feature, engines_with, one_of
 from loadkit.profile.option import Group, option
 from loadkit.profile.sockets import SocketOptions
 
 __all__ = ["BothEnds", "EngineName", "Stamps"]
-
-
-class EngineName(enum.StrEnum):
-    """How bytes are moved. `auto` takes the fastest that is installed: native, uvloop, asyncio."""
-
-    AUTO = "auto"
-    NATIVE = "native"
-    UVLOOP = "uvloop"
-    ASYNCIO = "asyncio"
-    FAKE = "fake"
 
 
 class Stamps(enum.StrEnum):
@@ -34,11 +25,20 @@ class Stamps(enum.StrEnum):
 class BothEnds(SocketOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How workers of either end move bytes."""
 
-    engine: Annotated[EngineName, option("how a worker moves bytes", "--engine", group=Group.WORKERS)] = EngineName.AUTO
+    engine: Annotated[
+        EngineName,
+        option(
+            "how a worker moves bytes; auto: the fastest that is installed and can do what is asked "
+            f"({', '.join(ENGINES)})",
+            "--engine",
+            group=Group.WORKERS,
+        ),
+    ] = EngineName.AUTO
     edge_triggered: Annotated[
         bool,
         option(
-            "watch sockets edge-triggered (EPOLLET) instead of level-triggered; engine native",
+            "watch sockets edge-triggered (EPOLLET) instead of level-triggered; engine "
+            + one_of(engines_with(Feature.EDGE_TRIGGERED)),
             "--edge-triggered/--level-triggered",
             group=Group.SOCKETS,
         ),

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from loadkit.profile.both import BothEnds
+from loadkit.profile.engines import Feature, engines_with, one_of
 from loadkit.profile.option import Group, option
 from loadkit.units import Count, Duration
 
@@ -51,7 +52,8 @@ class ServeProfile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     app: Annotated[
         str | None,
         option(
-            "run your own asyncio server instead of the echo, such as shop.server:Orders",
+            "run your own asyncio server instead of the echo, such as shop.server:Orders; engine "
+            + one_of(engines_with(Feature.APP)),
             "--app",
             group=Group.WORKERS,
             metavar="MODULE:FACTORY",

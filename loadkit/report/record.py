@@ -727,7 +727,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fallback(self) -> str | None:
-        """Why `--engine auto` did not take the native engine; None if it did, or was not asked to."""
+        """Why `--engine auto` did not take a faster engine; None if it did, or was not asked to."""
         return next((one.fallback for one in self.placements if one.fallback), None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadkit.engine.registry import decide_engine
+from loadkit.engine.registry import choose_engine
 from loadkit.host import read_host
 from loadkit.measure.memory import Room
 from loadkit.plan.build import build_plan
@@ -27,7 +27,7 @@ def test_when_memory_gets_tight_it_holds_what_is_open(engine: str) -> None:
         looks[0] += 1
         return Room(20 * GIB if looks[0] < 8 else GIB // 2, 24 * GIB)  # 0.7 s of 4 s
 
-    plan = build_plan(profile, sources, host, None, decide_engine(profile.engine))
+    plan = build_plan(profile, sources, host, None, choose_engine(profile.engine))
     samples = run_blast(plan, room=room)
     record = build_record(plan, host, samples)
     opened = record.connections.opened

@@ -17,7 +17,7 @@ _SCRIPT = """
 import json, re, subprocess, sys, time
 
 from loadkit.host import read_host
-from loadkit.engine.registry import decide_engine
+from loadkit.engine.registry import choose_engine
 from loadkit.plan.build import build_plan
 from loadkit.profile.read import load_profile
 from loadkit.report.build import build_record
@@ -56,7 +56,7 @@ def observe(progress):
 
 options = {"connections": "10", "rate": "200", "warmup": "4s", "duration": "5s", "engine": sys.argv[1]}
 profile, sources = load_profile(None, options)
-plan = build_plan(profile, sources, read_host(), None, decide_engine(profile.engine))
+plan = build_plan(profile, sources, read_host(), None, choose_engine(profile.engine))
 samples = run_blast(plan, observe)
 tcp = build_record(plan, read_host(), samples).tcp
 print(json.dumps({**counts, "watched": tcp.watched, "noted": tcp.retransmits_per_connection * tcp.watched}))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from loadkit.engine.registry import decide_engine, decide_serve_engine
 from loadkit.errors import OptionError
 from loadkit.plan.app import AppSpec, app_of, parse_app
 from loadkit.plan.engine import ChosenEngine
@@ -142,9 +141,3 @@ def test_what_an_app_has_not_is_refused_by_the_name_of_the_option(options: dict[
     engine = ENGINE if profile.engine is EngineName.AUTO else ChosenEngine(profile.engine)
     with pytest.raises(OptionError, match=f"^{named}: "):
         build_serve_plan(_HOST, ("0.0.0.0",), 0, profile, app=_APP, engine=engine)
-
-
-def test_auto_is_a_loop_of_python_s_where_there_is_an_app() -> None:
-    assert decide_serve_engine(EngineName.AUTO, has_app=True) == ChosenEngine(EngineName.UVLOOP)
-    assert decide_serve_engine(EngineName.ASYNCIO, has_app=True).name is EngineName.ASYNCIO
-    assert decide_serve_engine(EngineName.AUTO) == decide_engine(EngineName.AUTO)
