@@ -160,10 +160,10 @@ class SloRecord(msgspec.Struct, frozen=True):
 class Connections(msgspec.Struct, frozen=True):
     """Connects of the run or a phase; `peak` are those open at once (null for a phase).
 
-    `asked` counts the connects begun. Of a whole run it is at least what the plan wanted open: connections that a ramp
-    cut short never began were asked for all the same. `at_start` are those that were open when the window began,
-    and had had their first reply; `lost` broke after that and were not opened again (null for a phase, and where there
-    was no window).
+    `asked` counts the connects begun. For a whole run it is at least the planned number: connections that a ramp cut
+    short never began count as requested too. `at_start` counts the connections that were open, with a first reply, when
+    the window began. `lost` counts those that broke later and were not reopened. Both are null for a phase, and if the
+    run has no window.
     """
 
     asked: Annotated[int, SUM]
@@ -176,10 +176,10 @@ class Connections(msgspec.Struct, frozen=True):
 
 
 class Messages(msgspec.Struct, frozen=True):
-    """intended = sent + unsent; sent = replied + failed + unanswered. `waited` ones had to wait for room.
+    """intended = sent + unsent; sent = replied + failed + unanswered. `waited` counts messages that waited for room.
 
-    They are counted in the phase in which they were intended. In an open loop they are those of the schedule: the first
-    message of each connection is none of them.
+    They count in the phase in which they were intended. In an open loop only scheduled messages count, so the first
+    message of each connection does not.
     """
 
     intended: Annotated[int, SUM]
@@ -237,11 +237,11 @@ class Connecting(msgspec.Struct, frozen=True):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """How the connections of the ramp opened: so many, from its start until the last of them was settled.
+    """How the connections of the ramp opened, from its start until the last of them had opened or failed.
 
-    The run's first connection is among them, and open when the ramp begins.
-    `deciles_per_s` are connects a second over each tenth of them, null where not all opened, or too few to tell.
-    `stopped` says why no more were opened, where that was our own decision.
+    `opened` includes the run's first connection, which is open when the ramp begins. `deciles_per_s` is the number of
+    connects per second in each tenth of them; null if some did not open, or if there are too few. `stopped` says why
+    loadkit opened no more, if it decided so.
     """
 
     opened: int
@@ -284,9 +284,9 @@ class CpuPerReply(msgspec.Struct, frozen=True):
 
 
 class HistogramRecord(msgspec.Struct, frozen=True):
-    """A histogram: exact count, sum, min, max, percentiles (null where the count cannot support one), and all of it.
+    """A histogram: exact count, sum, min, max, percentiles (null if the count supports none), and the encoded counts.
 
-    `hdr` is HdrHistogram's base64 V2. `dropped` values lay outside its range.
+    `hdr` is HdrHistogram's base64 V2. `dropped` counts values outside its range.
     """
 
     unit: str
@@ -313,7 +313,7 @@ class Wakeups(msgspec.Struct, frozen=True):
     journey's probes, `probe_wakeups` those that brought nothing else. `beats` are waits that
     ended for no other reason than to look whether the worker stands still; they are among `waits`.
 
-    `source` says who counted: `native`, the compiled engine itself; `hook`, in the import table of uvloop's libuv;
+    `source` says what counted: `native`, the compiled engine itself; `hook`, in the import table of uvloop's libuv;
     `selector`, ours under asyncio, which does not see ERR, HUP and RDHUP; `uv_metrics`, libuv's own: approximate, with
     turns of the loop as `waits`, and events. What a source cannot see is null.
     """
@@ -401,9 +401,9 @@ class WorkerRecord(msgspec.Struct, frozen=True):
 
 
 class IntervalLatency(msgspec.Struct, frozen=True):
-    """Latency of a stretch in ns; null where there was no, or not enough, reply.
+    """Latency of an interval in ns; null if there were no replies, or too few.
 
-    `hdr` is all of it, as in a histogram, and `sum` its exact sum. `max` is known to the counter of `hdr`.
+    `hdr` encodes all counts, as in a histogram, and `sum` is the exact sum. `max` is known to the counter of `hdr`.
     """
 
     p50: int | None
@@ -416,8 +416,8 @@ class IntervalLatency(msgspec.Struct, frozen=True):
 class Interval(msgspec.Struct, frozen=True):
     """What happened to the messages and connections of a phase, from `from_s` to `t_s` seconds after the run's start.
 
-    The rows of a phase add up to the phase. Each is a second long at first; of a run that has more than 600 rows,
-    neighbours are merged. Where a phase follows another there is a row of each with the same times.
+    The rows of a phase add up to the phase. Each row is one second long at first; if a run has more than 600 rows,
+    neighbours are merged. If a phase ends within a second, each of the two phases has a row with the same times.
 
     `wakeups` and `events` are the blast end's, `serve_wakeups` and `serve_events` those of an embedded serve end; null
     where an engine does not count them. `cwnd` is the mean congestion window, in segments, of the connections that
@@ -443,10 +443,10 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """How evenly SO_REUSEPORT spread the connections: the busiest worker by the mean.
+    """How evenly SO_REUSEPORT spread the connections: those of the busiest worker divided by the mean.
 
-    `usual` is what that is at the most in 99 of 100 fair hashes of so many: above it, it is no bad luck.
-    `replies_max_over_mean` is the same of the bytes sent back in the window, null where there were none.
+    A fair hash of as many connections stays below `usual` in 99 of 100 runs, so chance does not explain more.
+    `replies_max_over_mean` is the same ratio for the bytes sent back in the window; null if there were none.
     """
 
     max_over_mean: float
@@ -469,9 +469,9 @@ class ServerRecord(msgspec.Struct, frozen=True):
 
     One that was joined from a record of its own `is_whole_life`: all of it is from its start to its end.
 
-    `bytes` is null where it ran an app, whose bytes are not counted. `unread` is as in the run, of the window. `shed`
-    are the connections it could not accept for want of file descriptors (EMFILE, ENFILE). `sockets` are the socket
-    options of its first connection, as in the run. `port` is where it listened.
+    `bytes` is null if it ran an app, whose bytes are not counted. `unread` is as in the run, for the window. `shed`
+    counts the connections it could not accept because file descriptors ran out (EMFILE, ENFILE). `sockets` are the
+    socket options of its first connection, as in the run. `port` is where it listened.
     """
 
     engine: Annotated[str, NAMES]
@@ -502,9 +502,9 @@ class Tail(msgspec.Struct, frozen=True):
 
 
 class Journey(msgspec.Struct, frozen=True):
-    """Where the time goes on the way of a message, from probes: connections of their own, beside the others.
+    """Where the time of a message goes, measured by probes: extra connections next to the others.
 
-    `peer` says who answered them: `same_clock`, a serve end of loadkit on this machine; `other_clock`, one on another,
+    `peer` says what answered them: `same_clock`, a serve end of loadkit on this machine; `other_clock`, one on another,
     where what lies between the two ends is one stage, network; `foreign`, any echo, where all of its end is one stage,
     peer. `stages`, in the order of the way, add up to `total`, message by message. `shares` are their parts of all the
     time, `slowest_shares` of that of the slowest `slowest_count` messages, those from `slowest_from_ns` on (null where
@@ -553,10 +553,10 @@ class Throttling(msgspec.Struct, frozen=True):
 
 
 class Standstills(msgspec.Struct, frozen=True):
-    """Waits and turns of the blast workers that took more than 10 ms longer than asked, in the measured time.
+    """Waits and turns of the blast workers that took more than 10 ms longer than requested, in the measured time.
 
-    The longest is worker `worker`'s, and began `longest_at_ns` after the start of the run; null where there was none.
-    In a merged record these are of the run that it was in.
+    The longest one happened in worker `worker` and began `longest_at_ns` after the start of the run; null if there was
+    none. In a merged record both values describe the run that had the longest one.
     """
 
     count: Annotated[int, SUM]
@@ -641,13 +641,13 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
     and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
-    process of both ends had closed its connections and was gone. `unread` is how long what came
-    in lay in the receive buffers, from the kernel's stamp to the read, of one read in sixteen (--stamps rx). Where one
-    of wakeups, unread, journey, kernel and tcp is null that was to be measured, its `_missing` says why; in a merged
+    process of both ends had closed its connections and ended. `unread` is how long received bytes
+    stayed in the receive buffers, from the kernel's stamp to the read, for one read in sixteen (--stamps rx). If
+    wakeups, unread, journey, kernel or tcp is null although it was to be measured, its `_missing` says why; in a merged
     record those of opening, memory and closing do too.
-    Of the `merged` runs in a record `in_a_row` followed one another, and the others went on beside these.
+    Of the `merged` runs in a record, `in_a_row` followed one another, and the others ran side by side with these.
     `sockets` has the socket options of the blast end by name: what the kernel said of the first connection when its
-    first reply was there, and where a value was asked for (the kernel doubles the bytes of buffers, and bounds them).
+    first reply was there, and the requested value if one was given (the kernel doubles buffer sizes, and bounds them).
     `tags` are the notes of --tag. Of merged runs those stay that all of them have with the same value. `tags_missing`
     has the keys of the others, and why.
     `interrupted` names the signal that ended the run early. `stranded_ns` is when its last connection was gone, from

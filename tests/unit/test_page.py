@@ -16,7 +16,11 @@ _WHOLE = [name for name, made in RUNS.items() if made().verdict.state == "valid"
 
 @pytest.mark.parametrize("name", _WHOLE)
 def test_the_first_24_lines_hold_what_most_readers_need(name: str) -> None:
-    names = [line.split()[0] for line in as_text(RUNS[name](), "run.json").splitlines()[:24] if line.strip()]
+    record = RUNS[name]()
+    lines = as_text(record, "run.json").splitlines()[:24]
+    names = [line.split()[0] for line in lines if line.strip()]
+    assert all(figure in lines[0] for figure in ("replies", "p50", "p99", " error"))
+    assert len([line for line in lines if line.startswith("SLO ")]) == len(record.slo)
     for needed in ("valid:", "target", "load", "connections", "messages", "measured", "connect", "latency", "service"):
         assert needed in names
 
