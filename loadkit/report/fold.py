@@ -161,8 +161,8 @@ def _same(both: _Both) -> Any:
     return left
 
 
-def _names(both: _Both) -> str:
-    return ", ".join(sorted({name for value in both.values() for name in value.split(", ")}))
+def _names(both: _Both) -> str | None:
+    return ", ".join(sorted({name for value in both.values() if value for name in value.split(", ")})) or None
 
 
 def _earliest(both: _Both) -> str:

@@ -1,8 +1,8 @@
 """Whether runs may be added up: each once, the same load on the same target, one after another or side by side.
 
 The load is what was asked of the target: connections, rates, phases, messages. The sum is held against the objectives
-of all. Where it ran is another matter, and may differ: workers, cores, the ports and addresses that connections came
-from, and the place of an embedded server, which each run starts anew.
+of all. What ran it, and where, is another matter, and may differ: the engine, workers, cores, the ports and addresses
+that connections came from, and the place of an embedded server, which each run starts anew.
 """
 
 from __future__ import annotations
@@ -102,8 +102,7 @@ def _refuse_unlike(name: str, record: RunRecord, other_name: str, other: RunReco
 
 def _identity(record: RunRecord) -> dict[str, Any]:
     """What runs must have in common, as plain values by name."""
-    tool = {"loadkit": record.tool.loadkit, "engine": record.tool.engine}  # there is one of these in a record
-    plain: dict[str, Any] = msgspec.to_builtins({"tool": tool, "load": record.load, "target": _target(record.target)})
+    plain: dict[str, Any] = msgspec.to_builtins({"load": record.load, "target": _target(record.target)})
     return plain
 
 

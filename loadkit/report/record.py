@@ -8,7 +8,6 @@ printed.
 from __future__ import annotations
 
 import datetime
-import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
@@ -17,6 +16,7 @@ import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.measure.board import TIMES
+from loadkit.measure.histogram import Histogram
 from loadkit.plan.build import Given, Origins
 from loadkit.plan.load import Load
 from loadkit.plan.placement import Placement
@@ -95,9 +95,9 @@ __all__ = [
     "Window",
     "WorkerRecord",
     "check_whole",
+    "complete_histograms",
     "encode",
     "encode_line",
-    "histogram_problems",
     "load",
     "measured",
     "start_problem",
@@ -108,7 +108,6 @@ VERSION = 2
 # Goes up by one with what is added to the version. A reader leaves out the keys that it does not know.
 MINOR = 0
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999)
-_PERCENTILE_NAMES = {f"{percentile:g}" for percentile in PERCENTILES}
 # What takes time for each when it is merged: a few milliseconds a histogram, and runs are compared with one another.
 MOST_HISTOGRAMS, MOST_RUNS = 2_000, 4_000
 _NUMBER = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
@@ -124,10 +123,10 @@ STATES: tuple[State, ...] = ("valid", "suspect", "invalid")  # from good to bad
 class Tool(msgspec.Struct, frozen=True):
     """What made the record. `uvloop` is its version where it was the engine, or the loop around it."""
 
-    loadkit: str
-    python: str
-    uvloop: str | None
-    engine: str
+    loadkit: Annotated[str, NAMES]
+    python: Annotated[str, NAMES]
+    uvloop: Annotated[str | None, NAMES]
+    engine: Annotated[str, NAMES]
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -664,7 +663,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     in_a_row: Annotated[int, SPAN] = 1
     run: Annotated[RunId, ANEW]
     started: Annotated[str, EARLIEST]
-    tool: Annotated[Tool, FIRST]
+    tool: Annotated[Tool, EACH]
     target: Annotated[Target, FIRST]
     load: Annotated[Load, FIRST]
     placements: Annotated[tuple[Placement, ...], msgspec.Meta(min_length=1), JOINED]
@@ -781,7 +780,8 @@ def load(path: str) -> RunRecord:
         )
     record = as_struct(path, fields, RunRecord)
     as_struct(path, record.host, HostFacts, "$.host")
-    check_whole(path, itertools.chain(_problems(record), histogram_problems(record)))
+    check_whole(path, _problems(record))
+    complete_histograms(path, record)
     return record
 
 
@@ -791,15 +791,35 @@ def check_whole(path: str, problems: Iterable[str]) -> None:
         raise RecordError(f"{path}: not a whole record: {problem}")
 
 
-def histogram_problems(record: msgspec.Struct) -> Iterator[str]:
-    """Yields what is wrong with the histograms of a record, wherever in it they are: each has each percentile."""
+def complete_histograms(path: str, record: msgspec.Struct) -> None:
+    """Works out the percentiles that whoever wrote the record left out, wherever in it histograms are.
+
+    Raises RecordError for what is not a percentile, and for a histogram that cannot be decoded.
+    """
+    check_whole(path, _histogram_problems(record))
+    for where, histogram in _histograms(record):
+        missing = [percentile for percentile in PERCENTILES if f"{percentile:g}" not in histogram.percentiles]
+        if missing:
+            try:
+                found = Histogram.decode(histogram.hdr, histogram.sum).percentiles(missing)
+            except ValueError as error:
+                check_whole(path, [f"{where}: percentiles are missing, and cannot be worked out: {error}"])
+            most = histogram.max
+            known = {
+                f"{percentile:g}": value if value is None or most is None else min(value, most)
+                for percentile, value in found.items()
+            }
+            by_size = sorted((histogram.percentiles | known).items(), key=lambda one: float(one[0]))
+            histogram.percentiles.clear()
+            histogram.percentiles.update(by_size)
+
+
+def _histogram_problems(record: msgspec.Struct) -> Iterator[str]:
     for number, (where, histogram) in enumerate(_histograms(record)):
         if number == MOST_HISTOGRAMS:
             yield f"{where}: there are more than {MOST_HISTOGRAMS:,} histograms"
             return
-        names = histogram.percentiles
-        yield from (f"{where}.percentiles.{name} is missing" for name in sorted(_PERCENTILE_NAMES - set(names)))
-        unknown = [name for name in names if not _NUMBER.fullmatch(name)]
+        unknown = [name for name in histogram.percentiles if not _NUMBER.fullmatch(name)]
         yield from (f"{where}.percentiles.{name[:20]} is no percentile" for name in unknown)
 
 
@@ -841,6 +861,8 @@ def _problems(record: RunRecord) -> Iterator[str]:
     planned = [phase.kind.value for phase in record.load.phases]
     if planned != [phase.kind for phase in record.phases] or "hold" not in planned:
         yield "phases: not those of its plan, or none of them is a hold"
+    names = [phase.name for phase in record.phases]
+    yield from (f"phases: there are two of the name {name[:40]!r}" for name in names if names.count(name) > 1)
     if not 1 <= record.in_a_row <= record.merged:
         yield "merged: of no run, or of fewer than followed one another"
     if max(len(record.run.of), len(record.run.spans)) > MOST_RUNS:

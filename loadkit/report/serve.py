@@ -25,7 +25,7 @@ from loadkit.report.record import (
     Tool,
     Window,
     check_whole,
-    histogram_problems,
+    complete_histograms,
     start_problem,
 )
 from loadkit.report.verdict import judged
@@ -95,7 +95,8 @@ def load_serve(path: str) -> ServeRecord:
     """Reads a serve record. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
     fields = read_fields(path, FORMAT, VERSION, "`loadkit serve -o serve.json` writes one")
     record = as_struct(path, fields, ServeRecord)
-    check_whole(path, (*filter(None, [start_problem(record.started)]), *_problems(record), *histogram_problems(record)))
+    check_whole(path, (*filter(None, [start_problem(record.started)]), *_problems(record)))
+    complete_histograms(path, record)
     return record
 
 

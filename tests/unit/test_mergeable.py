@@ -144,16 +144,16 @@ def test_the_third_record_is_compared_too() -> None:
     assert " is 1 in a.json, 4 in c.json;" in _refusal(_run(), again(_run()), again(_run(depth=4), 2))
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"engine": "asyncio"}, 'tool.engine is "uvloop 0.22.1" in a.json, "asyncio" in b.json;'),
-        ({"loadkit": "9.9"}, 'tool.loadkit is "0.1.0" in a.json, "9.9" in b.json;'),
-    ],
-)
-def test_another_engine_or_loadkit_is_refused(changes: dict[str, str], says: str) -> None:
-    other = again(_run())
-    assert says in _refusal(_run(), msgspec.structs.replace(other, tool=msgspec.structs.replace(other.tool, **changes)))
+def test_runs_of_other_engines_and_loadkits_merge_and_all_are_named() -> None:
+    one, other, third = _run(), again(_run()), again(_run(), 2)
+    others = {"engine": "asyncio", "loadkit": "9.9", "python": "3.99.0", "uvloop": None}
+    other = msgspec.structs.replace(other, tool=msgspec.structs.replace(other.tool, **others))
+    for records in ([one, other, third], [other, third, one]):
+        tool = merge_records(records).tool
+        assert tool.engine == ", ".join(sorted(("asyncio", one.tool.engine)))
+        assert tool.loadkit == ", ".join(sorted(("9.9", one.tool.loadkit)))
+        assert tool.python == ", ".join(sorted(("3.99.0", one.tool.python)))
+        assert tool.uvloop == one.tool.uvloop
 
 
 def test_of_long_values_the_part_that_differs_is_shown() -> None:

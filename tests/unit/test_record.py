@@ -106,9 +106,6 @@ def _put(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
         pytest.param(_drop("target"), "target", id="no target"),
         pytest.param(_put([], "load", "size_bytes"), "$.load.size_bytes", id="a size that is none"),
         pytest.param(_drop("histograms", "latency"), "histograms.latency is missing", id="a histogram is missing"),
-        pytest.param(
-            _drop("histograms", "latency", "percentiles", "99"), "latency.percentiles.99 ", id="a percentile is missing"
-        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_path(spoil: Callable[[dict[str, Any]], None], says: str, path: str) -> None:
@@ -133,3 +130,46 @@ def test_a_file_from_before_loads_and_placements_is_refused_with_what_to_do(path
     del fields["load"], fields["placements"]
     said = _refusal(path, json.dumps(fields | {"plan": {"connections": {"value": 100, "source": "option"}}}))
     assert "with a `plan` where this one reads `load` and `placements`: run it again" in said
+
+
+def _each_histogram(value: Any) -> list[dict[str, Any]]:
+    if isinstance(value, dict) and "percentiles" in value:
+        return [value]
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [found for one in inside for found in _each_histogram(one)]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_percentiles_that_another_loadkit_did_not_write_are_worked_out(name: str, path: str) -> None:
+    record = RUNS[name]()
+    fields = json.loads(encode(record))
+    for histogram in _each_histogram(fields):
+        for percentile in ("50", "75", "99", "99.999"):
+            del histogram["percentiles"][percentile]
+    Path(path).write_text(json.dumps(fields))
+    assert encode(load(path)) == encode(record)
+
+
+def test_a_percentile_more_than_this_loadkit_writes_is_kept(path: str) -> None:
+    fields = json.loads(encode(RUNS["closed_loop"]()))
+    fields["histograms"]["latency"]["percentiles"]["97.5"] = 5
+    Path(path).write_text(json.dumps(fields))
+    latency = load(path).histograms["latency"]
+    assert latency is not None
+    assert latency.percentiles["97.5"] == 5
+
+
+def test_a_histogram_without_a_percentile_and_without_its_values_is_refused(path: str) -> None:
+    fields = json.loads(encode(RUNS["closed_loop"]()))
+    latency = fields["histograms"]["latency"]
+    del latency["percentiles"]["99"]
+    latency["hdr"] = "damaged"
+    assert "histograms.latency: percentiles are missing, and cannot be worked out: " in _refusal(
+        path, json.dumps(fields)
+    )
+
+
+def test_two_phases_of_one_name_are_refused(path: str) -> None:
+    fields = json.loads(encode(RUNS["closed_loop"]()))
+    fields["phases"][1]["name"] = fields["phases"][0]["name"]
+    assert "phases: there are two of the name 'ramp'" in _refusal(path, json.dumps(fields))
