@@ -861,8 +861,6 @@ def _problems(record: RunRecord) -> Iterator[str]:
     planned = [phase.kind.value for phase in record.load.phases]
     if planned != [phase.kind for phase in record.phases] or "hold" not in planned:
         yield "phases: not those of its plan, or none of them is a hold"
-    names = [phase.name for phase in record.phases]
-    yield from (f"phases: there are two of the name {name[:40]!r}" for name in names if names.count(name) > 1)
     if not 1 <= record.in_a_row <= record.merged:
         yield "merged: of no run, or of fewer than followed one another"
     if max(len(record.run.of), len(record.run.spans)) > MOST_RUNS:

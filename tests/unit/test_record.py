@@ -167,9 +167,3 @@ def test_a_histogram_without_a_percentile_and_without_its_values_is_refused(path
     assert "histograms.latency: percentiles are missing, and cannot be worked out: " in _refusal(
         path, json.dumps(fields)
     )
-
-
-def test_two_phases_of_one_name_are_refused(path: str) -> None:
-    fields = json.loads(encode(RUNS["closed_loop"]()))
-    fields["phases"][1]["name"] = fields["phases"][0]["name"]
-    assert "phases: there are two of the name 'ramp'" in _refusal(path, json.dumps(fields))
