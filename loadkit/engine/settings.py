@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 
 from loadkit.errors import OptionError
+from loadkit.limits import setting_up
 from loadkit.measure.settings import SETTINGS, Setting, Value
 
 __all__ = ["apply_settings", "check_settings", "setting_values"]
@@ -20,7 +21,9 @@ def apply_settings(sock: socket.socket, given: Mapping[str, Value]) -> None:
 
 def check_settings(given: Mapping[str, Value]) -> None:
     """Tries on a socket what is given. Raises OptionError with the way out for what the kernel refuses."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+    if not given:
+        return
+    with setting_up("open a socket"), socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         for setting, value in _values(given):
             if not value or not setting.fits(sock):
                 continue
