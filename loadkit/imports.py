@@ -57,7 +57,7 @@ def _module_of(error: BaseException) -> str:
 
 
 def _is_in_place(name: str, file: Path) -> bool:
-    """Whether the module is installed, or is none that loadkit needs from elsewhere."""
+    """Whether the module is installed, or loadkit does not need it from elsewhere."""
     is_installed = bool({"site-packages", "dist-packages"} & set(file.parts))
     if name in _DEPENDENCIES:
         return is_installed

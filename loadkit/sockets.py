@@ -1,4 +1,4 @@
-"""What TCP sockets this machine has that matter to who wants to connect to a port, read from /proc/net once.
+"""The TCP sockets of this machine that matter before connecting to a port, read from /proc/net once.
 
 Only what was connected or listens is in there: a socket that was bound and no more takes its port without being seen
 (Linux 6.18), and so does a server of another network namespace.

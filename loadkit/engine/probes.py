@@ -138,7 +138,7 @@ def _connect(route: Route, port: int, deadline: float, given: Mapping[str, Value
 
 
 def _greet(sock: socket.socket, size: int, deadline: float) -> int:
-    """Says hello, and returns who answered. Raises OSError for a peer that is no echo, NoProbes for a refusal."""
+    """Says hello, and returns what answered. Raises OSError if the peer is not an echo, NoProbes if it refuses."""
     from loadkit.engine.native import _core
 
     hello = _core.HELLO_TEXT.encode() + struct.pack("<I", size)

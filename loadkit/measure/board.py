@@ -352,7 +352,7 @@ class Board:
 
     @functools.cached_property
     def slots(self) -> list[Slot]:
-        """All of them, for who reads."""
+        """All slots, for a reader."""
         return [self.slot(index) for index in range(self.layout.workers)]
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-r"""What a peer that is no echo seems to be, by the first bytes that it sent; and those bytes, fit to be shown.
+r"""What a peer that is not an echo server seems to be, by its first bytes; and those bytes, made printable.
 
 The signs are the greetings, and the complaints about a message that makes no sense, of servers as they are found on
 port numbers typed by mistake. A peer may imitate them: it "looks like" one.

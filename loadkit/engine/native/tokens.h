@@ -24,7 +24,7 @@ static inline struct tokens tokens_of(int64_t *words, uint32_t index) {
     return (struct tokens){(sem_t *)words, note, note + 1};
 }
 
-/* In this order for whoever reads along. */
+/* The order matters to a concurrent reader. */
 static inline void tokens_note(int64_t *word, int64_t change) {
     __atomic_store_n(word, *word + change, __ATOMIC_SEQ_CST);
 }
