@@ -23,7 +23,9 @@ def check_settings(given: Mapping[str, Value]) -> None:
     """Tries on a socket what is given. Raises OptionError with the way out for what the kernel refuses."""
     if not given:
         return
-    with setting_up("open a socket"), socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+    with setting_up("make a socket"):
+        tried = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with tried as sock:
         for setting, value in _values(given):
             if not value or not setting.fits(sock):
                 continue

@@ -25,7 +25,7 @@ import time
 from loadkit.engine.probes import _connect
 from loadkit.plan.target import Route
 try:
-    _connect(Route(None, "127.0.0.1", 1), {_PORT}, time.monotonic() + 5.0)
+    _connect(Route(None, "127.0.0.1", 1), {_PORT}, time.monotonic() + 5.0, {{}})
 except ConnectionRefusedError as error:
     print(error.strerror)
 """
