@@ -89,7 +89,7 @@ def test_a_full_summary_is_left_as_it_is_and_that_is_said(loadkit: Loadkit, summ
     ("path", "names"),
     [
         pytest.param("no/such/folder", ["cannot be written", "No such file or directory"], id="no such folder"),
-        pytest.param(".", ["GITHUB_STEP_SUMMARY names it", "no file"], id="a directory"),
+        pytest.param(".", ["GITHUB_STEP_SUMMARY names it", "not a file"], id="a directory"),
     ],
 )
 def test_a_summary_that_cannot_be_written_is_said_before_the_run(

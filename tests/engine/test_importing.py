@@ -96,8 +96,8 @@ def test_what_is_no_app_is_refused_in_one_line(tmp_path: Path, module: str, name
     ("name", "said"),
     [
         pytest.param("failing", "calling it failed: LookupError: no database", id="raises"),
-        pytest.param("nothing", "what it made is None, which is no asyncio.Protocol", id="none"),
-        pytest.param("closure", "what it made is of type type, which is no asyncio.Protocol", id="a class"),
+        pytest.param("nothing", "what it made is None, which is not an asyncio.Protocol", id="none"),
+        pytest.param("closure", "what it made is of type type, which is not an asyncio.Protocol", id="a class"),
     ],
 )
 def test_a_factory_that_makes_no_protocol_is_refused_in_one_line(name: str, said: str) -> None:

@@ -49,7 +49,9 @@ def test_one_that_was_killed_says_so_when_it_is_asked_and_its_children_are_lost(
         child = forker.fork(theirs, pipe)  # it waits for its work, and ends when the pipe does
         os.kill(forker.pid, signal.SIGKILL)
         select.select([child.sentinel], [], [], 20)  # the forker's end of it is closed
-        with pytest.raises(WorkerError, match="forked from was killed by SIGKILL, by another process or by the kernel"):
+        with pytest.raises(
+            WorkerError, match="forked from was killed by SIGKILL: by another process, or by the kernel"
+        ):
             forker.fork(theirs, pipe)
         child.poll()
         select.select([child.sentinel], [], [], 20)  # its own end

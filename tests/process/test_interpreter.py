@@ -98,7 +98,7 @@ def test_a_python_that_is_not_there_is_refused_in_one_line(
     [
         ("exit 0", "what was started ended with exit status 0; run this program with an installed Python"),
         ("echo one >&2; echo cannot do that >&2; exit 3", "ended with exit status 3 (cannot do that)"),
-        ("kill -KILL $$", "was killed by SIGKILL, by another process or by the kernel for want of memory"),
+        ("kill -KILL $$", "was killed by SIGKILL: by another process, or by the kernel because memory ran out"),
         ("kill -SEGV $$", "was killed by SIGSEGV"),
         ("head -c 1000000 /dev/zero >&2; exit 1", "ended with exit status 1 ("),
     ],

@@ -45,7 +45,7 @@ def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_
     joined = loadkit(tmp_path, "report", "blast.json", "--server", "serve.json", "-o", "both.json")
     assert joined.returncode == 0, joined.stderr
     assert "serve end: 50 accepted" in joined.stdout
-    assert "all of its whole life" in " ".join(joined.stdout.split())
+    assert "from its start to its end" in " ".join(joined.stdout.split())
     both = json.loads((tmp_path / "both.json").read_text())
     assert both["server"]["accepted"] == 50
     # Which of the two it was the kernel goes by its ticks for (kernel/sched/cputime.c, cputime_adjust): few fall here.
