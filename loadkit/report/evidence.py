@@ -31,6 +31,8 @@ OWN_DELAY = CHANGED
 # hundred beside other work (2 cores, native and uvloop). It is more than a tenth of a latency of 60 us, and no
 # disturbance: each run against a fast target would be suspect.
 NOISE_NS = 1_000_000
+# A wait for a core that other processes had is some slices of the scheduler long; one much longer has another cause.
+LONGEST_CORE_WAIT_NS = 100_000_000
 # Lateness by which messages may stay unsent.
 LATE_NS = 10_000_000
 
@@ -348,9 +350,12 @@ class Evidence:
     def can_be_wait_for_a_core(self, wait_ns: int) -> bool:
         """Whether other processes kept a worker of either end here from its core, for so long in the whole window.
 
-        Then what waited for a reply may have waited for that worker: it is no proof of a slow target.
+        Then what waited for a reply may have waited for that worker: it is no proof of a slow target. The delays of a
+        window come in slices of some milliseconds, however many there are: a single long wait is not made of them.
         """
-        return any(one.by_others > OWN_DELAY and one.by_others * self.span_ns >= wait_ns for one in self._run_delays)
+        return wait_ns <= LONGEST_CORE_WAIT_NS and any(
+            one.by_others > OWN_DELAY and one.by_others * self.span_ns >= wait_ns for one in self._run_delays
+        )
 
     @cached_property
     def has_time(self) -> bool:

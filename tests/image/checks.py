@@ -86,8 +86,8 @@ def test_a_blast_from_a_second_container_meets_an_slo_or_misses_it(run: Run, ser
 def test_variables_are_its_options(run: Run, server: Server) -> None:
     variables = ("--env", f"LOADKIT_BLAST_TARGET={server.place}", "--env", "LOADKIT_BLAST_CONNECTIONS=7")
     plan = json.loads(run("blast", "--dry-run", flags=variables).stdout)
-    assert (plan["target"]["port"], plan["connections"]) == (server.port, 7)
-    assert plan["sources"]["connections"] == "environment LOADKIT_BLAST_CONNECTIONS"
+    assert (plan["target"]["port"], plan["load"]["connections"]) == (server.port, 7)
+    assert plan["origins"]["load"]["connections"] == "environment LOADKIT_BLAST_CONNECTIONS"
 
 
 def test_the_health_check_notices_a_server_that_hangs(server: Server) -> None:

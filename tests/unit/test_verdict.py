@@ -842,6 +842,14 @@ _FOUND = [
         ["peer-behind"],
         id="held for longer than others had our core",
     ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([600 * MS] * 4_000, waited=400, histograms={"held": [500 * MS] * 2_000}, **_of(delay=0.2))),
+        "suspect",
+        ["run-delay"],
+        ["peer-behind"],
+        id="held for longer than a wait for a core is",
+    ),
     pytest.param(_CLOSED, steady([MS] * 400), "valid", [], ["few-samples"], id="800 replies support no p99"),
     pytest.param(
         _EMBEDDED,
