@@ -95,10 +95,10 @@ def at(kind: str, options: str, profile: str = "", around: Around | None = None)
 
 
 def at_server(serve_options: str, options: str, address: str = "127.0.0.1:0", behind: tuple[str, ...] = ()) -> Maker:
-    """A run at `loadkit serve` on the last core (one worker has the first), both perhaps behind another command."""
+    """A run at `loadkit serve` on the first core (blast has the last), both perhaps behind another command."""
 
     def make(stage: Stage) -> Run:
-        apart = (*behind, "taskset", "--cpu-list", str(max(os.sched_getaffinity(0))))
+        apart = (*behind, "taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
         served = stage.serve(*serve_options.split(), address=address, wrapper=apart)
         host = address.rpartition(":")[0]
         run = stage.blast(f"{host}:{served.port}", *options.split(), wrapper=behind)
