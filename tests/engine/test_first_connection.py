@@ -203,7 +203,7 @@ def test_churn_goes_on_with_a_first_connection_that_was_right(peer: Peer, blast:
 def test_a_stop_while_the_first_reply_is_waited_for_ends_the_shard(peer: Peer, blast: Blast) -> None:
     behaviour = Counting(is_silent)
     blasting = blast(peer(behaviour), connections="5", timeout="60s", proves=True)
-    wait_for(lambda: blasting.board.slots[0].get("open") == 1)
+    wait_for(lambda: blasting.board.slots[0].get("open") == 1 and bool(behaviour.came))
     blasting.say(leave=True)
     counters = blasting.end().counters
     assert (counters["opened"], counters["unanswered"], behaviour.came) == (1, 1, [0])

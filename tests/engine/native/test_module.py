@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("close", "exchanges"),
     # A FIN leaves its port in TIME_WAIT for a minute (tcp(7)), and there are 28,000.
-    [pytest.param("rst", 100_000, id="rst"), pytest.param("fin", 3_000, id="fin")],
+    [pytest.param("rst", 40_000, id="rst"), pytest.param("fin", 3_000, id="fin")],
 )
 def test_churned_connections_leave_neither_files_nor_memory_behind(
     server: Server, blast: Blast, close: str, exchanges: int
@@ -52,17 +52,21 @@ def test_churned_connections_leave_neither_files_nor_memory_behind(
         assert whole.counters["opened"] >= messages
         wait_for(lambda: board.slots[0].get("open") == 0)
 
+    def growth() -> int:
+        before = memory_bytes("RssAnon")
+        churn(exchanges)
+        gc.collect()
+        return memory_bytes("RssAnon") - before
+
     churn(1_000)  # what is had once and kept: threads' arenas, buffers, imports
     gc.collect()
-    files, resident = open_files(), memory_bytes("RssAnon")
-    churn(exchanges)
-    gc.collect()
+    files = open_files()
+    # The least that malloc hands out is 32 bytes: 40,000 of those are 1.2 MiB, each time. A worker of 50 connections
+    # and its thread come and go within less, but for what the process about them takes in one of three.
+    grown = growth() if IS_SANITIZED else min(growth() for _ in range(3))
     # What others left may have gone, and the last ones may still be on their way out.
     wait_for(lambda: open_files() <= files)
-    if not IS_SANITIZED:
-        # The least that malloc hands out is 32 bytes: 100,000 of those are 3.1 MiB. A worker of 50 connections and its
-        # thread come and go within less.
-        assert memory_bytes("RssAnon") - resident < 2 * 2**20
+    assert IS_SANITIZED or grown < 2**20
 
 
 BAD_BLASTS: dict[str, dict[str, Any]] = {
