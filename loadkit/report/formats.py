@@ -57,6 +57,12 @@ def _jsonl(record: RunRecord) -> str:
     return as_jsonl(record)
 
 
+def _openmetrics(record: RunRecord | ServeRecord) -> str:
+    from loadkit.report.as_openmetrics import as_openmetrics
+
+    return as_openmetrics(record)
+
+
 RECORD = ".json"
 STDOUT = "-"  # in place of a file: the record
 # Each imports what it needs when it is called: --help needs none of it. The image has their bytecode (Dockerfile).
@@ -64,6 +70,7 @@ FORMATS: dict[str, Format] = {
     RECORD: Format("the record", _json, _json),
     ".jsonl": Format("its seconds as JSON lines", _jsonl),
     ".md": Format("Markdown", _markdown, _markdown),
+    ".om": Format("OpenMetrics", _openmetrics, _openmetrics),
     ".xml": Format("a JUnit report", _junit),
 }
 

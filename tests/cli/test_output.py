@@ -85,7 +85,7 @@ def test_a_suffix_that_is_no_format_is_answered_with_those_that_are(path: str) -
     with pytest.raises(OptionError) as caught:
         check_format(path)
     assert str(caught.value) == (
-        f"--output: {path}: the suffix chooses the format; use one of .json, .jsonl, .md, .xml"
+        f"--output: {path}: the suffix chooses the format; use one of .json, .jsonl, .md, .om, .xml"
     )
 
 

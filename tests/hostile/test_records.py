@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
+from prometheus_client.openmetrics import parser as openmetrics
 
 from loadkit.cli.app import run
 from loadkit.errors import LoadkitError, TargetError
@@ -24,6 +25,7 @@ from loadkit.report.as_annotations import as_annotations
 from loadkit.report.as_jsonl import as_jsonl
 from loadkit.report.as_junit import as_junit
 from loadkit.report.as_markdown import as_markdown
+from loadkit.report.as_openmetrics import as_openmetrics
 from loadkit.report.as_text import as_short_text, as_text
 from loadkit.report.merge import merge_records
 from loadkit.report.record import RunRecord, encode, load
@@ -54,6 +56,7 @@ FORMATS: dict[str, Callable[[RunRecord], str]] = {
     "junit": as_junit,
     "json lines": as_jsonl,
     "json": encode,
+    "openmetrics": as_openmetrics,
 }
 SCHEMA = etree.XMLSchema(etree.parse(str(Path(__file__).parents[1] / "unit/junit.xsd")))
 
@@ -73,6 +76,8 @@ def _assert_each_format_is_tame(record: RunRecord) -> None:
         _assert_tame(text)
         if name == "junit":
             SCHEMA.assertValid(etree.fromstring(text.encode()))
+        if name == "openmetrics":
+            assert list(openmetrics.text_string_to_metric_families(text))
     for line in as_annotations(record):
         assert is_seen(line), line
         assert line.startswith(OURS), line
