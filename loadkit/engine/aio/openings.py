@@ -12,8 +12,10 @@ from loadkit.plan.target import Route
 
 __all__ = ["Openings"]
 
-# How often we look whether the worker before us has connected; it says so ten times a second.
-_LOOK_NS = 20_000_000
+# How often we look whether the worker before us has connected: while it is at it, and before. Looks 20 ms apart left a
+# gap in the ramp: 5 % of a tenth of 19,000 connections at 11,810/s.
+_LOOK_NS = 2_000_000
+_REST_NS = 20_000_000
 
 
 class Openings:
@@ -84,10 +86,11 @@ class Openings:
     def look_before(self, now: int, is_ramp: bool) -> None:
         """Looks whether the worker before us has connected; after the ramp we wait for it no longer."""
         if self._before and self.next_ns <= now:
-            if self._before.get("settled") >= self._connects_before or not is_ramp:
+            settled = self._before.get("settled")
+            if settled >= self._connects_before or not is_ramp:
                 self._before = None
             else:
-                self._look_ns = now + _LOOK_NS
+                self._look_ns = now + (_LOOK_NS if settled else _REST_NS)
 
 
 def _endless(routes: tuple[Route, ...]) -> Iterator[Route]:
