@@ -19,6 +19,7 @@ __all__ = [
     "address_in",
     "bare",
     "family_of",
+    "is_v6",
     "meets_itself",
     "place_of",
     "reached_at",
@@ -26,6 +27,7 @@ __all__ = [
     "reset_on_close",
     "say_error",
     "sockaddr_of",
+    "zone_of",
 ]
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
@@ -38,7 +40,12 @@ IP_BIND_ADDRESS_NO_PORT = 24
 
 def place_of(host: str, port: int) -> str:
     """Returns HOST:PORT, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"[{host}]:{port}" if is_v6(host) else f"{host}:{port}"
+
+
+def is_v6(address: str) -> bool:
+    """Whether the address is of IPv6: no other text for an address, and no name of a host, has a colon in it."""
+    return ":" in address
 
 
 def bare(address: str) -> str:
@@ -46,9 +53,14 @@ def bare(address: str) -> str:
     return address.partition("%")[0]
 
 
+def zone_of(address: str) -> str:
+    """Returns the zone, the name or number of an interface: eth0 for fe80::1%eth0; empty if the address has none."""
+    return address.partition("%")[2]
+
+
 def family_of(address: str) -> socket.AddressFamily:
     """Returns AF_INET or AF_INET6."""
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.AF_INET6 if is_v6(address) else socket.AF_INET
 
 
 def sockaddr_of(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadkit.endpoint import address_in, bare, family_of, sockaddr_of
+from loadkit.endpoint import address_in, bare, family_of, is_v6, sockaddr_of
 from loadkit.procfs import text_of
 
 __all__ = [
@@ -82,7 +82,7 @@ class Sockets:
         /proc does not tell a listener of both families from one of IPv6 alone. With a listener of IPv4 beside it, it is
         taken for one of IPv6 alone, because otherwise bind() would have refused the second of them.
         """
-        families = {":" in address for address in self.listeners}
+        families = {is_v6(address) for address in self.listeners}
         return _ANY_V4 in self.listeners or (_ANY_V6 in self.listeners and families == {True})
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loadkit.doctor.demand import Barred, Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
+from loadkit.endpoint import bare, is_v6, zone_of
 from loadkit.plan.addresses import PER_TUPLE, held_ports, is_loopback, source_addresses, tuples_for
 from loadkit.plan.capacity import ports_of
 from loadkit.plan.time_wait import TIME_WAIT_S, kept_for_s, ports_kept
@@ -86,7 +87,7 @@ def _ways_out(demand: Demand, ports: int, used: int, waiting: int) -> tuple[list
         fixes.append(_more_sources(demand, ports))
     elif _lacks_loopback(demand):
         fixes.append(f"{_ADD_LOOPBACK} (as root), and loadkit takes as many of its addresses as it needs")
-    elif demand.target and ":" in demand.target.addresses[0]:
+    elif demand.target and is_v6(demand.target.addresses[0]):
         fixes.append("127.0.0.1 in its place, because of 127.0.0.0/8 loadkit takes as many addresses as it needs")
     if _widens(demand) and (not fixes or demand.connections <= pairs * _WHOLE - used):
         fixes.append(sysctl_fix(_ALL_PORTS))
@@ -109,7 +110,7 @@ def _ports_of(demand: Demand) -> int:
 
 def _lacks_loopback(demand: Demand) -> bool:
     """Whether connections stay on loopback of IPv4, and not all of its addresses are there."""
-    is_v4 = demand.loopback and demand.target is not None and ":" not in demand.target.addresses[0]
+    is_v4 = demand.loopback and demand.target is not None and not is_v6(demand.target.addresses[0])
     return is_v4 and demand.host.loopback_addresses < LOOPBACK_ADDRESSES
 
 
@@ -168,16 +169,16 @@ def _add(missing: Sequence[str], interface: str) -> str:
     bind() takes an IPv4 address of a local route, and of IPv6 only one that an interface has. That has to be the
     interface towards the target, for neighbours are told of its own addresses alone (RFC 4861, 7.2.3).
     """
-    v4 = [address for address in missing if ":" not in address and not is_loopback(address)]
-    zoned = [address.split("%") for address in missing if "%" in address]
-    v6 = [address for address in missing if ":" in address and "%" not in address]
+    v4 = [address for address in missing if not is_v6(address) and not is_loopback(address)]
+    zoned = [address for address in missing if zone_of(address)]
+    v6 = [address for address in missing if is_v6(address) and not zone_of(address)]
     lines = [_ADD_LOOPBACK] if len(v4) + len(v6) + len(zoned) < len(missing) else []
     if v4:
         networks = " ".join(map(str, ipaddress.collapse_addresses(map(ipaddress.IPv4Network, v4))))
         lines.append(f"for net in {networks}; do ip route add local $net dev lo; done")
     if v6:
         lines.append(f"for one in {' '.join(v6)}; do ip -6 addr add $one/128 dev {interface} nodad; done")
-    lines += [f"ip -6 addr add {address}/64 dev {zone} nodad" for address, zone in zoned]
+    lines += [f"ip -6 addr add {bare(address)}/64 dev {zone_of(address)} nodad" for address in zoned]
     return f"{'; '.join(lines)} (as root; and others route them to here)"
 
 
@@ -258,7 +259,7 @@ def _to_reuse_soon(demand: Demand) -> tuple[str, ...]:
 
 def _that_many_sources(demand: Demand, count: int) -> str:
     """Returns the option for `count` sources; those of loopback are there without being added, as a rule."""
-    if demand.loopback and demand.target and ":" not in demand.target.addresses[0]:
+    if demand.loopback and demand.target and not is_v6(demand.target.addresses[0]):
         first = f"{_ADD_LOOPBACK} (as root) and " if _lacks_loopback(demand) else ""
         return f"{first}--source 127.1.0.0/{32 - (count + 1).bit_length()}"  # its first and last address are no hosts
     return f"--source CIDR with {count:,} addresses of this machine (ip addr add ... for those it has not)"

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+from loadkit.endpoint import bare, is_v6, zone_of
 from loadkit.procfs import text_of
 
 __all__ = ["find_interface"]
@@ -29,7 +30,7 @@ def find_interface(
     """
     if source == address:
         return None
-    if ":" in address:
+    if is_v6(address):
         return _holder_of_v6(source, proc)
     ask = address_of or _address_of
     for _, name in socket.if_nameindex():
@@ -63,10 +64,9 @@ def _by_routes(address: str, proc: Path) -> str | None:
 
 
 def _holder_of_v6(source: str, proc: Path) -> str | None:
-    address, _, zone = source.partition("%")
-    if zone:
-        return zone
-    wanted = f"{int(ipaddress.IPv6Address(address)):032x}"
+    if zone_of(source):
+        return zone_of(source)
+    wanted = f"{int(ipaddress.IPv6Address(bare(source))):032x}"
     for line in text_of(proc / "net/if_inet6").splitlines():
         fields = line.split()
         if fields and fields[0] == wanted:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from loadkit.endpoint import bare
+from loadkit.endpoint import bare, is_v6
 from loadkit.errors import OptionError, PreflightError
 from loadkit.host import Host
 from loadkit.plan.target import Route, Target
@@ -314,4 +314,4 @@ def _loopback(first: str) -> Iterator[str]:
 
 
 def _is_v4_loopback(address: str) -> bool:
-    return ":" not in address and is_loopback(address)
+    return not is_v6(address) and is_loopback(address)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from loadkit.endpoint import address_in, place_of, say_error
+from loadkit.endpoint import address_in, bare, is_v6, place_of, say_error, zone_of
 from loadkit.errors import OptionError, TargetError
 from loadkit.limits import refusal
 from loadkit.plan.addresses import has_family_of
@@ -22,7 +22,6 @@ __all__ = ["resolve", "resolve_listen"]
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]+)|(?P<only>[0-9]+)")
 
 _PORT_DIGITS = len("65535")
-_SHOWN = 80  # of a text that is wrong
 
 
 def resolve(text: str, networks: Sequence[str] = ()) -> tuple[Target, ...]:
@@ -53,16 +52,12 @@ def resolve_listen(text: str) -> Target:
 def _split(text: str, least: int) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(text.strip())
     if match is None:
-        raise OptionError(f"expected HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, got {_cut(text)!r}")
+        raise OptionError(f"expected HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, got {text!r}")
     digits = (match["port"] or match["only"]).lstrip("0") or "0"
     # int() refuses text of thousands of digits, for what it would take.
     if len(digits) > _PORT_DIGITS or not least <= int(digits) <= 65535:
-        raise OptionError(f"port {_cut(digits)} of {_cut(text)!r} is not between {least} and 65535")
+        raise OptionError(f"port {digits} of {text!r} is not between {least} and 65535")
     return match["v6"] or match["host"] or "127.0.0.1", int(digits)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _addresses(host: str, port: int) -> tuple[str, ...]:
@@ -72,11 +67,11 @@ def _addresses(host: str, port: int) -> tuple[str, ...]:
     except (socket.gaierror, UnicodeError) as error:
         reason = say_error(error) if isinstance(error, socket.gaierror) else "not a host name"
         way_out = "check the name, or give an address"
-        if "%" in host:
+        if bare(host) != host:
             way_out = "what is behind % has to be an interface of this machine: `ip link` lists them"
-        raise TargetError(f"{_cut(host)!r} does not resolve: {reason}; {way_out}") from None
+        raise TargetError(f"{host!r} does not resolve: {reason}; {way_out}") from None
     except OSError as error:  # EAI_SYSTEM
-        raise refusal(error, f"look {_cut(host)!r} up") from None
+        raise refusal(error, f"look {host!r} up") from None
     addresses = dict.fromkeys(address_in(sockaddr) for *_, sockaddr in found)
     usable = tuple(address for address in addresses if not _lacks_zone(address))
     if not usable:
@@ -90,7 +85,7 @@ def _addresses(host: str, port: int) -> tuple[str, ...]:
 
 def _lacks_zone(address: str) -> bool:
     """Whether connect() and bind() would refuse it with EINVAL (RFC 4007, 6: its scope is one link)."""
-    return ":" in address and "%" not in address and ipaddress.ip_address(address).is_link_local
+    return is_v6(address) and not zone_of(address) and ipaddress.ip_address(address).is_link_local
 
 
 def _look_up(host: str, port: int) -> list[Any]:

@@ -8,7 +8,17 @@ import socket
 
 import pytest
 
-from loadkit.endpoint import address_in, bare, family_of, meets_itself, refuse_itself, say_error, sockaddr_of
+from loadkit.endpoint import (
+    address_in,
+    bare,
+    family_of,
+    is_v6,
+    meets_itself,
+    refuse_itself,
+    say_error,
+    sockaddr_of,
+    zone_of,
+)
 
 
 def test_a_zone_becomes_the_scope_and_comes_back() -> None:
@@ -18,6 +28,16 @@ def test_a_zone_becomes_the_scope_and_comes_back() -> None:
     assert address_in(("fe80::1", 7, 0, index)) == f"fe80::1%{name}"
     assert address_in(("fe80::1", 7, 0, 2**31 - 1)) == f"fe80::1%{2**31 - 1}"  # no interface any more
     assert bare(f"fe80::1%{name}") == "fe80::1"
+    assert zone_of(f"fe80::1%{name}") == name
+    assert zone_of("fe80::1") == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"), [("127.0.0.1", False), ("::1", True), ("fe80::1%eth0", True), ("a.example", False)]
+)
+def test_the_family_is_told_by_the_text(address: str, expected: bool) -> None:
+    assert is_v6(address) is expected
+    assert family_of(address) is (socket.AF_INET6 if expected else socket.AF_INET)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "2001:db8::7"])
