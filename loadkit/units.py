@@ -16,6 +16,9 @@ __all__ = [
     "Rate",
     "Share",
     "Size",
+    "decimal",
+    "exact_duration",
+    "exact_size",
     "format_count",
     "format_duration",
     "format_rate",
@@ -46,9 +49,15 @@ _JOINTS = re.compile(r"(?<=[A-Za-zµ])\s*(?=[0-9])")
 
 
 def with_unit(value: object, unit: str) -> object:
-    """Returns text for so many of `unit` where a number has no unit, and what is no such number as it is."""
-    is_bare = isinstance(value, int | float) and not isinstance(value, bool | Duration)
-    return f"{value}{unit}" if is_bare or (isinstance(value, str) and _BARE.fullmatch(value)) else value
+    """Returns a number without a unit as text with `unit`, and any other value as it is."""
+    if isinstance(value, int | float) and not isinstance(value, bool | Duration):
+        return f"{decimal(value)}{unit}"
+    return f"{value}{unit}" if isinstance(value, str) and _BARE.fullmatch(value) else value
+
+
+def decimal(number: float) -> str:
+    """Returns a number as the text that is read as it: without an exponent, to the ninth decimal."""
+    return f"{number:.9f}".rstrip("0").rstrip(".") if isinstance(number, float) else str(number)
 
 
 def _scaled(text: str, factors: dict[str, int], expected: str) -> float:
@@ -193,6 +202,21 @@ def format_duration(ns: float) -> str:
         if abs(ns) < limit * (1 - 0.5e-3):
             return f"{_three_digits(ns / factor)} {unit}"
     raise ValueError(f"not a duration: {ns!r}")
+
+
+def exact_duration(ns: float) -> str:
+    """Prints nanoseconds with all their digits, in the largest unit up to seconds: `36,000 s`, `999.999 us`, `0 s`."""
+    factor, unit = next(
+        (pair for pair in ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns")) if abs(ns) >= pair[0]), (1e9, "s")
+    )
+    return f"{ns / factor:,.15g} {unit}"
+
+
+def exact_size(size_bytes: int) -> str:
+    """Prints bytes with all their digits: `1 GiB`, `1,073,741,823 B`."""
+    units = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
+    factor, unit = next((pair for pair in units if size_bytes and size_bytes % pair[0] == 0), (1, "B"))
+    return f"{size_bytes // factor:,} {unit}"
 
 
 def _three_digits(value: float) -> str:

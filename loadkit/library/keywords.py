@@ -1,7 +1,7 @@
 """The keyword arguments of library calls and their types, for editors and type checkers (PEP 692).
 
 Written from the options of profile/ by `pytest tests/golden --update-golden`. None is an option that is not given. Text
-has its unit ("10k", "250ms", "64KiB"); a number is a count, a rate per second, or a size in bytes.
+has its unit ("10k", "250ms", "64KiB"); a number is a count, a rate per second, a size in bytes, or seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class BlastOptions(TypedDict, total=False):
     """What `loadkit.blast` takes beside target and profile: the long options of the command."""
 
     connections: str | int | None
-    duration: str | None
+    duration: str | float | None
     messages: str | int | None
     rate: str | float | None
     workers: str | int | None
@@ -29,11 +29,11 @@ class BlastOptions(TypedDict, total=False):
     depth: str | int | None
     connect_rate: str | float | None
     opening: str | int | None
-    lifetime: str | None
+    lifetime: str | Literal[0] | None
     source: str | Sequence[str] | None
     timeout: str | None
     connect_timeout: str | None
-    warmup: str | None
+    warmup: str | float | None
     keepalive: str | None
     close: Literal["rst", "fin"] | None
     check: bool | None
@@ -60,7 +60,7 @@ class ServeOptions(TypedDict, total=False):
     backlog: str | int | None
     max_connections: str | int | None
     idle_timeout: str | None
-    grace: str | None
+    grace: str | Literal[0] | None
     engine: Literal["auto", "native", "uvloop", "asyncio"] | None
     edge_triggered: bool | None
     pin: bool | None

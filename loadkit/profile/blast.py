@@ -36,7 +36,9 @@ class PhaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """One `[[phases]]` table of a profile. A key left out takes the profile's own value."""
 
     name: str
-    duration: Annotated[Duration, option("how long the phase lasts", at_least=10**6)]
+    duration: Annotated[
+        Duration, option("how long the phase lasts; a number alone is seconds", at_least=10**6, bare_unit="s")
+    ]
     rate: Annotated[
         Pace | None, option("messages per second in all; `1k:10k` is a linear ramp", at_least=0, at_most=MOST_HZ)
     ] = None

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from loadkit.units import Duration, format_duration
+from loadkit.units import Duration, Size, exact_duration, exact_size
 
 __all__ = ["Bounds", "Group", "Option", "default_of", "names_of", "option", "options_of"]
 
@@ -28,9 +28,9 @@ class Bounds(msgspec.Struct, frozen=True):
         """Raises ValueError, in words that stand behind the name of an option, for a value outside the bounds."""
         for number in value if isinstance(value, tuple) else (value,):
             if number < self.at_least:
-                raise ValueError(f"{_shown(value, number)} is below the least, {_bound(value, self.at_least)}")
+                raise ValueError(f"{_shown(value, number)} is below the least, {_shown(value, self.at_least)}")
             if self.at_most is not None and self.at_most < number < math.inf:  # `max` is infinite, and no number
-                raise ValueError(f"{_shown(value, number)} is above the most, {_bound(value, self.at_most)}")
+                raise ValueError(f"{_shown(value, number)} is above the most, {_shown(value, self.at_most)}")
 
 
 class Group(enum.StrEnum):
@@ -97,10 +97,9 @@ def default_of(struct: type[msgspec.Struct], name: str) -> Any:
 
 
 def _shown(value: object, number: float) -> str:
+    """Prints a number in the unit of the value that it is or is compared with, with all its digits."""
     if isinstance(value, Duration):
-        return f"{number:,} ns"
+        return exact_duration(number)
+    if isinstance(value, Size):
+        return exact_size(int(number))
     return f"{number:,.15g}" if isinstance(number, float) else f"{number:,}"
-
-
-def _bound(value: object, bound: float) -> str:
-    return format_duration(bound) if isinstance(value, Duration) else f"{bound:,}"

@@ -127,8 +127,11 @@ def _refuse_overruled(table: Mapping[str, Any], options: Mapping[str, Any], plac
 def _convert(kind: type[_Profile], values: Mapping[str, Any], place: str, error: type[LoadkitError]) -> _Profile:
     # `auto` asks for what an absent key gives: the plan decides.
     values = {key: value for key, value in values.items() if (key, value) != ("workers", "auto")}
-    units = {key: option.bare_unit for key, option in options_of(kind).items() if option.bare_unit}
-    values = {key: with_unit(value, units[key]) if key in units else value for key, value in values.items()}
+    values = _with_units(kind, values)
+    if isinstance(values.get("phases"), list):
+        values["phases"] = [
+            _with_units(PhaseSpec, phase) if isinstance(phase, dict) else phase for phase in values["phases"]
+        ]
     try:
         profile = msgspec.convert(values, kind, dec_hook=_parse, strict=True)
     except msgspec.ValidationError as failure:
@@ -137,6 +140,12 @@ def _convert(kind: type[_Profile], values: Mapping[str, Any], place: str, error:
     for index, phase in enumerate(getattr(profile, "phases", ())):
         _check(phase, options_of(PhaseSpec), place, f"phases[{index}].", error)
     return profile
+
+
+def _with_units(kind: type[msgspec.Struct], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values, those of options that have a unit for a number alone as text with that unit."""
+    units = {key: option.bare_unit for key, option in options_of(kind).items() if option.bare_unit}
+    return {key: with_unit(value, units[key]) if key in units else value for key, value in values.items()}
 
 
 def _parse(kind: type, value: object) -> object:

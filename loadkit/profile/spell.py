@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from loadkit.profile.blast import Profile
 from loadkit.profile.option import options_of
-from loadkit.units import Duration, Pace
+from loadkit.units import Duration, Pace, decimal
 
 __all__ = ["GivenOptions", "as_given", "option_words"]
 
@@ -57,6 +57,4 @@ def _text(value: object) -> str:
         return str(value.value)
     if isinstance(value, float) and math.isinf(value):
         return "max"
-    if isinstance(value, float):
-        return f"{value:.9f}".rstrip("0").rstrip(".")  # an exponent is not read
-    return str(value)
+    return decimal(value) if isinstance(value, float) else str(value)

@@ -14,16 +14,16 @@ from loadkit.cli.blast import blast
 from loadkit.cli.serve import serve
 from loadkit.profile.blast import Profile
 from loadkit.profile.both import EngineName
-from loadkit.profile.option import Bounds, options_of
+from loadkit.profile.option import Option, options_of
 from loadkit.profile.serve import ServeProfile
-from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, format_duration, format_size
+from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, exact_duration, exact_size
 
 ROOT = Path(__file__).parents[2]
 
 _KEYWORDS = '''"""The keyword arguments of library calls and their types, for editors and type checkers (PEP 692).
 
 Written from the options of profile/ by `pytest tests/golden --update-golden`. None is an option that is not given. Text
-has its unit ("10k", "250ms", "64KiB"); a number is a count, a rate per second, or a size in bytes.
+has its unit ("10k", "250ms", "64KiB"); a number is a count, a rate per second, a size in bytes, or seconds.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ class ServeOptions(TypedDict, total=False):
 _WRITTEN = {
     Count: "str | int",
     Size: "str | int",
-    Duration: "str",
     Rate: "str | float",
     ConnectRate: "str | float",
     Pace: "str | float",
@@ -91,10 +90,12 @@ FILES: dict[Path, Callable[[], str]] = {
 
 def _fields(kind: type[msgspec.Struct]) -> str:
     hints = get_type_hints(kind)
-    return "\n".join(f"    {name}: {_type(name, hints[name])} | None" for name in options_of(kind))
+    return "\n".join(
+        f"    {name}: {_type(name, option, hints[name])} | None" for name, option in options_of(kind).items()
+    )
 
 
-def _type(name: str, hint: Any) -> str:
+def _type(name: str, option: Option, hint: Any) -> str:
     if name == "app":
         return "App"
     if get_origin(hint) is tuple:
@@ -102,6 +103,10 @@ def _type(name: str, hint: Any) -> str:
     kind = _kind(hint)
     if issubclass(kind, enum.StrEnum):
         return "Literal[" + ", ".join(f'"{one}"' for one in _choices(kind)) + "]"
+    if kind is Duration:
+        # 0 needs no unit; other numbers need one, but where the option says which they have.
+        zero = "str | Literal[0]" if option.bounds and option.bounds.at_least == 0 else "str"
+        return "str | float" if option.bare_unit else zero
     return _WRITTEN.get(kind, kind.__name__)
 
 
@@ -133,7 +138,7 @@ def _rows(kind: type[msgspec.Struct], command: click.Command, prefix: str) -> It
     }
     for name, option in options_of(kind).items():
         flags = ", ".join(f"`{flag}`" for flag in option.flags)
-        bounds = _bounds(option.bounds, _unit(get_type_hints(kind)[name]))
+        bounds = _bounds(option, _unit(get_type_hints(kind)[name]))
         cells = (flags, f"`{name}`", f"`LOADKIT_{prefix}_{name.upper()}`", bounds, helps[name])
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
@@ -142,14 +147,17 @@ def _unit(hint: Any) -> type:
     return str if get_origin(hint) is tuple else _kind(hint)
 
 
-def _bounds(bounds: Bounds | None, unit: type) -> str:
-    if bounds is None:
+def _bounds(option: Option, unit: type) -> str:
+    """Returns what an option may be: `1 to 65,536`, `1 ms or more`, `0.001 to 1,000,000,000, or max`."""
+    if option.bounds is None:
         return ""
-    most = "" if bounds.at_most is None else _quantity(bounds.at_most, unit)
-    return f"{_quantity(bounds.at_least, unit)} to {most}".removesuffix(" to ") + ("" if most else " or more")
+    least = _quantity(option.bounds.at_least, unit)
+    most = None if option.bounds.at_most is None else _quantity(option.bounds.at_most, unit)
+    word = option.metavar.partition("|")[2]  # of RATE|max
+    return (f"{least} or more" if most is None else f"{least} to {most}") + (f", or {word}" if word else "")
 
 
 def _quantity(number: float, unit: type) -> str:
     if unit is Duration:
-        return format_duration(number)
-    return format_size(int(number)) if unit is Size else f"{number:,}"
+        return exact_duration(number)
+    return exact_size(int(number)) if unit is Size else f"{number:,}"

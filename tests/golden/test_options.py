@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 import msgspec
@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from loadkit.cli.blast import blast
 from loadkit.cli.serve import serve
+from loadkit.errors import OptionError
 from loadkit.library.keywords import BlastOptions, ServeOptions
 from loadkit.profile.blast import Profile
 from loadkit.profile.option import options_of
@@ -69,6 +70,29 @@ def test_an_option_is_a_key_of_a_profile_with_the_same_value(
     assert sources[name] == "profile"
     again, _ = load(None, as_given({name: getattr(by_option, name)}))
     assert getattr(again, name) == getattr(by_option, name)
+
+
+@pytest.mark.parametrize(("kind", "name"), _EACH)
+def test_a_keyword_takes_the_numbers_that_its_type_has_and_the_command_takes(
+    kind: type[msgspec.Struct], name: str
+) -> None:
+    _command, keywords, load = _ENDS[kind]
+
+    def is_read(value: object) -> bool:
+        try:
+            load(None, {name: value})
+        except OptionError:
+            return False
+        return True
+
+    types = get_args(get_type_hints(keywords)[name])
+    assert is_read(2) == bool({int, float} & set(types))
+    assert is_read(2.5) == (float in types)
+    if any(get_origin(one) is Literal and get_args(one) == (0,) for one in types):
+        assert is_read(0)
+    if get_type_hints(kind)[name] != str | None:  # which takes any text
+        assert is_read("2") == is_read(2)
+        assert is_read("0") == is_read(0)
 
 
 def _other(kind: type[msgspec.Struct], name: str) -> Any:

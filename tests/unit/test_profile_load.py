@@ -86,8 +86,8 @@ _WRONG = [
     pytest.param("connections = 0", "connections: 0 is below the least, 1", id="a count below its bound"),
     pytest.param("depth = 70000", "depth: 70,000 is above the most, 65,536", id="a count above its bound"),
     pytest.param("timeout = 10", "timeout: expected a duration with its unit", id="a duration without unit"),
-    pytest.param('timeout = "1us"', "timeout: 1,000 ns is below the least, 1 ms", id="a duration below its bound"),
-    pytest.param('size = "2GiB"', "size: 2,147,483,648 is above the most", id="a size above its bound"),
+    pytest.param('timeout = "1us"', "timeout: 1 us is below the least, 1 ms", id="a duration below its bound"),
+    pytest.param('size = "2GiB"', "size: 2 GiB is above the most, 1 GiB", id="a size above its bound"),
     pytest.param('rate = "1k:"', "rate: expected a rate such as 10k, or a ramp such as 1k:10k", id="half a ramp"),
     pytest.param('rate = "2000m"', "rate: 2,000,000,000 is above the most, 1,000,000,000", id="a rate above its bound"),
     pytest.param('connect_rate = "2000m"', "connect_rate: 2,000,000,000 is above", id="a connect rate above its bound"),
@@ -145,6 +145,17 @@ def test_one_option_cannot_overrule_what_a_profile_says_phase_by_phase(key: str)
 def test_a_number_alone_is_seconds_of_the_duration_and_of_the_warm_up(ten: object) -> None:
     profile, _sources = load_profile(None, {"duration": ten, "warmup": ten})
     assert profile.duration == profile.warmup == 10 * NS_PER_S
+
+
+def test_a_number_that_python_writes_with_an_exponent_is_seconds_too() -> None:
+    assert load_profile(None, {"warmup": 1e-5})[0].warmup == 10_000
+    with pytest.raises(OptionError, match=r"^--warmup: expected a duration"):
+        load_profile(None, {"warmup": 1e300})
+
+
+def test_a_number_alone_is_seconds_of_a_phase_too(place: Path) -> None:
+    Path("a.toml").write_text('[[phases]]\nname = "x"\nduration = 2.5\n[[phases]]\nname = "y"\nduration = "2"\n')
+    assert [phase.duration for phase in load_profile("a.toml", {})[0].phases] == [2_500_000_000, 2 * NS_PER_S]
 
 
 def test_an_option_that_no_phase_sets_goes_into_a_profile_with_phases() -> None:

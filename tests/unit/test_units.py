@@ -14,6 +14,9 @@ from loadkit.units import (
     Pace,
     Rate,
     Size,
+    decimal,
+    exact_duration,
+    exact_size,
     format_count,
     format_duration,
     format_rate,
@@ -217,3 +220,35 @@ def test_a_printed_duration_reads_back_to_three_digits(ns: float) -> None:
     read = Duration.parse(printed)
     # Half of the third digit, and half a nanosecond of a duration that is an integer.
     assert abs(read - ns) <= 0.0051 * ns + 0.5
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "0 s"),
+        (999, "999 ns"),
+        (1_000, "1 us"),
+        (999_999, "999.999 us"),  # where three digits would say 1 ms
+        (1_500_000, "1.5 ms"),
+        (32_767 * 10**9, "32,767 s"),
+        (36_000 * 10**9, "36,000 s"),
+    ],
+)
+def test_a_duration_is_printed_with_all_its_digits(ns: int, text: str) -> None:
+    assert exact_duration(ns) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (1, "1 B"), (1536, "1,536 B"), (65_536, "64 KiB"), (2**30 - 1, "1,073,741,823 B"), (2**31, "2 GiB")],
+)
+def test_a_size_is_printed_with_all_its_digits(size: int, text: str) -> None:
+    assert exact_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(10, "10"), (10.0, "10"), (2.5, "2.5"), (1e-5, "0.00001"), (1e22, "1" + "0" * 22)]
+)
+def test_a_number_is_written_as_it_is_read(number: float, text: str) -> None:
+    assert decimal(number) == text
+    assert float(text) == number
