@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadkit.printable import printable
+from loadkit.printable import printable, shortened
 
 __all__ = [
     "AppError",
@@ -22,14 +22,15 @@ __all__ = [
 class LoadkitError(Exception):
     """Something went wrong that the reader of the message can fix. `exit_status` is what the command exits with.
 
-    As text it is one printable line, whatever it quotes: no terminal or CI runner takes it as a command.
+    As text it is one printable line, whatever it quotes: no terminal or CI runner takes it as a command, and what is
+    very long is cut in the middle.
     """
 
     exit_status = 1
 
     def __str__(self) -> str:
         """Returns the message in one printable line."""
-        text = printable(super().__str__())
+        text = shortened(printable(super().__str__()))
         # A CI runner executes a line that begins with "::". A word before it keeps file names and addresses intact.
         return f"error: {text}" if text.startswith("::") else text
 

@@ -9,6 +9,7 @@ is made:
 - `wrapped` breaks a text into lines, none of which begins with an address such as `::1`;
 - `page` is the last step of a page, and leaves no line that a runner would obey;
 - `printable` is both for a text that has to be one line, such as an error;
+- `shortened` cuts what is very long in such a line;
 - `json_page` writes the same characters as JSON does, so that the values stay what they are;
 - `shell_word` and `shell_line` quote what is there to be copied into a shell.
 """
@@ -23,7 +24,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["cleaned", "json_page", "page", "printable", "shell_line", "shell_word", "wrapped"]
+__all__ = ["cleaned", "json_page", "page", "printable", "shell_line", "shell_word", "shortened", "wrapped"]
 
 _Value = TypeVar("_Value")
 
@@ -33,6 +34,13 @@ _COMMAND_ANYWHERE = re.compile(r"#(?=#[A-Za-z]*\[)")
 _NO_BREAK = "\u00a0"  # is no blank to textwrap
 _COMMAND_AT_START = re.compile(r"^(\s*):(?=:)")
 
+# What nobody reads to its end: a word, or a text in quotation marks; and a whole line, which may list addresses.
+_MOST_OF_A_WORD, _MOST_OF_A_LINE = 400, 4_000
+_LONG = re.compile(
+    rf"\S{{{_MOST_OF_A_WORD + 1},}}"
+    rf"|(?<!\w)(?P<mark>['\"`])(?:\\.|(?!(?P=mark))[^\\]){{{_MOST_OF_A_WORD - 1},}}(?P=mark)"
+)
+
 
 def printable(text: str) -> str:
     r"""Returns one line with what cannot be seen written out: a tab is a space, an escape character `\x1b`.
@@ -41,6 +49,15 @@ def printable(text: str) -> str:
     direction of text around.
     """
     return _COMMAND_ANYWHERE.sub(r"\\x23", _seen(" ".join(text.split())))
+
+
+def shortened(line: str) -> str:
+    """Returns a line with what is very long in it cut in the middle: an argument may have 128 KiB, a file more.
+
+    Its beginning says what it is about, its end what to do.
+    """
+    line = _LONG.sub(lambda found: _without_middle(found[0], _MOST_OF_A_WORD), line)
+    return _without_middle(line, _MOST_OF_A_LINE)
 
 
 def cleaned(value: _Value) -> _Value:
@@ -81,6 +98,10 @@ def shell_word(word: str) -> str:
 def shell_line(words: Iterable[str]) -> str:
     """Returns the words of a command as a shell takes them."""
     return " ".join(map(shell_word, words))
+
+
+def _without_middle(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most * 5 // 8]}…{text[-(most // 4) :]}"
 
 
 def _cleaned(value: Any) -> Any:

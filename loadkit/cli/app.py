@@ -18,7 +18,7 @@ from loadkit.cli.serve import serve
 from loadkit.errors import LoadkitError
 from loadkit.imports import importing
 from loadkit.limits import within_memory
-from loadkit.printable import printable
+from loadkit.printable import printable, shortened
 from loadkit.version import __version__
 
 __all__ = ["run"]
@@ -87,4 +87,4 @@ def run() -> None:
 
 def _complain(text: str, context: click.Context | None = None) -> None:
     hint = f" (see `{context.command_path} --help`)" if context else ""
-    click.echo(printable(f"loadkit: {text}{hint}"), err=True)
+    click.echo(f"{shortened(printable(f'loadkit: {text}'))}{hint}", err=True)

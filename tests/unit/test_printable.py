@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.printable import cleaned, json_page, page, printable, shell_line, shell_word, wrapped
+from loadkit.printable import cleaned, json_page, page, printable, shell_line, shell_word, shortened, wrapped
 from tests.hostile.texts import HOSTILE, is_obeyed, is_seen
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=30) | HOSTILE
@@ -36,6 +36,29 @@ def test_a_printable_text_is_one_line_and_stays_what_it_is(text: str) -> None:
     assert line.isprintable()
     assert "##[" not in line
     assert printable(line) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "short"),
+    [
+        pytest.param("x" * 400, "x" * 400, id="a word that is not cut"),
+        pytest.param(f"a: {'x' * 401} b", f"a: {'x' * 250}…{'x' * 100} b", id="a word"),
+        pytest.param(f"got '{'x ' * 198}x'; b", f"got '{'x ' * 198}x'; b", id="a text that is not cut"),
+        pytest.param(f"got '{'x ' * 200}'; b", f"got '{'x ' * 124}x…{' x' * 49} '; b", id="a text in quotation marks"),
+        pytest.param(
+            f"it's {'x ' * 300}, isn't it", f"it's {'x ' * 300}, isn't it", id="apostrophes are no quotation marks"
+        ),
+        pytest.param("x " * 2_001, f"{'x ' * 1_250}…{'x ' * 500}", id="a line"),
+    ],
+)
+def test_what_is_very_long_is_cut_in_the_middle(line: str, short: str) -> None:
+    assert shortened(line) == short
+
+
+@given(ANY)
+def test_no_line_stays_longer_than_the_most(text: str) -> None:
+    for line in (printable(text * 500), repr(printable(text * 500))):
+        assert len(shortened(line)) <= 4_000
 
 
 @pytest.mark.parametrize(
