@@ -50,10 +50,12 @@ Examples:
     shell_complete=complete_profiles,
     help="a scenario: `loadkit profiles` lists those shipped",
 )
-@output_option
+@output_option("write it here too")
 @github_option
 @click.option(
     "--dry-run",
+    cls=GroupedOption,
+    group=Group.OUTPUT,
     is_flag=True,
     help="print load, placements and origins as JSON and do nothing",
 )
@@ -103,7 +105,7 @@ def blast(
     from loadkit.report.summary import complaints
 
     summary = find_summary(github and not dry_run)
-    check_outputs(output, summary)
+    check_outputs(output, {"GITHUB_STEP_SUMMARY": summary})
     prepared = prepare_blast(target, profile, given(values), origins(click.get_current_context()))
     if dry_run:
         from loadkit.report.record import encode

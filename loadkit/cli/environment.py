@@ -27,17 +27,21 @@ PREFIX = "LOADKIT"
 _KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP|SCTP)")
 
 
+# A command with fewer, such as `report`, has a list of options that is seen at a glance.
+_LEAST_GROUPS = 3
+
+
 class Command(click.Command):
     """A command whose options may come from the environment, and stand in groups in its help."""
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the options, those of a group together; without groups as click does."""
+        """Writes the options, those of a group together; those of a command with hardly any groups as click does."""
         rows: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(context):
             row = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
             if row:
                 rows.setdefault(getattr(parameter, "group", None) or "", []).append(row)
-        if len(rows) < 2:
+        if len(rows) < _LEAST_GROUPS:
             super().format_options(context, formatter)
             return
         for group in (*Group, ""):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,16 +12,19 @@ from loadkit.cli.options import GroupedOption
 from loadkit.errors import OptionError, OutputError
 from loadkit.library.files import check_names, rescue, write_whole
 from loadkit.profile.option import Group
-from loadkit.report.formats import FORMATS, RECORD, STDOUT, check_format, formats_in_words, is_record, rendered
+from loadkit.report.formats import FORMATS, STDOUT, Format, check_format, formats_in_words, is_record, rendered
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
+    from loadkit.report.serve import ServeRecord
 
 __all__ = ["check_outputs", "files", "find_json", "output_option", "write_record"]
 
 
-def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds -o/--output, which takes any number of files."""
+def output_option(
+    what: str, formats: Mapping[str, Format] = FORMATS
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Returns what adds -o/--output, which takes any number of files; `what` begins its help."""
     return click.option(
         "-o",
         "--output",
@@ -30,8 +33,8 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="FILE",
         shell_complete=complete_formats,
-        help=f"write it here too, as {formats_in_words()}; -: the record on stdout, the report on stderr; repeatable",
-    )(command)
+        help=f"{what}, as {formats_in_words(formats)}; -: the record on stdout, the report on stderr (repeatable)",
+    )
 
 
 def files(paths: Sequence[str]) -> list[str]:
@@ -39,14 +42,20 @@ def files(paths: Sequence[str]) -> list[str]:
     return [path for path in paths if path != STDOUT]
 
 
-def check_outputs(paths: Sequence[str], summary: str | None = None) -> None:
-    """Raises OptionError for what is no output, or where two are one file; the job's `summary` is one of them."""
+def check_outputs(
+    paths: Sequence[str], also: Mapping[str, str | None], formats: Mapping[str, Format] = FORMATS
+) -> None:
+    """Raises OptionError for an output that cannot be written, or if two are one file.
+
+    `also` has the other files that the command writes, by the option or variable that names each; None is not given.
+    """
     if paths.count(STDOUT) > 1:
         raise OptionError("--output: - is given twice; the record is printed once")
     paths = files(paths)
     for path in paths:
-        check_format(path)
-    check_names([*(("--output", path) for path in paths), *([("GITHUB_STEP_SUMMARY", summary)] if summary else [])])
+        check_format(path, formats)
+    others = [(name, path) for name, path in also.items() if path is not None]
+    check_names([*(("--output", path) for path in paths), *others])
 
 
 def find_json(paths: Sequence[str]) -> str | None:
@@ -54,7 +63,7 @@ def find_json(paths: Sequence[str]) -> str | None:
     return next(filter(is_record, paths), None)
 
 
-def write_record(record: RunRecord, paths: Sequence[str]) -> None:
+def write_record(record: RunRecord | ServeRecord, paths: Sequence[str]) -> None:
     """Writes the record to each path. Raises OutputError when some could not be written, after the others were.
 
     If the record itself is not among these, it is put where it can be, and the error says where.
@@ -68,4 +77,4 @@ def write_record(record: RunRecord, paths: Sequence[str]) -> None:
         except OutputError as error:
             problems.append(str(error))
     if problems:
-        raise OutputError("; ".join(problems if is_kept else [*problems, rescue(FORMATS[RECORD].write(record), paths)]))
+        raise OutputError("; ".join(problems if is_kept else [*problems, rescue(rendered(record, STDOUT), paths)]))

@@ -11,12 +11,13 @@ from loadkit.cli.github import add_to_summary, annotate
 from loadkit.cli.output import files, write_record
 from loadkit.errors import OutputError
 from loadkit.printable import printable
-from loadkit.report.formats import FORMATS, RECORD, STDOUT
+from loadkit.report.formats import STDOUT, rendered
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
+    from loadkit.report.serve import ServeRecord
 
-__all__ = ["publish"]
+__all__ = ["publish", "publish_serve"]
 
 
 def publish(
@@ -27,21 +28,16 @@ def publish(
     quiet: bool = False,
     on_kept: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Writes the files, then prints the report, and after it the annotations where there is a job summary.
+    """Writes the files, then prints the report, and after it the annotations if there is a job summary.
 
-    `again` is where `loadkit report` can read the record again; `quiet` leaves the first line of the report alone. What
-    cannot be written keeps nothing else from being written and printed. It is said in one line, and False returned.
-    `on_kept` is called when nothing is left but to print. With standard output among the outputs the record is printed
-    there, and all else on standard error.
+    `again` is where `loadkit report` can read the record again; `quiet` prints the first line of the report alone. A
+    file that cannot be written keeps nothing else from being written and printed. It is said in one line, and False
+    returned. `on_kept` is called when nothing is left but to print. With standard output among the outputs the record
+    is printed there, and all else on standard error.
     """
-    is_on_stdout = STDOUT in output
     from loadkit.report.as_text import as_text
 
-    problems = []
-    try:
-        write_record(record, files(output))
-    except OutputError as error:
-        problems.append(str(error))
+    problems = _write(record, output)
     try:
         if summary:
             add_to_summary(record, summary)
@@ -49,11 +45,42 @@ def publish(
         problems.append(str(error))
     on_kept()
     text = as_text(record, again)
-    if is_on_stdout:
-        click.echo(FORMATS[RECORD].write(record), nl=False)
-    click.echo(text.splitlines()[0] if quiet else text, err=is_on_stdout)
+    _print(record, output, text.splitlines()[0] if quiet else text)
     if summary:
-        annotate(record, is_on_stdout)
+        annotate(record, STDOUT in output)
+    return _say(problems)
+
+
+def publish_serve(
+    record: ServeRecord, output: Sequence[str], quiet: bool = False, on_kept: Callable[[], None] = lambda: None
+) -> bool:
+    """Does the same with the record of a serve end, which has no objectives: `quiet` prints nothing of the report."""
+    from loadkit.report.as_text import as_text
+
+    problems = _write(record, output)
+    on_kept()
+    _print(record, output, "" if quiet else as_text(record))
+    return _say(problems)
+
+
+def _write(record: RunRecord | ServeRecord, output: Sequence[str]) -> list[str]:
+    try:
+        write_record(record, files(output))
+    except OutputError as error:
+        return [str(error)]
+    return []
+
+
+def _print(record: RunRecord | ServeRecord, output: Sequence[str], report: str) -> None:
+    is_on_stdout = STDOUT in output
+    if is_on_stdout:
+        click.echo(rendered(record, STDOUT), nl=False)
+    if report:
+        click.echo(report, err=is_on_stdout)
+
+
+def _say(problems: Sequence[str]) -> bool:
+    """Says on standard error what could not be written, and returns whether all was."""
     if problems:
         click.echo(printable(f"loadkit: {'; '.join(problems)}"), err=True)
     return not problems

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadkit.cli.environment import Command, origins
-from loadkit.cli.options import given, profile_options
+from loadkit.cli.options import GroupedOption, given, profile_options
+from loadkit.cli.output import check_outputs, files, output_option
 from loadkit.cli.preflight import say_warnings
+from loadkit.cli.publish import publish_serve
 from loadkit.cli.streams import end_soon
 from loadkit.endpoint import place_of
 from loadkit.errors import OutputError
-from loadkit.library.files import ReadyFile, check_names, check_writable, keep
+from loadkit.library.files import ReadyFile, check_writable
 from loadkit.limits import require_memory
 from loadkit.printable import json_page, printable
+from loadkit.profile.option import Group
 from loadkit.profile.serve import ServeProfile
-from loadkit.report.formats import RECORD, check_format
+from loadkit.report.formats import SERVE_FORMATS
 from loadkit.units import format_count
 
 if TYPE_CHECKING:
@@ -46,12 +49,18 @@ Examples:
 )
 @click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar="LOADKIT_SERVE_LISTEN")
 @profile_options(ServeProfile)
-@click.option("--profile", metavar="FILE", help="options from a TOML file")
-@click.option("--ready-file", metavar="FILE", help="write here, as JSON, where it listens, once it is ready")
-@click.option("-o", "--output", metavar="FILE", help="write a record of this end here (.json) when it ends")
-@click.option("-q", "--quiet", is_flag=True, help="print nothing but errors")
+@click.option("--profile", cls=GroupedOption, group=Group.WORKERS, metavar="FILE", help="options from a TOML file")
+@click.option(
+    "--ready-file",
+    cls=GroupedOption,
+    group=Group.OUTPUT,
+    metavar="FILE",
+    help="write here, as JSON, where it listens, once it is ready",
+)
+@output_option("write a record of this end here when it ends", SERVE_FORMATS)
+@click.option("-q", "--quiet", cls=GroupedOption, group=Group.OUTPUT, is_flag=True, help="print nothing but errors")
 def serve(
-    listen: str, profile: str | None, ready_file: str | None, output: str | None, quiet: bool, **values: Any
+    listen: str, profile: str | None, ready_file: str | None, output: tuple[str, ...], quiet: bool, **values: Any
 ) -> int:
     """Echo what every connection sends, or run your own server, with one worker process per core.
 
@@ -61,17 +70,12 @@ def serve(
 
     FACTORY of --app, which each worker imports, makes an asyncio.Protocol or is an async function (reader, writer).
     """
-    outputs = {"--ready-file": ready_file, "--output": output}
-    check_names([(option, path) for option, path in outputs.items() if path is not None])
-    if output:
-        check_format(output, (RECORD,))
+    check_outputs(output, {"--ready-file": ready_file}, SERVE_FORMATS)
     ready = ReadyFile(ready_file)
     ready.prepare()  # before anything that takes time or can fail: whoever waits for it must not find an old one
 
     require_memory()
     from loadkit.library.prepare import prepare_serve
-    from loadkit.report.as_text import as_text
-    from loadkit.report.record import encode
     from loadkit.report.serve import build_serve_record
     from loadkit.run.serve import run_serve
     from loadkit.run.signals import Interrupts
@@ -79,8 +83,8 @@ def serve(
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
     prepared = prepare_serve(listen, given(values), profile, origins(click.get_current_context()))
     say_warnings(prepared.check_machine(), quiet)
-    if output:
-        check_writable(output)
+    for path in files(output):
+        check_writable(path)
     seen = dict[int, int]()
     with Interrupts(is_command=True) as interrupts:
         with contextlib.closing(ready):
@@ -94,20 +98,11 @@ def serve(
         end_soon()
         for end in run.died_last:
             _say(f"worker {end.index} (pid {end.pid}) {end.died} when all of them were to end")
-        problem, record = None, build_serve_record(run, prepared.host)
-        if output:
-            try:
-                keep(output, encode(record))
-            except OutputError as error:
-                problem = str(error)
-        interrupts.end_report()
-        if not quiet:
-            click.echo(as_text(record))
-        if problem:
-            _say(problem)
+        record = build_serve_record(run, prepared.host)
+        is_whole = publish_serve(record, output, quiet, interrupts.end_report)
     if interrupts.count > 1:
         return 128 + interrupts.numbers[1]
-    return 1 if problem else 0
+    return 0 if is_whole else 1
 
 
 def _say(text: str) -> None:

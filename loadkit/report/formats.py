@@ -75,7 +75,7 @@ FORMATS: dict[str, Format] = {
 }
 
 
-SERVE_FORMATS = {suffix: one.write_serve for suffix, one in FORMATS.items() if one.write_serve}
+SERVE_FORMATS = {suffix: one for suffix, one in FORMATS.items() if one.write_serve}
 
 
 def formats_in_words(formats: Mapping[str, Format] = FORMATS) -> str:
@@ -84,10 +84,10 @@ def formats_in_words(formats: Mapping[str, Format] = FORMATS) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def check_format(path: str, suffixes: tuple[str, ...] = tuple(FORMATS)) -> None:
-    """Raises OptionError if no format has the suffix of the path."""
-    if Path(path).suffix not in suffixes:
-        raise OptionError(f"--output: {path}: the suffix chooses the format; use one of {', '.join(suffixes)}")
+def check_format(path: str, formats: Mapping[str, Format] = FORMATS) -> None:
+    """Raises OptionError if none of the formats has the suffix of the path."""
+    if Path(path).suffix not in formats:
+        raise OptionError(f"--output: {path}: the suffix chooses the format; use one of {', '.join(formats)}")
 
 
 def is_record(path: str) -> bool:
@@ -95,6 +95,13 @@ def is_record(path: str) -> bool:
     return Path(path).suffix == RECORD
 
 
-def rendered(record: RunRecord, path: str) -> str:
-    """Returns the record in the format of the path, which has one (`check_format`)."""
-    return FORMATS[Path(path).suffix].write(record)
+def rendered(record: RunRecord | ServeRecord, path: str) -> str:
+    """Returns the record in the format of the path, which has one for it (`check_format`); STDOUT is the record."""
+    from loadkit.report.record import RunRecord
+
+    one = FORMATS[RECORD if path == STDOUT else Path(path).suffix]
+    if isinstance(record, RunRecord):
+        return one.write(record)
+    if one.write_serve is None:
+        raise ValueError(f"a serve end has no {one.text}")
+    return one.write_serve(record)

@@ -14,8 +14,7 @@ from click.shell_completion import ShellComplete
 from loadkit.cli import hints
 from loadkit.cli.app import app
 from loadkit.cli.options import GroupedOption
-from loadkit.profile.blast import Profile
-from loadkit.profile.option import Group, options_of
+from loadkit.profile.option import Group
 from loadkit.version import __version__
 
 from .conftest import Loadkit
@@ -73,11 +72,17 @@ def test_each_word_of_another_tool_stands_for_something_that_blast_has() -> None
     assert not there & hints._ELSEWHERE.keys()  # it would never be asked for
 
 
-def test_every_option_of_a_run_stands_in_a_group_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [name for name, option in options_of(Profile).items() if option.group is None] == []
-    text = printed(capsys, "help", "blast")
+@pytest.mark.parametrize("command", ["blast", "serve"])
+def test_every_option_but_help_stands_in_a_group_of_the_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    text = printed(capsys, "help", command)
     headings = [line.removesuffix(":").lower() for line in text.splitlines() if line and line[0] != " "][1:]
-    assert headings == [*Group, "other options"]
+    assert headings == [*(group for group in Group if command == "blast" or group != Group.LOAD), "other options"]
+    others = text.partition("\nOther options:\n")[2].partition("\n\n")[0]
+    assert others.split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
+
+
+def test_options_stand_in_the_group_that_they_are_about(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "help", "blast")
     load, connections = text.partition("\nLoad:\n")[2].split("\nConnections:\n")
     assert "-R, --rate" in load
     assert "--connect-rate" in connections

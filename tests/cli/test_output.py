@@ -76,8 +76,8 @@ def test_outputs_that_are_one_file_are_refused(
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")
     with pytest.raises(OptionError, match=said):
-        check_outputs(paths, summary)
-    check_outputs(["run.json", "run.md", "a/run.json"], "summary.md")
+        check_outputs(paths, {"GITHUB_STEP_SUMMARY": summary})
+    check_outputs(["run.json", "run.md", "a/run.json"], {"GITHUB_STEP_SUMMARY": "summary.md"})
 
 
 @pytest.mark.parametrize("path", ["run", "run.txt", "run.json.gz", "run.JSON", ".md"])

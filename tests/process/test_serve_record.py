@@ -70,3 +70,30 @@ def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_
     assert "use one of .json, .md" in refused("serve.json", "-o", "serve.xml")
     assert "blast.json: not a loadkit serve record" in refused("blast.json", "--server", "blast.json")
     assert "give one RECORD" in refused("blast.json", "blast.json", "--server", "serve.json")
+
+
+def test_with_the_record_on_stdout_the_report_is_on_stderr(serve: Serve, tmp_path: Path) -> None:
+    served = serve("-w", "1", "-o", "-", "-o", str(tmp_path / "serve.md"))
+    served.signal(signal.SIGTERM)
+    status, out, err = served.end()
+    assert status == 0
+    assert json.loads(out)["format"] == "loadkit-serve-record"
+    ready, *report = err.splitlines()
+    assert "ready on" in ready
+    assert report[0].startswith("served 0 connections")
+    assert (tmp_path / "serve.md").read_text().startswith("## loadkit: served 0 connections")
+
+
+def test_quiet_leaves_the_report_out_and_not_the_record(serve: Serve) -> None:
+    served = serve("-w", "1", "-q", "-o", "-")
+    served.signal(signal.SIGTERM)
+    status, out, err = served.end()
+    assert (status, err) == (0, "")
+    assert json.loads(out)["server"]["accepted"] == 0
+
+
+@pytest.mark.parametrize("output", ["serve.xml", "serve.jsonl"])
+def test_a_format_that_a_serve_end_has_not_is_refused_before_it_listens(output: str, tmp_path: Path) -> None:
+    done = loadkit(tmp_path, "serve", "127.0.0.1:0", "-o", output)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "use one of .json, .md" in done.stderr
