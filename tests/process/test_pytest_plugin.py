@@ -70,7 +70,7 @@ def test_nothing_to_check(blast, loadkit_server):
         ]
     )
     # No line of the plugin's own code stands between a reader and that.
-    assert "pytest_plugin.py" not in result.stdout.str().partition("test_nothing_to_check")[0]
+    assert "pytest_plugin/" not in result.stdout.str().partition("test_nothing_to_check")[0]
     assert {path.name for path in (pytester.path / "kept").iterdir()} == {
         "test_load.py-test_met.json",
         "test_load.py-test_missed.json",
@@ -303,7 +303,7 @@ def test_it_is_inert_where_it_is_not_used(pytester: pytest.Pytester) -> None:
         """
 def test_nothing():
     loaded = {name for name in sys.modules if name.partition(".")[0] in ("loadkit", "numpy", "uvloop", "msgspec")}
-    assert loaded == {"loadkit", "loadkit.pytest_plugin"}
+    assert {name for name in loaded if not name.startswith("loadkit.pytest_plugin")} == {"loadkit"}
 """,
     )
     result.assert_outcomes(passed=1)
