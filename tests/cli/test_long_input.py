@@ -10,6 +10,7 @@ import click
 import pytest
 
 from loadkit.cli.app import app, run
+from loadkit.report.formats import FORMATS
 
 RECORD = str(Path(__file__).parents[1] / "golden" / "saturated.json")
 # An argument has at most 128 KiB (MAX_ARG_STRLEN of include/uapi/linux/binfmts.h).
@@ -92,4 +93,4 @@ def test_the_way_out_is_still_there(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     line = complaint(monkeypatch, capsys, "blast", "--rate", WORDS)
     assert line.startswith("loadkit: --rate: expected a rate such as 10k, or a ramp such as 1k:10k, got 'xy xy ")
     line = complaint(monkeypatch, capsys, "blast", "-o", WORD)
-    assert line.endswith("the suffix chooses the format; use one of .json, .jsonl, .md, .xml")
+    assert line.endswith(f"the suffix chooses the format; use one of {', '.join(FORMATS)}")
