@@ -66,7 +66,8 @@ def load_line(record: RunRecord) -> str:
     sent = "nothing measured"
     if record.window and record.window.measured_ns:
         sent = f"{format_rate(record.window.sent * NS_PER_S / record.window.measured_ns)} sent"
-    return f"open loop at {asked} requested, {sent}; {shape}"
+    each = " of each run" if record.merged > record.in_a_row else ""  # the others ran side by side with it
+    return f"open loop at {asked} requested{each}, {sent}; {shape}"
 
 
 def crowd_line(record: RunRecord) -> str | None:

@@ -51,7 +51,8 @@ def test_a_record_is_judged_anew_whatever_verdict_stands_in_it(loadkit: Loadkit,
 def test_two_runs_at_once_are_added_to_twice_the_rate(loadkit: Loadkit, runs: Path) -> None:
     other = msgspec.structs.replace(again(RUNS["open_loop"]()), started=RUNS["open_loop"]().started)
     (runs / "beside.json").write_text(encode(other))
-    assert loadkit("report", "a.json", "beside.json", "-o", "both.json").returncode == 0
+    done = loadkit("report", "a.json", "beside.json", "-o", "both.json")
+    assert (done.returncode, "requested of each run, " in done.stdout) == (0, True)
     one, both = _read(runs, "a.json"), _read(runs, "both.json")
     assert (both["merged"], both["in_a_row"]) == (2, 1)
     assert both["rates"]["replies_per_s"] == 2 * one["rates"]["replies_per_s"]
