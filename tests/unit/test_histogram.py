@@ -13,6 +13,8 @@ from loadkit.measure.histogram import (
     MOST_VALUES,
     Histogram,
     _words,
+    _words_one_by_one,
+    bounds_of,
     counts_length,
     highest_of,
     index_of,
@@ -314,3 +316,25 @@ def test_a_histogram_of_another_precision_is_refused() -> None:
     hdr.record_value(5)
     with pytest.raises(ValueError, match="another range or precision"):
         Histogram.decode(hdr.encode().decode(), 5)
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=30))
+def test_numbers_read_all_at_once_are_those_read_one_by_one(numbers: list[int]) -> None:
+    text = bytearray()
+    for number in numbers:
+        value = ((number << 1) ^ (number >> 63)) & (2**64 - 1)
+        for _ in range(8):
+            if value < 0x80:
+                break
+            text.append(value & 0x7F | 0x80)
+            value >>= 7
+        text.append(value)
+    assert _words(bytes(text)).tolist() == list(_words_one_by_one(bytes(text))) == numbers
+
+
+@given(_LISTS.filter(bool))
+def test_the_bounds_of_counters_are_those_of_each(values: list[int]) -> None:
+    indices = index_of(np.array(values, np.int64))
+    low, high = bounds_of(indices)
+    assert low.tolist() == [lowest_of(one) for one in indices.tolist()]
+    assert high.tolist() == [highest_of(one) for one in indices.tolist()]
