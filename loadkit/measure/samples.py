@@ -182,6 +182,7 @@ class IntervalSample:
     tcp_samples: int = 0  # looks at TCP_INFO, and the congestion windows that they saw, added up, in segments
     tcp_cwnd: int = 0
     retransmits: int | None = None  # on the watched connections; None: none is watched
+    open: int | None = None  # connections of all phases at its end; the most of them in merged rows
 
     def plus(self, later: IntervalSample) -> IntervalSample:
         """Returns both in one row; `later` is the next one of its phase."""
@@ -201,6 +202,7 @@ class IntervalSample:
             tcp_samples=self.tcp_samples + later.tcp_samples,
             tcp_cwnd=self.tcp_cwnd + later.tcp_cwnd,
             retransmits=later.retransmits if self.retransmits is None else self.retransmits + (later.retransmits or 0),
+            open=max((one for one in (self.open, later.open) if one is not None), default=None),
         )
 
 

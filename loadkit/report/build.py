@@ -417,6 +417,7 @@ def _interval(row: IntervalSample, load: Load) -> Interval:
         tcp_samples=row.tcp_samples,
         cwnd=row.tcp_cwnd / row.tcp_samples if row.tcp_samples else None,
         retransmits=row.retransmits,
+        open=row.open,
     )
 
 

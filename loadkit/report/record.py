@@ -106,7 +106,7 @@ __all__ = [
 FORMAT = "loadkit-record"
 VERSION = 2
 # Goes up by one with what is added to the version. A reader leaves out the keys that it does not know.
-MINOR = 0
+MINOR = 1
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999)
 # What takes time for each when it is merged: a few milliseconds a histogram, and runs are compared with one another.
 MOST_HISTOGRAMS, MOST_RUNS = 2_000, 4_000
@@ -421,7 +421,8 @@ class Interval(msgspec.Struct, frozen=True):
     `wakeups` and `events` are the blast end's, `serve_wakeups` and `serve_events` those of an embedded serve end; null
     where an engine does not count them. `cwnd` is the mean congestion window, in segments, of the connections that
     `tcp_samples` looks at TCP_INFO saw; `retransmits` came on the watched connections (`tcp.watched`), null where
-    none is watched: before the measured time.
+    none is watched: before the measured time. `open` are the connections of all phases that were open at its end; if
+    rows are merged, at the end of one of them, the most.
     """
 
     from_s: Annotated[float, LEAST]
@@ -439,6 +440,7 @@ class Interval(msgspec.Struct, frozen=True):
     tcp_samples: Annotated[int, SUM] = 0
     cwnd: Annotated[float | None, mean_by("tcp_samples")] = None
     retransmits: Annotated[int | None, EITHER] = None
+    open: Annotated[int | None, HELD] = None
 
 
 class Balance(msgspec.Struct, frozen=True):

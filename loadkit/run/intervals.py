@@ -18,7 +18,7 @@ __all__ = ["Series"]
 
 
 _WAKEUPS, _WATCHED = COUNTERS.index("wakeups"), COUNTERS.index("tcp_watched")
-_PHASE = STATE.index("phase")
+_PHASE, _OPEN = STATE.index("phase"), STATE.index("open")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -91,6 +91,7 @@ class Series:
             tcp_samples=came["tcp_samples"],
             tcp_cwnd=came["tcp_cwnd"],
             retransmits=came["tcp_retransmits"] if counters[_WATCHED] else None,
+            open=int(self._board.states[:, _OPEN].sum()),
         )
 
     def _latency(

@@ -174,3 +174,10 @@ def test_rows_of_a_series_are_added_as_their_fields_say() -> None:
 
     both = fold(row(1, 2, 10, 5), row(2, 3, 20, None), Way.AFTER)
     assert (both.from_s, both.t_s, both.replied, both.wakeups) == (1, 3, 30, None)
+
+
+def test_connections_that_are_open_are_added_side_by_side_and_not_over_time() -> None:
+    row = Interval(1, 2, "hold", 1, 1, 64, 0, IntervalLatency(None, None, None), open=30)
+    more = msgspec.structs.replace(row, open=50)
+    assert fold(row, more, Way.BESIDE).open == 80
+    assert fold(row, more, Way.AFTER).open == 50

@@ -75,6 +75,20 @@ def test_a_row_has_the_figures_of_its_own_second(board: Board) -> None:
     assert series.replies_per_s() == 0
 
 
+def test_a_row_has_the_connections_of_all_workers_that_are_open_at_its_end(board: Board) -> None:
+    series = Series(board)
+    sampler = Sampler(series)
+    enter(board, _RAMP)
+    for at, count in enumerate((40, 50, 10), 1):
+        for slot in board.slots:
+            slot.set("open", count)
+        sampler.look(at * NS_PER_S)
+    rows = series.rows.by_time()
+    assert [row.open for row in rows] == [80, 100, 20]
+    # What is open is not added up over time.
+    assert rows[0].plus(rows[1]).plus(rows[2]).open == 100
+
+
 def test_each_phase_to_which_something_happened_has_a_row_of_its_own(board: Board) -> None:
     series = Series(board)
     sampler = Sampler(series)
