@@ -71,6 +71,7 @@ _FENCES = {
     "uvloop": ("engine/aio/",),
     "pytest": ("pytest_plugin/",),
     "multiprocessing": ("run/",),
+    "prometheus_client": ("run/metrics.py",),
 }
 _TALKS = ("cli/", "__main__.py")
 # What it starts inherits the environment, and has to leave out what makes a Python print.
@@ -293,6 +294,7 @@ def test_ipv6_is_told_by_a_colon_in_one_place() -> None:
         pytest.param(_fence_breaks, "report/as_text.py", "from rich.table import Table", id="rich in a report"),
         pytest.param(_fence_breaks, "run/worker.py", "import uvloop", id="uvloop in a runner"),
         pytest.param(_fence_breaks, "measure/samples.py", "import hdrh.histogram", id="hdrh elsewhere"),
+        pytest.param(_fence_breaks, "run/exposed.py", "import prometheus_client.core", id="the client of Prometheus"),
         pytest.param(_fence_breaks, "engine/aio/loop.py", "from multiprocessing import Pipe", id="processes"),
         pytest.param(_talk, "report/as_text.py", "print(1)", id="print"),
         pytest.param(_talk, "run/blast.py", "import sys\nsys.exit(1)", id="sys.exit"),

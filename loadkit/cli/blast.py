@@ -9,12 +9,14 @@ import click
 from loadkit.cli.complete import complete_profiles
 from loadkit.cli.environment import Command, origins
 from loadkit.cli.github import find_summary, github_option
+from loadkit.cli.metrics import linger, say_where
 from loadkit.cli.options import GroupedOption, given, profile_options, quantity
 from loadkit.cli.output import check_outputs, files, find_json, output_option
 from loadkit.cli.preflight import say, say_warnings
 from loadkit.cli.publish import publish
 from loadkit.cli.streams import end_soon
 from loadkit.library.files import check_writable
+from loadkit.library.metrics import run_metrics
 from loadkit.limits import require_memory
 from loadkit.printable import printable
 from loadkit.profile.blast import Profile
@@ -120,11 +122,12 @@ def blast(
     from loadkit.run.blast import run_blast
     from loadkit.run.signals import Interrupts
 
-    with Interrupts(is_command=True) as interrupts:
+    with run_metrics(prepared.metrics) as metrics, Interrupts(is_command=True) as interrupts:
+        say_where(metrics, quiet)
 
         def run(plan: Plan) -> RunSamples:
             with live_view(not (no_progress or quiet), interval) as observer:
-                return run_blast(plan, observer, interrupts=interrupts)
+                return run_blast(plan, observer, interrupts=interrupts, on_start=metrics.show)
 
         prepared, samples = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
         interrupts.begin_report()
@@ -132,6 +135,9 @@ def blast(
         is_whole = publish(record, output, summary, find_json(output), quiet, lambda: _begin_to_print(interrupts))
         for line in complaints(record) if quiet else ():
             click.echo(printable(f"loadkit: {line}"), err=True)
+        if not interrupts.count:
+            metrics.end(record)
+            linger(metrics, interrupts, quiet)
     if interrupts.numbers:
         return 128 + interrupts.numbers[0]
     if record.verdict.state == "invalid":

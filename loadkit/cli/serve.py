@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadkit.cli.environment import Command, origins
+from loadkit.cli.metrics import linger, say_where
 from loadkit.cli.options import GroupedOption, given, profile_options
 from loadkit.cli.output import check_outputs, files, output_option
 from loadkit.cli.preflight import say_warnings
@@ -19,6 +20,7 @@ from loadkit.cli.streams import end_soon
 from loadkit.endpoint import place_of
 from loadkit.errors import OutputError
 from loadkit.library.files import ReadyFile, check_writable
+from loadkit.library.metrics import run_metrics
 from loadkit.limits import require_memory
 from loadkit.printable import json_page, printable
 from loadkit.profile.option import Group
@@ -86,11 +88,17 @@ def serve(
     for path in files(output):
         check_writable(path)
     seen = dict[int, int]()
-    with Interrupts(is_command=True) as interrupts:
+    with run_metrics(prepared.metrics) as metrics, Interrupts(is_command=True) as interrupts:
+        say_where(metrics, quiet)
+
+        def on_ready(group: ServeGroup) -> None:
+            metrics.show(group.view)
+            _tell_ready(group, prepared.name, ready, quiet)
+
         with contextlib.closing(ready):
             run = run_serve(
                 prepared.plan,
-                on_ready=lambda group: _tell_ready(group, prepared.name, ready, quiet),
+                on_ready=on_ready,
                 on_change=lambda dead, group: _tell_changes(dead, group, seen, prepared.name, ready),
                 interrupts=interrupts,
             )
@@ -100,6 +108,8 @@ def serve(
             _say(f"worker {end.index} (pid {end.pid}) {end.died} when all of them were to end")
         record = build_serve_record(run, prepared.host)
         is_whole = publish_serve(record, output, quiet, interrupts.end_report)
+        if interrupts.count < 2:
+            linger(metrics, interrupts, quiet)
     if interrupts.count > 1:
         return 128 + interrupts.numbers[1]
     return 0 if is_whole else 1

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Unpack
 
 from loadkit.library.keywords import BlastOptions
+from loadkit.library.metrics import run_metrics
 from loadkit.library.options import read_blast_options, warn
 from loadkit.library.prepare import prepare_blast, run_at_first_reachable
 from loadkit.library.server import Server
@@ -69,8 +70,14 @@ def _run(target: Target, profile: str | None, options: BlastOptions, interrupts:
     with within_memory():
         prepared = prepare_blast(where, profile, read_blast_options(options))
         warn(prepared.check_machine())
-        with interrupts:
+        with run_metrics(prepared.metrics) as metrics, interrupts:
             prepared, samples = run_at_first_reachable(
-                prepared, lambda plan: run_blast(plan, interrupts=interrupts), lambda text: _log.warning("%s", text)
+                prepared,
+                lambda plan: run_blast(plan, interrupts=interrupts, on_start=metrics.show),
+                lambda text: _log.warning("%s", text),
             )
-        return build_record(prepared.plan, prepared.host, samples)
+            record = build_record(prepared.plan, prepared.host, samples)
+            if not interrupts.count:
+                metrics.end(record)
+                metrics.linger(interrupts)
+        return record

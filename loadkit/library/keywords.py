@@ -44,6 +44,8 @@ class BlastOptions(TypedDict, total=False):
     edge_triggered: bool | None
     pin: bool | None
     stamps: Literal["off", "rx"] | None
+    metrics: str | int | None
+    metrics_linger: str | float | None
     sndbuf: str | int | None
     rcvbuf: str | int | None
     congestion: str | None
@@ -65,6 +67,8 @@ class ServeOptions(TypedDict, total=False):
     edge_triggered: bool | None
     pin: bool | None
     stamps: Literal["off", "rx"] | None
+    metrics: str | int | None
+    metrics_linger: str | float | None
     sndbuf: str | int | None
     rcvbuf: str | int | None
     congestion: str | None

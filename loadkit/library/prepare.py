@@ -14,6 +14,7 @@ from loadkit.engine.registry import choose_engine
 from loadkit.engine.settings import check_settings
 from loadkit.errors import PreflightError, UnreachableError
 from loadkit.host import Host, raise_nofile, read_host
+from loadkit.library.metrics import MetricsAsked
 from loadkit.plan.app import app_of, parse_app
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.engine import ChosenEngine, needs_of
@@ -42,6 +43,7 @@ class PreparedBlast:
     plan: Plan
     host: Host
     demand: Demand
+    metrics: MetricsAsked
     find_next: Callable[[], PreparedBlast | None]
 
     def check_machine(self) -> tuple[Finding, ...]:
@@ -57,6 +59,7 @@ class PreparedServe:
     host: Host
     name: str
     demand: Demand
+    metrics: MetricsAsked
 
     def check_machine(self) -> tuple[Finding, ...]:
         """Returns what limits it. Raises PreflightError for what cannot work."""
@@ -124,7 +127,9 @@ def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) ->
         demand = demand_of_blast(host, int(profile.connections), where, asked.engine, sockets, profile.source)
         raise in_our_words(error, demand) from None
     demand = demand_of_plan(host, plan, sockets)
-    return PreparedBlast(plan, host, demand, lambda: _prepare(asked, others[0], others[1:]) if others else None)
+    return PreparedBlast(
+        plan, host, demand, MetricsAsked.of(profile), lambda: _prepare(asked, others[0], others[1:]) if others else None
+    )
 
 
 def run_at_first_reachable(
@@ -180,4 +185,4 @@ def prepare_serve(
     except PreflightError as error:
         raise in_our_words(error, demand_of_serve(host, int(profile.max_connections or 0), chosen)) from None
     demand = demand_of_serve_plan(host, plan)
-    return PreparedServe(plan, host, where.host, demand)
+    return PreparedServe(plan, host, where.host, demand, MetricsAsked.of(profile))

@@ -9,6 +9,7 @@ from typing import Unpack
 
 from loadkit.endpoint import place_of, reached_at
 from loadkit.library.keywords import ServeOptions
+from loadkit.library.metrics import RunMetrics, run_metrics
 from loadkit.library.options import read_serve_options, warn
 from loadkit.library.prepare import PreparedServe, prepare_serve
 from loadkit.library.threads import in_thread
@@ -39,6 +40,7 @@ class Server:
         self._interrupts = Interrupts()
         self._settled = threading.Event()
         self._group: ServeGroup | None = None
+        self._metrics: RunMetrics | None = None
         self._error: BaseException | None = None
         # A daemon, so that a program that never leaves the block can still end: its workers then end by themselves.
         self._thread = threading.Thread(target=self._serve, name="loadkit-serve", daemon=True)
@@ -88,8 +90,11 @@ class Server:
     def _serve(self) -> None:
         try:
             with within_memory():
-                with self._interrupts:
+                with run_metrics(self._prepared.metrics) as metrics, self._interrupts:
+                    self._metrics = metrics
                     run = run_serve(self._prepared.plan, self._note_ready, _log_deaths, self._interrupts)
+                    if self._interrupts.count < 2:
+                        metrics.linger(self._interrupts)
                 for end in run.died_last:
                     log.warning("serve worker %d %s when all of them were to end", end.index, end.died)
                 self.record = build_serve_record(run, self._prepared.host)
@@ -102,6 +107,8 @@ class Server:
     def _note_ready(self, group: ServeGroup) -> None:
         self._group = group
         self.port = group.port
+        if self._metrics:
+            self._metrics.show(group.view)
         self._settled.set()
 
 

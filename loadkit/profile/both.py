@@ -11,8 +11,14 @@ from typing import Annotated
 from loadkit.profile.engines import ENGINES, EngineName, Feature, engines_with, one_of
 from loadkit.profile.option import Group, option
 from loadkit.profile.sockets import SocketOptions
+from loadkit.units import Duration
 
-__all__ = ["BothEnds", "EngineName", "Stamps"]
+__all__ = ["BothEnds", "EngineName", "Place", "Stamps"]
+
+# It is written for a person to type; a name has 253 characters at the most (RFC 1035).
+_MOST_CHARACTERS = 300
+# An hour: the longest scrape interval in use is minutes.
+_LONGEST_LINGER_NS = 3600 * 10**9
 
 
 class Stamps(enum.StrEnum):
@@ -22,8 +28,21 @@ class Stamps(enum.StrEnum):
     RX = "rx"
 
 
+class Place(str):
+    """Where to listen: `9464`, `0.0.0.0:9464`, `[::1]:9464`. What resolves it says what is wrong with it."""
+
+    expected = "[HOST:]PORT such as 9464 or 0.0.0.0:9464"
+
+    @classmethod
+    def parse(cls, value: object) -> Place:
+        """Reads a place from text, or from the number of a port. Raises ValueError saying what was expected."""
+        if isinstance(value, bool) or not isinstance(value, int | str) or not 0 < len(str(value)) <= _MOST_CHARACTERS:
+            raise ValueError(f"expected {cls.expected}, got {str(value)[:80]!r}")
+        return cls(value)
+
+
 class BothEnds(SocketOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How workers of either end move bytes."""
+    """How workers of either end move bytes, and who may watch them."""
 
     engine: Annotated[
         EngineName,
@@ -52,3 +71,25 @@ class BothEnds(SocketOptions, frozen=True, forbid_unknown_fields=True, kw_only=T
             group=Group.MEASURING,
         ),
     ] = Stamps.OFF
+    metrics: Annotated[
+        Place | None,
+        option(
+            "serve metrics to Prometheus at this place while it runs, on loopback unless a host is given; needs the "
+            "extra `metrics`",
+            "--metrics",
+            group=Group.OUTPUT,
+            metavar="[HOST:]PORT",
+        ),
+    ] = None
+    # None: a command that is over ends. Whoever wants the totals scraped knows the interval of the scrapes.
+    metrics_linger: Annotated[
+        Duration | None,
+        option(
+            "go on serving metrics for so long after the end, so that a last scrape sees the totals [0s]",
+            "--metrics-linger",
+            group=Group.OUTPUT,
+            at_least=0,
+            at_most=_LONGEST_LINGER_NS,
+            bare_unit="s",
+        ),
+    ] = None

@@ -15,7 +15,7 @@ import msgspec
 from loadkit.errors import LoadkitError, OptionError, ProfileError
 from loadkit.printable import shell_word
 from loadkit.profile.blast import PhaseSpec, Profile
-from loadkit.profile.both import BothEnds
+from loadkit.profile.both import BothEnds, Place
 from loadkit.profile.option import Option, names_of, options_of
 from loadkit.profile.serve import ServeProfile
 from loadkit.profile.tags import Tag
@@ -149,7 +149,7 @@ def _with_units(kind: type[msgspec.Struct], values: Mapping[str, Any]) -> dict[s
 
 
 def _parse(kind: type, value: object) -> object:
-    for quantity in (Count, Duration, Size, Rate, ConnectRate, Pace, Tag):
+    for quantity in (Count, Duration, Size, Rate, ConnectRate, Pace, Tag, Place):
         if kind is quantity:
             return quantity.parse(value)
     raise NotImplementedError(kind)

@@ -15,6 +15,7 @@ from loadkit.engine.registry import get_engine
 from loadkit.measure.memory import Room, read_room
 from loadkit.measure.samples import IntervalSample, RunSamples
 from loadkit.plan.build import Plan
+from loadkit.report.families import View
 from loadkit.run.course import LOOK_NS, Course, Stage, stranded_at_ns
 from loadkit.run.crew import Crew, CrewSamples
 from loadkit.run.first import first_failure
@@ -47,11 +48,13 @@ def run_blast(
     observer: Observer | None = None,
     room: Callable[[], Room | None] = read_room,
     interrupts: Interrupts | None = None,
+    on_start: Callable[[Callable[[], View]], None] | None = None,
 ) -> RunSamples:
     """Runs the plan and returns what was measured.
 
     `room` tells how much memory is left; when it gets tight no more connections are opened. Signals end the run early:
-    those of `interrupts`, which the caller has entered, else those that an Interrupts of its own takes.
+    those of `interrupts`, which the caller has entered, else those that an Interrupts of its own takes. `on_start` is
+    called once all workers are there, with what shows a scrape how far the run is, in any thread, also after its end.
     Raises PreflightError, TargetError, WorkerError or Interrupted when the run cannot start. Once started it always
     returns, with whatever was recorded.
     """
@@ -59,6 +62,8 @@ def run_blast(
         crew = LocalCrew(plan, interrupts, room)
         try:
             port = crew.start()
+            if on_start:
+                on_start(crew.view)
             now, today = time.monotonic_ns(), datetime.datetime.now(datetime.UTC)
             course = Course(plan, now)
             started = today + datetime.timedelta(microseconds=(course.start_ns - now) // 1000)

@@ -21,6 +21,7 @@ from loadkit.measure.samples import (
     WorkerEnd,
     WorkerSamples,
 )
+from loadkit.report.families import View
 from loadkit.run.signals import HasFileno
 
 __all__ = ["Crew", "CrewSamples", "Look", "Totals", "Word", "Words", "closing_ns"]
@@ -114,6 +115,9 @@ class Crew(Protocol):
 
     def totals(self) -> Totals:
         """Returns what a live view shows."""
+
+    def view(self) -> View:
+        """Returns what a scrape is shown. Unlike the others it may be called from any thread, once it has started."""
 
     def first(self) -> tuple[PhaseSamples, bytes]:
         """Returns what the worker of the run's first connection counted in the ramp, and how what came on it begins."""

@@ -13,7 +13,9 @@ from loadkit.measure.memory import Room, read_room
 from loadkit.measure.samples import PhaseSamples, ServeSamples, WorkerSamples, read_board, read_worker
 from loadkit.plan.build import Plan
 from loadkit.plan.split import split
+from loadkit.report.families import View
 from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, closing_ns
+from loadkit.run.exposed import view_of_run
 from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
 from loadkit.run.sampler import Sampler
@@ -135,6 +137,11 @@ class LocalCrew:
             row=self._series.last,
             replies_per_s=self._series.replies_per_s(),
         )
+
+    def view(self) -> View:
+        """Reads the boards."""
+        group = self._group
+        return view_of_run(self._plan, self._board, group.board if group else None, group.restarts if group else 0)
 
     def leave(self) -> int:
         """Tells the workers to end at once and waits for them."""

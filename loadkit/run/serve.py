@@ -23,6 +23,8 @@ from loadkit.measure.samples import (
 )
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.split import split_serve
+from loadkit.report.families import View
+from loadkit.run.exposed import view_of_serve_end
 from loadkit.run.forker import Forker
 from loadkit.run.sampler import Sampler
 from loadkit.run.serve_rows import ServeRows
@@ -32,7 +34,7 @@ from loadkit.run.worker import listen_on
 from loadkit.run.workers import Worker, end_all, let_go, start_workers
 from loadkit.units import NS_PER_S
 
-__all__ = ["ServeGroup", "run_serve"]
+__all__ = ["ServeGroup", "bind_advice", "run_serve"]
 
 # A worker that dies this soon, this often, will not live: its reason is said and the serve end gives up.
 _YOUNG_S = 1.0
@@ -116,6 +118,10 @@ class ServeGroup:
         """Reads the board as it is now."""
         return read_board(self.board)
 
+    def view(self) -> View:
+        """Returns what a scrape is shown; from any thread, also after the end."""
+        return view_of_serve_end(self.plan, self.port, self.board, self.restarts)
+
     def turned_away(self, number: int) -> int:
         """Returns how many connections could not be accepted so far, for this errno."""
         return int(self.board.errors[:, :, STEPS.index("connect"), number].sum())
@@ -191,7 +197,7 @@ def reserve_port(addresses: Sequence[str], port: int) -> list[socket.socket]:
         # A port free on the first address may be taken on another: try the next one.
         if port or not anchors or reason.errno != errno.EADDRINUSE:
             break
-    raise PreflightError(f"cannot listen on {refused} port {port}: {say_error(reason)}; {_bind_advice(reason)}")
+    raise PreflightError(f"cannot listen on {refused} port {port}: {say_error(reason)}; {bind_advice(reason)}")
 
 
 def _refuse_taken(address: str, port: int) -> None:
@@ -201,7 +207,8 @@ def _refuse_taken(address: str, port: int) -> None:
         sock.bind(sockaddr_of(address, port))
 
 
-def _bind_advice(error: OSError) -> str:
+def bind_advice(error: OSError) -> str:
+    """Returns what to do about an address and port that cannot be bound."""
     known = {
         errno.EADDRINUSE: "another socket has the port (`ss -tanp` shows which): stop its process, or take port 0, a "
         "free one",

@@ -18,6 +18,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -154,6 +155,14 @@ class Interrupts:
     def end_report(self) -> None:
         """Tells it that the record is kept, and is left to be printed: a signal ends that at once."""
         self._is_kept = True
+
+    def linger(self, wait_s: float) -> None:
+        """Waits so long when all is done, or until a signal comes, which ends nothing but this."""
+        self._is_reporting = self._is_kept = False
+        before, deadline = self.count, time.monotonic() + wait_s
+        while self.count == before and (left_s := deadline - time.monotonic()) > 0:
+            self.wait((), left_s)
+        del self.numbers[before:]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.numbers.append(number)

@@ -28,6 +28,7 @@ INLINE = [
 ]
 # What else stands in the blocks of a shell. The README's own are tried by hand and by .ci/run.
 OTHERS = (
+    "curl ",
     "_LOADKIT_COMPLETE=",
     "docker ",
     "echo ",

@@ -13,7 +13,7 @@ import msgspec
 from loadkit.cli.blast import blast
 from loadkit.cli.serve import serve
 from loadkit.profile.blast import Profile
-from loadkit.profile.both import EngineName
+from loadkit.profile.both import EngineName, Place
 from loadkit.profile.option import Option, options_of
 from loadkit.profile.serve import ServeProfile
 from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, exact_duration, exact_size
@@ -56,6 +56,7 @@ _WRITTEN = {
     Rate: "str | float",
     ConnectRate: "str | float",
     Pace: "str | float",
+    Place: "str | int",
 }
 _DOCS = """# Options
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from loadkit.report.record import RunRecord
 from loadkit.report.serve import load_serve
 from tests.golden.made_up import RUNS, awkward
 from tests.hostile.records import served
+from tests.pages import chapter
 
 Labels = dict[str, str]
 
@@ -78,6 +80,18 @@ def test_a_run_that_ended_in_its_ramp_has_no_figures_of_a_window() -> None:
     assert "loadkit_connects_opened_total" in names
     assert not names & {"loadkit_window_seconds", "loadkit_replies_per_second"}
     assert value(RUNS["interrupted"](), "loadkit_run_partial") == 1
+
+
+def test_the_page_names_every_metric_and_no_other() -> None:
+    made = [*(make() for make in RUNS.values()), awkward()]
+    made[0] = msgspec.structs.replace(made[0], tags={"build": "1"})
+    ours = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for record in made
+        for family in openmetrics.text_string_to_metric_families(as_openmetrics(record))
+    }
+    table = chapter("metrics", "What there is").partition("**Buckets.**")[0]
+    assert set(re.findall(r"`(loadkit_\w+)`", table)) == ours | {"loadkit_phase_active", "loadkit_serve_errors_total"}
 
 
 def test_what_reads_the_format_before_openmetrics_reads_it_too() -> None:

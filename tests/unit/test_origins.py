@@ -55,5 +55,5 @@ def test_each_option_is_behind_a_value_of_the_plan() -> None:
     behind = {
         option for struct in (Load, Placement) for options in options_behind(struct).values() for option in options
     }
-    # Objectives and tags are no part of a plan, and `phases` is a key of profiles alone.
-    assert behind - {"phases"} == set(options_of(Profile)) - {"slo", "tag"}
+    # Objectives, tags and metrics are no part of a plan, and `phases` is a key of profiles alone.
+    assert behind - {"phases"} == set(options_of(Profile)) - {"slo", "tag", "metrics", "metrics_linger"}

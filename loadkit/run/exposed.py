@@ -1,0 +1,93 @@
+"""What a scrape is shown of a run, or of a serve end, that goes on: read off the boards, in the thread of the scrape.
+
+Workers do nothing for it. Each counter only ever grows, also that of a worker whose place another one has taken, so no
+two scrapes see one go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadkit.engine.registry import get_engine
+from loadkit.measure.board import COUNTERS, STATE, STEPS, SUM_CARRY, TIMES, Board, error_name
+from loadkit.plan.build import Plan
+from loadkit.plan.phases import PhaseKind
+from loadkit.plan.serve import ServePlan
+from loadkit.report.as_openmetrics import run_info
+from loadkit.report.buckets import Buckets, bounds_of, counted, nothing
+from loadkit.report.families import Counts, View, WorkerView
+from loadkit.report.record import OF_A_SCHEDULE
+from loadkit.version import __version__
+
+__all__ = ["view_of_run", "view_of_serve_end"]
+
+_OPEN, _PHASE = STATE.index("open"), STATE.index("phase")
+
+
+def view_of_run(plan: Plan, board: Board, serve: Board | None, restarts: int) -> View:
+    """Returns what the run has come to; `serve` is the board of its own serve end."""
+    load = plan.load
+    bounds = bounds_of(plan.given.slo)
+    times = [time for time in TIMES if load.open_loop or time not in OF_A_SCHEDULE]
+    phases = []
+    for index, phase in enumerate(load.phases):
+        has_times = phase.kind is not PhaseKind.DRAIN  # no message is due in it, no connect begun
+        buckets = {time: _buckets(board, index, time, bounds[time]) for time in times if has_times}
+        phases.append(_counts(board, phase.name, index, buckets))
+    holds = [index for index, phase in enumerate(load.phases) if phase.kind is PhaseKind.HOLD]
+    return View(
+        info=run_info(plan.target, plan.target.port, plan.given.profile, get_engine(plan.here.engine).version()),
+        tags=plan.given.tags,
+        phases=phases,
+        served=_counts(serve, "serve", 0) if serve else None,
+        restarts=restarts if serve else None,
+        workers=[*_workers("blast", board, holds), *(_workers("serve", serve, [0]) if serve else ())],
+        phase=load.phases[int(board.states[:, _PHASE].max())].name,
+    )
+
+
+def view_of_serve_end(plan: ServePlan, port: int, board: Board, restarts: int) -> View:
+    """Returns what a serve end by itself has come to; one that runs an app does not count its bytes."""
+    served = _counts(board, "serve", 0)
+    if plan.app is not None:
+        del served.counters["sent_bytes"], served.counters["received_bytes"]
+    return View(
+        info={"engine": get_engine(plan.engine).version(), "version": __version__, "port": str(port)},
+        served=served,
+        restarts=restarts,
+        workers=list(_workers("serve", board, [0])),
+    )
+
+
+def _counts(board: Board, name: str, phase: int, times: Mapping[str, Buckets] = {}) -> Counts:
+    counters = dict(zip(COUNTERS, board.counters[:, phase].sum(axis=0).tolist(), strict=True))
+    return Counts(name, counters, dict(_errors(board.errors[:, phase].sum(axis=0))), times)
+
+
+def _errors(counts: NDArray[np.int64]) -> Iterator[tuple[tuple[str, str], int]]:
+    for step, number in zip(*(places.tolist() for places in counts.nonzero()), strict=True):
+        yield (STEPS[step], error_name(number)), int(counts[step, number])
+
+
+def _buckets(board: Board, phase: int, time: str, bounds: tuple[int, ...]) -> Buckets:
+    found = []
+    for slot in board.slots:
+        head, counts = slot.pages[phase].histograms[time]
+        count, total, low, high, dropped, carry = head.tolist()
+        if count or dropped:
+            found.append(counted(bounds, counts, (low, high), carry * SUM_CARRY + total, dropped))
+    return reduce(Buckets.plus, found) if found else nothing(bounds)
+
+
+def _workers(end: str, board: Board, phases: Sequence[int]) -> Iterator[WorkerView]:
+    measured = board.counters[:, phases].sum(axis=1).tolist()
+    for index, (counts, is_open) in enumerate(zip(measured, board.states[:, _OPEN].tolist(), strict=True)):
+        counters = dict(zip(COUNTERS, counts, strict=True))
+        names = ["cpu_user_ns", "cpu_system_ns"]
+        if counters["waits"]:
+            names += ["busy_ns", "blocked_ns", "wakeups", "events"]
+        yield WorkerView(end, index, {"open": is_open} | {name: counters[name] for name in names})
