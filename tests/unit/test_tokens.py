@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -106,7 +107,8 @@ def test_while_a_living_worker_is_between_the_two_nothing_is_given_back_and_then
 def test_processes_that_are_killed_at_any_moment_leave_the_counter_right() -> None:
     words = shared(3)
     tokens = Tokens(words, 4)
-    living = [_start(words, index) for index in (1, 2)]
+    # They rest, as workers do: what is given back waits for a moment in which neither of them is in a turn.
+    living = [_start(words, index, rest_s=0.001) for index in (1, 2)]
     try:
         for _ in range(8):
             victim = _start(words, 0)
@@ -125,24 +127,26 @@ def test_processes_that_are_killed_at_any_moment_leave_the_counter_right() -> No
     assert left(words) == 4
 
 
-def _start(words: NDArray[np.int64], index: int) -> int:
-    """Forks a process that takes two and gives them back, for ever."""
+def _start(words: NDArray[np.int64], index: int, rest_s: float = 0.0) -> int:
+    """Forks a process that takes two and gives them back, for ever, with a rest in between."""
     pid = os.fork()
     if pid == 0:
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the test's time-out is its parent's
             signal.alarm(30)
-            _take_and_give(WorkerTokens(words, index))
+            _take_and_give(WorkerTokens(words, index), rest_s)
         finally:
             os._exit(1)
     return pid
 
 
-def _take_and_give(mine: WorkerTokens) -> None:
+def _take_and_give(mine: WorkerTokens, rest_s: float) -> None:
     while True:
         for has_one in (mine.take(), mine.take()):
             if has_one:
                 mine.give()
+        if rest_s:
+            time.sleep(rest_s)
 
 
 def _kill(pid: int) -> None:
