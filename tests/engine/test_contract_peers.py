@@ -58,18 +58,27 @@ def adds_a_byte(sock: socket.socket, message: bytes) -> None:
 
 
 def echo_but(fault: Fault) -> Behaviour:
-    """Returns an echo whose first connection has a fault in place of its third reply, before the others have many."""
-    has_come = threading.Event()
+    """Returns an echo whose first connection has a fault in place of its third reply.
+
+    The others have ten replies until that connection is over: none of them takes the messages that would be its own.
+    """
+    is_over = threading.Event()
+
+    def fail(sock: socket.socket) -> None:
+        try:
+            for count, message in enumerate(messages(sock), 1):
+                (fault if count == 3 else socket.socket.sendall)(sock, message)
+        finally:
+            is_over.set()
 
     def behave(sock: socket.socket, number: int) -> None:
+        if number == 0:
+            fail(sock)
+            return
         for count, message in enumerate(messages(sock), 1):
-            if number == 0 and count == 3:
-                has_come.set()
-                fault(sock, message)
-            else:
-                if count > 10:
-                    has_come.wait(TIMEOUT_S)
-                sock.sendall(message)
+            if count > 10:
+                assert is_over.wait(TIMEOUT_S)
+            sock.sendall(message)
 
     return behave
 
@@ -87,7 +96,7 @@ def echo_but(fault: Fault) -> Behaviour:
 def test_one_connection_fails_under_its_own_name_and_the_others_go_on(
     peer: Peer, blast: Blast, fault: Fault, error: str, more_bytes: int
 ) -> None:
-    blasting = blast(peer(echo_but(fault)), connections="5", messages="300")
+    blasting = blast(peer(echo_but(fault)), connections="5", messages="300", timeout="60s")
     whole = run(blasting)
     assert whole.errors == {("receive", error): 1}
     assert whole.counters["failed"] == 1
@@ -100,7 +109,7 @@ def test_one_connection_fails_under_its_own_name_and_the_others_go_on(
     ("fault", "error"), [(resets_in_the_middle, "ECONNRESET"), (half_closes, "CLOSED_BY_PEER")], ids=["reset", "end"]
 )
 def test_all_messages_under_way_fail_with_their_connection(peer: Peer, blast: Blast, fault: Fault, error: str) -> None:
-    blasting = blast(peer(echo_but(fault)), connections="5", messages="300", depth="4")
+    blasting = blast(peer(echo_but(fault)), connections="5", messages="300", depth="4", timeout="60s")
     whole = run(blasting)
     # The reset may be noticed by what reads or by what sends.
     assert [name for _step, name in whole.errors] == [error]

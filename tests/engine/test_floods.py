@@ -19,9 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.engine.compiled import native_missing
 from loadkit.host import raise_nofile, read_host
-from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import read_worker
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import build_serve_plan
@@ -29,15 +27,10 @@ from loadkit.profile.serve import ServeProfile
 from loadkit.run.forker import Forker
 from loadkit.run.serve import ServeGroup
 from loadkit.run.signals import Interrupts
-from loadkit.run.worker import listen_on
 from loadkit.units import Count, Duration
 
-from .conftest import ENGINES, LOOPBACK, serve_options, wait_for
-
-if missing := native_missing():
-    pytest.skip(missing, allow_module_level=True)
-
-from loadkit.engine.native import _core
+from .conftest import ENGINES, LOOPBACK, wait_for
+from .native.by_hand import Turns, _core, serve_turns
 
 pytestmark = pytest.mark.slow
 
@@ -207,48 +200,14 @@ def test_no_flood_keeps_a_worker_from_its_next_turn(flooded: Flooded) -> None:
 # -- the compiled worker, turn by turn: what one does is counted, whatever the machine is busy with
 
 
-@dataclass
-class Turns:
-    core: _core.Serve
-    board: Board
-    port: int
-
-    def turn(self) -> dict[str, int]:
-        """Has one turn, of one wait; returns what it added to the counters."""
-        before = read_worker(self.board, 0).phases[0].counters
-        self.core.turn(1)
-        after = read_worker(self.board, 0).phases[0].counters
-        return {name: after[name] - before[name] for name in after}
-
-    def turn_until(self, counter: str, count: int) -> list[int]:
-        """Has turns until a counter has grown by so much; returns by how much in each."""
-        grown: list[int] = []
-        while sum(grown) < count:
-            grown.append(self.turn()[counter])
-            assert len(grown) < 10_000
-        return grown
-
-
 @pytest.fixture(params=[False, True], ids=["native", "native edge-triggered"])
 def turns(request: pytest.FixtureRequest) -> Iterator[Callable[..., Turns]]:
     """Makes a worker that has a turn when it is told to."""
     with contextlib.ExitStack() as stack:
 
         def make(idle_ns: int = -1) -> Turns:
-            [listener] = map(stack.enter_context, listen_on((LOOPBACK,), 0, 4096))
-            ours, _theirs = map(stack.enter_context, socket.socketpair())
-            board = stack.enter_context(contextlib.closing(Board(BoardLayout(1, 1, 10**10))))
-            core = _core.Serve(
-                words=board.slots[0].words,
-                control_fd=ours.fileno(),
-                options=serve_options(idle_timeout_ns=idle_ns, most_slots=2000, is_edge_triggered=request.param),
-                listeners=(listener.fileno(),),
-                settings=(),
-                tokens=None,
-                machine=bytes(16),
-            )
-            stack.enter_context(contextlib.closing(core))
-            return Turns(core, board, listener.getsockname()[1])
+            options = {"idle_timeout_ns": idle_ns, "most_slots": 2000, "is_edge_triggered": request.param}
+            return stack.enter_context(serve_turns(**options))
 
         yield make
 

@@ -25,6 +25,7 @@ from loadkit.engine.aio.connect import is_readable, open_route
 from loadkit.engine.aio.connection import OPENING, Connection, State
 from loadkit.engine.aio.long_connection import LongConnection
 from loadkit.engine.aio.oldest import OldestFirst
+from loadkit.engine.aio.pauses import STANDSTILL_NS
 from loadkit.engine.aio.probing import Probing
 from loadkit.engine.aio.schedule import NEVER
 from loadkit.engine.aio.timeline import ROUND, Stage, Timeline
@@ -462,11 +463,14 @@ class Swarm(Timeline):
     def _judge_reply(self, connection: Connection, now: int) -> None:
         sent = connection.pending[2]
         until = sent + self.timeout_ns + self.watch.standstills.since(sent)
+        grain_ns = self._deadlines.grain_ns
+        # What has come is read first, and judged by the wait that reported it. That takes a turn, which may be as long
+        # as a standstill without being one; bytes that keep coming and end no reply are not waited for any longer.
+        is_over = now > until + 2 * grain_ns + STANDSTILL_NS
         if until > now:
             self._deadlines.push(connection, until)
-        elif is_readable(connection.transport.get_extra_info("socket").fileno()):
-            # It is read first, and judged by the wait that told of it.
-            self._deadlines.push(connection, now + self._deadlines.grain_ns)
+        elif not is_over and is_readable(connection.transport.get_extra_info("socket").fileno()):
+            self._deadlines.push(connection, now + grain_ns)
         else:
             self.broken(connection, "receive", OwnError.REPLY_TIMEOUT)
 

@@ -452,12 +452,22 @@ static int64_t last_moved(const struct peer *peer, int64_t now) {
     return now - ago_ms * (NS_PER_S / 1000);
 }
 
+/* Does what an event would have it do. */
+static __attribute__((noinline, cold)) void go_on_with(struct serve *serve, struct peer *peer) {
+    if (peer->state == PEER_OWING)
+        pay(serve, peer);
+    else
+        read_on_later(serve, peer);
+}
+
 /* It seems to be idle; but if it is not, notes when it was active. The kernel counts in ticks of up to 10 ms: of what
  * we know ourselves it tells nothing new. One that was active before those at the end of the list goes to the end all
  * the same: it may be found idle later than it is, never sooner. */
 static bool is_idle(struct serve *serve, struct peer *peer, int64_t now) {
     if (is_waiting(peer)) {
         note_active(serve, peer);
+        /* The next wait reports it, unless an edge was lost (epoll(7)): then no wait would. */
+        if (serve->options.is_edge_triggered) go_on_with(serve, peer);
         return false;
     }
     int64_t moved = last_moved(peer, now);

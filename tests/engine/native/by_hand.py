@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.samples import PhaseSamples, read_worker
 from loadkit.plan.pacing import LinearPace
+from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import EchoFraming
-from tests.engine.conftest import LOOPBACK, wait_for
+from tests.engine.conftest import LOOPBACK, serve_options, wait_for
 
 if missing := native_missing():
     pytest.skip(f"the native engine: {missing}", allow_module_level=True)
@@ -90,6 +94,50 @@ class Core:
 
     def phase(self, index: int) -> PhaseSamples:
         return read_worker(self.board, 0).phases[index]
+
+
+@dataclass
+class Turns:
+    """A Serve whose turns the test takes, and the port that it listens at."""
+
+    core: _core.Serve
+    board: Board
+    port: int
+
+    def turn(self) -> dict[str, int]:
+        """Has one turn, of one wait; returns what it added to the counters."""
+        before = read_worker(self.board, 0).phases[0].counters
+        self.core.turn(1)
+        after = read_worker(self.board, 0).phases[0].counters
+        return {name: after[name] - before[name] for name in after}
+
+    def turn_until(self, counter: str, count: int) -> list[int]:
+        """Has turns until a counter has grown by so much; returns by how much in each."""
+        grown: list[int] = []
+        while sum(grown) < count:
+            grown.append(self.turn()[counter])
+            assert len(grown) < 10_000
+        return grown
+
+
+@contextlib.contextmanager
+def serve_turns(**options: int) -> Iterator[Turns]:
+    """Makes a worker of the serve end that has a turn when it is told to."""
+    with contextlib.ExitStack() as stack:
+        [listener] = map(stack.enter_context, listen_on((LOOPBACK,), 0, 4096))
+        ours, _theirs = map(stack.enter_context, socket.socketpair())
+        board = stack.enter_context(contextlib.closing(Board(BoardLayout(1, 1, 10**10))))
+        core = _core.Serve(
+            words=board.slots[0].words,
+            control_fd=ours.fileno(),
+            options=serve_options(**options),
+            listeners=(listener.fileno(),),
+            settings=(),
+            tokens=None,
+            machine=bytes(16),
+        )
+        stack.enter_context(contextlib.closing(core))
+        yield Turns(core, board, listener.getsockname()[1])
 
 
 def arguments(words: Any, control_fd: int) -> dict[str, Any]:
@@ -175,6 +223,15 @@ def send_one(core: Core, listener: socket.socket) -> None:
     core.open_one(listener)
     core.blast.begin_phases(time.monotonic_ns())
     core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
+
+
+def lose_edges(epoll_fd: int) -> None:
+    """Waits in an edge-triggered core's place until a connection is reported: an edge is reported once (epoll(7)).
+
+    A connection is writable as well, unlike the timer and what the parent says.
+    """
+    with select.epoll.fromfd(os.dup(epoll_fd)) as epoll:
+        wait_for(lambda: any(events & select.EPOLLOUT for _, events in epoll.poll(0)))
 
 
 def open_files() -> int:

@@ -6,17 +6,17 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from loadkit.measure.tcp_info import read_tcp_info
+from loadkit.plan.pacing import LinearPace
+from loadkit.units import NS_PER_S
 from tests.engine.conftest import LOOPBACK, Blast, Server, run
 
-from .by_hand import (
-    Core,
-    a_route,
-)
+from .by_hand import Core, a_route, lose_edges, paced, send_one
 
 pytestmark = pytest.mark.slow
 
@@ -118,3 +118,56 @@ def test_where_the_kernel_has_no_port_ranges_the_engine_goes_through_the_ports(s
         for peer, _ in accepted:
             peer.close()
     assert {port for _, (_, port) in accepted} == {low, low + 1, low + 2, low + 3, low + 4}
+
+
+_ONE = paced(LinearPace(0, 3600 * NS_PER_S, 0.0001, 0.0001))  # a message, as the phase begins
+
+
+def reply(peer: socket.socket) -> None:
+    peer.sendall(peer.recv(64))
+
+
+def end(peer: socket.socket) -> None:
+    peer.recv(64)  # what is not read makes a reset of it
+    peer.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "received_bytes"),
+    [
+        pytest.param(reply, "REPLY_TIMEOUT", 1, id="a reply"),  # no wait had reported it in time
+        pytest.param(end, "CLOSED_BY_PEER", 0, id="the end of the stream"),
+    ],
+)
+def test_what_came_with_an_edge_that_was_lost_is_read_when_its_time_is_over(
+    answer: Callable[[socket.socket], None], error: str, received_bytes: int
+) -> None:
+    options = {"timeout_ns": NS_PER_S // 5, "is_edge_triggered": True}
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(phases=_ONE, port=listener.getsockname()[1], **options) as core:
+            send_one(core, listener)
+            answer(core.sockets[-1])
+            lose_edges(core.blast.fileno())
+            core.turn_until(lambda: core.slot.get("open") == 0 or core.phase(1).counters["replied"] == 1)
+            phase = core.phase(1)
+    assert phase.counters["received_bytes"] == received_bytes
+    if phase.counters["replied"]:  # a standstill of ours does not count against a reply
+        assert phase.histograms["standstill"].count > 0
+    else:
+        assert phase.errors == {("receive", error): 1}
+        assert phase.counters["failed"] == 1
+
+
+def test_a_connect_whose_edge_was_lost_is_found_when_its_time_is_over() -> None:
+    # A full accept queue drops the SYN, which is sent again after a second (tcp(7), somaxconn).
+    with socket.create_server((LOOPBACK, 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        options = {"connect_timeout_ns": 5 * NS_PER_S // 2, "is_edge_triggered": True}
+        with socket.create_connection((LOOPBACK, port)), Core(port=port, **options) as core:
+            core.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 1)
+            core.turn_until(lambda: core.phase(0).counters["asked"] == 1)
+            assert core.slot.get("open") == 0
+            listener.accept()[0].close()
+            lose_edges(core.blast.fileno())
+            core.turn_until(lambda: core.slot.get("settled") == 1 or core.slot.get("open") == 1)
+            assert (core.slot.get("open"), core.phase(0).errors) == (1, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import select
@@ -18,8 +19,10 @@ from tests.engine.conftest import LOOPBACK, Server, wait_for
 
 from .by_hand import (
     MOST_PIECES,
+    lose_edges,
     pieces_of_anything,
     reset,
+    serve_turns,
 )
 
 pytestmark = pytest.mark.slow
@@ -139,3 +142,43 @@ def test_serve_echoes_any_bytes_in_any_pieces_exactly(server: Server) -> None:
     assert served.counters["opened"] == served.counters["closed"]
     assert served.counters["received_bytes"] >= received
     assert served.errors == {}
+
+
+def test_what_came_with_an_edge_that_was_lost_is_echoed_instead_of_taken_for_idle() -> None:
+    with serve_turns(idle_timeout_ns=50_000_000, is_edge_triggered=True) as worker:
+        with socket.create_connection((LOOPBACK, worker.port), timeout=60) as client:
+            worker.turn_until("opened", 1)
+            client.sendall(b"message")
+            lose_edges(worker.core.fileno())
+            worker.turn_until("sent_bytes", len(b"message"))
+            assert client.recv(64) == b"message"
+
+
+def test_an_echo_that_was_owed_goes_on_though_the_edge_was_lost() -> None:
+    sent = bytes(2**16)
+    with serve_turns(idle_timeout_ns=1_000_000_000, is_edge_triggered=True) as worker, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((LOOPBACK, worker.port))
+        client.setblocking(False)
+        worker.turn_until("opened", 1)
+        total = 0
+        with contextlib.suppress(BlockingIOError):  # as far as both ends' buffers go
+            while True:
+                total += client.send(sent)
+                worker.turn()
+        got = 0
+        while not got:
+            got += _read_all(client)
+        lose_edges(worker.core.fileno())
+        while got < total:
+            worker.turn()
+            got += _read_all(client)
+
+
+def _read_all(sock: socket.socket) -> int:
+    """Reads what is there; returns how much."""
+    length = 0
+    with contextlib.suppress(BlockingIOError):
+        while chunk := sock.recv(1 << 20):
+            length += len(chunk)
+    return length
