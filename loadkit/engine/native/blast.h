@@ -221,7 +221,7 @@ struct blast {
     unsigned char *buffer;
 };
 
-/* blast.c: the time line */
+/* blast.c: its life, its standstills, and the loop */
 int blast_open(struct blast *blast, int control_fd);
 void blast_close(struct blast *blast);
 /* Notes TCP_INFO of so many connections, others each time. */
@@ -232,6 +232,17 @@ void blast_open_first(struct blast *blast, int64_t at);
 void blast_start(struct blast *blast, int64_t start, double connect_hz, struct turn turn);
 /* The connects of the ramp wait until the worker with that state has settled so many of its own. */
 void blast_start_after(struct blast *blast, const int64_t *state, int64_t connects);
+/* Works for `linger_ns`, or until something has to be said; returns TURN_ flags. */
+int blast_turn(struct blast *blast, int64_t linger_ns);
+/* The clock says `now`: a gap since the last reading is a standstill. */
+void blast_stood(struct blast *blast, int64_t from, int64_t until, bool is_in_turn);
+static inline void blast_see(struct blast *blast, int64_t now) {
+    if (now - blast->seen_ns > STANDSTILL_NS) blast_stood(blast, blast->seen_ns, now, true);
+    blast->seen_ns = now;
+}
+static inline int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
+
+/* phases.c: the time line */
 /* The ramp ends at that time and the phases follow one another. */
 void blast_begin_phases(struct blast *blast, int64_t at);
 /* Enters the phases that have begun by now. */
@@ -239,24 +250,22 @@ void blast_enter_due_phases(struct blast *blast, int64_t now);
 static inline void blast_enter_phases(struct blast *blast, int64_t now) {
     if (blast->next_phase_ns <= now) blast_enter_due_phases(blast, now);
 }
+/* Takes messages off what may be sent; with the last one's reply the drain begins. */
+void blast_spend(struct blast *blast, int64_t count);
+/* Begins the drain if the last of --messages has its reply, or if there is no connection, and none to come. */
+void blast_end_traffic(struct blast *blast);
+/* Waits for replies for so long, and lets go out what is due and has to wait for room for so long. */
+void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns);
+/* Whether the drain waits for nothing any more. */
+bool blast_is_drained(const struct blast *blast);
+/* When the drain ends at the latest. It is longer by what we stood still, for no reply could reach us. */
+int64_t blast_drain_end(const struct blast *blast);
+/* Counts what was left unanswered and closes everything. */
+void blast_finish(struct blast *blast);
 /* Open connections that have had a reply: for the parent, up to the window's start. It may look later than that, and a
  * short window is over by then. */
 static inline void blast_count_answered(struct blast *blast, int change) {
     if (!blast->has_measured) blast->board.state[STATE_answered] += change;
-}
-/* Waits for replies for so long, and lets go out what is due and has to wait for room for so long. */
-void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns);
-/* Counts what was left unanswered and closes everything. */
-void blast_finish(struct blast *blast);
-/* Works for `linger_ns`, or until something has to be said; returns TURN_ flags. */
-int blast_turn(struct blast *blast, int64_t linger_ns);
-/* Takes messages off what may be sent; with the last one's reply the drain begins. */
-void blast_spend(struct blast *blast, int64_t count);
-/* The clock says `now`: a gap since the last reading is a standstill. */
-void blast_stood(struct blast *blast, int64_t from, int64_t until, bool is_in_turn);
-static inline void blast_see(struct blast *blast, int64_t now) {
-    if (now - blast->seen_ns > STANDSTILL_NS) blast_stood(blast, blast->seen_ns, now, true);
-    blast->seen_ns = now;
 }
 /* Whether nothing new is begun any more: but for messages that still wait for a connection to open. */
 static inline bool is_ending(const struct blast *blast) {
@@ -280,7 +289,8 @@ void connection_prove(struct blast *blast, struct connection *connection, int pr
 /* Keeps what came on the run's first connection. */
 void connection_keep(struct blast *blast, const unsigned char *bytes, size_t length);
 void connection_on_event(struct blast *blast, uint64_t token, uint32_t events);
-void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now);
+/* Its connect failed, or is given up. */
+void connection_not_opened(struct blast *blast, struct connection *connection, int number);
 void connection_push_deadline(struct blast *blast, struct connection *connection, int64_t at);
 static inline void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at) {
     if (!connection->timer_ns || connection->timer_ns > at) connection_push_deadline(blast, connection, at);
@@ -302,7 +312,6 @@ void connection_fail(struct blast *blast, struct connection *connection, int ste
 void connection_retire(struct blast *blast, struct connection *connection, int64_t due, bool reopens);
 void connection_end(struct blast *blast, struct connection *connection, int64_t due, bool is_own_event);
 void connection_finish(struct blast *blast, struct connection *connection, int64_t now);
-uint32_t next_route(struct blast *blast);
 void blast_mend_broken(struct blast *blast);
 static inline void blast_mend(struct blast *blast) {
     if (blast->broken_slot != NONE || blast->orphans.first != NONE) blast_mend_broken(blast);
@@ -310,6 +319,16 @@ static inline void blast_mend(struct blast *blast) {
 static inline uint32_t slot_number(const struct blast *blast, const struct connection *connection) {
     return (uint32_t)(connection - blast->slots);
 }
+
+/* sockets.c: what they are made of */
+uint32_t next_route(struct blast *blast);
+/* Returns a socket along a route; -1 with errno. */
+int socket_make(const struct blast *blast, struct route *route);
+/* Connects the socket, or another one in its place; 0, or -1 with errno. */
+int socket_connect(const struct blast *blast, struct route *route, int *fd);
+
+/* overdue.c: when their time is over */
+void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now);
 
 /* messages.c: what goes out and comes in */
 static inline bool has_room(const struct blast *blast, const struct connection *connection) {

@@ -1,8 +1,5 @@
 /* Connections: opened, watched, ended. */
-#define _GNU_SOURCE
 #include <errno.h>
-#include <netinet/tcp.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,13 +14,6 @@
 #define RETRY_NS (NS_PER_S / 10)
 /* So few deadlines are kept though they do not count any more. */
 enum { FEW_DEADLINES = 1024 };
-/* The least a peer may announce as its segment size (RFC 9293, 3.7.1, less options): a message that fits goes out
- * whole. */
-enum { LEAST_SEGMENT = 536 };
-#ifndef IP_LOCAL_PORT_RANGE
-#define IP_LOCAL_PORT_RANGE 51 /* linux/in.h since 6.3 */
-#endif
-
 /* -- slots */
 
 static void *reserve(size_t bytes) {
@@ -76,15 +66,6 @@ static void free_slot(struct blast *blast, struct connection *connection) {
     blast->used_count--;
     connection->link = blast->free_slot;
     blast->free_slot = slot_number(blast, connection);
-}
-
-uint32_t next_route(struct blast *blast) {
-    while (!blast->route_left) {
-        blast->route_now = (blast->route_now + 1) % blast->route_count;
-        blast->route_left = blast->routes[blast->route_now].connections;
-    }
-    blast->route_left--;
-    return blast->route_now;
 }
 
 /* -- what epoll watches */
@@ -170,7 +151,7 @@ void connection_keep(struct blast *blast, const unsigned char *bytes, size_t len
     first->came_length += (uint32_t)length;
 }
 
-static void not_opened(struct blast *blast, struct connection *connection, int number) {
+void connection_not_opened(struct blast *blast, struct connection *connection, int number) {
     board_count(&blast->board, COUNT_failed_connects, connection->due_ns, 1);
     board_error(&blast->board, STEP_connect, number, clock_ns());
     connection_prove(blast, connection, PROOF_failed);
@@ -225,70 +206,6 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     blast->check_ns = 0;
 }
 
-static socklen_t length_of(const struct sockaddr_storage *address) {
-    return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-}
-
-/* The next port of the route's range, bound; SO_REUSEADDR lets the same one serve other destinations. */
-static int bind_chosen(int fd, struct route *route) {
-    struct sockaddr_storage source = route->source;
-    socklen_t length = length_of(&route->source);
-    int one = 1;
-    if (source.ss_family == AF_UNSPEC) {
-        source.ss_family = route->destination.ss_family; /* the rest is zero: any address */
-        length = length_of(&route->destination);
-    }
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one)) return -1;
-    for (int64_t left = route->port_high - route->port_low; left >= 0; left--) {
-        in_port_t port = htons((uint16_t)route->next_port);
-        route->next_port = route->next_port < route->port_high ? route->next_port + 1 : route->port_low;
-        /* The port stands in the same place in both families. */
-        ((struct sockaddr_in *)&source)->sin_port = port;
-        if (!bind(fd, (const struct sockaddr *)&source, length)) return 0;
-        if (errno != EADDRINUSE) return -1;
-    }
-    return -1;
-}
-
-/* ip(7): connect(2) looks for a free port among those of one parity first, and slows down once they are taken. With a
- * range of its own a socket is spared that (kernel 6.8 on), and so it is when it comes with a port. */
-static int take_port(const struct blast *blast, int fd, struct route *route) {
-    if (blast->options.chooses_ports) return bind_chosen(fd, route);
-    uint32_t range = (uint32_t)route->port_low | (uint32_t)route->port_high << 16;
-    return setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof range);
-}
-
-static int keep_alive(int fd, int64_t seconds) {
-    int one = 1, idle = (int)seconds;
-    return setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one) ||
-           setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-}
-
-static int make_socket(const struct blast *blast, struct route *route) {
-    int one = 1;
-    int fd = socket(route->destination.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    /* Nagle's algorithm holds back a segment that is not full while another is on its way (RFC 896): one message at a
-     * time in one segment never is, and then the system call is saved. */
-    bool is_held_back = blast->options.depth > 1 || blast->options.size > LEAST_SEGMENT;
-    if (is_held_back && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one)) goto failed;
-    if (blast->options.keepalive_s && keep_alive(fd, blast->options.keepalive_s)) goto failed;
-    if (blast->settings.are_given && settings_apply(&blast->settings, fd)) goto failed;
-    if (blast->stamper.is_on) stamp_received(fd);
-    if (route->port_low && take_port(blast, fd, route)) goto failed;
-    if (route->source.ss_family != AF_UNSPEC && !(route->port_low && blast->options.chooses_ports)) {
-        /* ip(7): the port is chosen at connect(), by the whole tuple, so one port serves many destinations. */
-        if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one)) goto failed;
-        if (bind(fd, (const struct sockaddr *)&route->source, length_of(&route->source))) goto failed;
-    }
-    return fd;
-failed:;
-    int number = errno;
-    close(fd);
-    errno = number;
-    return -1;
-}
-
 /* Connects the slot's socket. On loopback, and wherever else the answer comes before connect() returns, the first
  * message goes out at once: a socket that is not established yet refuses it with EAGAIN. That saves a wake-up, and two
  * changes of what epoll watches. */
@@ -299,24 +216,14 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     connection->pending_first = connection->pending_count = 0;
     connection->held_first = connection->held_last = NONE;
     connection->place = NONE;
-    const struct sockaddr *destination = (const struct sockaddr *)&route->destination;
-    socklen_t length = length_of(&route->destination);
-    int failed = connect(connection->fd, destination, length);
-    /* A port we chose is bound for every destination, and may be taken with this one: the next. */
-    for (int64_t left = blast->options.chooses_ports ? route->port_high - route->port_low : 0;
-         failed && errno == EADDRNOTAVAIL && left > 0; left--) {
-        close(connection->fd);
-        connection->fd = make_socket(blast, route);
-        if (connection->fd < 0) break;
-        failed = connect(connection->fd, destination, length);
-    }
+    int failed = socket_connect(blast, route, &connection->fd);
     if (failed && errno != EINPROGRESS) {
-        not_opened(blast, connection, errno);
+        connection_not_opened(blast, connection, errno);
         return;
     }
     /* If it says EINPROGRESS: on loopback it is established by now all the same. */
     if (route->may_meet_itself && meets_itself(connection->fd, &route->destination)) {
-        not_opened(blast, connection, ECONNREFUSED);
+        connection_not_opened(blast, connection, ECONNREFUSED);
         return;
     }
     int64_t now = clock_ns();
@@ -333,7 +240,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
             return;
         }
         if (errno != EAGAIN) {
-            not_opened(blast, connection, errno);
+            connection_not_opened(blast, connection, errno);
             return;
         }
     }
@@ -372,9 +279,9 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
     blast->opening_count += is_scheduled;
     connection->has_successor = blast->options.lifetime_ns >= 0;
     connection->interest = UNWATCHED;
-    connection->fd = make_socket(blast, &blast->routes[route]);
+    connection->fd = socket_make(blast, &blast->routes[route]);
     if (connection->fd < 0)
-        not_opened(blast, connection, errno);
+        connection_not_opened(blast, connection, errno);
     else
         connect_slot(blast, connection);
 }
@@ -387,7 +294,7 @@ static __attribute__((noinline)) void finish_connect(struct blast *blast, struct
     const struct route *route = &blast->routes[connection->route];
     if (!number && route->may_meet_itself && meets_itself(connection->fd, &route->destination)) number = ECONNREFUSED;
     if (number)
-        not_opened(blast, connection, number);
+        connection_not_opened(blast, connection, number);
     else
         opened(blast, connection, clock_ns(), 0);
 }
@@ -423,7 +330,7 @@ void connections_move_to_phase(struct blast *blast, int64_t began) {
     board_end_write(&blast->board);
 }
 
-/* -- events and deadlines */
+/* -- events */
 
 void connection_on_event(struct blast *blast, uint64_t token, uint32_t events) {
     struct connection *connection = &blast->slots[slot_of(token)];
@@ -440,62 +347,6 @@ void connection_on_event(struct blast *blast, uint64_t token, uint32_t events) {
     }
     bool is_live = connection->state == OPEN || connection->state == RETIRING;
     if (is_live && (events & ~(uint32_t)EPOLLOUT)) messages_read(blast, connection, events);
-}
-
-/* When what a connection waits for takes too long, standstills of ours left out; NEVER if it waits for nothing. */
-static int64_t expires_at(const struct blast *blast, const struct connection *connection) {
-    bool is_connecting = connection->state == CONNECTING;
-    if (!is_connecting && !connection->pending_count) return NEVER;
-    int64_t began = is_connecting ? connection->established_ns : pending_at(blast, connection, 0)->sent;
-    int64_t timeout = is_connecting ? blast->options.connect_timeout_ns : blast->options.timeout_ns;
-    return look_at_timeout(blast, began + timeout + standstills_since(&blast->standstills, began));
-}
-
-/* Takes what the kernel has of a connection and epoll has not reported, as if it had. More may have been ready than a
- * wait returns; and an edge that was lost is reported by no wait (epoll(7)), so nothing but a deadline finds it. */
-static __attribute__((noinline, cold)) void take_unreported(struct blast *blast, struct connection *connection) {
-    struct pollfd polled = {.fd = connection->fd, .events = POLLIN | POLLOUT};
-    if (poll(&polled, 1, 0) <= 0) return;
-    uint64_t token = token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
-    /* The bits of poll(2) and epoll are the same. What came with a connect is read, too. */
-    connection_on_event(blast, token, (uint32_t)polled.revents | EPOLLIN | HIDES_MORE);
-}
-
-static void expire(struct blast *blast, struct connection *connection) {
-    if (connection->state == CONNECTING)
-        not_opened(blast, connection, OWN_CONNECT_TIMEOUT);
-    else
-        connection_fail(blast, connection, STEP_receive, OWN_REPLY_TIMEOUT);
-}
-
-static bool is_alive(const struct connection *connection) {
-    return connection->state != FREE && connection->state != BROKEN;
-}
-
-void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now) {
-    struct connection *connection = &blast->slots[deadline.slot];
-    if (connection->timer_ns != deadline.at_ns) return; /* an earlier one took its place */
-    connection->timer_ns = 0;
-    if (!is_alive(connection)) return;
-    if (expires_at(blast, connection) <= now) {
-        take_unreported(blast, connection);
-        if (!is_alive(connection)) return; /* or it is another one by now, with times of its own */
-    }
-    int64_t next = expires_at(blast, connection);
-    if (next <= now) {
-        expire(blast, connection);
-        return;
-    }
-    if (blast->options.lifetime_ns > 0 && connection->state == OPEN && !is_ending(blast)) {
-        int64_t end = connection->established_ns + blast->options.lifetime_ns;
-        if (end <= now) {
-            connection_retire(blast, connection, end, true);
-            if (connection->state != RETIRING) return;
-        } else if (end < next) {
-            next = end;
-        }
-    }
-    if (next < NEVER) connection_need_deadline(blast, connection, next);
 }
 
 /* -- ending */
@@ -608,7 +459,7 @@ static void check_accepted(struct blast *blast, struct connection *connection) {
 static void bury(struct blast *blast, struct connection *connection) {
     int64_t now = clock_ns();
     if (connection->broke_from == CONNECTING) {
-        not_opened(blast, connection, connection->failure);
+        connection_not_opened(blast, connection, connection->failure);
         return;
     }
     if (connection->failure == OWN_REPLY_TIMEOUT && !connection->received) check_accepted(blast, connection);
@@ -639,7 +490,7 @@ void connection_finish(struct blast *blast, struct connection *connection, int64
     if (connection->state == CONNECTING) {
         /* One of the first is missing; a successor was asked for in vain. */
         if (connection->first) {
-            not_opened(blast, connection, OWN_RUN_ENDED);
+            connection_not_opened(blast, connection, OWN_RUN_ENDED);
             return;
         }
         board_count(&blast->board, COUNT_asked, connection->due_ns, -1);

@@ -25,7 +25,7 @@ int read_key(PyObject *object, void *key) {
     return 1;
 }
 
-int open_prober(struct prober *prober, struct board *board, PyObject *probes) {
+int read_probes(struct prober *prober, struct board *board, PyObject *probes) {
     long long size, period;
     struct key machine;
     PyObject *peers;
@@ -72,7 +72,7 @@ struct prober_object {
     struct prober prober;
 };
 
-static int open_prober_object(PyObject *object, PyObject *args, PyObject *kwargs) {
+static int open_prober(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct prober_object *self = (struct prober_object *)object;
     static char *names[] = {"words", "phases", "probes", NULL};
     PyObject *probes;
@@ -82,7 +82,7 @@ static int open_prober_object(PyObject *object, PyObject *args, PyObject *kwargs
         return -1;
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (self->epoll_fd < 0 || board_open(&self->board, self->core.words.buf, self->core.words.len / 8, phases) ||
-        open_prober(&self->prober, &self->board, probes)) {
+        read_probes(&self->prober, &self->board, probes)) {
         if (!PyErr_Occurred()) PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
@@ -95,7 +95,7 @@ static int open_prober_object(PyObject *object, PyObject *args, PyObject *kwargs
     return 0;
 }
 
-static void close_prober_object(PyObject *object) {
+static void close_prober(PyObject *object) {
     struct prober_object *self = (struct prober_object *)object;
     prober_close(&self->prober);
     board_close(&self->board);
@@ -168,20 +168,7 @@ static PyMethodDef prober_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyObject *make_prober(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    return core_make(type, args, kwargs, &prober_type);
-}
-
-const struct core_type prober_type = {
-    .name = "loadkit.engine.native._core.Prober",
-    .doc = "A worker's probes, of the blast end.",
-    .size = sizeof(struct prober_object),
-    .epoll_fd = offsetof(struct prober_object, epoll_fd),
-    .make = make_prober,
-    .open = open_prober_object,
-    .close = close_prober_object,
-    .methods = prober_methods,
-};
+CORE_TYPE(prober, Prober, "A worker's probes, of the blast end.", epoll_fd);
 
 /* -- Answers */
 
@@ -280,17 +267,4 @@ static PyMethodDef answers_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyObject *make_answers(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    return core_make(type, args, kwargs, &answers_type);
-}
-
-const struct core_type answers_type = {
-    .name = "loadkit.engine.native._core.Answers",
-    .doc = "The probes of others, at a worker of the serve end.",
-    .size = sizeof(struct answers_object),
-    .epoll_fd = offsetof(struct answers_object, epoll_fd),
-    .make = make_answers,
-    .open = open_answers,
-    .close = close_answers,
-    .methods = answers_methods,
-};
+CORE_TYPE(answers, Answers, "The probes of others, at a worker of the serve end.", epoll_fd);

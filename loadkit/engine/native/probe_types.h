@@ -10,7 +10,7 @@
 int read_key(PyObject *object, void *key);
 /* Opens a prober with what Python says of it: (size, period in ns, the machine's key, ((file descriptor, kind of peer),
  * …)), or (): none. Takes the file descriptors over, unless it fails: -1, with a Python error or errno. */
-int open_prober(struct prober *prober, struct board *board, PyObject *probes);
+int read_probes(struct prober *prober, struct board *board, PyObject *probes);
 
 extern const struct core_type prober_type, answers_type;
 

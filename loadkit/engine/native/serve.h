@@ -1,9 +1,10 @@
 /* The serve end's worker: echo with back-pressure.
  *
- *     accepting -> settling -> stopping -> done a worker: it settles while handshakes under way end, see
- * engine/listening.py FREE -> ECHOING <-> OWING -> FREE         a peer: OWING it has not taken all of its echo, and is
- * not read from
- *                 \-> ANSWERING -> FREE         … that turned out to be a probe: answers.h
+ *     accepting -> settling -> stopping -> done  a worker: it settles while handshakes that are under way end
+ *                                                (engine/listening.py)
+ *
+ *     FREE -> ECHOING <-> OWING -> FREE          a peer. OWING: it has not taken all of its echo, and is not read from
+ *                 \-> ANSWERING -> FREE          … that turned out to be a probe: answers.h
  *
  * Memory. Peers are slots of one array, reserved as address space for as many as there can be file descriptors. A read
  * goes to the one shared buffer and is written back from there; only what the peer's socket does not take is copied to
@@ -32,6 +33,7 @@
 #include "settings.h"
 #include "stamps.h"
 #include "tokens.h"
+#include "turns.h"
 
 enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING };
 enum { SERVE_READ_BYTES = 256 * 1024, IDLE_A_TURN = 256, MOST_LISTENERS = 4096 };
@@ -97,6 +99,7 @@ struct serve {
     int turn_says;
 };
 
+/* serve.c: its life, and the loop */
 /* -1 with errno when the system has no room for it. */
 int serve_open(struct serve *serve, int control_fd, uint32_t limit);
 void serve_close(struct serve *serve);
@@ -105,5 +108,46 @@ void serve_stop(struct serve *serve, int64_t grace_ns, int64_t settle_ns);
 /* Cuts the peers that are left, and counts them. */
 void serve_finish(struct serve *serve);
 int serve_turn(struct serve *serve, int64_t linger_ns);
+
+/* peers.c: where peers stand, and how they end */
+static inline uint32_t peer_number(const struct serve *serve, const struct peer *peer) {
+    return (uint32_t)(peer - serve->slots);
+}
+
+static inline int64_t *serve_page(struct serve *serve) { return serve->board.first_page; }
+
+void serve_publish_open(struct serve *serve);
+/* Puts it at the end of the list, as the last active one. */
+void peer_link_last(struct serve *serve, struct peer *peer);
+void peer_move_last(struct serve *serve, struct peer *peer);
+static inline void peer_note_active(struct serve *serve, struct peer *peer) {
+    if (serve->options.idle_timeout_ns >= 0) peer_move_last(serve, peer);
+}
+static inline void peer_note_sent(struct peer *peer, size_t length) {
+    uint64_t sent = ((uint64_t)peer->sent_high << 32 | peer->sent_low) + length;
+    peer->sent_high = (uint16_t)(sent >> 32);
+    peer->sent_low = (uint32_t)sent;
+}
+/* Gives back what it has beside its descriptor. */
+void peer_give_back(struct serve *serve, struct peer *peer);
+void peer_close(struct serve *serve, struct peer *peer);
+/* It failed. A reset is how many peers close, so that alone is no error. */
+void peer_lose(struct serve *serve, struct peer *peer, int step, int number);
+/* The peer is lost if that fails: no event of it would come any more. */
+void peer_watch(struct serve *serve, struct peer *peer, uint32_t events);
+
+/* echo.c: what they get */
+void peer_on_event(struct serve *serve, uint64_t token, uint32_t events);
+/* It has more to read: after the others. */
+void peer_read_on_later(struct serve *serve, struct peer *peer);
+/* Sends what it is owed, and reads on from it when that is gone. */
+void peer_pay(struct serve *serve, struct peer *peer);
+
+/* accepting.c: how they come */
+/* A descriptor to be given up when there is no other; -1: there is none. */
+int serve_take_spare(void);
+void accept_some(struct serve *serve, uint32_t index, int most);
+void serve_wake_listeners(struct serve *serve);
+void serve_listen_no_more(struct serve *serve);
 
 #endif

@@ -35,6 +35,23 @@ struct core {
     bool is_open;
 };
 
+/* Defines <kind>_type, which makes a struct <kind>_object by open_<kind>: makers differ by nothing but the type that
+ * they are of. `fd` is the member that has the epoll fd. */
+#define CORE_TYPE(kind, Name, text, fd)                                                  \
+    static PyObject *make_##kind(PyTypeObject *type, PyObject *args, PyObject *kwargs) { \
+        return core_make(type, args, kwargs, &kind##_type);                              \
+    }                                                                                    \
+    const struct core_type kind##_type = {                                               \
+        .name = "loadkit.engine.native._core." #Name,                                    \
+        .doc = text,                                                                     \
+        .size = sizeof(struct kind##_object),                                            \
+        .epoll_fd = offsetof(struct kind##_object, fd),                                  \
+        .make = make_##kind,                                                             \
+        .open = open_##kind,                                                             \
+        .close = close_##kind,                                                           \
+        .methods = kind##_methods,                                                       \
+    }
+
 int core_add_type(PyObject *module, const struct core_type *type);
 PyObject *core_make(PyTypeObject *type, PyObject *args, PyObject *kwargs, const struct core_type *core_type);
 /* Returns the object; NULL, with a Python error, if it is closed. */

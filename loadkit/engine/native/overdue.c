@@ -1,0 +1,60 @@
+/* Connections whose time is over: a connect or a reply that takes too long, and the end of a lifetime. */
+#include <poll.h>
+
+#include "blast.h"
+
+/* When what a connection waits for takes too long, standstills of ours left out; NEVER if it waits for nothing. */
+static int64_t expires_at(const struct blast *blast, const struct connection *connection) {
+    bool is_connecting = connection->state == CONNECTING;
+    if (!is_connecting && !connection->pending_count) return NEVER;
+    int64_t began = is_connecting ? connection->established_ns : pending_at(blast, connection, 0)->sent;
+    int64_t timeout = is_connecting ? blast->options.connect_timeout_ns : blast->options.timeout_ns;
+    return look_at_timeout(blast, began + timeout + standstills_since(&blast->standstills, began));
+}
+
+/* Takes what the kernel has of a connection and epoll has not reported, as if it had. More may have been ready than a
+ * wait returns; and an edge that was lost is reported by no wait (epoll(7)), so nothing but a deadline finds it. */
+static __attribute__((noinline, cold)) void take_unreported(struct blast *blast, struct connection *connection) {
+    struct pollfd polled = {.fd = connection->fd, .events = POLLIN | POLLOUT};
+    if (poll(&polled, 1, 0) <= 0) return;
+    uint64_t token = token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
+    /* The bits of poll(2) and epoll are the same. What came with a connect is read, too. */
+    connection_on_event(blast, token, (uint32_t)polled.revents | EPOLLIN | HIDES_MORE);
+}
+
+static void expire(struct blast *blast, struct connection *connection) {
+    if (connection->state == CONNECTING)
+        connection_not_opened(blast, connection, OWN_CONNECT_TIMEOUT);
+    else
+        connection_fail(blast, connection, STEP_receive, OWN_REPLY_TIMEOUT);
+}
+
+static bool is_alive(const struct connection *connection) {
+    return connection->state != FREE && connection->state != BROKEN;
+}
+
+void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now) {
+    struct connection *connection = &blast->slots[deadline.slot];
+    if (connection->timer_ns != deadline.at_ns) return; /* an earlier one took its place */
+    connection->timer_ns = 0;
+    if (!is_alive(connection)) return;
+    if (expires_at(blast, connection) <= now) {
+        take_unreported(blast, connection);
+        if (!is_alive(connection)) return; /* or it is another one by now, with times of its own */
+    }
+    int64_t next = expires_at(blast, connection);
+    if (next <= now) {
+        expire(blast, connection);
+        return;
+    }
+    if (blast->options.lifetime_ns > 0 && connection->state == OPEN && !is_ending(blast)) {
+        int64_t end = connection->established_ns + blast->options.lifetime_ns;
+        if (end <= now) {
+            connection_retire(blast, connection, end, true);
+            if (connection->state != RETIRING) return;
+        } else if (end < next) {
+            next = end;
+        }
+    }
+    if (next < NEVER) connection_need_deadline(blast, connection, next);
+}
