@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 import traceback
 import types
-from collections.abc import Sequence
 from typing import Any
 
+from loadkit.engine.aio.context import ServeContext
 from loadkit.engine.aio.importing import import_app, make_protocol, protocol_factory
 from loadkit.engine.aio.serving import Serving
-from loadkit.engine.base import Control
 from loadkit.errors import AppError
 from loadkit.log import log
-from loadkit.measure.board import OwnError, Slot
+from loadkit.measure.board import OwnError
 from loadkit.plan.app import AppSpec
-from loadkit.plan.serve import ServePlan
 
 __all__ = ["AppServing"]
 
@@ -38,16 +35,8 @@ _CANCEL_S = 1.0
 class AppServing(Serving):
     """A worker that runs an app. Raises AppError from `run` when the app cannot serve a connection."""
 
-    def __init__(
-        self,
-        spec: AppSpec,
-        loop: asyncio.AbstractEventLoop,
-        plan: ServePlan,
-        listeners: Sequence[socket.socket],
-        slot: Slot,
-        control: Control,
-    ) -> None:
-        super().__init__(loop, plan, listeners, slot, control)
+    def __init__(self, spec: AppSpec, context: ServeContext) -> None:
+        super().__init__(context)
         self._spec = spec
         self._factory = protocol_factory(import_app(spec))
         self._counted: dict[type, type[asyncio.BaseProtocol]] = {}

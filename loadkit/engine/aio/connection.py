@@ -11,7 +11,6 @@ stream (wire/echo.py).
 
 from __future__ import annotations
 
-import abc
 import asyncio
 import contextlib
 import enum
@@ -19,23 +18,18 @@ import errno
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
 
 from loadkit.endpoint import meets_itself, reset_on_close
 from loadkit.engine.aio.connect import keep_alive
-from loadkit.engine.aio.wakeups import Wait
-from loadkit.engine.aio.watch import Watch
+from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.base import CAME_BYTES
 from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import stamp_received
-from loadkit.measure.board import STAMP_SOURCES, OwnError, Slot
-from loadkit.measure.tally import FOLD_EVERY, Tally
-from loadkit.plan.split import Shard
+from loadkit.measure.board import OwnError
 from loadkit.plan.target import Route
 from loadkit.profile.blast import Close
-from loadkit.wire.echo import EchoFraming
 
-__all__ = ["OPENING", "Connection", "Crowd", "State"]
+__all__ = ["OPENING", "Connection", "State"]
 
 # The `intended` of a message that no schedule wanted: the first one of a connection, in an open loop.
 OPENING = -1
@@ -51,105 +45,6 @@ class State(enum.Enum):
     OPEN = enum.auto()
     RETIRING = enum.auto()
     CLOSED = enum.auto()
-
-
-class Crowd(abc.ABC):
-    """What the connections of a worker share, each value one step away from them, and what they tell it.
-
-    The swarm is one (swarm.py). It stands here because a connection knows no more of it than this.
-    """
-
-    def __init__(self, shard: Shard, slot: Slot, last_wait: Callable[[], Wait] | None) -> None:
-        load = shard.load
-        self.shard = shard
-        self.load = load
-        self.slot = slot
-        self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
-        self.sets_sockets = bool(load.sockets)
-        self.closed_loop = not load.open_loop
-        self.framing = EchoFraming(load.size_bytes)
-        self.messages = self.framing.messages
-        self.period = self.framing.period
-        self.size = load.size_bytes
-        self.depth = load.depth
-        self.check = load.check
-        self.timeout_ns = load.timeout_ns
-        self.tally = Tally(slot, load.size_bytes, due_is_sent=self.closed_loop)
-        self.watch = Watch(slot, self.tally, load.phases, last_wait)
-        self.exchanges = self.tally.exchanges
-        self.note_exchange = self.tally.exchanges.extend
-        self.fold_length = 2 * FOLD_EVERY
-        self.sending = False  # a closed loop answers each reply with the next message
-        self.free_running = False  # … with nothing else to decide
-        self.live: list[Connection] = []
-        self.alarm_ns = 0  # a reply from then on is looked at: it may be behind a standstill, or the end of a phase
-        # The run's first connection, while we do not know whether its first reply is right, and what came on it.
-        self.first: Connection | None = None
-        self.came = b""
-
-    # -- what a connection tells
-
-    @abc.abstractmethod
-    def look(self, now: int) -> None:
-        """A reply has come at or after `alarm_ns`; to be called before it is counted."""
-
-    @abc.abstractmethod
-    def opened(self, connection: Connection) -> None:
-        """It is established."""
-
-    @abc.abstractmethod
-    def met_itself(self, connection: Connection) -> None:
-        """Both its ends are the same socket."""
-
-    @abc.abstractmethod
-    def answered(self, connection: Connection, now: int) -> None:
-        """The first bytes of its first reply have come."""
-
-    @abc.abstractmethod
-    def prove(self, connection: Connection, proof: str) -> None:
-        """Its first reply was right, or it failed."""
-
-    @abc.abstractmethod
-    def has_replied(self, now: int) -> None:
-        """Whole replies came in on a connection."""
-
-    @abc.abstractmethod
-    def replied(self, connection: Connection, now: int) -> None:
-        """Whole replies came in, and were noted."""
-
-    @abc.abstractmethod
-    def room(self, connection: Connection) -> None:
-        """Its socket takes bytes again."""
-
-    @abc.abstractmethod
-    def broken(self, connection: Connection, step: str, number: int) -> None:
-        """It has failed at a step, with an errno or a number of OwnError."""
-
-    # -- what is asked
-
-    @abc.abstractmethod
-    def need_reply_by(self, connection: Connection, at_ns: int) -> None:
-        """Asks for the connection to be looked at then."""
-
-    @abc.abstractmethod
-    def is_too_late(self, sent_ns: int, now: int) -> bool:
-        """Whether a reply that is read now came after the time-out."""
-
-    @abc.abstractmethod
-    def spend(self, count: int = 1) -> None:
-        """Takes messages off what --messages allows."""
-
-    @abc.abstractmethod
-    def arm(self) -> None:
-        """Sets the timer for what is due first."""
-
-    @abc.abstractmethod
-    def may_open(self) -> bool:
-        """Whether a connection may open yet, where none is open: in churn."""
-
-    @abc.abstractmethod
-    def may_go_out(self) -> bool:
-        """Whether what is due may go out: always, and a little while into the drain."""
 
 
 class Connection(asyncio.Protocol):
@@ -175,7 +70,7 @@ class Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, swarm: Crowd, due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
+    def __init__(self, swarm: Crowd[Connection], due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
         self.swarm = swarm
         self.due_ns = due_ns
         self.route = route
@@ -283,7 +178,7 @@ class Connection(asyncio.Protocol):
                 noted += 1
                 swarm.tally.replied.extend((intended, taken, sent, now))
         if count:
-            swarm.has_replied(now)
+            swarm.replied_ns = now
         return 0, noted
 
     def eof_received(self) -> None:

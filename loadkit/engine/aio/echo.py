@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import select
-import socket
 import time
 from collections import deque
-from collections.abc import Sequence
 
 import numpy as np
 
 from loadkit.engine.aio.connect import has_events
+from loadkit.engine.aio.context import ServeContext
 from loadkit.engine.aio.owing import Owing
-from loadkit.engine.aio.probing import Answering
 from loadkit.engine.aio.serving import Serving
-from loadkit.engine.base import Control
 from loadkit.engine.probes import HELLO_BYTES
-from loadkit.measure.board import Slot
 from loadkit.measure.tally import record
 from loadkit.measure.tcp_info import last_moved_ns
-from loadkit.plan.serve import ServePlan
 
 __all__ = ["Echo"]
 
@@ -101,18 +96,10 @@ def _last_active(transport: asyncio.Transport) -> int:
 class Echo(Serving):
     """A worker that echoes."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        plan: ServePlan,
-        listeners: Sequence[socket.socket],
-        slot: Slot,
-        control: Control,
-        answering: Answering | None = None,
-    ) -> None:
-        super().__init__(loop, plan, listeners, slot, control)
-        self._answering = answering
-        self._kind = IdleEchoConnection if plan.idle_timeout_ns else EchoConnection
+    def __init__(self, context: ServeContext) -> None:
+        super().__init__(context)
+        self._answering = context.answering
+        self._kind = IdleEchoConnection if context.plan.idle_timeout_ns else EchoConnection
         self.connections: set[EchoConnection] = set()
         self.owing = Owing(lambda: self.connections)
         self._idle = deque[EchoConnection]()  # to be closed if they still are

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from loadkit.engine.aio.connection import Connection, Crowd, State
+from loadkit.engine.aio.connection import Connection, State
+from loadkit.engine.aio.crowd import Crowd
 from loadkit.plan.target import Route
 from loadkit.wire.echo import PIECE_BYTES
 
@@ -17,7 +18,7 @@ class LongConnection(Connection):
 
     __slots__ = ("owed",)
 
-    def __init__(self, swarm: Crowd, due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
+    def __init__(self, swarm: Crowd[Connection], due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
         super().__init__(swarm, due_ns, route, first, has_successor)
         self.owed = 0  # bytes of the last message; where there are any, the socket is full
 

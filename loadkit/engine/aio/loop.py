@@ -1,4 +1,4 @@
-"""The two engines: a loop factory each, and the same swarm and echo code."""
+"""The two engines: a loop factory each, and the same code for both ends."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import socket
 from collections.abc import Callable, Sequence
 
 from loadkit.engine.aio.app import AppServing
+from loadkit.engine.aio.blasting import Blasting
+from loadkit.engine.aio.context import BlastContext, ServeContext
 from loadkit.engine.aio.echo import Echo
 from loadkit.engine.aio.probing import Answering, Probing
 from loadkit.engine.aio.serving import Serving
 from loadkit.engine.aio.stamping import Stamping
-from loadkit.engine.aio.swarm import Swarm
 from loadkit.engine.aio.wakeups import Counting, CountingSelector, count_libuv
 from loadkit.engine.base import Control
 from loadkit.engine.probes import open_probes
@@ -45,12 +46,12 @@ class AsyncioEngine:
     def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Runs a shard of the blast end."""
 
-        def make(loop: asyncio.AbstractEventLoop, counting: Counting | None) -> Swarm:
+        def make(loop: asyncio.AbstractEventLoop, counting: Counting | None) -> Blasting:
             last_wait = counting.last if counting else None
             probes = open_probes(shard, slot, sees_waits=last_wait is not None)
             probing = Probing(loop, slot, probes, last_wait) if probes.sockets and last_wait else None
             loop.set_debug(False)  # it is for apps: it says of each slow callback that it was
-            return Swarm(loop, shard, slot, control, before, probing, last_wait)
+            return Blasting(BlastContext(loop, shard, slot, control, before, probing, last_wait))
 
         with self._stamping(shard.load.stamps, slot):
             self._run(slot, make)
@@ -60,10 +61,10 @@ class AsyncioEngine:
 
         def make(loop: asyncio.AbstractEventLoop, counting: Counting | None) -> Serving:
             if plan.app:
-                return AppServing(plan.app, loop, plan, listeners, slot, control)
+                return AppServing(plan.app, ServeContext(loop, plan, listeners, slot, control))
             loop.set_debug(False)
             answering = Answering.find(loop, slot, counting.last if counting else None, plan)
-            return Echo(loop, plan, listeners, slot, control, answering)
+            return Echo(ServeContext(loop, plan, listeners, slot, control, answering))
 
         with self._stamping(plan.stamps, slot) as stamping:
             for listener in listeners if stamping.is_on else ():
@@ -79,7 +80,9 @@ class AsyncioEngine:
         selector = CountingSelector(slot)
         return asyncio.SelectorEventLoop(selector), selector
 
-    def _run(self, slot: Slot, make: Callable[[asyncio.AbstractEventLoop, Counting | None], Swarm | Serving]) -> None:
+    def _run(
+        self, slot: Slot, make: Callable[[asyncio.AbstractEventLoop, Counting | None], Blasting | Serving]
+    ) -> None:
         loop, counting = self._open(slot)
         asyncio.set_event_loop(loop)
         # What exists now stays, and a collection over 10,000 live connections stops the loop for milliseconds.

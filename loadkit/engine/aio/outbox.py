@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from loadkit.engine.aio.connection import Connection, Crowd
+from loadkit.engine.aio.connection import Connection
+from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.aio.pauses import Looks
 from loadkit.engine.aio.schedule import NEVER, Schedule
 from loadkit.plan.pacing import LinearPace
@@ -28,7 +29,7 @@ class Outbox:
     and no connection has room, it `is_full`: the rest stays in the schedule until one has.
     """
 
-    def __init__(self, swarm: Crowd) -> None:
+    def __init__(self, swarm: Crowd[Connection]) -> None:
         self._swarm = swarm
         self._tally = swarm.tally
         self._due = Schedule()

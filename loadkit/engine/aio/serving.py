@@ -13,18 +13,17 @@ import errno
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sized
 from typing import Any
 
-from loadkit.engine.base import Control
+from loadkit.engine.aio.context import ServeContext
 from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.listening import drop_syns
 from loadkit.engine.settings import apply_settings
 from loadkit.log import log
-from loadkit.measure.board import OwnError, Slot
+from loadkit.measure.board import OwnError
 from loadkit.measure.settings import note_settings
 from loadkit.measure.tally import FOLD_NS, Tally
-from loadkit.plan.serve import ServePlan
 from loadkit.units import NS_PER_S
 
 __all__ = ["Serving"]
@@ -40,20 +39,13 @@ class Serving(abc.ABC):
 
     connections: Sized
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        plan: ServePlan,
-        listeners: Sequence[socket.socket],
-        slot: Slot,
-        control: Control,
-    ) -> None:
-        self.loop = loop
-        self.plan = plan
-        self.listeners = listeners
-        self.slot = slot
+    def __init__(self, context: ServeContext) -> None:
+        self.loop = loop = context.loop
+        self.plan = plan = context.plan
+        self.listeners = context.listeners
+        self.slot = slot = context.slot
         self.page = slot.pages[0]
-        self.control = control
+        self.control = context.control
         self.tally = Tally(slot, 0)
         self._sets_sockets, self._has_noted = bool(plan.sockets), False
         self._fd_limit = 0

@@ -1,4 +1,4 @@
-r"""The blast end's worker: the lives of its connections, from the connect to the close.
+r"""The blast end's connections: their lives, from the connect to the close.
 
     CONNECTING -> OPEN -> CLOSED               a connection (connection.py)
                      \-> RETIRING -> CLOSED    past its lifetime: closes with its last reply
@@ -13,30 +13,24 @@ among `_retiring`. In churn one that ended or failed has a successor along the s
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import time
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
-from loadkit.engine.aio.connect import is_readable, open_route
 from loadkit.engine.aio.connection import OPENING, Connection, State
+from loadkit.engine.aio.connects import Connects
+from loadkit.engine.aio.context import BlastContext
 from loadkit.engine.aio.long_connection import LongConnection
 from loadkit.engine.aio.oldest import OldestFirst
-from loadkit.engine.aio.pauses import STANDSTILL_NS
-from loadkit.engine.aio.probing import Probing
+from loadkit.engine.aio.sampling import Sampling
 from loadkit.engine.aio.schedule import NEVER
 from loadkit.engine.aio.timeline import ROUND, Stage, Timeline
-from loadkit.engine.aio.wakeups import Wait
-from loadkit.engine.base import Control
-from loadkit.measure.board import PROOFS, OwnError, Slot
+from loadkit.measure.board import PROOFS, OwnError
 from loadkit.measure.settings import note_settings
 from loadkit.measure.tally import record
-from loadkit.measure.tcp_info import SAMPLES, is_unacknowledged, note_tcp_info
-from loadkit.measure.tcp_watch import TcpWatch
-from loadkit.plan.split import Shard
+from loadkit.measure.tcp_info import is_unacknowledged
 from loadkit.plan.target import Route
 from loadkit.profile.blast import Close
 from loadkit.wire.echo import PIECE_BYTES
@@ -51,38 +45,26 @@ clock = time.monotonic_ns
 
 
 class Swarm(Timeline):
-    """A shard under way."""
+    """The connections of a shard under way."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        shard: Shard,
-        slot: Slot,
-        control: Control,
-        before: Slot | None = None,
-        probing: Probing | None = None,
-        last_wait: Callable[[], Wait] | None = None,
-    ) -> None:
-        super().__init__(loop, shard, slot, control, before, probing, last_wait)
+    def __init__(self, context: BlastContext) -> None:
+        super().__init__(context)
+        self.loop = context.loop
         self._kind = Connection if self.load.size_bytes <= PIECE_BYTES else LongConnection
-        self._alone_ns = clock()  # when a connection was open last
-        self._answered = 0  # open connections that have had a reply, until the measured time began
-        self._replied_ns = 0
-        self._connect_deadline = NEVER  # when to look at the oldest connect
-        self._sampled = 0
-        self._tcp_watch: TcpWatch[Connection] = TcpWatch(_fd_of)
-        self._settled = self._settled_ns = 0
-        self._connecting: OldestFirst[tuple[int, asyncio.Task[None], Connection]] = OldestFirst(
-            lambda one: one[1].done()
-        )
+        self._connects = Connects(self.loop, self.shard, self.watch, self.timeouts.grain_ns, self._connect_failed)
         self._expiring: OldestFirst[tuple[int, Connection]] = OldestFirst(lambda one: one[1].state is State.CLOSED)
         self._retiring: set[Connection] = set()
+        self._sampling = Sampling()
+        self._alone_ns = clock()  # when a connection was open last
+        self._answered = 0  # open connections that have had a reply, until the measured time began
+        self._settled = self._settled_ns = 0
         self._peak = 0
-        self._first_is_due = shard.opens_first  # the next connection that begins is the run's first
+        self._first_is_due = self.shard.opens_first  # the next connection that begins is the run's first
 
     # -- what the time line has done
 
     def _do_due(self, now: int) -> None:
+        """Does what is due: connects, messages, deadlines, ends of lives."""
         openings = self.openings
         openings.look_before(now, self.stage is Stage.RAMP)
         for _ in range(ROUND):
@@ -94,12 +76,15 @@ class Swarm(Timeline):
                 due = clock()  # a closed loop of connects: no rate says when
             self._open(due, route, first=is_ramp, scheduled=True)
         self.outbox.send_due(now)
-        self._judge(now)
+        if self._connects.next_ns <= now:
+            self._connects.expire(now)
+        self.timeouts.judge(now)
         while self._expiring and self._expiring.oldest[0] <= now:
             self._retire(*self._expiring.pop())
 
     def _first_end(self) -> int:
-        return min(self._connect_deadline, self._expiring.oldest[0]) if self._expiring else self._connect_deadline
+        """Returns when the first life is over, or the first connect takes too long."""
+        return min(self._connects.next_ns, self._expiring.oldest[0]) if self._expiring else self._connects.next_ns
 
     def _retire_last(self, count: int, at_ns: int) -> None:
         for _ in range(count):
@@ -111,39 +96,31 @@ class Swarm(Timeline):
 
     def _measure(self, phase: int | None) -> None:
         if phase is None:
-            self._tcp_watch.end()
+            self._sampling.watch.end()
         else:
-            self._tcp_watch.begin(self.slot.pages[phase], self.live)
+            self._sampling.watch.begin(self.slot.pages[phase], self.live)
 
     def _begin_draining(self) -> None:
-        self._tcp_watch.end()
+        self._sampling.watch.end()
         self._expiring.clear()
 
     def _keep_up(self, now: int) -> None:
+        """Gives back what is kept of connections that are over, and samples some that are not, ten times a second."""
         if self.live or self._retiring or self.stage is Stage.RAMP:
             self._alone_ns = now
         # What is over takes memory: a connection, its task.
-        self._connecting.tidy()
+        self._connects.tidy()
         self._expiring.tidy()
-        self._deadlines.tidy(len(self.live) + len(self._retiring))
-        self._sample_tcp_info()
-
-    def _sample_tcp_info(self) -> None:
-        """Looks at some connections, others each time."""
-        self._tcp_watch.want(SAMPLES)
-        self._tcp_watch.look()
-        chosen = []
-        for _ in range(min(SAMPLES, len(self.live))):
-            self._sampled = (self._sampled + 1) % len(self.live)
-            chosen.append(_fd_of(self.live[self._sampled]))
-        note_tcp_info(self.slot.pages[self._phase], [fd for fd in chosen if fd >= 0])
+        self.timeouts.tidy(len(self.live) + len(self._retiring))
+        self._sampling.look(self.slot.pages[self._phase], self.live)
 
     def _publish(self, now: int) -> None:
+        """Writes everything to the board."""
         self.tally.fold()
         self.tally.fold_cpu(now)
         self.slot.set("open", len(self.live) + len(self._retiring))
         self.slot.set("peak", self._peak)
-        self.slot.set("replied_ns", self._replied_ns)
+        self.slot.set("replied_ns", self.replied_ns)
         self.slot.set("settled_ns", self._settled_ns)
         self.slot.set("settled", self._settled)
 
@@ -160,10 +137,10 @@ class Swarm(Timeline):
         opens_later = not self.openings.has_enough and any(
             two.connections > one.connections for one, two in pairwise(later)
         )
-        is_connecting = any(not task.done() for _, task, _ in self._connecting)
-        return self.openings.due_ns == NEVER and not is_connecting and not opens_later
+        return self.openings.due_ns == NEVER and not self._connects.are_under_way() and not opens_later
 
     def _close_all(self, now: int) -> None:
+        """Counts what was left unanswered, and closes every connection."""
         if self.live:
             replies = [connection.received // self.size for connection in self.live]
             record(self.slot.pages[0], "per_connection", np.array(replies, np.int64))
@@ -173,14 +150,6 @@ class Swarm(Timeline):
             self._count_pending(connection, "unanswered")
             self._close(connection, now)
         self._retiring.clear()
-
-    async def _end_connects(self) -> None:
-        for _, task, _ in self._connecting:
-            task.cancel()
-        await asyncio.gather(*(task for _, task, _ in self._connecting), return_exceptions=True)
-        for _, _, connection in self._connecting:
-            if connection.state is State.CONNECTING:  # its task was cancelled before it began
-                self._not_needed(connection)
 
     # -- connections
 
@@ -193,39 +162,15 @@ class Swarm(Timeline):
         if self.stage is Stage.RAMP:
             self._noted_ns = max(self._noted_ns, due_ns)
         self.tally.count("asked", due_ns)
-        task = self.loop.create_task(self._connect(connection))
-        now = clock()
-        self.watch.see(now)
-        self._connecting.append((now, task, connection))
-        if self._connect_deadline == NEVER:
-            self._connect_deadline = now + self.load.connect_timeout_ns
+        self._connects.begin(connection)
 
-    async def _connect(self, connection: Connection) -> None:
-        try:
-            await open_route(self.loop, lambda: connection, connection.route, self.shard.port, self.load.sockets)
-        except asyncio.CancelledError:
-            if connection.state is State.CONNECTING:
-                if not self._done.done():
-                    self._not_opened(connection, OwnError.CONNECT_TIMEOUT)
-                else:
-                    self._not_needed(connection)
-        except OSError as error:
-            self._not_opened(connection, error.errno or OwnError.UNKNOWN)
-
-    def _expire_connects(self, now: int) -> None:
-        """Ends the connects that take too long, less what we stood still; the oldest are first."""
-        self._connect_deadline = NEVER
-        while self._connecting:
-            begun, task, _connection = self._connecting.oldest
-            if not task.done():
-                stood = self.watch.standstills.since(begun)
-                # After a standstill what has come meanwhile is read first.
-                until = begun + self.load.connect_timeout_ns + stood + (self._deadlines.grain_ns if stood else 0)
-                if until > now:
-                    self._connect_deadline = until
-                    return
-                task.cancel()
-            self._connecting.pop()
+    def _connect_failed(self, connection: Connection, number: int | None) -> None:
+        if number is not None:
+            self._not_opened(connection, number)
+        elif self.is_over:
+            self._not_needed(connection)
+        else:
+            self._not_opened(connection, OwnError.CONNECT_TIMEOUT)
 
     def _not_opened(self, connection: Connection, number: int) -> None:
         now = clock()
@@ -239,7 +184,7 @@ class Swarm(Timeline):
     def met_itself(self, connection: Connection) -> None:
         """Both its ends are the same socket: no process listens at the target's port, and it is refused."""
         connection.close(Close.RST)
-        if self._done.done():
+        if self.is_over:
             self._not_needed(connection)
         else:
             self._not_opened(connection, errno.ECONNREFUSED)
@@ -280,7 +225,7 @@ class Swarm(Timeline):
 
     def opened(self, connection: Connection) -> None:
         """A connection is established: its first message goes out at once."""
-        if self._done.done():
+        if self.is_over:
             connection.close(Close.RST)
             self._not_needed(connection)
             return
@@ -289,7 +234,7 @@ class Swarm(Timeline):
         self.tally.connected.extend((connection.due_ns, connection.established_ns))
         self.outbox.is_full = False
         self._alone_ns = connection.established_ns
-        self._tcp_watch.opened(connection)
+        self._sampling.watch.opened(connection)
         connection.place = len(self.live)
         self.live.append(connection)
         self._peak = max(self._peak, len(self.live) + len(self._retiring))
@@ -396,7 +341,7 @@ class Swarm(Timeline):
     def _close(self, connection: Connection, now: int, how: Close | None = None) -> None:
         if connection.place >= 0:
             self._leave(connection)
-        self._tcp_watch.closing(connection)
+        self._sampling.watch.closing(connection)
         connection.close(how or self.load.close)
         self.settle(connection)
         self._count_answered(-(connection.received > 0))
@@ -423,9 +368,13 @@ class Swarm(Timeline):
             self._answered += change
             self.slot.set("answered", self._answered)
 
-    def has_replied(self, now: int) -> None:
-        """Whole replies came in."""
-        self._replied_ns = now
+    def need_reply_by(self, connection: Connection, at_ns: int) -> None:
+        """Has it looked at when the time of its oldest message is over."""
+        self.timeouts.need_reply_by(connection, at_ns)
+
+    def is_too_late(self, sent_ns: int, now: int) -> bool:
+        """Whether a reply that is read now came after the time-out."""
+        return self.timeouts.is_too_late(sent_ns, now)
 
     def _fill_some(self, waiting: list[Connection]) -> None:
         """Starts a closed loop on all connections, a round at a time so that replies are read in between."""
@@ -435,47 +384,3 @@ class Swarm(Timeline):
                 self.replied(connection, now)
         if waiting[ROUND:]:
             self.loop.call_soon(self._fill_some, waiting[ROUND:])
-
-    # -- deadlines
-
-    def need_reply_by(self, connection: Connection, at_ns: int) -> None:
-        """Has it looked at when the time of its oldest message is over; one look at a time will do."""
-        if self._deadlines.push(connection, at_ns) < self.watch.asked_ns:
-            self.arm()
-
-    def is_too_late(self, sent_ns: int, now: int) -> bool:
-        """Whether a reply that is read now came after the time-out.
-
-        A standstill counts from when the wait was to end: where that was this message's own deadline, the time-out and
-        its grain had passed by then.
-        """
-        slack = 2 * self._deadlines.grain_ns if self.watch.standstills.since(sent_ns) else 0
-        return self.watch.age(sent_ns, now) > self.timeout_ns + slack
-
-    def _judge(self, now: int) -> None:
-        """Ends what takes too long."""
-        if self._connect_deadline <= now:
-            self._expire_connects(now)
-        for connection in self._deadlines.due(now):
-            if connection.pending:
-                self._judge_reply(connection, now)
-
-    def _judge_reply(self, connection: Connection, now: int) -> None:
-        sent = connection.pending[2]
-        until = sent + self.timeout_ns + self.watch.standstills.since(sent)
-        grain_ns = self._deadlines.grain_ns
-        # What has come is read first, and judged by the wait that reported it. That takes a turn, which may be as long
-        # as a standstill without being one; bytes that keep coming and end no reply are not waited for any longer.
-        is_over = now > until + 2 * grain_ns + STANDSTILL_NS
-        if until > now:
-            self._deadlines.push(connection, until)
-        elif not is_over and is_readable(connection.transport.get_extra_info("socket").fileno()):
-            self._deadlines.push(connection, now + grain_ns)
-        else:
-            self.broken(connection, "receive", OwnError.REPLY_TIMEOUT)
-
-
-def _fd_of(connection: Connection) -> int:
-    """Returns its file descriptor, -1 once it has none."""
-    descriptor: int = connection.transport.get_extra_info("socket").fileno()
-    return descriptor

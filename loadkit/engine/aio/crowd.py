@@ -1,0 +1,113 @@
+"""What the connections of a worker share, and what they tell it: the seam between connection.py and swarm.py."""
+
+from __future__ import annotations
+
+import abc
+from typing import Generic, TypeVar
+
+from loadkit.engine.aio.context import BlastContext
+from loadkit.engine.aio.watch import Watch
+from loadkit.measure.board import STAMP_SOURCES
+from loadkit.measure.tally import FOLD_EVERY, Tally
+from loadkit.wire.echo import EchoFraming
+
+__all__ = ["Crowd"]
+
+Member = TypeVar("Member")  # a connection
+
+
+class Crowd(abc.ABC, Generic[Member]):
+    """What the connections of a worker share, each value one step away from them, and what they tell it.
+
+    The swarm is one (swarm.py). A connection knows no more of it than this.
+    """
+
+    def __init__(self, context: BlastContext) -> None:
+        shard, slot = context.shard, context.slot
+        load = shard.load
+        self.shard = shard
+        self.load = load
+        self.slot = slot
+        self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
+        self.sets_sockets = bool(load.sockets)
+        self.closed_loop = not load.open_loop
+        self.framing = EchoFraming(load.size_bytes)
+        self.messages = self.framing.messages
+        self.period = self.framing.period
+        self.size = load.size_bytes
+        self.depth = load.depth
+        self.check = load.check
+        self.timeout_ns = load.timeout_ns
+        self.tally = Tally(slot, load.size_bytes, due_is_sent=self.closed_loop)
+        self.watch = Watch(slot, self.tally, load.phases, context.last_wait)
+        self.exchanges = self.tally.exchanges
+        self.note_exchange = self.tally.exchanges.extend
+        self.fold_length = 2 * FOLD_EVERY
+        self.sending = False  # a closed loop answers each reply with the next message
+        self.free_running = False  # … with nothing else to decide
+        self.live: list[Member] = []
+        self.alarm_ns = 0  # a reply from then on is looked at: it may be behind a standstill, or the end of a phase
+        self.replied_ns = 0  # when whole replies came last
+        # The run's first connection, while we do not know whether its first reply is right, and what came on it.
+        self.first: Member | None = None
+        self.came = b""
+
+    # -- what a connection tells
+
+    @abc.abstractmethod
+    def look(self, now: int) -> None:
+        """A reply has come at or after `alarm_ns`; to be called before it is counted."""
+
+    @abc.abstractmethod
+    def opened(self, connection: Member) -> None:
+        """It is established."""
+
+    @abc.abstractmethod
+    def met_itself(self, connection: Member) -> None:
+        """Both its ends are the same socket."""
+
+    @abc.abstractmethod
+    def answered(self, connection: Member, now: int) -> None:
+        """The first bytes of its first reply have come."""
+
+    @abc.abstractmethod
+    def prove(self, connection: Member, proof: str) -> None:
+        """Its first reply was right, or it failed."""
+
+    @abc.abstractmethod
+    def replied(self, connection: Member, now: int) -> None:
+        """Whole replies came in, and were noted."""
+
+    @abc.abstractmethod
+    def room(self, connection: Member) -> None:
+        """Its socket takes bytes again."""
+
+    @abc.abstractmethod
+    def broken(self, connection: Member, step: str, number: int) -> None:
+        """It has failed at a step, with an errno or a number of OwnError."""
+
+    # -- what is asked
+
+    @abc.abstractmethod
+    def need_reply_by(self, connection: Member, at_ns: int) -> None:
+        """Asks for the connection to be looked at then."""
+
+    @abc.abstractmethod
+    def is_too_late(self, sent_ns: int, now: int) -> bool:
+        """Whether a reply that is read now came after the time-out."""
+
+    @abc.abstractmethod
+    def spend(self, count: int = 1) -> None:
+        """Takes messages off what --messages allows."""
+
+    @abc.abstractmethod
+    def arm(self) -> None:
+        """Sets the timer for what is due first."""
+
+    @abc.abstractmethod
+    def may_open(self) -> bool:
+        """Whether a connection may open yet, where none is open: in churn."""
+
+    @abc.abstractmethod
+    def may_go_out(self) -> bool:
+        """Whether what is due may go out: always, and a little while into the drain."""
