@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 SLEEP_NS, OVERSLEPT_NS = 1_000_000, 10_000_000
-# A hypervisor takes some thousandths of a machine all the time. This much is a disturbance (verdict.py has the same).
+# A hypervisor takes some thousandths of a machine all the time. This much is a disturbance (report/rules has the same).
 STOLEN = 0.02
 # From a run's start by the wall clock until its own clock starts: the parent looks at processes and counters meanwhile.
 SLACK_NS = 300_000_000
 
-# Other processes' CPU time, in cores, that keeps a worker waiting: a tenth, as for a run delay (evidence.py).
+# Other processes' CPU time, in cores, that keeps a worker waiting: a tenth, as for a run delay (report/evidence/).
 OTHERS = 0.1
 
 # What a machine may have caused: each of the first, and the others where they name it.

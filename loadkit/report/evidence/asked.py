@@ -1,0 +1,77 @@
+"""What a run was asked for, and how much of it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from loadkit.plan.load import Load
+from loadkit.plan.phases import PhaseKind, PhasePlan
+from loadkit.report.record import RunRecord
+from loadkit.units import NS_PER_S
+
+__all__ = ["MISSING", "SETUP_KINDS", "Asked"]
+
+# If more than this part of the connections, messages or connects is missing, it was another experiment.
+MISSING = 0.01
+# The phases before the measured time.
+SETUP_KINDS = ("ramp", "warm-up")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The load of a record, and the time that it was measured for."""
+
+    record: RunRecord
+
+    @property
+    def load(self) -> Load:
+        """What was asked of the target."""
+        return self.record.load
+
+    @cached_property
+    def is_open_loop(self) -> bool:
+        """Whether messages went out on a schedule."""
+        return any(phase.rate_hz for phase in self.load.phases)
+
+    @property
+    def is_churn(self) -> bool:
+        """Whether connections were closed and opened again all the time."""
+        return self.load.lifetime_ns is not None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the run ended before its plan did, and is judged on what was asked up to then."""
+        return self.record.partial or self.load.messages is not None
+
+    @property
+    def connections(self) -> int:
+        """How many connections were to be open at the same time, in all runs of the record."""
+        return self.load.connections * self.record.merged
+
+    @cached_property
+    def holds(self) -> Sequence[PhasePlan]:
+        """The planned phases that are measured."""
+        return [phase for phase in self.load.phases if phase.kind is PhaseKind.HOLD]
+
+    @property
+    def planned_ns(self) -> int:
+        """How long was to be measured."""
+        return sum(phase.duration_ns for phase in self.holds) * self.record.in_a_row
+
+    @property
+    def at_once(self) -> float:
+        """How many runs went on side by side: 1 except in a merged record."""
+        return self.record.merged / self.record.in_a_row
+
+    @property
+    def planned_messages(self) -> float:
+        """How many messages the schedule has in the measured phases."""
+        each = [sum(phase.rate_hz or ()) / 2 * phase.duration_ns / NS_PER_S for phase in self.holds]
+        return float(sum(each)) * self.record.merged
+
+    @property
+    def span_ns(self) -> int:
+        """How long was measured."""
+        return self.record.window.measured_ns if self.record.window else 0

@@ -1,0 +1,118 @@
+"""What became of the messages: whether they were sent, how long they waited for room, and whose doing that was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from loadkit.report.evidence.asked import MISSING, Asked
+from loadkit.report.evidence.connections import Connections
+from loadkit.report.evidence.cores import Cores
+from loadkit.report.evidence.workers import OWN_DELAY, Workers
+from loadkit.report.record import RunRecord
+
+__all__ = ["Messages"]
+
+# Lateness by which messages may stay unsent.
+LATE_NS = 10_000_000
+
+
+@dataclass(frozen=True)
+class Messages:
+    """The messages of a record."""
+
+    connections: Connections
+    cores: Cores
+
+    @property
+    def asked(self) -> Asked:
+        """What the run was asked for."""
+        return self.connections.asked
+
+    @property
+    def record(self) -> RunRecord:
+        """The record they are of."""
+        return self.asked.record
+
+    @property
+    def workers(self) -> Workers:
+        """The workers that sent them."""
+        return self.cores.workers
+
+    def p99(self, name: str) -> int:
+        """The p99 of a histogram, or the worst of too few values for one; 0 without values."""
+        histogram = self.record.histograms[name]
+        if histogram is None:
+            return 0
+        p99 = histogram.percentiles["99"]
+        return (histogram.max or 0) if p99 is None else p99
+
+    @cached_property
+    def sent(self) -> int:
+        """How many messages were sent, in all phases; in an open loop the schedule's, and one as a connection opens."""
+        scheduled = sum(phase.messages.sent for phase in self.record.phases)
+        return scheduled + self.record.connections.opened if self.asked.is_open_loop else scheduled
+
+    # -- never sent
+
+    @cached_property
+    def unsent_share(self) -> float:
+        """The part of the messages that were due and never sent; 0 in a closed loop."""
+        messages = self.record.messages
+        return messages.unsent / messages.intended if self.asked.is_open_loop and messages.intended else 0.0
+
+    @cached_property
+    def is_unsent_ours(self) -> bool:
+        """Whether it was this end that left messages unsent.
+
+        It was if a worker had no time to spare, if standstills are long enough for half of it, if messages were late
+        for longer than they waited for room, or if few of them waited at all.
+        """
+        late, held = self.p99("lateness"), self.p99("held")
+        messages = self.record.messages
+        return (
+            not self.cores.has_time
+            or 2 * self.workers.standstill_share >= self.unsent_share
+            or late > max(LATE_NS, held)
+            or 2 * messages.waited < messages.unsent
+        )
+
+    @cached_property
+    def misses_rate(self) -> bool:
+        """Whether more messages stayed unsent than the missing connections account for, and some were sent.
+
+        In churn, connects that fail leave no connection to send on: there is no telling how many messages that makes.
+        """
+        connections, share = self.connections, self.unsent_share
+        if share <= MISSING or connections.is_explained or connections.is_stranded:
+            return False
+        if self.cores.has_time and connections.has_failed_connects:
+            return False
+        return not (connections.is_smaller and share <= connections.missing.share + MISSING)
+
+    # -- waiting for room
+
+    @cached_property
+    def has_waited(self) -> bool:
+        """Whether messages waited for room, while we had time to spare, and neither stood still nor wanted a core."""
+        messages, cores = self.record.messages, self.cores
+        waited = messages.waited - (self.record.stood or 0)
+        return (
+            self.asked.is_open_loop
+            and cores.has_time
+            and not cores.is_throttled
+            and waited > MISSING * messages.intended
+            and self.unsent_share <= MISSING
+            and self.is_held
+            and not cores.can_be_wait_for_a_core(self.p99("held"))
+        )
+
+    @property
+    def is_held(self) -> bool:
+        """Whether waiting for room is more than a tenth of the latency."""
+        return self.p99("held") > OWN_DELAY * self.p99("latency")
+
+    @property
+    def is_being_replaced(self) -> bool:
+        """Whether messages waited no longer than churn takes to open a connection and have its first reply."""
+        return self.asked.is_churn and self.p99("held") <= self.p99("connect") + self.p99("first_byte")
