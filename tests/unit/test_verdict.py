@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +44,7 @@ _CLOSED = made_up_plan(target=REMOTE)
 _OPEN = made_up_plan(400.0, REMOTE)
 _EMBEDDED = made_up_plan()
 _CHURN = made_up_plan(target=REMOTE, lifetime_ns=0)
+_BESIDE = msgspec.structs.replace(REMOTE, is_local=True)
 _LATENCIES = [MS] * 2_000  # of a worker; both together are 400/s over 10 s
 _ON_TIME = [20 * US] * 2_000
 _WAITED = {"histograms": {"held": [30 * MS] * 2_000}}
@@ -325,7 +327,7 @@ _INVALID = [
         _run(page(intended=100, sent=100, unanswered=100)),
         "invalid",
         ["no-replies"],
-        ["messages-lost"],
+        [],
         id="the target fell silent",
     ),
     pytest.param(
@@ -1171,8 +1173,16 @@ _SLOW_RAMP = {
             _taking_turns(0.2, 0.6),
             "run-delay",
             "machine",
-            ["60%", "Other processes ran there"],
+            ["60%", "Other processes ran there: stop them"],
             id="more workers than cores, and other processes",
+        ),
+        pytest.param(
+            made_up_plan(target=_BESIDE),
+            steady(_LATENCIES, run_delay_ns=3 * S),
+            "run-delay",
+            "machine",
+            ["30%", "the target on this machine may be one of them", "give each end cores of its own"],
+            id="a target of which nothing is known, on this machine",
         ),
         pytest.param(
             _SHARED,
@@ -1223,8 +1233,20 @@ _SLOW_RAMP = {
             ),
             "messages-lost",
             "target",
-            ["9 of 4,009", "REPLY_TIMEOUT 1"],
+            ["9 of 4,009 messages got no reply", "Connections ended with an error: 1 by REPLY_TIMEOUT; the errors"],
             id="lost messages",
+        ),
+        pytest.param(
+            _CLOSED,
+            # An idle connection that broke lost no message.
+            _run(
+                exchanged([MS] * 4_000, intended=9, sent=9, unanswered=9, errors={("receive", "ECONNRESET"): 1}),
+                answered=100,
+            ),
+            "messages-lost",
+            "target",
+            ["9 of 4,009", "They were still unanswered when the run ended"],
+            id="unanswered messages",
         ),
         pytest.param(
             _OPEN,
@@ -1467,25 +1489,25 @@ def test_a_merged_record_is_judged_on_what_all_its_runs_asked_for() -> None:
     assert reason.text.startswith("190 of 200 connections were open")
 
 
-_QUEUES = {"TcpExt.ListenOverflows": 50, "Tcp.AttemptFails": 9, "Tcp.OutSegs": 1_000, "Tcp.RetransSegs": 50}
+_QUEUES = {
+    "TcpExt.ListenOverflows": 50,
+    "TcpExt.TCPReqQFullDoCookies": 5,
+    "Tcp.AttemptFails": 9,
+    "Tcp.OutSegs": 1_000,
+    "Tcp.RetransSegs": 50,
+}
 
 
 @pytest.mark.parametrize(
-    ("slowest_ns", "failed", "parties"),
+    ("slowest_ns", "failed", "of_the_target"),
     [
-        pytest.param(
-            MS, 0, {"accept-queue": "machine", "attempt-fails": "machine", "retransmits": "machine"}, id="quick"
-        ),
-        pytest.param(
-            S, 0, {"accept-queue": "target", "attempt-fails": "machine", "retransmits": "target"}, id="waited"
-        ),
-        pytest.param(
-            MS, 1, {"accept-queue": "target", "attempt-fails": "target", "retransmits": "target"}, id="failed"
-        ),
+        pytest.param(MS, 0, set(), id="quick"),
+        pytest.param(S, 0, {"accept-queue", "syn-cookies", "retransmits"}, id="waited"),
+        pytest.param(MS, 1, {"accept-queue", "syn-cookies", "attempt-fails", "retransmits"}, id="failed"),
     ],
 )
 def test_what_none_of_the_connections_met_is_other_traffic_of_the_machine(
-    slowest_ns: int, failed: int, parties: dict[str, str]
+    slowest_ns: int, failed: int, of_the_target: set[str]
 ) -> None:
     times = {"connect": [MS] * 100, "first_byte": [MS] * 99 + [slowest_ns]}
     first = page(times, asked=100 + failed, opened=100, failed_connects=failed)
@@ -1495,6 +1517,8 @@ def test_what_none_of_the_connections_met_is_other_traffic_of_the_machine(
         one, kernel=KernelSamples({}, {}, {}, {}), kernel_of_ramp=ramp_counters, serve=serve_end()
     )
     record = made_up_record(_EMBEDDED, samples)
+    codes = ("accept-queue", "syn-cookies", "attempt-fails", "retransmits")
+    parties = {code: "target" if code in of_the_target else "machine" for code in codes}
     assert {one.code: one.party for one in record.findings} == parties
     for finding in record.findings:
         assert ("other traffic" in finding.text) is (finding.party == "machine")
@@ -1511,6 +1535,18 @@ def test_the_wait_of_a_joined_serve_end_for_its_core_is_the_target_s() -> None:
     joined = msgspec.structs.replace(embedded, placements=(alone,))
     assert _codes(judged(embedded)) == ("suspect", ["run-delay"], [])
     assert _codes(judged(joined)) == ("valid", [], ["target-run-delay"])
+
+
+@pytest.mark.parametrize(
+    ("is_local", "reasons"), [(True, ["shared-core"]), (False, ["run-delay"])], ids=["this machine", "another"]
+)
+def test_a_joined_serve_end_on_the_core_of_a_worker_is_no_other_process(is_local: bool, reasons: list[str]) -> None:
+    embedded = made_up_record(_SHARED, _waiting_for_serve(4 * S))
+    (placement,) = embedded.placements
+    target = msgspec.structs.replace(REMOTE, is_local=is_local)
+    alone = msgspec.structs.replace(placement, serve=None)
+    joined = judged(msgspec.structs.replace(embedded, placements=(alone,), target=target))
+    assert _codes(joined)[:2] == ("suspect", reasons)
 
 
 def test_an_invalid_run_says_what_is_suspect_too() -> None:
@@ -1540,3 +1576,15 @@ def test_the_page_for_readers_has_each_code_once_as_the_rules_have_it() -> None:
     assert lines[begin:end] == _table_rows()
     codes = [line.split("`")[1] for line in lines[begin:end]]
     assert len(set(codes)) == len(codes)
+
+
+def _shape(text: str) -> str:
+    """The text with # for each figure."""
+    return re.sub(r"\b[\d.,]+( (ns|us|ms|s)\b)?", "#", " ".join(text.split()))
+
+
+def test_the_page_for_readers_shows_a_standstill_in_the_words_of_its_rule() -> None:
+    [shown] = re.findall(r"^  stood-still: (.*?)^```", chapter("method", "What it measures"), re.MULTILINE | re.DOTALL)
+    slow = [800 * MS] * 300
+    text, _party = _said(_OPEN, _standing([MS] * 1_700 + slow, slow, 300, [S]), "stood-still")
+    assert _shape(shown) == _shape(text)

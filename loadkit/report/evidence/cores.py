@@ -118,14 +118,12 @@ class Cores:
     @cached_property
     def _run_delays(self) -> Sequence[RunDelay]:
         """Of each blast worker, and then of each worker of an embedded serve end."""
-        embedded = self.record.serve is not None and self.record.server is not None
-        workers = [("blast", worker) for worker in self.record.workers]
-        if embedded and self.record.server:
-            workers += [("serve", worker) for worker in self.record.server.workers]
+        blast = [("blast", worker) for worker in self.record.workers]
+        serve = [("serve", worker) for worker in self._serve_workers]
         # The CPU time on each core, and of each worker on it: a merged record has a worker several times.
         of_cores = defaultdict[int | None, float](float)
         of_workers = defaultdict[tuple[int | None, str, int], float](float)
-        for end, one in workers:
+        for end, one in (*blast, *serve):
             of_cores[one.core] += one.cpu_share or 0.0
             of_workers[one.core, end, one.index] += one.cpu_share or 0.0
         return [
@@ -134,8 +132,25 @@ class Cores:
                 f"{end} worker {one.index}",
                 self._by_own(one, of_cores[one.core] - of_workers[one.core, end, one.index]),
             )
-            for end, one in workers
+            # That a joined one waited is the target's: `target-run-delay`.
+            for end, one in (*blast, *(serve if self.record.serve else ()))
         ]
+
+    @property
+    def _serve_workers(self) -> Sequence[WorkerRecord]:
+        """The workers of loadkit's own serve end, if that ran on this machine: embedded, or joined."""
+        server = self.record.server
+        return server.workers if server and self._is_beside else ()
+
+    @property
+    def has_unknown_target(self) -> bool:
+        """Whether the target is a process of this machine of which the record knows nothing."""
+        return self._is_beside and self.record.server is None
+
+    @property
+    def _is_beside(self) -> bool:
+        """Whether the target runs on the same machine."""
+        return self.record.target.embedded or self.record.target.is_local
 
     def _by_own(self, worker: WorkerRecord, others: float) -> float:
         """The part of the window in which other workers had this one's core, if it is known; a merged record's mean."""
@@ -159,13 +174,10 @@ class Cores:
 
     @cached_property
     def shared(self) -> SharedCore | None:
-        """The core of both ends that an embedded serve end used the most; None if each end has cores of its own."""
-        server = self.record.server
-        if not self.record.serve or not server:
-            return None
+        """The core of both ends that a serve end here used the most; None if each end has cores of its own."""
         cores = {core for placement in self.record.placements for core in placement.cores}
         shares = defaultdict[int, float](float)
-        for worker in server.workers:
+        for worker in self._serve_workers:
             if worker.core is not None and worker.core in cores:
                 shares[worker.core] += (worker.cpu_share or 0.0) / self.record.merged
         found = max(shares.items(), key=lambda one: one[1], default=None)

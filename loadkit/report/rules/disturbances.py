@@ -183,7 +183,7 @@ def run_delay(evidence: Evidence) -> Iterator[Said]:
         return
     start = f"{delay.worker} waited for a core for {delay.share:.0%} of the window: latency includes that wait."
     if delay.by_others > OWN_DELAY:
-        yield Said(f"{start} Other processes ran there: stop them, or keep them off its core", "machine")
+        yield Said(f"{start} Other processes ran there{_others(evidence)}", "machine")
     elif not (cores.shared and cores.shared.is_disturbing):
         workers, count = cores.crowd
         yield Said(
@@ -191,13 +191,21 @@ def run_delay(evidence: Evidence) -> Iterator[Said]:
         )
 
 
+def _others(evidence: Evidence) -> str:
+    """Says what to do about processes that had a worker's core: one of them may be the target."""
+    if not evidence.cores.has_unknown_target:
+        return ": stop them, or keep them off its core"
+    return ", and the target on this machine may be one of them: give each end cores of its own, and stop the others"
+
+
 @rule("shared-core", "suspect", "both ends on one core, the serve end for 10 % of the window", "loadkit")
 def shared_core(evidence: Evidence) -> Iterator[Said]:
     shared = evidence.cores.shared
     if shared and shared.is_disturbing:
         yield Said(
-            f"both ends run on core {shared.core}, and the serve end used it for {min(shared.share, 1.0):.0%} of the "
-            f"window: each end delays the other. Give each end its own cores, or use two machines",
+            f"both ends run on core {shared.core}, and the serve end used it for {min(shared.share, 1.0):.0%} of "
+            f"{'the window' if evidence.record.serve else 'its time'}: each end delays the other. Give each end its "
+            f"own cores, or use two machines",
             "loadkit",
         )
 

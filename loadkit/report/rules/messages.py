@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from loadkit.report.evidence import Evidence
 from loadkit.report.evidence.asked import MISSING
 from loadkit.report.evidence.connections import broke, cause_of
-from loadkit.report.record import Messages
+from loadkit.report.record import Advised, Messages
 from loadkit.report.rules.ours import own_party, say_busy, say_own_cause
 from loadkit.report.rules.rule import ANY_ERROR, Said, rule
 from loadkit.units import format_count, format_duration, plural
@@ -178,19 +178,27 @@ def messages_lost(evidence: Evidence) -> Iterator[Said]:
     record, messages = evidence.record, evidence.record.messages
     is_cut = record.interrupted is not None or any(worker.died for worker in record.workers)
     lost = messages.failed + (0 if is_cut else messages.unanswered)
-    if lost <= FAILED * messages.sent:
+    if lost <= FAILED * messages.sent or evidence.connections.is_silent:
         return
-    rows = sorted(broke(evidence.connections.errors(is_setup=False)), key=lambda row: -row.count)
-    counts: Counter[str] = Counter()
-    for row in rows:
-        counts[row.error] += row.count
-    names = ", ".join(f"{name} {format_count(count)}" for name, count in counts.most_common(3))
+    # A message fails with its connection. One that is merely unanswered has no error.
+    rows = broke(evidence.connections.errors(is_setup=False)) if messages.failed else ()
     found = cause_of(rows)
     yield Said(
-        f"{format_count(lost)} of {format_count(messages.sent)} messages got no reply{f' ({names})' if names else ''} "
-        f"and are in no histogram: the percentiles describe the other messages. The errors say what to do",
+        f"{format_count(lost)} of {format_count(messages.sent)} messages got no reply and are in no histogram: the "
+        f"percentiles describe the other messages. {_how_they_ended(rows) if rows else _UNANSWERED}",
         found[1] if found else "target",
     )
+
+
+_UNANSWERED = "They were still unanswered when the run ended; a longer --timeout waits longer"
+
+
+def _how_they_ended(rows: Sequence[Advised]) -> str:
+    counts = Counter[str]()
+    for row in rows:
+        counts[row.error] += row.count
+    ended = ", ".join(f"{format_count(count)} by {name}" for name, count in counts.most_common(3))
+    return f"Connections ended with an error: {ended}; the errors say what to do"
 
 
 @rule("few-samples", "finding", "too few replies for a p99", "request")
