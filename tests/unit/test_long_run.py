@@ -1,0 +1,116 @@
+"""A day's run, with a phase for each hour, is no larger than ten minutes in any format, and no slower to write."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from loadkit.measure.histogram import Histogram
+from loadkit.measure.samples import IntervalSample, LatencySample
+from loadkit.measure.series import MOST_ROWS, Rows
+from loadkit.plan.phases import PhaseKind, PhasePlan
+from loadkit.report.as_jsonl import as_jsonl
+from loadkit.report.as_junit import as_junit
+from loadkit.report.as_markdown import as_markdown
+from loadkit.report.as_text import as_text
+from loadkit.report.record import RunRecord, encode, load
+from tests.golden.made_up import (
+    HIGHEST_NS,
+    HOLD_NS,
+    MS,
+    REMOTE,
+    START_NS,
+    US,
+    S,
+    changed,
+    exchanged,
+    made_up_plan,
+    made_up_record,
+    made_up_samples,
+    page,
+    ramp,
+    worker,
+)
+
+_NOTHING = LatencySample(None, None, None)
+_FORMATS: dict[str, Callable[[RunRecord], str]] = {
+    "json": encode,
+    "jsonl": as_jsonl,
+    "text": as_text,
+    "markdown": as_markdown,
+    "junit": as_junit,
+}
+
+
+def _run(hours: int, hour_s: int) -> RunRecord:
+    """So many phases of such hours; a reply every 100 s, at another latency each time."""
+    names = [f"hour {hour}" for hour in range(hours)]
+    phases = (
+        PhasePlan("ramp", PhaseKind.RAMP, S, 100),
+        *(PhasePlan(name, PhaseKind.HOLD, hour_s * S, 100) for name in names),
+        PhasePlan("drain", PhaseKind.DRAIN, 10 * S, 100),
+    )
+    rows = Rows()
+    for second in range(1, hours * hour_s + 1):
+        values = [MS + (second * 7_919 + k * 104_729) % 10**8 for k in range(50)]
+        latency = LatencySample.of(Histogram.of(values, HIGHEST_NS)) if second % 100 == 0 else _NOTHING
+        place = 1 + (second - 1) // hour_s
+        rows.add(IntervalSample((second - 1) * S, second * S, place, 0, 50, 3_200, 0, latency))
+    hold = exchanged([MS + 10 * US * k for k in range(1_200)])
+    one = worker(0, ramp(100), *([hold] * hours), page(), peak=100)
+    samples = made_up_samples(one, window_end_ns=HOLD_NS + hours * hour_s * S, intervals=rows.by_time())
+    plan = changed(made_up_plan(target=REMOTE), phases=phases)
+    assert START_NS < HOLD_NS
+    return made_up_record(plan, samples)
+
+
+@functools.cache
+def _day() -> RunRecord:
+    return _run(24, 3_600)
+
+
+def test_a_day_has_no_more_rows_than_ten_minutes_and_a_phase_for_each_hour() -> None:
+    record = _day()
+    assert len(record.intervals) <= MOST_ROWS
+    assert [phase.kind for phase in record.phases] == ["ramp", *["hold"] * 24, "drain"]
+    assert {row.phase for row in record.intervals} == {f"hour {hour}" for hour in range(24)}
+    assert sum(row.replied for row in record.intervals) == 50 * 24 * 3_600
+
+
+@pytest.mark.parametrize(
+    ("format_", "most_bytes", "most_lines"),
+    [
+        ("json", 2_500_000, None),
+        ("jsonl", 1_500_000, MOST_ROWS + 1),
+        ("text", 12_000, 100),
+        ("markdown", 12_000, 100),
+        ("junit", 12_000, 100),
+    ],
+)
+def test_a_day_is_bounded_in_every_format(format_: str, most_bytes: int, most_lines: int | None) -> None:
+    text = _FORMATS[format_](_day())
+    assert len(text.encode()) <= most_bytes
+    assert most_lines is None or len(text.splitlines()) <= most_lines
+
+
+def test_every_format_is_tried_here() -> None:
+    from loadkit.report.formats import FORMATS
+
+    assert len(_FORMATS) == len(FORMATS) + 1  # the text is for a terminal
+
+
+def test_a_day_is_written_about_as_fast_as_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "day.json"
+    path.write_text(encode(_day()))
+    began = time.process_time()
+    record = load(str(path))
+    read = time.process_time() - began
+    assert encode(record) == path.read_text()
+    began = time.process_time()
+    for write in _FORMATS.values():
+        write(record)
+    assert time.process_time() - began <= 10 * read + 1
