@@ -1,6 +1,6 @@
-"""What an error means, by step and name: its cause, what to do, and whose it is. All texts in one place.
+"""What an error means, by step and name: its cause, what to do, and whose it is. All texts are in one place.
 
-Only what the error itself says stands here. The verdict adds what else is known of a run.
+Each text says what the error itself shows. The verdict adds what else is known of a run.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Known:
     party: Party
 
 
-# Errors that say that this machine has run out of something. No target can cause them.
+# Errors by which this machine says that it has run out of something. No target can cause them.
 EXHAUSTED = ("EADDRNOTAVAIL", "EADDRINUSE", "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS")
 
-_ANY = ""  # stands for each step that has no row of its own
+_ANY = ""  # any step without a row of its own
 
 _TABLE: dict[tuple[str, str], Known] = {
     # -- of this machine
@@ -70,7 +70,7 @@ _TABLE: dict[tuple[str, str], Known] = {
         "see `iptables -S` and the log of SELinux or AppArmor",
         "machine",
     ),
-    # -- of what lies between
+    # -- of the network
     (_ANY, "EHOSTUNREACH"): Known(
         "a router or this machine's kernel reports no answer from that host",
         "`ip neigh` and `ip route get ADDRESS` show how far packets get",
@@ -158,7 +158,7 @@ _TABLE: dict[tuple[str, str], Known] = {
     ),
 }
 
-# The same errors seen from the serve end, whose peer is the blast end.
+# The same errors as the serve end sees them: its peer is the blast end.
 _AT_SERVE: dict[str, Known] = {
     "CLOSED_BY_PEER": Known(
         "the client closed it before its replies were sent", "check the errors of the client", "network"
@@ -171,7 +171,7 @@ _AT_SERVE: dict[str, Known] = {
 
 
 def explain(step: str, name: str) -> Known:
-    """Returns what is known of error `name` of `step`, seen from the blast end."""
+    """Returns what is known of the error `name` in the step `step`, as the blast end sees it."""
     return (
         _TABLE.get((step, name))
         or _TABLE.get((_ANY, name))

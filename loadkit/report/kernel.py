@@ -1,10 +1,11 @@
-"""The kernel's own view of a run: what it counted, and what of that matters to a reader of the figures.
+"""The kernel's own view of a run: what it counted, and which of that matters to a reader of the figures.
 
-A finding is a counter that went up and should not have, in the ramp or in the measured time: _RULES has them, with what
-they mean and what to do. Beside those: SYNs dropped for another reason than a full accept queue, more than a thousandth
-of the segments sent again, soft interrupts that drop packets, run out of their budget more than once a second, or take
-more than three tenths of the CPU time (of a target elsewhere: on loopback they do the receiver's work), and more than a
-fiftieth of it taken by the host. EstabResets and OutRsts are none: the blast end closes by reset.
+There is a finding if a counter went up that should not have, in the ramp or in the measured time: _RULES has these
+counters, with what they mean and what to do. There are findings about SYNs dropped for another reason than a full
+accept queue, about more than RETRANSMITTED of the segments sent again, and about more than STOLEN of the CPU time taken
+by the host. Soft interrupts have one if they drop packets, run out of their budget more than once per second, or take
+more than SOFTIRQ of the CPU time while the target is elsewhere: on loopback they do the receiver's work. EstabResets
+and OutRsts have none, because the blast end closes by reset.
 """
 
 from __future__ import annotations

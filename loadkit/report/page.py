@@ -1,8 +1,8 @@
-"""A page: what a reader is told, in order, before anything is said of a format.
+"""A page: what a report says, and in which order, whatever its format.
 
 A page is built once from a record (run_page.py, serve_page.py); as_text.py and as_markdown.py only render it. Each part
-has a depth, and a format shows the parts up to its own: BRIEF is for a failed test, SUMMARY for a comment or a job
-summary, FULL for a terminal.
+has a depth, and a format shows the parts up to its own depth: BRIEF is for a failed test, SUMMARY for a comment or a
+job summary, FULL for a terminal.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of text with a name; a row without one goes on with the row before."""
+    """A line of text with a name; a row without a name continues the row before."""
 
     name: str
     text: str
@@ -70,7 +70,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line of text by itself; inside a table it spans the columns. `indent` is that of its lines as plain text."""
+    """A line of text by itself; inside a table it spans the columns. `indent` is of its later lines in plain text."""
 
     text: str
     first: int = 0
@@ -89,7 +89,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; in plain text `width` wide, with `gap` blanks before a text. One without a width wraps."""
+    """A column of a table: in plain text `width` wide, with `gap` blanks before a text. Without a width it wraps."""
 
     title: str
     width: int = 0
@@ -118,19 +118,19 @@ class Section:
 
     @classmethod
     def of(cls, title: str, parts: Iterable[Part | None]) -> Section:
-        """Returns a section of the parts that there are."""
+        """Returns a section of the parts that are not None."""
         return cls(title, tuple(part for part in parts if part))
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A headline, and sections from what most readers need to what few do."""
+    """A headline, and sections: first what most readers need, last what few do."""
 
     headline: str
     sections: tuple[Section, ...]
 
     def parts(self, depth: Depth) -> Iterator[tuple[Part, ...]]:
-        """Yields the parts of each section that are shown at this depth, and no section without any."""
+        """Yields the parts of each section that are shown at this depth; no section without parts."""
         for section in self.sections:
             shown = tuple(part for part in section.parts if part.depth <= depth)
             if shown:

@@ -1,7 +1,7 @@
-"""The command that makes sense after a run: the same one with one thing changed, or what has to be looked at first.
+"""The command that makes sense after a run: the same one with one change, or one that finds out what is wrong.
 
-_RULES are asked in turn, and the first that knows something speaks. What was given for the run (options, environment,
-profile) is given again; only what the suggestion is about is changed.
+_RULES are tried in order, and the first one with an answer decides. The command repeats the options, the environment
+and the profile of the run, except for what the suggestion is about.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from loadkit.units import NS_PER_S
 
 __all__ = ["next_command"]
 
-# Reasons and findings that mean: not at this rate.
+# Reasons and findings by which the rate was too high.
 _TOO_FAST = {"saturated", "schedule-missed", "peer-behind", "rate-missed", "blast-bound"}
 _CONNECTIONS = {"incomplete", "connections-missing", "exhausted"}
-# Of an invalid run: no other rate helps against these.
+# Reasons of an invalid run that another rate does not change.
 _FIX_FIRST = {"worker-died", "connections-lost", "cut-short", "does-not-add-up", "stood-still", "throttled"}
-# What may be over when the run is made again. At the limit of this end, or of cores that are shared, it is not.
+# Disturbances that may be over in the next run. The limit of this end, or shared cores, will still be there.
 _PASSING = {"stood-still", "run-delay", "throttled"}
-# More than this part of what was due never came back, or had to wait for room: the rate was too high.
+# If more than this part of the messages never came back, or had to wait for room, the rate was too high.
 _BEHIND = 0.01
-# A percentile is just supported by as many as it needs; this leaves some room.
+# So many times as many samples as a percentile needs leave some room.
 _ROOM = 1.1
 _RATES = (PER_S, BYTES_PER_S)
 _AT_MOST = ("<", "<=", "!=")
@@ -42,13 +42,13 @@ _LONGEST_NS = 24 * 3600 * NS_PER_S
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A record, and the command that it came of."""
+    """A record, and the command that made it."""
 
     record: RunRecord
 
     @property
     def place(self) -> tuple[str, ...]:
-        """The target as a word of a command line; none where the server was embedded."""
+        """The target as a word of a command line; empty if the server was embedded."""
         target = self.record.target
         return () if target.embedded else (place_of(target.host, target.port),)
 
@@ -65,7 +65,7 @@ class _Run:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """Those that were given as options."""
+        """The objectives that were given as options."""
         given = self.record.given.options.get("slo", ())
         return given if isinstance(given, tuple) else ()
 
@@ -78,7 +78,7 @@ class _Run:
         return [slo for slo in self.record.slo if not slo.ok]
 
     def can_have(self, option: str) -> bool:
-        """Whether the option can be given: not where the profile sets it phase by phase."""
+        """Whether the option can be given: not if the profile sets it for each phase."""
         return option not in self.record.given.phased
 
     @property
@@ -86,11 +86,11 @@ class _Run:
         return self.record.verdict.state == "invalid"
 
     def is_behind(self) -> bool:
-        """Whether the rate was more than one of the two ends could do."""
+        """Whether the rate was higher than one of the two ends could follow."""
         if self.is_invalid or self.codes & _TOO_FAST:
             return bool(self.codes & _TOO_FAST)
         messages = self.record.messages
-        waited = messages.waited - (self.record.stood or 0)  # what waited because we stood still says nothing of a rate
+        waited = messages.waited - (self.record.stood or 0)  # a wait for our own standstill says nothing of the rate
         return max(messages.intended - messages.replied, waited) > _BEHIND * messages.intended
 
     def again(self, output: str, **changes: Any) -> str:
@@ -117,13 +117,13 @@ Rule = Callable[[_Run], tuple[str, str] | None]
 
 
 def next_command(record: RunRecord) -> tuple[str, str]:
-    """Returns the one command that would teach the reader most, quoted for a shell, and what it would tell."""
+    """Returns the command that makes the most sense after the run, quoted for a shell, and what it is for."""
     run = _Run(record)
     return next(found for rule in _RULES if (found := rule(run)))
 
 
 def _connections(run: _Run) -> tuple[str, str] | None:
-    """Connections that something stopped: the doctor has the calculation. A few, which are a finding, stop nothing."""
+    """If something stopped the connections, the doctor has the calculation. A few missing ones are only a finding."""
     reasons = {reason.code for reason in run.record.verdict.reasons}
     was_stopped = "exhausted" in reasons or any(row.step == "connect" for row in run.record.errors)
     if not (reasons & _CONNECTIONS and was_stopped):
@@ -153,7 +153,7 @@ def _too_fast(run: _Run) -> tuple[str, str] | None:
 
 
 def _disturbed(run: _Run) -> tuple[str, str] | None:
-    """A run that says little: a rate made of it would say less."""
+    """A disturbed run: a rate that is derived from its figures would be wrong."""
     if run.is_invalid:
         return run.again("run.json"), "the same, once the reason above is gone"
     if run.record.verdict.state == "suspect" and (run.rates or run.codes & _PASSING):
@@ -171,7 +171,7 @@ def _missed_objectives(run: _Run) -> tuple[str, str] | None:
     if not are_rates and all(slo and slo.figure.about == "connects" for slo in known):
         return _slower_connects(run)
     if not run.rates:
-        return None  # what comes next for a closed loop is a lower rate as well
+        return None  # the rule for closed loops suggests a lower rate as well
     if are_rates:
         return _closer(run)
     return _lower(run, "the objectives at a lower rate")
@@ -180,7 +180,7 @@ def _missed_objectives(run: _Run) -> tuple[str, str] | None:
 def _closed(run: _Run) -> tuple[str, str] | None:
     if run.rates:
         return None
-    # Closed after each exchange: there is no schedule to be kept by one.
+    # A connection that closes after each exchange keeps no schedule.
     if not run.can_have("rate") or run.record.load.lifetime_ns == 0 or not run.replies_hz:
         return _closer(run)
     return run.at_rate(_two_digits(run.replies_hz / 2), "open.json"), "latency at half of this rate"
@@ -210,7 +210,7 @@ _RULES: tuple[Rule, ...] = (
 
 
 def _lower(run: _Run, what_for: str) -> tuple[str, str]:
-    """Half of the rate that was asked, or of what came back of it; of a ramp what came back, as a flat rate."""
+    """Half of the requested rate, or of the achieved one if that is lower; after a ramp, the achieved rate, flat."""
     if not run.can_have("rate"):
         return _closer(run)
     low, high = min(map(min, run.rates)), max(map(max, run.rates))
@@ -221,7 +221,7 @@ def _lower(run: _Run, what_for: str) -> tuple[str, str]:
 
 
 def _slower_connects(run: _Run) -> tuple[str, str] | None:
-    """In churn connections open as fast as they close, whatever --connect-rate says of the first ones."""
+    """Not in churn: connections open as fast as they close there, and --connect-rate is of the first ones alone."""
     achieved = run.record.rates.connects_per_s
     if not achieved or run.record.load.lifetime_ns is not None:
         return None
@@ -230,7 +230,7 @@ def _slower_connects(run: _Run) -> tuple[str, str] | None:
 
 
 def _longer(run: _Run, objectives: list[Slo]) -> tuple[str, str]:
-    """Enough samples for percentiles that this run has too few for."""
+    """A run with enough samples for the percentiles that this one does not support."""
     more = _ROOM * max(_needed(run.record, slo) / count_of_all(run.record, slo.selector) for slo in objectives)
     what_for = "enough samples for the objectives"
     messages, window = run.record.load.messages, run.record.window
@@ -243,7 +243,7 @@ def _longer(run: _Run, objectives: list[Slo]) -> tuple[str, str]:
 
 
 def _closer(run: _Run) -> tuple[str, str]:
-    """The same load, seen from nearer; where that was done already, once more."""
+    """The same load with a journey; if the run had one, the same run again."""
     if run.record.load.journey:
         return run.again("again.json"), "does it come to the same again?"
     return run.again("journey.json", journey=True), "where the time of a message goes"
@@ -253,11 +253,11 @@ def _find_slo(row: SloRecord) -> Slo | None:
     try:
         return parse_slo(row.expr)
     except OptionError:
-        return None  # of a later loadkit
+        return None  # a later loadkit wrote it
 
 
 def _needed(record: RunRecord, slo: Slo) -> int:
-    """Returns how many samples its percentile needs, 0 where there are as many, or none at all."""
+    """Returns how many samples its percentile needs; 0 if there are enough, or none at all."""
     percentile, count = slo.figure.percentile, count_of_all(record, slo.selector)
     if percentile is None or not count or percentiles_supported(count, percentile):
         return 0
