@@ -1,4 +1,4 @@
-"""The page of a run: what a reader most needs stands in its first 24 lines, unless there are many reasons."""
+"""The page of a run. Its first 24 lines have what a reader most needs: the verdict, the SLOs, and what to do next."""
 
 from __future__ import annotations
 
@@ -54,10 +54,12 @@ _PERCENTILES = ("50", "75", "90", "95", "99", "99.9", "99.99")
 def run_page(record: RunRecord, path: str | None = None) -> Page:
     """Returns what there is to say of a run. `path` is where the record was written, if it was."""
     shown = cleaned(record)
+    # What decides, and what to do next, before what explains: there may be many findings.
     parts: dict[str, Iterable[Part | None]] = {
         "reasons": (Point(one.code, one.text) for one in shown.verdict.reasons),
-        "findings": (Point(one.code, one.text, one.party) for one in shown.findings),
         "objectives": (Objective(slo.expr, slo.ok, slo_value(slo)) for slo in shown.slo),
+        "next": [_next(record)],  # the command has to be what it is: it is quoted instead
+        "findings": (Point(one.code, one.text, one.party) for one in shown.findings),
         "run": _run(shown),
         "times": _times(shown),
         "errors": [_errors(shown)],
@@ -66,7 +68,7 @@ def run_page(record: RunRecord, path: str | None = None) -> Page:
         "phases": [_phases(shown)],
         "kernel": _kernel(shown),
         "workers": _workers(shown),
-        "next": _next(record, path),  # its commands have to be what they are: they are quoted instead
+        "record": _record(shown, path),
     }
     return Page(headline(shown), tuple(Section.of(title, found) for title, found in parts.items()))
 
@@ -169,7 +171,7 @@ def _cpu(record: RunRecord) -> str:
 
 
 def _busy(cpu_ns: float, record: RunRecord) -> str:
-    """Says how much of the CPU time was work, where most of it went into staying awake for what is due next."""
+    """Says how much of the CPU time was work, if most of it went into polling for the next message that is due."""
     wakeups, replied = record.wakeups, record.window.replied if record.window else 0
     stays_awake = any(one.stays_awake for one in record.placements)
     if not wakeups or wakeups.busy_ns is None or not replied or not stays_awake:
@@ -206,7 +208,7 @@ def _phase(phase: PhaseRecord) -> tuple[str, ...]:
 
 
 def _kernel(record: RunRecord) -> Iterator[Part | None]:
-    """What TCP_INFO says of the connections, and the machine's CPU time; their findings stand above."""
+    """What TCP_INFO says of the connections, and the machine's CPU time; the findings about these stand above."""
     if record.tcp:
         yield Row("tcp", tcp_line(record.tcp))
     fairness = fairness_line(record.fairness, record.server.fairness if record.server else None)
@@ -251,7 +253,7 @@ def _workers(record: RunRecord) -> Iterator[Part | None]:
 
 
 def _usual(server: ServerRecord) -> str:
-    """Says what luck there is in a hash, where there was one to be had, and how even the replies were."""
+    """Says how uneven a fair hash may be, if a hash chose the workers, and how even the replies were."""
     balance = server.balance
     if balance is None or balance.usual is None:
         return ""
@@ -261,7 +263,7 @@ def _usual(server: ServerRecord) -> str:
 
 
 def _end(end: str, workers: Sequence[WorkerRecord]) -> Iterator[tuple[str, ...] | Note]:
-    """Of many workers those that used the most CPU, or waited for it, and those that died."""
+    """Shows of many workers those that used or waited for the most CPU time, and those that died."""
     shown = set(range(len(workers)))
     if len(workers) > _MOST_WORKERS:
         by_load = sorted(shown, key=lambda at: -(workers[at].cpu_share or 0) - (workers[at].run_delay_share or 0))
@@ -292,15 +294,17 @@ def _worker(end: str, worker: WorkerRecord) -> tuple[str, ...]:
     )
 
 
-def _next(record: RunRecord, path: str | None) -> Iterator[Part | None]:
+def _next(record: RunRecord) -> Command:
+    command, what_for = next_command(record)
+    return Command(what_for, command)
+
+
+def _record(record: RunRecord, path: str | None) -> Iterator[Part | None]:
     if path:
         # A name that begins with a dash would be read as an option.
         word = shell_word(f"./{path}" if path.startswith("-") else path)
         yield Note(f"record: {printable(path)}   again: loadkit report {word}", depth=Depth.FULL)
-    command, what_for = next_command(record)
-    yield Command(what_for, command)
-    shown = cleaned(record)
-    machine = f"{shown.host.get('cpus', '-')} CPUs, kernel {shown.host.get('kernel', '-')}"
+    machine = f"{record.host.get('cpus', '-')} CPUs, kernel {record.host.get('kernel', '-')}"
     yield Note(
-        f"loadkit {shown.tool.loadkit}, Python {shown.tool.python}, {machine}, {shown.started}", depth=Depth.SUMMARY
+        f"loadkit {record.tool.loadkit}, Python {record.tool.python}, {machine}, {record.started}", depth=Depth.SUMMARY
     )

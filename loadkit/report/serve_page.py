@@ -10,7 +10,7 @@ from loadkit.report.record import WorkerRecord
 from loadkit.report.serve import ServeRecord
 from loadkit.report.unread import unread_times
 from loadkit.report.wakeups import wakeups_line
-from loadkit.units import format_count, format_size
+from loadkit.units import format_count, format_size, plural
 
 __all__ = ["serve_page"]
 
@@ -33,15 +33,21 @@ def serve_page(record: ServeRecord) -> Page:
     server = shown.server
     several = server.balance and len(server.workers) > 1
     balance = f", busiest worker {server.balance.max_over_mean:.2f} x the mean" if several and server.balance else ""
-    restarts = f", {server.restarts} worker(s) died and were replaced" if server.restarts else ""
+    restarts = (
+        f", {plural(server.restarts, 'worker')} died and {_was(server.restarts)} replaced" if server.restarts else ""
+    )
     return Page(
-        f"served {format_count(server.accepted)} connections{balance}{restarts}",
+        f"served {plural(server.accepted, 'connection')}{balance}{restarts}",
         (
             Section("workers", (Table(_WORKERS, tuple(map(_worker, server.workers)), Depth.BRIEF),)),
             Section.of("detail", _detail(shown)),
             Section.of("errors", _errors(shown)),
         ),
     )
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _worker(worker: WorkerRecord) -> tuple[str, ...]:

@@ -31,14 +31,16 @@ __all__ = [
 
 
 def headline(record: RunRecord) -> str:
-    """Returns the verdict and the figures that readers need first."""
-    errors = sum(row.count for row in record.errors)
+    """Returns the verdict and the figures that readers need first, and how many objectives were missed."""
+    errors, missed = sum(row.count for row in record.errors), sum(not slo.ok for slo in record.slo)
+    times = [f"{part} {text}" for part in ("p50", "p99", "p99.9") if (text := shown(record, f"latency.{part}"))]
     replies = "no measured replies"
     if record.rates.replies_per_s is not None:
         replies = f"{format_rate(record.rates.replies_per_s)} replies"
-    times = [f"{part} {text}" for part in ("p50", "p99", "p99.9") if (text := shown(record, f"latency.{part}"))]
     state = f"{record.verdict.state}, partial" if record.partial else record.verdict.state
-    return f"{state}: {replies}, latency {' '.join(times) or '-'}, {plural(errors, 'error')}"
+    latency = f"latency {' '.join(times)}" if times else ""
+    objectives = f"{plural(missed, 'SLO')} missed" if missed else ""
+    return f"{state}: {', '.join(filter(None, (replies, latency, plural(errors, 'error'), objectives)))}"
 
 
 def target_line(record: RunRecord) -> str:

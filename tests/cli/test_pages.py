@@ -167,10 +167,11 @@ def test_the_first_run_of_the_readme_is_one(loadkit: Loadkit) -> None:
     assert done.returncode in (0, 3, 4), done.stderr  # 3 and 4: a machine too busy
     # What is shown is what it prints: the verdict with the same words, then the same lines in the same order.
     first, printed = done.stdout.split("\n", 1)
-    assert re.findall(r"[a-z]{3,}", first)[1:] == re.findall(r"[a-z]{3,}", shown.text.splitlines()[1])[1:]
+    said = re.sub(r", \d+ SLOs? missed$", "", first)  # a machine too busy for the objectives
+    assert re.findall(r"[a-z]{3,}", said)[1:] == re.findall(r"[a-z]{3,}", shown.text.splitlines()[1])[1:]
     labels = [label for label in re.findall(r"^(SLO|[a-z]+)\b.*", shown.text, re.MULTILINE) if label != "valid"]
-    assert labels == ["SLO", "SLO", "target"]
-    assert re.findall(r"^(SLO|target)\b", printed, re.MULTILINE) == labels
+    assert labels == ["SLO", "SLO", "next", "target"]
+    assert re.findall(r"^(SLO|next|target)\b", printed, re.MULTILINE) == labels
     # The whole of it is on the page of the report, with its lines in the order that they are printed in.
     whole = blocks(chapter("report", "How to read a report"))[0].text
     assert whole.startswith(shown.text.removesuffix("…\n"))

@@ -296,4 +296,4 @@ def test_process_1_serves_reaps_its_children_and_stops_at_sigterm(serve: Serve, 
     os.kill(first_of(served.process), signal.SIGTERM)
     status, out, _err = served.end()
     assert status == 0
-    assert "2 worker(s) died and were replaced" in out
+    assert "2 workers died and were replaced" in out

@@ -252,7 +252,7 @@ def test_a_worker_that_dies_is_replaced_and_said(serve: Serve, tmp_path: Path) -
     served.signal(signal.SIGTERM)
     status, out, _err = served.end()
     assert status == 0
-    assert "1 worker(s) died and were replaced" in out
+    assert "1 worker died and was replaced" in out
 
 
 def test_connections_beyond_the_limit_are_turned_away_and_counted(serve: Serve) -> None:

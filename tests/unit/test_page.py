@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import msgspec
 import pytest
 
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_short_text, as_text, page_text
 from loadkit.report.escape import markdown
+from loadkit.report.kernel import CODES
 from loadkit.report.page import Column, Depth, Note, Page, Part, Row, Section, Table
+from loadkit.report.record import Finding, RunRecord
 from loadkit.report.run_page import run_page
+from loadkit.report.verdict import FINDINGS
 from tests.golden.made_up import RUNS
 
 _WHOLE = [name for name, made in RUNS.items() if made().verdict.state == "valid"]
@@ -21,8 +27,35 @@ def test_the_first_24_lines_hold_what_most_readers_need(name: str) -> None:
     names = [line.split()[0] for line in lines if line.strip()]
     assert all(figure in lines[0] for figure in ("replies", "p50", "p99", " error"))
     assert len([line for line in lines if line.startswith("SLO ")]) == len(record.slo)
-    for needed in ("valid:", "target", "load", "connections", "messages", "measured", "connect", "latency", "service"):
+    for needed in (
+        "valid:",
+        "next",
+        "target",
+        "load",
+        "connections",
+        "messages",
+        "measured",
+        "connect",
+        "latency",
+        "service",
+    ):
         assert needed in names
+
+
+def _with_findings(record: RunRecord) -> RunRecord:
+    """The record with each finding that there is, in a text as long as the longest."""
+    text = " ".join(["a word"] * 50)
+    return msgspec.structs.replace(
+        record, findings=tuple(Finding(code, text, "machine") for code in (*CODES, *(rule.code for rule in FINDINGS)))
+    )
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("change", [lambda record: record, _with_findings], ids=["as it is", "with every finding"])
+def test_what_to_do_next_is_in_the_first_24_lines(name: str, change: Callable[[RunRecord], RunRecord]) -> None:
+    lines = as_text(change(RUNS[name]()), "run.json").splitlines()[:24]
+    [at] = [number for number, line in enumerate(lines) if line.startswith("next (")]
+    assert lines[at + 1].startswith("  loadkit ")
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -35,7 +35,13 @@ def test_the_headline_is_the_verdict_and_the_figures_asked_for_first() -> None:
 
 
 def test_the_headline_says_when_a_run_is_partial_and_nothing_was_measured() -> None:
-    assert headline(RUNS["interrupted"]()) == "invalid, partial: no measured replies, latency -, 0 errors"
+    assert headline(RUNS["interrupted"]()) == ("invalid, partial: no measured replies, 0 errors, 1 SLO missed")
+
+
+def test_the_headline_says_how_many_objectives_were_missed() -> None:
+    slo = tuple(SloRecord("errors==0", 1, ok) for ok in (False, True, False))
+    assert headline(msgspec.structs.replace(_record(), slo=slo)).endswith(", 0 errors, 2 SLOs missed")
+    assert headline(msgspec.structs.replace(_record(), slo=slo[1:2])).endswith(", 0 errors")
 
 
 @pytest.mark.parametrize(
