@@ -16,6 +16,7 @@ from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.report.as_jsonl import as_jsonl
 from loadkit.report.as_junit import as_junit
 from loadkit.report.as_markdown import as_markdown
+from loadkit.report.as_openmetrics import as_openmetrics
 from loadkit.report.as_text import as_text
 from loadkit.report.record import RunRecord, encode, load
 from tests.golden.made_up import (
@@ -43,6 +44,7 @@ _FORMATS: dict[str, Callable[[RunRecord], str]] = {
     "text": as_text,
     "markdown": as_markdown,
     "junit": as_junit,
+    "openmetrics": as_openmetrics,
 }
 
 
@@ -89,6 +91,7 @@ def test_a_day_has_no_more_rows_than_ten_minutes_and_a_phase_for_each_hour() -> 
         ("text", 12_000, 100),
         ("markdown", 12_000, 100),
         ("junit", 12_000, 100),
+        ("openmetrics", 400_000, 8_000),
     ],
 )
 def test_a_day_is_bounded_in_every_format(format_: str, most_bytes: int, most_lines: int | None) -> None:
