@@ -11,11 +11,13 @@ import fcntl
 import os
 import resource
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from loadkit.errors import PreflightError
 from loadkit.units import format_size
 
 __all__ = [
+    "Ulimit",
     "limit_of",
     "of_memory",
     "open_descriptors",
@@ -23,6 +25,7 @@ __all__ = [
     "require_memory",
     "setting_up",
     "thread_starts",
+    "ulimits",
     "within_memory",
 ]
 
@@ -34,6 +37,24 @@ TO_RUN_BYTES = {resource.RLIMIT_AS: 200 * 2**20, resource.RLIMIT_DATA: 128 * 2**
 LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _MEMORY = {resource.RLIMIT_AS: "-v", resource.RLIMIT_DATA: "-d"}
 _MOST_LOOKED_AT = 4096  # descriptors, where /proc does not list them: new ones have the lowest free numbers
+
+
+class Ulimit(NamedTuple):
+    """A limit of this process in bytes, by the letter that `ulimit` has for it."""
+
+    letter: str  # v: address space, d: data, f: size of a file
+    soft: int
+    hard: int | None  # None: unlimited
+
+
+def ulimits() -> tuple[Ulimit, ...]:
+    """Returns those of the limits of address space, data and the size of a file that are set."""
+    found = []
+    for letter, number in (("v", resource.RLIMIT_AS), ("d", resource.RLIMIT_DATA), ("f", resource.RLIMIT_FSIZE)):
+        soft, hard = resource.getrlimit(number)
+        if soft != resource.RLIM_INFINITY:
+            found.append(Ulimit(letter, soft, None if hard == resource.RLIM_INFINITY else hard))
+    return tuple(found)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadkit.doctor.finding import Finding, Level
+from loadkit.doctor.ulimits import AS_ROOT, ULIMIT_CODES
 from loadkit.host import Host
 
 __all__ = ["check_capabilities"]
@@ -49,6 +50,8 @@ def _need(finding: Finding) -> str | None:
         return None
     if finding.code in ("nofile", "nproc"):
         return "CAP_SYS_RESOURCE"
+    if finding.code in ULIMIT_CODES:
+        return "CAP_SYS_RESOURCE" if AS_ROOT in finding.fix else None
     if finding.code == "sources" or finding.code.startswith("nic-"):
         return "CAP_NET_ADMIN"
     if not finding.sysctls:

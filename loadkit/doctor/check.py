@@ -16,6 +16,7 @@ from loadkit.doctor.nic_check import check_nic
 from loadkit.doctor.ports import check_ports
 from loadkit.doctor.processes import check_processes
 from loadkit.doctor.seccomp import check_seccomp
+from loadkit.doctor.ulimits import check_ulimits
 
 __all__ = ["examine", "summary"]
 
@@ -26,7 +27,7 @@ def examine(demand: Demand, nic: Nic | None = None) -> tuple[Finding, ...]:
     `nic` is the card that the connections go through, where they leave this machine.
     """
     checks = [*check_limits(demand), *check_processes(demand), *check_net(demand), *check_ports(demand)]
-    checks += [*check_memory(demand), *check_cpu(demand), *check_seccomp(demand)]
+    checks += [*check_memory(demand), *check_ulimits(demand), *check_cpu(demand), *check_seccomp(demand)]
     if nic is not None:
         checks += check_nic(demand, nic)
     capabilities = check_capabilities(demand.host, checks)

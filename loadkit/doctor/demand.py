@@ -9,6 +9,8 @@ import msgspec
 
 from loadkit.errors import PreflightError
 from loadkit.host import Host
+from loadkit.limits import Ulimit
+from loadkit.measure.board import BoardLayout
 from loadkit.plan.addresses import is_loopback
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.engine import ChosenEngine
@@ -70,6 +72,9 @@ class Demand:
     barred: tuple[Barred, ...] = ()
     interface: str = "lo"  # by which connections to the target leave
     open_files: int = 0  # of the process that would start the workers
+    ulimits: tuple[Ulimit, ...] = ()  # of that process, which the workers inherit
+    blast_board_bytes: int = 0  # the shared memory in which workers count
+    serve_board_bytes: int = 0
 
     @property
     def embedded(self) -> bool:
@@ -117,6 +122,8 @@ def demand_of_plan(host: Host, plan: Plan, sockets: Sockets | None = None) -> De
         serve_workers=serve.workers if serve else 0,
         routes=here.routes,
         backlog=serve.backlog if serve else BACKLOG,
+        blast_board_bytes=BoardLayout.of_blast(load, here).size_bytes,
+        serve_board_bytes=BoardLayout.of_serve(serve).size_bytes if serve else 0,
         churn_hz=load.connections * NS_PER_S / lifetime_ns if by_fin and lifetime_ns else None,
         # How long a connection of one exchange lasts is the target's affair.
         free_churn_hz=FAST_CHURN_HZ * here.lanes if by_fin and not lifetime_ns else None,
@@ -138,6 +145,7 @@ def demand_of_serve_plan(host: Host, plan: ServePlan, connections: int = 0) -> D
         blast_workers=0,
         serve_workers=plan.workers,
         backlog=plan.backlog,
+        serve_board_bytes=BoardLayout.of_serve(plan).size_bytes,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from loadkit.doctor.demand import Barred, Demand
 from loadkit.doctor.route import find_interface
-from loadkit.limits import open_descriptors
+from loadkit.limits import open_descriptors, ulimits
 from loadkit.sockets import find_obstacle, find_source, is_own_address
 
 __all__ = ["locate"]
@@ -14,7 +14,7 @@ __all__ = ["locate"]
 
 def locate(demand: Demand) -> Demand:
     """Returns the demand with what the kernel says of its addresses, and of this process."""
-    demand = replace(demand, open_files=open_descriptors())
+    demand = replace(demand, open_files=open_descriptors(), ulimits=ulimits())
     target = demand.target
     if target is None:
         return demand

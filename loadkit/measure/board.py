@@ -21,6 +21,7 @@ import functools
 import mmap
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,12 @@ from numpy.typing import NDArray
 from loadkit.limits import setting_up
 from loadkit.measure.histogram import counts_length
 from loadkit.measure.tokens import Tokens, WorkerTokens, token_words
-from loadkit.units import format_size
+from loadkit.units import NS_PER_S, format_size
+
+if TYPE_CHECKING:
+    from loadkit.plan.load import Load
+    from loadkit.plan.placement import Placement
+    from loadkit.plan.serve import ServePlan
 
 __all__ = [
     "COUNTERS",
@@ -202,6 +208,8 @@ STAGE = "stage_"
 _HEAD = ("count", "sum", "min", "max", "dropped", "carry")
 SUM_CARRY = 1 << 62
 _ERRNOS = 160  # Linux's highest is 133
+# A serve end times nothing but its own turns; one that is longer is counted as dropped.
+_LONGEST_TURN_NS = 10 * NS_PER_S
 
 
 class OwnError:
@@ -237,6 +245,16 @@ class BoardLayout:
     highest_ns: int
     has_journeys: bool = False
     limit: int | None = None  # connections that may be open, over all workers: measure/tokens.py
+
+    @classmethod
+    def of_blast(cls, load: Load, here: Placement) -> BoardLayout:
+        """Returns the layout of a run's workers on a machine."""
+        return cls(here.workers, len(load.phases), load.highest_ns, load.journey)
+
+    @classmethod
+    def of_serve(cls, plan: ServePlan) -> BoardLayout:
+        """Returns the layout of a serve end's workers, which have one phase."""
+        return cls(plan.workers, 1, _LONGEST_TURN_NS, limit=plan.max_connections)
 
     @property
     def histograms(self) -> tuple[str, ...]:

@@ -63,8 +63,7 @@ class LocalCrew:
             self._group = ServeGroup(here.serve, forker)
             self._undo.callback(self._close_group, self._group)
             port = self._group.port
-        layout = BoardLayout(here.workers, len(load.phases), load.highest_ns, load.journey)
-        self._board = self._undo.enter_context(contextlib.closing(Board(layout)))
+        self._board = self._undo.enter_context(contextlib.closing(Board(BoardLayout.of_blast(load, here))))
         self._workers = start_workers(forker, split(load, here, port), self._board)
         self._undo.callback(let_go, self._workers)  # they have ended, unless the run could not begin
         self._watch = Watch(self._workers)

@@ -41,8 +41,6 @@ _YOUNG_S = 1.0
 _YOUNG_DEATHS = 5
 # So many ports that are free on the first address are tried on the others.
 _FREE_PORTS = 20
-# The serve end times nothing but its own turns; one that is longer is counted as dropped.
-_LONGEST_TURN_NS = 10 * NS_PER_S
 
 
 class ServeGroup:
@@ -66,8 +64,7 @@ class ServeGroup:
                 undo.callback(anchor.close)
             self.port: int = self._anchors[0].getsockname()[1]
             self._shards = split_serve(plan, self.port)
-            layout = BoardLayout(plan.workers, 1, _LONGEST_TURN_NS, limit=plan.max_connections)
-            self.board = undo.enter_context(contextlib.closing(Board(layout)))
+            self.board = undo.enter_context(contextlib.closing(Board(BoardLayout.of_serve(plan))))
             self.workers = start_workers(forker, self._shards, self.board)
             undo.callback(let_go, self.workers)
             self.watch = Watch(self.workers)

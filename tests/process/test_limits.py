@@ -20,9 +20,11 @@ _REFUSED = [
     pytest.param(MANY, "NOFILE", 64, True, "3 for each of 216 workers", id="files of the parent, by the connections"),
     pytest.param(SERVE_MANY, "NOFILE", 36, False, "a worker needs 36", id="files without proc"),
     pytest.param(SERVE, "AS", 60 * _MIB, True, "needs 200 MiB", id="address space"),
-    pytest.param(SERVE_MANY, "AS", 200 * _MIB, True, "cannot make the board of 125 MiB", id="address space of a board"),
+    pytest.param(
+        SERVE_MANY, "AS", 200 * _MIB, True, "168 MiB of the process that starts the workers + 2 x 125 MiB", id="boards"
+    ),
     pytest.param(BLAST, "DATA", 60 * _MIB, True, "needs 128 MiB", id="data"),
-    pytest.param(BLAST, "FSIZE", 0, True, "cannot make the board of", id="size of files"),
+    pytest.param(BLAST, "FSIZE", 0, True, "of shared memory, in which the workers count", id="size of files"),
     pytest.param(BLAST, "NPROC", 1, False, "cannot start Python", id="no process"),
     pytest.param(SERVE, "NPROC", 2, False, "cannot start a worker", id="one process"),
 ]

@@ -59,6 +59,12 @@ def _files(most: int) -> tuple[str, ...]:
     return ("prlimit", f"--nofile={most}:{most}")
 
 
+def _limited(limit: str, mebibytes: int) -> tuple[str, ...]:
+    return ("prlimit", f"--{limit}={mebibytes * 2**20}:{mebibytes * 2**20}")
+
+
+_TWENTY = "-c 100 -w 20"
+
 _CASES = {
     # -- ports
     "loopback has addresses enough": Case(f"{_HERE} -c 300", setup=_FEW),
@@ -219,6 +225,18 @@ _CASES = {
         "-c 500", Says.CANNOT, "parent", around=_files(64), fixes=1
     ),
     "fewer files than a process needs": Case("-c 1", Says.CANNOT, "nofile", around=_files(16), fixes=1),
+    # -- other limits of a process: 20 workers share 203 MiB, and the embedded server has 3 MiB
+    "address space that is too small for the shared memory": Case(
+        _TWENTY, Says.CANNOT, "address-space", around=_limited("as", 450), fixes=1
+    ),
+    "address space that may be too small": Case(_TWENTY, Says.WARNS, "address-space", around=_limited("as", 560)),
+    "enough address space": Case(_TWENTY, around=_limited("as", 680)),
+    "too little data": Case(_TWENTY, Says.CANNOT, "data-size", around=_limited("data", 260), fixes=1),
+    "enough data": Case(_TWENTY, around=_limited("data", 400)),
+    "files that are too small for the shared memory": Case(
+        _TWENTY, Says.CANNOT, "file-size", around=_limited("fsize", 202), fixes=1
+    ),
+    "files that are just large enough": Case(_TWENTY, around=_limited("fsize", 203)),
     # -- cores
     "one core": Case("-c 100", around=("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))),
 }
@@ -226,6 +244,7 @@ _SAMPLE = (
     "one address of loopback is too few",
     "a source of no interface, IPv6",
     "few buckets of TIME_WAIT",
+    "address space that is too small for the shared memory",
 )
 _ROWS = [
     pytest.param(case, id=name, marks=() if name in _SAMPLE else (pytest.mark.lengthy,))
@@ -292,6 +311,10 @@ def _apply(case: Case, fix: str) -> Case | None:
         # What starts the workers can then; these are more than the cores all the same.
         then = (Says.WARNS, "nofile") if case.code == "parent" else (Says.CAN, "")
         return replace(case, around=_files(int(lines.split()[-1])), says=then[0], code=then[1])
+    if raised := re.match(r"ulimit -([vdf]) (\w+)", fix):
+        name = {"v": "as", "d": "data", "f": "fsize"}[raised[1]]
+        size = raised[2] if raised[2] == "unlimited" else str(int(raised[2]) * 1024)
+        return replace(case, around=("prlimit", f"--{name}={size}:{size}"), says=Says.CAN, code="")
     if fix.startswith("--source CIDR"):
         setup += "\nip route add local 10.8.0.0/16 dev lo"
         blast += " --source 10.8.0.0/24"
@@ -318,7 +341,7 @@ def _stage(case: Case, folder: Path) -> dict[str, Any]:
     """Returns what was said and done: tests/truth/doctor_stage.py."""
     asked = case.blast.split()
     doctor = case.doctor.split() if case.doctor is not None else None
-    if doctor is None and "--lifetime" not in asked:
+    if doctor is None and not {"--lifetime", "-w"} & set(asked):  # which it does not have
         doctor = asked
     blast = asked if "-d" in asked else [*asked, *_SHORT.split()]
     told = {
