@@ -67,8 +67,10 @@ if TYPE_CHECKING:
     from loadkit.library.gate import check
     from loadkit.library.server import Server, serve
     from loadkit.report.as_text import as_text
-    from loadkit.report.record import RunRecord, encode, load
+    from loadkit.report.reading import load
+    from loadkit.report.record import RunRecord
     from loadkit.report.serve import ServeRecord
+    from loadkit.report.writing import encode
     from loadkit.version import __version__
 
 __all__ = [
@@ -104,8 +106,8 @@ _HOMES = {
     "as_text": "loadkit.report.as_text",
     "blast": "loadkit.library.blast",
     "check": "loadkit.library.gate",
-    "encode": "loadkit.report.record",
-    "load": "loadkit.report.record",
+    "encode": "loadkit.report.writing",
+    "load": "loadkit.report.reading",
     "serve": "loadkit.library.server",
 }
 

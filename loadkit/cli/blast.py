@@ -110,7 +110,7 @@ def blast(
     check_outputs(output, {"GITHUB_STEP_SUMMARY": summary})
     prepared = prepare_blast(target, profile, given(values), origins(click.get_current_context()))
     if dry_run:
-        from loadkit.report.record import encode
+        from loadkit.report.writing import encode
 
         click.echo(encode(prepared.plan), nl=False)
         return 0

@@ -39,8 +39,7 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
     require_memory(TO_READ_BYTES)
     from loadkit.errors import OptionError
     from loadkit.report.merge import merge_records
-    from loadkit.report.reading import format_of
-    from loadkit.report.record import load
+    from loadkit.report.reading import format_of, load
     from loadkit.report.serve import FORMAT, join, load_serve
     from loadkit.report.verdict import judged
 

@@ -46,7 +46,7 @@ def check_record_folder(config: pytest.Config) -> None:
 def keep_record(record: RunRecord, folder: Path | None, test: str) -> Path | None:
     """Writes the record to the folder under the name of the test, and replaces no file. Returns where."""
     from loadkit.library.files import keep_new
-    from loadkit.report.record import encode
+    from loadkit.report.writing import encode
 
     if folder is None:
         return None

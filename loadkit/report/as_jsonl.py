@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from loadkit.report.record import RunRecord, encode_line
+from loadkit.report.record import RunRecord
+from loadkit.report.writing import encode_line
 from loadkit.version import __version__
 
 __all__ = ["as_jsonl"]

@@ -15,40 +15,8 @@ import msgspec
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import LatencySample
-from loadkit.report.algebra import (
-    ANEW,
-    ANY,
-    AT_START,
-    COMMON,
-    EACH,
-    EARLIEST,
-    EITHER,
-    FIRST,
-    HELD,
-    JOINED,
-    LEAST,
-    LOST_TAGS,
-    MOST,
-    NAMES,
-    NONE_OF_SEVERAL,
-    OBJECTIVES,
-    ROWS,
-    SAME,
-    SERIES,
-    SPAN,
-    SUM,
-    TAGS,
-    TOGETHER,
-    UNION,
-    WINDOW_END,
-    Rule,
-    Way,
-    greatest_by,
-    mean_by,
-    of_most,
-    reason_of,
-    rules_of,
-)
+from loadkit.report import algebra
+from loadkit.report.algebra import Rule, Way, rules_of
 from loadkit.report.fairness import fairness_of
 from loadkit.report.histograms import decoded, histogram_record, interval_latency
 from loadkit.report.record import Fairness, HistogramRecord, Interval, IntervalLatency
@@ -60,6 +28,8 @@ __all__ = ["ONE_RUN", "fold", "is_folded"]
 ONE_RUN = "merged: each of the runs has its own"
 UNLIKE_TAGS = "merged: not every run has it with the same value"
 NOT_ALL, UNLIKE = "merged: not every run measured it", "merged: what the runs measured is of unlike kinds"
+
+_INSIDE = {rule.name for rule in (algebra.EACH, algebra.EITHER, algebra.COMMON, algebra.TOGETHER, algebra.ROWS)}
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -100,7 +70,7 @@ def fold(left: _Struct, right: _Struct, way: Way, where: str = "") -> _Struct:
 
 def is_folded(rule: Rule) -> bool:
     """Whether the rule goes into the fields of what it merges, which then need rules as well."""
-    return rule.name in {one.name for one in (EACH, EITHER, COMMON, TOGETHER, ROWS)}
+    return rule.name in _INSIDE
 
 
 # -- one value and another
@@ -197,7 +167,7 @@ def _rows(both: _Both) -> tuple[Any, ...]:
     total: dict[tuple[Any, ...], Any] = {}
     rows: Iterable[msgspec.Struct] = itertools.chain(*both.values())
     for row in rows:
-        key = tuple(getattr(row, name) for name, rule in rules_of(row.__class__).items() if rule is SAME)
+        key = tuple(getattr(row, name) for name, rule in rules_of(row.__class__).items() if rule is algebra.SAME)
         total[key] = fold(total[key], row, both.way, both.where) if key in total else row
     by = both.rule.of
     return tuple(total[key] for key in sorted(total, key=lambda key: (-getattr(total[key], by) if by else 0, key)))
@@ -254,7 +224,7 @@ def _reason(both: _Both) -> str | None:
     if both.merged[both.rule.of] is not None:
         return None
     reasons, measured = both.values(), [value is not None for value in both.values(both.rule.of)]
-    if rules_of(type(both.left))[both.rule.of] is NONE_OF_SEVERAL and (any(measured) or ONE_RUN in reasons):
+    if rules_of(type(both.left))[both.rule.of] is algebra.NONE_OF_SEVERAL and (any(measured) or ONE_RUN in reasons):
         return ONE_RUN
     reason: str | None = _least(reasons)
     if reason or not any(measured):
@@ -263,33 +233,33 @@ def _reason(both: _Both) -> str | None:
 
 
 _FOLDS: dict[str, Callable[[_Both], Any]] = {
-    SUM.name: _each,
-    SPAN.name: lambda both: max(both.values()) if both.way is Way.BESIDE else sum(both.values()),
-    HELD.name: lambda both: _each(both) if both.way is Way.BESIDE else _most(both.values()),
-    MOST.name: lambda both: _most(both.values()),
-    LEAST.name: lambda both: _least(both.values()),
-    EARLIEST.name: _earliest,
-    SAME.name: _same,
-    FIRST.name: lambda both: both.values()[0],
-    NAMES.name: _names,
-    ANY.name: lambda both: any(both.values()),
-    UNION.name: lambda both: both.values()[0] | both.values()[1],
-    OBJECTIVES.name: lambda both: (*both.values()[0], *both.values()[1]),
-    JOINED.name: lambda both: (*both.values()[0], *both.values()[1]),
-    SERIES.name: _series,
-    EACH.name: _each,
-    EITHER.name: _either,
-    COMMON.name: _common,
-    TOGETHER.name: _together,
-    ROWS.name: _rows,
-    NONE_OF_SEVERAL.name: lambda _both: None,
-    TAGS.name: lambda both: dict(sorted(both.values()[0].items() & both.values()[1].items())),
-    LOST_TAGS.name: _lost_tags,
-    ANEW.name: lambda both: both.values()[0],
-    AT_START.name: _at_start,
-    WINDOW_END.name: _window_end,
-    greatest_by("").name: _greatest_by,
-    mean_by("").name: _mean,
-    of_most("").name: _of_most,
-    reason_of("").name: _reason,
+    algebra.SUM.name: _each,
+    algebra.SPAN.name: lambda both: max(both.values()) if both.way is Way.BESIDE else sum(both.values()),
+    algebra.HELD.name: lambda both: _each(both) if both.way is Way.BESIDE else _most(both.values()),
+    algebra.MOST.name: lambda both: _most(both.values()),
+    algebra.LEAST.name: lambda both: _least(both.values()),
+    algebra.EARLIEST.name: _earliest,
+    algebra.SAME.name: _same,
+    algebra.FIRST.name: lambda both: both.values()[0],
+    algebra.NAMES.name: _names,
+    algebra.ANY.name: lambda both: any(both.values()),
+    algebra.UNION.name: lambda both: both.values()[0] | both.values()[1],
+    algebra.OBJECTIVES.name: lambda both: (*both.values()[0], *both.values()[1]),
+    algebra.JOINED.name: lambda both: (*both.values()[0], *both.values()[1]),
+    algebra.SERIES.name: _series,
+    algebra.EACH.name: _each,
+    algebra.EITHER.name: _either,
+    algebra.COMMON.name: _common,
+    algebra.TOGETHER.name: _together,
+    algebra.ROWS.name: _rows,
+    algebra.NONE_OF_SEVERAL.name: lambda _both: None,
+    algebra.TAGS.name: lambda both: dict(sorted(both.values()[0].items() & both.values()[1].items())),
+    algebra.LOST_TAGS.name: _lost_tags,
+    algebra.ANEW.name: lambda both: both.values()[0],
+    algebra.AT_START.name: _at_start,
+    algebra.WINDOW_END.name: _window_end,
+    algebra.greatest_by("").name: _greatest_by,
+    algebra.mean_by("").name: _mean,
+    algebra.of_most("").name: _of_most,
+    algebra.reason_of("").name: _reason,
 }

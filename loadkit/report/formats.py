@@ -34,7 +34,7 @@ class Format(NamedTuple):
 
 
 def _json(record: RunRecord | ServeRecord) -> str:
-    from loadkit.report.record import encode
+    from loadkit.report.writing import encode
 
     return encode(record)
 

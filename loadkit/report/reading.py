@@ -1,7 +1,8 @@
-"""A record's file, to plain values: of the right format, and bounded in size, depth and numbers.
+"""A record's file, read: to plain values of the right format, bounded in size, depth and numbers, and to the record.
 
 A record may come from anywhere. What is read here costs no more memory and time than a large record does, and holds no
-number that a calculation on it cannot bear: what follows (record.py) checks names and types.
+number that a calculation on it cannot bear. The types (record.py) refuse wrong names and kinds of values, and whole.py
+what does not fit together.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from loadkit.errors import RecordError
+from loadkit.report.asked import HostFacts
+from loadkit.report.record import FORMAT, VERSION, RunRecord
+from loadkit.report.whole import check_whole, complete_histograms, run_problems
 from loadkit.units import format_count, format_size
 
-__all__ = ["as_struct", "format_of", "read_fields"]
+__all__ = ["as_struct", "format_of", "load", "read_fields"]
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -38,6 +42,21 @@ _SUMS = ("sum", "tails")
 _COUNTED = ("messages", "histograms", "errors")
 
 _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
+def load(path: str) -> RunRecord:
+    """Reads the record of a run. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
+    fields = read_fields(path, FORMAT, VERSION, "`loadkit blast -o run.json` writes one")
+    if "plan" in fields and "load" not in fields:
+        raise RecordError(
+            f"{path}: written by an older loadkit, with a `plan` where this one reads `load` and `placements`: run it "
+            f"again"
+        )
+    record = as_struct(path, fields, RunRecord)
+    as_struct(path, record.host, HostFacts, "$.host")
+    check_whole(path, run_problems(record))
+    complete_histograms(path, record)
+    return record
 
 
 def read_fields(path: str, kind: str, version: int, writes: str) -> dict[str, Any]:

@@ -1,65 +1,27 @@
-"""The record of a run, version 2: the values, and the file they are written to.
+"""The record of a run, version 2: its values. The run comes first, then what it is made of.
 
 Names are a promise: what comes later is added, with a higher `minor`, and nothing is renamed. "Not measured" is null,
-never 0. Times are integers of nanoseconds, rates floats per second, sizes bytes. Nothing here knows how a record is
-printed.
+never 0. Times are integers of nanoseconds, rates floats per second, sizes bytes. Each field has the rule by which it is
+merged (algebra.py). reading.py and whole.py read a record's file and refuse what is none, writing.py writes it, and
+docs/record.md is made from this file.
 """
 
 from __future__ import annotations
 
-import datetime
-import re
-from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from loadkit.errors import RecordError
-from loadkit.measure.board import TIMES
-from loadkit.measure.histogram import Histogram
 from loadkit.plan.build import Given, Origins
 from loadkit.plan.load import Load
 from loadkit.plan.placement import Placement
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import Target
-from loadkit.printable import json_page
-from loadkit.report.algebra import (
-    ANEW,
-    ANY,
-    AT_START,
-    COMMON,
-    EACH,
-    EARLIEST,
-    EITHER,
-    FIRST,
-    HELD,
-    JOINED,
-    LEAST,
-    LOST_TAGS,
-    MOST,
-    NAMES,
-    NONE_OF_SEVERAL,
-    OBJECTIVES,
-    ROWS,
-    SAME,
-    SERIES,
-    SPAN,
-    SUM,
-    TAGS,
-    TOGETHER,
-    UNION,
-    WINDOW_END,
-    greatest_by,
-    mean_by,
-    of_most,
-    reason_of,
-    rows_by,
-)
-from loadkit.report.asked import HostFacts
-from loadkit.report.reading import as_struct, read_fields
+from loadkit.report import algebra
 
 __all__ = [
     "FORMAT",
+    "MINOR",
     "OF_A_SCHEDULE",
     "PERCENTILES",
     "STATES",
@@ -71,11 +33,16 @@ __all__ = [
     "Connections",
     "CpuPerReply",
     "Fairness",
+    "Finding",
     "HistogramRecord",
+    "Histograms",
     "Interval",
     "IntervalLatency",
     "Journey",
+    "Kernel",
+    "Memory",
     "Messages",
+    "Opening",
     "Party",
     "PhaseRecord",
     "Rates",
@@ -87,20 +54,17 @@ __all__ = [
     "SocketSetting",
     "Span",
     "Standstills",
+    "State",
     "Tail",
     "TcpRecord",
     "Throttling",
     "Tool",
     "Verdict",
+    "Wakeups",
     "Window",
     "WorkerRecord",
-    "check_whole",
-    "complete_histograms",
-    "encode",
-    "encode_line",
-    "load",
+    "WorkerWakeups",
     "measured",
-    "start_problem",
 ]
 
 FORMAT = "loadkit-record"
@@ -108,9 +72,6 @@ VERSION = 2
 # Goes up by one with what is added to the version. A reader leaves out the keys that it does not know.
 MINOR = 1
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999)
-# What takes time for each when it is merged: a few milliseconds a histogram, and runs are compared with one another.
-MOST_HISTOGRAMS, MOST_RUNS = 2_000, 4_000
-_NUMBER = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
 # What a closed loop has no histogram of: a message is due when the reply before it was read.
 OF_A_SCHEDULE = ("lateness", "held")
 
@@ -120,13 +81,139 @@ State = Literal["valid", "suspect", "invalid"]
 STATES: tuple[State, ...] = ("valid", "suspect", "invalid")  # from good to bad
 
 
+# -- the run
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run. Top-level messages and histograms are of the measured phases (hold) only, rates and bytes of the window.
+
+    The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
+    and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
+    process of both ends had closed its connections and ended. `unread` is how long received bytes
+    stayed in the receive buffers, from the kernel's stamp to the read, for one read in sixteen (--stamps rx). If
+    wakeups, unread, journey, kernel or tcp is null although it was to be measured, its `_missing` says why; in a merged
+    record those of opening, memory and closing do too.
+    Of the `merged` runs in a record, `in_a_row` followed one another, and the others ran side by side with these.
+    `sockets` has the socket options of the blast end by name: what the kernel said of the first connection when its
+    first reply was there, and the requested value if one was given (the kernel doubles buffer sizes, and bounds them).
+    `tags` are the notes of --tag. Of merged runs those stay that all of them have with the same value. `tags_missing`
+    has the keys of the others, and why.
+    `interrupted` names the signal that ended the run early. `stranded_ns` is when its last connection was gone, from
+    the start of the run, where no other could open. `findings` are all of them, also those of `kernel` and `tcp`.
+    """
+
+    format: Annotated[str, algebra.SAME] = FORMAT
+    version: Annotated[int, algebra.SAME] = VERSION
+    minor: Annotated[int, algebra.MOST] = MINOR
+    partial: Annotated[bool, algebra.ANY]
+    interrupted: Annotated[str | None, algebra.LEAST] = None
+    stranded_ns: Annotated[int | None, algebra.MOST] = None
+    merged: Annotated[int, algebra.SUM] = 1
+    in_a_row: Annotated[int, algebra.SPAN] = 1
+    run: Annotated[RunId, algebra.ANEW]
+    started: Annotated[str, algebra.EARLIEST]
+    tool: Annotated[Tool, algebra.EACH]
+    target: Annotated[Target, algebra.FIRST]
+    load: Annotated[Load, algebra.FIRST]
+    placements: Annotated[tuple[Placement, ...], msgspec.Meta(min_length=1), algebra.JOINED]
+    origins: Annotated[Origins, algebra.FIRST]
+    given: Annotated[Given, algebra.FIRST]
+    tags: Annotated[dict[str, str], algebra.TAGS] = {}
+    tags_missing: Annotated[dict[str, str], algebra.LOST_TAGS] = {}
+    host: Annotated[dict[str, Any], algebra.FIRST]
+    verdict: Annotated[Verdict, algebra.ANEW]
+    findings: Annotated[tuple[Finding, ...], algebra.ANEW] = ()
+    slo: Annotated[tuple[SloRecord, ...], algebra.OBJECTIVES]
+    connections: Annotated[Connections, algebra.EACH]
+    messages: Annotated[Messages, algebra.EACH]
+    bytes: Annotated[Bytes, algebra.EACH]
+    errors: Annotated[tuple[Advised, ...], algebra.rows_by("count")]
+    window: Annotated[Window | None, algebra.EITHER]
+    rates: Annotated[Rates, algebra.ANEW]
+    connecting: Annotated[Connecting | None, algebra.EITHER] = None
+    opening: Annotated[Opening | None, algebra.NONE_OF_SEVERAL] = None
+    opening_missing: Annotated[str | None, algebra.reason_of("opening")] = None
+    memory: Annotated[Memory | None, algebra.NONE_OF_SEVERAL] = None
+    memory_missing: Annotated[str | None, algebra.reason_of("memory")] = None
+    closing_ns: Annotated[int | None, algebra.NONE_OF_SEVERAL] = None
+    sockets: Annotated[dict[str, SocketSetting] | None, algebra.NONE_OF_SEVERAL] = None
+    sockets_missing: Annotated[str | None, algebra.reason_of("sockets")] = None
+    closing_missing: Annotated[str | None, algebra.reason_of("closing_ns")] = None
+    cpu_per_reply_ns: Annotated[dict[str, CpuPerReply | None], algebra.ANEW]
+    histograms: Annotated[Histograms, algebra.EACH]
+    histograms_missing: Annotated[dict[str, str], algebra.UNION] = {}
+    disturbed: Annotated[HistogramRecord | None, algebra.EACH] = None
+    stood: Annotated[int | None, algebra.SUM] = None
+    standstills: Annotated[Standstills | None, algebra.EACH] = None
+    throttling: Annotated[Throttling | None, algebra.EITHER] = None
+    wakeups: Annotated[Wakeups | None, algebra.EACH] = None
+    wakeups_missing: Annotated[str | None, algebra.reason_of("wakeups")] = None
+    unread: Annotated[HistogramRecord | None, algebra.EACH] = None
+    unread_missing: Annotated[str | None, algebra.reason_of("unread")] = None
+    journey: Annotated[Journey | None, algebra.COMMON] = None
+    journey_missing: Annotated[str | None, algebra.reason_of("journey")] = None
+    kernel: Annotated[Kernel | None, algebra.NONE_OF_SEVERAL] = None
+    kernel_missing: Annotated[str | None, algebra.reason_of("kernel")] = None
+    fairness: Annotated[Fairness | None, algebra.EACH] = None
+    fairness_missing: Annotated[str | None, algebra.reason_of("fairness")] = None
+    tcp: Annotated[TcpRecord | None, algebra.NONE_OF_SEVERAL] = None
+    tcp_missing: Annotated[str | None, algebra.reason_of("tcp")] = None
+    phases: Annotated[tuple[PhaseRecord, ...], algebra.EACH]
+    workers: Annotated[tuple[WorkerRecord, ...], algebra.JOINED]
+    intervals: Annotated[tuple[Interval, ...], algebra.SERIES]
+    server: Annotated[ServerRecord | None, algebra.EACH]
+
+    @property
+    def serve(self) -> ServePlan | None:
+        """The embedded serve end as it was planned; None for a target elsewhere."""
+        return self.placements[0].serve
+
+    @property
+    def port(self) -> int | None:
+        """Where the target listened: an embedded server has its port once it is up. None: not known."""
+        return self.target.port or (self.server.port if self.server else None)
+
+    @property
+    def fallback(self) -> str | None:
+        """Why `--engine auto` did not take a faster engine; None if it did, or was not asked to."""
+        return next((one.fallback for one in self.placements if one.fallback), None)
+
+
+class RunId(msgspec.Struct, frozen=True):
+    """Which run this is, by a random name; a merged record has those of its runs in `of`, and their windows in `spans`.
+
+    The id of a merged record is made of those of its runs: the same runs give the same one.
+    """
+
+    id: str
+    of: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A stretch of wall-clock time, RFC 3339."""
+
+    start: str
+    end: str
+
+
 class Tool(msgspec.Struct, frozen=True):
     """What made the record. `uvloop` is its version where it was the engine, or the loop around it."""
 
-    loadkit: Annotated[str, NAMES]
-    python: Annotated[str, NAMES]
-    uvloop: Annotated[str | None, NAMES]
-    engine: Annotated[str, NAMES]
+    loadkit: Annotated[str, algebra.NAMES]
+    python: Annotated[str, algebra.NAMES]
+    uvloop: Annotated[str | None, algebra.NAMES]
+    engine: Annotated[str, algebra.NAMES]
+
+
+# -- what became of it
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether the run can be trusted: valid, suspect or invalid."""
+
+    state: State
+    reasons: tuple[Reason, ...] = ()
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -137,11 +224,15 @@ class Reason(msgspec.Struct, frozen=True):
     party: Party = "loadkit"
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """Whether the run can be trusted: valid, suspect or invalid."""
+class Finding(msgspec.Struct, frozen=True):
+    """What the target, the network or the machine did with what it was offered: what was seen, and what to do.
 
-    state: State
-    reasons: tuple[Reason, ...] = ()
+    It never changes the verdict. `party` is where the cause lies.
+    """
+
+    code: str
+    text: str
+    party: Party = "machine"
 
 
 class SloRecord(msgspec.Struct, frozen=True):
@@ -156,6 +247,19 @@ class SloRecord(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+class Advised(msgspec.Struct, frozen=True):
+    """A kind of error: where it happened, how often, and what to do about it."""
+
+    phase: Annotated[str, algebra.SAME]
+    step: Annotated[str, algebra.SAME]
+    error: Annotated[str, algebra.SAME]
+    count: Annotated[int, algebra.SUM]
+    advice: Annotated[str, algebra.FIRST]
+
+
+# -- how much, and in what time
+
+
 class Connections(msgspec.Struct, frozen=True):
     """Connects of the run or a phase; `peak` are those open at once (null for a phase).
 
@@ -165,13 +269,13 @@ class Connections(msgspec.Struct, frozen=True):
     run has no window.
     """
 
-    asked: Annotated[int, SUM]
-    opened: Annotated[int, SUM]
-    failed: Annotated[int, SUM]
-    peak: Annotated[int | None, HELD]
-    closed: Annotated[int, SUM]
-    at_start: Annotated[int | None, AT_START] = None
-    lost: Annotated[int | None, SUM] = None
+    asked: Annotated[int, algebra.SUM]
+    opened: Annotated[int, algebra.SUM]
+    failed: Annotated[int, algebra.SUM]
+    peak: Annotated[int | None, algebra.HELD]
+    closed: Annotated[int, algebra.SUM]
+    at_start: Annotated[int | None, algebra.AT_START] = None
+    lost: Annotated[int | None, algebra.SUM] = None
 
 
 class Messages(msgspec.Struct, frozen=True):
@@ -181,30 +285,20 @@ class Messages(msgspec.Struct, frozen=True):
     message of each connection does not.
     """
 
-    intended: Annotated[int, SUM]
-    sent: Annotated[int, SUM]
-    replied: Annotated[int, SUM]
-    failed: Annotated[int, SUM]
-    unanswered: Annotated[int, SUM]
-    unsent: Annotated[int, SUM]
-    waited: Annotated[int, SUM]
+    intended: Annotated[int, algebra.SUM]
+    sent: Annotated[int, algebra.SUM]
+    replied: Annotated[int, algebra.SUM]
+    failed: Annotated[int, algebra.SUM]
+    unanswered: Annotated[int, algebra.SUM]
+    unsent: Annotated[int, algebra.SUM]
+    waited: Annotated[int, algebra.SUM]
 
 
 class Bytes(msgspec.Struct, frozen=True):
     """Bytes of messages and of replies."""
 
-    sent: Annotated[int, SUM]
-    received: Annotated[int, SUM]
-
-
-class Advised(msgspec.Struct, frozen=True):
-    """A kind of error: where it happened, how often, and what to do about it."""
-
-    phase: Annotated[str, SAME]
-    step: Annotated[str, SAME]
-    error: Annotated[str, SAME]
-    count: Annotated[int, SUM]
-    advice: Annotated[str, FIRST]
+    sent: Annotated[int, algebra.SUM]
+    received: Annotated[int, algebra.SUM]
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -214,14 +308,14 @@ class Window(msgspec.Struct, frozen=True):
     counts are of what happened between its edges, whatever phase a message belongs to; `opened` are connections.
     """
 
-    start_ns: Annotated[int, LEAST]
-    end_ns: Annotated[int, WINDOW_END]
-    measured_ns: Annotated[int, SPAN]
-    opened: Annotated[int, SUM]
-    sent: Annotated[int, SUM]
-    replied: Annotated[int, SUM]
-    sent_bytes: Annotated[int, SUM]
-    received_bytes: Annotated[int, SUM]
+    start_ns: Annotated[int, algebra.LEAST]
+    end_ns: Annotated[int, algebra.WINDOW_END]
+    measured_ns: Annotated[int, algebra.SPAN]
+    opened: Annotated[int, algebra.SUM]
+    sent: Annotated[int, algebra.SUM]
+    replied: Annotated[int, algebra.SUM]
+    sent_bytes: Annotated[int, algebra.SUM]
+    received_bytes: Annotated[int, algebra.SUM]
 
 
 class Connecting(msgspec.Struct, frozen=True):
@@ -231,39 +325,8 @@ class Connecting(msgspec.Struct, frozen=True):
     first, which is open when the ramp begins.
     """
 
-    opened: Annotated[int, SUM]
-    duration_ns: Annotated[int, SPAN]
-
-
-class Opening(msgspec.Struct, frozen=True):
-    """How the connections of the ramp opened, from its start until the last of them had opened or failed.
-
-    `opened` includes the run's first connection, which is open when the ramp begins. `deciles_per_s` is the number of
-    connects per second in each tenth of them; null if some did not open, or if there are too few. `stopped` says why
-    loadkit opened no more, if it decided so.
-    """
-
-    opened: int
-    duration_ns: int
-    deciles_per_s: tuple[float, ...] | None
-    stopped: str | None = None
-
-
-class Memory(msgspec.Struct, frozen=True):
-    """What `connections` open ones took when the ramp was over, on this machine, and what was reckoned for them.
-
-    `kernel_bytes` (slab, page tables, TCP's buffers) is of both ends where both are here; `blast_bytes` and
-    `serve_bytes` is what their workers' own memory grew by (null: not our end). `processes_bytes` is what workers and
-    boards take without connections. `used_bytes` is the sum of these.
-    """
-
-    connections: int
-    kernel_bytes: int
-    blast_bytes: int
-    serve_bytes: int | None
-    processes_bytes: int
-    used_bytes: int
-    estimated_bytes: int
+    opened: Annotated[int, algebra.SUM]
+    duration_ns: Annotated[int, algebra.SPAN]
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -280,6 +343,67 @@ class CpuPerReply(msgspec.Struct, frozen=True):
 
     user_ns: float
     system_ns: float
+
+
+class PhaseRecord(msgspec.Struct, frozen=True):
+    """A phase's own figures, under the same names as the run's."""
+
+    name: Annotated[str, algebra.SAME]
+    kind: Annotated[str, algebra.SAME]
+    duration_ns: Annotated[int, algebra.SAME]
+    connections: Annotated[Connections, algebra.EACH]
+    messages: Annotated[Messages, algebra.EACH]
+    bytes: Annotated[Bytes, algebra.EACH]
+    histograms: Annotated[Histograms, algebra.EACH]
+    errors: Annotated[tuple[Advised, ...], algebra.rows_by("count")] = ()
+    wakeups: Annotated[WorkerWakeups | None, algebra.EACH] = None
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """What happened to the messages and connections of a phase, from `from_s` to `t_s` seconds after the run's start.
+
+    The rows of a phase add up to the phase. Each row is one second long at first; if a run has more than 600 rows,
+    neighbours are merged. If a phase ends within a second, each of the two phases has a row with the same times.
+
+    `wakeups` and `events` are the blast end's, `serve_wakeups` and `serve_events` those of an embedded serve end; null
+    where an engine does not count them. `cwnd` is the mean congestion window, in segments, of the connections that
+    `tcp_samples` looks at TCP_INFO saw; `retransmits` came on the watched connections (`tcp.watched`), null where
+    none is watched: before the measured time. `open` are the connections of all phases that were open at its end; if
+    rows are merged, at the end of one of them, the most.
+    """
+
+    from_s: Annotated[float, algebra.LEAST]
+    t_s: Annotated[float, algebra.MOST]
+    phase: Annotated[str, algebra.SAME]
+    opened: Annotated[int, algebra.SUM]
+    replied: Annotated[int, algebra.SUM]
+    bytes: Annotated[int, algebra.SUM]
+    errors: Annotated[int, algebra.SUM]
+    latency: Annotated[IntervalLatency, algebra.EACH]
+    wakeups: Annotated[int | None, algebra.SUM] = None
+    events: Annotated[int | None, algebra.SUM] = None
+    serve_wakeups: Annotated[int | None, algebra.SUM] = None
+    serve_events: Annotated[int | None, algebra.SUM] = None
+    tcp_samples: Annotated[int, algebra.SUM] = 0
+    cwnd: Annotated[float | None, algebra.mean_by("tcp_samples")] = None
+    retransmits: Annotated[int | None, algebra.EITHER] = None
+    open: Annotated[int | None, algebra.HELD] = None
+
+
+class IntervalLatency(msgspec.Struct, frozen=True):
+    """Latency of an interval in ns; null if there were no replies, or too few.
+
+    `hdr` encodes all counts, as in a histogram, and `sum` is the exact sum. `max` is known to the counter of `hdr`.
+    """
+
+    p50: int | None
+    p99: int | None
+    max: int | None
+    sum: int = 0
+    hdr: str | None = None
+
+
+# -- how long it took
 
 
 class HistogramRecord(msgspec.Struct, frozen=True):
@@ -303,59 +427,15 @@ class HistogramRecord(msgspec.Struct, frozen=True):
 Histograms = dict[str, HistogramRecord | None]
 
 
-class Wakeups(msgspec.Struct, frozen=True):
-    """What epoll did in the window, added up over the workers of an end.
-
-    `waits` are calls of epoll_wait, `wakeups` those of them that brought an event, `batch` the events of each. `flags`
-    counts events by flag, one with two of them twice. `blocked_ns` was spent inside the calls, `busy_ns` between them,
-    and `busy` has the times between: how long one turn keeps everybody else waiting. `probe_events` are those of a
-    journey's probes, `probe_wakeups` those that brought nothing else. `beats` are waits that
-    ended for no other reason than to look whether the worker stands still; they are among `waits`.
-
-    `source` says what counted: `native`, the compiled engine itself; `hook`, in the import table of uvloop's libuv;
-    `selector`, ours under asyncio, which does not see ERR, HUP and RDHUP; `uv_metrics`, libuv's own: approximate, with
-    turns of the loop as `waits`, and events. What a source cannot see is null.
-    """
-
-    source: Annotated[str, NAMES]
-    waits: Annotated[int, SUM]
-    wakeups: Annotated[int | None, SUM]
-    events: Annotated[int, SUM]
-    batch: Annotated[HistogramRecord | None, EACH]
-    blocked_ns: Annotated[int | None, SUM]
-    busy_ns: Annotated[int | None, SUM]
-    flags: Annotated[dict[str, int | None], EACH]
-    busy: Annotated[HistogramRecord | None, EACH] = None
-    probe_wakeups: Annotated[int | None, SUM] = None
-    probe_events: Annotated[int | None, SUM] = None
-    beats: Annotated[int | None, SUM] = None
+def measured(histograms: Histograms, name: str) -> HistogramRecord:
+    """Returns a histogram that every run has: all but lateness and held, which a closed loop has not."""
+    found = histograms[name]
+    if found is None:
+        raise ValueError(f"{name} was not measured")
+    return found
 
 
-class WorkerWakeups(msgspec.Struct, frozen=True):
-    """The same of one worker, or of one phase: the largest batch, and the longest turns, in place of the histograms."""
-
-    waits: Annotated[int, SUM]
-    wakeups: Annotated[int, SUM]
-    events: Annotated[int, SUM]
-    blocked_ns: Annotated[int, SUM]
-    busy_ns: Annotated[int, SUM]
-    batch_max: Annotated[int | None, MOST]
-    busy_p99_ns: Annotated[int | None, NONE_OF_SEVERAL]
-    busy_max_ns: Annotated[int | None, MOST]
-
-
-class PhaseRecord(msgspec.Struct, frozen=True):
-    """A phase's own figures, under the same names as the run's."""
-
-    name: Annotated[str, SAME]
-    kind: Annotated[str, SAME]
-    duration_ns: Annotated[int, SAME]
-    connections: Annotated[Connections, EACH]
-    messages: Annotated[Messages, EACH]
-    bytes: Annotated[Bytes, EACH]
-    histograms: Annotated[Histograms, EACH]
-    errors: Annotated[tuple[Advised, ...], rows_by("count")] = ()
-    wakeups: Annotated[WorkerWakeups | None, EACH] = None
+# -- the processes of both ends
 
 
 class WorkerRecord(msgspec.Struct, frozen=True):
@@ -399,70 +479,59 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     is_mid_fold: bool = False
 
 
-class IntervalLatency(msgspec.Struct, frozen=True):
-    """Latency of an interval in ns; null if there were no replies, or too few.
+class WorkerWakeups(msgspec.Struct, frozen=True):
+    """The same of one worker, or of one phase: the largest batch, and the longest turns, in place of the histograms."""
 
-    `hdr` encodes all counts, as in a histogram, and `sum` is the exact sum. `max` is known to the counter of `hdr`.
+    waits: Annotated[int, algebra.SUM]
+    wakeups: Annotated[int, algebra.SUM]
+    events: Annotated[int, algebra.SUM]
+    blocked_ns: Annotated[int, algebra.SUM]
+    busy_ns: Annotated[int, algebra.SUM]
+    batch_max: Annotated[int | None, algebra.MOST]
+    busy_p99_ns: Annotated[int | None, algebra.NONE_OF_SEVERAL]
+    busy_max_ns: Annotated[int | None, algebra.MOST]
+
+
+class Wakeups(msgspec.Struct, frozen=True):
+    """What epoll did in the window, added up over the workers of an end.
+
+    `waits` are calls of epoll_wait, `wakeups` those of them that brought an event, `batch` the events of each. `flags`
+    counts events by flag, one with two of them twice. `blocked_ns` was spent inside the calls, `busy_ns` between them,
+    and `busy` has the times between: how long one turn keeps everybody else waiting. `probe_events` are those of a
+    journey's probes, `probe_wakeups` those that brought nothing else. `beats` are waits that
+    ended for no other reason than to look whether the worker stands still; they are among `waits`.
+
+    `source` says what counted: `native`, the compiled engine itself; `hook`, in the import table of uvloop's libuv;
+    `selector`, ours under asyncio, which does not see ERR, HUP and RDHUP; `uv_metrics`, libuv's own: approximate, with
+    turns of the loop as `waits`, and events. What a source cannot see is null.
     """
 
-    p50: int | None
-    p99: int | None
-    max: int | None
-    sum: int = 0
-    hdr: str | None = None
+    source: Annotated[str, algebra.NAMES]
+    waits: Annotated[int, algebra.SUM]
+    wakeups: Annotated[int | None, algebra.SUM]
+    events: Annotated[int, algebra.SUM]
+    batch: Annotated[HistogramRecord | None, algebra.EACH]
+    blocked_ns: Annotated[int | None, algebra.SUM]
+    busy_ns: Annotated[int | None, algebra.SUM]
+    flags: Annotated[dict[str, int | None], algebra.EACH]
+    busy: Annotated[HistogramRecord | None, algebra.EACH] = None
+    probe_wakeups: Annotated[int | None, algebra.SUM] = None
+    probe_events: Annotated[int | None, algebra.SUM] = None
+    beats: Annotated[int | None, algebra.SUM] = None
 
 
-class Interval(msgspec.Struct, frozen=True):
-    """What happened to the messages and connections of a phase, from `from_s` to `t_s` seconds after the run's start.
+class Standstills(msgspec.Struct, frozen=True):
+    """Waits and turns of the blast workers that took more than 10 ms longer than requested, in the measured time.
 
-    The rows of a phase add up to the phase. Each row is one second long at first; if a run has more than 600 rows,
-    neighbours are merged. If a phase ends within a second, each of the two phases has a row with the same times.
-
-    `wakeups` and `events` are the blast end's, `serve_wakeups` and `serve_events` those of an embedded serve end; null
-    where an engine does not count them. `cwnd` is the mean congestion window, in segments, of the connections that
-    `tcp_samples` looks at TCP_INFO saw; `retransmits` came on the watched connections (`tcp.watched`), null where
-    none is watched: before the measured time. `open` are the connections of all phases that were open at its end; if
-    rows are merged, at the end of one of them, the most.
+    The longest one happened in worker `worker` and began `longest_at_ns` after the start of the run; null if there was
+    none. In a merged record both values describe the run that had the longest one.
     """
 
-    from_s: Annotated[float, LEAST]
-    t_s: Annotated[float, MOST]
-    phase: Annotated[str, SAME]
-    opened: Annotated[int, SUM]
-    replied: Annotated[int, SUM]
-    bytes: Annotated[int, SUM]
-    errors: Annotated[int, SUM]
-    latency: Annotated[IntervalLatency, EACH]
-    wakeups: Annotated[int | None, SUM] = None
-    events: Annotated[int | None, SUM] = None
-    serve_wakeups: Annotated[int | None, SUM] = None
-    serve_events: Annotated[int | None, SUM] = None
-    tcp_samples: Annotated[int, SUM] = 0
-    cwnd: Annotated[float | None, mean_by("tcp_samples")] = None
-    retransmits: Annotated[int | None, EITHER] = None
-    open: Annotated[int | None, HELD] = None
-
-
-class Balance(msgspec.Struct, frozen=True):
-    """How evenly SO_REUSEPORT spread the connections: those of the busiest worker divided by the mean.
-
-    A fair hash of as many connections stays below `usual` in 99 of 100 runs, so chance does not explain more.
-    `replies_max_over_mean` is the same ratio for the bytes sent back in the window; null if there were none.
-    """
-
-    max_over_mean: float
-    usual: float | None = None
-    replies_max_over_mean: float | None = None
-
-
-class SocketSetting(msgspec.Struct, frozen=True):
-    """A socket option: what the kernel said of a connection, and where the wish for it came from.
-
-    default (it was left alone), profile, option or `environment LOADKIT_…`.
-    """
-
-    value: Annotated[int | str | bool, FIRST]
-    source: Annotated[str, FIRST]
+    count: Annotated[int, algebra.SUM]
+    sum_ns: Annotated[int, algebra.SUM]
+    longest_ns: Annotated[int | None, algebra.MOST]
+    longest_at_ns: Annotated[int | None, algebra.of_most("longest_ns")]
+    worker: Annotated[int | None, algebra.of_most("longest_ns")]
 
 
 class ServerRecord(msgspec.Struct, frozen=True):
@@ -475,114 +544,35 @@ class ServerRecord(msgspec.Struct, frozen=True):
     socket options of its first connection, as in the run. `port` is where it listened.
     """
 
-    engine: Annotated[str, NAMES]
-    accepted: Annotated[int, SUM]
-    connections: Annotated[Connections, EACH]
-    balance: Annotated[Balance | None, greatest_by("max_over_mean")]
-    bytes: Annotated[Bytes | None, EACH]
-    errors: Annotated[tuple[Advised, ...], rows_by("count")]
-    workers: Annotated[tuple[WorkerRecord, ...], JOINED]
-    restarts: Annotated[int, SUM]
-    cpu_ns: Annotated[int | None, SUM] = None
-    shed: Annotated[int | None, SUM] = None
-    wakeups: Annotated[Wakeups | None, EACH] = None
-    unread: Annotated[HistogramRecord | None, EACH] = None
-    is_whole_life: Annotated[bool, ANY] = False
-    fairness: Annotated[Fairness | None, EACH] = None
-    fairness_missing: Annotated[str | None, reason_of("fairness")] = None
-    sockets: Annotated[dict[str, SocketSetting] | None, NONE_OF_SEVERAL] = None
-    port: Annotated[int | None, NONE_OF_SEVERAL] = None
+    engine: Annotated[str, algebra.NAMES]
+    accepted: Annotated[int, algebra.SUM]
+    connections: Annotated[Connections, algebra.EACH]
+    balance: Annotated[Balance | None, algebra.greatest_by("max_over_mean")]
+    bytes: Annotated[Bytes | None, algebra.EACH]
+    errors: Annotated[tuple[Advised, ...], algebra.rows_by("count")]
+    workers: Annotated[tuple[WorkerRecord, ...], algebra.JOINED]
+    restarts: Annotated[int, algebra.SUM]
+    cpu_ns: Annotated[int | None, algebra.SUM] = None
+    shed: Annotated[int | None, algebra.SUM] = None
+    wakeups: Annotated[Wakeups | None, algebra.EACH] = None
+    unread: Annotated[HistogramRecord | None, algebra.EACH] = None
+    is_whole_life: Annotated[bool, algebra.ANY] = False
+    fairness: Annotated[Fairness | None, algebra.EACH] = None
+    fairness_missing: Annotated[str | None, algebra.reason_of("fairness")] = None
+    sockets: Annotated[dict[str, SocketSetting] | None, algebra.NONE_OF_SEVERAL] = None
+    port: Annotated[int | None, algebra.NONE_OF_SEVERAL] = None
 
 
-class Tail(msgspec.Struct, frozen=True):
-    """Journeys of a total from `from_ns` until that of the next row: how many, and the sum of each stage, in ns."""
+class Balance(msgspec.Struct, frozen=True):
+    """How evenly SO_REUSEPORT spread the connections: those of the busiest worker divided by the mean.
 
-    from_ns: Annotated[int, SAME]
-    count: Annotated[int, SUM]
-    stages: Annotated[dict[str, int], TOGETHER]
-
-
-class Journey(msgspec.Struct, frozen=True):
-    """Where the time of a message goes, measured by probes: extra connections next to the others.
-
-    `peer` says what answered them: `same_clock`, a serve end of loadkit on this machine; `other_clock`, one on another,
-    where what lies between the two ends is one stage, network; `foreign`, any echo, where all of its end is one stage,
-    peer. `stages`, in the order of the way, add up to `total`, message by message. `shares` are their parts of all the
-    time, `slowest_shares` of that of the slowest `slowest_count` messages, those from `slowest_from_ns` on (null where
-    there are too few to tell). `tails` has the same by totals, for any other percentile.
-
-    Left out were messages during which a clock was set (`stepped`), whose stamps were not in order (`disordered`), and
-    of which the kernel did not stamp all (`unstamped`). `lost` probes had ended, by an error or the other end.
+    A fair hash of as many connections stays below `usual` in 99 of 100 runs, so chance does not explain more.
+    `replies_max_over_mean` is the same ratio for the bytes sent back in the window; null if there were none.
     """
 
-    peer: Annotated[str, SAME]
-    probes: Annotated[int, SUM]
-    size_bytes: Annotated[int, SAME]
-    count: Annotated[int, SUM]
-    unanswered: Annotated[int, SUM]
-    stepped: Annotated[int, SUM]
-    disordered: Annotated[int, SUM]
-    unstamped: Annotated[int, SUM]
-    lost: Annotated[int, SUM]
-    stages: Annotated[dict[str, HistogramRecord], TOGETHER]
-    total: Annotated[HistogramRecord, EACH]
-    shares: Annotated[dict[str, float], ANEW]
-    slowest_shares: Annotated[dict[str, float] | None, ANEW]
-    slowest_from_ns: Annotated[int | None, ANEW]
-    slowest_count: Annotated[int | None, ANEW]
-    tails: Annotated[tuple[Tail, ...], ROWS]
-    diagnosis: Annotated[str | None, ANEW] = None
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What the target, the network or the machine did with what it was offered: what was seen, and what to do.
-
-    It never changes the verdict. `party` is where the cause lies.
-    """
-
-    code: str
-    text: str
-    party: Party = "machine"
-
-
-class Throttling(msgspec.Struct, frozen=True):
-    """What the CPU quota of this process's control group did in the window (cpu.stat): periods, and those cut off."""
-
-    periods: Annotated[int, SUM]
-    throttled_periods: Annotated[int, SUM]
-    throttled_ns: Annotated[int, SUM]
-
-
-class Standstills(msgspec.Struct, frozen=True):
-    """Waits and turns of the blast workers that took more than 10 ms longer than requested, in the measured time.
-
-    The longest one happened in worker `worker` and began `longest_at_ns` after the start of the run; null if there was
-    none. In a merged record both values describe the run that had the longest one.
-    """
-
-    count: Annotated[int, SUM]
-    sum_ns: Annotated[int, SUM]
-    longest_ns: Annotated[int | None, MOST]
-    longest_at_ns: Annotated[int | None, of_most("longest_ns")]
-    worker: Annotated[int | None, of_most("longest_ns")]
-
-
-class Span(msgspec.Struct, frozen=True):
-    """A stretch of wall-clock time, RFC 3339."""
-
-    start: str
-    end: str
-
-
-class RunId(msgspec.Struct, frozen=True):
-    """Which run this is, by a random name; a merged record has those of its runs in `of`, and their windows in `spans`.
-
-    The id of a merged record is made of those of its runs: the same runs give the same one.
-    """
-
-    id: str
-    of: tuple[str, ...] = ()
-    spans: tuple[Span, ...] = ()
+    max_over_mean: float
+    usual: float | None = None
+    replies_max_over_mean: float | None = None
 
 
 class Fairness(msgspec.Struct, frozen=True):
@@ -598,6 +588,101 @@ class Fairness(msgspec.Struct, frozen=True):
     most: int | None
     jain: float | None
     each: HistogramRecord
+
+
+class SocketSetting(msgspec.Struct, frozen=True):
+    """A socket option: what the kernel said of a connection, and where the wish for it came from.
+
+    default (it was left alone), profile, option or `environment LOADKIT_…`.
+    """
+
+    value: Annotated[int | str | bool, algebra.FIRST]
+    source: Annotated[str, algebra.FIRST]
+
+
+# -- where the time of a message went
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """Where the time of a message goes, measured by probes: extra connections next to the others.
+
+    `peer` says what answered them: `same_clock`, a serve end of loadkit on this machine; `other_clock`, one on another,
+    where what lies between the two ends is one stage, network; `foreign`, any echo, where all of its end is one stage,
+    peer. `stages`, in the order of the way, add up to `total`, message by message. `shares` are their parts of all the
+    time, `slowest_shares` of that of the slowest `slowest_count` messages, those from `slowest_from_ns` on (null where
+    there are too few to tell). `tails` has the same by totals, for any other percentile.
+
+    Left out were messages during which a clock was set (`stepped`), whose stamps were not in order (`disordered`), and
+    of which the kernel did not stamp all (`unstamped`). `lost` probes had ended, by an error or the other end.
+    """
+
+    peer: Annotated[str, algebra.SAME]
+    probes: Annotated[int, algebra.SUM]
+    size_bytes: Annotated[int, algebra.SAME]
+    count: Annotated[int, algebra.SUM]
+    unanswered: Annotated[int, algebra.SUM]
+    stepped: Annotated[int, algebra.SUM]
+    disordered: Annotated[int, algebra.SUM]
+    unstamped: Annotated[int, algebra.SUM]
+    lost: Annotated[int, algebra.SUM]
+    stages: Annotated[dict[str, HistogramRecord], algebra.TOGETHER]
+    total: Annotated[HistogramRecord, algebra.EACH]
+    shares: Annotated[dict[str, float], algebra.ANEW]
+    slowest_shares: Annotated[dict[str, float] | None, algebra.ANEW]
+    slowest_from_ns: Annotated[int | None, algebra.ANEW]
+    slowest_count: Annotated[int | None, algebra.ANEW]
+    tails: Annotated[tuple[Tail, ...], algebra.ROWS]
+    diagnosis: Annotated[str | None, algebra.ANEW] = None
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """Journeys of a total from `from_ns` until that of the next row: how many, and the sum of each stage, in ns."""
+
+    from_ns: Annotated[int, algebra.SAME]
+    count: Annotated[int, algebra.SUM]
+    stages: Annotated[dict[str, int], algebra.TOGETHER]
+
+
+# -- the machine and its kernel
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """How the connections of the ramp opened, from its start until the last of them had opened or failed.
+
+    `opened` includes the run's first connection, which is open when the ramp begins. `deciles_per_s` is the number of
+    connects per second in each tenth of them; null if some did not open, or if there are too few. `stopped` says why
+    loadkit opened no more, if it decided so.
+    """
+
+    opened: int
+    duration_ns: int
+    deciles_per_s: tuple[float, ...] | None
+    stopped: str | None = None
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What `connections` open ones took when the ramp was over, on this machine, and what was reckoned for them.
+
+    `kernel_bytes` (slab, page tables, TCP's buffers) is of both ends where both are here; `blast_bytes` and
+    `serve_bytes` is what their workers' own memory grew by (null: not our end). `processes_bytes` is what workers and
+    boards take without connections. `used_bytes` is the sum of these.
+    """
+
+    connections: int
+    kernel_bytes: int
+    blast_bytes: int
+    serve_bytes: int | None
+    processes_bytes: int
+    used_bytes: int
+    estimated_bytes: int
+
+
+class Throttling(msgspec.Struct, frozen=True):
+    """What the CPU quota of this process's control group did in the window (cpu.stat): periods, and those cut off."""
+
+    periods: Annotated[int, algebra.SUM]
+    throttled_periods: Annotated[int, algebra.SUM]
+    throttled_ns: Annotated[int, algebra.SUM]
 
 
 class TcpRecord(msgspec.Struct, frozen=True):
@@ -635,249 +720,3 @@ class Kernel(msgspec.Struct, frozen=True):
     cpu: dict[str, float]
     findings: tuple[Finding, ...]
     ramp: dict[str, int] = {}
-
-
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A run. Top-level messages and histograms are of the measured phases (hold) only, rates and bytes of the window.
-
-    The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
-    and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
-    process of both ends had closed its connections and ended. `unread` is how long received bytes
-    stayed in the receive buffers, from the kernel's stamp to the read, for one read in sixteen (--stamps rx). If
-    wakeups, unread, journey, kernel or tcp is null although it was to be measured, its `_missing` says why; in a merged
-    record those of opening, memory and closing do too.
-    Of the `merged` runs in a record, `in_a_row` followed one another, and the others ran side by side with these.
-    `sockets` has the socket options of the blast end by name: what the kernel said of the first connection when its
-    first reply was there, and the requested value if one was given (the kernel doubles buffer sizes, and bounds them).
-    `tags` are the notes of --tag. Of merged runs those stay that all of them have with the same value. `tags_missing`
-    has the keys of the others, and why.
-    `interrupted` names the signal that ended the run early. `stranded_ns` is when its last connection was gone, from
-    the start of the run, where no other could open. `findings` are all of them, also those of `kernel` and `tcp`.
-    """
-
-    format: Annotated[str, SAME] = FORMAT
-    version: Annotated[int, SAME] = VERSION
-    minor: Annotated[int, MOST] = MINOR
-    partial: Annotated[bool, ANY]
-    interrupted: Annotated[str | None, LEAST] = None
-    stranded_ns: Annotated[int | None, MOST] = None
-    merged: Annotated[int, SUM] = 1
-    in_a_row: Annotated[int, SPAN] = 1
-    run: Annotated[RunId, ANEW]
-    started: Annotated[str, EARLIEST]
-    tool: Annotated[Tool, EACH]
-    target: Annotated[Target, FIRST]
-    load: Annotated[Load, FIRST]
-    placements: Annotated[tuple[Placement, ...], msgspec.Meta(min_length=1), JOINED]
-    origins: Annotated[Origins, FIRST]
-    given: Annotated[Given, FIRST]
-    tags: Annotated[dict[str, str], TAGS] = {}
-    tags_missing: Annotated[dict[str, str], LOST_TAGS] = {}
-    host: Annotated[dict[str, Any], FIRST]
-    verdict: Annotated[Verdict, ANEW]
-    findings: Annotated[tuple[Finding, ...], ANEW] = ()
-    slo: Annotated[tuple[SloRecord, ...], OBJECTIVES]
-    connections: Annotated[Connections, EACH]
-    messages: Annotated[Messages, EACH]
-    bytes: Annotated[Bytes, EACH]
-    errors: Annotated[tuple[Advised, ...], rows_by("count")]
-    window: Annotated[Window | None, EITHER]
-    rates: Annotated[Rates, ANEW]
-    connecting: Annotated[Connecting | None, EITHER] = None
-    opening: Annotated[Opening | None, NONE_OF_SEVERAL] = None
-    opening_missing: Annotated[str | None, reason_of("opening")] = None
-    memory: Annotated[Memory | None, NONE_OF_SEVERAL] = None
-    memory_missing: Annotated[str | None, reason_of("memory")] = None
-    closing_ns: Annotated[int | None, NONE_OF_SEVERAL] = None
-    sockets: Annotated[dict[str, SocketSetting] | None, NONE_OF_SEVERAL] = None
-    sockets_missing: Annotated[str | None, reason_of("sockets")] = None
-    closing_missing: Annotated[str | None, reason_of("closing_ns")] = None
-    cpu_per_reply_ns: Annotated[dict[str, CpuPerReply | None], ANEW]
-    histograms: Annotated[Histograms, EACH]
-    histograms_missing: Annotated[dict[str, str], UNION] = {}
-    disturbed: Annotated[HistogramRecord | None, EACH] = None
-    stood: Annotated[int | None, SUM] = None
-    standstills: Annotated[Standstills | None, EACH] = None
-    throttling: Annotated[Throttling | None, EITHER] = None
-    wakeups: Annotated[Wakeups | None, EACH] = None
-    wakeups_missing: Annotated[str | None, reason_of("wakeups")] = None
-    unread: Annotated[HistogramRecord | None, EACH] = None
-    unread_missing: Annotated[str | None, reason_of("unread")] = None
-    journey: Annotated[Journey | None, COMMON] = None
-    journey_missing: Annotated[str | None, reason_of("journey")] = None
-    kernel: Annotated[Kernel | None, NONE_OF_SEVERAL] = None
-    kernel_missing: Annotated[str | None, reason_of("kernel")] = None
-    fairness: Annotated[Fairness | None, EACH] = None
-    fairness_missing: Annotated[str | None, reason_of("fairness")] = None
-    tcp: Annotated[TcpRecord | None, NONE_OF_SEVERAL] = None
-    tcp_missing: Annotated[str | None, reason_of("tcp")] = None
-    phases: Annotated[tuple[PhaseRecord, ...], EACH]
-    workers: Annotated[tuple[WorkerRecord, ...], JOINED]
-    intervals: Annotated[tuple[Interval, ...], SERIES]
-    server: Annotated[ServerRecord | None, EACH]
-
-    @property
-    def serve(self) -> ServePlan | None:
-        """The embedded serve end as it was planned; None for a target elsewhere."""
-        return self.placements[0].serve
-
-    @property
-    def port(self) -> int | None:
-        """Where the target listened: an embedded server has its port once it is up. None: not known."""
-        return self.target.port or (self.server.port if self.server else None)
-
-    @property
-    def fallback(self) -> str | None:
-        """Why `--engine auto` did not take a faster engine; None if it did, or was not asked to."""
-        return next((one.fallback for one in self.placements if one.fallback), None)
-
-
-def measured(histograms: Histograms, name: str) -> HistogramRecord:
-    """Returns a histogram that every run has: all but lateness and held, which a closed loop has not."""
-    found = histograms[name]
-    if found is None:
-        raise ValueError(f"{name} was not measured")
-    return found
-
-
-def encode(record: msgspec.Struct) -> str:
-    """Returns the record as JSON text, indented, ending in a newline; what cannot be seen stands in escapes."""
-    return json_page(msgspec.json.format(_as_json(record), indent=2).decode()) + "\n"
-
-
-def encode_line(value: Any) -> str:
-    """Returns a value of a record in the same way, on one line."""
-    return json_page(_as_json(value).decode()) + "\n"
-
-
-def _as_json(value: Any) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except UnicodeEncodeError:  # the name of a profile is bytes, which need not be text in this locale, or in any
-        return msgspec.json.encode(_readable(msgspec.to_builtins(value)))
-
-
-def _readable(value: Any) -> Any:
-    """Returns plain values with the bytes that stand in their texts (PEP 383) read as UTF-8, as far as they are."""
-    if isinstance(value, dict):
-        return {_readable(key): _readable(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_readable(one) for one in value]
-    if not isinstance(value, str):
-        return value
-    try:
-        written = value.encode(errors="surrogateescape")
-    except UnicodeEncodeError:  # half a character, which no system gave us
-        written = value.encode(errors="replace")
-    return written.decode(errors="replace")
-
-
-def load(path: str) -> RunRecord:
-    """Reads a record. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
-    fields = read_fields(path, FORMAT, VERSION, "`loadkit blast -o run.json` writes one")
-    if "plan" in fields and "load" not in fields:
-        raise RecordError(
-            f"{path}: written by an older loadkit, with a `plan` where this one reads `load` and `placements`: run it "
-            f"again"
-        )
-    record = as_struct(path, fields, RunRecord)
-    as_struct(path, record.host, HostFacts, "$.host")
-    check_whole(path, _problems(record))
-    complete_histograms(path, record)
-    return record
-
-
-def check_whole(path: str, problems: Iterable[str]) -> None:
-    """Raises RecordError with the first of the problems, if there is any."""
-    for problem in problems:
-        raise RecordError(f"{path}: not a whole record: {problem}")
-
-
-def complete_histograms(path: str, record: msgspec.Struct) -> None:
-    """Works out the percentiles that whoever wrote the record left out, wherever in it histograms are.
-
-    Raises RecordError for what is not a percentile, and for a histogram that cannot be decoded.
-    """
-    check_whole(path, _histogram_problems(record))
-    for where, histogram in _histograms(record):
-        missing = [percentile for percentile in PERCENTILES if f"{percentile:g}" not in histogram.percentiles]
-        if missing:
-            try:
-                found = Histogram.decode(histogram.hdr, histogram.sum).percentiles(missing)
-            except ValueError as error:
-                check_whole(path, [f"{where}: percentiles are missing, and cannot be worked out: {error}"])
-            most = histogram.max
-            known = {
-                f"{percentile:g}": value if value is None or most is None else min(value, most)
-                for percentile, value in found.items()
-            }
-            by_size = sorted((histogram.percentiles | known).items(), key=lambda one: float(one[0]))
-            histogram.percentiles.clear()
-            histogram.percentiles.update(by_size)
-
-
-def _histogram_problems(record: msgspec.Struct) -> Iterator[str]:
-    for number, (where, histogram) in enumerate(_histograms(record)):
-        if number == MOST_HISTOGRAMS:
-            yield f"{where}: there are more than {MOST_HISTOGRAMS:,} histograms"
-            return
-        unknown = [name for name in histogram.percentiles if not _NUMBER.fullmatch(name)]
-        yield from (f"{where}.percentiles.{name[:20]} is no percentile" for name in unknown)
-
-
-def _histograms(value: object, where: str = "") -> Iterator[tuple[str, HistogramRecord]]:
-    if isinstance(value, HistogramRecord):
-        yield where, value
-    elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            one = getattr(value, name)
-            if isinstance(one, msgspec.Struct | dict | tuple):
-                yield from _histograms(one, f"{where}.{name}".lstrip("."))
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            yield from _histograms(one, f"{where}.{name}")
-    elif isinstance(value, tuple) and not (value and isinstance(value[0], Interval)):  # of which there are many
-        for index, one in enumerate(value):
-            yield from _histograms(one, f"{where}[{index}]")
-
-
-def start_problem(started: str) -> str | None:
-    """Returns what is wrong with the text of a start, None where it is a date and a time."""
-    try:
-        datetime.datetime.fromisoformat(started).astimezone(datetime.UTC)
-    except (ValueError, OverflowError):
-        return f"started: {started[:40]!r} is no time, such as 2026-01-31T12:00:00+00:00"
-    return None
-
-
-def _problems(record: RunRecord) -> Iterator[str]:
-    """Yields what does not fit together: each value is right by itself, and what is reckoned from two would fail."""
-    parts = {"histograms": record.histograms}
-    parts |= {f"phases[{index}].histograms": phase.histograms for index, phase in enumerate(record.phases)}
-    for where, histograms in parts.items():
-        for name in TIMES:
-            if name not in histograms:
-                yield f"{where}.{name} is missing"
-            elif histograms[name] is None and (name not in record.histograms_missing or name not in OF_A_SCHEDULE):
-                yield f"{where}.{name} is null, and no reason given"
-    planned = [phase.kind.value for phase in record.load.phases]
-    if planned != [phase.kind for phase in record.phases] or "hold" not in planned:
-        yield "phases: not those of its plan, or none of them is a hold"
-    if not 1 <= record.in_a_row <= record.merged:
-        yield "merged: of no run, or of fewer than followed one another"
-    if max(len(record.run.of), len(record.run.spans)) > MOST_RUNS:
-        yield f"run: more than {MOST_RUNS:,} runs"
-    yield from (
-        f"cpu_per_reply_ns.{end} is missing" for end in ("blast", "serve") if end not in record.cpu_per_reply_ns
-    )
-    yield from filter(None, [start_problem(record.started)])
-    if record.journey:
-        yield from _journey_problems(record.journey)
-
-
-def _journey_problems(journey: Journey) -> Iterator[str]:
-    parts = [journey.shares, journey.slowest_shares, *(tail.stages for tail in journey.tails)]
-    if any(part is not None and part.keys() != journey.stages.keys() for part in parts):
-        yield "journey: its shares or tails have other stages than it has"
-    if not journey.count:
-        yield "journey: it is of no message"

@@ -17,18 +17,9 @@ from loadkit.plan.serve import ServePlan
 from loadkit.report.build import server_record
 from loadkit.report.kernel import kernel_record
 from loadkit.report.reading import as_struct, read_fields
-from loadkit.report.record import (
-    CpuPerReply,
-    Kernel,
-    RunRecord,
-    ServerRecord,
-    Tool,
-    Window,
-    check_whole,
-    complete_histograms,
-    start_problem,
-)
+from loadkit.report.record import CpuPerReply, Kernel, RunRecord, ServerRecord, Tool, Window
 from loadkit.report.verdict import judged
+from loadkit.report.whole import check_whole, complete_histograms, start_problem
 from loadkit.units import NS_PER_S, format_duration
 from loadkit.version import __version__
 

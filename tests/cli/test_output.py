@@ -9,7 +9,7 @@ import pytest
 from loadkit.cli.output import check_outputs, find_json, write_record
 from loadkit.errors import OptionError, OutputError
 from loadkit.report.formats import FORMATS, Format, check_format
-from loadkit.report.record import load
+from loadkit.report.reading import load
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

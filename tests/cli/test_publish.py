@@ -8,7 +8,7 @@ import pytest
 
 from loadkit.cli.publish import publish
 from loadkit.report.as_text import as_text
-from loadkit.report.record import encode
+from loadkit.report.writing import encode
 from tests.golden.made_up import RUNS
 
 

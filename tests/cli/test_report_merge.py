@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadkit.report.record import Reason, Verdict, encode
+from loadkit.report.record import Reason, Verdict
+from loadkit.report.writing import encode
 from tests.golden.made_up import RUNS, again
 
 from .conftest import Loadkit

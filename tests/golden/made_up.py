@@ -44,7 +44,8 @@ from loadkit.profile.blast import Close
 from loadkit.profile.both import EngineName, Stamps
 from loadkit.report.build import build_record
 from loadkit.report.journey import tail_from
-from loadkit.report.record import Advised, Finding, Reason, RunId, RunRecord, SloRecord, Tool, Verdict, encode
+from loadkit.report.record import Advised, Finding, Reason, RunId, RunRecord, SloRecord, Tool, Verdict
+from loadkit.report.writing import encode
 from tests.unit.made_up import made_up_host
 
 S = 10**9

@@ -14,8 +14,10 @@ import pytest
 from loadkit.report.as_text import as_text
 from loadkit.report.figures import parse_selector, read
 from loadkit.report.merge import merge_records
-from loadkit.report.record import VERSION, encode, load
+from loadkit.report.reading import load
+from loadkit.report.record import VERSION
 from loadkit.report.verdict import judge
+from loadkit.report.writing import encode
 
 _FROZEN = Path(__file__).parent / "frozen"
 _EXPECTED: dict[str, dict[str, Any]] = json.loads((_FROZEN / "expected.json").read_text())

@@ -13,7 +13,9 @@ from loadkit.measure.histogram import Histogram
 from loadkit.report.as_junit import as_junit
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
-from loadkit.report.record import SloRecord, encode, load
+from loadkit.report.reading import load
+from loadkit.report.record import SloRecord
+from loadkit.report.writing import encode
 from tests.golden.made_up import RUNS, awkward
 
 _HERE = Path(__file__).parent

@@ -8,8 +8,9 @@ from pathlib import Path
 import jsonschema  # check-jsonschema brings it
 import pytest
 
-from loadkit.report.record import RunRecord, encode
+from loadkit.report.record import RunRecord
 from loadkit.report.serve import ServeRecord
+from loadkit.report.writing import encode
 from tests.golden.made_up import RUNS
 from tests.golden.record_docs import record_page, schema
 from tests.hostile.records import served

@@ -17,8 +17,8 @@ from loadkit.measure.kernel import KernelSamples
 from loadkit.measure.samples import ServeRow, ServeRun
 from loadkit.plan.serve import ServePlan
 from loadkit.profile.both import EngineName
-from loadkit.report.record import encode
 from loadkit.report.serve import build_serve_record
+from loadkit.report.writing import encode
 from tests.golden.made_up import MS, REMOTE, RUNS, S, serve_end
 from tests.hostile.texts import TEXTS
 from tests.unit.made_up import made_up_host

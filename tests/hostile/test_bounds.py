@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 
 from loadkit.report.merge import merge_records
-from loadkit.report.reading import MOST_BYTES
-from loadkit.report.record import load
+from loadkit.report.reading import MOST_BYTES, load
 from tests.hostile.records import golden
 
 pytestmark = pytest.mark.slow

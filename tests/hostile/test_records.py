@@ -28,8 +28,10 @@ from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_openmetrics import as_openmetrics
 from loadkit.report.as_text import as_short_text, as_text
 from loadkit.report.merge import merge_records
-from loadkit.report.record import RunRecord, encode, load
+from loadkit.report.reading import load
+from loadkit.report.record import RunRecord
 from loadkit.report.serve import join, load_serve
+from loadkit.report.writing import encode
 from loadkit.wire.recognise import show
 from tests.golden.made_up import RUNS, again
 from tests.hostile.records import golden, mutated, served, with_texts

@@ -19,7 +19,8 @@ from prometheus_client import parser
 
 import loadkit
 import loadkit.sync
-from loadkit.report.record import RunRecord, load
+from loadkit.report.reading import load
+from loadkit.report.record import RunRecord
 from tests.conftest import Serve
 
 from .prometheus import prometheus, require

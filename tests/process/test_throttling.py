@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.report.record import load
+from loadkit.report.reading import load
 
 from .control_groups import control_group
 

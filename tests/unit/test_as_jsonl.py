@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from loadkit.report.as_jsonl import as_jsonl
-from loadkit.report.record import encode
+from loadkit.report.writing import encode
 from tests.golden.made_up import RUNS
 
 

@@ -14,7 +14,9 @@ from loadkit.measure.board import JOURNEY_SOURCES, STAGES, TAIL_ROWS
 from loadkit.report.as_text import as_text
 from loadkit.report.journey import diagnose, journey_missing, journey_record, tail_from
 from loadkit.report.merge import merge_records
-from loadkit.report.record import Journey, Kernel, RunRecord, WorkerRecord, encode, load
+from loadkit.report.reading import load
+from loadkit.report.record import Journey, Kernel, RunRecord, WorkerRecord
+from loadkit.report.writing import encode
 from tests.golden.made_up import BOTH_ENDS, MS, RUNS, US, again, journeys, page, travelled, worker
 
 FOREIGN = {

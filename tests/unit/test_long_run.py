@@ -18,7 +18,9 @@ from loadkit.report.as_junit import as_junit
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_openmetrics import as_openmetrics
 from loadkit.report.as_text import as_text
-from loadkit.report.record import RunRecord, encode, load
+from loadkit.report.reading import load
+from loadkit.report.record import RunRecord
+from loadkit.report.writing import encode
 from tests.golden.made_up import (
     HIGHEST_NS,
     HOLD_NS,

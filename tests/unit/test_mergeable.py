@@ -17,8 +17,9 @@ from loadkit.profile.blast import Close
 from loadkit.profile.both import EngineName
 from loadkit.report.merge import merge_records
 from loadkit.report.mergeable import _meeting
-from loadkit.report.record import RunRecord, load
-from loadkit.report.record import encode as encoded
+from loadkit.report.reading import load
+from loadkit.report.record import RunRecord
+from loadkit.report.writing import encode as encoded
 from tests.golden.made_up import (
     HOLD_NS,
     MS,

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from loadkit.errors import RecordError
-from loadkit.report.record import FORMAT, VERSION, encode, load
+from loadkit.report.reading import load
+from loadkit.report.record import FORMAT, VERSION
+from loadkit.report.writing import encode
 from tests.golden.made_up import RUNS
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram
 from loadkit.report.merge import merge_records
+from loadkit.report.reading import load
 from loadkit.report.record import (
     Bytes,
     Finding,
@@ -25,11 +26,10 @@ from loadkit.report.record import (
     Throttling,
     Verdict,
     Window,
-    encode,
-    load,
     measured,
 )
 from loadkit.report.verdict import judged
+from loadkit.report.writing import encode
 from tests.golden.made_up import (
     HIGHEST_NS,
     HOLD_NS,

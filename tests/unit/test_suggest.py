@@ -19,20 +19,11 @@ from loadkit.plan.target import Target
 from loadkit.profile.read import load_profile
 from loadkit.profile.spell import as_given, option_words
 from loadkit.report.as_text import as_text
-from loadkit.report.record import (
-    Advised,
-    Finding,
-    Party,
-    Reason,
-    RunRecord,
-    SloRecord,
-    State,
-    Verdict,
-    encode,
-    load,
-)
+from loadkit.report.reading import load
+from loadkit.report.record import Advised, Finding, Party, Reason, RunRecord, SloRecord, State, Verdict
 from loadkit.report.slo import check, parse_slo
 from loadkit.report.suggest import next_command
+from loadkit.report.writing import encode
 from tests.golden.made_up import (
     ENGINE,
     MS,

@@ -17,9 +17,10 @@ from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
 from loadkit.profile.both import EngineName
 from loadkit.report.kernel import CODES
-from loadkit.report.record import Reason, RunRecord, Verdict, encode
+from loadkit.report.record import Reason, RunRecord, Verdict
 from loadkit.report.tcp import tcp_record
 from loadkit.report.verdict import FINDINGS, RULES, judge, judged
+from loadkit.report.writing import encode
 from tests.golden.made_up import (
     HOLD_NS,
     MS,
