@@ -75,7 +75,7 @@ def doctor(
     from loadkit.engine.registry import choose_engine
     from loadkit.errors import OptionError
     from loadkit.host import read_host
-    from loadkit.profile.both import EngineName
+    from loadkit.profile.engines import EngineName
     from loadkit.run.target import resolve
     from loadkit.sockets import read_sockets
 

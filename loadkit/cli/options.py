@@ -9,7 +9,7 @@ from typing import Any, get_origin, get_type_hints
 import click
 import msgspec
 
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.option import Bounds, Group, Option, default_of, options_of
 from loadkit.units import Count, Duration, Rate, Size, format_count, format_duration, format_size
 

@@ -18,7 +18,7 @@ from loadkit.plan.serve import ServePlan, build_serve_plan
 from loadkit.plan.target import Route, Target
 from loadkit.plan.time_wait import FAST_CHURN_HZ, TIME_WAIT_S, churn_span_s
 from loadkit.profile.blast import Close, Profile
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.serve import ServeProfile
 from loadkit.sockets import LOOPBACK_ADDRESSES, Sockets
 from loadkit.units import NS_PER_S, Count, Duration

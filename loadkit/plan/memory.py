@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 
 __all__ = [
     "FIRST_PROCESS_BYTES",

@@ -18,7 +18,7 @@ from loadkit.plan.routes import routes_of
 from loadkit.plan.serve import ServePlan, embedded_server
 from loadkit.plan.target import EMBEDDED, Route, Target
 from loadkit.profile.blast import Profile
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.sockets import Sockets
 from loadkit.units import format_count
 

@@ -13,7 +13,8 @@ from loadkit.plan.engine import ChosenEngine, check_engine, needs_of
 from loadkit.plan.origins import Sources
 from loadkit.plan.sockets import SocketValues, socket_origins, sockets_of
 from loadkit.profile.blast import Profile
-from loadkit.profile.both import EngineName, Stamps
+from loadkit.profile.both import Stamps
+from loadkit.profile.engines import EngineName
 from loadkit.profile.serve import ProbePeers, ServeProfile, embedded_profile
 from loadkit.units import Count, format_count
 

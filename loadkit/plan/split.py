@@ -15,7 +15,7 @@ from loadkit.plan.pacing import Turn, share
 from loadkit.plan.placement import Placement
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import Route
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 
 __all__ = ["ServeShard", "Shard", "split", "split_serve"]
 

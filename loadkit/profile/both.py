@@ -13,7 +13,7 @@ from loadkit.profile.option import Group, option
 from loadkit.profile.sockets import SocketOptions
 from loadkit.units import Duration
 
-__all__ = ["BothEnds", "EngineName", "Place", "Stamps"]
+__all__ = ["BothEnds", "Place", "Stamps"]
 
 # It is written for a person to type; a name has 253 characters at the most (RFC 1035).
 _MOST_CHARACTERS = 300

@@ -16,7 +16,7 @@ from loadkit.plan.build import build_plan
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.split import split
 from loadkit.plan.target import Target
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile
 
 ADDRESS = "127.0.0.1"

@@ -26,7 +26,7 @@ from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import SETTLE_NS, build_serve_plan
 from loadkit.plan.split import Shard, split
 from loadkit.plan.target import Route, Target
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S

@@ -18,7 +18,7 @@ from loadkit.host import read_host
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.plan.app import app_of
 from loadkit.plan.serve import build_serve_plan
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.serve import ServeProfile
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S, Count, Duration

@@ -15,7 +15,7 @@ from loadkit.measure.samples import read_board, read_worker
 from loadkit.plan.build import build_plan
 from loadkit.plan.pacing import share
 from loadkit.plan.target import Route, Target
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile
 from tests.conftest import Serve
 from tests.golden.made_up import ENGINE

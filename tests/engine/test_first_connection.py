@@ -15,7 +15,7 @@ from loadkit.host import read_host
 from loadkit.measure.samples import read_board
 from loadkit.plan.build import build_plan
 from loadkit.plan.target import Target
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile
 from tests.golden.made_up import ENGINE
 

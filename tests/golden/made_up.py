@@ -41,7 +41,8 @@ from loadkit.plan.placement import Placement
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import EMBEDDED, Route, Target
 from loadkit.profile.blast import Close
-from loadkit.profile.both import EngineName, Stamps
+from loadkit.profile.both import Stamps
+from loadkit.profile.engines import EngineName
 from loadkit.report.build import build_record
 from loadkit.report.journey import tail_from
 from loadkit.report.record import Advised, Finding, Reason, RunId, RunRecord, SloRecord, Tool, Verdict

@@ -13,7 +13,8 @@ import msgspec
 from loadkit.cli.blast import blast
 from loadkit.cli.serve import serve
 from loadkit.profile.blast import Profile
-from loadkit.profile.both import EngineName, Place
+from loadkit.profile.both import Place
+from loadkit.profile.engines import EngineName
 from loadkit.profile.option import Option, options_of
 from loadkit.profile.serve import ServeProfile
 from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, exact_duration, exact_size

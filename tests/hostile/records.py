@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from loadkit.measure.kernel import KernelSamples
 from loadkit.measure.samples import ServeRow, ServeRun
 from loadkit.plan.serve import ServePlan
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.report.serve import build_serve_record
 from loadkit.report.writing import encode
 from tests.golden.made_up import MS, REMOTE, RUNS, S, serve_end

@@ -210,7 +210,7 @@ def test_a_program_that_starts_a_run_when_it_is_imported_is_told_where_that_belo
         "from loadkit.plan.app import app_of\n"
         "from loadkit.plan.serve import build_serve_plan\n"
         "from loadkit.plan.engine import ChosenEngine\n"
-        "from loadkit.profile.both import EngineName\n"
+        "from loadkit.profile.engines import EngineName\n"
         "from loadkit.run.serve import run_serve\n"
         "class Till(asyncio.Protocol): pass\n"
         "engine = ChosenEngine(EngineName.ASYNCIO)\n"
@@ -232,7 +232,7 @@ from loadkit.host import read_host
 from loadkit.plan.app import app_of
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import build_serve_plan
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.serve import ServeProfile
 from loadkit.run.forker import Forker
 from loadkit.run.serve import ServeGroup

@@ -10,7 +10,7 @@ from loadkit.doctor.demand import Demand, demand_of_blast, demand_of_serve
 from loadkit.doctor.finding import Finding, Level
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.target import Target
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.sockets import Sockets
 from tests.unit.made_up import made_up_host
 

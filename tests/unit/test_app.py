@@ -13,7 +13,7 @@ from loadkit.errors import OptionError
 from loadkit.plan.app import AppSpec, app_of, parse_app
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import build_serve_plan
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_serve_profile
 from loadkit.profile.serve import ServeProfile
 from loadkit.units import Count

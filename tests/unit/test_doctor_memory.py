@@ -11,7 +11,7 @@ from loadkit.doctor.memory import check_memory
 from loadkit.plan.memory import FIRST_PROCESS_BYTES, KERNEL_BYTES, USER_BYTES, WORKER_BYTES
 from loadkit.plan.serve import build_serve_plan
 from loadkit.plan.target import Target
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.serve import ServeProfile
 from loadkit.units import Count
 from tests.golden.made_up import ENGINE

@@ -14,7 +14,7 @@ from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import Route, Target
 from loadkit.profile.blast import Close
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.report.merge import merge_records
 from loadkit.report.mergeable import _meeting
 from loadkit.report.reading import load

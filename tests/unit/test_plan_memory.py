@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from loadkit.plan.memory import FIRST_PROCESS_BYTES, KERNEL_BYTES, USER_BYTES, WORKER_BYTES, estimate_memory
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 
 _BOTH = {"kernel_ends": 2, "blast": True, "serve": True}
 

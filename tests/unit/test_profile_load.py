@@ -10,7 +10,7 @@ from loadkit.errors import OptionError, ProfileError
 from loadkit.plan.build import build_plan
 from loadkit.plan.phases import PhaseKind
 from loadkit.profile.blast import Close
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile, read_profile_text, shipped_profiles
 from loadkit.units import NS_PER_S, Duration
 from tests.golden.made_up import ENGINE

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from loadkit.profile.blast import Close, PhaseSpec, Profile
-from loadkit.profile.both import BothEnds, EngineName, Stamps
+from loadkit.profile.both import BothEnds, Stamps
+from loadkit.profile.engines import EngineName
 from loadkit.profile.option import Bounds, Option, options_of
 from loadkit.profile.serve import ServeProfile, embedded_profile
 from loadkit.units import ConnectRate, Count, Duration, Pace, Size

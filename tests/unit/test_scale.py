@@ -7,7 +7,7 @@ import pytest
 
 from loadkit.measure.samples import MemorySamples, RunSamples
 from loadkit.plan.memory import estimate_memory
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.report.scale import memory_line, memory_record, opening_line, opening_record
 from tests.golden.made_up import REMOTE, RUNS, START_NS, S, changed, made_up_plan, made_up_samples, page, ramp, worker
 

@@ -13,7 +13,7 @@ from loadkit.plan.serve import ServePlan
 from loadkit.plan.split import Shard, split, split_serve
 from loadkit.plan.target import Target
 from loadkit.profile.blast import Profile
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile
 from loadkit.units import Count
 from tests.golden.made_up import ENGINE, REMOTE

@@ -15,7 +15,7 @@ from loadkit.measure.samples import RunSamples, ServeSamples, ThrottlingSamples,
 from loadkit.plan.build import Plan
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.report.kernel import CODES
 from loadkit.report.record import Reason, RunRecord, Verdict
 from loadkit.report.tcp import tcp_record

@@ -6,7 +6,7 @@ import pytest
 
 from loadkit.engine.base import Engine
 from loadkit.engine.registry import get_engine
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from tests.engine.conftest import EDGE_TRIGGERED
 
 
