@@ -7,7 +7,7 @@ What they were held behind the reply to an earlier message is left out: that one
 1. no cause has _DOMINATES of the time: the two largest are named, and no advice given;
 2. the serve end's loop was busy, or its batch long: its workers are too few;
 3. the same at the blast end: what is measured is the generator;
-4. either, though that loop has less than _BUSY to do: it was interrupted, by the host (_STOLEN), by other processes
+4. either, though that loop has less than _BUSY to do: it was interrupted, by the host (STOLEN), by other processes
    (_RUN_DELAY), or by a long turn of its own;
 5. waking up, and the workers of that end waited for a core (_RUN_DELAY of the window): the machine is out of CPU;
 6. waking up, and they did not: cores that sleep take their time, which is what an idle machine costs;
@@ -26,6 +26,7 @@ from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES
 from loadkit.measure.histogram import LEAST_ABOVE
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.report.histograms import histogram_record
+from loadkit.report.kernel import STOLEN
 from loadkit.report.page import Column, Table, share_or_dash, time_or_dash
 from loadkit.report.record import HistogramRecord, Journey, RunRecord, Tail, Wakeups
 from loadkit.units import format_count, format_duration, plural
@@ -74,7 +75,6 @@ _CAUSES: dict[str, tuple[str, ...]] = {
 }
 _DOMINATES = 0.4
 _RUN_DELAY = 0.05
-_STOLEN = 0.02
 _BUSY = 0.5
 _MOSTLY = 0.9
 
@@ -298,7 +298,7 @@ def _detail(cause: str, record: RunRecord) -> str:
 def _interrupted(busy: float, delay: float, record: RunRecord) -> str:
     stolen = record.kernel.cpu.get("steal", 0.0) if record.kernel else 0.0
     start = f", though it has little to do (busy {busy:.0%} of the time)"
-    if stolen >= _STOLEN:
+    if stolen >= STOLEN:
         return f"{start}: the host took {stolen:.0%} of this machine's CPU time"
     if delay >= _RUN_DELAY:
         return f"{start}: other processes had its core for {delay:.0%} of the time; pin them elsewhere, or end them"

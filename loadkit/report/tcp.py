@@ -1,31 +1,56 @@
-"""What TCP_INFO says of the connections, into a record and in words.
-
-A finding where a connection with unacknowledged bytes waited for more than _LIMITED of that time for the peer's receive
-window, or for room in its own send buffer: then it is not the network that is measured.
-"""
+"""What TCP_INFO says of the connections, into a record and in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from loadkit.measure.samples import PhaseSamples
 from loadkit.report.histograms import histogram_record
-from loadkit.report.record import Finding, HistogramRecord, TcpRecord
+from loadkit.report.record import Finding, HistogramRecord, Party, TcpRecord
 from loadkit.units import format_duration, plural
 
-__all__ = ["tcp_line", "tcp_record"]
+__all__ = ["TCP_RULES", "TcpRule", "tcp_line", "tcp_record"]
 
-_LIMITED = 0.1
+# Of the time in which connections had unacknowledged bytes. Beyond this it is not the network that is measured.
+LIMITED = 0.1
+
+
+class TcpRule(NamedTuple):
+    """A finding about what held connections back for more than LIMITED of their time, which {share} in `text` is."""
+
+    code: str
+    kind: str
+    counter: str
+    text: str
+    party: Party = "machine"
+
+
+TCP_RULES = (
+    TcpRule(
+        "receive-window",
+        "TCP_INFO: the peer's receive window held connections back",
+        "tcp_rwnd_limited_us",
+        "connections with bytes in flight waited {share:.0%} of the time for the peer's receive window: it reads too "
+        "slowly, or its net.ipv4.tcp_rmem is too small",
+    ),
+    TcpRule(
+        "send-buffer",
+        "TCP_INFO: the send buffer held connections back",
+        "tcp_sndbuf_limited_us",
+        "connections with bytes in flight waited {share:.0%} of the time for room in their own send buffer. Raise "
+        "net.ipv4.tcp_wmem, or lower --depth",
+    ),
+)
 
 
 def tcp_record(hold: PhaseSamples) -> TcpRecord | None:
-    """Returns what was seen of the connections in the measured phases; None: nobody looked, or could."""
+    """Returns what was seen of the connections in the measured phases; None if no connection could be asked."""
     counters = hold.counters
     samples = counters["tcp_samples"]
     if not samples:
         return None
     busy, watched = counters["tcp_busy_us"], counters["tcp_watched"]
-    limited = {name: counters[f"tcp_{name}_limited_us"] / busy if busy else None for name in ("rwnd", "sndbuf")}
+    limited = {rule.counter: counters[rule.counter] / busy if busy else None for rule in TCP_RULES}
     return TcpRecord(
         samples=samples,
         rtt=_record(hold, "rtt"),
@@ -34,30 +59,19 @@ def tcp_record(hold: PhaseSamples) -> TcpRecord | None:
         delivery_rate=_record(hold, "delivery_rate", "bytes/s"),
         watched=watched,
         retransmits_per_connection=counters["tcp_retransmits"] / watched if watched else None,
-        rwnd_limited_share=limited["rwnd"],
-        sndbuf_limited_share=limited["sndbuf"],
-        findings=tuple(_findings(limited["rwnd"], limited["sndbuf"])),
+        rwnd_limited_share=limited["tcp_rwnd_limited_us"],
+        sndbuf_limited_share=limited["tcp_sndbuf_limited_us"],
+        findings=tuple(
+            Finding(rule.code, rule.text.format(share=share), rule.party)
+            for rule in TCP_RULES
+            if (share := limited[rule.counter]) and share > LIMITED
+        ),
     )
 
 
 def _record(hold: PhaseSamples, name: str, unit: str = "ns") -> HistogramRecord | None:
     histogram = hold.histograms[name]
     return histogram_record(histogram, hold.dropped[name], unit) if histogram.count else None
-
-
-def _findings(rwnd: float | None, sndbuf: float | None) -> Iterator[Finding]:
-    if rwnd and rwnd > _LIMITED:
-        yield Finding(
-            "receive-window",
-            f"connections with bytes in flight waited {rwnd:.0%} of the time for the peer's receive window: it reads "
-            f"too slowly, or its net.ipv4.tcp_rmem is too small",
-        )
-    if sndbuf and sndbuf > _LIMITED:
-        yield Finding(
-            "send-buffer",
-            f"connections with bytes in flight waited {sndbuf:.0%} of the time for room in their own send buffer. "
-            f"Raise net.ipv4.tcp_wmem, or lower --depth",
-        )
 
 
 def tcp_line(tcp: TcpRecord) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadkit.measure.kernel import KernelLook, KernelSamples, difference, read_kernel
-from loadkit.report.kernel import CODES, kernel_record
+from loadkit.report.kernel import KERNEL_RULES, kernel_record
 from loadkit.report.record import Finding
 
 _SNMP = """Ip: Forwarding DefaultTTL
@@ -186,19 +186,20 @@ def test_no_path_drops_packets_on_loopback(more: dict[str, int], is_local: bool,
         assert ("The path drops packets" in found.text) is not is_local
 
 
-def test_every_code_of_the_kernel_s_findings_is_in_the_table_with_its_party() -> None:
+def test_each_rule_of_the_kernel_s_finds_what_it_is_for_and_names_one_of_its_parties() -> None:
     window = {"Ext.ListenOverflows": 1, "Ext.TCPReqQFullDoCookies": 1, "Ext.TCPBacklogDrop": 1, "Ext.PruneCalled": 1}
     window |= {"Ext.TCPMemoryPressures": 1, "Ext.TCPTimeWaitOverflow": 1, "Ext.ListenDrops": 2, ".AttemptFails": 1}
     counters = {f"Tcp{name}": count for name, count in (window | _AGAIN).items()}
     samples = KernelSamples(counters, {"dropped": 1}, {}, {"softirq": 0.5, "steal": 0.5})
+    parties = {rule.code: rule.parties for rule in KERNEL_RULES}
     seen = set()
     for is_local in (True, False):
         record = kernel_record(samples, 10**9, is_local)
         assert record is not None
         for finding in record.findings:
             seen.add(finding.code)
-            assert finding.party in CODES[finding.code][1]
-    assert seen == set(CODES)
+            assert finding.party in parties[finding.code]
+    assert seen == set(parties)
 
 
 def test_what_was_not_looked_at_is_null() -> None:

@@ -16,9 +16,9 @@ from loadkit.plan.build import Plan
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
 from loadkit.profile.engines import EngineName
-from loadkit.report.kernel import CODES
+from loadkit.report.kernel import KERNEL_RULES
 from loadkit.report.record import Reason, RunRecord, Verdict
-from loadkit.report.tcp import tcp_record
+from loadkit.report.tcp import TCP_RULES
 from loadkit.report.verdict import FINDINGS, RULES, judge, judged
 from loadkit.report.writing import encode
 from tests.golden.made_up import (
@@ -1558,15 +1558,8 @@ def test_an_invalid_run_says_what_is_suspect_too() -> None:
 def _table_rows() -> list[str]:
     """What the page for readers says of every code: the kind of run, the state, the code, the parties."""
     rows = [(rule.kind, rule.state, rule.code, rule.parties) for rule in (*RULES, *FINDINGS)]
-    rows += [(kind, "finding", code, parties) for code, (kind, parties) in CODES.items()]
-    limited = page(tcp_samples=1, tcp_busy_us=10, tcp_rwnd_limited_us=5, tcp_sndbuf_limited_us=5)
-    tcp = tcp_record(limited)
-    assert tcp is not None
-    kinds = {
-        "receive-window": "TCP_INFO: the peer's receive window held connections back",
-        "send-buffer": "TCP_INFO: the send buffer held connections back",
-    }
-    rows += [(kinds[one.code], "finding", one.code, (one.party,)) for one in tcp.findings]
+    rows += [(rule.kind, "finding", rule.code, rule.parties) for rule in KERNEL_RULES]
+    rows += [(rule.kind, "finding", rule.code, (rule.party,)) for rule in TCP_RULES]
     return [f"| {kind} | {state} | `{code}` | {', '.join(parties)} |" for kind, state, code, parties in rows]
 
 
