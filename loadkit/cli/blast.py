@@ -24,7 +24,7 @@ from loadkit.profile.option import Bounds, Group
 from loadkit.units import Duration
 
 if TYPE_CHECKING:
-    from loadkit.measure.samples import RunSamples
+    from loadkit.measure.run_samples import RunSamples
     from loadkit.plan.build import Plan
     from loadkit.run.signals import Interrupts
 

@@ -16,7 +16,7 @@ from loadkit.printable import printable
 from loadkit.units import NS_PER_S, format_count, format_duration
 
 if TYPE_CHECKING:
-    from loadkit.measure.samples import IntervalSample
+    from loadkit.measure.series import IntervalSample
     from loadkit.run.blast import Observer, Progress
 
 __all__ = ["Lines", "live_view", "progress_line"]

@@ -29,7 +29,7 @@ from loadkit.report.formats import SERVE_FORMATS
 from loadkit.units import format_count
 
 if TYPE_CHECKING:
-    from loadkit.measure.samples import WorkerEnd
+    from loadkit.measure.run_samples import WorkerEnd
     from loadkit.run.serve import ServeGroup
 
 __all__ = ["DEFAULT_LISTEN", "serve"]

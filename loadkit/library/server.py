@@ -15,7 +15,7 @@ from loadkit.library.prepare import PreparedServe, prepare_serve
 from loadkit.library.threads import in_thread
 from loadkit.limits import thread_starts, within_memory
 from loadkit.log import log
-from loadkit.measure.samples import WorkerEnd
+from loadkit.measure.run_samples import WorkerEnd
 from loadkit.report.serve import ServeRecord, build_serve_record
 from loadkit.run.serve import ServeGroup, run_serve
 from loadkit.run.signals import Interrupts

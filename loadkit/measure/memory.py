@@ -9,7 +9,7 @@ from pathlib import Path
 from loadkit.cgroup import read_cgroup
 from loadkit.procfs import text_of
 
-__all__ = ["ProcessMemory", "Room", "kernel_bytes", "process_memory", "read_room"]
+__all__ = ["MemorySamples", "ProcessMemory", "Room", "kernel_bytes", "process_memory", "read_room"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _OF_THE_KERNEL = ("Slab", "PageTables", "KernelStack")
@@ -21,6 +21,21 @@ class Room:
 
     free_bytes: int
     total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySamples:
+    """What `connections` open ones took, in bytes, over what was there before; `serve_bytes` None: not our end.
+
+    `kernel_bytes` is of both ends where both are here. `processes_bytes` is what the workers and what they were forked
+    from took before the first connection, and the boards.
+    """
+
+    connections: int
+    kernel_bytes: int
+    blast_bytes: int
+    serve_bytes: int | None
+    processes_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

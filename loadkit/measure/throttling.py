@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadkit.cgroup import quotas
-from loadkit.measure.samples import ThrottlingSamples
 from loadkit.procfs import text_of
 
-__all__ = ["ThrottlingLook", "difference", "read_throttling"]
+__all__ = ["ThrottlingLook", "ThrottlingSamples", "difference", "read_throttling"]
 
 _NS_PER_US = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottlingSamples:
+    """What a control group's CPU quota did: its periods, those in which its processes were stopped, and for how long.
+
+    The kernel adds the time up over the CPUs that were stopped.
+    """
+
+    periods: int
+    throttled_periods: int
+    throttled_ns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,9 @@ import msgspec
 from loadkit.host import Host
 from loadkit.measure.board import TIMES
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import (
-    IntervalSample,
-    PhaseSamples,
-    RunSamples,
-    ServeSamples,
-    WorkerEnd,
-    WorkerSamples,
-    merge,
-)
+from loadkit.measure.run_samples import RunSamples, ServeSamples, WorkerEnd
+from loadkit.measure.samples import PhaseSamples, WorkerSamples, merge
+from loadkit.measure.series import IntervalSample
 from loadkit.measure.settings import read_settings
 from loadkit.measure.wakeups import WakeupSamples
 from loadkit.plan.addresses import is_here

@@ -14,7 +14,7 @@ import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import LatencySample
+from loadkit.measure.series import LatencySample
 from loadkit.report import algebra
 from loadkit.report.algebra import Rule, Way, rules_of
 from loadkit.report.fairness import fairness_of

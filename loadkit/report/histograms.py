@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loadkit.measure.histogram import Histogram, highest_of, lowest_of
-from loadkit.measure.samples import LatencySample
+from loadkit.measure.series import LatencySample
 from loadkit.report.record import PERCENTILES, HistogramRecord, IntervalLatency
 
 __all__ = ["decoded", "histogram_record", "interval_latency"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from loadkit.measure.samples import TENTHS, MemorySamples, RunSamples, tenth_of
+from loadkit.measure.memory import MemorySamples
+from loadkit.measure.run_samples import TENTHS, RunSamples, tenth_of
 from loadkit.plan.addresses import is_here
 from loadkit.plan.build import Plan
 from loadkit.plan.load import Load

@@ -12,7 +12,8 @@ import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.host import Host
-from loadkit.measure.samples import ServeRun
+from loadkit.measure.run_samples import ServeRun
+from loadkit.measure.series import ServeInterval
 from loadkit.plan.serve import ServePlan
 from loadkit.report.build import server_record
 from loadkit.report.kernel import kernel_record
@@ -23,29 +24,13 @@ from loadkit.report.whole import check_whole, complete_histograms, start_problem
 from loadkit.units import NS_PER_S, format_duration
 from loadkit.version import __version__
 
-__all__ = ["FORMAT", "ServeInterval", "ServeRecord", "build_serve_record", "join", "load_serve"]
+__all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_serve"]
 
 FORMAT = "loadkit-serve-record"
 VERSION = 1
 MINOR = 0  # goes up by one with what is added to the version
 # The clocks of two machines, and the second that a row is long.
 _SLACK_S = 2.0
-
-
-class ServeInterval(msgspec.Struct, frozen=True):
-    """What the workers of a serve end did in a second; `t_s` is its end, seconds since 1970.
-
-    The bytes of an app are null: not counted.
-    """
-
-    t_s: float
-    accepted: int
-    received_bytes: int | None
-    sent_bytes: int | None
-    cpu_user_ns: int
-    cpu_system_ns: int
-    wakeups: int
-    events: int
 
 
 class ServeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +63,7 @@ def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
             server_record(run.samples, window, not run.plan.is_apart, run.plan.socket_origins), is_whole_life=True
         ),
         kernel=kernel_record(run.kernel, run.span_ns, is_local=False),
-        intervals=tuple(ServeInterval(**asdict(row)) for row in run.rows),
+        intervals=run.rows,
     )
 
 

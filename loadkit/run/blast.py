@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from loadkit.engine.registry import get_engine
 from loadkit.measure.memory import Room, read_room
-from loadkit.measure.samples import IntervalSample, RunSamples
+from loadkit.measure.run_samples import RunSamples
+from loadkit.measure.series import IntervalSample
 from loadkit.plan.build import Plan
 from loadkit.report.families import View
 from loadkit.run.course import LOOK_NS, Course, Stage, stranded_at_ns

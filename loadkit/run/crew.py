@@ -11,16 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from loadkit.measure.kernel import KernelSamples
-from loadkit.measure.memory import Room
-from loadkit.measure.samples import (
-    IntervalSample,
-    MemorySamples,
-    PhaseSamples,
-    ServeSamples,
-    ThrottlingSamples,
-    WorkerEnd,
-    WorkerSamples,
-)
+from loadkit.measure.memory import MemorySamples, Room
+from loadkit.measure.run_samples import ServeSamples, WorkerEnd
+from loadkit.measure.samples import PhaseSamples, WorkerSamples
+from loadkit.measure.series import IntervalSample
+from loadkit.measure.throttling import ThrottlingSamples
 from loadkit.report.families import View
 from loadkit.run.signals import HasFileno
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadkit.measure.memory import ProcessMemory, kernel_bytes, process_memory
-from loadkit.measure.samples import MemorySamples
+from loadkit.measure.memory import MemorySamples, ProcessMemory, kernel_bytes, process_memory
 
 __all__ = ["ENOUGH_CONNECTIONS", "Footprint"]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from loadkit.measure.board import COUNTERS, STATE, Board
 from loadkit.measure.histogram import Histogram, counts_length, highest_of, lowest_of
-from loadkit.measure.samples import IntervalSample, LatencySample, read_histogram, read_totals
-from loadkit.measure.series import Rows
+from loadkit.measure.samples import read_histogram, read_totals
+from loadkit.measure.series import IntervalSample, LatencySample, Rows
 from loadkit.units import NS_PER_S
 
 __all__ = ["Series"]

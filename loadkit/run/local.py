@@ -10,7 +10,8 @@ from dataclasses import replace
 from loadkit.errors import LoadkitError
 from loadkit.measure.board import COUNTERS, PROOFS, STATE, Board, BoardLayout
 from loadkit.measure.memory import Room, read_room
-from loadkit.measure.samples import PhaseSamples, ServeSamples, WorkerSamples, read_board, read_worker
+from loadkit.measure.run_samples import ServeSamples
+from loadkit.measure.samples import PhaseSamples, WorkerSamples, read_board, read_worker
 from loadkit.plan.build import Plan
 from loadkit.plan.split import split
 from loadkit.report.families import View

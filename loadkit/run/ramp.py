@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadkit.measure.memory import Room
-from loadkit.measure.samples import TENTHS, tenth_of
+from loadkit.measure.run_samples import TENTHS, tenth_of
 from loadkit.run.crew import Look
 from loadkit.units import format_size
 

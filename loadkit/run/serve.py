@@ -14,13 +14,8 @@ from loadkit.errors import Interrupted, PreflightError, WorkerError
 from loadkit.limits import limit_of
 from loadkit.measure.board import STEPS, Board, BoardLayout, OwnError
 from loadkit.measure.kernel import difference, read_kernel
-from loadkit.measure.samples import (
-    ServeRun,
-    ServeSamples,
-    WorkerEnd,
-    WorkerSamples,
-    read_board,
-)
+from loadkit.measure.run_samples import ServeRun, ServeSamples, WorkerEnd
+from loadkit.measure.samples import WorkerSamples, read_board
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.split import split_serve
 from loadkit.report.families import View

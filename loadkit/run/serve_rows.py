@@ -6,7 +6,8 @@ import time
 from collections import deque
 
 from loadkit.measure.board import Board
-from loadkit.measure.samples import ServeRow, read_totals
+from loadkit.measure.samples import read_totals
+from loadkit.measure.series import ServeInterval
 
 __all__ = ["ServeRows"]
 
@@ -17,7 +18,7 @@ class ServeRows:
     """Its rows, each with the time of day at its end. `counts_bytes`: an app's bytes are not counted."""
 
     def __init__(self, board: Board, counts_bytes: bool) -> None:
-        self.rows: deque[ServeRow] = deque(maxlen=_MOST_ROWS)
+        self.rows: deque[ServeInterval] = deque(maxlen=_MOST_ROWS)
         self._board = board
         self._counts_bytes = counts_bytes
         self._seen = read_totals(board)
@@ -27,7 +28,7 @@ class ServeRows:
         now = read_totals(self._board)
         came = {name: count - self._seen[name] for name, count in now.items()}
         self.rows.append(
-            ServeRow(
+            ServeInterval(
                 t_s=time.time(),
                 accepted=came["opened"],
                 received_bytes=came["received_bytes"] if self._counts_bytes else None,

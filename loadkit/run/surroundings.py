@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 
 from loadkit.measure.kernel import KernelLook, KernelSamples, read_kernel
 from loadkit.measure.kernel import difference as counted
-from loadkit.measure.memory import Room
-from loadkit.measure.samples import MemorySamples, ThrottlingSamples
-from loadkit.measure.throttling import ThrottlingLook, read_throttling
+from loadkit.measure.memory import MemorySamples, Room
+from loadkit.measure.throttling import ThrottlingLook, ThrottlingSamples, read_throttling
 from loadkit.measure.throttling import difference as throttled
 from loadkit.run.footprint import Footprint
 

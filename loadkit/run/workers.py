@@ -11,7 +11,7 @@ from multiprocessing import connection
 from loadkit.errors import WorkerError
 from loadkit.limits import setting_up
 from loadkit.measure.board import Board
-from loadkit.measure.samples import WorkerEnd
+from loadkit.measure.run_samples import WorkerEnd
 from loadkit.plan.split import ServeShard, Shard
 from loadkit.run.child import LOST
 from loadkit.run.forker import Forker

@@ -13,7 +13,7 @@ import pytest
 
 from loadkit.cli.live import Lines
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import IntervalSample, LatencySample
+from loadkit.measure.series import IntervalSample, LatencySample
 from loadkit.run.blast import Progress
 from loadkit.units import NS_PER_S
 

@@ -22,16 +22,10 @@ from loadkit.measure.board import (
     WAKEUP_SOURCES,
 )
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import (
-    IntervalSample,
-    LatencySample,
-    MemorySamples,
-    PhaseSamples,
-    RunSamples,
-    ServeSamples,
-    WorkerEnd,
-    WorkerSamples,
-)
+from loadkit.measure.memory import MemorySamples
+from loadkit.measure.run_samples import RunSamples, ServeSamples, WorkerEnd
+from loadkit.measure.samples import PhaseSamples, WorkerSamples
+from loadkit.measure.series import IntervalSample, LatencySample
 from loadkit.plan.build import Given, Origins, Plan
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.load import Load

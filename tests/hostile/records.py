@@ -14,7 +14,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from loadkit.measure.kernel import KernelSamples
-from loadkit.measure.samples import ServeRow, ServeRun
+from loadkit.measure.run_samples import ServeRun
+from loadkit.measure.series import ServeInterval
 from loadkit.plan.serve import ServePlan
 from loadkit.profile.engines import EngineName
 from loadkit.report.serve import build_serve_record
@@ -47,7 +48,7 @@ def golden(name: str) -> dict[str, Any]:
 def served() -> dict[str, Any]:
     """Returns the fields of the record of a serve end that belongs to the golden record `open_loop`, to be changed."""
     started_s = datetime.datetime.fromisoformat(golden("open_loop")["started"]).timestamp() - 1
-    rows = tuple(ServeRow(started_s + at, 10, 100, 100, MS, MS, 5, 6) for at in range(20))
+    rows = tuple(ServeInterval(started_s + at, 10, 100, 100, MS, MS, 5, 6) for at in range(20))
     kernel = KernelSamples({"TcpExt.ListenOverflows": 1}, {"dropped": 0, "squeezed": 0}, {"inuse": 9}, {"user": 0.5})
     plan = ServePlan(("10.0.0.1",), REMOTE.port, EngineName.UVLOOP, 2, (2, 3))
     run = ServeRun(plan, replace(serve_end(), port=REMOTE.port), started_s, 20 * S, rows, kernel, 1)

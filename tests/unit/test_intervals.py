@@ -11,8 +11,7 @@ import pytest
 
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import IntervalSample, LatencySample
-from loadkit.measure.series import Rows
+from loadkit.measure.series import IntervalSample, LatencySample, Rows
 from loadkit.measure.tally import record
 from loadkit.run.intervals import Series
 from loadkit.run.sampler import Sampler

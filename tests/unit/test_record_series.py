@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import LatencySample
+from loadkit.measure.series import LatencySample
 from loadkit.report.algebra import Way
 from loadkit.report.fold import fold
 from loadkit.report.histograms import interval_latency

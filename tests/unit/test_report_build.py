@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.measure.samples import IntervalSample, LatencySample, WorkerEnd
+from loadkit.measure.run_samples import WorkerEnd
+from loadkit.measure.series import IntervalSample, LatencySample
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.report.build import build_record
 from loadkit.report.record import Advised, Bytes, Messages, RunRecord, Standstills, Window, measured

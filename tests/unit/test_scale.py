@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from loadkit.measure.samples import MemorySamples, RunSamples
+from loadkit.measure.memory import MemorySamples
+from loadkit.measure.run_samples import RunSamples
 from loadkit.plan.memory import estimate_memory
 from loadkit.profile.engines import EngineName
 from loadkit.report.scale import memory_line, memory_record, opening_line, opening_record

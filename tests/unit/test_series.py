@@ -7,8 +7,7 @@ import itertools
 import pytest
 
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import IntervalSample, LatencySample
-from loadkit.measure.series import MOST_ROWS, Rows
+from loadkit.measure.series import MOST_ROWS, IntervalSample, LatencySample, Rows
 from loadkit.units import NS_PER_S
 
 _NOTHING = LatencySample(None, None, None)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.measure.samples import ThrottlingSamples
-from loadkit.measure.throttling import ThrottlingLook, difference, read_throttling
+from loadkit.measure.throttling import ThrottlingLook, ThrottlingSamples, difference, read_throttling
 
 
 def _look(root: Path, group: str, files: Mapping[str, str]) -> ThrottlingLook:

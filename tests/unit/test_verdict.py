@@ -11,7 +11,9 @@ import msgspec
 import pytest
 
 from loadkit.measure.kernel import KernelSamples
-from loadkit.measure.samples import RunSamples, ServeSamples, ThrottlingSamples, WorkerEnd, WorkerSamples
+from loadkit.measure.run_samples import RunSamples, ServeSamples, WorkerEnd
+from loadkit.measure.samples import WorkerSamples
+from loadkit.measure.throttling import ThrottlingSamples
 from loadkit.plan.build import Plan
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
