@@ -12,10 +12,8 @@ COPY pyproject.toml setup.py README.md ./
 COPY profiles profiles
 COPY loadkit loadkit
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /dist .
-# setuptools and pbr come with hdrhistogram, whose code imports neither: they made its version when it was built.
 RUN python -m venv --without-pip /opt/loadkit \
-    && python -m pip --python /opt/loadkit/bin/python install --no-cache-dir /dist/*.whl \
-    && python -m pip --python /opt/loadkit/bin/python uninstall --yes setuptools pbr
+    && python -m pip --python /opt/loadkit/bin/python install --no-cache-dir /dist/*.whl
 # A wheel may do without what is compiled; an image may not. It ends with what is missing.
 WORKDIR /
 RUN ["/opt/loadkit/bin/python", "-c", "import sys, loadkit.engine.aio._hook; from loadkit.engine.compiled import native_missing; sys.exit(native_missing())"]

@@ -15,7 +15,7 @@ from loadkit.limits import LIMITS, refusal
 __all__ = ["importing", "shadow_of"]
 
 # What loadkit needs beside the standard library: pyproject.toml.
-_DEPENDENCIES = ("click", "hdrh", "msgspec", "numpy", "rich", "uvloop")
+DEPENDENCIES = ("click", "msgspec", "numpy", "rich", "uvloop")
 
 
 @contextlib.contextmanager
@@ -59,7 +59,7 @@ def _module_of(error: BaseException) -> str:
 def _is_in_place(name: str, file: Path) -> bool:
     """Whether the module is installed, or loadkit does not need it from elsewhere."""
     is_installed = bool({"site-packages", "dist-packages"} & set(file.parts))
-    if name in _DEPENDENCIES:
+    if name in DEPENDENCIES:
         return is_installed
     folders = {Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib")}
     return name not in sys.stdlib_module_names or (bool(folders & set(file.resolve().parents)) and not is_installed)

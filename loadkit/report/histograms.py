@@ -35,9 +35,8 @@ def interval_latency(found: LatencySample) -> IntervalLatency:
 def decoded(record: HistogramRecord) -> Histogram:
     """Reads the counts back, with the exact ends. Raises ValueError when count, min or max are not the encoding's.
 
-    The encoding knows the ends to three digits only. hdrh encodes up to the counter of `max`: one too small drops
-    counts without a word, one out of range makes its C code run past the array and ends the process (hdrhistogram
-    0.10.8: "free(): invalid pointer").
+    The encoding knows the ends to three digits only. So the record has the exact ones, and a record from elsewhere may
+    have any: what is reckoned from them here has to fit the counts.
     """
     histogram = Histogram.decode(record.hdr, record.sum)
     if record.count != histogram.count:

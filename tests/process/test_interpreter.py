@@ -199,7 +199,7 @@ def test_the_forker_gets_its_parent_s_environment_back(monkeypatch: pytest.Monke
 
 # What `python -m` itself has imported before it runs loadkit is not among them.
 _SHADOWING = (
-    *("array", "asyncio", "bisect", "click", "concurrent", "copy", "dataclasses", "datetime", "email", "hdrh", "heapq"),
+    *("array", "asyncio", "bisect", "click", "concurrent", "copy", "dataclasses", "datetime", "email", "heapq"),
     *("json", "logging", "mmap", "msgspec", "multiprocessing", "numpy", "platform", "queue", "random", "resource"),
     *("rich", "select", "selectors", "signal", "socket", "string", "struct", "subprocess", "tempfile", "token"),
     *("traceback", "typing", "uvloop"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +15,8 @@ from types import ModuleType
 import pytest
 
 from loadkit.errors import PreflightError
-from loadkit.imports import importing, shadow_of
+from loadkit.imports import DEPENDENCIES, importing, shadow_of
+from tests.pages import ROOT
 
 
 @pytest.fixture
@@ -84,3 +87,8 @@ def test_a_module_whose_file_cannot_be_opened_is_said_with_the_limit() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "late.py")
     with pytest.raises(FileNotFoundError), importing():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "other")
+
+
+def test_the_modules_that_loadkit_needs_are_those_that_come_with_its_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert [re.split(r"\W", one)[0] for one in project["dependencies"]] == list(DEPENDENCIES)
