@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -15,14 +14,14 @@ from loadkit.host import Host
 from loadkit.measure.run_samples import ServeRun
 from loadkit.measure.series import ServeInterval
 from loadkit.plan.serve import ServePlan
-from loadkit.report.build import server_record
 from loadkit.report.kernel import kernel_record
 from loadkit.report.reading import as_struct, read_fields
 from loadkit.report.record import CpuPerReply, Kernel, RunRecord, ServerRecord, Tool, Window
+from loadkit.report.server import server_record
+from loadkit.report.tool import tool_record
 from loadkit.report.verdict import judged
 from loadkit.report.whole import check_whole, complete_histograms, start_problem
 from loadkit.units import NS_PER_S, format_duration
-from loadkit.version import __version__
 
 __all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_serve"]
 
@@ -51,12 +50,11 @@ class ServeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
     """Returns the record of a serve end that has ended."""
-    _, _, uvloop = run.samples.engine.partition("uvloop ")
     window = Window(0, run.span_ns, run.span_ns, 0, 0, 0, 0, 0)
     return ServeRecord(
         started=datetime.datetime.fromtimestamp(run.started_s, datetime.UTC).isoformat(timespec="milliseconds"),
         duration_ns=run.span_ns,
-        tool=Tool(__version__, platform.python_version(), uvloop or None, run.samples.engine),
+        tool=tool_record(run.samples.engine),
         plan=run.plan,
         host=asdict(host),
         server=msgspec.structs.replace(

@@ -1,0 +1,54 @@
+"""What is divided by something: rates over the window, and CPU time by replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loadkit.measure.run_samples import RunSamples
+from loadkit.plan.load import Load
+from loadkit.report.record import Connecting, CpuPerReply, Rates, Window, WorkerRecord
+from loadkit.report.scale import paced_connects
+from loadkit.units import NS_PER_S
+
+__all__ = ["connecting_of", "cpu_per_reply", "has_gaps", "make_rates"]
+
+
+def make_rates(window: Window | None, connecting: Connecting | None) -> Rates:
+    """Returns what happened in the window, divided by its length; None where there was no time."""
+
+    def rate(name: str) -> float | None:
+        return _rate(getattr(window, name), window.measured_ns) if window else None
+
+    return Rates(
+        connects_per_s=_rate(connecting.opened, connecting.duration_ns) if connecting else None,
+        replies_per_s=rate("replied"),
+        sent_bytes_per_s=rate("sent_bytes"),
+        received_bytes_per_s=rate("received_bytes"),
+    )
+
+
+def _rate(count: int, span_ns: int) -> float | None:
+    return count * NS_PER_S / span_ns if span_ns > 0 else None
+
+
+def connecting_of(load: Load, samples: RunSamples, window: Window | None) -> Connecting | None:
+    """In churn connections open all the time, and the window is what counts; else they open in the ramp."""
+    if load.lifetime_ns is not None and window:
+        return Connecting(window.opened, window.measured_ns)
+    paced = paced_connects(samples)
+    return Connecting(*paced) if paced else None
+
+
+def cpu_per_reply(workers: Sequence[WorkerRecord], window: Window | None) -> CpuPerReply | None:
+    """Returns the workers' CPU time in the window divided by the replies in it; None when there was none."""
+    if window is None or not window.replied:
+        return None
+    return CpuPerReply(
+        sum(worker.cpu_user_ns or 0 for worker in workers) / window.replied,
+        sum(worker.cpu_system_ns or 0 for worker in workers) / window.replied,
+    )
+
+
+def has_gaps(window: Window | None) -> bool:
+    """Whether a profile leaves phases inside the window unmeasured, in which the serve end goes on."""
+    return window is not None and window.measured_ns < window.end_ns - window.start_ns
