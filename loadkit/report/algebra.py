@@ -33,6 +33,7 @@ __all__ = [
     "ROWS",
     "SAME",
     "SERIES",
+    "SERVE_END",
     "SPAN",
     "SUM",
     "TAGS",
@@ -84,6 +85,7 @@ EITHER = Rule("either", "field by field; that of the others if one has none")
 COMMON = Rule("common", "field by field; null if they have unlike names or values that have to be the same")
 TOGETHER = Rule("together", "field by field, under the same names in all of them")
 ROWS = Rule("rows", "rows that are called the same are added")
+SERVE_END = Rule("serve end", "field by field, and once if all were joined with the same one; null if one is unknown")
 NONE_OF_SEVERAL = Rule("none of several", "null: each of the runs has its own")
 ANEW = Rule("anew", "worked out anew from the other fields")
 TAGS = Rule("tags", "those that all of them have with the same value")

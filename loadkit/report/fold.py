@@ -21,6 +21,7 @@ from loadkit.report.fairness import fairness_of
 from loadkit.report.histograms import decoded, histogram_record, interval_latency
 from loadkit.report.record import Fairness, HistogramRecord, Interval, IntervalLatency
 from loadkit.report.series import add_series
+from loadkit.report.server import shared_workers
 
 __all__ = ["ONE_RUN", "fold", "is_folded"]
 
@@ -29,7 +30,10 @@ ONE_RUN = "merged: each of the runs has its own"
 UNLIKE_TAGS = "merged: not every run has it with the same value"
 NOT_ALL, UNLIKE = "merged: not every run measured it", "merged: what the runs measured is of unlike kinds"
 
-_INSIDE = {rule.name for rule in (algebra.EACH, algebra.EITHER, algebra.COMMON, algebra.TOGETHER, algebra.ROWS)}
+_INSIDE = {
+    rule.name
+    for rule in (algebra.EACH, algebra.EITHER, algebra.COMMON, algebra.TOGETHER, algebra.ROWS, algebra.SERVE_END)
+}
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -163,6 +167,13 @@ def _together(both: _Both) -> Any:
     return _each(both)
 
 
+def _serve_end(both: _Both) -> Any:
+    left, right = both.values()
+    if shared_workers(left, right):
+        return max(left, right, key=lambda server: len(server.workers))
+    return _each(both)
+
+
 def _rows(both: _Both) -> tuple[Any, ...]:
     total: dict[tuple[Any, ...], Any] = {}
     rows: Iterable[msgspec.Struct] = itertools.chain(*both.values())
@@ -252,6 +263,7 @@ _FOLDS: dict[str, Callable[[_Both], Any]] = {
     algebra.COMMON.name: _common,
     algebra.TOGETHER.name: _together,
     algebra.ROWS.name: _rows,
+    algebra.SERVE_END.name: _serve_end,
     algebra.NONE_OF_SEVERAL.name: lambda _both: None,
     algebra.TAGS.name: lambda both: dict(sorted(both.values()[0].items() & both.values()[1].items())),
     algebra.LOST_TAGS.name: _lost_tags,

@@ -21,6 +21,7 @@ from loadkit.report.mergeable import check_mergeable, groups_of, ids_of, spans_o
 from loadkit.report.rates import cpu_per_reply, make_rates
 from loadkit.report.record import CpuPerReply, Interval, RunId, RunRecord
 from loadkit.report.series import bounded
+from loadkit.report.server import shared_workers
 from loadkit.report.slo import Slo, check, parse_slo
 from loadkit.report.verdict import judged
 
@@ -67,7 +68,7 @@ def _merge(left: RunRecord, right: RunRecord, way: Way) -> RunRecord:
         rates=make_rates(both.window, both.connecting),
         cpu_per_reply_ns={
             "blast": cpu_per_reply(both.workers, both.window),
-            "serve": _serve_cpu(both) if _has_cpu(left) and _has_cpu(right) else None,
+            "serve": _serve_cpu(left, right, both, way) if _has_cpu(left) and _has_cpu(right) else None,
         },
     )
 
@@ -89,8 +90,27 @@ def _ids(left: RunRecord, right: RunRecord) -> RunId:
     return RunId(hashlib.sha256(" ".join(of).encode()).hexdigest()[:16], of, tuple(spans))
 
 
-def _serve_cpu(record: RunRecord) -> CpuPerReply | None:
-    return cpu_per_reply(record.server.workers, record.window) if record.server else None
+def _serve_cpu(left: RunRecord, right: RunRecord, both: RunRecord, way: Way) -> CpuPerReply | None:
+    """Returns the CPU time of the serve end in both windows, divided by the replies in them.
+
+    The workers of a joined serve end have the CPU time of their whole life, so what they took in a window is worked out
+    from the quotient. In windows side by side the same serve end worked for both runs, and its time counts once.
+    """
+    if both.server is None or both.window is None or not both.window.replied:
+        return None
+    if not both.server.is_whole_life:
+        return cpu_per_reply(both.server.workers, both.window)
+    is_same_time = way is Way.BESIDE and shared_workers(left.server, right.server)
+    user, system = (
+        max(parts) if is_same_time else sum(parts) for parts in zip(_joined_cpu(left), _joined_cpu(right), strict=True)
+    )
+    return CpuPerReply(user / both.window.replied, system / both.window.replied)
+
+
+def _joined_cpu(record: RunRecord) -> tuple[float, float]:
+    """Returns the CPU time of a joined serve end in the window, user and system, in ns."""
+    cpu, replied = record.cpu_per_reply_ns["serve"], record.window.replied if record.window else 0
+    return (cpu.user_ns * replied, cpu.system_ns * replied) if cpu else (0.0, 0.0)
 
 
 def _has_cpu(record: RunRecord) -> bool:

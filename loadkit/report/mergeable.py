@@ -17,6 +17,7 @@ import msgspec
 from loadkit.errors import RecordError
 from loadkit.plan.target import Target
 from loadkit.report.record import RunRecord, Span
+from loadkit.report.server import shared_workers
 from loadkit.units import NS_PER_S
 
 __all__ = ["check_mergeable", "groups_of", "ids_of", "spans_of"]
@@ -35,6 +36,7 @@ def check_mergeable(names: Sequence[str], records: Sequence[RunRecord]) -> None:
     runs = list(zip(names, records, strict=True))
     for (name, record), (other_name, other) in itertools.combinations(runs, 2):
         _refuse_same(name, record, other_name, other)
+        _refuse_shared(name, record, other_name, other)
     first_name, first = runs[0]
     for name, record in runs[1:]:
         _refuse_unlike(first_name, first, name, record)
@@ -84,6 +86,19 @@ def _refuse_same(name: str, record: RunRecord, other_name: str, other: RunRecord
     if both:
         raise RecordError(
             f"{name} and {other_name} have the same run in them, {both[0]}: it would count twice; leave one of them out"
+        )
+
+
+def _refuse_shared(name: str, record: RunRecord, other_name: str, other: RunRecord) -> None:
+    """Refuses two records that were joined with the same serve end, if one of them has another serve end as well.
+
+    What both have cannot be taken out of that sum. A serve end that is all they have counts once.
+    """
+    shared = shared_workers(record.server, other.server)
+    if shared and any(len(one.server.workers) > len(shared) for one in (record, other) if one.server):
+        raise RecordError(
+            f"{name} and {other_name} were joined with the same serve end, and one of them is a sum with another one: "
+            f"the same would count twice; merge the records of the single runs instead"
         )
 
 

@@ -161,7 +161,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     phases: Annotated[tuple[PhaseRecord, ...], algebra.EACH]
     workers: Annotated[tuple[WorkerRecord, ...], algebra.JOINED]
     intervals: Annotated[tuple[Interval, ...], algebra.SERIES]
-    server: Annotated[ServerRecord | None, algebra.EACH]
+    server: Annotated[ServerRecord | None, algebra.SERVE_END]
 
     @property
     def serve(self) -> ServePlan | None:

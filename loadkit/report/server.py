@@ -10,12 +10,12 @@ from loadkit.report.balance import balance_record
 from loadkit.report.counts import error_rows
 from loadkit.report.fairness import fairness_missing, fairness_record
 from loadkit.report.rates import has_gaps
-from loadkit.report.record import Bytes, Connections, ServerRecord, Window
+from loadkit.report.record import Bytes, Connections, ServerRecord, Window, WorkerRecord
 from loadkit.report.unread import unread_of_window
 from loadkit.report.wakeups import wakeups_record, window_wakeups
 from loadkit.report.workers import serve_workers, sockets_record
 
-__all__ = ["server_record"]
+__all__ = ["server_record", "shared_workers"]
 
 
 def server_record(
@@ -49,6 +49,17 @@ def server_record(
         fairness_missing=None if fairness else fairness_missing(serve.final, serve.counts_bytes),
         sockets=sockets_record(origins, serve.final),
     )
+
+
+def shared_workers(one: ServerRecord | None, other: ServerRecord | None) -> frozenset[WorkerRecord]:
+    """Returns the workers that two records have in common, because both were joined with the same serve end's record.
+
+    Such a record has all of the serve end's life, so it is to be counted once. Its workers tell serve ends apart: two
+    have no process with the same figures.
+    """
+    if one is None or other is None or not (one.is_whole_life and other.is_whole_life):
+        return frozenset()
+    return frozenset(one.workers) & frozenset(other.workers)
 
 
 def _connections(workers: Sequence[WorkerSamples]) -> Connections:
