@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from loadkit.limits import setting_up
 from loadkit.measure.histogram import counts_length
 from loadkit.measure.tokens import Tokens, WorkerTokens, token_words
-from loadkit.units import NS_PER_S, format_size
+from loadkit.units import format_size
 
 if TYPE_CHECKING:
     from loadkit.plan.load import Load
@@ -208,8 +208,9 @@ STAGE = "stage_"
 _HEAD = ("count", "sum", "min", "max", "dropped", "carry")
 SUM_CARRY = 1 << 62
 _ERRNOS = 160  # Linux's highest is 133
-# A serve end times nothing but its own turns; one that is longer is counted as dropped.
-_LONGEST_TURN_NS = 10 * NS_PER_S
+# The most that a serve end's histograms count: bytes sent back on a connection, for which the compiled engine has 48 bits
+# (native/serve.h). It times nothing but its own turns, whose ns end far below that.
+_MOST_OF_SERVE = 2**48 - 1
 
 
 class OwnError:
@@ -254,7 +255,7 @@ class BoardLayout:
     @classmethod
     def of_serve(cls, plan: ServePlan) -> BoardLayout:
         """Returns the layout of a serve end's workers, which have one phase."""
-        return cls(plan.workers, 1, _LONGEST_TURN_NS, limit=plan.max_connections)
+        return cls(plan.workers, 1, _MOST_OF_SERVE, limit=plan.max_connections)
 
     @property
     def histograms(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -205,6 +205,14 @@ def _share(percentile: float | str) -> Fraction:
     return Fraction(str(percentile)) / 100
 
 
+@functools.cache
+def _zeros(length: int) -> Counts:
+    """Returns counters of 0: 200 KB and more, and of a run's histograms most are empty."""
+    counts = np.zeros(length, np.int64)
+    counts.setflags(write=False)
+    return counts
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Histogram:
     """Counts with their exact sum, minimum and maximum. Merging is adding; the empty one is its identity."""
@@ -217,8 +225,8 @@ class Histogram:
 
     @classmethod
     def empty(cls, highest_ns: int) -> Histogram:
-        """Returns the histogram of nothing."""
-        return cls(highest_ns, np.zeros(counts_length(highest_ns), np.int64))
+        """Returns the histogram of nothing. All of one range have the same counters, which cannot be written."""
+        return cls(highest_ns, _zeros(counts_length(highest_ns)))
 
     @classmethod
     def of(cls, values: Iterable[int], highest_ns: int) -> Histogram:
@@ -271,6 +279,16 @@ class Histogram:
             min(self.min_ns, other.min_ns),
             max(self.max_ns, other.max_ns),
         )
+
+    def widened(self, highest_ns: int) -> Histogram:
+        """Returns the same values in a range that goes at least as far: up to 3 digits they have the same counters.
+
+        Raises ValueError for a range that ends earlier.
+        """
+        more = counts_length(highest_ns) - len(self.counts)
+        if highest_ns < self.highest_ns:
+            raise ValueError(f"a histogram up to {self.highest_ns} cannot end at {highest_ns}")
+        return replace(self, highest_ns=highest_ns, counts=np.pad(self.counts, (0, more)) if more else self.counts)
 
     def since(self, before: Histogram) -> Histogram:
         """Returns what was added after `before`, an earlier look at the same.

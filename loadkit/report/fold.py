@@ -102,8 +102,11 @@ def _add(left: Any, right: Any, way: Way, where: str) -> Any:
 
 
 def _add_histograms(left: HistogramRecord, right: HistogramRecord, where: str) -> HistogramRecord:
+    """Adds what may be of unlike ranges: those of a serve end have grown from version to version."""
     try:
-        both = decoded(left).merge(decoded(right))
+        one, other = decoded(left), decoded(right)
+        highest_ns = max(one.highest_ns, other.highest_ns)
+        both = one.widened(highest_ns).merge(other.widened(highest_ns))
     except ValueError as error:
         name = where.rpartition("histograms.")[2]
         raise RecordError(f"histogram {name} cannot be merged: {error}") from None

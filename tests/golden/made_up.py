@@ -54,7 +54,6 @@ HOLD = 2  # the place of `hold` in the phases
 
 _EMBEDDED = Target(EMBEDDED, ("127.0.0.1",), 0, embedded=True)
 ENGINE = ChosenEngine(EngineName.UVLOOP)
-_EMPTY = Histogram.empty(HIGHEST_NS)  # one for all: those of 86 made-up runs took 1.7 GB
 REMOTE = Target("db.example", ("10.0.0.1",), 7000)
 
 
@@ -136,7 +135,10 @@ def page(
     return PhaseSamples(
         counters=dict.fromkeys(COUNTERS, 0) | counters,
         errors=dict(errors or {}),
-        histograms={name: Histogram.of(values[name], HIGHEST_NS) if name in values else _EMPTY for name in HISTOGRAMS},
+        histograms={
+            name: Histogram.of(values[name], HIGHEST_NS) if name in values else Histogram.empty(HIGHEST_NS)
+            for name in HISTOGRAMS
+        },
         dropped=dict.fromkeys(HISTOGRAMS, 0) | dict(dropped or {}),
         tails=np.zeros((0, 1 + len(STAGES)), np.int64),
     )

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 import pytest
 
+from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import WorkerSamples
-from loadkit.report.fairness import fairness_line, fairness_missing, fairness_record
+from loadkit.measure.samples import WorkerSamples, read_board
+from loadkit.measure.tally import record as note
+from loadkit.plan.serve import ServePlan
+from loadkit.profile.engines import EngineName
+from loadkit.report.fairness import fairness_line, fairness_missing, fairness_of, fairness_record
+from loadkit.report.histograms import histogram_record
 from loadkit.report.merge import merge_records
 from tests.golden.made_up import HIGHEST_NS, RUNS, again, page, worker
 
@@ -62,6 +69,36 @@ def test_merged_runs_have_the_index_of_all_their_connections() -> None:
     assert both == fairness_record(_workers([1] * 4, [3] * 4), "replies")
     assert both is not None
     assert Histogram.decode(both.each.hdr, both.each.sum).highest_ns == HIGHEST_NS
+
+
+_MOST_BYTES = 2**48 - 1  # that the compiled engine counts for a connection
+_SERVE = BoardLayout.of_serve(ServePlan(("127.0.0.1",), 0, EngineName.NATIVE, 1, (0,)))
+
+
+def test_a_serve_end_knows_of_each_connection_what_it_can_have_got() -> None:
+    with contextlib.closing(Board(_SERVE)) as board:
+        note(board.slots[0].pages[0], "per_connection", np.array([11 * 10**9, _MOST_BYTES]))
+        found = fairness_record(read_board(board), "bytes")
+    assert found is not None
+    assert (found.least, found.most, found.each.sum) == (11 * 10**9, _MOST_BYTES, 11 * 10**9 + _MOST_BYTES)
+
+
+def test_what_serve_ends_of_other_versions_counted_is_added_whatever_its_range() -> None:
+    record = RUNS["closed_loop"]()
+    assert record.server is not None
+    narrow, wide = (
+        fairness_of(histogram_record(Histogram.of([value], highest), 0, "bytes"))
+        for value, highest in ((9 * 10**9, 10**10), (11 * 10**9, _SERVE.highest_ns))
+    )
+    runs = [
+        msgspec.structs.replace(again(record, minutes), server=msgspec.structs.replace(record.server, fairness=one))
+        for minutes, one in enumerate((narrow, wide))
+    ]
+    for pair in (runs, runs[::-1]):
+        server = merge_records(pair).server
+        assert server is not None
+        assert server.fairness is not None
+        assert (server.fairness.least, server.fairness.most) == (9 * 10**9, 11 * 10**9)
 
 
 def test_the_line_names_both_ends() -> None:

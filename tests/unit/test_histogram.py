@@ -122,6 +122,22 @@ def test_unlike_ranges_are_refused_naming_both() -> None:
         _of([1]).merge(Histogram.of([1], 10**6))
 
 
+def test_a_wider_range_has_the_same_values_and_a_narrower_one_is_refused() -> None:
+    values = [0, 1, 2_047, 2_048, 10**6]
+    wide = Histogram.of(values, 10**6).widened(_HIGHEST)
+    assert _same(wide, _of(values))
+    assert wide.merge(_of([7])).count == 6
+    with pytest.raises(ValueError, match="a histogram up to 60000000000 cannot end at 1000000"):
+        wide.widened(10**6)
+
+
+def test_empty_histograms_of_a_range_take_no_memory_each() -> None:
+    one, other = Histogram.empty(_HIGHEST), Histogram.empty(_HIGHEST)
+    assert one.counts is other.counts
+    with pytest.raises(ValueError, match="read-only"):
+        one.counts[0] = 1
+
+
 @given(st.lists(_VALUES, min_size=1, max_size=40))
 def test_count_sum_mean_and_ends_are_exact(values: list[int]) -> None:
     histogram = _of(values)
