@@ -25,9 +25,10 @@ from loadkit.report.counts import (
     run_connections,
     run_histograms,
 )
+from loadkit.report.diagnosis import diagnose
 from loadkit.report.fairness import fairness_missing, fairness_record
 from loadkit.report.histograms import histogram_record, interval_latency
-from loadkit.report.journey import diagnose, journey_missing, journey_record
+from loadkit.report.journey import journey_missing, journey_record
 from loadkit.report.kernel import kernel_missing, kernel_record
 from loadkit.report.parts import Parts, numbers_of, parts_of
 from loadkit.report.rates import connecting_of, cpu_per_reply, has_gaps, make_rates

@@ -1,18 +1,4 @@
-"""Where the time goes on the way of a message: stages on their way into a record, as a waterfall, and in one sentence.
-
-The sentence is about the slowest messages (the slowest hundredth, or tenth where that has fewer than ten), for they are
-what a percentile is made of. Their time is put together by cause (_CAUSES), and the rule of the largest cause speaks.
-What they were held behind the reply to an earlier message is left out: that one's stages say why.
-
-1. no cause has _DOMINATES of the time: the two largest are named, and no advice given;
-2. the serve end's loop was busy, or its batch long: its workers are too few;
-3. the same at the blast end: what is measured is the generator;
-4. either, though that loop has less than _BUSY to do: it was interrupted, by the host (STOLEN), by other processes
-   (_RUN_DELAY), or by a long turn of its own;
-5. waking up, and the workers of that end waited for a core (_RUN_DELAY of the window): the machine is out of CPU;
-6. waking up, and they did not: cores that sleep take their time, which is what an idle machine costs;
-7. echoing: the serve end's own code; queueing: the queueing discipline; the network, the peer: what lies there.
-"""
+"""Where the time goes on the way of a message: stages on their way into a record, and as a waterfall."""
 
 from __future__ import annotations
 
@@ -26,13 +12,11 @@ from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES
 from loadkit.measure.histogram import LEAST_ABOVE
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.report.histograms import histogram_record
-from loadkit.report.kernel import STOLEN
 from loadkit.report.page import Column, Table, share_or_dash, time_or_dash
-from loadkit.report.record import HistogramRecord, Journey, RunRecord, Tail, Wakeups
+from loadkit.report.record import HistogramRecord, Journey, Tail
 from loadkit.units import format_count, format_duration, plural
 
 __all__ = [
-    "diagnose",
     "journey_line",
     "journey_missing",
     "journey_record",
@@ -63,21 +47,6 @@ _WORDS = {
     "batch": "blast: unread, its turn in the batch",
     "read": "blast: read",
 }
-_CAUSES: dict[str, tuple[str, ...]] = {
-    "serve loop": ("serve_busy", "serve_batch"),
-    "serve wake": ("serve_wake",),
-    "serve code": ("serve_code",),
-    "blast loop": ("late", "busy", "batch"),
-    "blast wake": ("wake",),
-    "queueing": ("queue",),
-    "network": ("send", "there", "back", "network", "read"),
-    "peer": ("peer",),
-}
-_DOMINATES = 0.4
-_RUN_DELAY = 0.05
-_BUSY = 0.5
-_MOSTLY = 0.9
-
 _MISSING = {
     "not_opened": "the target did not echo a probe's first message of 47 bytes within a second",
     "no_stamps": "the kernel, or a sandbox in front of it, refuses SO_TIMESTAMPING (gVisor does, seccomp may)",
@@ -218,94 +187,3 @@ def journey_line(journey: Journey) -> str:
     lost = f"; {plural(journey.lost, 'probe')} ended before the run did" if journey.lost else ""
     count, probes = plural(journey.count, "message"), plural(journey.probes, "probe")
     return f"{count} of {probes}, answered by {who}{less}{lost}"
-
-
-# -- the sentence
-
-
-def diagnose(record: RunRecord) -> str | None:
-    """Says what the slowest messages spent their time with, and what to do; None where there are too few of them."""
-    journey = record.journey
-    if journey is None or journey.slowest_shares is None or not journey.slowest_count:
-        return None
-    shares = {
-        cause: sum(journey.slowest_shares.get(stage, 0.0) for stage in stages) for cause, stages in _CAUSES.items()
-    }
-    known = sum(shares.values())
-    if not known:
-        return None
-    shares = {cause: share / known for cause, share in shares.items()}
-    first, second, *_ = sorted(shares, key=lambda cause: -shares[cause])
-    part = f"{100 * journey.slowest_count / journey.count:.2g}%"
-    if shares[first] < _DOMINATES:
-        return (
-            f"nothing dominates the slowest {part}: {shares[first]:.0%} is {_what(first)}, {shares[second]:.0%} is "
-            f"{_what(second)}"
-        )
-    time = "time under way" if known < _MOSTLY else "time"  # what it was held before that, the table says
-    return f"{shares[first]:.0%} of the {time} of the slowest {part} is {_what(first)}{_detail(first, record)}"
-
-
-def _what(cause: str) -> str:
-    return {
-        "serve loop": "waiting, unread, for the serve end's loop",
-        "serve wake": "waking up the serve end",
-        "serve code": "the serve end's own code, from the read to the write",
-        "blast loop": "waiting for the blast end's loop",
-        "blast wake": "waking up the blast end",
-        "queueing": "the queueing discipline of the blast end's kernel",
-        "network": "TCP/IP and the network",
-        "peer": "the network and the peer",
-    }[cause]
-
-
-def _detail(cause: str, record: RunRecord) -> str:
-    server = record.server
-    workers = record.workers if cause.startswith("blast") else server.workers if server else ()
-    delay = max((worker.run_delay_share or 0.0 for worker in workers), default=0.0)
-    if cause in ("serve loop", "blast loop"):
-        busy = max((worker.busy_share for worker in workers if worker.busy_share is not None), default=1.0)
-        if busy < _BUSY:
-            return _interrupted(busy, delay, record)
-    if cause == "serve loop":
-        return (
-            f"{_batch(server.wakeups if server else None)}: one core does not keep up there; use more serve workers "
-            f"(-w), or fewer messages at once"
-        )
-    if cause == "blast loop":
-        return (
-            f"{_batch(record.wakeups)}: the generator does not keep up, not the target; give blast more cores (-w), or "
-            f"lower the rate"
-        )
-    if cause in ("serve wake", "blast wake"):
-        if delay >= _RUN_DELAY:
-            return (
-                f", and its workers waited for a core for {delay:.0%} of the time: the machine is out of CPU; use "
-                f"fewer workers than cores, or stop other work"
-            )
-        return (
-            ", and no other process had its core: a sleeping core takes time to wake, longer in a virtual machine "
-            "(idle states); a busier loop does not sleep"
-        )
-    return {
-        "serve code": ": large messages, a slow app or a slow write: see the serve end's CPU per reply",
-        "queueing": ": see `tc -s qdisc`, and what else sends",
-        "network": ": see the kernel's findings, softirq time and retransmissions",
-        "peer": ": `loadkit serve` in its place, or a packet capture there, tells the two apart",
-    }[cause]
-
-
-def _interrupted(busy: float, delay: float, record: RunRecord) -> str:
-    stolen = record.kernel.cpu.get("steal", 0.0) if record.kernel else 0.0
-    start = f", though it has little to do (busy {busy:.0%} of the time)"
-    if stolen >= STOLEN:
-        return f"{start}: the host took {stolen:.0%} of this machine's CPU time"
-    if delay >= _RUN_DELAY:
-        return f"{start}: other processes had its core for {delay:.0%} of the time; pin them elsewhere, or end them"
-    return f"{start}: some of its turns are long; `wakeups.busy` in the record says how long"
-
-
-def _batch(wakeups: Wakeups | None) -> str:
-    if wakeups is None or wakeups.batch is None or wakeups.batch.mean is None:
-        return ""
-    return f" ({wakeups.batch.mean:.1f} events per wake-up)"

@@ -15,8 +15,9 @@ import msgspec
 
 from loadkit.errors import OptionError, RecordError
 from loadkit.report.algebra import Way
+from loadkit.report.diagnosis import diagnose
 from loadkit.report.fold import fold
-from loadkit.report.journey import diagnose, with_shares
+from loadkit.report.journey import with_shares
 from loadkit.report.mergeable import check_mergeable, groups_of, ids_of, spans_of
 from loadkit.report.rates import cpu_per_reply, make_rates
 from loadkit.report.record import CpuPerReply, Interval, RunId, RunRecord

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from loadkit.measure.board import JOURNEY_SOURCES, STAGES, TAIL_ROWS
 from loadkit.report.as_text import as_text
-from loadkit.report.journey import diagnose, journey_missing, journey_record, tail_from
+from loadkit.report.diagnosis import diagnose
+from loadkit.report.journey import journey_missing, journey_record, tail_from
 from loadkit.report.merge import merge_records
 from loadkit.report.reading import load
 from loadkit.report.record import Journey, Kernel, RunRecord, WorkerRecord
