@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, PROOFS, STAGES, STATE, STEPS, TAIL_ROWS, OwnError
+from loadkit.measure.board import TAIL_ROWS
+from loadkit.measure.names import COUNTERS, HISTOGRAMS, PROOFS, STAGES, STATE, STEPS, OwnError
 from loadkit.measure.tokens import HEAD_WORDS
 
 __all__ = ["is_installed", "matches_board", "matches_options", "native_missing"]

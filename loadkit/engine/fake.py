@@ -12,7 +12,8 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from loadkit.engine.base import Control
-from loadkit.measure.board import PROOFS, Slot
+from loadkit.measure.board import Slot
+from loadkit.measure.names import PROOFS
 from loadkit.measure.tally import FOLD_EVERY, Tally
 from loadkit.plan.pacing import LinearPace, due_times
 from loadkit.plan.phases import PhaseKind, PhasePlan

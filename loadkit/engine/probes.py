@@ -20,7 +20,8 @@ from loadkit.endpoint import IP_BIND_ADDRESS_NO_PORT, family_of, refuse_itself, 
 from loadkit.engine.compiled import native_missing
 from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import RX_SOFTWARE, SO_TIMESTAMPING, SOFTWARE
-from loadkit.measure.board import JOURNEY_SOURCES, Slot
+from loadkit.measure.board import Slot
+from loadkit.measure.names import JOURNEY_SOURCES
 from loadkit.measure.settings import Value
 from loadkit.plan.split import Shard
 from loadkit.plan.target import Route

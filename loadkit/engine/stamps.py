@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 
 from loadkit.engine.compiled import native_missing
-from loadkit.measure.board import STAMP_SOURCES, Slot
+from loadkit.measure.board import Slot
+from loadkit.measure.names import STAMP_SOURCES
 from loadkit.profile.both import Stamps
 
 __all__ = ["RX_SOFTWARE", "SOFTWARE", "SO_TIMESTAMPING", "choose_stamps", "stamp_received"]

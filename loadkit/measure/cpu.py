@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import resource
 
-from loadkit.measure.board import COUNTERS, Slot
+from loadkit.measure.board import Slot
+from loadkit.measure.names import COUNTERS
 from loadkit.units import NS_PER_S
 
 __all__ = ["CpuMeter"]

@@ -9,8 +9,9 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, SUM_CARRY, Board, Page, error_name
+from loadkit.measure.board import SUM_CARRY, Board, Page
 from loadkit.measure.histogram import Histogram, index_of
+from loadkit.measure.names import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, error_name
 
 __all__ = [
     "PhaseSamples",

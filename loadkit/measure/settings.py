@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadkit.measure.board import MOST_SETTINGS, SETTING_WORDS, Slot
+from loadkit.measure.board import Slot
+from loadkit.measure.names import MOST_SETTINGS, SETTING_WORDS
 from loadkit.procfs import text_of
 
 __all__ = ["SETTINGS", "Setting", "Value", "note_settings", "read_settings"]

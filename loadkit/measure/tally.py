@@ -16,9 +16,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.board import COUNTERS, STATE, SUM_CARRY, Page, Slot
+from loadkit.measure.board import SUM_CARRY, Page, Slot
 from loadkit.measure.cpu import CpuMeter
 from loadkit.measure.histogram import index_of
+from loadkit.measure.names import COUNTERS, STATE
 from loadkit.units import NS_PER_S
 
 __all__ = ["FOLD_EVERY", "FOLD_NS", "Tally", "record"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadkit.measure.board import WAKEUP_SOURCES
 from loadkit.measure.histogram import Histogram, counts_length, highest_of
+from loadkit.measure.names import WAKEUP_SOURCES
 from loadkit.measure.samples import PhaseSamples
 
 __all__ = ["FLAGS", "WakeupSamples", "add_wakeups", "read_wakeups"]

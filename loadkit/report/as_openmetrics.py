@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from loadkit.endpoint import place_of
 from loadkit.errors import RecordError
-from loadkit.measure.board import TIMES
+from loadkit.measure.names import TIMES
 from loadkit.plan.phases import PhaseKind
 from loadkit.plan.target import Target
 from loadkit.printable import page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from loadkit.measure.board import TIMES
+from loadkit.measure.names import TIMES
 from loadkit.measure.run_samples import RunSamples
 from loadkit.measure.samples import PhaseSamples
 from loadkit.measure.wakeups import WakeupSamples

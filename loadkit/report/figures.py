@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loadkit.errors import RecordError
-from loadkit.measure.board import TIMES
 from loadkit.measure.histogram import percentiles_supported, rank_of
+from loadkit.measure.names import TIMES
 from loadkit.report.histograms import decoded
 from loadkit.report.record import OF_A_SCHEDULE, HistogramRecord, PhaseRecord, RunRecord
 from loadkit.units import (

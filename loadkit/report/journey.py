@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES
 from loadkit.measure.histogram import LEAST_ABOVE
+from loadkit.measure.names import JOURNEY_SOURCES, STAGE, STAGES
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.report.histograms import histogram_record
 from loadkit.report.page import Column, Table, share_or_dash, time_or_dash

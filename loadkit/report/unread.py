@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 
-from loadkit.measure.board import STAMP_SOURCES
 from loadkit.measure.histogram import Histogram
+from loadkit.measure.names import STAMP_SOURCES
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.report.histograms import histogram_record
 from loadkit.report.record import HistogramRecord, RunRecord

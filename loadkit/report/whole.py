@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from loadkit.errors import RecordError
-from loadkit.measure.board import TIMES
 from loadkit.measure.histogram import Histogram
+from loadkit.measure.names import TIMES
 from loadkit.report.record import OF_A_SCHEDULE, PERCENTILES, HistogramRecord, Interval, Journey, RunRecord
 
 __all__ = ["check_whole", "complete_histograms", "run_problems", "start_problem"]

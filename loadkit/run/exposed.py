@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.engine.registry import get_engine
-from loadkit.measure.board import COUNTERS, STATE, STEPS, SUM_CARRY, TIMES, Board, error_name
+from loadkit.measure.board import SUM_CARRY, Board
+from loadkit.measure.names import COUNTERS, STATE, STEPS, TIMES, error_name
 from loadkit.plan.build import Plan
 from loadkit.plan.phases import PhaseKind
 from loadkit.plan.serve import ServePlan

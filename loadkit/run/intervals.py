@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.board import COUNTERS, STATE, Board
+from loadkit.measure.board import Board
 from loadkit.measure.histogram import Histogram, counts_length, highest_of, lowest_of
+from loadkit.measure.names import COUNTERS, STATE
 from loadkit.measure.samples import read_histogram, read_totals
 from loadkit.measure.series import IntervalSample, LatencySample, Rows
 from loadkit.units import NS_PER_S

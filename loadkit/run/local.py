@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from loadkit.errors import LoadkitError
-from loadkit.measure.board import COUNTERS, PROOFS, STATE, Board, BoardLayout
+from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.memory import Room, read_room
+from loadkit.measure.names import COUNTERS, PROOFS, STATE
 from loadkit.measure.run_samples import ServeSamples
 from loadkit.measure.samples import PhaseSamples, WorkerSamples, read_board, read_worker
 from loadkit.plan.build import Plan

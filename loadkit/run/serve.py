@@ -12,8 +12,9 @@ from loadkit.endpoint import family_of, say_error, sockaddr_of
 from loadkit.engine.registry import get_engine
 from loadkit.errors import Interrupted, PreflightError, WorkerError
 from loadkit.limits import limit_of
-from loadkit.measure.board import STEPS, Board, BoardLayout, OwnError
+from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.kernel import difference, read_kernel
+from loadkit.measure.names import STEPS, OwnError
 from loadkit.measure.run_samples import ServeRun, ServeSamples, WorkerEnd
 from loadkit.measure.samples import WorkerSamples, read_board
 from loadkit.plan.serve import ServePlan

@@ -11,7 +11,8 @@ import time
 
 from loadkit.engine.registry import get_engine
 from loadkit.host import read_host
-from loadkit.measure.board import COUNTERS, Board, BoardLayout
+from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.names import COUNTERS
 from loadkit.plan.build import build_plan
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.split import split

@@ -19,7 +19,8 @@ from loadkit.engine.base import Engine
 from loadkit.engine.compiled import native_missing
 from loadkit.engine.registry import get_engine
 from loadkit.host import read_host
-from loadkit.measure.board import PROOFS, Board, BoardLayout
+from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.names import PROOFS
 from loadkit.measure.samples import PhaseSamples, merge, read_board
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.engine import ChosenEngine

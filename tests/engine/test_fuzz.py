@@ -17,7 +17,8 @@ import pytest
 
 from loadkit.engine import probes
 from loadkit.engine.compiled import native_missing
-from loadkit.measure.board import STAGE, STAGES, Board, BoardLayout
+from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.names import STAGE, STAGES
 from loadkit.measure.samples import read_worker
 
 from .conftest import LOOPBACK, Server, wait_for

@@ -16,7 +16,8 @@ import pytest
 import loadkit.engine.aio
 from loadkit.engine import probes
 from loadkit.engine.compiled import native_missing
-from loadkit.measure.board import JOURNEY_SOURCES, STAGE, STAGES, BoardLayout
+from loadkit.measure.board import BoardLayout
+from loadkit.measure.names import JOURNEY_SOURCES, STAGE, STAGES
 from loadkit.measure.samples import PhaseSamples, read_worker
 
 from .conftest import Behaviour, Blast, Blasting, Peer, Server, run, wait_for

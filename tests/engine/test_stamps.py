@@ -12,8 +12,9 @@ import pytest
 from loadkit.engine import stamps
 from loadkit.engine.aio.stamping import Stamping
 from loadkit.engine.compiled import native_missing
-from loadkit.measure.board import STAMP_SOURCES, Board, BoardLayout
+from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.histogram import Histogram
+from loadkit.measure.names import STAMP_SOURCES
 from loadkit.measure.samples import read_worker
 from loadkit.profile.both import Stamps
 

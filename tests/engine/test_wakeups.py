@@ -16,7 +16,8 @@ from uvloop import loop as libuv
 
 import loadkit.engine.aio
 from loadkit.engine.aio.wakeups import CountingSelector, Hook, LoopMetrics, count_libuv
-from loadkit.measure.board import WAKEUP_SOURCES, Board, BoardLayout, Slot
+from loadkit.measure.board import Board, BoardLayout, Slot
+from loadkit.measure.names import WAKEUP_SOURCES
 from loadkit.measure.samples import read_worker
 from loadkit.measure.wakeups import read_wakeups
 

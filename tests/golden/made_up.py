@@ -11,18 +11,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from loadkit.measure.board import (
-    COUNTERS,
-    HISTOGRAMS,
-    JOURNEY_SOURCES,
-    STAGE,
-    STAGES,
-    STATE,
-    TAIL_ROWS,
-    WAKEUP_SOURCES,
-)
+from loadkit.measure.board import TAIL_ROWS
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.memory import MemorySamples
+from loadkit.measure.names import COUNTERS, HISTOGRAMS, JOURNEY_SOURCES, STAGE, STAGES, STATE, WAKEUP_SOURCES
 from loadkit.measure.run_samples import RunSamples, ServeSamples, WorkerEnd
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.measure.series import IntervalSample, LatencySample

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from loadkit.measure.board import STEPS, OwnError, error_name
+from loadkit.measure.names import STEPS, OwnError, error_name
 from loadkit.report.advice import EXHAUSTED, advise, explain, main_error, say_cause
 from loadkit.report.record import Advised
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import parser as text_format
 from prometheus_client.openmetrics import parser as openmetrics
 
-from loadkit.measure.board import TIMES
+from loadkit.measure.names import TIMES
 from loadkit.report.as_openmetrics import as_openmetrics
 from loadkit.report.families import MOST_VALUES, OTHERS
 from loadkit.report.record import RunRecord

@@ -12,17 +12,9 @@ import pytest
 
 from loadkit.errors import PreflightError
 from loadkit.limits import open_descriptors
-from loadkit.measure.board import (
-    COUNTERS,
-    HISTOGRAMS,
-    STATE,
-    STEPS,
-    Board,
-    BoardLayout,
-    OwnError,
-    error_name,
-)
+from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.histogram import counts_length
+from loadkit.measure.names import COUNTERS, HISTOGRAMS, STATE, STEPS, OwnError, error_name
 
 _LAYOUT = BoardLayout(workers=2, phases=3, highest_ns=10**6)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.measure.board import COUNTERS, PROOFS, STATE
 from loadkit.measure.memory import Room
+from loadkit.measure.names import COUNTERS, PROOFS, STATE
 from loadkit.measure.samples import WorkerSamples, merge
 from loadkit.plan.build import Plan, build_plan
 from loadkit.profile.read import load_profile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from loadkit.measure.board import TIMES
+from loadkit.measure.names import TIMES
 from loadkit.report.figures import FIGURES, PARTS, SHARE, UNITS, Figure, figure_named, parse_selector, read, shown
 from loadkit.report.record import Messages
 from tests.golden.made_up import RUNS

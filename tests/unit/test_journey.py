@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.measure.board import JOURNEY_SOURCES, STAGES, TAIL_ROWS
+from loadkit.measure.board import TAIL_ROWS
+from loadkit.measure.names import JOURNEY_SOURCES, STAGES
 from loadkit.report.as_text import as_text
 from loadkit.report.diagnosis import diagnose
 from loadkit.report.journey import journey_missing, journey_record, tail_from

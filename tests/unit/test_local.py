@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from loadkit.measure.board import PROOFS, Board, BoardLayout
+from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.memory import Room
+from loadkit.measure.names import PROOFS
 from loadkit.run.crew import Look
 from loadkit.run.local import look_at
 

@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 import msgspec
 import pytest
 
-from loadkit.measure.board import TIMES
+from loadkit.measure.names import TIMES
 from loadkit.profile.read import shipped_profiles
 from loadkit.report.figures import FIGURES, PARTS
 from loadkit.report.record import VERSION, RunRecord

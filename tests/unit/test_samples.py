@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, STATE, Board, BoardLayout, OwnError
+from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.names import COUNTERS, HISTOGRAMS, STATE, OwnError
 from loadkit.measure.samples import PhaseSamples, merge, read_board, read_histogram, read_totals, read_worker
 from loadkit.measure.tally import Tally
 

@@ -10,7 +10,8 @@ import pytest
 from loadkit.engine.settings import apply_settings, check_settings, setting_values
 from loadkit.errors import OptionError
 from loadkit.measure import settings
-from loadkit.measure.board import MOST_SETTINGS, STATE, Board, BoardLayout, Slot
+from loadkit.measure.board import Board, BoardLayout, Slot
+from loadkit.measure.names import MOST_SETTINGS, STATE
 from loadkit.measure.settings import SETTINGS, Setting, note_settings, read_settings
 from loadkit.profile.sockets import SocketOptions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadkit.measure.board import WAKEUP_SOURCES
+from loadkit.measure.names import WAKEUP_SOURCES
 from loadkit.measure.wakeups import FLAGS, add_wakeups, read_wakeups
 from loadkit.report.as_text import as_text
 from tests.golden.made_up import RUNS, page, woken

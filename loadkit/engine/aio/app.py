@@ -18,7 +18,7 @@ from loadkit.engine.aio.importing import import_app, make_protocol, protocol_fac
 from loadkit.engine.aio.serving import Serving
 from loadkit.errors import AppError
 from loadkit.log import log
-from loadkit.measure.board import OwnError
+from loadkit.measure.names import OwnError
 from loadkit.plan.app import AppSpec
 
 __all__ = ["AppServing"]

@@ -16,7 +16,7 @@ from loadkit.engine.aio.swarm import Swarm
 from loadkit.engine.aio.timeline import Stage
 from loadkit.engine.aio.timer import Timer
 from loadkit.engine.base import STOP_NS
-from loadkit.measure.board import PROOFS
+from loadkit.measure.names import PROOFS
 from loadkit.measure.tally import FOLD_NS
 from loadkit.units import NS_PER_S
 

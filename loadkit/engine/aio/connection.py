@@ -25,7 +25,7 @@ from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.base import CAME_BYTES
 from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import stamp_received
-from loadkit.measure.board import OwnError
+from loadkit.measure.names import OwnError
 from loadkit.plan.target import Route
 from loadkit.profile.blast import Close
 

@@ -11,7 +11,7 @@ from loadkit.engine.aio.connection import Connection, State
 from loadkit.engine.aio.oldest import OldestFirst
 from loadkit.engine.aio.schedule import NEVER
 from loadkit.engine.aio.watch import Watch
-from loadkit.measure.board import OwnError
+from loadkit.measure.names import OwnError
 from loadkit.plan.split import Shard
 
 __all__ = ["Connects"]

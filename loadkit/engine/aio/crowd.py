@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from loadkit.engine.aio.context import BlastContext
 from loadkit.engine.aio.watch import Watch
-from loadkit.measure.board import STAMP_SOURCES
+from loadkit.measure.names import STAMP_SOURCES
 from loadkit.measure.tally import FOLD_EVERY, Tally
 from loadkit.wire.echo import EchoFraming
 

@@ -21,7 +21,7 @@ from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.listening import drop_syns
 from loadkit.engine.settings import apply_settings
 from loadkit.log import log
-from loadkit.measure.board import OwnError
+from loadkit.measure.names import OwnError
 from loadkit.measure.settings import note_settings
 from loadkit.measure.tally import FOLD_NS, Tally
 from loadkit.units import NS_PER_S

@@ -6,7 +6,8 @@ libuv reads by read(), asyncio through socket.recv, which CPython's _socket make
 from __future__ import annotations
 
 from loadkit.engine.stamps import choose_stamps
-from loadkit.measure.board import STAMP_SOURCES, Slot
+from loadkit.measure.board import Slot
+from loadkit.measure.names import STAMP_SOURCES
 from loadkit.profile.both import Stamps
 
 __all__ = ["Stamping"]

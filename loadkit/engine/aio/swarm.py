@@ -27,7 +27,7 @@ from loadkit.engine.aio.oldest import OldestFirst
 from loadkit.engine.aio.sampling import Sampling
 from loadkit.engine.aio.schedule import NEVER
 from loadkit.engine.aio.timeline import ROUND, Stage, Timeline
-from loadkit.measure.board import PROOFS, OwnError
+from loadkit.measure.names import PROOFS, OwnError
 from loadkit.measure.settings import note_settings
 from loadkit.measure.tally import record
 from loadkit.measure.tcp_info import is_unacknowledged

@@ -7,7 +7,7 @@ from loadkit.engine.aio.connection import Connection
 from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.aio.deadlines import Deadlines
 from loadkit.engine.aio.pauses import STANDSTILL_NS
-from loadkit.measure.board import OwnError
+from loadkit.measure.names import OwnError
 
 __all__ = ["Timeouts"]
 

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from loadkit.measure.board import COUNTERS, WAKEUP_SOURCES, Page, Slot
+from loadkit.measure.board import Page, Slot
+from loadkit.measure.names import COUNTERS, WAKEUP_SOURCES
 from loadkit.measure.tally import Folding, record
 
 __all__ = ["Counting", "CountingSelector", "Hook", "LoopMetrics", "Wait", "count_libuv"]

@@ -1,9 +1,9 @@
 /* The board as the compiled engine writes it: the same words as measure/board.py, in place, without a buffer between.
  *
- * The names below are compared with those of measure/board.py when the engine is loaded (engine.py), so the two cannot
- * drift apart. A slot is: STATE, then a page a phase: COUNTERS, ERRORS (step x number), HISTOGRAMS (6 words of head,
- * then the counts), and where STATE.journeys is set the histograms of STAGES and TAIL_ROWS rows of a count and a sum a
- * stage.
+ * The names below are compared with those of measure/names.py when the engine is loaded (compiled.py), so the two
+ * cannot drift apart. A slot is STATE, then one page per phase: COUNTERS, ERRORS (step x number), HISTOGRAMS (6 words
+ * of head, then the counts), and where STATE.journeys is set the histograms of STAGES and TAIL_ROWS rows of a count
+ * and a sum per stage.
  */
 #ifndef LOADKIT_BOARD_H
 #define LOADKIT_BOARD_H

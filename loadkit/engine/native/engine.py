@@ -20,8 +20,9 @@ from loadkit.engine.native.rows import blast_values, phase_values, route_values,
 from loadkit.engine.probes import Probes, machine_key, open_probes
 from loadkit.engine.settings import setting_values
 from loadkit.engine.stamps import choose_stamps
-from loadkit.measure.board import PROOFS, WAKEUP_SOURCES, Slot
+from loadkit.measure.board import Slot
 from loadkit.measure.cpu import CpuMeter
+from loadkit.measure.names import PROOFS, WAKEUP_SOURCES
 from loadkit.measure.tcp_info import SAMPLES
 from loadkit.plan.pacing import AT_ONCE_HZ
 from loadkit.plan.phases import PhaseKind

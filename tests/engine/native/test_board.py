@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loadkit.engine.compiled import matches_board, matches_options, native_missing
-from loadkit.measure.board import COUNTERS, HISTOGRAMS, SUM_CARRY
+from loadkit.measure.board import SUM_CARRY
 from loadkit.measure.histogram import counts_length, highest_of, index_of, lowest_of
+from loadkit.measure.names import COUNTERS, HISTOGRAMS
 from loadkit.plan.pacing import LinearPace
 from loadkit.units import NS_PER_S
 from tests.engine.conftest import LOOPBACK, Blast, Server

@@ -1,0 +1,193 @@
+"""What the numbers of a board are called, in the order in which they stand there.
+
+The compiled engine has the same lists (engine/native/board.h), and engine/compiled.py compares them when it is loaded.
+"""
+
+from __future__ import annotations
+
+import errno
+
+__all__ = [
+    "COUNTERS",
+    "HISTOGRAMS",
+    "JOURNEY_SOURCES",
+    "MOST_SETTINGS",
+    "PROOFS",
+    "SETTING_WORDS",
+    "STAGE",
+    "STAGES",
+    "STAMP_SOURCES",
+    "STATE",
+    "STEPS",
+    "TIMES",
+    "WAKEUP_SOURCES",
+    "OwnError",
+    "error_name",
+]
+
+# Socket options that a slot has room for, and the words of each: the length of its value, and the value. native/board.h
+# has the same.
+MOST_SETTINGS, SETTING_WORDS = 8, 3
+STATE = (
+    "sequence",  # odd while a batch is being folded in
+    "phase",  # index of the phase the worker is in
+    "open",  # connections open now
+    "peak",  # the most that were open at once
+    "settled",  # first connections that opened or failed: when all have, the ramp is over
+    "settled_ns",  # when the last of them did
+    "finished_ns",  # when the worker was done with its last message; 0 before
+    "core",  # where it is pinned, -1 when it is not
+    "max_rss_bytes",
+    "generation",  # how many processes had this slot before
+    "wakeup_source",  # index in WAKEUP_SOURCES
+    "journeys",  # 1: the pages have STAGES and tails
+    "journey_source",  # index in JOURNEY_SOURCES
+    "stamp_source",  # index in STAMP_SOURCES
+    "answered",  # of those open now, the connections whose first reply has come
+    "replied_ns",  # when the last reply came; 0 before the first
+    "proved",  # index in PROOFS: whether the target's first reply was right
+    "standstill_ns",  # the longest standstill of the measured phases, and when it began
+    "standstill_at_ns",
+    "stranded_ns",  # when its last connection was gone, and none could open any more; 0 before
+    # What the kernel says of the socket options of a connection (measure/settings.py): length and value of each.
+    *(f"setting_{word}" for word in range(MOST_SETTINGS * SETTING_WORDS)),
+)
+COUNTERS = (
+    "asked",  # connects begun
+    "opened",
+    "failed_connects",
+    "closed",  # by us, or by the peer, once open
+    "intended",  # messages that were due
+    "sent",
+    "replied",
+    "failed",  # sent, and their connection broke, or the time-out passed
+    "unanswered",  # sent, and the run ended first
+    "unsent",  # due, and never sent
+    "waited",  # had to wait for an earlier reply (depth), or for room in the socket
+    # What happened while the phase lasted, whatever phase a message or connection belongs to: rates are made of these.
+    "sent_bytes",
+    "received_bytes",
+    "window_opened",
+    "window_sent",
+    "window_replied",
+    "stood",  # replies that are in `disturbed` because of a standstill; the others are there because they were late
+    "beats",  # waits that ended for no other reason than to look whether we stand still; they are among `waits`
+    "cpu_user_ns",
+    "cpu_system_ns",
+    "run_delay_ns",  # runnable, and not running
+    "voluntary_switches",  # gave the core away to wait; not a count of wake-ups
+    "involuntary_switches",  # lost it to another process
+    "waits",  # calls of epoll_wait; this and the rest is 0 where an engine does not count them
+    "wakeups",  # … that returned with at least one event
+    "events",
+    "blocked_ns",  # inside epoll_wait
+    "busy_ns",  # between one return and the next call
+    "events_in",  # by flag; an event may have several
+    "events_out",
+    "events_err",
+    "events_hup",
+    "events_rdhup",
+    "probes",  # connections of other blast ends' probes
+    "probe_events",  # of our own probes and those of others; they are among `events`
+    "probe_wakeups",  # … that brought nothing else
+    "probes_lost",  # probes whose connection ended
+    "probes_unanswered",
+    "journeys_stepped",  # left out because the clock was set meanwhile
+    "journeys_disordered",  # … because a stamp was before the one ahead of it
+    "journeys_unstamped",  # … because the kernel did not stamp all of its way
+    "stamps_stepped",  # stamped reads left out because the clock was set meanwhile
+    "tcp_samples",  # looks at TCP_INFO: measure/tcp_info.py
+    "tcp_cwnd",  # the congestion windows that they saw, in segments, added up
+    # Of the watched connections, what came in the measured time: measure/tcp_watch.py.
+    "tcp_retransmits",
+    "tcp_busy_us",
+    "tcp_rwnd_limited_us",
+    "tcp_sndbuf_limited_us",
+    "tcp_watched",  # how many they are
+)
+# Who counts the calls of epoll_wait: nobody; the compiled engine its own; the hook in libuv's import table; a selector
+# of ours under asyncio; libuv's own metrics, which know the turns of the loop and the events, and nothing else.
+WAKEUP_SOURCES = ("none", "native", "hook", "selector", "uv_metrics")
+# Who answers the probes of a journey: a serve end on this machine, one with another clock, or any echo; or why nobody
+# does.
+JOURNEY_SOURCES = (
+    "none",  # not asked for
+    "same_clock",
+    "other_clock",
+    "foreign",
+    "not_opened",
+    "no_stamps",
+    "no_waits",
+    "not_compiled",
+    "refused",
+    "full",
+)
+# Whether the target's first reply was right: not known yet, right, or the first connection failed.
+PROOFS = ("unknown", "right", "failed")
+# Whether the kernel stamps what comes in on ordinary connections, or why not.
+STAMP_SOURCES = ("none", "rx", "refused", "no_hook")
+TIMES = ("connect", "first_byte", "latency", "service", "lateness", "held")  # in nanoseconds
+# disturbed: the latencies that a standstill or our own lateness is in; standstill: how long each took;
+# batch: the events of one wake-up; busy: the time between one return of epoll_wait and the next call; unread: from the
+# kernel's stamp until the read; the next of TCP_INFO, delivery_rate in bytes a second; per_connection, in the first
+# phase: the replies of each connection that was open at the end, at a serve end the bytes sent back on each that ended
+HISTOGRAMS = (
+    *TIMES,
+    "disturbed",
+    "standstill",
+    "batch",
+    "busy",
+    "unread",
+    "rtt",
+    "min_rtt",
+    "rttvar",
+    "delivery_rate",
+    "per_connection",
+)
+# A probe's way, in order, and what it adds up to (engine/native/probes.h). `network` stands for there and back where
+# the other end has another clock, `peer` for all of the other end where it does not say.
+STAGES = (
+    "held",
+    "late",
+    "send",
+    "queue",
+    "there",
+    "serve_busy",
+    "serve_wake",
+    "serve_batch",
+    "serve_code",
+    "back",
+    "network",
+    "peer",
+    "busy",
+    "wake",
+    "batch",
+    "read",
+    "total",
+)
+STAGE = "stage_"  # begins the names of the stages' histograms
+STEPS = ("connect", "send", "receive", "close")
+
+
+class OwnError:
+    """Error numbers of ours, above the kernel's: what goes wrong without an errno."""
+
+    WRONG_BYTES = 140
+    CLOSED_BY_PEER = 141
+    REPLY_TIMEOUT = 142
+    EXTRA_BYTES = 143
+    CONNECT_TIMEOUT = 144
+    UNKNOWN = 145
+    RUN_ENDED = 146  # still connecting when the run was over
+    AT_LIMIT = 147  # the serve end has --max-connections open
+    APP_FAILED = 148  # an exception came out of the app that the serve end runs
+    NOT_ACCEPTED = 149  # the kernel said that it was open, and the peer never acknowledged a byte: its accept queue
+    CUT = 150  # still open when the serve end ended
+
+
+_OWN_NAMES = {value: name for name, value in vars(OwnError).items() if name.isupper()}
+
+
+def error_name(number: int) -> str:
+    """Returns `ECONNREFUSED`, or our own name such as `WRONG_BYTES`."""
+    return _OWN_NAMES.get(number) or errno.errorcode.get(number) or f"ERRNO_{number}"
