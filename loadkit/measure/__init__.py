@@ -1,1 +1,1 @@
-"""What is recorded, where, and how it is read: the board, its histograms and counters."""
+"""What is measured: the board that workers write, its histograms and counters, and how the parent reads them."""

@@ -5,13 +5,13 @@ page per phase. A page has COUNTERS, a counter of errors for each step and numbe
 sum, min, max, dropped, carry and the array of its counts. In a run with journeys it also has a histogram for each of
 STAGES, and TAIL_ROWS rows of a count and the sum of every stage.
 
-Only the owning worker writes a slot; an aligned 64-bit store is atomic on every machine we run on, so a reader sees
-each number whole at any time. A batch of numbers is not one store: `STATE.sequence` is odd while a batch is folded in,
-so that a reader of a dead worker's slot knows whether its last batch is whole.
+Only the owning worker writes a slot. An aligned 64-bit store is atomic on every machine that loadkit runs on, so a
+reader sees each number whole at any time. A batch of numbers is not one store: `STATE.sequence` is odd while a batch is
+folded in, so that a reader of a dead worker's slot knows whether its last batch is whole.
 
-The memory is a memfd: it has no name, no limit of /dev/shm applies, nothing stays behind when processes die, and pages
-that nobody wrote cost nothing. What a killed worker wrote is still there. Its size is sealed: a process that shrank it
-would end all others by SIGBUS.
+The memory is a memfd. It has no name, no limit of /dev/shm applies, it goes when its processes end, and pages that were
+never written take no memory. What a killed worker wrote is still there. Its size is sealed, because a process that
+shrank it would end all others by SIGBUS.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SUM_CARRY", "TAIL_ROWS", "Board", "BoardLayout", "Page", "Slot"]
 
-# Totals of journeys by quarters of an octave, each with the sum of every stage: where the time went of the slowest.
+# Rows of journeys by their total, in quarters of an octave, each with the sum of every stage. They say where the time
+# of the slowest messages went.
 TAIL_ROWS = 160
-# A sum of nanoseconds passes 2^63 within hours of many connections: it is carry x SUM_CARRY + sum.
+# With many connections a sum of nanoseconds passes 2^63 within hours, so it is carry x SUM_CARRY + sum.
 _HEAD = ("count", "sum", "min", "max", "dropped", "carry")
 SUM_CARRY = 1 << 62
-_ERRNOS = 160  # Linux's highest is 133
+_ERRNOS = 160  # Linux's highest is 133, EHWPOISON; OwnError has the rest
 # The most that a serve end's histograms count: bytes sent back on a connection, for which the compiled engine has 48
 # bits (native/serve.h). It times nothing but its own turns, whose ns end far below that.
 _MOST_OF_SERVE = 2**48 - 1
@@ -72,12 +73,12 @@ class BoardLayout:
 
     @property
     def histograms(self) -> tuple[str, ...]:
-        """Those of a page, in their order; a stage's name begins with STAGE."""
+        """The histograms of a page, in their order. A stage's name begins with STAGE."""
         return (*HISTOGRAMS, *(f"{STAGE}{name}" for name in STAGES)) if self.has_journeys else HISTOGRAMS
 
     @property
     def tail_words(self) -> int:
-        """Words of the rows of journeys of a phase."""
+        """Words of the rows of journeys in one page."""
         return TAIL_ROWS * (1 + len(STAGES)) if self.has_journeys else 0
 
     @property
@@ -97,17 +98,17 @@ class BoardLayout:
 
     @property
     def size_bytes(self) -> int:
-        """The whole region."""
+        """Bytes of the whole region."""
         return 8 * (self.workers * self.slot_words + self.token_words)
 
     @property
     def token_words(self) -> int:
-        """Words behind the slots, for the tokens of a limit."""
+        """Words behind the slots, for the tokens of a limit; 0 without a limit."""
         return 0 if self.limit is None else token_words(self.workers)
 
 
 class Page:
-    """One phase of one worker, as arrays that look into the board."""
+    """One phase of one worker, as arrays that are views of the board."""
 
     __slots__ = ("counters", "errors", "histograms", "tails")
 
@@ -136,7 +137,7 @@ class Page:
 class Slot:
     """One worker's part of the board. `words` is all of it, for an engine that writes it in place.
 
-    `tokens` are what it opens connections with, None where there is no limit.
+    `tokens` are for opening connections under a limit; None without a limit.
     """
 
     __slots__ = ("pages", "state", "tokens", "words")
@@ -158,7 +159,7 @@ class Slot:
 
 
 class Board:
-    """The mapped region. The parent creates it; a worker maps it by the file descriptor it was handed."""
+    """The mapped region. The parent creates it; a worker maps the file descriptor that it was given."""
 
     def __init__(self, layout: BoardLayout, fd: int | None = None) -> None:
         """Raises PreflightError if the system, or a limit of this process, does not give it the memory."""
@@ -184,12 +185,12 @@ class Board:
 
     @functools.cached_property
     def slots(self) -> list[Slot]:
-        """All slots, for a reader."""
+        """All slots, for the parent."""
         return [self.slot(index) for index in range(self.layout.workers)]
 
     @functools.cached_property
     def states(self) -> NDArray[np.int64]:
-        """STATE of all workers, a row each: what a look at the run takes costs no more for a hundred of them."""
+        """STATE of all workers, one row per worker, so that a look at a hundred workers costs no more than at one."""
         return self._table[:, : len(STATE)]
 
     @functools.cached_property
@@ -216,17 +217,17 @@ class Board:
 
     @property
     def resident_bytes(self) -> int:
-        """What of it is in memory: the pages that were written to, or read."""
+        """Bytes of the pages that are in memory, because they were written or read."""
         return os.fstat(self.fd).st_blocks * 512
 
     def slot(self, index: int) -> Slot:
-        """Returns one worker's. Its arrays take 30 KB, so a worker makes none but its own."""
+        """Returns one worker's slot. Its arrays take 30 KB, so a worker makes only its own."""
         size = self.layout.slot_words
         tokens = WorkerTokens(self._token_words, index) if self.layout.limit is not None else None
         return Slot(self._words[index * size : (index + 1) * size], self.layout, tokens)
 
     def close(self) -> None:
-        """Gives the file descriptor back, once; the mapping goes with its last reader."""
+        """Closes the file descriptor, once. The mapping goes with its last reader."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -16,7 +16,7 @@ _COUNTERS = tuple(COUNTERS.index(name) for name in _NAMES)
 
 
 class CpuMeter:
-    """User, system and run-delay time, and context switches, since it was made, or since the last fold."""
+    """User, system and run-delay time, and context switches, since it was made or since the last fold."""
 
     __slots__ = ("_last",)
 
@@ -25,9 +25,9 @@ class CpuMeter:
         self._last = (user, system, delay or 0, *switches)
 
     def fold(self, slot: Slot, phase: int) -> None:
-        """Adds the time since the last fold to a phase; call it at every phase's end too."""
+        """Adds the time since the last fold to a phase; to be called at every phase's end too."""
         before, now = self._last, _cpu_times()
-        # Out of file descriptors the run delay cannot be read: it counts when it can again.
+        # Without a free file descriptor the run delay cannot be read; what came meanwhile counts the next time.
         self._last = now = (now[0], now[1], before[2] if now[2] is None else now[2], *now[3:])
         counters = slot.pages[phase].counters
         for counter, was, is_now in zip(_COUNTERS, before, now, strict=True):
@@ -38,10 +38,11 @@ class CpuMeter:
 def _cpu_times() -> tuple[int, int, int | None, int, int]:
     """Returns user, system and run-delay ns of this process, and its voluntary and involuntary context switches.
 
-    The run delay (proc_pid_schedstat: its second field) is None where it cannot be read.
+    The run delay (proc_pid_schedstat: its second field) is None if it cannot be read.
     """
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    # Not Path.read_text: a hundred workers read this every second, and each page its code touches is a page more each.
+    # Not Path.read_text: a hundred workers read this every second, and each page that its code touches is one more page
+    # per worker.
     try:
         fd = os.open("/proc/self/schedstat", os.O_RDONLY)
         try:

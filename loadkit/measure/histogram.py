@@ -1,10 +1,9 @@
 """HDR histograms as plain arrays of counts, in HdrHistogram's own indexing.
 
-A histogram here covers 1 ns to a highest value with 3 significant digits. HdrHistogram (Gil Tene, 2012; the index
-formula is `countsArrayIndex` of its AbstractHistogram) then has 2,048 sub-buckets of which the upper 1,024 are used by
-each bucket after the first: with b = max(0, bit_length(v) - 11), the index of v is 1,024 b + (v >> b). Counts written
-by that formula are what HdrHistogram's own libraries would have written, so they read what `encode` returns. The tests
-hold it against one of them.
+A histogram here covers 0 to a highest value with 3 significant digits. HdrHistogram (Gil Tene, 2012; the formula is
+`countsArrayIndex` of its AbstractHistogram) then has 2,048 sub-buckets, and each bucket after the first uses the upper
+1,024 of them: with b = max(0, bit_length(v) - 11), the index of v is 1,024 b + (v >> b). So HdrHistogram's libraries
+read what `encode` returns. The tests compare it with one of them.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _HALF = 1 << (_SUB_BITS - 1)
 
 Counts = NDArray[np.int64]
 
-# More values than a run can have: a million a second for 285 years. Sums of a thousand such counts fit into 64 bits.
+# More values than a run can have: a million per second for 285 years. Sums of a thousand such counts fit into 64 bits.
 MOST_VALUES = 2**53
 
 # HdrHistogram's V2 encoding (HdrHistogram_c, hdr_histogram_log.c): a frame, and a payload that zlib has compressed.
@@ -49,12 +48,12 @@ _COOKIE_BASE, _VERSION = ~0xF0, 0x10
 _NINTH = 56  # bits that eight bytes of seven have
 _MOST_NS = 2**63 - 1
 
-# A percentile is given where at least this many samples lie above it; with fewer it is one unlucky message.
+# A percentile is given if at least this many values lie above it. With fewer it is one unlucky message.
 LEAST_ABOVE = 10
 
 
 def counts_length(highest_ns: int) -> int:
-    """Returns how many counters a histogram up to `highest_ns` has, as HdrHistogram sizes it."""
+    """Returns the number of counters of a histogram up to `highest_ns`, as HdrHistogram sizes it."""
     buckets = 1
     smallest_untrackable = 2 << (_SUB_BITS - 1)
     while smallest_untrackable <= highest_ns:
@@ -63,7 +62,7 @@ def counts_length(highest_ns: int) -> int:
     return (buckets + 1) * _HALF
 
 
-# No number has more than 9 bytes.
+# A payload with every counter that there can be: no number has more than 9 bytes.
 _MOST_INFLATED = _PAYLOAD.size + 9 * counts_length(_MOST_NS)
 
 
@@ -138,13 +137,13 @@ def _inflate(packed: bytes) -> bytes:
 
 
 def _filled(text: bytes, length: int) -> Counts:
-    """Returns the counters that a payload has: a number below 0 is so many counters of 0."""
+    """Returns the counters that a payload has. A number below 0 stands for that number of counters of 0."""
     words = _words(text)
     counts = np.zeros(length, np.int64)
     if not words.size:
         return counts
     values = words[words > 0]
-    # Integers turn over where they are too large; floats do not, and are exact enough to say so.
+    # Sums of integers that are too large turn over. Sums of floats do not, and are exact enough to say so.
     is_too_much = float(values.sum(dtype=np.float64)) > 2 * MOST_VALUES or int(values.sum()) > MOST_VALUES
     if words.min() < -length or is_too_much:
         raise ValueError("not a histogram of loadkit's: it has too many counters, or values")
@@ -241,10 +240,10 @@ class Histogram:
 
     @classmethod
     def decode(cls, encoded: str, sum_ns: int) -> Histogram:
-        """Reads base64 V2 as `encode` writes it. Raises ValueError when it is not that.
+        """Reads base64 V2 as `encode` writes it. Raises ValueError for another text.
 
-        The package hdrhistogram is no reader for files from elsewhere: it inflates without bound, and 146 kB took 225
-        MiB (0.10.8).
+        The package hdrhistogram cannot read files from elsewhere: it inflates without bound, and 146 kB took 225 MiB
+        (0.10.8).
         """
         highest_ns, counts = decode_counts(encoded)
         (used,) = np.nonzero(counts)
@@ -254,7 +253,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return int(self.counts.sum())
 
     @property
@@ -281,9 +280,9 @@ class Histogram:
         )
 
     def widened(self, highest_ns: int) -> Histogram:
-        """Returns the same values in a range that goes at least as far: up to 3 digits they have the same counters.
+        """Returns the same values with a higher end of the range; the counters of the values stay the same.
 
-        Raises ValueError for a range that ends earlier.
+        Raises ValueError for an end that is lower.
         """
         more = counts_length(highest_ns) - len(self.counts)
         if highest_ns < self.highest_ns:
@@ -291,9 +290,9 @@ class Histogram:
         return replace(self, highest_ns=highest_ns, counts=np.pad(self.counts, (0, more)) if more else self.counts)
 
     def since(self, before: Histogram) -> Histogram:
-        """Returns what was added after `before`, an earlier look at the same.
+        """Returns what was added after `before`, an earlier reading of the same histogram.
 
-        Its extremes are known to their counter only.
+        Its extremes are known only to their counters.
         """
         counts = np.maximum(self.counts - before.counts, 0)
         (used,) = np.nonzero(counts)
@@ -303,7 +302,7 @@ class Histogram:
         return Histogram(self.highest_ns, counts, self.sum_ns - before.sum_ns, low, high)
 
     def percentiles(self, wanted: Iterable[float]) -> Mapping[float, int | None]:
-        """Returns the value at each percentile, None where the count cannot support it.
+        """Returns the value at each percentile; None if the count cannot support it.
 
         As in HdrHistogram the value is the greatest that its counter counts, and never above the exact maximum.
         """
@@ -312,7 +311,7 @@ class Histogram:
         return {one: self.at_rank(rank) if percentiles_supported(total, one) else None for one, rank in ranks.items()}
 
     def at_rank(self, rank: int) -> int:
-        """Returns the value of that rank among all, from 1 for the least. Raises ValueError where there is none."""
+        """Returns the value of that rank among all, from 1 for the least. Raises ValueError for another rank."""
         running = np.cumsum(self.counts)
         if not 1 <= rank <= running[-1]:
             raise ValueError(f"there is no value number {rank} of {running[-1]}")
@@ -324,7 +323,7 @@ class Histogram:
         words, at = bytearray(), 0
         for index, count in zip(used.tolist(), self.counts[used].tolist(), strict=True):
             if index > at:
-                _put(words, at - index)  # so many counters of 0
+                _put(words, at - index)  # the number of counters of 0, negative
             _put(words, count)
             at = index + 1
         payload = _PAYLOAD.pack(_PLAIN | _VERSION, len(words), 0, DIGITS, 1, self.highest_ns, 1.0) + words

@@ -1,6 +1,6 @@
 """What this machine's kernel counted over a stretch of time: of TCP, of the network's soft interrupts, of its CPUs.
 
-Of the whole network namespace (TCP) and machine (softnet, CPU), not of this run alone: what else runs there is in it.
+The counters are those of the whole network namespace (TCP) and machine (softnet, CPU), so other processes are in them.
 See the kernel's Documentation/networking/snmp_counter.rst, proc(5), and net/core/net-procfs.c for softnet_stat.
 """
 
@@ -14,7 +14,7 @@ from loadkit.procfs import text_of
 
 __all__ = ["COUNTERS", "KernelLook", "KernelSamples", "difference", "read_kernel"]
 
-# Of /proc/net/netstat and /proc/net/snmp those that tell something of a load test.
+# Those of /proc/net/netstat and /proc/net/snmp that matter in a load test.
 COUNTERS = (
     "Tcp.ActiveOpens",
     "Tcp.PassiveOpens",
@@ -50,7 +50,7 @@ _CPU = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 @dataclass(frozen=True, slots=True)
 class KernelLook:
-    """The counters as they were at one moment, since the machine started. What a kernel does not have is left out."""
+    """The counters at one moment, since the machine started. Those that this kernel does not have are left out."""
 
     counters: Mapping[str, int]
     softnet: Mapping[str, int]
@@ -60,11 +60,11 @@ class KernelLook:
 
 @dataclass(frozen=True, slots=True)
 class KernelSamples:
-    """What came between two looks.
+    """What came between two readings.
 
-    `counters` are differences of COUNTERS. `softnet`: packets dropped because a CPU's queue was full, and how often it
-    ran out of its budget with packets left (squeezed). `sockets` are of the end: inuse, orphan, tw, alloc, and mem in
-    pages. `cpu` are shares of all CPU time of the machine.
+    `counters` are differences of COUNTERS. `softnet` has the packets dropped because a CPU's queue was full, and how
+    often a CPU ran out of its budget with packets left (squeezed). `sockets` are those at the end: inuse, orphan, tw,
+    alloc, and mem in pages. `cpu` has shares of all CPU time of the machine.
     """
 
     counters: Mapping[str, int]
@@ -74,7 +74,7 @@ class KernelSamples:
 
 
 def read_kernel(proc: Path = Path("/proc")) -> KernelLook | None:
-    """Reads the counters; None where the machine shows none of them."""
+    """Reads the counters; None if the machine shows no TCP counters. `proc` is another root in tests."""
     rows = {**_tables(proc / "net/snmp"), **_tables(proc / "net/netstat")}
     counters = {name: rows[name] for name in COUNTERS if name in rows}
     if not counters:
@@ -83,7 +83,7 @@ def read_kernel(proc: Path = Path("/proc")) -> KernelLook | None:
 
 
 def difference(before: KernelLook, after: KernelLook) -> KernelSamples:
-    """Returns what came in between; a counter that went down is left out."""
+    """Returns what came in between. A counter that went down is left out."""
     ticks = _since(before.cpu_ticks, after.cpu_ticks)
     total = sum(ticks.values())
     return KernelSamples(
@@ -113,7 +113,7 @@ def _tables(path: Path) -> dict[str, int]:
 
 
 def _softnet(proc: Path) -> dict[str, int]:
-    """Adds up a line for each CPU: hexadecimal columns, processed, dropped, squeezed first."""
+    """Adds up the lines, one per CPU, of hexadecimal columns: processed, dropped, squeezed first."""
     rows = [line.split() for line in text_of(proc / "net/softnet_stat").splitlines()]
     rows = [row for row in rows if len(row) >= 3]
     if not rows:

@@ -1,4 +1,4 @@
-"""How much memory there is, and what the kernel and a process hold of it."""
+"""How much memory there is, and how much of it the kernel and a process hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_THE_KERNEL = ("Slab", "PageTables", "KernelStack")
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What may still be used, and of how much: of the machine, or of the control group that has less left."""
+    """Bytes that may still be used, and the limit: of the machine, or of the control group if that has less left."""
 
     free_bytes: int
     total_bytes: int
@@ -25,10 +25,11 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class MemorySamples:
-    """What `connections` open ones took, in bytes, over what was there before; `serve_bytes` None: not our end.
+    """What `connections` open ones took, in bytes, beyond what was there before.
 
-    `kernel_bytes` is of both ends where both are here. `processes_bytes` is what the workers and what they were forked
-    from took before the first connection, and the boards.
+    `kernel_bytes` is for both ends if both are here. `serve_bytes` is None if the target is elsewhere.
+    `processes_bytes` is what the workers, the process that they were forked from, and the boards took before the first
+    connection.
     """
 
     connections: int
@@ -47,9 +48,9 @@ class ProcessMemory:
 
 
 def read_room(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Room | None:
-    """Returns the memory that is left; None where the machine does not say.
+    """Returns the memory that is left; None if the machine does not say.
 
-    Not MemAvailable: it counts the reclaimable slab, where the inodes and dentries of open sockets are.
+    MemAvailable is of no use here: it counts the reclaimable slab, which holds the inodes and dentries of open sockets.
     """
     rows = _rows(proc / "meminfo")
     if "MemTotal" not in rows or "MemFree" not in rows:
@@ -72,9 +73,9 @@ def kernel_bytes(proc: Path = Path("/proc")) -> int | None:
 
 
 def process_memory(pid: int, proc: Path = Path("/proc")) -> ProcessMemory | None:
-    """Returns a process's memory; None when it has ended, or is not ours to look at.
+    """Returns a process's memory; None if it has ended, or if this user may not read it.
 
-    Reading it walks the page tables: 1 to 3 ms for a worker.
+    Reading it walks the page tables: 1 to 3 ms per worker.
     """
     rows = _rows(proc / str(pid) / "smaps_rollup")
     if "Pss" not in rows:
@@ -83,7 +84,7 @@ def process_memory(pid: int, proc: Path = Path("/proc")) -> ProcessMemory | None
 
 
 def _tcp_bytes(proc: Path) -> int:
-    """Returns what is in the buffers of all TCP sockets (`mem` of /proc/net/sockstat, in pages)."""
+    """Returns the bytes in the buffers of all TCP sockets (`mem` of /proc/net/sockstat, in pages)."""
     for line in text_of(proc / "net/sockstat").splitlines():
         name, *pairs = line.split()
         if name == "TCP:":

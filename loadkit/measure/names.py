@@ -25,8 +25,8 @@ __all__ = [
     "error_name",
 ]
 
-# Socket options that a slot has room for, and the words of each: the length of its value, and the value. native/board.h
-# has the same.
+# The number of socket options that a slot has room for, and the words of each: the length of its value, then the value.
+# native/board.h has the same.
 MOST_SETTINGS, SETTING_WORDS = 8, 3
 STATE = (
     "sequence",  # odd while a batch is being folded in
@@ -36,19 +36,19 @@ STATE = (
     "settled",  # first connections that opened or failed: when all have, the ramp is over
     "settled_ns",  # when the last of them did
     "finished_ns",  # when the worker was done with its last message; 0 before
-    "core",  # where it is pinned, -1 when it is not
+    "core",  # the core that it is pinned to; -1 if it is not pinned
     "max_rss_bytes",
     "generation",  # how many processes had this slot before
     "wakeup_source",  # index in WAKEUP_SOURCES
     "journeys",  # 1: the pages have STAGES and tails
     "journey_source",  # index in JOURNEY_SOURCES
     "stamp_source",  # index in STAMP_SOURCES
-    "answered",  # of those open now, the connections whose first reply has come
+    "answered",  # connections that are open now and had their first reply
     "replied_ns",  # when the last reply came; 0 before the first
     "proved",  # index in PROOFS: whether the target's first reply was right
     "standstill_ns",  # the longest standstill of the measured phases, and when it began
     "standstill_at_ns",
-    "stranded_ns",  # when its last connection was gone, and none could open any more; 0 before
+    "stranded_ns",  # when its last connection was gone and no other could open; 0 before
     # What the kernel says of the socket options of a connection (measure/settings.py): length and value of each.
     *(f"setting_{word}" for word in range(MOST_SETTINGS * SETTING_WORDS)),
 )
@@ -56,7 +56,7 @@ COUNTERS = (
     "asked",  # connects begun
     "opened",
     "failed_connects",
-    "closed",  # by us, or by the peer, once open
+    "closed",  # open connections that this end or the peer closed
     "intended",  # messages that were due
     "sent",
     "replied",
@@ -71,13 +71,13 @@ COUNTERS = (
     "window_sent",
     "window_replied",
     "stood",  # replies that are in `disturbed` because of a standstill; the others are there because they were late
-    "beats",  # waits that ended for no other reason than to look whether we stand still; they are among `waits`
+    "beats",  # waits that ended only to see whether the worker stands still; they are among `waits`
     "cpu_user_ns",
     "cpu_system_ns",
     "run_delay_ns",  # runnable, and not running
     "voluntary_switches",  # gave the core away to wait; not a count of wake-ups
     "involuntary_switches",  # lost it to another process
-    "waits",  # calls of epoll_wait; this and the rest is 0 where an engine does not count them
+    "waits",  # calls of epoll_wait; this and the following are 0 if the engine does not count them
     "wakeups",  # … that returned with at least one event
     "events",
     "blocked_ns",  # inside epoll_wait
@@ -96,22 +96,22 @@ COUNTERS = (
     "journeys_disordered",  # … because a stamp was before the one ahead of it
     "journeys_unstamped",  # … because the kernel did not stamp all of its way
     "stamps_stepped",  # stamped reads left out because the clock was set meanwhile
-    "tcp_samples",  # looks at TCP_INFO: measure/tcp_info.py
-    "tcp_cwnd",  # the congestion windows that they saw, in segments, added up
+    "tcp_samples",  # readings of TCP_INFO: measure/tcp_info.py
+    "tcp_cwnd",  # the sum of their congestion windows, in segments
     # Of the watched connections, what came in the measured time: measure/tcp_watch.py.
     "tcp_retransmits",
     "tcp_busy_us",
     "tcp_rwnd_limited_us",
     "tcp_sndbuf_limited_us",
-    "tcp_watched",  # how many they are
+    "tcp_watched",  # the number of watched connections
 )
-# Who counts the calls of epoll_wait: nobody; the compiled engine its own; the hook in libuv's import table; a selector
-# of ours under asyncio; libuv's own metrics, which know the turns of the loop and the events, and nothing else.
+# What counts the calls of epoll_wait: nothing; the compiled engine; the hook in libuv's import table; a selector of
+# loadkit's under asyncio; libuv's own metrics, which know only the turns of the loop and the events.
 WAKEUP_SOURCES = ("none", "native", "hook", "selector", "uv_metrics")
-# Who answers the probes of a journey: a serve end on this machine, one with another clock, or any echo; or why nobody
-# does.
+# What answers the probes of a journey (a serve end on this machine, a serve end with another clock, any echo server),
+# or why there are no probes.
 JOURNEY_SOURCES = (
-    "none",  # not asked for
+    "none",  # not requested
     "same_clock",
     "other_clock",
     "foreign",
@@ -127,10 +127,11 @@ PROOFS = ("unknown", "right", "failed")
 # Whether the kernel stamps what comes in on ordinary connections, or why not.
 STAMP_SOURCES = ("none", "rx", "refused", "no_hook")
 TIMES = ("connect", "first_byte", "latency", "service", "lateness", "held")  # in nanoseconds
-# disturbed: the latencies that a standstill or our own lateness is in; standstill: how long each took;
-# batch: the events of one wake-up; busy: the time between one return of epoll_wait and the next call; unread: from the
-# kernel's stamp until the read; the next of TCP_INFO, delivery_rate in bytes a second; per_connection, in the first
-# phase: the replies of each connection that was open at the end, at a serve end the bytes sent back on each that ended
+# disturbed: latencies with a standstill, or too much lateness of our own, in them. standstill: how long each took.
+# batch: the events of one wake-up. busy: the time between one return of epoll_wait and the next call. unread: from the
+# kernel's stamp until the read. rtt to delivery_rate: of TCP_INFO, delivery_rate in bytes per second. per_connection,
+# in the first phase only: the replies of each connection that was open at the end; at a serve end the bytes sent back
+# on each connection that ended.
 HISTOGRAMS = (
     *TIMES,
     "disturbed",
@@ -145,7 +146,7 @@ HISTOGRAMS = (
     "per_connection",
 )
 # A probe's way, in order, and what it adds up to (engine/native/probes.h). `network` stands for there and back where
-# the other end has another clock, `peer` for all of the other end where it does not say.
+# the other end has another clock, `peer` for all of the other end if that end reports no stages.
 STAGES = (
     "held",
     "late",

@@ -1,4 +1,4 @@
-"""Everything that was measured in a run, or of a serve end by itself: what a record is made of."""
+"""Everything that was measured in a run, or at a serve end by itself: what a record is made of."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from loadkit.plan.serve import ServePlan
 
 __all__ = ["TENTHS", "RunSamples", "ServeRun", "ServeSamples", "WorkerEnd", "tenth_of"]
 
-TENTHS = 10  # of a ramp's connections: each has a rate of its own
+TENTHS = 10  # of a ramp's connections: a rate is recorded for each tenth
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerEnd:
-    """How a worker process ended. `died` is None when it ended by itself and well, else says how it ended."""
+    """How a worker process ended. `died` is None if it ended by itself and well; else it says how it ended."""
 
     index: int
     pid: int
@@ -31,8 +31,8 @@ class WorkerEnd:
 class ServeSamples:
     """The serve end of a run: its slots when the window began, when it ended, and at the very end.
 
-    One that runs an app does not count its bytes. `span_ns` is the time between the first two looks, which come a
-    little later than the window's edges; 0 where it is not known. `port` is where the serve end listened.
+    A serve end that runs an app does not count its bytes. `span_ns` is the time between the first two readings, which
+    come a little later than the window's edges; 0 if it is not known. `port` is the port it listened on.
     """
 
     at_start: tuple[WorkerSamples, ...]
@@ -68,7 +68,7 @@ class RunSamples:
 
     started: str  # RFC 3339
     start_ns: int
-    window_start_ns: int | None  # None when the run ended before its first measured phase
+    window_start_ns: int | None  # None if the run ended before its first measured phase
     window_end_ns: int | None
     end_ns: int
     engine: str
@@ -79,15 +79,15 @@ class RunSamples:
     serve: ServeSamples | None
     # When the last connection was gone and no other could open; None if there was one to the end.
     stranded_ns: int | None = None
-    ramp_ns: int | None = None  # when the ramp began; None: the first connection had no reply before the run ended
+    ramp_ns: int | None = None  # when the ramp began; None if the first connection had no reply before the run ended
     tenths_ns: tuple[int, ...] = ()  # from the ramp's start until each tenth of its connections was open
     stopped_opening: str | None = None  # why no more of them were opened
     memory: MemorySamples | None = None
     kernel: KernelSamples | None = None  # of the window
     kernel_of_ramp: KernelSamples | None = None
-    throttling: ThrottlingSamples | None = None  # of the window; None: no quota
-    answered: int | None = None  # connections that were open, and had had a reply, when the window began
-    closing_ns: int | None = None  # from the end of the traffic until every process of both ends was gone
+    throttling: ThrottlingSamples | None = None  # of the window; None without a quota
+    answered: int | None = None  # connections that were open, with a first reply, when the window began
+    closing_ns: int | None = None  # from the end of the traffic until every process of both ends had ended
 
 
 def tenth_of(connections: int, index: int) -> int:

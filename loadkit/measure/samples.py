@@ -32,7 +32,7 @@ class PhaseSamples:
     errors: Mapping[tuple[str, str], int]
     histograms: Mapping[str, Histogram]
     dropped: Mapping[str, int]  # values that no counter of a histogram could take
-    tails: NDArray[np.int64]  # rows of journeys: measure/board.py; no row where there are none
+    tails: NDArray[np.int64]  # rows of journeys: measure/board.py; empty without journeys
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,12 +45,12 @@ class WorkerSamples:
 
 
 def read_board(board: Board) -> tuple[WorkerSamples, ...]:
-    """Reads every slot whole."""
+    """Reads all slots."""
     return tuple(read_worker(board, index) for index in range(board.layout.workers))
 
 
 def read_worker(board: Board, index: int) -> WorkerSamples:
-    """Reads one slot whole."""
+    """Reads one slot."""
     slot = board.slots[index]
     state = {name: int(value) for name, value in zip(STATE, slot.state, strict=True)}
     return WorkerSamples(index, state, tuple(_read_page(page, board.layout.highest_ns) for page in slot.pages))
@@ -62,7 +62,7 @@ def read_totals(board: Board) -> dict[str, int]:
 
 
 def _read_page(page: Page, highest_ns: int) -> PhaseSamples:
-    counts = page.errors.copy()  # nonzero() raises RuntimeError over what changes under its hands
+    counts = page.errors.copy()  # nonzero() raises RuntimeError if the array changes meanwhile
     errors = {
         (STEPS[step], error_name(int(number))): int(counts[step, number])
         for step, number in zip(*np.nonzero(counts), strict=True)
@@ -77,7 +77,7 @@ def _read_page(page: Page, highest_ns: int) -> PhaseSamples:
 
 
 def read_histogram(page: Page, name: str, highest_ns: int) -> Histogram:
-    """Copies a histogram, touching only the pages of memory that hold counts."""
+    """Copies a histogram. It reads only the pages of memory that hold counts."""
     head, counts = page.histograms[name]
     count, total, low, high, _dropped, carry = (int(value) for value in head)
     if not count:
@@ -89,7 +89,7 @@ def read_histogram(page: Page, name: str, highest_ns: int) -> Histogram:
 
 
 def merge(parts: Iterable[PhaseSamples], highest_ns: int) -> PhaseSamples:
-    """Adds phases up: those of one worker over time, or one phase over workers."""
+    """Adds phases up: several phases of one worker, or one phase of several workers."""
     found = tuple(parts)
     names = tuple(found[0].histograms) if found else HISTOGRAMS
     nothing = PhaseSamples(

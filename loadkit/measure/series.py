@@ -1,8 +1,8 @@
 """The series of a run, and of a serve end: what its rows are, and how their number is bounded however long it goes on.
 
-Beyond MOST_ROWS, neighbours of a phase are merged, one for each row that comes: to rows of two seconds first, from the
-oldest on; once all are that long, to rows of four, and so on. So a row costs one merge at most, the newest rows are the
-finest, and no row is longer than twice the time there is divided by `most`. Rows of two phases are never merged.
+Beyond MOST_ROWS, neighbours of a phase are merged, one pair for each row that comes: to rows of two seconds first, from
+the oldest on; when all are that long, to rows of four, and so on. So a row costs at most one merge, the newest rows are
+the finest, and no row is longer than twice the whole time divided by `most`. Rows of two phases are never merged.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from loadkit.units import NS_PER_S
 
 __all__ = ["MOST_ROWS", "STEP_NS", "IntervalSample", "LatencySample", "Rows", "ServeInterval"]
 
-# Ten minutes of seconds; a figure is not wider than that in points. With its histogram a row takes 1 to 3 KB.
+# Ten minutes with a row per second; a chart is not wider than that in points. With its histogram a row takes 1 to 3 KB.
 MOST_ROWS = 600
 STEP_NS = NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
 class LatencySample:
-    """Latency in one stretch of the series, in nanoseconds; None where no reply, or too few of them, came.
+    """Latency in one stretch of the series, in nanoseconds; None if no reply came, or too few.
 
-    `hdr` is the whole histogram, encoded: a kilobyte in place of the 200 and more that its counters take.
+    `hdr` is the whole histogram, encoded: about 1 KB, where its counters take 200 KB and more.
     """
 
     p50_ns: int | None
@@ -57,8 +57,8 @@ class LatencySample:
 class IntervalSample:
     """What happened to one phase's messages in one stretch of the series, from `from_ns` to `t_ns` after the start.
 
-    What a message does counts for the phase it belongs to: one that was due in the warm-up is in a row of the warm-up,
-    though its reply came in the hold.
+    What happens to a message counts for the phase in which it was intended. If one was due in the warm-up and its reply
+    came in the hold, it is in a row of the warm-up.
     """
 
     from_ns: int
@@ -69,17 +69,17 @@ class IntervalSample:
     received_bytes: int
     errors: int
     latency: LatencySample
-    wakeups: int | None = None  # of the blast end; None: not counted
+    wakeups: int | None = None  # of the blast end; None if they are not counted
     events: int | None = None
     serve_wakeups: int | None = None
     serve_events: int | None = None
-    tcp_samples: int = 0  # looks at TCP_INFO, and the congestion windows that they saw, added up, in segments
+    tcp_samples: int = 0  # readings of TCP_INFO, and the sum of their congestion windows, in segments
     tcp_cwnd: int = 0
-    retransmits: int | None = None  # on the watched connections; None: none is watched
-    open: int | None = None  # connections of all phases at its end; the most of them in merged rows
+    retransmits: int | None = None  # on the watched connections; None if no connection is watched
+    open: int | None = None  # connections of all phases at its end; of merged rows the most
 
     def plus(self, later: IntervalSample) -> IntervalSample:
-        """Returns both in one row; `later` is the next one of its phase."""
+        """Returns both in one row; `later` is the next row of the same phase."""
         return IntervalSample(
             from_ns=self.from_ns,
             t_ns=later.t_ns,
@@ -105,9 +105,9 @@ def _add_known(one: int | None, other: int | None) -> int | None:
 
 
 class ServeInterval(msgspec.Struct, frozen=True):
-    """What the workers of a serve end did in a second; `t_s` is its end, seconds since 1970.
+    """What the workers of a serve end did in one second; `t_s` is its end, seconds since 1970.
 
-    The bytes of an app are null: not counted.
+    The bytes of an app are null, because they are not counted.
     """
 
     t_s: float
@@ -125,29 +125,29 @@ def _place(row: IntervalSample) -> tuple[int, int]:
 
 
 class Rows:
-    """At most `most` rows, or one for each phase if there are more phases than that."""
+    """At most `most` rows, or one row for each phase if there are more phases than that."""
 
     def __init__(self, most: int = MOST_ROWS) -> None:
         self._most = most
         self._rows: list[IntervalSample] = []  # by phase, and then by time
-        self._at = 0  # where neighbours are merged next
+        self._at = 0  # where neighbours are merged next …
         self._width_ns = STEP_NS  # … if they are not longer than this together
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def add(self, row: IntervalSample) -> None:
-        """Adds a row, later than those of its phase so far."""
+        """Adds a row, which is later than all rows of its phase so far."""
         bisect.insort(self._rows, row, key=_place)
         if len(self._rows) > self._most:
             self._merge_two()
 
     def by_time(self) -> tuple[IntervalSample, ...]:
-        """Returns the rows in the order of their ends, and of their phases where these are the same."""
+        """Returns the rows in the order of their ends. Rows with the same end are in the order of their phases."""
         return tuple(sorted(self._rows, key=lambda row: (row.t_ns, row.phase)))
 
     def _merge_two(self) -> None:
-        """Merges the next row with its neighbour; in vain if each phase has a row."""
+        """Merges the next row with its neighbour. It does nothing if each phase has one row."""
         while True:
             is_whole_round = not self._at
             while self._at + 1 < len(self._rows):

@@ -1,7 +1,7 @@
 """Socket options by the kernel's names for them, and what it says of them on a connection: socket(7), tcp(7), ip(7).
 
-A worker reads them back from one connection, the first one, to its slot on the board: the kernel may have given another
-value than it was asked for, and where a default was kept it is its own.
+A worker reads them back from its first connection to its slot on the board. The kernel may have given another value
+than the requested one, and an option that was not requested has the kernel's default.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["SETTINGS", "Setting", "Value", "note_settings", "read_settings"]
 
 Value = int | str | bool
 
-_BYTES = 8 * (SETTING_WORDS - 1)  # of a value; the first word has its length, 0 if it was not read
+_BYTES = 8 * (SETTING_WORDS - 1)  # for a value; the first word has its length, 0 if it was not read
 _INT = 4
 
 
@@ -34,14 +34,14 @@ def _int_of(value: bytes) -> Value:
 
 def _available(name: str) -> str:
     """Returns the names that a sysctl of TCP lists."""
-    return text_of(Path("/proc/sys/net/ipv4") / name).strip() or "none that it tells"
+    return text_of(Path("/proc/sys/net/ipv4") / name).strip() or "names that it does not list"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A socket option: the field of SocketOptions that asks for it, and the kernel's names.
+    """A socket option: the field of SocketOptions that requests it, and the kernel's names.
 
-    `family` None is every family. Of two rows with the same option the later one tells the value, if its family fits.
+    `family` None means every family. Of two rows with the same option the later one has the value, if its family fits.
     `way_out` says what to do if the kernel refuses a value.
     """
 
@@ -59,7 +59,7 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    # The kernel doubles the bytes, for what it needs itself, after it has cut them to net.core.wmem_max (socket(7)).
+    # The kernel cuts the bytes to net.core.wmem_max, and doubles them for its own needs (socket(7)).
     Setting("sndbuf", socket.SOL_SOCKET, socket.SO_SNDBUF),
     # As above, with net.core.rmem_max.
     Setting("rcvbuf", socket.SOL_SOCKET, socket.SO_RCVBUF),
@@ -74,7 +74,7 @@ SETTINGS: tuple[Setting, ...] = (
             f"{_available('tcp_allowed_congestion_control')}; `modprobe tcp_bbr` adds bbr"
         ),
     ),
-    # Without it the compiled blast end saves the call where one message at a time fits into one segment.
+    # If it is not requested, the compiled blast end saves the call when one message at a time fits into one segment.
     Setting("nodelay", socket.IPPROTO_TCP, socket.TCP_NODELAY, of_bytes=lambda value: any(value)),
     # On an IPv6 socket the first is for peers of IPv4 (ip(7), ipv6(7)).
     Setting("tos", socket.IPPROTO_IP, socket.IP_TOS),
@@ -83,7 +83,7 @@ SETTINGS: tuple[Setting, ...] = (
 
 
 def note_settings(slot: Slot, sock: socket.socket) -> None:
-    """Writes to the slot what the kernel says of the socket. An option that it does not know stays unread."""
+    """Writes to the slot what the kernel says of the socket. An option that this kernel does not have stays unread."""
     for index, setting in enumerate(SETTINGS[:MOST_SETTINGS]):
         if setting.fits(sock):
             with contextlib.suppress(OSError):
@@ -95,7 +95,7 @@ def note_settings(slot: Slot, sock: socket.socket) -> None:
 
 
 def read_settings(state: Mapping[str, int]) -> dict[str, Value]:
-    """Returns option -> value of what a worker has noted; nothing if it had no connection."""
+    """Returns the value of each option that a worker has noted; nothing if it had no connection."""
     found: dict[str, Value] = {}
     for index, setting in enumerate(SETTINGS[:MOST_SETTINGS]):
         length, *words = (state[f"setting_{SETTING_WORDS * index + at}"] for at in range(SETTING_WORDS))

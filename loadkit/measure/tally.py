@@ -1,8 +1,8 @@
 """A worker's notebook: times are noted one by one in plain lists, and folded into the board in batches.
 
-Noting costs two or three list appends; the rest (which phase, which counter, the sums) is done by numpy for a few
-hundred messages at a time, 20 to 40 ns each, against 1.3 to 2.2 us of `record_value`. A worker that is killed loses
-what it noted since the last fold: at most FOLD_EVERY messages or FOLD_NS of time.
+Noting costs two or three list appends. numpy does the rest (which phase, which counter, the sums) for a few hundred
+messages at a time, at 20 to 40 ns each; hdrhistogram's `record_value` takes 1.3 to 2.2 us (`make bench`). A worker that
+is killed loses what it noted since the last fold: at most FOLD_EVERY messages or FOLD_NS of time.
 
 A sample belongs to the phase in which its message was *intended*, whenever it was sent or replied to.
 """
@@ -30,13 +30,13 @@ FOLD_NS = NS_PER_S // 10
 _AT = {name: index for index, name in enumerate(COUNTERS)}
 _SEQUENCE = STATE.index("sequence")
 _FOREVER = 2**62
-_STANDSTILLS = 64  # of which so many are remembered
+_STANDSTILLS = 64  # the number of the latest that are kept, to find the replies that they disturbed
 
 Rows = NDArray[np.int64]
 
 
 class Folding(Protocol):
-    """What counts for itself, and is taken into the board from time to time."""
+    """What counts by itself, and adds its counts to the board from time to time."""
 
     def fold(self, page: Page) -> None:
         """Adds what came since the last time to the page."""
@@ -45,17 +45,17 @@ class Folding(Protocol):
 class Tally:
     """Buffers in front of a slot. The lists are public: the hot path extends them directly.
 
-    due: intended (one number a message); unused where `due_is_sent`, that is in a closed loop, in which a message is
-        due when there is room for it, and so goes out in the moment it is due
+    due: intended (one number per message). Unused if `due_is_sent`: in a closed loop a message is due when there is
+        room for it, so it is sent at the moment at which it is due
     unsent: intended
     sent: intended, taken, sent
-    openings: sent, of the first message of a connection in an open loop: no schedule wanted it
+    openings: sent, of the first message of a connection in an open loop, which is not on the schedule
     replied: intended, taken, sent, replied
-    exchanges: sent, replied of a closed loop's exchange whose next message goes out in the same moment as its reply
-        came: one that is intended = sent = replied of the last, so it needs no note of its own in `sent`
+    exchanges: sent, replied, in a closed loop whose next message is sent at the moment at which the reply came. Its
+        intended and sent are this replied, so it needs no note of its own in `sent`
     connected: intended, established
     first_bytes: intended start of the connect, established, first byte
-    extra: received, bytes beside those of the replies noted; what one was begun with is taken off when it is whole
+    extra: received, bytes of replies that are not whole yet. They are taken off when the reply is noted
     """
 
     __slots__ = (
@@ -96,8 +96,8 @@ class Tally:
         self.wakeups: Folding | None = None
 
     def begin_phase(self, index: int, at_ns: int) -> None:
-        """Says that phase `index` begins at `at_ns`; what is intended from then on is its."""
-        if index:  # the first phase has everything before the second: a worker may be a little ahead of the start
+        """Says that phase `index` begins at `at_ns`; what is intended from then on belongs to it."""
+        if index:  # the first phase has everything before the second, because a worker may start a little early
             self._starts[index] = at_ns
 
     def phase_of(self, intended_ns: int) -> int:
@@ -119,7 +119,7 @@ class Tally:
         self._standstills = [*self._standstills, (begin_ns, end_ns)][-_STANDSTILLS:]
 
     def parts(self, begin_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
-        """Yields the phases that a stretch of time is in, each with its part of it (ns)."""
+        """Yields the phases that a stretch of time is in, each with its part of the time (ns)."""
         for phase in range(self.phase_of(begin_ns), self.phase_of(end_ns) + 1):
             until = self._starts[phase + 1] if phase + 1 < len(self._starts) else _FOREVER
             part_ns = min(end_ns, until) - max(begin_ns, self._starts[phase])
@@ -177,7 +177,7 @@ class Tally:
         self._happened(rows, 3, "replied")
 
     def _fold_exchanges(self) -> None:
-        """A reply, and the message it gave rise to: sent at the time of the reply, on time by definition."""
+        """Counts replies, and the messages that follow them: sent at the time of the reply, on time by definition."""
         rows = _rows(self.exchanges, 2)
         for page, part in self._split(rows, 0):
             page.counters[_AT["replied"]] += len(part)
@@ -207,7 +207,7 @@ class Tally:
             page.counters[_AT["sent_bytes" if what == "sent" else "received_bytes"]] += len(part) * self.size
 
     def _disturb(self, page: Page, intended: Rows, replied: Rows, is_late: NDArray[np.bool_]) -> None:
-        """Records the latencies that a standstill, or our lateness, is in."""
+        """Records the latencies that have a standstill, or our own lateness, in them."""
         has_stood = np.zeros(len(intended), np.bool_)
         for begin, end in self._standstills:
             has_stood |= (intended < end) & (replied > begin)
@@ -217,7 +217,7 @@ class Tally:
             page.counters[_AT["stood"]] += int(has_stood.sum())
 
     def fold_cpu(self, now_ns: int) -> None:
-        """Adds CPU time and wake-ups since the last call to the phase of `now_ns`; call it at every phase's end too."""
+        """Adds CPU time and wake-ups since the last call to the phase of `now_ns`. Call it at every phase's end too."""
         phase = self.phase_of(now_ns)
         self._cpu.fold(self.slot, phase)
         if self.wakeups:
@@ -228,7 +228,7 @@ class Tally:
         yield from self._split(_rows(noted, width), 0)
 
     def _split(self, rows: Rows, column: int) -> Iterator[tuple[Page, Rows]]:
-        """Yields the rows of each phase, by the time in that column."""
+        """Yields the rows of each phase, which the time in that column belongs to."""
         times = rows[:, column]
         first = self.phase_of(int(times.min()))
         if self.phase_of(int(times.max())) == first:
@@ -247,7 +247,7 @@ def _rows(noted: list[int], width: int) -> Rows:
 
 
 def record(page: Page, name: str, values: Rows) -> None:
-    """Adds values (ns) to a histogram of the page; what lies outside its range is counted as dropped."""
+    """Adds values (ns) to a histogram of the page; values outside its range count as dropped."""
     head, counts = page.histograms[name]
     least, most = int(values.min()), int(values.max())
     if least < 0 or index_of(np.array([most]))[0] >= len(counts):
@@ -272,5 +272,5 @@ def record(page: Page, name: str, values: Rows) -> None:
 
 
 def _exact_sum(values: Rows, most: int) -> int:
-    """Adds up in Python's integers where 64 bits might not do."""
+    """Adds up in Python's integers if 64 bits might not suffice."""
     return int(values.sum()) if most < SUM_CARRY // len(values) else sum(values.tolist())

@@ -1,10 +1,10 @@
-"""What the kernel knows of a connection: TCP_INFO (tcp(7)), as far as this kernel tells.
+"""What the kernel knows of a connection: TCP_INFO (tcp(7)), as far as this kernel reports it.
 
-The struct, tcp_info of linux/tcp.h, grew over the years: what a kernel does not know it does not return, so a field is
-read only where the answer is long enough. Offsets: time-outs in a row 2, last_data_sent 44, last_data_recv 52,
-snd_cwnd 80, retransmissions 100 (Linux 2.4), bytes_acked 120 (4.1), min_rtt
-148 (4.6), delivery_rate 160 (4.9), busy, rwnd_limited and sndbuf_limited 168 to 191 (4.10). Times of the kernel are in
-microseconds, those of last_data_sent and last_data_recv in milliseconds.
+The struct, tcp_info of linux/tcp.h, grew over the years. A kernel does not return the fields that it does not have, so
+a field is read only if the answer is long enough. Offsets: time-outs in a row 2, last_data_sent 44, last_data_recv 52,
+snd_cwnd 80, retransmissions 100 (Linux 2.4), bytes_acked 120 (4.1), min_rtt 148 (4.6), delivery_rate 160 (4.9), busy,
+rwnd_limited and sndbuf_limited 168 to 191 (4.10). The kernel's times are in microseconds, but last_data_sent and
+last_data_recv are in milliseconds.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ __all__ = [
     "read_tcp_info",
 ]
 
-TCP_INFO_BYTES = 512  # more than any kernel has: it returns what it knows
-# Connections looked at ten times a second, by each worker: 1.3 to 1.7 us each.
+TCP_INFO_BYTES = 512  # more than any kernel's struct has; the kernel returns no more than that
+# Connections that each worker reads ten times per second, which takes 1.3 to 1.7 us each.
 SAMPLES = 4
 _NO_MIN_RTT = 2**32 - 1  # before its first sample
 
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    """Of one connection; None: this kernel does not tell. Counted from its beginning: retransmits and the last three.
+    """TCP_INFO of one connection. None: this kernel does not report it.
 
-    busy: with unacknowledged bytes; of that, limited by the peer's receive window, or by our send buffer.
+    `retransmits` and the last three fields count from the connection's beginning. `busy_us` is the time with
+    unacknowledged bytes; in parts of it the peer's receive window, or our send buffer, limited the sender.
     """
 
     timeouts_in_a_row: int | None
-    last_sent_ms: int | None  # how long ago data was sent, the first time or again
-    last_received_ms: int | None  # … came
+    last_sent_ms: int | None  # the time since data was last sent, the first time or again
+    last_received_ms: int | None  # the time since data last came
     rtt_us: int | None
     rttvar_us: int | None
     cwnd: int | None  # segments
@@ -60,7 +61,7 @@ class TcpInfo:
 
 
 def parse_tcp_info(answer: bytes) -> TcpInfo:
-    """Reads what is in it, by its length."""
+    """Reads the fields that an answer of the kernel is long enough for."""
 
     def word(offset: int, kind: str = "I") -> int | None:
         size = struct.calcsize(kind)
@@ -84,7 +85,7 @@ def parse_tcp_info(answer: bytes) -> TcpInfo:
 
 
 def read_tcp_info(fd: int) -> TcpInfo | None:
-    """Asks the kernel of a connection by its file descriptor; None where it is none any more."""
+    """Reads TCP_INFO of a connection by its file descriptor; None if it is not a connection any more."""
     try:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
     except OSError:
@@ -98,18 +99,18 @@ def read_tcp_info(fd: int) -> TcpInfo | None:
 
 
 def is_unacknowledged(fd: int) -> bool:
-    """Whether the peer's kernel has acknowledged nothing of what was sent, though it was sent again."""
+    """Whether the peer's kernel has acknowledged no byte, though some were sent again."""
     info = read_tcp_info(fd)
     if info is None or info.bytes_acked is None or info.retransmits is None:
         return False
-    return info.bytes_acked <= 1 and info.retransmits > 0  # the SYN counts as one
+    return info.bytes_acked <= 1 and info.retransmits > 0  # the SYN counts as one byte
 
 
 def last_moved_ns(fd: int, now_ns: int) -> int:
-    """Returns when the kernel last had bytes from the peer, or sent it some; 0 if that is not known.
+    """Returns when the kernel last received bytes from the peer, or sent it some; 0 if that is not known.
 
-    A reader that is slow takes bytes out of the kernel's buffers when no event says so. What the kernel sends again has
-    moved nothing. native/serve.c does the same.
+    A slow reader takes bytes out of the kernel's buffers while no event says so. Bytes that are sent again do not count
+    as moved. native/serve.c does the same.
     """
     info = read_tcp_info(fd)
     if info is None or info.last_received_ms is None:
@@ -121,9 +122,9 @@ def last_moved_ns(fd: int, now_ns: int) -> int:
 
 
 def note_tcp_info(page: Page, fds: Iterable[int]) -> None:
-    """Notes what these connections are like now in the histograms of a page of the board.
+    """Notes the present state of these connections in the histograms of a page of the board.
 
-    What only grows is not for a mean over looks: measure/tcp_watch.py.
+    Counters that only grow have no mean over samples: see measure/tcp_watch.py.
     """
     found = [one for one in map(read_tcp_info, fds) if one]
     if not found:

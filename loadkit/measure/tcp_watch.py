@@ -1,8 +1,9 @@
 """What happened on some connections in the measured time: differences of TCP_INFO's counters, which only grow.
 
-An evenly spaced sample of those that are open when a measured phase begins, and some of those that open later, are read
-when it begins (or they open), some of them at each look, and when it ends (or they close). One is kept over a phase
-that is not measured, so that each connection counts once. engine/native/tcp_watch.h is the same in C.
+Watched is an evenly spaced sample of the connections that are open when a measured phase begins, and some of those that
+open later. They are read when the phase begins (or they open), some of them at each look, and when it ends (or they
+close). They stay watched over a phase that is not measured, so that each connection counts once.
+engine/native/tcp_watch.h is the same in C.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from loadkit.measure.tcp_info import TcpInfo, read_tcp_info
 
 __all__ = ["MOST_WATCHED", "TcpWatch"]
 
-# Of a worker. Reading them takes 0.8 ms, twice in a run; the native engine 0.06 ms (2-core VM, Linux 6.18).
+# Per worker. Reading them takes 0.8 ms, twice in a run; the native engine takes 0.06 ms (2-core VM, Linux 6.18).
 MOST_WATCHED = 128
-# Each is read once in so many looks, which come ten times a second.
+# Each is read once in this number of looks, which come ten times per second.
 LOOKS = 10
 
 _COUNTS = ("retransmits", "busy_us", "rwnd_limited_us", "sndbuf_limited_us")
@@ -27,7 +28,7 @@ _Connection = TypeVar("_Connection", bound=Hashable)
 
 
 class TcpWatch(Generic[_Connection]):
-    """The watched connections of a worker. `read` returns the TCP_INFO of one, None where it is none any more."""
+    """The watched connections of a worker. `read` returns TCP_INFO of one; None if it is not a connection any more."""
 
     def __init__(
         self, fd_of: Callable[[_Connection], int], read: Callable[[int], TcpInfo | None] = read_tcp_info
@@ -41,7 +42,7 @@ class TcpWatch(Generic[_Connection]):
         self._next = 0
 
     def begin(self, page: Page, live: Sequence[_Connection]) -> None:
-        """A measured phase begins with these connections open; one that went on ends."""
+        """Begins a measured phase, with these connections open. One that goes on ends."""
         self.end()
         self._page = page
         wanted = min(len(live), MOST_WATCHED)
@@ -52,12 +53,12 @@ class TcpWatch(Generic[_Connection]):
                 self._before[connection] = counts
 
     def end(self) -> None:
-        """The measured phase is over."""
+        """Ends the measured phase."""
         self._add_differences(list(self._before))
         self._page, self._wanted = None, 0
 
     def look(self) -> None:
-        """Reads some of them, others each time: what came is counted now, and not only at the end."""
+        """Reads some of them, others each time, so that what came is counted soon and not only at the end."""
         watched = list(self._before)
         most = -(-len(watched) // LOOKS)
         begin = self._next if self._next < len(watched) else 0
@@ -65,24 +66,24 @@ class TcpWatch(Generic[_Connection]):
         self._next = begin + most
 
     def want(self, most: int) -> None:
-        """Lets so many of the connections that open next be watched."""
+        """Lets up to `most` of the connections that open next be watched."""
         self._wanted = most if self._page else 0
 
     def opened(self, connection: _Connection) -> None:
-        """A connection has opened: it is watched where one is wanted."""
+        """Notes that a connection has opened. It is watched if another one is wanted."""
         if self._wanted and len(self._before) < MOST_WATCHED:
             self._wanted -= 1
             self._before[connection] = _BEGINNING
 
     def closing(self, connection: _Connection) -> None:
-        """A connection is about to close."""
+        """Notes that a connection is about to close."""
         if connection in self._before:
             self._add_differences([connection])
             del self._before[connection]
             self._counted.discard(connection)
 
     def _add_differences(self, connections: Iterable[_Connection]) -> None:
-        """Adds what came since the last reading; nothing where the kernel tells no more of it."""
+        """Adds what came since the last reading. A connection that cannot be read any more adds nothing."""
         if self._page is None:
             return
         total, counted = [0] * len(_COUNTS), len(self._counted)
@@ -98,7 +99,7 @@ class TcpWatch(Generic[_Connection]):
             self._page.add(f"tcp_{name}", amount)
 
     def _counts(self, connection: _Connection) -> tuple[int, ...] | None:
-        """Reads the counters; what this kernel does not tell is 0."""
+        """Reads the counters. One that this kernel does not report is 0."""
         fd = self._fd_of(connection)
         found = self._read(fd) if fd >= 0 else None
         return tuple(getattr(found, name) or 0 for name in _COUNTS) if found else None

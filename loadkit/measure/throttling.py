@@ -1,6 +1,6 @@
-"""What CPU quotas did to this process: cpu.stat of its control group and of each one above it that has a quota.
+"""What CPU quotas did to this process: cpu.stat of its control group, and of each group above it with a quota.
 
-A group whose processes have used up their quota stands still until the next period begins. See the kernel's
+The processes of a group that has used up its quota are stopped until the next period begins. See the kernel's
 Documentation/scheduler/sched-bwc.rst and Documentation/admin-guide/cgroup-v2.rst.
 """
 
@@ -32,21 +32,21 @@ class ThrottlingSamples:
 
 @dataclass(frozen=True, slots=True)
 class ThrottlingLook:
-    """The counters of each group that has a quota, by its folder, since that group was made."""
+    """The counters of each group that has a quota, by the group's folder, since that group was made."""
 
     groups: Mapping[Path, ThrottlingSamples]
 
 
 def read_throttling(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> ThrottlingLook:
-    """Reads the counters; `proc` and `sys` are other roots in tests. Never fails: what cannot be read is left out."""
+    """Reads the counters. What cannot be read is left out. `proc` and `sys` are other roots in tests."""
     found = ((group, _read(group / "cpu.stat")) for group, _cores in quotas(proc, sys))
     return ThrottlingLook({group: samples for group, samples in found if samples})
 
 
 def difference(before: ThrottlingLook, after: ThrottlingLook) -> ThrottlingSamples | None:
-    """Returns what came in between, of the group that was stopped for the longest time; None: there is no quota.
+    """Returns what came in between, of the group that was stopped for the longest time; None without a quota.
 
-    The time of one group is in that of another above it only in part, so they are not added up.
+    The time of a group is only in part in that of the group above it, so they are not added up.
     """
     rows = (_since(before.groups[group], late) for group, late in after.groups.items() if group in before.groups)
     return max(rows, key=lambda row: (row.throttled_ns, row.throttled_periods, row.periods), default=None)

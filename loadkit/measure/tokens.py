@@ -1,12 +1,13 @@
 """The connections that a serve end may have open over all its workers: tokens from one counter.
 
-The counter is a POSIX semaphore in shared memory (sem_overview(7)): any process takes a token or gives one back in one
-atomic step, in C and from Python without a compiler. A worker turns a connection away if there is no token left, and
-never else. So as many connections get in as there are tokens, whichever worker the kernel hands them to.
+The counter is a POSIX semaphore in shared memory (sem_overview(7)): any process takes a token, or gives one back, in
+one atomic step, in C and from Python without a compiler. A worker turns a connection away only if there is no token
+left. So as many connections get in as there are tokens, whichever worker the kernel gives them to.
 
-Each worker notes how many it holds, for the parent to give them back if it is killed. It may be killed between its step
-and its note. So the parent takes what the living workers hold from what the counter has given out: the rest is free.
-That needs a moment in which none of them is between its step and its note, which `turns` tells: it is odd in between.
+Each worker notes how many tokens it holds, so that the parent can give them back if it is killed. It may be killed
+between its step and its note. So the parent takes what the living workers hold from what the counter has given out: the
+rest is free. That needs a moment in which no worker is between its step and its note. `turns` shows it, because it is
+odd in between.
 
 native/tokens.h is the same in C.
 """
@@ -25,12 +26,13 @@ HEAD_WORDS = 8  # the counter's own cache line; a sem_t has 32 bytes (glibc and 
 MOST_TOKENS = 2**31 - 1  # SEM_VALUE_MAX
 _NOTE = ("turns", "held")
 _TURNS, _HELD = range(len(_NOTE))
-# Looks for a moment in which no worker takes or gives: each is a few microseconds, as a worker's turn is.
+# Attempts to find a moment in which no worker takes or gives: an attempt takes a few microseconds, as a worker's turn
+# does.
 _LOOKS = 1000
 
 
 def token_words(workers: int) -> int:
-    """Returns how many 64-bit words tokens for so many workers take."""
+    """Returns the number of 64-bit words that the tokens of this number of workers take."""
     return HEAD_WORDS + len(_NOTE) * workers
 
 
@@ -47,11 +49,11 @@ class WorkerTokens:
 
     @property
     def held(self) -> int:
-        """How many it holds."""
+        """The number of tokens that this worker holds."""
         return int(self._note[_HELD])
 
     def take(self) -> bool:
-        """Takes one; False: there is none left."""
+        """Takes a token; False if there is no token left."""
         self._note[_TURNS] += 1
         has_one = self._semaphore.take()
         self._note[_HELD] += has_one
@@ -59,7 +61,7 @@ class WorkerTokens:
         return has_one
 
     def give(self) -> None:
-        """Gives one back."""
+        """Gives a token back."""
         self._note[_TURNS] += 1
         self._semaphore.give()
         self._note[_HELD] -= 1
@@ -67,7 +69,7 @@ class WorkerTokens:
 
 
 class Tokens:
-    """The parent's side: makes `limit` tokens, and gives back those of workers that died."""
+    """The parent's side: makes `limit` tokens, and gives back the tokens of workers that died."""
 
     def __init__(self, words: NDArray[np.int64], limit: int) -> None:
         self._limit = min(limit, MOST_TOKENS)
@@ -77,12 +79,12 @@ class Tokens:
         self._has_dead = False
 
     def note_death(self, index: int) -> None:
-        """A worker is dead: it holds none. To be called before another process takes its place."""
+        """Notes that a worker is dead and holds no token. To be called before another process takes its place."""
         self._notes[index] = 0
         self._has_dead = True
 
     def give_back(self) -> bool:
-        """Gives back what dead workers held; False: a worker is in the middle of a turn, so ask again."""
+        """Gives back what dead workers held; False if a worker is in the middle of a turn, so ask again."""
         if not self._has_dead:
             return True
         for _ in range(_LOOKS):

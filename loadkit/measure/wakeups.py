@@ -1,4 +1,4 @@
-"""What epoll did: how often it was called, how often it woke us up, and with how many events at once."""
+"""What epoll did: how often it was called, how often it woke the worker up, and with how many events at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from loadkit.measure.samples import PhaseSamples
 
 __all__ = ["FLAGS", "WakeupSamples", "add_wakeups", "read_wakeups"]
 
-# epoll takes at most 1,024 events a call here and in libuv: up to 2,047 a counter has one value alone.
+# epoll_wait returns at most 1,024 events per call here and in libuv, and up to 2,047 each counter has a single value.
 _HIGHEST = highest_of(counts_length(0) - 1)
 _COUNTS = ("waits", "wakeups", "events", "blocked_ns", "busy_ns", "probe_wakeups", "probe_events", "beats")
 FLAGS = {"IN": "events_in", "OUT": "events_out", "ERR": "events_err", "HUP": "events_hup", "RDHUP": "events_rdhup"}
@@ -22,13 +22,12 @@ FLAGS = {"IN": "events_in", "OUT": "events_out", "ERR": "events_err", "HUP": "ev
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WakeupSamples:
-    """Calls of epoll_wait, those that brought events, the events, and the times inside and between the calls.
+    """Calls of epoll_wait, the calls that brought events, the events, and the times inside and between the calls.
 
-    `flags` counts events by flag, an event with two of them twice. `batch` has the events of each wake-up, `busy` the
-    times between a return and the next call. `probe_events` are those of a journey's probes, `probe_wakeups` those
-    that brought nothing else; both are among the others, and so are `beats`, waits that ended for no other reason than
-    to look whether the worker stands still. `source` is one of WAKEUP_SOURCES; of what it cannot see there
-    is 0.
+    `flags` counts events by flag, so an event with two flags counts twice. `batch` has the events of each wake-up,
+    `busy` the times between a return and the next call. `probe_events` counts the events of a journey's probes,
+    `probe_wakeups` the wake-ups that brought no others; both are among the rest. So are `beats`, waits that ended only
+    to see whether the worker stands still. `source` is one of WAKEUP_SOURCES. What it cannot see is 0.
     """
 
     source: str
@@ -46,7 +45,7 @@ class WakeupSamples:
 
 
 def read_wakeups(source: int, after: PhaseSamples, before: PhaseSamples | None = None) -> WakeupSamples | None:
-    """Returns what came since `before`, an earlier look at the same; None where nobody counts.
+    """Returns what came since `before`, an earlier reading of the same slot; None if the engine does not count.
 
     `source` is the worker's `wakeup_source`.
     """
@@ -69,7 +68,7 @@ def read_wakeups(source: int, after: PhaseSamples, before: PhaseSamples | None =
 
 
 def add_wakeups(parts: Iterable[WakeupSamples | None]) -> WakeupSamples | None:
-    """Adds up those of several workers; None when none of them counted."""
+    """Adds up the wake-ups of several workers; None if no worker counted them."""
     known = [part for part in parts if part]
     if not known:
         return None
