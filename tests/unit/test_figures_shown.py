@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from loadkit.measure.board import TIMES
+from loadkit.measure.names import TIMES
 from loadkit.report.as_junit import as_junit
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text

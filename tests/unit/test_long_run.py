@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import IntervalSample, LatencySample
-from loadkit.measure.series import MOST_ROWS, Rows
+from loadkit.measure.series import MOST_ROWS, IntervalSample, LatencySample, Rows
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.report.as_jsonl import as_jsonl
 from loadkit.report.as_junit import as_junit

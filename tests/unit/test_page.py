@@ -10,7 +10,7 @@ import pytest
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_short_text, as_text, page_text
 from loadkit.report.escape import markdown
-from loadkit.report.kernel import CODES
+from loadkit.report.kernel import KERNEL_RULES
 from loadkit.report.page import Column, Depth, Note, Page, Part, Row, Section, Table
 from loadkit.report.record import Finding, RunRecord
 from loadkit.report.run_page import run_page
@@ -46,7 +46,8 @@ def _with_findings(record: RunRecord) -> RunRecord:
     """The record with each finding that there is, in a text as long as the longest."""
     text = " ".join(["a word"] * 50)
     return msgspec.structs.replace(
-        record, findings=tuple(Finding(code, text, "machine") for code in (*CODES, *(rule.code for rule in FINDINGS)))
+        record,
+        findings=tuple(Finding(code, text, "machine") for code in (rule.code for rule in (*KERNEL_RULES, *FINDINGS))),
     )
 
 
