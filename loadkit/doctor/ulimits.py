@@ -19,7 +19,7 @@ from loadkit.plan.memory import (
     WORKER_DATA_BYTES,
     WORKER_SPACE_BYTES,
 )
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.units import format_size
 
 __all__ = ["AS_ROOT", "ULIMIT_CODES", "check_ulimits"]

@@ -10,7 +10,7 @@ import pytest
 from loadkit.doctor.check import examine
 from loadkit.doctor.finding import Finding, Level
 from loadkit.limits import Ulimit, ulimits
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from tests.unit.examined import check_form, demanded
 
 MIB = 2**20
