@@ -29,7 +29,7 @@ def _constant(header: str, name: str) -> int:
     "said",
     [
         f"| {format_size(MOST_OWED_BYTES)} for all of them together",
-        f"but for the first {CAME_BYTES} bytes of a first reply that is wrong",
+        f"reply is wrong, at most {CAME_BYTES} of its first bytes are used",
         f"| {_constant('answers.h', 'MOST_ANSWERS')} at a time",
         f"| {format_size(_constant('serve.h', 'TURN_BYTES'))} read",
         f"and {_constant('serve.h', 'ACCEPTS_A_TURN')} connections accepted",
