@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
-.PHONY: demo test test-busy chaos streams signals limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak docs lint format \
+.PHONY: demo test test-busy chaos streams signals crashes limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak docs lint format \
 	wheel wheels image image-slo test-image bench bench-instructions bench-neighbours bench-scale ramp-rates sanitize clean
 
 demo: $(VENV)/installed
@@ -13,8 +13,8 @@ demo: $(VENV)/installed
 # Most of a test's time is waiting: four at a time on two cores. What measures a busy machine itself is tested alone, by
 # `make chaos`.
 CHAOS := tests/hostile tests/cli/test_streams.py tests/engine/test_floods.py tests/engine/test_fuzz.py \
-	tests/engine/test_hostile_peers.py tests/process/test_limits.py tests/process/test_orphans.py \
-	tests/process/test_serve_limit.py tests/process/test_signals.py
+	tests/engine/test_hostile_peers.py tests/process/test_crashes.py tests/process/test_limits.py \
+	tests/process/test_orphans.py tests/process/test_serve_limit.py tests/process/test_signals.py
 ALONE := tests/truth/test_doctor.py tests/truth/test_scale.py tests/truth/test_verdicts.py tests/truth/test_wakeups.py \
 	tests/truth/test_witness.py
 test: $(VENV)/installed
@@ -57,6 +57,10 @@ doctor-truth: $(VENV)/installed
 # Each of five signals 200 times to a blast and to a server, spread evenly over their first second: three minutes.
 signals: $(VENV)/installed
 	$(BIN)/python -m pytest tests/process/test_signals.py -k first_second --signals 400 --timeout 600
+
+# Runs of every engine whose worker or forker is killed, or that a signal ends, in each stage: a minute.
+crashes: $(VENV)/installed
+	$(BIN)/python -m pytest tests/process/test_crashes.py -m lengthy
 
 # Commands under every small limit of a process, with and without /proc: the suite has a sample. Root runs all of it.
 limits: $(VENV)/installed
@@ -151,7 +155,7 @@ fuzz-records: $(VENV)/installed
 fuzz: $(VENV)/installed
 	LOADKIT_FUZZ=100 $(BIN)/python -m pytest tests/engine/test_fuzz.py
 
-# A worker's longest turn under floods of as many connections as there may be file descriptors, up to 100,000.
+# The CPU time of a worker's longest turn under floods of as many connections as there may be file descriptors.
 floods: $(VENV)/installed
 	LOADKIT_FLOOD=whole $(BIN)/python -m pytest --timeout 600 -s tests/engine/test_floods.py
 
