@@ -1,89 +1,144 @@
-"""However peers flood a worker, it comes back to its wait, and to what its parent says, within a bound.
+"""However peers flood a worker, it comes back to its wait, and to what its parent says, after a bounded amount of work.
 
-The floods come from this process at a worker process of its own. LOADKIT_FLOOD=whole (`make floods`) takes as many
-connections as there may be descriptors, up to 100,000, instead of a few thousand.
+What is bounded is the CPU time of a turn: how long it takes besides is up to the other processes of its core, and to
+the host of a virtual machine. The floods come from the test's own thread, the worker has another one, and its turns are
+taken one at a time. LOADKIT_FLOOD=whole (`make floods`) takes as many connections as there may be descriptors instead
+of a few thousand, and prints what was measured.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
-import signal
+import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
+from loadkit.engine.aio.loop import AsyncioEngine, UvloopEngine
+from loadkit.engine.aio.wakeups import Counting, CountingSelector
 from loadkit.host import raise_nofile, read_host
+from loadkit.measure.board import Board, BoardLayout, Slot
 from loadkit.measure.samples import read_worker
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import build_serve_plan
+from loadkit.profile.both import EngineName
 from loadkit.profile.serve import ServeProfile
-from loadkit.run.forker import Forker
-from loadkit.run.serve import ServeGroup
-from loadkit.run.signals import Interrupts
-from loadkit.units import Count, Duration
+from loadkit.run.worker import listen_on
+from loadkit.units import NS_PER_S, Count, Duration
 
-from .conftest import ENGINES, LOOPBACK, wait_for
+from .conftest import ENGINES, LOOPBACK, TIMEOUT_S, HandControl, wait_for
 from .native.by_hand import Turns, _core, serve_turns
 
 pytestmark = pytest.mark.slow
 
-# A turn of any engine under any flood takes this long at most, beside what other processes have of its core.
-BOUND_NS = 150_000_000
+# A turn of any engine under any flood takes this much CPU time at most: 10 ms were measured of the compiled one, up to
+# 48 ms of a loop (2-core VM, kernel 6.18), where the same turns took up to 630 ms under load.
+BOUND_NS = 100_000_000
 _WHOLE = os.environ.get("LOADKIT_FLOOD") == "whole"
-IDLE_NS = 10_000_000_000 if _WHOLE else 2_000_000_000  # longer than it takes to open all of them
+IDLE_NS = 10_000_000_000 if _WHOLE else 2_000_000_000  # about as long as it takes to open all of them
+_WAIT_MS = 5  # a turn may be taken for a timer, which no file descriptor tells of
 
 
 def connections() -> int:
-    """How many a flood has."""
+    """How many a flood has: both ends of each are in this process."""
     if not _WHOLE:
         return 1500
-    return min(100_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
+    return min(100_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 2)
+
+
+class Measured:
+    """The turns of a worker, taken in its thread: the most CPU time and the most time that one took."""
+
+    def __init__(self) -> None:
+        self._may_turn, self._stands = threading.Event(), threading.Event()
+        self._may_turn.set()
+        self.cpu_ns = self.wall_ns = 0
+
+    def take(self, turn: Callable[[], object]) -> None:
+        """Has a turn, unless the worker is to stand still."""
+        if not self._may_turn.is_set():
+            self._stands.set()
+            assert self._may_turn.wait(TIMEOUT_S)
+        wall_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
+        turn()
+        cpu_ns, wall_ns = time.thread_time_ns() - cpu_ns, time.monotonic_ns() - wall_ns
+        self.cpu_ns, self.wall_ns = max(self.cpu_ns, cpu_ns), max(self.wall_ns, wall_ns)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What happens inside is there at once when the worker goes on."""
+        self._stands.clear()
+        self._may_turn.clear()
+        assert self._stands.wait(TIMEOUT_S)
+        try:
+            yield
+        finally:
+            self._may_turn.set()
+
+
+def turn_by_turn(loop: Any, measured: Measured, fd: int, future: Any) -> Any:
+    """Runs a loop as run_until_complete does, one turn at a time; `fd` is its epoll instance."""
+    task = loop.create_task(future)
+    ready = select.poll()
+    ready.register(fd, select.POLLIN)
+    while not task.done():
+        ready.poll(_WAIT_MS)
+        loop.call_soon(loop.stop)
+        measured.take(loop.run_forever)
+    return task.result()
+
+
+class TurnedAsyncio(AsyncioEngine):
+    def __init__(self, measured: Measured) -> None:
+        self.measured = measured
+
+    def _open(self, slot: Slot) -> tuple[asyncio.AbstractEventLoop, Counting | None]:
+        selector, measured = CountingSelector(slot), self.measured
+
+        class Loop(asyncio.SelectorEventLoop):
+            def run_until_complete(self, future: Any) -> Any:
+                return turn_by_turn(self, measured, selector.fileno(), future)
+
+        return Loop(selector), selector
+
+
+class TurnedUvloop(UvloopEngine):
+    def __init__(self, measured: Measured) -> None:
+        self.measured = measured
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        measured = self.measured
+
+        class Loop(uvloop.Loop):
+            def run_until_complete(self, future: Any) -> Any:
+                return turn_by_turn(self, measured, self._get_backend_id(), future)
+
+        return Loop()
 
 
 @dataclass
 class Flooded:
-    """A worker process, and what its board says of it."""
+    """A worker in a thread, and what its board says of it."""
 
-    group: ServeGroup
-
-    @property
-    def pid(self) -> int:
-        return self.group.workers[0].pid
+    board: Board
+    port: int
+    measured: Measured
 
     def counter(self, name: str) -> int:
-        return read_worker(self.group.board, 0).phases[0].counters[name]
-
-    def longest_turn_ns(self) -> int:
-        return int(self.group.board.slots[0].pages[0].histograms["busy"][0][3])  # the head: count, sum, min, max
-
-    def waited_for_a_core_ns(self) -> int:
-        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1])
-
-    def has_nothing_to_do(self) -> bool:
-        """Whether it has not run for a while."""
-        ran = Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]
-        time.sleep(0.02)
-        return Path(f"/proc/{self.pid}/schedstat").read_text().split()[0] == ran
-
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """What happens inside is there at once when it goes on. It is stopped in a wait, which makes no turn long."""
-        wait_for(self.has_nothing_to_do)
-        os.kill(self.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.pid, signal.SIGCONT)
+        return read_worker(self.board, 0).phases[0].counters[name]
 
     def connect(self) -> socket.socket:
-        return socket.create_connection((LOOPBACK, self.group.port), timeout=30)
+        return socket.create_connection((LOOPBACK, self.port), timeout=TIMEOUT_S)
 
     def open(self, stack: contextlib.ExitStack, count: int) -> list[socket.socket]:
         before = self.counter("opened")
@@ -95,26 +150,52 @@ class Flooded:
         return self.counter("closed") == self.counter("opened")
 
 
+@contextlib.contextmanager
+def native(edge_triggered: bool, idle_ns: int) -> Iterator[Flooded]:
+    measured, is_over = Measured(), threading.Event()
+    options = {"idle_timeout_ns": idle_ns, "most_slots": 2**20, "is_edge_triggered": edge_triggered}
+    with serve_turns(**options) as worker:
+
+        def run() -> None:
+            while not is_over.is_set():
+                measured.take(lambda: worker.core.turn(1))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield Flooded(worker.board, worker.port, measured)
+        is_over.set()
+        thread.join(TIMEOUT_S)
+        assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def aio(name: EngineName, idle_ns: int) -> Iterator[Flooded]:
+    measured, control = Measured(), HandControl()
+    engine = TurnedUvloop(measured) if name is EngineName.UVLOOP else TurnedAsyncio(measured)
+    profile = ServeProfile(workers=Count(1), idle_timeout=Duration(idle_ns))
+    plan = build_serve_plan(read_host(), (LOOPBACK,), 0, profile, engine=ChosenEngine(name))
+    listeners = listen_on(plan.addresses, 0, plan.backlog)
+    board = Board(BoardLayout(1, 1, 10 * NS_PER_S))
+    thread = threading.Thread(target=engine.serve, args=(plan, listeners, board.slots[0], control), daemon=True)
+    thread.start()
+    assert control.is_ready.wait(TIMEOUT_S)
+    yield Flooded(board, listeners[0].getsockname()[1], measured)
+    control.say(leave=True)
+    thread.join(TIMEOUT_S)
+    assert not thread.is_alive()
+    control.close()
+    board.close()
+
+
+Flood = Callable[[Flooded, contextlib.ExitStack], None]
+
+
 @pytest.fixture
-def flooded(request: pytest.FixtureRequest) -> Iterator[Flooded]:
-    name, edge_triggered = ENGINES[request.param]
+def many_files() -> Iterator[None]:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)
     raise_nofile()
-    plan = build_serve_plan(
-        read_host(),
-        (LOOPBACK,),
-        0,
-        ServeProfile(workers=Count(1), edge_triggered=edge_triggered, idle_timeout=Duration(IDLE_NS)),
-        engine=ChosenEngine(name),
-    )
-    with Interrupts() as interrupts, Forker(interrupts) as forker:
-        group = ServeGroup(plan, forker)
-        try:
-            yield Flooded(group)
-        finally:
-            group.leave()
-            group.close(5.0)
-            resource.setrlimit(resource.RLIMIT_NOFILE, soft)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, soft)
 
 
 def echoes(flooded: Flooded, stack: contextlib.ExitStack) -> None:
@@ -135,7 +216,7 @@ def hellos(flooded: Flooded, stack: contextlib.ExitStack) -> None:
     """Probes that send all that they may at once, and more; and hellos of more probes than there may be."""
     hello = _core.HELLO_TEXT.encode() + struct.pack("<I", 64) + bytes(4)
     socks = flooded.open(stack, 600)
-    with flooded.stopped():
+    with flooded.measured.stopped():
         for sock in socks:
             sock.sendall(hello)
     answers = [sock.recv(47, socket.MSG_WAITALL) for sock in socks]
@@ -143,7 +224,7 @@ def hellos(flooded: Flooded, stack: contextlib.ExitStack) -> None:
         sock for sock, answer in zip(socks, answers, strict=True) if answer.startswith(_core.WELCOME_TEXT.encode())
     ]
     assert len(welcomed) == _core.MOST_ANSWERS
-    with flooded.stopped():
+    with flooded.measured.stopped():
         for sock in welcomed:
             sock.sendall(bytes(64 * 200))
     for sock in welcomed:
@@ -155,7 +236,7 @@ def hellos(flooded: Flooded, stack: contextlib.ExitStack) -> None:
 def accepts(flooded: Flooded, stack: contextlib.ExitStack) -> None:
     """Connections that all wait to be accepted, as far as the backlog goes, again and again."""
     flooded.open(stack, connections() // 3)
-    with flooded.stopped():
+    with flooded.measured.stopped():
         socks = [stack.enter_context(flooded.connect()) for _ in range(min(4000, connections() // 3))]
     assert socks[-1].send(b"here") == 4
     assert socks[-1].recv(4, socket.MSG_WAITALL) == b"here"
@@ -164,7 +245,7 @@ def accepts(flooded: Flooded, stack: contextlib.ExitStack) -> None:
 def resets(flooded: Flooded, stack: contextlib.ExitStack) -> None:
     """Connections that are all reset at once."""
     socks = flooded.open(stack, connections())
-    with flooded.stopped():
+    with flooded.measured.stopped():
         for sock in socks:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.close()
@@ -173,28 +254,34 @@ def resets(flooded: Flooded, stack: contextlib.ExitStack) -> None:
 def idle_closes(flooded: Flooded, stack: contextlib.ExitStack) -> None:
     """Connections that have all been idle for too long at once."""
     socks = flooded.open(stack, connections())
-    with flooded.stopped():
+    with flooded.measured.stopped():
         time.sleep(IDLE_NS / 10**9)
     assert socks[-1].recv(1) == b""
 
 
-FLOODS: tuple[Callable[[Flooded, contextlib.ExitStack], None], ...] = (echoes, hellos, accepts, resets, idle_closes)
+# Each with the idle time-out of its worker.
+FLOODS: dict[Flood, int] = {
+    **dict.fromkeys((echoes, accepts, resets), 600 * NS_PER_S),
+    **dict.fromkeys((hellos, idle_closes), IDLE_NS),  # probes that flooded are read from no more, and end with it
+}
 
 
-@pytest.mark.parametrize("flooded", ENGINES, indirect=True)
-def test_no_flood_keeps_a_worker_from_its_next_turn(flooded: Flooded) -> None:
-    turns = {}
-    longest_ns = 0
-    for flood in FLOODS:
-        waited_ns = flooded.waited_for_a_core_ns()
-        with contextlib.ExitStack() as stack:
-            flood(flooded, stack)
-        wait_for(flooded.is_empty)
-        waited_ns = flooded.waited_for_a_core_ns() - waited_ns
-        before_ns, longest_ns = longest_ns, flooded.longest_turn_ns()
-        turns[flood.__name__] = f"{longest_ns / 1e6:.1f} ms, {waited_ns / 1e6:.1f} ms without a core"
-        assert longest_ns == before_ns or longest_ns <= BOUND_NS + waited_ns, turns
+@pytest.mark.usefixtures("many_files")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_flood_makes_a_turn_long(engine: str) -> None:
+    name, edge_triggered = ENGINES[engine]
+    turns, most_ns = {}, 0
+    for flood, idle_ns in FLOODS.items():
+        is_native = name is EngineName.NATIVE
+        with native(edge_triggered, idle_ns) if is_native else aio(name, idle_ns) as flooded:
+            with contextlib.ExitStack() as stack:
+                flood(flooded, stack)
+            wait_for(flooded.is_empty)
+            measured = flooded.measured
+        turns[flood.__name__] = f"{measured.cpu_ns / 1e6:.1f} ms of CPU time, {measured.wall_ns / 1e6:.1f} ms"
+        most_ns = max(most_ns, measured.cpu_ns)
     print(turns)
+    assert 0 < most_ns <= BOUND_NS, turns
 
 
 # -- the compiled worker, turn by turn: what one does is counted, whatever the machine is busy with

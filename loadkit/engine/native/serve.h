@@ -12,8 +12,9 @@
  * and all of them `most_owed` bytes. Beyond that a read only looks (MSG_PEEK): what the peer's socket takes is read,
  * and the rest stays in the kernel, where the peer's window bounds it.
  *
- * A turn. Whatever peers send, a worker comes back to its wait, and to what its parent says, within milliseconds: the
- * peers of a turn share TURN_BYTES, each is read from once, and only so many are accepted, or closed for being idle.
+ * A turn. Whatever peers send, a worker comes back to its wait, and to what its parent says, after some 10 ms of CPU
+ * time: the peers of a turn share TURN_BYTES, each is read from once, and only so many are accepted, or closed for
+ * being idle. tests/engine/test_floods.py measures it.
  *
  * When file descriptors run out the listener stays readable while each accept fails. So there are fewer slots than
  * descriptors, and a connection without a slot is reset and counted. Where they run out all the same (ENFILE, or
