@@ -59,7 +59,7 @@ Examples:
     metavar="FILE",
     help="write here, as JSON, where it listens, once it is ready",
 )
-@output_option("write a record of this end here when it ends", SERVE_FORMATS)
+@output_option("write it here when it ends", SERVE_FORMATS)
 @click.option("-q", "--quiet", cls=GroupedOption, group=Group.OUTPUT, is_flag=True, help="print nothing but errors")
 def serve(
     listen: str, profile: str | None, ready_file: str | None, output: tuple[str, ...], quiet: bool, **values: Any

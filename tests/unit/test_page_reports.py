@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import PAGES, ROOT, blocks, page
+from loadkit.doctor.as_text import as_text
+from loadkit.doctor.check import examine
+from loadkit.plan.target import Target
+from tests.pages import PAGES, ROOT, blocks, chapter, page
+from tests.unit.examined import demanded
 
 # What is measured beside reports, and written into a page by hand: these say how in the sentence above them.
 _TABLES = ("replies/s   serve end",)
@@ -74,3 +78,14 @@ def test_a_word_of_yesterday_is_seen(known: str) -> None:
     assert not _is_said(clause, known)
     [clause] = _clauses("92%: the generator does not keep up")
     assert _is_said(clause, known)
+
+
+def test_the_findings_of_the_page_are_those_of_such_a_machine() -> None:
+    # Two cores, a hard limit of 20,000 files and the kernel's own range of ports: what the made-up host has.
+    [shown] = [block.text for block in blocks(chapter("scale", "The doctor")) if block.language == "console"]
+    target, may_fix = Target("10.0.0.5", ("10.0.0.5",), 7000), 1 << 12 | 1 << 24
+    demand = demanded(40_000, target, nofile_soft=20_000, capabilities=may_fix)
+    printed = as_text(demand, examine(demand))
+    command, _, text = shown.removesuffix("…\n").partition("\n")
+    assert command == "$ loadkit doctor -c 40k 10.0.0.5:7000"
+    assert text.rstrip() in printed
