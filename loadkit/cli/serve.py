@@ -26,7 +26,7 @@ from loadkit.printable import json_page, printable
 from loadkit.profile.option import Group
 from loadkit.profile.serve import ServeProfile
 from loadkit.report.formats import SERVE_FORMATS
-from loadkit.units import format_count
+from loadkit.units import format_count, plural
 
 if TYPE_CHECKING:
     from loadkit.measure.run_samples import WorkerEnd
@@ -125,7 +125,7 @@ def _tell_ready(group: ServeGroup, host: str, ready: ReadyFile, quiet: bool) -> 
     if not quiet:
         what = f"{plan.app}, {plan.engine}" if plan.app else plan.engine
         places = " and ".join(place_of(address, group.port) for address in plan.addresses)
-        _say(f"ready on {places} with {plan.workers} workers ({what}); Ctrl-C stops")
+        _say(f"ready on {places} with {plural(plan.workers, 'worker')} ({what}); Ctrl-C stops")
         if plan.fallback:
             _say(f"{plan.engine} {'runs the app' if plan.app else 'echoes'}, for {plan.fallback}")
 

@@ -28,7 +28,9 @@ __all__ = ["next_command"]
 _TOO_FAST = {"saturated", "schedule-missed", "peer-behind", "rate-missed", "blast-bound"}
 _CONNECTIONS = {"incomplete", "connections-missing", "exhausted"}
 # Reasons of an invalid run that another rate does not change.
-_FIX_FIRST = {"worker-died", "connections-lost", "cut-short", "does-not-add-up", "stood-still", "throttled"}
+_FIX_FIRST = {"worker-died", "connections-lost", "cut-short", "does-not-add-up"}
+# Reasons that say whose limit the rate was over, whatever else disturbed the run.
+_OVER = {"saturated", "rate-missed"}
 # Disturbances that may be over in the next run. The limit of this end, or shared cores, will still be there.
 _PASSING = {"stood-still", "run-delay", "throttled"}
 # If more than this part of the messages never came back, or had to wait for room, the rate was too high.
@@ -87,7 +89,7 @@ class _Run:
 
     def is_behind(self) -> bool:
         """Whether the rate was higher than one of the two ends could follow."""
-        if self.is_invalid or self.codes & _TOO_FAST:
+        if self.is_invalid or self.codes & (_TOO_FAST | _PASSING):  # what disturbed a run made messages wait too
             return bool(self.codes & _TOO_FAST)
         messages = self.record.messages
         waited = messages.waited - (self.record.stood or 0)  # a wait for our own standstill says nothing of the rate
@@ -133,7 +135,7 @@ def _connections(run: _Run) -> tuple[str, str] | None:
 
 
 def _fix_first(run: _Run) -> tuple[str, str] | None:
-    if run.is_invalid and run.codes & _FIX_FIRST:
+    if run.is_invalid and (run.codes & _FIX_FIRST or (run.codes & _PASSING and not run.codes & _OVER)):
         return run.again("run.json"), "the same, once the reason above is gone"
     return None
 

@@ -189,7 +189,7 @@ class Interrupts:
     def check(self) -> None:
         """Raises Interrupted when one has come: there is no run yet that could be stopped gently."""
         if self.numbers:
-            error = Interrupted(f"{self.first} ended it before it had begun")
+            error = Interrupted(f"{self.first} ended the command before it had begun")
             error.exit_status = 128 + self.numbers[0]
             raise error
 

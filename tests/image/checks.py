@@ -217,7 +217,7 @@ def test_what_fits_into_a_small_container_runs_there(run: Run) -> None:
 def test_the_cpus_of_the_container_decide_the_number_of_workers(start: Start, flags: tuple[str, ...]) -> None:
     container = start("serve", "127.0.0.1:0", flags=flags)
     container.wait_for(lambda: "ready on" in container.logs().stderr, "not ready")
-    assert "with 1 workers" in container.logs().stderr
+    assert "with 1 worker (" in container.logs().stderr
 
 
 # What docker was told, what the doctor is asked, its finding and the option that it names.

@@ -196,7 +196,7 @@ def test_ctrl_c_does_not_wait_for_workers_that_start(tmp_path: Path) -> None:
         assert process.stdout.readline() == "importing\n"
         os.killpg(process.pid, signal.SIGINT)
         _out, err = process.communicate(timeout=20)  # a third of what the import takes
-        assert (process.returncode, err) == (130, "loadkit: SIGINT ended it before it had begun\n")
+        assert (process.returncode, err) == (130, "loadkit: SIGINT ended the command before it had begun\n")
         wait_until_gone(process)
 
 

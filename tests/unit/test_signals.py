@@ -43,7 +43,7 @@ def test_a_signal_ends_a_wait_and_says_with_which_status_there_was_no_run() -> N
         assert interrupts.wait([], 60.0) == []
         assert (interrupts.count, interrupts.first) == (1, "SIGTERM")
         assert interrupts.wait([], 0.0) == []  # and no other one
-        with pytest.raises(Interrupted, match=r"^SIGTERM ended it before it had begun$") as interrupted:
+        with pytest.raises(Interrupted, match=r"^SIGTERM ended the command before it had begun$") as interrupted:
             interrupts.check()
     assert interrupted.value.exit_status == 143
 

@@ -221,6 +221,18 @@ def test_the_rate_that_comes_next(record: RunRecord, command: str) -> None:
             id="a schedule missed because of a standstill: no rate helps",
         ),
         pytest.param(
+            msgspec.structs.replace(
+                _record(FLAT), verdict=Verdict("invalid", (Reason("rate-missed", ""), Reason("stood-still", "")))
+            ),
+            "loadkit blast db.example:7000 -R 200 -o lower.json",
+            id="a rate that the target did not follow, whatever stood still",
+        ),
+        pytest.param(
+            _judged(_record(FLAT, hold={"waited": 900}), "suspect", "run-delay", "machine"),
+            "loadkit blast db.example:7000 -o run.json",
+            id="messages waited while other processes had a core: the rate may be kept without them",
+        ),
+        pytest.param(
             _judged(_record(FLAT, hold={"intended": 9_000, "unsent": 9_000}), "invalid", "worker-died"),
             "loadkit blast db.example:7000 -o run.json",
             id="a worker died: no rate helps",

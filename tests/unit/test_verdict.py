@@ -1505,6 +1505,7 @@ _QUEUES = {
     ("slowest_ns", "failed", "of_the_target"),
     [
         pytest.param(MS, 0, set(), id="quick"),
+        pytest.param(300 * MS, 0, {"retransmits"}, id="as slow as a segment that is sent again"),
         pytest.param(S, 0, {"accept-queue", "syn-cookies", "retransmits"}, id="waited"),
         pytest.param(MS, 1, {"accept-queue", "syn-cookies", "attempt-fails", "retransmits"}, id="failed"),
     ],
