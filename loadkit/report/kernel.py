@@ -87,7 +87,8 @@ def _counters(
 ) -> KernelRule:
     """Returns the rule of counters of `noun`s. `text` has their number as {n}, and the part of the run as {when}.
 
-    The counters are those of this machine. The cause lies with `local` if both ends are on it, else with `remote`.
+    The counters are those of this machine. The cause lies with `local` if both ends are on it, else with `remote`; with
+    the machine if only other traffic can have caused it (rules/machine.py).
     """
 
     def look(seen: _Seen) -> tuple[str, Party] | None:
@@ -97,7 +98,7 @@ def _counters(
         said = text.format(n=plural(before + since, noun), when=_when(before, since))
         return said, local if seen.is_local else remote
 
-    return KernelRule(code, kind, (local,) if local == remote else (local, remote), look)
+    return KernelRule(code, kind, tuple(dict.fromkeys((local, remote, "machine"))), look)
 
 
 def _when(before: int, since: int) -> str:

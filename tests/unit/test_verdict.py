@@ -1524,6 +1524,7 @@ def test_what_none_of_the_connections_met_is_other_traffic_of_the_machine(
     codes = ("accept-queue", "syn-cookies", "attempt-fails", "retransmits")
     parties = {code: "target" if code in of_the_target else "machine" for code in codes}
     assert {one.code: one.party for one in record.findings} == parties
+    assert all(parties[rule.code] in rule.parties for rule in KERNEL_RULES if rule.code in parties)
     for finding in record.findings:
         assert ("other traffic" in finding.text) is (finding.party == "machine")
 
