@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
 .PHONY: demo test test-busy chaos streams signals crashes limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak docs lint format \
-	wheel wheels image image-slo test-image bench bench-instructions bench-neighbours bench-scale ramp-rates sanitize clean
+	wheel wheels image image-slo test-image bench bench-instructions bench-start bench-neighbours bench-scale ramp-rates sanitize clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 2k -R 10k -d 10s --slo 'latency.p99<50ms' --slo errors==0 -o run.json
@@ -162,6 +162,10 @@ floods: $(VENV)/installed
 # One after the other: two measurements at once measure each other. The tables go into docs/performance.md as well.
 bench: $(VENV)/installed
 	$(BIN)/python tests/bench/page.py recording memory throughput bulk cpu lateness wakeups options
+
+# CPU time of `import loadkit` and of --help: half a minute.
+bench-start: $(VENV)/installed
+	$(BIN)/python tests/bench/start.py
 
 # A server that is not loadkit's on the same machine: apart from the others, which pin both ends.
 bench-neighbours: $(VENV)/installed

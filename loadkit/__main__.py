@@ -1,8 +1,14 @@
 """The entry point of the `loadkit` command and of `python -m loadkit`.
 
-Signals come first: until they have handlers, a Ctrl-C is a traceback, and in a container, where we are the first
-process, the kernel drops what has none (pid_namespaces(7)). So neither this module nor the package imports anything
-before. What is left is the start of Python itself.
+Signals come first: until they have handlers, Ctrl-C is a traceback, and in a container, where loadkit is the first
+process, the kernel drops signals without a handler (pid_namespaces(7)). So neither this module nor the package imports
+anything before.
+
+What is left is Python's own start, in which Ctrl-C is a traceback and which no line of loadkit's can shorten. Of the 23
+ms from execve(2) to the handlers (strace, 2-core VM, CPython 3.11, 2026-11-26) the first 10 pass before Python handles
+SIGINT: then it just ends the process. In the next 12 Python imports site, and the script that pip writes imports `re`
+(8 of the 12; `python -m loadkit` has runpy instead). The last 1 ms is ours: finding and reading two files. A script of
+our own, in place of pip's, would save the 8 ms, and not every installer makes those.
 """
 
 
