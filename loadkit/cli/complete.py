@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["complete_formats", "complete_profiles", "complete_records"]
+if TYPE_CHECKING:
+    from loadkit.report.formats import Format
+
+__all__ = ["complete_profiles", "complete_records", "completes_formats"]
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def complete_profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -19,16 +26,18 @@ def complete_profiles(_context: click.Context, _parameter: click.Parameter, inco
     return found or _files(incomplete)
 
 
-def complete_formats(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offers the name of a file with each suffix that is a format; files as long as there is no name."""
-    from loadkit.report.formats import FORMATS
+def completes_formats(formats: Mapping[str, Format]) -> Completer:
+    """Returns what offers the name of a file with each suffix of the formats; files as long as there is no name."""
 
-    path = Path(incomplete)
-    if not incomplete or incomplete.endswith("/") or path.suffix in FORMATS:
-        return _files(incomplete)
-    beginning = incomplete.removesuffix(".") if incomplete.endswith(".") else incomplete.removesuffix(path.suffix)
-    names = (f"{beginning}{suffix}" for suffix in FORMATS)
-    return [CompletionItem(name, help=FORMATS[Path(name).suffix].text) for name in names if name.startswith(incomplete)]
+    def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        path = Path(incomplete)
+        if not incomplete or incomplete.endswith("/") or path.suffix in formats:
+            return _files(incomplete)
+        beginning = incomplete.removesuffix("." if incomplete.endswith(".") else path.suffix)
+        names = {f"{beginning}{suffix}": one.text for suffix, one in formats.items()}
+        return [CompletionItem(name, help=text) for name, text in names.items() if name.startswith(incomplete)]
+
+    return complete
 
 
 def complete_records(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loadkit.cli.complete import complete_formats
+from loadkit.cli.complete import completes_formats
 from loadkit.cli.options import GroupedOption
-from loadkit.errors import OptionError, OutputError
+from loadkit.errors import OptionError, OutputError, RecordError
 from loadkit.library.files import check_names, rescue, write_whole
 from loadkit.profile.option import Group
 from loadkit.report.formats import FORMATS, STDOUT, Format, check_format, formats_in_words, is_record, rendered
@@ -32,7 +32,7 @@ def output_option(
         group=Group.OUTPUT,
         multiple=True,
         metavar="FILE",
-        shell_complete=complete_formats,
+        shell_complete=completes_formats(formats),
         help=f"{what}, as {formats_in_words(formats)}; -: the record on stdout, the report on stderr (repeatable)",
     )
 
@@ -76,5 +76,11 @@ def write_record(record: RunRecord | ServeRecord, paths: Sequence[str]) -> None:
             is_kept |= is_record(path)
         except OutputError as error:
             problems.append(str(error))
+        except RecordError as error:
+            problems.append(f"{path}: {error}")
+        except Exception as error:
+            if not is_kept:
+                error.add_note(rescue(rendered(record, STDOUT), paths))
+            raise
     if problems:
         raise OutputError("; ".join(problems if is_kept else [*problems, rescue(rendered(record, STDOUT), paths)]))

@@ -9,7 +9,8 @@ import click
 
 from loadkit.cli.github import add_to_summary, annotate
 from loadkit.cli.output import files, write_record
-from loadkit.errors import OutputError
+from loadkit.errors import OutputError, RecordError
+from loadkit.library.files import write_whole
 from loadkit.printable import printable
 from loadkit.report.formats import STDOUT, rendered
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
     from loadkit.report.serve import ServeRecord
 
-__all__ = ["publish", "publish_serve"]
+__all__ = ["publish", "publish_serve", "publish_table"]
 
 
 def publish(
@@ -60,6 +61,29 @@ def publish_serve(
     problems = _write(record, output)
     on_kept()
     _print(record, output, "" if quiet else as_text(record))
+    return _say(problems)
+
+
+def publish_table(paths: Sequence[str], output: Sequence[str]) -> bool:
+    """Writes a table with a row for each record that can be read, to the files or on stdout; says why others cannot."""
+    from loadkit.report.as_table import as_table, table_row
+    from loadkit.report.record import load
+    from loadkit.report.verdict import judged
+
+    rows, problems = [], []
+    for path in paths:
+        try:
+            rows.append(table_row(judged(load(path)), path))
+        except RecordError as error:
+            problems.append(str(error))
+    text = as_table(rows)
+    for name in files(output):
+        try:
+            write_whole(name, text)
+        except OutputError as error:
+            problems.append(str(error))
+    if STDOUT in output or not output:
+        click.echo(text, nl=False)
     return _say(problems)
 
 

@@ -8,10 +8,10 @@ from loadkit.cli.complete import complete_records
 from loadkit.cli.environment import Command
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.output import check_outputs, files, find_json, output_option
-from loadkit.cli.publish import publish, publish_serve
+from loadkit.cli.publish import publish, publish_serve, publish_table
 from loadkit.library.files import check_writable
 from loadkit.limits import TO_READ_BYTES, require_memory
-from loadkit.report.formats import SERVE_FORMATS
+from loadkit.report.formats import FORMATS, SERVE_FORMATS, TABLE
 
 __all__ = ["report"]
 
@@ -21,15 +21,21 @@ Examples:
   loadkit report run.json                           the text again
   loadkit report monday.json tuesday.json           runs of one load, added up
   loadkit report run.json --server serve.json       with what the serve end wrote of the same run
-  loadkit report run.json -o run.md -o run.xml      in other formats"""
+  loadkit report run.json -o run.md -o run.xml      in other formats
+  loadkit report *.json --table -o runs.csv         a row for each record, every figure a column"""
 
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="print a record as text; merge several; join both ends")
 @click.argument("records", metavar="RECORD...", nargs=-1, required=True, shell_complete=complete_records)
 @click.option("--server", metavar="FILE", help="the serve end's record of the same run (`loadkit serve -o`)")
+@click.option(
+    "--table",
+    is_flag=True,
+    help="in place of a report: a row for each RECORD as CSV, with every figure; on stdout, or with -o FILE.csv there",
+)
 @output_option("write it here too")
 @github_option
-def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...], github: bool) -> int:
+def report(records: tuple[str, ...], server: str | None, table: bool, output: tuple[str, ...], github: bool) -> int:
     """Print the report of a record; several of the same load on the same target are merged.
 
     Runs that followed one another become one longer run, runs that went on side by side one larger load. Percentiles
@@ -43,10 +49,14 @@ def report(records: tuple[str, ...], server: str | None, output: tuple[str, ...]
     from loadkit.report.serve import FORMAT, join, load_serve
     from loadkit.report.verdict import judged
 
+    if table and (server or github):
+        raise OptionError("--table: has a row for each record and no report; leave --server and --github out")
     summary = find_summary(github)
-    check_outputs(output, {"GITHUB_STEP_SUMMARY": summary})
+    check_outputs(output, {"GITHUB_STEP_SUMMARY": summary}, {TABLE: FORMATS[TABLE]} if table else FORMATS)
     for path in files(output):
         check_writable(path)
+    if table:
+        return 0 if publish_table(records, output) else 1
     of_serve = [path for path in records if format_of(path) == FORMAT]
     if of_serve and (len(records) > 1 or server or github):
         raise OptionError(f"{of_serve[0]}: of a serve end; report it alone, or join it to its run with --server")

@@ -21,8 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "DIGITS",
+    "SUB_BUCKETS",
     "Histogram",
     "bounds_of",
+    "buckets_of",
     "counts_length",
     "highest_of",
     "index_of",
@@ -34,7 +37,8 @@ __all__ = [
 
 DIGITS = 3
 _SUB_BITS = 11  # 2,048 sub-buckets resolve 3 significant digits
-_HALF = 1 << (_SUB_BITS - 1)
+SUB_BUCKETS = 1 << _SUB_BITS
+_HALF = SUB_BUCKETS // 2
 
 Counts = NDArray[np.int64]
 
@@ -52,14 +56,19 @@ _MOST_NS = 2**63 - 1
 LEAST_ABOVE = 10
 
 
-def counts_length(highest_ns: int) -> int:
-    """Returns the number of counters of a histogram up to `highest_ns`, as HdrHistogram sizes it."""
+def buckets_of(highest_ns: int) -> int:
+    """Returns how many buckets a histogram up to `highest_ns` has, as HdrHistogram sizes it."""
     buckets = 1
-    smallest_untrackable = 2 << (_SUB_BITS - 1)
+    smallest_untrackable = SUB_BUCKETS
     while smallest_untrackable <= highest_ns:
         smallest_untrackable <<= 1
         buckets += 1
-    return (buckets + 1) * _HALF
+    return buckets
+
+
+def counts_length(highest_ns: int) -> int:
+    """Returns how many counters a histogram up to `highest_ns` has."""
+    return (buckets_of(highest_ns) + 1) * _HALF
 
 
 # A payload with every counter that there can be: no number has more than 9 bytes.

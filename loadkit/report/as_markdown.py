@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from loadkit.printable import page as printable_page
 from loadkit.report.escape import markdown, markdown_code
-from loadkit.report.page import Column, Command, Depth, Note, Objective, Page, Part, Point, Row, Table
+from loadkit.report.page import Column, Command, Depth, Note, Objective, Page, Part, Point, Row, Strip, Table
 from loadkit.report.record import RunRecord
 from loadkit.report.run_page import run_page
 from loadkit.report.serve import ServeRecord
@@ -62,6 +62,8 @@ def _block(kind: type[Part], parts: list[Part]) -> Iterator[str]:
             yield _table(part.columns, map(_cells_of, part.rows))
         elif isinstance(part, Note):
             yield _paragraph(part.text)
+        elif isinstance(part, Strip):
+            yield f"{part.name}: {markdown_code(part.marks)} {markdown(part.text)}"
         elif isinstance(part, Command):
             yield f"Next ({markdown(part.what_for)}): {markdown_code(part.text)}"
 

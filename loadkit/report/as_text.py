@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loadkit.printable import page as printable_page
 from loadkit.printable import wrapped
-from loadkit.report.page import Column, Command, Depth, Note, Objective, Page, Part, Point, Row, Table
+from loadkit.report.page import Column, Command, Depth, Note, Objective, Page, Part, Point, Row, Strip, Table
 from loadkit.report.record import RunRecord
 from loadkit.report.run_page import run_page
 from loadkit.report.serve import ServeRecord
@@ -52,6 +52,8 @@ def _lines(part: Part) -> Iterator[str]:
             yield f"  {part.text}"  # not wrapped, however long: it is there to be copied
         case Table():
             yield from _table(part)
+        case Strip():
+            pass
 
 
 def _wrapped(text: str, first: int, indent: int) -> list[str]:

@@ -20,7 +20,7 @@ from loadkit.errors import RecordError
 from loadkit.measure.histogram import percentiles_supported, rank_of
 from loadkit.measure.names import TIMES
 from loadkit.report.histograms import decoded
-from loadkit.report.record import OF_A_SCHEDULE, HistogramRecord, PhaseRecord, RunRecord
+from loadkit.report.record import OF_A_SCHEDULE, PERCENTILES, HistogramRecord, PhaseRecord, RunRecord
 from loadkit.units import (
     Count,
     Duration,
@@ -44,6 +44,7 @@ __all__ = [
     "Selector",
     "Unit",
     "count_of_all",
+    "every_figure",
     "figure_named",
     "find_problem",
     "parse_selector",
@@ -190,6 +191,15 @@ def _error_ratio(part: _Part) -> Found:
 
 # All but the percentiles, of which there are as many as one likes: `figure_named` makes those.
 FIGURES: Mapping[str, Figure] = {figure.name: figure for figure in _rows()}
+
+
+def every_figure() -> Iterator[Figure]:
+    """Yields the figures that a table has: of each time its usual percentiles, too."""
+    for time in TIMES:
+        yield FIGURES[f"{time}.min"]
+        yield from (_of_time(time, f"p{percentile:g}") for percentile in PERCENTILES)
+        yield from (FIGURES[f"{time}.{part}"] for part in ("max", "mean"))
+    yield from (figure for figure in FIGURES.values() if figure.time is None)
 
 
 def figure_named(name: str) -> Figure:

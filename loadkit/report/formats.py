@@ -17,6 +17,7 @@ __all__ = [
     "RECORD",
     "SERVE_FORMATS",
     "STDOUT",
+    "TABLE",
     "Format",
     "check_format",
     "formats_in_words",
@@ -63,12 +64,34 @@ def _openmetrics(record: RunRecord | ServeRecord) -> str:
     return as_openmetrics(record)
 
 
+def _csv(record: RunRecord | ServeRecord) -> str:
+    from loadkit.report.as_csv import as_csv
+
+    return as_csv(record)
+
+
+def _hlog(record: RunRecord) -> str:
+    from loadkit.report.as_hlog import as_hlog
+
+    return as_hlog(record)
+
+
+def _hgrm(record: RunRecord) -> str:
+    from loadkit.report.as_hgrm import as_hgrm
+
+    return as_hgrm(record)
+
+
 RECORD = ".json"
+TABLE = ".csv"
 STDOUT = "-"  # in place of a file: the record
 # Each imports what it needs when it is called: --help needs none of it. The image has their bytecode (Dockerfile).
 FORMATS: dict[str, Format] = {
     RECORD: Format("the record", _json, _json),
     ".jsonl": Format("its seconds as JSON lines", _jsonl),
+    TABLE: Format("its seconds as CSV", _csv, _csv),
+    ".hlog": Format("its seconds as an HdrHistogram log", _hlog),
+    ".hgrm": Format("the percentile spectrum of latency", _hgrm),
     ".md": Format("Markdown", _markdown, _markdown),
     ".om": Format("OpenMetrics", _openmetrics, _openmetrics),
     ".xml": Format("a JUnit report", _junit),
@@ -96,7 +119,10 @@ def is_record(path: str) -> bool:
 
 
 def rendered(record: RunRecord | ServeRecord, path: str) -> str:
-    """Returns the record in the format of the path, which has one for it (`check_format`); STDOUT is the record."""
+    """Returns the record in the format of the path, which has one for it (`check_format`); STDOUT is the record.
+
+    Raises RecordError for a histogram that is damaged.
+    """
     from loadkit.report.record import RunRecord
 
     one = FORMATS[RECORD if path == STDOUT else Path(path).suffix]

@@ -24,6 +24,7 @@ __all__ = [
     "Point",
     "Row",
     "Section",
+    "Strip",
     "Table",
     "count_or_dash",
     "share_or_dash",
@@ -106,7 +107,17 @@ class Table:
     depth: Depth = Depth.FULL
 
 
-Part = Point | Objective | Row | Note | Command | Table
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A figure over time as a line of marks, and what they stand for. Plain text may lack them, and has none."""
+
+    name: str
+    marks: str
+    text: str
+    depth: Depth = Depth.SUMMARY
+
+
+Part = Point | Objective | Row | Note | Command | Table | Strip
 
 
 @dataclass(frozen=True, slots=True)

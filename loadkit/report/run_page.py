@@ -25,6 +25,7 @@ from loadkit.report.page import (
 )
 from loadkit.report.record import PhaseRecord, RunRecord, ServerRecord, WorkerRecord, measured
 from loadkit.report.scale import memory_line, opening_line
+from loadkit.report.strip import p99_strip
 from loadkit.report.suggest import next_command
 from loadkit.report.summary import (
     bytes_line,
@@ -101,6 +102,7 @@ def _times(record: RunRecord) -> Iterator[Part | None]:
         yield Note("-  too few samples: fewer than ten lie above that percentile")
     lost = lost_line(record)
     yield Note(lost) if lost else None
+    yield p99_strip(record)
 
 
 def _errors(record: RunRecord) -> Table | None:

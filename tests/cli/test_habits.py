@@ -118,7 +118,11 @@ def test_the_version_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> Non
         ("blast --profile c1", ["c100k", "c10k", "c1m"]),
         ("blast --engine n", ["native"]),
         ("blast --connect-r", ["--connect-rate"]),
-        ("blast -o out/run", ["out/run.json", "out/run.jsonl", "out/run.md", "out/run.om", "out/run.xml"]),
+        (
+            "blast -o out/run",
+            ["out/run.json", "out/run.jsonl", "out/run.csv", "out/run.hlog", "out/run.hgrm", "out/run.md"],
+        ),
+        ("serve -o out/serve", ["out/serve.json", "out/serve.csv", "out/serve.md", "out/serve.om"]),
         ("blast -o run.m", ["run.md"]),
         ("profiles show st", ["steady"]),
         ("help bl", ["blast"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from loadkit.cli.output import check_outputs, find_json, write_record
@@ -58,6 +59,22 @@ def test_an_output_that_fails_to_be_made_does_not_cost_the_record(
     with pytest.raises(RuntimeError):
         write_record(record, [str(tmp_path / "run.md"), str(tmp_path / "run.json")])
     assert load(str(tmp_path / "run.json")) == record
+    with pytest.raises(RuntimeError) as caught:
+        write_record(record, [str(tmp_path / "run.md")])
+    [note] = caught.value.__notes__
+    assert load(note.removeprefix("the record is in ")) == record
+
+
+def test_a_format_of_a_damaged_histogram_says_so_beside_the_others(tmp_path: Path) -> None:
+    record = load(str(GOLDEN / "saturated.json"))
+    latency = record.histograms["latency"]
+    assert latency
+    damaged = {**record.histograms, "latency": msgspec.structs.replace(latency, hdr="HISTFAAA")}
+    record = msgspec.structs.replace(record, histograms=damaged)
+    with pytest.raises(OutputError) as caught:
+        write_record(record, [str(tmp_path / name) for name in ("a.hgrm", "b.jsonl", "c.json")])
+    assert str(caught.value).startswith(f"{tmp_path}/a.hgrm: histograms.latency cannot be read: ")
+    assert {path.name for path in tmp_path.iterdir()} == {"b.jsonl", "c.json"}
 
 
 @pytest.mark.parametrize(
@@ -84,9 +101,7 @@ def test_outputs_that_are_one_file_are_refused(
 def test_a_suffix_that_is_no_format_is_answered_with_those_that_are(path: str) -> None:
     with pytest.raises(OptionError) as caught:
         check_format(path)
-    assert str(caught.value) == (
-        f"--output: {path}: the suffix chooses the format; use one of .json, .jsonl, .md, .om, .xml"
-    )
+    assert str(caught.value) == (f"--output: {path}: the suffix chooses the format; use one of {', '.join(FORMATS)}")
 
 
 def test_the_record_among_the_outputs_is_the_one_to_be_read_again() -> None:

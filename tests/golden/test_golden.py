@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from loadkit.measure.histogram import Histogram
-from loadkit.report.as_junit import as_junit
-from loadkit.report.as_markdown import as_markdown
+from loadkit.report.as_table import as_table, table_row
 from loadkit.report.as_text import as_text
+from loadkit.report.formats import rendered
 from loadkit.report.reading import load
 from loadkit.report.record import SloRecord
 from loadkit.report.writing import encode
@@ -47,17 +47,27 @@ def test_a_record_reads_as_its_golden_text(name: str, request: pytest.FixtureReq
     assert text == path.read_text()
 
 
-@pytest.mark.parametrize("suffix", [".md", ".xml"])
+@pytest.mark.parametrize("suffix", [".md", ".xml", ".csv", ".hgrm"])
 @pytest.mark.parametrize("name", [*RUNS, "awkward"])
-def test_a_record_reads_as_its_golden_markdown_and_junit(
+def test_a_record_reads_as_its_golden_file_in_each_format(
     name: str, suffix: str, request: pytest.FixtureRequest
 ) -> None:
     record = awkward() if name == "awkward" else load(str(_HERE / f"{name}.json"))
-    text = {".md": as_markdown, ".xml": as_junit}[suffix](record)
+    written = rendered(record, f"run{suffix}").encode()
     path = _HERE / f"{name}{suffix}"
     if request.config.getoption("--update-golden"):
-        path.write_text(text)
-    assert text == path.read_text()
+        path.write_bytes(written)
+    assert written == path.read_bytes()
+
+
+def test_the_records_read_as_their_golden_table(request: pytest.FixtureRequest) -> None:
+    paths = [_HERE / f"{name}.json" for name in RUNS]
+    rows = [table_row(load(str(path)), path.name) for path in paths]
+    written = as_table([*rows, table_row(awkward(), "=awkward.json")]).encode()
+    path = _HERE / "table.csv"
+    if request.config.getoption("--update-golden"):
+        path.write_bytes(written)
+    assert written == path.read_bytes()
 
 
 @pytest.mark.parametrize("name", RUNS)

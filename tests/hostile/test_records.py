@@ -22,10 +22,14 @@ from prometheus_client.openmetrics import parser as openmetrics
 from loadkit.cli.app import run
 from loadkit.errors import LoadkitError, TargetError
 from loadkit.report.as_annotations import as_annotations
+from loadkit.report.as_csv import as_csv
+from loadkit.report.as_hgrm import as_hgrm
+from loadkit.report.as_hlog import as_hlog
 from loadkit.report.as_jsonl import as_jsonl
 from loadkit.report.as_junit import as_junit
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_openmetrics import as_openmetrics
+from loadkit.report.as_table import as_table, table_row
 from loadkit.report.as_text import as_short_text, as_text
 from loadkit.report.merge import merge_records
 from loadkit.report.reading import load
@@ -52,6 +56,10 @@ def sample(examples: int) -> Callable[[Any], Any]:
 
 
 FORMATS: dict[str, Callable[[RunRecord], str]] = {
+    "csv": lambda record: as_csv(record).replace("\r\n", "\n"),
+    "table": lambda record: as_table([table_row(record, "=::evil\x1b.json")]).replace("\r\n", "\n"),
+    "interval log": as_hlog,
+    "spectrum": as_hgrm,
     "text": lambda record: as_text(record, "::evil\x1b.json"),
     "short text": as_short_text,
     "markdown": as_markdown,

@@ -1,0 +1,57 @@
+"""Latency over time in a line of marks, for formats that have no charts: one mark is one stretch of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from loadkit.report.page import Strip
+from loadkit.report.record import Interval, RunRecord
+from loadkit.units import NS_PER_S, format_duration
+
+__all__ = ["p99_strip"]
+
+MARKS, GAP = "▁▂▃▄▅▆▇█", "·"
+# As many as fit beside the name in a comment without a line break.
+MOST_MARKS = 60
+# A p99 that changes by less than this factor has low marks only: noise is no news.
+_LEAST_RANGE = 2.0
+
+
+def p99_strip(record: RunRecord) -> Strip | None:
+    """Returns the p99 of the measured phases over time; None if fewer than two intervals have one.
+
+    A mark is the highest p99 of the intervals in its stretch, on a logarithmic scale.
+    """
+    held = {phase.name for phase in record.phases if phase.kind == "hold"}
+    rows = [row for row in record.intervals if row.phase in held]
+    values = _by_stretch(rows)
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return None
+    low, high = min(known), max(known)
+    marks = "".join(GAP if value is None else _mark(value, low, high) for value in values)
+    span_s = (max(row.t_s for row in rows) - min(row.from_s for row in rows)) / len(values)
+    gaps = f"; {GAP} too few replies" if None in values else ""
+    text = f"{format_duration(low)} to {format_duration(high)}, a mark for each {format_duration(span_s * NS_PER_S)}"
+    return Strip("p99 over time", marks, f"{text}{gaps}")
+
+
+def _by_stretch(rows: Sequence[Interval]) -> list[int | None]:
+    """Returns the highest p99 of each stretch, all of them as long, and none shorter than the longest row."""
+    begin, end = min((row.from_s for row in rows), default=0.0), max((row.t_s for row in rows), default=0.0)
+    longest = max((row.t_s - row.from_s for row in rows), default=0.0)
+    if longest <= 0 or end <= begin:
+        return []
+    found: list[int | None] = [None] * min(MOST_MARKS, int((end - begin) / longest))
+    for row in rows:
+        middle = (row.from_s + row.t_s) / 2
+        at = min(len(found) - 1, max(0, int((middle - begin) / (end - begin) * len(found))))
+        if row.latency.p99 is not None:
+            found[at] = max(found[at] or 1, row.latency.p99)
+    return found
+
+
+def _mark(value: int, low: int, high: int) -> str:
+    share = math.log(value / low) / math.log(max(high / low, _LEAST_RANGE))
+    return MARKS[min(len(MARKS) - 1, int(share * len(MARKS)))]
