@@ -43,7 +43,7 @@ Exit status:
   0    fine
   1    could not run (profile, preflight, or a target that does not echo)
   2    wrong usage
-  3    an SLO was not met
+  3    an SLO was not met, or --abort-on ended the run
   4    the run is invalid: the load asked for was not offered
   128 + n  ended by signal n (130: Ctrl-C, 143: SIGTERM), with the partial record of a run written;
            0 if a server stops at its first signal"""

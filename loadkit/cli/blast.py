@@ -36,6 +36,7 @@ Examples:
   loadkit blast -c 10k -R 20k -d 30s -o run.json    open loop, with a record
   loadkit blast 10.0.0.5:7000 -c 100k --source 10.0.1.0/28
   loadkit blast --profile churn --slo 'connect.p99<50ms' --slo 'errors==0'
+  loadkit blast 10.0.0.5:7000 -d 1h --abort-on 'error_ratio>1%' --abort-on 'latency.p99>1s for 5s'
   loadkit blast 10.0.0.5:7000 --slo 'latency.p99<5ms' -o run.json -o run.xml --github    in a pipeline"""
 
 
@@ -104,7 +105,7 @@ def blast(
     require_memory()
     from loadkit.library.prepare import prepare_blast, run_at_first_reachable
     from loadkit.report.build import build_record
-    from loadkit.report.summary import complaints
+    from loadkit.report.summary import aborted_line, complaints
 
     summary = find_summary(github and not dry_run)
     check_outputs(output, {"GITHUB_STEP_SUMMARY": summary})
@@ -135,6 +136,8 @@ def blast(
         is_whole = publish(record, output, summary, find_json(output), quiet, lambda: _begin_to_print(interrupts))
         for line in complaints(record) if quiet else ():
             click.echo(printable(f"loadkit: {line}"), err=True)
+        if aborted := aborted_line(record):
+            click.echo(printable(f"loadkit: aborted: {aborted}"), err=True)
         if not interrupts.count:
             metrics.end(record)
             linger(metrics, interrupts, quiet)
@@ -142,7 +145,7 @@ def blast(
         return 128 + interrupts.numbers[0]
     if record.verdict.state == "invalid":
         return 4
-    if not all(objective.ok for objective in record.slo):
+    if record.aborted or not all(objective.ok for objective in record.slo):
         return 3
     return 0 if is_whole else 1
 

@@ -24,6 +24,7 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("--affinity", "-A", "--cpu", "--cpu-affinity"), ("--pin",)),
     **dict.fromkeys(("--ramp", "--ramp-up", "--spawn-rate", "--arrival-rate", "--cps"), ("--connect-rate",)),
     **dict.fromkeys(("--threshold", "--thresholds", "--assert", "--fail-if"), ("--slo",)),
+    **dict.fromkeys(("--abort", "--stop-on", "--bail", "--max-errors", "--abort-on-fail"), ("--abort-on",)),
     **dict.fromkeys(("--version", "-V"), ("`loadkit version`",)),
     **dict.fromkeys(("--host", "--port", "--url", "--target", "--server", "--address", "--listen"), ("HOST:PORT",)),
 }

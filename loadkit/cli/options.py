@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from typing import Any, get_origin, get_type_hints
 
@@ -19,11 +20,22 @@ _METAVARS = {Duration: "DURATION", Size: "SIZE", Rate: "RATE", Count: "N"}
 
 
 class GroupedOption(click.Option):
-    """An option that stands in a group of the help."""
+    """An option that stands in a group of the help.
 
-    def __init__(self, *words: Any, group: Group | None = None, **more: Any) -> None:
+    `between` is a pattern: what stands between several values in the option's environment variable.
+    """
+
+    def __init__(self, *words: Any, group: Group | None = None, between: str = " ", **more: Any) -> None:
         super().__init__(*words, **more)
         self.group = group
+        self._between = re.compile(between)
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        """Returns the value of the variable, or the values of an option that may be repeated."""
+        text = self.resolve_envvar_value(ctx)
+        if text is None or not self.multiple:
+            return super().value_from_envvar(ctx)
+        return tuple(self._between.split(" ".join(text.split())))
 
 
 def profile_options(kind: type[msgspec.Struct]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -66,7 +78,7 @@ def _click_option(
     if hint in (bool, bool | None):
         more["is_flag"] = True
     elif get_origin(hint) is tuple:
-        more |= {"multiple": True, "default": (), "metavar": option.metavar}
+        more |= {"multiple": True, "default": (), "metavar": option.metavar, "between": option.between}
     elif isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         more["type"] = click.Choice([choice.value for choice in hint if choice is not EngineName.FAKE])
     else:

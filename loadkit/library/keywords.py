@@ -39,6 +39,7 @@ class BlastOptions(TypedDict, total=False):
     check: bool | None
     journey: bool | None
     slo: str | Sequence[str] | None
+    abort_on: str | Sequence[str] | None
     tag: str | Sequence[str] | None
     engine: Literal["auto", "native", "uvloop", "asyncio"] | None
     edge_triggered: bool | None

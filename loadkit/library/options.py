@@ -11,7 +11,7 @@ from loadkit.units import Duration
 __all__ = ["read_blast_options", "read_serve_options", "warn"]
 
 # A string is a sequence of strings too, of its letters.
-_REPEATABLE = ("slo", "source", "tag")
+_REPEATABLE = ("abort_on", "slo", "source", "tag")
 
 
 def read_blast_options(options: Mapping[str, object]) -> dict[str, object]:

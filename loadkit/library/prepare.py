@@ -24,6 +24,7 @@ from loadkit.plan.target import Target
 from loadkit.profile.blast import Profile
 from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.profile.spell import GivenOptions, as_given
+from loadkit.report.conditions import check_watchable, parse_condition
 from loadkit.report.slo import check_possible, parse_slo
 from loadkit.run.target import resolve, resolve_listen
 from loadkit.sockets import read_sockets
@@ -81,6 +82,7 @@ def prepare_blast(
     profile, sources = load_profile(profile_name, options, origins)
     sources |= {key: origin for key, origin in origins.items() if key in ("target", "profile")}
     objectives = [parse_slo(expression) for expression in profile.slo]
+    conditions = [parse_condition(expression) for expression in profile.abort_on]
     raise_nofile()
     engine = choose_engine(profile.engine, needs_of(profile))
     check_settings(sockets_of(profile))
@@ -92,6 +94,7 @@ def prepare_blast(
         prepared = _prepare(asked, first, tuple(others))
     load = prepared.plan.load
     check_possible(objectives, [phase.name for phase in load.phases], load.open_loop)
+    check_watchable(conditions, load)
     return prepared
 
 

@@ -11,7 +11,7 @@ from loadkit.measure.series import IntervalSample, ServeInterval
 from loadkit.measure.throttling import ThrottlingSamples
 from loadkit.plan.serve import ServePlan
 
-__all__ = ["TENTHS", "RunSamples", "ServeRun", "ServeSamples", "WorkerEnd", "tenth_of"]
+__all__ = ["TENTHS", "AbortSample", "RunSamples", "ServeRun", "ServeSamples", "WorkerEnd", "tenth_of"]
 
 TENTHS = 10  # of a ramp's connections: a rate is recorded for each tenth
 
@@ -62,6 +62,19 @@ class ServeRun:
     died_last: tuple[WorkerEnd, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class AbortSample:
+    """The condition that ended a run early, when it was met (monotonic ns), and what its figure came to.
+
+    Without a value it lies among what had not come back, which `reason` says.
+    """
+
+    expr: str
+    at_ns: int
+    value: float | None
+    reason: str | None
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class RunSamples:
     """Everything measured in a run. Times are monotonic ns; the window is what the hold phases covered."""
@@ -87,6 +100,7 @@ class RunSamples:
     kernel_of_ramp: KernelSamples | None = None
     throttling: ThrottlingSamples | None = None  # of the window; None without a quota
     answered: int | None = None  # connections that were open, with a first reply, when the window began
+    aborted: AbortSample | None = None
     closing_ns: int | None = None  # from the end of the traffic until every process of both ends had ended
 
 

@@ -26,7 +26,8 @@ class Given(msgspec.Struct, frozen=True):
     """How a run was asked for, in words that ask for it again.
 
     `options` has what was given beside the profile, as text; `phased` those options that the profile sets phase by
-    phase, and that can therefore not be given. `slo` are the objectives, `tags` the notes of the run.
+    phase, and that can therefore not be given. `slo` are the objectives, `tags` the notes of the run, and
+    `abort_on` the conditions that end it early.
     """
 
     profile: str | None = None
@@ -34,6 +35,7 @@ class Given(msgspec.Struct, frozen=True):
     phased: tuple[str, ...] = ()
     slo: tuple[str, ...] = ()
     tags: dict[str, str] = {}
+    abort_on: tuple[str, ...] = ()
 
 
 class Origins(msgspec.Struct, frozen=True):
@@ -102,7 +104,12 @@ def build_plan(
             sockets=socket_origins(sources),
         ),
         given=Given(
-            name, options or {}, phased([_said(spec) for spec in profile.phases]), profile.slo, tags_of(profile.tag)
+            name,
+            options or {},
+            phased([_said(spec) for spec in profile.phases]),
+            profile.slo,
+            tags_of(profile.tag),
+            profile.abort_on,
         ),
     )
 

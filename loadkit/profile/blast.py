@@ -229,6 +229,17 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
             metavar="EXPR",
         ),
     ] = ()
+    abort_on: Annotated[
+        tuple[str, ...],
+        option(
+            "end the run early, with exit status 3: 'error_ratio>1%' is judged on all so far, "
+            "'latency.p99>1s for 5s' on each of the last seconds (repeatable)",
+            "--abort-on",
+            group=Group.MEASURING,
+            metavar="CONDITION",
+            between=" (?!for )(?<! for )",
+        ),
+    ] = ()
     tag: Annotated[
         tuple[Tag, ...],
         option(

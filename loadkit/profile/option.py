@@ -53,6 +53,8 @@ class Option(msgspec.Struct, frozen=True):
     bounds: Bounds | None = None
     group: Group | None = None
     bare_unit: str = ""  # what a number without a unit is counted in; "": it needs one
+    # What stands between several values in an environment variable: a pattern. Any other blanks are one blank by then.
+    between: str = " "
 
     @property
     def flag(self) -> str:
@@ -68,10 +70,11 @@ def option(
     at_most: float | None = None,
     group: Group | None = None,
     bare_unit: str = "",
+    between: str = " ",
 ) -> Any:
     """Returns what a field is annotated with to be an option."""
     bounds = None if at_least is None else Bounds(at_least, at_most)
-    return msgspec.Meta(extra={"option": Option(help, flags, metavar, bounds, group, bare_unit)})
+    return msgspec.Meta(extra={"option": Option(help, flags, metavar, bounds, group, bare_unit, between)})
 
 
 def options_of(struct: type[msgspec.Struct]) -> Mapping[str, Option]:

@@ -17,7 +17,7 @@ import pytest
 
 from loadkit.pytest_plugin.outcome import check_policy, environment, fail, judge
 from loadkit.pytest_plugin.records import keep_record, record_folder
-from loadkit.pytest_plugin.summary import MISSED, RECORD, RUN, forget, note
+from loadkit.pytest_plugin.summary import ABORTED, MISSED, RECORD, RUN, forget, note
 
 if TYPE_CHECKING:
     from loadkit.library.blast import Target
@@ -127,12 +127,17 @@ class Blaster:
 
     def _take(self, record: RunRecord, path: Path | None, policy: str) -> BlastResult:
         __tracebackhide__ = True
-        from loadkit.report.summary import headline
+        from loadkit.report.as_text import as_short_text
+        from loadkit.report.summary import aborted_line, headline
 
         self._note(RUN, headline(record))
         if path:
             self._note(RECORD, str(path))
         judge(record, policy)
+        aborted = aborted_line(record)
+        if aborted:
+            self._note(ABORTED, aborted)
+            fail(f"aborted: {aborted}\n\n{as_short_text(record)}")
         result = BlastResult(record, path, self._note)
         if record.slo:
             result.check(*(slo.expr for slo in record.slo))

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-__all__ = ["MISSED", "RECORD", "RUN", "forget", "note", "summary_lines"]
+__all__ = ["ABORTED", "MISSED", "RECORD", "RUN", "forget", "note", "summary_lines"]
 
 # Name of a user property -> what stands before its value in the summary.
-RUN, MISSED, RECORD = "loadkit", "loadkit missed", "loadkit record"
-_WORDS = {RUN: "", MISSED: "SLO missed: ", RECORD: "record: "}
+RUN, MISSED, ABORTED, RECORD = "loadkit", "loadkit missed", "loadkit aborted", "loadkit record"
+_WORDS = {RUN: "", MISSED: "SLO missed: ", ABORTED: "aborted: ", RECORD: "record: "}
 
 
 def note(item: pytest.Item, name: str, text: str) -> None:

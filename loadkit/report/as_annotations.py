@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from loadkit.printable import cleaned
 from loadkit.report.escape import workflow_message, workflow_property
 from loadkit.report.record import RunRecord
-from loadkit.report.summary import finding_line, headline, slo_value
+from loadkit.report.summary import aborted_line, finding_line, headline, slo_value
 from loadkit.units import plural
 
 __all__ = ["as_annotations"]
@@ -17,12 +17,16 @@ MOST = 10
 
 
 def as_annotations(record: RunRecord) -> list[str]:
-    """Returns a line for an invalid or suspect verdict, one for each missed objective, and one for all findings.
+    """Returns a line for a verdict that is not valid, for what ended the run early, and for each missed objective.
+
+    One more has all findings.
 
     Ten errors at the most; the findings are a notice.
     """
     record = cleaned(record)
     lines = list(_verdict(record))
+    aborted = aborted_line(record)
+    lines += [_command("error", "loadkit: aborted", aborted)] if aborted else []
     missed = [slo for slo in record.slo if not slo.ok]
     room = MOST - len(lines)
     shown = missed if len(missed) <= room else missed[: room - 1]

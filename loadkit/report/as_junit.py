@@ -1,4 +1,4 @@
-"""A record as JUnit XML: a test case for each objective, and one for the verdict.
+"""A record as JUnit XML: a test case for each objective, one for the verdict, and one for what ended the run early.
 
 A missed objective is a failure; an invalid run is an error, for it is the experiment that failed and not what was
 examined; a suspect run passes, and its reasons stand in `system-out`, where findings stand too.
@@ -21,6 +21,7 @@ from loadkit.report.escape import xml
 from loadkit.report.figures import shown
 from loadkit.report.record import PERCENTILES, RunRecord, SloRecord
 from loadkit.report.summary import (
+    aborted_line,
     bytes_line,
     connections_line,
     finding_line,
@@ -41,12 +42,13 @@ _FIGURES = ("error_ratio", *(f"{time}.p{part:g}" for time in ("latency", "servic
 def as_junit(record: RunRecord) -> str:
     """Returns the XML document, ending in a line feed."""
     missed, errors = sum(not slo.ok for slo in record.slo), int(record.verdict.state == "invalid")
+    aborted = aborted_line(record)
     suite = {
         "name": _suite_name(record),
         "package": "loadkit",
         "id": 0,
-        "tests": len(record.slo) + 1,
-        "failures": missed,
+        "tests": len(record.slo) + 1 + bool(aborted),
+        "failures": missed + bool(aborted),
         "errors": errors,
         "skipped": 0,
         "time": _seconds(record),
@@ -62,6 +64,7 @@ def as_junit(record: RunRecord) -> str:
         "    </properties>",
         *_verdict(record),
         *(line for slo in record.slo for line in _objective(slo)),
+        *_failure("loadkit.run", "abort-on", "loadkit.aborted", aborted),
         "    <system-out>",
         *map(xml, _said(record)),
         "</system-out>",
@@ -87,14 +90,19 @@ def _verdict(record: RunRecord) -> Iterator[str]:
 
 
 def _objective(slo: SloRecord) -> Iterator[str]:
-    case = _attributes(classname="loadkit.slo", name=printable(slo.expr) or "-", time="0.000")
+    name = printable(slo.expr) or "-"
     if slo.ok:
-        yield f"    <testcase {case}/>"
-        return
-    text = f"{slo.expr} was not met: {slo_value(slo)}"
-    yield f"    <testcase {case}>"
-    yield f"      <failure {_attributes(type='loadkit.missed', message=text)}>{xml(text)}</failure>"
-    yield "    </testcase>"
+        yield f"    <testcase {_attributes(classname='loadkit.slo', name=name, time='0.000')}/>"
+    else:
+        yield from _failure("loadkit.slo", name, "loadkit.missed", f"{slo.expr} was not met: {slo_value(slo)}")
+
+
+def _failure(suite: str, name: str, kind: str, text: str | None) -> Iterator[str]:
+    """Yields a test case that failed by what the text says; nothing without one."""
+    if text:
+        yield f"    <testcase {_attributes(classname=suite, name=name, time='0.000')}>"
+        yield f"      <failure {_attributes(type=kind, message=text)}>{xml(text)}</failure>"
+        yield "    </testcase>"
 
 
 def _said(record: RunRecord) -> Iterator[str]:

@@ -34,6 +34,7 @@ from loadkit.report.parts import Parts, numbers_of, parts_of
 from loadkit.report.rates import connecting_of, cpu_per_reply, has_gaps, make_rates
 from loadkit.report.record import (
     OF_A_SCHEDULE,
+    Aborted,
     Bytes,
     Interval,
     PhaseRecord,
@@ -84,9 +85,11 @@ def _what_happened(plan: Plan, host: Host, samples: RunSamples, parts: Parts) ->
     workers, server = blast_workers(load, samples, parts), _server(plan, samples, parts)
     # Between measured phases the serve end goes on with what is not: its CPU time is not the window's alone.
     serve_cpu = cpu_per_reply(server.workers, window) if server and not has_gaps(window) else None
+    is_cut = samples.interrupted is not None or samples.aborted is not None
     return RunRecord(
-        partial=samples.interrupted is not None or any(end.died for end in samples.ends) or window is None,
+        partial=is_cut or any(end.died for end in samples.ends) or window is None,
         interrupted=samples.interrupted,
+        aborted=_aborted(samples),
         stranded_ns=None if samples.stranded_ns is None else samples.stranded_ns - samples.start_ns,
         run=RunId(secrets.token_hex(8)),
         started=samples.started,
@@ -115,6 +118,13 @@ def _what_happened(plan: Plan, host: Host, samples: RunSamples, parts: Parts) ->
         intervals=tuple(_interval(row, load) for row in samples.intervals),
         server=server,
     )
+
+
+def _aborted(samples: RunSamples) -> tuple[Aborted, ...]:
+    found = samples.aborted
+    if found is None:
+        return ()
+    return (Aborted(found.expr, found.at_ns - samples.start_ns, found.value, found.reason),)
 
 
 def _server(plan: Plan, samples: RunSamples, parts: Parts) -> ServerRecord | None:

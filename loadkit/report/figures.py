@@ -21,6 +21,7 @@ from loadkit.measure.histogram import percentiles_supported, rank_of
 from loadkit.measure.names import TIMES
 from loadkit.report.histograms import decoded
 from loadkit.report.record import OF_A_SCHEDULE, PERCENTILES, HistogramRecord, PhaseRecord, RunRecord
+from loadkit.report.so_far import Found, Stretch, count_so_far, rate_so_far, share_lost, time_so_far
 from loadkit.units import (
     Count,
     Duration,
@@ -74,15 +75,6 @@ UNITS = (NS, COUNT, PER_S, BYTES_PER_S, SHARE)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a figure comes to in a record, or why it has no value; `is_never`: it lies among what never came back."""
-
-    value: float | None
-    reason: str | None = None
-    is_never: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class _Part:
     """What a figure is read from: a run, or one phase of it."""
 
@@ -103,7 +95,8 @@ class _Part:
 class Figure:
     """A number that can be asked for: `of` reads it, `better` says which way a reader would like it to go.
 
-    `time` names the histogram of a time, and `part` says what of it: min, mean, max or pN.
+    `time` names the histogram of a time, and `part` says what of it: min, mean, max or pN. `so_far` reads it while the
+    run goes on; None if that is not possible.
     """
 
     name: str
@@ -111,6 +104,7 @@ class Figure:
     better: Better
     about: About
     of: Callable[[_Part], Found]
+    so_far: Callable[[Stretch], Found] | None = None
     time: str | None = None
     part: str | None = None
     is_of_phases: bool = True
@@ -152,41 +146,58 @@ def _rows() -> Iterator[Figure]:
     for time in TIMES:
         for part in PARTS:
             yield _of_time(time, part)
-    yield Figure("errors", COUNT, "less", "messages", lambda part: Found(sum(row.count for row in part.whole.errors)))
+    yield Figure(
+        "errors",
+        COUNT,
+        "less",
+        "messages",
+        lambda part: Found(sum(row.count for row in part.whole.errors)),
+        lambda stretch: Found(stretch.came.errors),
+    )
     ways: dict[str, Better] = {"intended": "neither", "sent": "neither", "replied": "more"}
     for name in ("intended", "sent", "replied", "failed", "unanswered", "unsent", "waited"):
-        yield Figure(name, COUNT, ways.get(name, "less"), "messages", _message_count(name))
-    yield Figure("opened", COUNT, "more", "connects", lambda part: Found(part.whole.connections.opened))
-    yield Figure("failed_connects", COUNT, "less", "connects", lambda part: Found(part.whole.connections.failed))
-    yield _rate("replies_per_s", PER_S, "messages")
-    yield _rate("sent_bytes_per_s", BYTES_PER_S, "bytes")
-    yield _rate("received_bytes_per_s", BYTES_PER_S, "bytes")
-    yield _rate("connects_per_s", PER_S, "connects")
-    yield Figure("error_ratio", SHARE, "less", "messages", _error_ratio)
+        # What is unanswered or unsent is known at the end.
+        so_far = None if name in ("unanswered", "unsent") else count_so_far(name)
+        yield Figure(name, COUNT, ways.get(name, "less"), "messages", _message_count(name), so_far)
+    opened, failed = count_so_far("opened"), count_so_far("failed_connects")
+    yield Figure("opened", COUNT, "more", "connects", lambda part: Found(part.whole.connections.opened), opened)
+    yield Figure(
+        "failed_connects", COUNT, "less", "connects", lambda part: Found(part.whole.connections.failed), failed
+    )
+    yield _rate("replies_per_s", PER_S, "messages", "window_replied")
+    yield _rate("sent_bytes_per_s", BYTES_PER_S, "bytes", "sent_bytes")
+    yield _rate("received_bytes_per_s", BYTES_PER_S, "bytes", "received_bytes")
+    yield _rate("connects_per_s", PER_S, "connects", None)
+    yield Figure("error_ratio", SHARE, "less", "messages", _error_ratio, _error_ratio_so_far)
 
 
 def _of_time(time: str, part: str) -> Figure:
-    return Figure(f"{time}.{part}", NS, "less", _TIMES[time].about, lambda of: _read_time(of, time, part), time, part)
+    # A mean is not known as long as a message is under way.
+    so_far = None if part == "mean" else time_so_far(time, part)
+    about = _TIMES[time].about
+    return Figure(f"{time}.{part}", NS, "less", about, lambda of: _read_time(of, time, part), so_far, time, part)
 
 
 def _message_count(name: str) -> Callable[[_Part], Found]:
     return lambda part: Found(getattr(part.whole.messages, name))
 
 
-def _rate(name: str, unit: Unit, about: About) -> Figure:
+def _rate(name: str, unit: Unit, about: About, counter: str | None) -> Figure:
     def of(part: _Part) -> Found:
         value: float | None = getattr(part.run.rates, name)
         return Found(value, None if value is not None else "not measured")
 
-    return Figure(name, unit, "more", about, of, is_of_phases=False)
+    return Figure(name, unit, "more", about, of, rate_so_far(counter) if counter else None, is_of_phases=False)
 
 
 def _error_ratio(part: _Part) -> Found:
-    """(failed + unanswered + unsent) / due."""
     messages = part.whole.messages
-    if not messages.intended:
-        return Found(None, "no message was due")
-    return Found((messages.failed + messages.unanswered + messages.unsent) / messages.intended)
+    return share_lost(messages.failed, messages.unanswered, messages.unsent, messages.intended)
+
+
+def _error_ratio_so_far(stretch: Stretch) -> Found:
+    counters = stretch.came.counters
+    return share_lost(*(counters[name] for name in ("failed", "unanswered", "unsent", "intended")))
 
 
 # All but the percentiles, of which there are as many as one likes: `figure_named` makes those.

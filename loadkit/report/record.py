@@ -26,6 +26,7 @@ __all__ = [
     "PERCENTILES",
     "STATES",
     "VERSION",
+    "Aborted",
     "Advised",
     "Balance",
     "Bytes",
@@ -98,8 +99,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     first reply was there, and the requested value if one was given (the kernel doubles buffer sizes, and bounds them).
     `tags` are the notes of --tag. Of merged runs those stay that all of them have with the same value. `tags_missing`
     has the keys of the others, and why.
-    `interrupted` names the signal that ended the run early. `stranded_ns` is when its last connection was gone, from
-    the start of the run, where no other could open. `findings` are all of them, also those of `kernel` and `tcp`.
+    `interrupted` names the signal that ended the run early, `aborted` has the condition of --abort-on that did.
+    `stranded_ns` is when its last connection was gone, from the start of the run, where no other could open. `findings`
+    are all of them, also those of `kernel` and `tcp`.
     """
 
     format: Annotated[str, algebra.SAME] = FORMAT
@@ -107,6 +109,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     minor: Annotated[int, algebra.MOST] = MINOR
     partial: Annotated[bool, algebra.ANY]
     interrupted: Annotated[str | None, algebra.LEAST] = None
+    aborted: Annotated[tuple[Aborted, ...], algebra.JOINED] = ()
     stranded_ns: Annotated[int | None, algebra.MOST] = None
     merged: Annotated[int, algebra.SUM] = 1
     in_a_row: Annotated[int, algebra.SPAN] = 1
@@ -177,6 +180,18 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     def fallback(self) -> str | None:
         """Why `--engine auto` did not take a faster engine; None if it did, or was not asked to."""
         return next((one.fallback for one in self.placements if one.fallback), None)
+
+
+class Aborted(msgspec.Struct, frozen=True):
+    """The condition of --abort-on that ended a run: `at_ns` after its start it was met, by the figure's `value` then.
+
+    Null: the figure lay among what had not come back, which `reason` says.
+    """
+
+    expr: str
+    at_ns: int
+    value: int | float | None
+    reason: str | None = None
 
 
 class RunId(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from loadkit.report.scale import memory_line, opening_line
 from loadkit.report.strip import p99_strip
 from loadkit.report.suggest import next_command
 from loadkit.report.summary import (
+    aborted_line,
     bytes_line,
     connections_line,
     crowd_line,
@@ -79,6 +80,7 @@ def _row(name: str, text: str | None, depth: Depth = Depth.FULL) -> Row | None:
 
 
 def _run(record: RunRecord) -> Iterator[Part | None]:
+    yield _row("aborted", aborted_line(record), Depth.BRIEF)
     yield Row("target", target_line(record), Depth.BRIEF)
     yield Row("load", load_line(record), Depth.BRIEF)
     yield _row("tags", tags_line(record), Depth.BRIEF)

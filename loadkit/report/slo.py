@@ -39,21 +39,30 @@ class Slo:
         """What is compared."""
         return self.selector.figure
 
+    def holds(self, value: float) -> bool:
+        """Whether a value of the figure meets it."""
+        return _COMPARE[self.compare](value, self.bound)
 
-def parse_slo(text: str) -> Slo:
-    """Reads an objective. Raises OptionError saying what was expected, and for an unknown figure the nearest."""
+
+def parse_slo(
+    text: str, option: str = "--slo", expected: str = "FIGURE<VALUE such as 'latency.p99<5ms' or 'errors==0'"
+) -> Slo:
+    """Reads an objective, which was given with `option`.
+
+    Raises OptionError saying what was expected, and for an unknown figure the nearest.
+    """
     match = _EXPRESSION.fullmatch(text.strip())
     if match is None:
-        raise OptionError(f"--slo: expected FIGURE<VALUE such as 'latency.p99<5ms' or 'errors==0', got {text!r}")
+        raise OptionError(f"{option}: expected {expected}, got {text!r}")
     name, compare, value = match.groups()
     try:
         selector = parse_selector(name)
     except ValueError as error:
-        raise OptionError(f"--slo: {error}") from None
+        raise OptionError(f"{option}: {error}") from None
     try:
         bound = float(selector.figure.unit.parse(value))
     except ValueError as error:
-        raise OptionError(f"--slo: {text}: {error}") from None
+        raise OptionError(f"{option}: {text}: {error}") from None
     return Slo(text, selector, compare, bound)
 
 
@@ -77,4 +86,4 @@ def _check(slo: Slo, record: RunRecord) -> SloRecord:
     found = read(record, slo.selector)
     if found.value is None:
         return SloRecord(slo.expr, None, False, found.reason)
-    return SloRecord(slo.expr, found.value, _COMPARE[slo.compare](found.value, slo.bound))
+    return SloRecord(slo.expr, found.value, slo.holds(found.value))

@@ -144,6 +144,13 @@ def _partial(run: _Run) -> tuple[str, str] | None:
     return (run.again("run.json"), "the same, to its end") if run.record.partial else None
 
 
+def _aborted(run: _Run) -> tuple[str, str] | None:
+    """A run that --abort-on ended would end there again."""
+    if not run.record.aborted:
+        return None
+    return _lower(run, "does a lower rate last?") if run.rates else _closer(run)
+
+
 def _silent(run: _Run) -> tuple[str, str] | None:
     if not run.is_invalid or run.record.messages.replied or not run.place:
         return None
@@ -201,6 +208,7 @@ def _kept(run: _Run) -> tuple[str, str]:
 _RULES: tuple[Rule, ...] = (
     _connections,
     _fix_first,
+    _aborted,
     _partial,
     _silent,
     _too_fast,

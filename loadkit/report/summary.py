@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from loadkit.errors import OptionError
 from loadkit.plan.phases import PhaseKind
+from loadkit.report.conditions import parse_condition
 from loadkit.report.figures import shown
-from loadkit.report.record import Finding, RunRecord, SloRecord
+from loadkit.report.record import Aborted, Finding, RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size, plural
 
 __all__ = [
+    "aborted_line",
     "bytes_line",
     "complaints",
     "connections_line",
@@ -160,8 +162,28 @@ def measured_line(record: RunRecord) -> str | None:
         return None
     runs = f" in {record.merged} runs" if record.merged > 1 else ""
     names = ", ".join(phase.name for phase in record.phases if phase.kind == "hold")
-    early = f", {record.interrupted} ended it early" if record.interrupted else ""
+    by = record.interrupted or ("--abort-on" if record.aborted else None)
+    early = f", {by} ended it early" if by else ""
     return f"{format_duration(record.window.measured_ns)}{runs} ({names}){early}"
+
+
+def aborted_line(record: RunRecord) -> str | None:
+    """Returns which condition ended the run early, when, and by how much it was met; None if no condition did."""
+    return "; ".join(map(_met, record.aborted)) or None
+
+
+def _met(aborted: Aborted) -> str:
+    what, span, value = "its figure", "", f"never ({aborted.reason or 'it did not come back'})"
+    if aborted.value is not None:
+        value = f"{aborted.value:,}"  # of a later loadkit, which knows figures that this one does not
+    try:
+        condition = parse_condition(aborted.expr)
+    except OptionError:
+        pass
+    else:
+        what, span = condition.figure.name, " so far" if condition.for_ns is None else " in the last second"
+        value = value if aborted.value is None else condition.figure.unit.shown(aborted.value)
+    return f"{aborted.expr} was met {format_duration(aborted.at_ns)} after the start: {what}{span} was {value}"
 
 
 def complaints(record: RunRecord) -> list[str]:

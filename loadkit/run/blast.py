@@ -133,6 +133,7 @@ def _run_samples(
         stranded_ns=stranded_at_ns(measured.workers),
         intervals=measured.intervals,
         interrupted=interrupted,
+        aborted=course.aborted,
         serve=measured.serve,
         tenths_ns=tuple(course.ramp.tenths) if course.ramp else (),
         stopped_opening=course.ramp.stopped if course.ramp else None,

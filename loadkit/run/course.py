@@ -11,12 +11,15 @@ decide: one that hears nothing more still ends its plan.
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Sequence
 
 from loadkit.engine.base import STOP_NS
-from loadkit.measure.samples import WorkerSamples
+from loadkit.measure.samples import AbortSample, WorkerSamples
 from loadkit.plan.build import Plan
 from loadkit.plan.phases import PhaseKind
+from loadkit.report.conditions import parse_condition
+from loadkit.run.abort import Conditions, Span
 from loadkit.run.crew import Look, Word, Words, closing_ns
 from loadkit.run.ramp import Ramp
 from loadkit.units import NS_PER_S
@@ -55,7 +58,8 @@ class Course:
     """A run under way, told what its crew shows. Times are monotonic ns.
 
     `next_ns` is when it wants the next look. `start_ns` is when the first connection opens, `ramp` is None until that
-    had a right reply, `window` until the ramp is over, `stop_ns` until something ends the run early.
+    had a right reply, `window` until the ramp is over, `stop_ns` until something ends the run early, `aborted` unless
+    that is one of its conditions.
     """
 
     def __init__(self, plan: Plan, now: int) -> None:
@@ -64,11 +68,13 @@ class Course:
         self.ramp: Ramp | None = None
         self.window: tuple[int, int] | None = None
         self.stop_ns: int | None = None
+        self.aborted: AbortSample | None = None
         self.end_ns = self.start_ns
         self.next_ns = now
         self.is_over = False
         self._load = plan.load
         self._workers = plan.here.workers
+        self._conditions = Conditions([parse_condition(text) for text in plan.given.abort_on], plan.load)
         self._hold_ns: int | None = None
         self._passed = 0  # edges of the window
         self._stood_ns = 0  # how long we were not let run since the ramp, or the hold, was begun
@@ -90,6 +96,7 @@ class Course:
         words += self._pass_edges(look, now)
         if self.stop_ns is None and look.stranded_ns and now > look.stranded_ns + _STRANDED_NS:
             words += self._stop(now)
+        words += self._judge(look, now)
         self.is_over = self.stage is Stage.FAILED or not look.running or signals > 1 or now > self._give_up_ns()
         self.next_ns = self._next_look(now)
         return words
@@ -98,6 +105,14 @@ class Course:
         """Returns what is left to be said when the last worker has ended, which was then."""
         self.end_ns = end_ns
         return self._pass_edges(look, end_ns)
+
+    def _judge(self, look: Look, now: int) -> list[Word]:
+        """Ends the run if one of its conditions is met, as long as there is something to be ended."""
+        is_done = look.finished_ns or (self.window and now >= self.window[1])
+        if look.seen is None or self.stop_ns is not None or is_done:
+            return []
+        self.aborted = self._conditions.judge(look.seen, self._spans(now), now)
+        return self._stop(now) if self.aborted else []
 
     def _stop(self, now: int) -> list[Word]:
         self.stop_ns, self._stood_stopping_ns = now, 0
@@ -189,6 +204,14 @@ class Course:
                 edges += [begin, begin + phase.duration_ns]
             begin += phase.duration_ns
         return min(edges), max(edges)
+
+    def _spans(self, now: int) -> dict[int, Span]:
+        """Returns when those phases that have a beginning do begin and end, by their numbers."""
+        spans = {0: (self.ramp.start_ns, self._hold_ns or now)} if self.ramp else {}
+        if self._hold_ns:
+            ends = itertools.accumulate((phase.duration_ns for phase in self._load.phases[1:]), initial=self._hold_ns)
+            spans |= dict(enumerate(itertools.pairwise(ends), 1))
+        return spans
 
     def left_ns(self, now: int) -> int:
         """Returns how long the measured time still takes; before it, how long the ramp may."""

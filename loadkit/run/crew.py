@@ -6,7 +6,7 @@ run/course.py decides what is said from looks alone. run/local.py has the worker
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from loadkit.measure.memory import MemorySamples, Room
 from loadkit.measure.run_samples import ServeSamples, WorkerEnd
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.measure.series import IntervalSample
+from loadkit.measure.so_far import SoFar
 from loadkit.measure.throttling import ThrottlingSamples
 from loadkit.report.families import View
 from loadkit.run.signals import HasFileno
@@ -62,6 +63,7 @@ class Look:
     has_deaths: bool = False  # one did not end well
     is_served: bool = True  # False: the run's own serve end is gone for good
     room: Room | None = None  # memory, as far as it is watched: in the ramp
+    seen: Mapping[int, SoFar] | None = None  # the phases that a condition is about, by number: about once a second
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from loadkit.errors import LoadkitError
@@ -13,8 +13,11 @@ from loadkit.measure.memory import Room, read_room
 from loadkit.measure.names import COUNTERS, PROOFS, STATE
 from loadkit.measure.run_samples import ServeSamples
 from loadkit.measure.samples import PhaseSamples, WorkerSamples, read_board, read_worker
+from loadkit.measure.so_far import SoFar
 from loadkit.plan.build import Plan
 from loadkit.plan.split import split
+from loadkit.report.conditions import parse_condition
+from loadkit.run.abort import wanted_of
 from loadkit.report.families import View
 from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, closing_ns
 from loadkit.run.exposed import view_of_run
@@ -22,6 +25,7 @@ from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
 from loadkit.run.sampler import Sampler
 from loadkit.run.serve import ServeGroup
+from loadkit.run.sights import Sights
 from loadkit.run.signals import HasFileno, Interrupts
 from loadkit.run.surroundings import Surroundings
 from loadkit.run.watch import Watch
@@ -73,6 +77,8 @@ class LocalCrew:
         self._running = len(self._workers)
         self._series = Series(self._board, self._group.board if self._group else None)
         self._sampler = Sampler(self._series)  # from the start of the run
+        conditions = [parse_condition(text) for text in self._plan.given.abort_on]
+        self._sights = Sights(self._board, wanted_of(conditions, load))
         self._surroundings.ready([forker.pid, *_pids(self._workers), *_pids(self._serving())])
         return port
 
@@ -112,6 +118,7 @@ class LocalCrew:
             has_deaths=self._has_deaths,
             is_served=is_served,
             room=self._surroundings.room(now) if self._is_opening else None,
+            seen=self._sights.look(now),
         )
 
     def _mend(self) -> bool:
@@ -204,7 +211,15 @@ class LocalCrew:
         group.close(self._closing_s())
 
 
-def look_at(board: Board, *, running: int, has_deaths: bool, is_served: bool, room: Room | None) -> Look:
+def look_at(
+    board: Board,
+    *,
+    running: int,
+    has_deaths: bool,
+    is_served: bool,
+    room: Room | None,
+    seen: Mapping[int, SoFar] | None = None,
+) -> Look:
     """Returns what the board shows, and what else was seen.
 
     The processes first, then this: what a worker that has ended wrote is on it.
@@ -224,6 +239,7 @@ def look_at(board: Board, *, running: int, has_deaths: bool, is_served: bool, ro
         has_deaths=has_deaths,
         is_served=is_served,
         room=room,
+        seen=seen,
     )
 
 

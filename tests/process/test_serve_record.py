@@ -67,7 +67,7 @@ def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_
     assert "not of this run: it served from 2020-01-01" in refused("blast.json", "--server", "old.json")
     assert "serve.json: of a serve end; report it alone" in refused("blast.json", "serve.json")
     assert "serve.json: of a serve end; report it alone" in refused("serve.json", "--server", "serve.json")
-    assert "use one of .json, .md" in refused("serve.json", "-o", "serve.xml")
+    assert "use one of .json, .csv, .md" in refused("serve.json", "-o", "serve.xml")
     assert "blast.json: not a loadkit serve record" in refused("blast.json", "--server", "blast.json")
     assert "give one RECORD" in refused("blast.json", "blast.json", "--server", "serve.json")
 

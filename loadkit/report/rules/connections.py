@@ -10,6 +10,7 @@ from loadkit.report.evidence.connections import broke, cause_of
 from loadkit.report.evidence.workers import OWN_DELAY
 from loadkit.report.record import Party
 from loadkit.report.rules.rule import ANY_ERROR, Said, rule
+from loadkit.report.summary import aborted_line
 from loadkit.units import format_count, format_duration, format_rate, plural
 
 __all__ = [
@@ -44,6 +45,8 @@ def no_window(evidence: Evidence) -> Iterator[Said]:
     )
     if record.interrupted:
         yield Said(f"{record.interrupted} ended the run before its measured time began: {opened}", "request")
+    elif record.aborted:
+        yield Said(f"{aborted_line(record)}, before the measured time began: {opened}", "request")
     elif record.stranded_ns is not None:
         cause, party = _last_cause(evidence)
         yield Said(f"every connection had ended before the measured time began: {cause}; {opened}", party)

@@ -174,9 +174,9 @@ def no_replies(evidence: Evidence) -> Iterator[Said]:
 
 @rule("messages-lost", "finding", "more than 0.1 % of the messages sent got no reply", *ANY_ERROR)
 def messages_lost(evidence: Evidence) -> Iterator[Said]:
-    """What was under way when a signal or a worker's death cut the run might have been replied to."""
+    """What was under way when a signal, a condition or a worker's death cut the run might have been replied to."""
     record, messages = evidence.record, evidence.record.messages
-    is_cut = record.interrupted is not None or any(worker.died for worker in record.workers)
+    is_cut = record.interrupted is not None or record.aborted or any(worker.died for worker in record.workers)
     lost = messages.failed + (0 if is_cut else messages.unanswered)
     if lost <= FAILED * messages.sent or evidence.connections.is_silent:
         return

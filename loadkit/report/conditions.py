@@ -1,0 +1,100 @@
+"""Conditions such as `latency.p99>1s for 5s`, which end a run early: a figure, a comparison, a bound and a duration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadkit.errors import OptionError
+from loadkit.plan.load import Load
+from loadkit.plan.phases import PhaseKind
+from loadkit.report.figures import Figure, find_problem
+from loadkit.report.slo import Slo, parse_slo
+from loadkit.report.so_far import Found
+from loadkit.units import NS_PER_S, Duration, format_duration
+
+__all__ = ["Condition", "check_watchable", "parse_condition"]
+
+_OPTION, _EXPECTED = "--abort-on", "FIGURE>VALUE such as 'error_ratio>1%' or 'latency.p99>1s for 5s'"
+_FOR = re.compile(r"(?P<what>.*\S)\s+for\s+(?P<span>\S+)\s*")
+# A run is looked at once a second.
+LEAST_FOR_NS = NS_PER_S
+_COMPARE = (">", ">=", "<", "<=")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A comparison that ends a run where it holds: once, or if `for_ns` is given in each second for that long."""
+
+    expr: str
+    objective: Slo
+    for_ns: int | None
+
+    @property
+    def figure(self) -> Figure:
+        """What is compared."""
+        return self.objective.figure
+
+    def is_met(self, found: Found) -> bool:
+        """Whether a figure so far meets it: what never came back is later than any bound."""
+        if found.value is not None:
+            return self.objective.holds(found.value)
+        return found.is_never and self.objective.compare in (">", ">=")
+
+    def phases(self, load: Load) -> tuple[int, ...]:
+        """Returns the numbers of the phases that it is about: the one it names, or those that are measured.
+
+        Of connects and their times the ramp is one of them, as in a record.
+        """
+        name = self.objective.selector.phase
+        if name is not None:
+            return tuple(at for at, phase in enumerate(load.phases) if phase.name == name)
+        is_setup = self.figure.about == "connects" or self.figure.time == "first_byte"
+        kinds = (PhaseKind.RAMP, PhaseKind.HOLD) if is_setup else (PhaseKind.HOLD,)
+        return tuple(at for at, phase in enumerate(load.phases) if phase.kind in kinds)
+
+
+def parse_condition(text: str) -> Condition:
+    """Reads a condition. Raises OptionError saying what was expected."""
+    match = _FOR.fullmatch(text)
+    objective = parse_slo(match["what"] if match else text, _OPTION, _EXPECTED)
+    if objective.compare not in _COMPARE:
+        raise OptionError(f"{_OPTION}: {text}: expected one of {', '.join(_COMPARE)}, got {objective.compare}")
+    return Condition(text.strip(), objective, _duration(text, match["span"]) if match else None)
+
+
+def _duration(text: str, span: str) -> int:
+    try:
+        for_ns = int(Duration.parse(span))
+    except ValueError as error:
+        raise OptionError(f"{_OPTION}: {text}: {error}") from None
+    if for_ns < LEAST_FOR_NS:
+        least = format_duration(LEAST_FOR_NS)
+        raise OptionError(f"{_OPTION}: {text}: a run is looked at once a second; give {least} or more, or leave it out")
+    return for_ns
+
+
+def check_watchable(conditions: Sequence[Condition], load: Load) -> None:
+    """Raises OptionError for a condition on what this run cannot have, or not before it has ended."""
+    for condition in conditions:
+        problem = _find_problem(condition, load)
+        if problem:
+            raise OptionError(f"{_OPTION}: {condition.expr}: {problem}")
+
+
+def _find_problem(condition: Condition, load: Load) -> str | None:
+    selector, figure = condition.objective.selector, condition.figure
+    problem = find_problem(selector, [phase.name for phase in load.phases], load.open_loop)
+    if problem:
+        return problem
+    if figure.so_far is None:
+        instead = f"a percentile, such as {figure.time}.p99" if figure.time else "error_ratio, failed or opened"
+        return f"{figure.name} is not known before the run has ended; use {instead}"
+    phases = [load.phases[at] for at in condition.phases(load)]
+    if all(phase.kind is PhaseKind.DRAIN for phase in phases):
+        return "the drain is over too soon to be ended early"
+    span_ns = sum(phase.duration_ns for phase in phases)
+    if condition.for_ns is not None and condition.for_ns > span_ns:
+        return f"it cannot be met for so long: it is judged in {format_duration(span_ns)} of this run"
+    return None
