@@ -78,7 +78,8 @@ def test_every_option_but_help_stands_in_a_group_of_the_help(capsys: pytest.Capt
     headings = [line.removesuffix(":").lower() for line in text.splitlines() if line and line[0] != " "][1:]
     assert headings == [*(group for group in Group if command == "blast" or group != Group.LOAD), "other options"]
     others = text.partition("\nOther options:\n")[2].partition("\n\n")[0]
-    assert others.split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
+    # click keeps the names of --help from the first time that the command was asked, which need not have been here.
+    assert others.replace("-h,", "").split() == ["--help", "Show", "this", "message", "and", "exit."]
 
 
 def test_options_stand_in_the_group_that_they_are_about(capsys: pytest.CaptureFixture[str]) -> None:
