@@ -67,7 +67,7 @@ def publish_serve(
 def publish_table(paths: Sequence[str], output: Sequence[str]) -> bool:
     """Writes a table with a row for each record that can be read, to the files or on stdout; says why others cannot."""
     from loadkit.report.as_table import as_table, table_row
-    from loadkit.report.record import load
+    from loadkit.report.reading import load
     from loadkit.report.verdict import judged
 
     rows, problems = [], []

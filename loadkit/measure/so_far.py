@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
-from loadkit.measure.board import COUNTERS, Board
+from loadkit.measure.board import Board
 from loadkit.measure.histogram import Histogram
+from loadkit.measure.names import COUNTERS
 from loadkit.measure.samples import read_histogram
 
 __all__ = ["SoFar", "read_so_far", "sum_of"]

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram
+from loadkit.measure.series import ServeInterval
 from loadkit.printable import page, printable
 from loadkit.report.record import PERCENTILES, Interval, RunRecord
-from loadkit.report.serve import ServeInterval, ServeRecord
+from loadkit.report.serve import ServeRecord
 
 __all__ = ["Cell", "as_csv", "csv_page"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from loadkit.measure.samples import AbortSample
+from loadkit.measure.run_samples import AbortSample
 from loadkit.measure.so_far import SoFar, sum_of
 from loadkit.plan.load import Load
 from loadkit.report.conditions import Condition

@@ -15,7 +15,8 @@ import itertools
 from collections.abc import Sequence
 
 from loadkit.engine.base import STOP_NS
-from loadkit.measure.samples import AbortSample, WorkerSamples
+from loadkit.measure.run_samples import AbortSample
+from loadkit.measure.samples import WorkerSamples
 from loadkit.plan.build import Plan
 from loadkit.plan.phases import PhaseKind
 from loadkit.report.conditions import parse_condition

@@ -17,8 +17,8 @@ from loadkit.measure.so_far import SoFar
 from loadkit.plan.build import Plan
 from loadkit.plan.split import split
 from loadkit.report.conditions import parse_condition
-from loadkit.run.abort import wanted_of
 from loadkit.report.families import View
+from loadkit.run.abort import wanted_of
 from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, closing_ns
 from loadkit.run.exposed import view_of_run
 from loadkit.run.forker import Forker

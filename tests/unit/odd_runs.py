@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import IntervalSample, LatencySample
+from loadkit.measure.series import IntervalSample, LatencySample
 from loadkit.report.merge import merge_records
 from loadkit.report.record import RunRecord
 from tests.golden.made_up import (

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from loadkit.measure.board import COUNTERS
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.samples import AbortSample
+from loadkit.measure.names import COUNTERS
+from loadkit.measure.run_samples import AbortSample
 from loadkit.measure.so_far import SoFar
 from loadkit.report.conditions import parse_condition
 from loadkit.run.abort import Conditions, wanted_of

@@ -12,8 +12,9 @@ import pytest
 
 from loadkit.errors import RecordError
 from loadkit.report.as_csv import as_csv, csv_page
-from loadkit.report.record import encode, load
+from loadkit.report.reading import load
 from loadkit.report.serve import load_serve
+from loadkit.report.writing import encode
 from tests.hostile.records import served
 from tests.unit.odd_runs import ODD_RUNS, row_of, with_rows
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadkit.measure.board import COUNTERS, Board, BoardLayout
+from loadkit.measure.board import Board, BoardLayout
+from loadkit.measure.names import COUNTERS
 from loadkit.measure.samples import PhaseSamples
 from loadkit.measure.so_far import SoFar, read_so_far, sum_of
 from loadkit.report.figures import FIGURES, figure_named, read

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadkit.measure.samples import LatencySample
+from loadkit.measure.series import LatencySample
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
 from loadkit.report.record import RunRecord
