@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loadkit.printable import cleaned
 from loadkit.report.page import Column, Depth, Note, Page, Part, Row, Section, Table, count_or_dash, time_or_dash
-from loadkit.report.record import WorkerRecord
+from loadkit.report.record import ServerRecord, WorkerRecord
 from loadkit.report.serve import ServeRecord
 from loadkit.report.unread import unread_times
 from loadkit.report.wakeups import wakeups_line
@@ -30,24 +30,28 @@ _WORKERS = (
 def serve_page(record: ServeRecord) -> Page:
     """Returns what there is to say of a serve end, from its start to its end."""
     shown = cleaned(record)
-    server = shown.server
-    several = server.balance and len(server.workers) > 1
-    balance = f", busiest worker {server.balance.max_over_mean:.2f} x the mean" if several and server.balance else ""
-    restarts = (
-        f", {plural(server.restarts, 'worker')} died and {_was(server.restarts)} replaced" if server.restarts else ""
-    )
     return Page(
-        f"served {plural(server.accepted, 'connection')}{balance}{restarts}",
+        _headline(shown.server),
         (
-            Section("workers", (Table(_WORKERS, tuple(map(_worker, server.workers)), Depth.BRIEF),)),
-            Section.of("detail", _detail(shown)),
+            Section("workers", (Table(_WORKERS, tuple(map(_worker, shown.server.workers)), Depth.BRIEF),)),
             Section.of("errors", _errors(shown)),
+            Section.of("detail", _detail(shown)),
         ),
     )
 
 
-def _was(count: int) -> str:
-    return "was" if count == 1 else "were"
+def _headline(server: ServerRecord) -> str:
+    said = [f"served {plural(server.accepted, 'connection')}"]
+    if server.balance and len(server.workers) > 1:
+        said.append(f"busiest worker {server.balance.max_over_mean:.2f} x the mean")
+    if server.restarts:
+        said.append(
+            f"{plural(server.restarts, 'worker')} died and {'was' if server.restarts == 1 else 'were'} replaced"
+        )
+    errors = sum(row.count for row in server.errors)
+    if errors:
+        said.append(plural(errors, "error"))
+    return ", ".join(said)
 
 
 def _worker(worker: WorkerRecord) -> tuple[str, ...]:

@@ -918,18 +918,6 @@ def test_what_a_run_shows_is_found_and_nothing_else(
     assert judged(bare) == again
 
 
-@functools.cache
-def _all_said() -> frozenset[tuple[str, str]]:
-    """The code and party of everything that the made-up runs lead to."""
-    records = [made_up_record(*case.values[:2]) for case in [*_INVALID, *_SUSPECT, *_FOUND]]
-    return frozenset((one.code, one.party) for record in records for one in (*record.verdict.reasons, *record.findings))
-
-
-@pytest.mark.parametrize("rule", [*RULES, *FINDINGS], ids=lambda rule: rule.code)
-def test_a_rule_names_no_party_that_its_row_does_not(rule: Any) -> None:
-    assert {party for code, party in _all_said() if code == rule.code} <= set(rule.parties)
-
-
 # -- whom a reason names, and with what
 
 
@@ -944,371 +932,456 @@ _SLOW_RAMP = {
 }  # 99 connections after the first one in 2 s less its own 10 ms: 49.7/s of 100/s
 
 
-@pytest.mark.parametrize(
-    ("plan", "samples", "code", "party", "figures"),
-    [
-        pytest.param(
-            _CLOSED,
-            _opened(70, errors={("connect", "ECONNREFUSED"): 30}),
-            "incomplete",
-            "target",
-            ["stalled at 70 of 100: the target refused", "(ECONNREFUSED)"],
-            id="refused",
-        ),
-        pytest.param(
-            _CLOSED,
-            _opened(45, opened=100, errors={("receive", "NOT_ACCEPTED"): 55}),
-            "incomplete",
-            "target",
-            ["stalled at 45 of 100: the target's accept queue is full (NOT_ACCEPTED)"],
-            id="open for this kernel alone",
-        ),
-        pytest.param(
-            _CLOSED,
-            _opened(60, opened=100, errors={("receive", "CLOSED_BY_PEER"): 40}),
-            "incomplete",
-            "target",
-            ["60 of 100 connections were open, with a first reply", "the target closed them", "CLOSED_BY_PEER"],
-            id="opened and broke is not stalled",
-        ),
-        pytest.param(
-            _CLOSED,
-            _opened(70),
-            "incomplete",
-            "request",
-            ["stalled at 70 of 100: the ramp ended before the others were started"],
-            id="never begun",
-        ),
-        pytest.param(
-            _CLOSED,
-            _opened(70, errors={("connect", "EHOSTUNREACH"): 30}),
-            "incomplete",
-            "network",
-            ["stalled at 70 of 100: a router or this machine's kernel reports no answer from that host"],
-            id="no way there",
-        ),
-        pytest.param(
-            _CLOSED,
-            _opened(70, errors={("connect", "EADDRNOTAVAIL"): 30}),
-            "exhausted",
-            "machine",
-            ["30 of 100 connects failed on this machine: all local ports", "(EADDRNOTAVAIL)", "--source CIDR"],
-            id="ports",
-        ),
-        pytest.param(
-            _CLOSED,
-            _opened(70, stopped_opening="memory: 1 GiB of 24 GiB were left"),
-            "exhausted",
-            "machine",
-            ["stalled at 70 of 100: memory: 1 GiB of 24 GiB were left.", "doctor -c 100"],
-            id="memory",
-        ),
-        pytest.param(
-            _CLOSED,
-            _run(exchanged([MS] * 4_000, errors={("receive", "ECONNRESET"): 2, ("send", "EPIPE"): 1}), answered=100),
-            "connections-lost",
-            "target",
-            ["3 of 100 connections broke during the measured time: the target reset them (ECONNRESET)"],
-            id="lost",
-        ),
-        pytest.param(
-            _OPEN,
-            made_up_samples(
-                worker(
-                    0,
-                    # In an open loop the opening messages are none of the schedule's.
-                    page({"first_byte": [MS] * 100}, {("receive", "WRONG_BYTES"): 100}, asked=100, opened=100),
-                    page(),
-                    page(),
-                    page(),
-                    peak=100,
-                ),
-                answered=0,
+_NAMED = [
+    pytest.param(
+        _CLOSED,
+        _opened(70, errors={("connect", "ECONNREFUSED"): 30}),
+        "incomplete",
+        "target",
+        ["stalled at 70 of 100: the target refused", "(ECONNREFUSED)"],
+        id="refused",
+    ),
+    pytest.param(
+        _CLOSED,
+        _opened(45, opened=100, errors={("receive", "NOT_ACCEPTED"): 55}),
+        "incomplete",
+        "target",
+        ["stalled at 45 of 100: the target's accept queue is full (NOT_ACCEPTED)"],
+        id="open for this kernel alone",
+    ),
+    pytest.param(
+        _CLOSED,
+        _opened(60, opened=100, errors={("receive", "CLOSED_BY_PEER"): 40}),
+        "incomplete",
+        "target",
+        ["60 of 100 connections were open, with a first reply", "the target closed them", "CLOSED_BY_PEER"],
+        id="opened and broke is not stalled",
+    ),
+    pytest.param(
+        _CLOSED,
+        _opened(70),
+        "incomplete",
+        "request",
+        ["stalled at 70 of 100: the ramp ended before the others were started"],
+        id="never begun",
+    ),
+    pytest.param(
+        _CLOSED,
+        _opened(70, errors={("connect", "EHOSTUNREACH"): 30}),
+        "incomplete",
+        "network",
+        ["stalled at 70 of 100: a router or this machine's kernel reports no answer from that host"],
+        id="no way there",
+    ),
+    pytest.param(
+        _CLOSED,
+        _opened(70, errors={("connect", "EADDRNOTAVAIL"): 30}),
+        "exhausted",
+        "machine",
+        ["30 of 100 connects failed on this machine: all local ports", "(EADDRNOTAVAIL)", "--source CIDR"],
+        id="ports",
+    ),
+    pytest.param(
+        _CLOSED,
+        _opened(70, stopped_opening="memory: 1 GiB of 24 GiB were left"),
+        "exhausted",
+        "machine",
+        ["stalled at 70 of 100: memory: 1 GiB of 24 GiB were left.", "doctor -c 100"],
+        id="memory",
+    ),
+    pytest.param(
+        _CLOSED,
+        _run(exchanged([MS] * 4_000, errors={("receive", "ECONNRESET"): 2, ("send", "EPIPE"): 1}), answered=100),
+        "connections-lost",
+        "target",
+        ["3 of 100 connections broke during the measured time: the target reset them (ECONNRESET)"],
+        id="lost",
+    ),
+    pytest.param(
+        _OPEN,
+        made_up_samples(
+            worker(
+                0,
+                # In an open loop the opening messages are none of the schedule's.
+                page({"first_byte": [MS] * 100}, {("receive", "WRONG_BYTES"): 100}, asked=100, opened=100),
+                page(),
+                page(),
+                page(),
+                peak=100,
             ),
-            "no-replies",
-            "target",
-            ["100 messages got no correct reply", "not what was sent (WRONG_BYTES)"],
-            id="wrong replies",
+            answered=0,
         ),
-        pytest.param(
-            _OPEN,
-            _run(exchanged([50 * MS] * 2_000, intended=2_000, unsent=2_000, waited=3_900, **_WAITED)),
-            "rate-missed",
-            "target",
-            ["2,000 of 4,000 messages were never sent", "held p99 30 ms", "target is slower than the rate"],
-            id="a slow target",
+        "no-replies",
+        "target",
+        ["100 messages got no correct reply", "not what was sent (WRONG_BYTES)"],
+        id="wrong replies",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([50 * MS] * 2_000, intended=2_000, unsent=2_000, waited=3_900, **_WAITED)),
+        "rate-missed",
+        "target",
+        ["2,000 of 4,000 messages were never sent", "held p99 30 ms", "target is slower than the rate"],
+        id="a slow target",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([MS] * 2_000, intended=2_000, unsent=2_000, **_of(0.97))),
+        "saturated",
+        "loadkit",
+        ["2,000 of 4,000", "worker 0", "97%"],
+        id="a full core of ours",
+    ),
+    pytest.param(
+        _OPEN,
+        _standing([MS] * 1_000, [], 0, [6 * S], throttling=ThrottlingSamples(100, 70, 6 * S)),
+        "schedule-missed",
+        "machine",
+        ["only 3,000 of the 4,000 scheduled messages became due", "CPU quota stopped it for 6 s"],
+        id="a schedule that the quota did not let us keep",
+    ),
+    pytest.param(
+        _OPEN,
+        _standing([MS] * 1_900 + [800 * MS] * 100, [800 * MS] * 100, 100, [S, 200 * MS]),
+        "stood-still",
+        "loadkit",
+        [
+            "blast worker 1 stood still 2 times, for 1.20 s, the longest 1 s at 3 s after the start",
+            "changes latency p99 (p99 is 800 ms; 1.00 ms without the messages it hit)",
+        ],
+        id="a standstill",
+    ),
+    pytest.param(
+        _CLOSED,
+        _standing([MS] * 2_000, [], 0, [2 * S, S // 5]),
+        "stood-still",
+        "loadkit",
+        ["worker 1 stood still 2 times", "11% of the workers' time is missing in the replies/s"],
+        id="standstills of a closed loop",
+    ),
+    pytest.param(
+        _CLOSED,
+        replace(
+            _standing([MS] * 2_000, [], 0, [3 * S]),
+            kernel=KernelSamples({}, {}, {}, {"steal": 0.14}),
         ),
-        pytest.param(
-            _OPEN,
-            _run(exchanged([MS] * 2_000, intended=2_000, unsent=2_000, **_of(0.97))),
-            "saturated",
-            "loadkit",
-            ["2,000 of 4,000", "worker 0", "97%"],
-            id="a full core of ours",
+        "stood-still",
+        "machine",
+        ["worker 1 stood still once, for 3 s, at 3 s after the start", "The host took 14.0%"],
+        id="standstills that the host made",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([30 * MS] * 4_000, [12 * MS] * 4_000, **_disturbed([30 * MS] * 4_000), **_busy(0.97))),
+        "late",
+        "loadkit",
+        ["4,000 messages went out late", "lateness p99 12 ms", "worker 0 was busy for 97%", "it hit every message"],
+        id="late",
+    ),
+    pytest.param(_CLOSED, _run(exchanged([MS] * 4_000, **_of(1.51))), "blast-bound", "loadkit", ["100%"], id="bound"),
+    # other processes had its core
+    pytest.param(
+        _OPEN,
+        _run(exchanged([50 * MS] * 2_000, intended=2_000, unsent=2_000, waited=3_900, **_WAITED, **_CROWDED_OUT)),
+        "schedule-missed",
+        "machine",
+        ["2,000 of 4,000", "no time to spare", "because blast worker 0 waited for a core for 40% of the window"],
+        id="unsent, without a core",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([MS] * 2_000, intended=2_000, unsent=2_000, **_of(0.6, 0.4))),
+        "saturated",
+        "machine",
+        ["2,000 of 4,000", "100% of its core and blast worker 0 waited for a core for 40% of the window"],
+        id="a full core, most of it others'",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([30 * MS] * 4_000, [12 * MS] * 4_000, **_disturbed([30 * MS] * 4_000), **_CROWDED_OUT)),
+        "late",
+        "machine",
+        ["4,000 messages went out late", "because blast worker 0 waited for a core for 40% of the window"],
+        id="late, without a core",
+    ),
+    pytest.param(
+        _CLOSED,
+        _run(exchanged([MS] * 4_000, **_of(0.6, 0.4))),
+        "blast-bound",
+        "machine",
+        ["100% of its core and blast worker 0 waited for a core for 40%"],
+        id="bound by others",
+    ),
+    pytest.param(
+        _CLOSED,
+        _standing([MS] * 2_000, [], 0, [2 * S, S // 5], _of(0.0, 0.3)),
+        "stood-still",
+        "machine",
+        ["worker 1 stood still 2 times", "It waited 3 s for its core while other processes ran there"],
+        id="standstills that other processes made",
+    ),
+    pytest.param(
+        _CLOSED,
+        _standing([MS] * 2_000, [], 0, [2 * S, S // 5], _of(0.0, 0.2)),
+        "stood-still",
+        "loadkit",
+        ["worker 1 stood still 2 times"],
+        id="standstills that are longer than the wait for a core",
+    ),
+    pytest.param(
+        _CLOSED,
+        replace(steady(_LATENCIES), throttling=ThrottlingSamples(100, 40, 3 * S // 2)),
+        "throttled",
+        "machine",
+        ["in 40 of 100 periods, for 1.50 s of the 10 s measured"],
+        id="throttled",
+    ),
+    pytest.param(
+        _CLOSED,
+        made_up_samples(
+            worker(0, ramp(), page(), exchanged(_LATENCIES, **_of(delay=0.1)), page()),
+            worker(1, ramp(), page(), exchanged(_LATENCIES, **_of(delay=0.4)), page()),
         ),
-        pytest.param(
-            _OPEN,
-            _standing([MS] * 1_000, [], 0, [6 * S], throttling=ThrottlingSamples(100, 70, 6 * S)),
-            "schedule-missed",
-            "machine",
-            ["only 3,000 of the 4,000 scheduled messages became due", "CPU quota stopped it for 6 s"],
-            id="a schedule that the quota did not let us keep",
+        "run-delay",
+        "machine",
+        ["blast worker 1", "40%", "Other processes ran there"],
+        id="the worker that waited the longest",
+    ),
+    pytest.param(
+        changed(_CLOSED, workers=2, cores=(0,)),
+        _taking_turns(0.5, 0.5),
+        "run-delay",
+        "loadkit",
+        ["2 workers share 1 core"],
+        id="more workers than cores",
+    ),
+    pytest.param(
+        changed(_CLOSED, workers=2, cores=(0,)),
+        _taking_turns(0.2, 0.6),
+        "run-delay",
+        "machine",
+        ["60%", "Other processes ran there: stop them"],
+        id="more workers than cores, and other processes",
+    ),
+    pytest.param(
+        made_up_plan(target=_BESIDE),
+        steady(_LATENCIES, run_delay_ns=3 * S),
+        "run-delay",
+        "machine",
+        ["30%", "the target on this machine may be one of them", "give each end cores of its own"],
+        id="a target of which nothing is known, on this machine",
+    ),
+    pytest.param(
+        _SHARED,
+        made_up_samples(*steady(_LATENCIES).workers, serve=_on_core(_SERVE_BUSY, 1)),
+        "shared-core",
+        "loadkit",
+        ["core 1", "40%"],
+        id="a shared core",
+    ),
+    pytest.param(
+        _CLOSED,
+        steady(_LATENCIES, dropped={"service": 2}),
+        "dropped-samples",
+        "loadkit",
+        ["4 values of service"],
+        id="dropped",
+    ),
+    pytest.param(
+        _CLOSED,
+        steady(_LATENCIES, intended=7, sent=5, failed=2, unanswered=1, unsent=1),
+        "does-not-add-up",
+        "loadkit",
+        [
+            "phase hold do not add up",
+            "intended 4014",
+            "sent 4010",
+            "unsent 2",
+            "replied 4000",
+            "failed 4",
+            "unanswered 2",
+        ],
+        id="sums",
+    ),
+    pytest.param(
+        _CLOSED,
+        _run(exchanged([MS] * 4_000), window_end_ns=HOLD_NS + 9 * S),
+        "cut-short",
+        "loadkit",
+        ["9 s of 10 s"],
+        id="cut",
+    ),
+    pytest.param(
+        _CLOSED,
+        _run(
+            exchanged(
+                [MS] * 4_000, intended=9, sent=9, failed=6, unanswered=3, errors={("receive", "REPLY_TIMEOUT"): 1}
+            )
         ),
-        pytest.param(
-            _OPEN,
-            _standing([MS] * 1_900 + [800 * MS] * 100, [800 * MS] * 100, 100, [S, 200 * MS]),
-            "stood-still",
-            "loadkit",
-            [
-                "blast worker 1 stood still 2 times, for 1.20 s, the longest 1 s at 3 s after the start",
-                "changes latency p99 (p99 is 800 ms; 1.00 ms without the messages it hit)",
-            ],
-            id="a standstill",
+        "messages-lost",
+        "target",
+        ["9 of 4,009 messages got no reply", "Connections ended with an error: 1 by REPLY_TIMEOUT; the errors"],
+        id="lost messages",
+    ),
+    pytest.param(
+        _CLOSED,
+        # An idle connection that broke lost no message.
+        _run(
+            exchanged([MS] * 4_000, intended=9, sent=9, unanswered=9, errors={("receive", "ECONNRESET"): 1}),
+            answered=100,
         ),
-        pytest.param(
-            _CLOSED,
-            _standing([MS] * 2_000, [], 0, [2 * S, S // 5]),
-            "stood-still",
-            "loadkit",
-            ["worker 1 stood still 2 times", "11% of the workers' time is missing in the replies/s"],
-            id="standstills of a closed loop",
+        "messages-lost",
+        "target",
+        ["9 of 4,009", "They were still unanswered when the run ended"],
+        id="unanswered messages",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged(_STALLED + [MS] * 2_000)),
+        "target-stalled",
+        "target",
+        ["p99 is 700 ms", "p50 is 1.00 ms"],
+        id="a pause of the target",
+    ),
+    pytest.param(
+        _CLOSED,
+        made_up_samples(worker(0, ramp(100), page(), exchanged([MS] * 4_000), page(), peak=100, **_SLOW_RAMP)),
+        "connect-rate-missed",
+        "target",
+        ["opened at 49.7", "/s of the requested 100/s", "waited for the target"],
+        id="a slow ramp, and we had time",
+    ),
+    pytest.param(
+        _CLOSED,
+        made_up_samples(
+            worker(
+                0,
+                ramp(100, waits=9, busy_ns=19 * S // 10),
+                page(),
+                exchanged([MS] * 4_000),
+                page(),
+                peak=100,
+                **_SLOW_RAMP,
+            )
         ),
-        pytest.param(
-            _CLOSED,
-            replace(
-                _standing([MS] * 2_000, [], 0, [3 * S]),
-                kernel=KernelSamples({}, {}, {}, {"steal": 0.14}),
-            ),
-            "stood-still",
-            "machine",
-            ["worker 1 stood still once, for 3 s, at 3 s after the start", "The host took 14.0%"],
-            id="standstills that the host made",
+        "connect-rate-missed",
+        "loadkit",
+        ["opened at 49.7", "/s of the requested 100/s", "95% of that time"],
+        id="a slow ramp at a default rate, and we had none",
+    ),
+    pytest.param(
+        _EMBEDDED,
+        made_up_samples(*steady(_LATENCIES).workers, serve=serve_end(accepted=(260, 140))),
+        "uneven",
+        "target",
+        ["1.30 x the mean", "Chance does not explain it", "stays below 1.13 x"],
+        id="uneven beyond luck",
+    ),
+    pytest.param(
+        _EMBEDDED,
+        made_up_samples(*steady(_LATENCIES).workers, serve=serve_end(accepted=(130, 108, *[99] * 38))),
+        "uneven",
+        "target",
+        ["1.30 x the mean", "A fair hash does that"],
+        id="uneven by luck",
+    ),
+    pytest.param(
+        _CLOSED,
+        _run(exchanged([MS] * 4_000), ends=(WorkerEnd(0, 4711, 0, "exit status 1"),)),
+        "worker-died",
+        "loadkit",
+        ["blast worker 0 (pid 4711) ended early: exit status 1"],
+        id="a worker that failed",
+    ),
+    pytest.param(
+        _CLOSED,
+        made_up_samples(
+            worker(0, ramp(100), page(errors={("receive", "ECONNRESET"): 100}), page(), page(), peak=100),
+            stranded_ns=START_NS + S,
+            window_start_ns=None,
+            window_end_ns=None,
         ),
-        pytest.param(
-            _OPEN,
-            _run(exchanged([30 * MS] * 4_000, [12 * MS] * 4_000, **_disturbed([30 * MS] * 4_000), **_busy(0.97))),
-            "late",
-            "loadkit",
-            ["4,000 messages went out late", "lateness p99 12 ms", "worker 0 was busy for 97%", "it hit every message"],
-            id="late",
+        "no-window",
+        "target",
+        ["every connection had ended before the measured time began: the target reset them (ECONNRESET)"],
+        id="all connections gone before the measured time",
+    ),
+    pytest.param(
+        changed(_CLOSED, sources={"connect_rate": "option"}),
+        made_up_samples(
+            worker(
+                0,
+                ramp(100, waits=9, busy_ns=19 * S // 10),
+                page(),
+                exchanged([MS] * 4_000),
+                page(),
+                peak=100,
+                **_SLOW_RAMP,
+            )
         ),
-        pytest.param(
-            _CLOSED, _run(exchanged([MS] * 4_000, **_of(1.51))), "blast-bound", "loadkit", ["100%"], id="bound"
+        "connect-bound",
+        "loadkit",
+        ["opened at 49.7", "busy for 95% of a core"],
+        id="a slow ramp at a rate that was given, and we had no time",
+    ),
+    pytest.param(
+        _CLOSED,
+        made_up_samples(
+            worker(0, ramp(100), page(), exchanged([MS] * 4_000, run_delay_ns=2 * S), page(), peak=100, **_SLOW_RAMP)
         ),
-        # other processes had its core
-        pytest.param(
-            _OPEN,
-            _run(exchanged([50 * MS] * 2_000, intended=2_000, unsent=2_000, waited=3_900, **_WAITED, **_CROWDED_OUT)),
-            "schedule-missed",
-            "machine",
-            ["2,000 of 4,000", "no time to spare", "because blast worker 0 waited for a core for 40% of the window"],
-            id="unsent, without a core",
+        "connect-rate-missed",
+        "machine",
+        ["opened at 49.7", "other processes kept a blast worker from its core"],
+        id="a slow ramp, and others had our core",
+    ),
+    pytest.param(
+        made_up_plan(400.0, REMOTE, lifetime_ns=20 * MS),
+        _run(
+            exchanged(
+                [50 * US] * 4_000,
+                waited=90,
+                histograms={
+                    "held": [US] * 3_900 + [5 * MS] * 100,
+                    "connect": [30 * US] * 500,
+                    "first_byte": [6 * MS] * 500,
+                },
+            )
         ),
-        pytest.param(
-            _OPEN,
-            _run(exchanged([MS] * 2_000, intended=2_000, unsent=2_000, **_of(0.6, 0.4))),
-            "saturated",
-            "machine",
-            ["2,000 of 4,000", "100% of its core and blast worker 0 waited for a core for 40% of the window"],
-            id="a full core, most of it others'",
-        ),
-        pytest.param(
-            _OPEN,
-            _run(exchanged([30 * MS] * 4_000, [12 * MS] * 4_000, **_disturbed([30 * MS] * 4_000), **_CROWDED_OUT)),
-            "late",
-            "machine",
-            ["4,000 messages went out late", "because blast worker 0 waited for a core for 40% of the window"],
-            id="late, without a core",
-        ),
-        pytest.param(
-            _CLOSED,
-            _run(exchanged([MS] * 4_000, **_of(0.6, 0.4))),
-            "blast-bound",
-            "machine",
-            ["100% of its core and blast worker 0 waited for a core for 40%"],
-            id="bound by others",
-        ),
-        pytest.param(
-            _CLOSED,
-            _standing([MS] * 2_000, [], 0, [2 * S, S // 5], _of(0.0, 0.3)),
-            "stood-still",
-            "machine",
-            ["worker 1 stood still 2 times", "It waited 3 s for its core while other processes ran there"],
-            id="standstills that other processes made",
-        ),
-        pytest.param(
-            _CLOSED,
-            _standing([MS] * 2_000, [], 0, [2 * S, S // 5], _of(0.0, 0.2)),
-            "stood-still",
-            "loadkit",
-            ["worker 1 stood still 2 times"],
-            id="standstills that are longer than the wait for a core",
-        ),
-        pytest.param(
-            _CLOSED,
-            replace(steady(_LATENCIES), throttling=ThrottlingSamples(100, 40, 3 * S // 2)),
-            "throttled",
-            "machine",
-            ["in 40 of 100 periods, for 1.50 s of the 10 s measured"],
-            id="throttled",
-        ),
-        pytest.param(
-            _CLOSED,
-            made_up_samples(
-                worker(0, ramp(), page(), exchanged(_LATENCIES, **_of(delay=0.1)), page()),
-                worker(1, ramp(), page(), exchanged(_LATENCIES, **_of(delay=0.4)), page()),
-            ),
-            "run-delay",
-            "machine",
-            ["blast worker 1", "40%", "Other processes ran there"],
-            id="the worker that waited the longest",
-        ),
-        pytest.param(
-            changed(_CLOSED, workers=2, cores=(0,)),
-            _taking_turns(0.5, 0.5),
-            "run-delay",
-            "loadkit",
-            ["2 workers share 1 core"],
-            id="more workers than cores",
-        ),
-        pytest.param(
-            changed(_CLOSED, workers=2, cores=(0,)),
-            _taking_turns(0.2, 0.6),
-            "run-delay",
-            "machine",
-            ["60%", "Other processes ran there: stop them"],
-            id="more workers than cores, and other processes",
-        ),
-        pytest.param(
-            made_up_plan(target=_BESIDE),
-            steady(_LATENCIES, run_delay_ns=3 * S),
-            "run-delay",
-            "machine",
-            ["30%", "the target on this machine may be one of them", "give each end cores of its own"],
-            id="a target of which nothing is known, on this machine",
-        ),
-        pytest.param(
-            _SHARED,
-            made_up_samples(*steady(_LATENCIES).workers, serve=_on_core(_SERVE_BUSY, 1)),
-            "shared-core",
-            "loadkit",
-            ["core 1", "40%"],
-            id="a shared core",
-        ),
-        pytest.param(
-            _CLOSED,
-            steady(_LATENCIES, dropped={"service": 2}),
-            "dropped-samples",
-            "loadkit",
-            ["4 values of service"],
-            id="dropped",
-        ),
-        pytest.param(
-            _CLOSED,
-            steady(_LATENCIES, intended=7, sent=5, failed=2, unanswered=1, unsent=1),
-            "does-not-add-up",
-            "loadkit",
-            [
-                "phase hold do not add up",
-                "intended 4014",
-                "sent 4010",
-                "unsent 2",
-                "replied 4000",
-                "failed 4",
-                "unanswered 2",
-            ],
-            id="sums",
-        ),
-        pytest.param(
-            _CLOSED,
-            _run(exchanged([MS] * 4_000), window_end_ns=HOLD_NS + 9 * S),
-            "cut-short",
-            "loadkit",
-            ["9 s of 10 s"],
-            id="cut",
-        ),
-        pytest.param(
-            _CLOSED,
-            _run(
-                exchanged(
-                    [MS] * 4_000, intended=9, sent=9, failed=6, unanswered=3, errors={("receive", "REPLY_TIMEOUT"): 1}
-                )
-            ),
-            "messages-lost",
-            "target",
-            ["9 of 4,009 messages got no reply", "Connections ended with an error: 1 by REPLY_TIMEOUT; the errors"],
-            id="lost messages",
-        ),
-        pytest.param(
-            _CLOSED,
-            # An idle connection that broke lost no message.
-            _run(
-                exchanged([MS] * 4_000, intended=9, sent=9, unanswered=9, errors={("receive", "ECONNRESET"): 1}),
-                answered=100,
-            ),
-            "messages-lost",
-            "target",
-            ["9 of 4,009", "They were still unanswered when the run ended"],
-            id="unanswered messages",
-        ),
-        pytest.param(
-            _OPEN,
-            _run(exchanged(_STALLED + [MS] * 2_000)),
-            "target-stalled",
-            "target",
-            ["p99 is 700 ms", "p50 is 1.00 ms"],
-            id="a pause of the target",
-        ),
-        pytest.param(
-            _CLOSED,
-            made_up_samples(worker(0, ramp(100), page(), exchanged([MS] * 4_000), page(), peak=100, **_SLOW_RAMP)),
-            "connect-rate-missed",
-            "target",
-            ["opened at 49.7", "/s of the requested 100/s", "waited for the target"],
-            id="a slow ramp, and we had time",
-        ),
-        pytest.param(
-            _CLOSED,
-            made_up_samples(
-                worker(
-                    0,
-                    ramp(100, waits=9, busy_ns=19 * S // 10),
-                    page(),
-                    exchanged([MS] * 4_000),
-                    page(),
-                    peak=100,
-                    **_SLOW_RAMP,
-                )
-            ),
-            "connect-rate-missed",
-            "loadkit",
-            ["opened at 49.7", "/s of the requested 100/s", "95% of that time"],
-            id="a slow ramp at a default rate, and we had none",
-        ),
-        pytest.param(
-            _EMBEDDED,
-            made_up_samples(*steady(_LATENCIES).workers, serve=serve_end(accepted=(260, 140))),
-            "uneven",
-            "target",
-            ["1.30 x the mean", "Chance does not explain it", "stays below 1.13 x"],
-            id="uneven beyond luck",
-        ),
-        pytest.param(
-            _EMBEDDED,
-            made_up_samples(*steady(_LATENCIES).workers, serve=serve_end(accepted=(130, 108, *[99] * 38))),
-            "uneven",
-            "target",
-            ["1.30 x the mean", "A fair hash does that"],
-            id="uneven by luck",
-        ),
-    ],
-)
+        "all-replaced",
+        "request",
+        ["90 of 4,000 messages waited for a connection that was being reopened (held p99 5"],
+        id="connections that are being opened again",
+    ),
+]
+
+
+@pytest.mark.parametrize(("plan", "samples", "code", "party", "figures"), _NAMED)
 def test_a_reason_names_what_was_seen_and_whose_it_is(
     plan: Plan, samples: RunSamples, code: str, party: str, figures: list[str]
 ) -> None:
     text, named = _said(plan, samples, code)
     assert [figure for figure in figures if figure not in text] == []
     assert named == party
+
+
+# An error of this machine and one of the network, in place of any other.
+_ELSEWHERE = ("EACCES", "ENETUNREACH")
+
+
+@functools.cache
+def _all_said() -> frozenset[tuple[str, str]]:
+    """The code and party of everything that the made-up runs lead to, whatever their errors are."""
+    records = [made_up_record(*case.values[:2]) for case in [*_INVALID, *_SUSPECT, *_FOUND, *_NAMED]]
+    records.append(_waiting_at_serve(is_joined=True))
+    for record in [one for one in records if one.errors]:
+        rows = [tuple(msgspec.structs.replace(row, error=name) for row in record.errors) for name in _ELSEWHERE]
+        records += [judged(msgspec.structs.replace(record, errors=errors)) for errors in rows]
+    return frozenset((one.code, one.party) for record in records for one in (*record.verdict.reasons, *record.findings))
+
+
+@pytest.mark.parametrize("rule", [*RULES, *FINDINGS], ids=lambda rule: rule.code)
+def test_a_rule_names_the_parties_of_its_row_and_no_other(rule: Any) -> None:
+    assert {party for code, party in _all_said() if code == rule.code} == set(rule.parties)
 
 
 def test_a_pause_that_made_messages_wait_for_room_is_told_once() -> None:
@@ -1529,17 +1602,20 @@ def test_what_none_of_the_connections_met_is_other_traffic_of_the_machine(
         assert ("other traffic" in finding.text) is (finding.party == "machine")
 
 
-def test_the_wait_of_a_joined_serve_end_for_its_core_is_the_target_s() -> None:
+def _waiting_at_serve(is_joined: bool) -> RunRecord:
+    """The serve end, embedded or joined, waited for its core for a fifth of the window."""
     record = made_up_record(_EMBEDDED, made_up_samples(*steady(_LATENCIES).workers, serve=serve_end()))
     assert record.server is not None
     waiting = tuple(msgspec.structs.replace(one, run_delay_share=0.2) for one in record.server.workers)
     server = msgspec.structs.replace(record.server, workers=waiting)
-    embedded = msgspec.structs.replace(record, server=server)
     (placement,) = record.placements
-    alone = msgspec.structs.replace(placement, serve=None)
-    joined = msgspec.structs.replace(embedded, placements=(alone,))
-    assert _codes(judged(embedded)) == ("suspect", ["run-delay"], [])
-    assert _codes(judged(joined)) == ("valid", [], ["target-run-delay"])
+    placement = msgspec.structs.replace(placement, serve=None if is_joined else placement.serve)
+    return judged(msgspec.structs.replace(record, server=server, placements=(placement,)))
+
+
+def test_the_wait_of_a_joined_serve_end_for_its_core_is_the_target_s() -> None:
+    assert _codes(_waiting_at_serve(is_joined=False)) == ("suspect", ["run-delay"], [])
+    assert _codes(_waiting_at_serve(is_joined=True)) == ("valid", [], ["target-run-delay"])
 
 
 @pytest.mark.parametrize(
