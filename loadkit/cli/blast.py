@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,8 +25,10 @@ from loadkit.profile.option import Bounds, Group
 from loadkit.units import Duration
 
 if TYPE_CHECKING:
+    from loadkit.library.metrics import RunMetrics
     from loadkit.measure.run_samples import RunSamples
     from loadkit.plan.build import Plan
+    from loadkit.report.record import RunRecord
     from loadkit.run.signals import Interrupts
 
 __all__ = ["blast"]
@@ -119,17 +122,11 @@ def blast(
     for path in files(output):
         check_writable(path)
 
-    from loadkit.cli.live import live_view
-    from loadkit.run.blast import run_blast
     from loadkit.run.signals import Interrupts
 
     with run_metrics(prepared.metrics) as metrics, Interrupts(is_command=True) as interrupts:
         say_where(metrics, quiet)
-
-        def run(plan: Plan) -> RunSamples:
-            with live_view(not (no_progress or quiet), interval) as observer:
-                return run_blast(plan, observer, interrupts=interrupts, on_start=metrics.show)
-
+        run = _shown(not (no_progress or quiet), interval, interrupts, metrics)
         prepared, samples = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
         interrupts.begin_report()
         record = build_record(prepared.plan, prepared.host, samples)
@@ -141,6 +138,25 @@ def blast(
         if not interrupts.count:
             metrics.end(record)
             linger(metrics, interrupts, quiet)
+    return _exit_status(record, interrupts, is_whole)
+
+
+def _shown(
+    is_shown: bool, interval_ns: int, interrupts: Interrupts, metrics: RunMetrics
+) -> Callable[[Plan], RunSamples]:
+    """Returns what runs a plan, and shows how far it is."""
+    from loadkit.cli.live import live_view
+    from loadkit.run.blast import run_blast
+
+    def run(plan: Plan) -> RunSamples:
+        with live_view(is_shown, interval_ns) as observer:
+            return run_blast(plan, observer, interrupts=interrupts, on_start=metrics.show)
+
+    return run
+
+
+def _exit_status(record: RunRecord, interrupts: Interrupts, is_whole: bool) -> int:
+    """Returns the exit status: a signal goes before an invalid run, and that before a missed SLO."""
     if interrupts.numbers:
         return 128 + interrupts.numbers[0]
     if record.verdict.state == "invalid":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -12,6 +12,10 @@ from loadkit.library.files import check_names, check_writable, write_whole
 from loadkit.limits import TO_READ_BYTES, require_memory
 from loadkit.profile.option import Bounds
 from loadkit.units import Count, Rate
+
+if TYPE_CHECKING:
+    from loadkit.doctor.demand import Demand
+    from loadkit.plan.target import Target
 
 __all__ = ["doctor"]
 
@@ -68,16 +72,10 @@ def doctor(
     from loadkit.doctor.as_script import as_script
     from loadkit.doctor.as_text import as_text
     from loadkit.doctor.check import examine
-    from loadkit.doctor.demand import demand_of_blast, demand_of_serve
     from loadkit.doctor.finding import can_work
-    from loadkit.doctor.locate import locate
     from loadkit.doctor.nic import ELSEWHERE, find_nic
-    from loadkit.engine.registry import choose_engine
     from loadkit.errors import OptionError
-    from loadkit.host import read_host
-    from loadkit.profile.engines import EngineName
     from loadkit.run.target import resolve
-    from loadkit.sockets import read_sockets
 
     count = _parse("--connections", Count, connections, Bounds(1, _MOST))
     churn_hz = _parse("--churn", Rate, churn) if churn is not None else None
@@ -90,18 +88,30 @@ def doctor(
         check_names([("--fix-script", fix_script)])
         check_writable(fix_script)
     where = resolve(target, source)[0] if target else None
-    host, engine = read_host(), choose_engine(EngineName.AUTO)
-    if serve:
-        demand = replace(demand_of_serve(host, count, engine), churn_hz=churn_hz)
-    else:
-        sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
-        demand = demand_of_blast(host, count, where, engine, sockets, source, churn_hz)
-    demand = locate(demand)
+    demand = _demand(count, where, source, serve, churn_hz)
     findings = examine(demand, find_nic(ELSEWHERE if serve else where))
     click.echo(as_json(demand, findings) if as_object else as_text(demand, findings))
     if fix_script is not None:
         write_whole(fix_script, as_script(demand, findings))
     return 0 if can_work(findings) else 1
+
+
+def _demand(
+    connections: int, where: Target | None, source: tuple[str, ...], is_serve: bool, churn_hz: float | None
+) -> Demand:
+    """Returns what is asked of this machine, with what the kernel says of it."""
+    from loadkit.doctor.demand import demand_of_blast, demand_of_serve
+    from loadkit.doctor.locate import locate
+    from loadkit.engine.registry import choose_engine
+    from loadkit.host import read_host
+    from loadkit.profile.engines import EngineName
+    from loadkit.sockets import read_sockets
+
+    host, engine = read_host(), choose_engine(EngineName.AUTO)
+    if is_serve:
+        return locate(replace(demand_of_serve(host, connections, engine), churn_hz=churn_hz))
+    sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
+    return locate(demand_of_blast(host, connections, where, engine, sockets, source, churn_hz))
 
 
 def _parse(flag: str, kind: type[_Quantity], text: str, bounds: Bounds | None = None) -> _Quantity:

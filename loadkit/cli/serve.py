@@ -29,8 +29,11 @@ from loadkit.report.formats import SERVE_FORMATS
 from loadkit.units import format_count, plural
 
 if TYPE_CHECKING:
-    from loadkit.measure.run_samples import WorkerEnd
+    from loadkit.library.metrics import RunMetrics
+    from loadkit.library.prepare import PreparedServe
+    from loadkit.measure.run_samples import ServeRun, WorkerEnd
     from loadkit.run.serve import ServeGroup
+    from loadkit.run.signals import Interrupts
 
 __all__ = ["DEFAULT_LISTEN", "serve"]
 
@@ -79,7 +82,6 @@ def serve(
     require_memory()
     from loadkit.library.prepare import prepare_serve
     from loadkit.report.serve import build_serve_record
-    from loadkit.run.serve import run_serve
     from loadkit.run.signals import Interrupts
 
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
@@ -87,21 +89,10 @@ def serve(
     say_warnings(prepared.check_machine(), quiet)
     for path in files(output):
         check_writable(path)
-    seen = dict[int, int]()
     with run_metrics(prepared.metrics) as metrics, Interrupts(is_command=True) as interrupts:
         say_where(metrics, quiet)
-
-        def on_ready(group: ServeGroup) -> None:
-            metrics.show(group.view)
-            _tell_ready(group, prepared.name, ready, quiet)
-
         with contextlib.closing(ready):
-            run = run_serve(
-                prepared.plan,
-                on_ready=on_ready,
-                on_change=lambda dead, group: _tell_changes(dead, group, seen, prepared.name, ready),
-                interrupts=interrupts,
-            )
+            run = _run(prepared, interrupts, metrics, ready, quiet)
         interrupts.begin_report()
         end_soon()
         for end in run.died_last:
@@ -113,6 +104,26 @@ def serve(
     if interrupts.count > 1:
         return 128 + interrupts.numbers[1]
     return 0 if is_whole else 1
+
+
+def _run(
+    prepared: PreparedServe, interrupts: Interrupts, metrics: RunMetrics, ready: ReadyFile, quiet: bool
+) -> ServeRun:
+    """Serves until a signal ends it, and says meanwhile what happens."""
+    from loadkit.run.serve import run_serve
+
+    seen = dict[int, int]()
+
+    def on_ready(group: ServeGroup) -> None:
+        metrics.show(group.view)
+        _tell_ready(group, prepared.name, ready, quiet)
+
+    return run_serve(
+        prepared.plan,
+        on_ready=on_ready,
+        on_change=lambda dead, group: _tell_changes(dead, group, seen, prepared.name, ready),
+        interrupts=interrupts,
+    )
 
 
 def _say(text: str) -> None:
