@@ -2,7 +2,7 @@
 
 Names are a promise: what comes later is added, with a higher `minor`, and nothing is renamed. "Not measured" is null,
 never 0. Times are integers of nanoseconds, rates floats per second, sizes bytes. Each field has the rule by which it is
-merged (algebra.py). reading.py and whole.py read a record's file and refuse what is none, writing.py writes it, and
+merged (algebra.py). reading.py and whole.py read a file of one and refuse other files, writing.py writes it, and
 docs/record.md is made from this file.
 """
 
@@ -70,13 +70,14 @@ __all__ = [
 
 FORMAT = "loadkit-record"
 VERSION = 2
-# Goes up by one with what is added to the version. A reader leaves out the keys that it does not know.
+# Goes up by one when fields are added to the version. A reader leaves out the keys that it does not know.
 MINOR = 1
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999)
 # What a closed loop has no histogram of: a message is due when the reply before it was read.
 OF_A_SCHEDULE = ("lateness", "held")
 
-# Who a reason or a finding names: this tool's own processes; the target; what lies between; this machine; the request.
+# What a reason or a finding names: loadkit's own processes, the target, what lies between them, this machine, or what
+# was requested.
 Party = Literal["loadkit", "target", "network", "machine", "request"]
 State = Literal["valid", "suspect", "invalid"]
 STATES: tuple[State, ...] = ("valid", "suspect", "invalid")  # from good to bad
@@ -86,22 +87,26 @@ STATES: tuple[State, ...] = ("valid", "suspect", "invalid")  # from good to bad
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A run. Top-level messages and histograms are of the measured phases (hold) only, rates and bytes of the window.
+    """A run. `messages` and `histograms` are of the measured phases (kind hold), rates and bytes of the window.
 
-    The connections of a run open before its window, in the ramp; so `connections`, `errors` and the histograms connect
-    and first_byte are of the whole run but for warm-up phases. `closing_ns` is from the end of the traffic until every
-    process of both ends had closed its connections and ended. `unread` is how long received bytes
-    stayed in the receive buffers, from the kernel's stamp to the read, for one read in sixteen (--stamps rx). If
-    wakeups, unread, journey, kernel or tcp is null although it was to be measured, its `_missing` says why; in a merged
-    record those of opening, memory and closing do too.
-    Of the `merged` runs in a record, `in_a_row` followed one another, and the others ran side by side with these.
-    `sockets` has the socket options of the blast end by name: what the kernel said of the first connection when its
-    first reply was there, and the requested value if one was given (the kernel doubles buffer sizes, and bounds them).
-    `tags` are the notes of --tag. Of merged runs those stay that all of them have with the same value. `tags_missing`
-    has the keys of the others, and why.
-    `interrupted` names the signal that ended the run early, `aborted` has the condition of --abort-on that did.
-    `stranded_ns` is when its last connection was gone, from the start of the run, where no other could open. `findings`
-    are all of them, also those of `kernel` and `tcp`.
+    The connections of a run open before its window, in the ramp. So `connections`, `errors` and the histograms connect
+    and first_byte are of the whole run without its warm-up phases. `closing_ns` is the time from the end of the traffic
+    until every process of both ends had closed its connections and ended.
+
+    `unread` is how long received bytes stayed in the receive buffers, from the kernel's stamp until they were read, for
+    one read in sixteen (--stamps rx). `sockets` has the socket options of the blast end by name: what the kernel said
+    of the first connection after its first reply. The kernel doubles the requested sizes of buffers, and bounds them.
+
+    A value that was to be measured and is null has its reason in the `_missing` beside it. `opening`, `memory` and
+    `closing_ns` have one in merged records only.
+
+    Of the `merged` runs in a record, `in_a_row` followed one another. The others ran side by side with these. `tags`
+    are the notes of --tag. A merged record keeps those that all runs have with the same value; `tags_missing` has the
+    keys of the others, and why.
+
+    `interrupted` names the signal that ended the run early, and `aborted` has the condition of --abort-on that did.
+    `stranded_ns` is the time from the start of the run until its last connection was gone, if no other could open.
+    `findings` are all findings, with those of `kernel` and `tcp`.
     """
 
     format: Annotated[str, algebra.SAME] = FORMAT
@@ -173,19 +178,19 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def port(self) -> int | None:
-        """Where the target listened: an embedded server has its port once it is up. None: not known."""
+        """Where the target listened; None if it is not known. An embedded server has its port once it is up."""
         return self.target.port or (self.server.port if self.server else None)
 
     @property
     def fallback(self) -> str | None:
-        """Why `--engine auto` did not take a faster engine; None if it did, or was not asked to."""
+        """Why `--engine auto` did not take a faster engine; None if it did, or an engine was named."""
         return next((one.fallback for one in self.placements if one.fallback), None)
 
 
 class Aborted(msgspec.Struct, frozen=True):
-    """The condition of --abort-on that ended a run: `at_ns` after its start it was met, by the figure's `value` then.
+    """The condition of --abort-on that ended a run: it was met `at_ns` after the start, with that `value` of the figure.
 
-    Null: the figure lay among what had not come back, which `reason` says.
+    `value` is null if the figure was among what had not come back; `reason` says so.
     """
 
     expr: str
@@ -195,9 +200,9 @@ class Aborted(msgspec.Struct, frozen=True):
 
 
 class RunId(msgspec.Struct, frozen=True):
-    """Which run this is, by a random name; a merged record has those of its runs in `of`, and their windows in `spans`.
+    """Which run this is, by a random name. A merged record has the names of its runs in `of`, their windows in `spans`.
 
-    The id of a merged record is made of those of its runs: the same runs give the same one.
+    The id of a merged record is made from those of its runs, so the same runs have the same id.
     """
 
     id: str
@@ -213,7 +218,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """What made the record. `uvloop` is its version where it was the engine, or the loop around it."""
+    """What made the record. `uvloop` is its version if uvloop was the engine, or ran the loop around it."""
 
     loadkit: Annotated[str, algebra.NAMES]
     python: Annotated[str, algebra.NAMES]
@@ -232,7 +237,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why a run is not simply valid: what was seen, why it matters, what to do; `party` is where the cause lies."""
+    """Why a run is not valid: what was seen, why it matters, and what to do. `party` is where the cause lies."""
 
     code: str
     text: str
@@ -240,7 +245,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What the target, the network or the machine did with what it was offered: what was seen, and what to do.
+    """What the target, the network or the machine did with the load: what was seen, and what to do.
 
     It never changes the verdict. `party` is where the cause lies.
     """
@@ -251,9 +256,9 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class SloRecord(msgspec.Struct, frozen=True):
-    """An objective, the value (ns, a count or a rate), and whether it was met.
+    """An objective, the value of its figure (ns, a count, a rate or a share), and whether it was met.
 
-    A value that was not measured, or that the count cannot support, is null: then `ok` is false and `reason` says why.
+    A value that was not measured, or that too few values support, is null. Then `ok` is false and `reason` says why.
     """
 
     expr: str
@@ -276,12 +281,12 @@ class Advised(msgspec.Struct, frozen=True):
 
 
 class Connections(msgspec.Struct, frozen=True):
-    """Connects of the run or a phase; `peak` are those open at once (null for a phase).
+    """Connects of the run or of a phase. `peak` is the most that were open at once (null for a phase).
 
-    `asked` counts the connects begun. For a whole run it is at least the planned number: connections that a ramp cut
-    short never began count as requested too. `at_start` counts the connections that were open, with a first reply, when
-    the window began. `lost` counts those that broke later and were not reopened. Both are null for a phase, and if the
-    run has no window.
+    `asked` counts the connects that began. For a whole run it is at least the planned number: connections that did not
+    begin, because the ramp was cut short, count as requested too. `at_start` counts the connections that were open,
+    with a first reply, when the window began. `lost` counts those that broke later and were not reopened. Both are null
+    for a phase, and if the run has no window.
     """
 
     asked: Annotated[int, algebra.SUM]
@@ -296,7 +301,7 @@ class Connections(msgspec.Struct, frozen=True):
 class Messages(msgspec.Struct, frozen=True):
     """intended = sent + unsent; sent = replied + failed + unanswered. `waited` counts messages that waited for room.
 
-    They count in the phase in which they were intended. In an open loop only scheduled messages count, so the first
+    Messages count in the phase in which they were intended. In an open loop only scheduled messages count, so the first
     message of each connection does not.
     """
 
@@ -317,10 +322,10 @@ class Bytes(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The measured stretch, monotonic ns from the common start of the run.
+    """The measured stretch, in monotonic ns from the common start of the run.
 
-    `measured_ns` is what rates are over: the stretch without the phases inside it that a profile leaves unmeasured. The
-    counts are of what happened between its edges, whatever phase a message belongs to; `opened` are connections.
+    Rates are divided by `measured_ns`: the stretch without the phases in it that a profile leaves unmeasured. The
+    counts are of what happened between its edges, whatever phase a message belongs to. `opened` counts connections.
     """
 
     start_ns: Annotated[int, algebra.LEAST]
@@ -334,10 +339,10 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Connecting(msgspec.Struct, frozen=True):
-    """What `connects_per_s` is made of: the connections opened in a time.
+    """What `connects_per_s` is made of: the connections that opened, and the time that they took.
 
-    In churn that is the window, else the ramp until the last of its connections was settled: those after the run's
-    first, which is open when the ramp begins.
+    In churn that is the window. Else it is the ramp, until its last connection had opened or failed. The run's first
+    connection is not among them, because it is open when the ramp begins.
     """
 
     opened: Annotated[int, algebra.SUM]
@@ -345,7 +350,7 @@ class Connecting(msgspec.Struct, frozen=True):
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """Per second of the window; `connects_per_s` over the time that `Connecting` tells."""
+    """Per second of the window. `connects_per_s` is `connecting.opened` divided by `connecting.duration_ns`."""
 
     connects_per_s: float | None
     replies_per_s: float | None
@@ -354,7 +359,7 @@ class Rates(msgspec.Struct, frozen=True):
 
 
 class CpuPerReply(msgspec.Struct, frozen=True):
-    """CPU time of an end over the window by the replies in it."""
+    """CPU time of an end in the window, divided by the replies in it."""
 
     user_ns: float
     system_ns: float
@@ -380,11 +385,11 @@ class Interval(msgspec.Struct, frozen=True):
     The rows of a phase add up to the phase. Each row is one second long at first; if a run has more than 600 rows,
     neighbours are merged. If a phase ends within a second, each of the two phases has a row with the same times.
 
-    `wakeups` and `events` are the blast end's, `serve_wakeups` and `serve_events` those of an embedded serve end; null
-    where an engine does not count them. `cwnd` is the mean congestion window, in segments, of the connections that
-    `tcp_samples` looks at TCP_INFO saw; `retransmits` came on the watched connections (`tcp.watched`), null where
-    none is watched: before the measured time. `open` are the connections of all phases that were open at its end; if
-    rows are merged, at the end of one of them, the most.
+    `wakeups` and `events` are the blast end's, `serve_wakeups` and `serve_events` those of an embedded serve end. They
+    are null if the engine does not count them. `cwnd` is the mean congestion window, in segments, of the `tcp_samples`
+    readings of TCP_INFO. `retransmits` counts those of the watched connections (`tcp.watched`). It is null before the
+    measured time, when no connection is watched. `open` counts the connections of all phases that were open at the end
+    of the row; of merged rows it is the greatest.
     """
 
     from_s: Annotated[float, algebra.LEAST]
@@ -408,7 +413,8 @@ class Interval(msgspec.Struct, frozen=True):
 class IntervalLatency(msgspec.Struct, frozen=True):
     """Latency of an interval in ns; null if there were no replies, or too few.
 
-    `hdr` encodes all counts, as in a histogram, and `sum` is the exact sum. `max` is known to the counter of `hdr`.
+    `hdr` encodes all counts, as in a histogram, and `sum` is the exact sum. `max` is the greatest value that the last
+    counter of `hdr` can have.
     """
 
     p50: int | None
@@ -422,9 +428,9 @@ class IntervalLatency(msgspec.Struct, frozen=True):
 
 
 class HistogramRecord(msgspec.Struct, frozen=True):
-    """A histogram: exact count, sum, min, max, percentiles (null if the count supports none), and the encoded counts.
+    """A histogram: exact count, sum, min and max; percentiles, null if too few values support one; and all counts.
 
-    `hdr` is HdrHistogram's base64 V2. `dropped` counts values outside its range.
+    `hdr` has the counts in HdrHistogram's base64 V2 encoding. `dropped` counts values outside its range.
     """
 
     unit: str
@@ -438,12 +444,15 @@ class HistogramRecord(msgspec.Struct, frozen=True):
     hdr: str
 
 
-# None: not measured; RunRecord.histograms_missing says why.
+# By name; None if it was not measured, and RunRecord.histograms_missing says why.
 Histograms = dict[str, HistogramRecord | None]
 
 
 def measured(histograms: Histograms, name: str) -> HistogramRecord:
-    """Returns a histogram that every run has: all but lateness and held, which a closed loop has not."""
+    """Returns a histogram that every run has: any but lateness and held, which a closed loop does not have.
+
+    Raises ValueError for one that was not measured.
+    """
     found = histograms[name]
     if found is None:
         raise ValueError(f"{name} was not measured")
@@ -456,13 +465,14 @@ def measured(histograms: Histograms, name: str) -> HistogramRecord:
 class WorkerRecord(msgspec.Struct, frozen=True):
     """A worker process.
 
-    CPU times, their shares (by the window), context switches and `replied` are of the window; the rest is of the whole
-    run. `open` are
-    the connections open at the last look. `died` says how it ended when it did not end well. `busy_share` is the part
-    of the window spent between one wait for events and the next, null where the engine does not count: one that asks
-    again and again for some microseconds rather than sleep uses CPU time that it had no work for. `ramp_busy_share` is
-    the same of the time in which the first connections opened. `is_mid_fold`: it died while writing, and its figures
-    may be off by one batch.
+    CPU times, their shares of the window, context switches and `replied` are of the window. The rest is of the whole
+    run. `open` counts the connections that were open when the worker was last read. `died` says how it ended, if it did
+    not end well. `is_mid_fold`: it died while it was writing, and its figures may be off by one batch.
+
+    `busy_share` is the part of the window that the worker spent between one wait for events and the next. It is null if
+    the engine does not count it. It can be far below `cpu_share`: a worker that polls for some microseconds, rather
+    than sleep, uses CPU time without work. `ramp_busy_share` is the same for the time in which the first connections
+    opened.
     """
 
     index: int
@@ -495,7 +505,7 @@ class WorkerRecord(msgspec.Struct, frozen=True):
 
 
 class WorkerWakeups(msgspec.Struct, frozen=True):
-    """The same of one worker, or of one phase: the largest batch, and the longest turns, in place of the histograms."""
+    """Wake-ups of one worker, or of one phase: the largest batch and the longest turns, without histograms."""
 
     waits: Annotated[int, algebra.SUM]
     wakeups: Annotated[int, algebra.SUM]
@@ -510,15 +520,16 @@ class WorkerWakeups(msgspec.Struct, frozen=True):
 class Wakeups(msgspec.Struct, frozen=True):
     """What epoll did in the window, added up over the workers of an end.
 
-    `waits` are calls of epoll_wait, `wakeups` those of them that brought an event, `batch` the events of each. `flags`
-    counts events by flag, one with two of them twice. `blocked_ns` was spent inside the calls, `busy_ns` between them,
-    and `busy` has the times between: how long one turn keeps everybody else waiting. `probe_events` are those of a
-    journey's probes, `probe_wakeups` those that brought nothing else. `beats` are waits that
-    ended for no other reason than to look whether the worker stands still; they are among `waits`.
+    `waits` counts calls of epoll_wait, and `wakeups` those that brought an event. `batch` has the events of each
+    wake-up. `flags` counts events by flag, so one with two flags counts twice. `blocked_ns` is the time inside the
+    calls, and `busy_ns` the time between them. `busy` has the times between two calls: during such a turn all other
+    connections of the worker wait. `probe_events` counts the events of a journey's probes, `probe_wakeups` the wake-ups
+    that brought no others. `beats` counts waits that ended only to see whether the worker stands still; they are among
+    `waits`.
 
-    `source` says what counted: `native`, the compiled engine itself; `hook`, in the import table of uvloop's libuv;
-    `selector`, ours under asyncio, which does not see ERR, HUP and RDHUP; `uv_metrics`, libuv's own: approximate, with
-    turns of the loop as `waits`, and events. What a source cannot see is null.
+    `source` says what counted: `native`, the compiled engine itself; `hook`, a hook in the import table of uvloop's
+    libuv; `selector`, a selector of loadkit's under asyncio, which does not see ERR, HUP and RDHUP; `uv_metrics`,
+    libuv's own metrics, which are approximate: `waits` are turns of the loop. What a source cannot see is null.
     """
 
     source: Annotated[str, algebra.NAMES]
@@ -550,13 +561,13 @@ class Standstills(msgspec.Struct, frozen=True):
 
 
 class ServerRecord(msgspec.Struct, frozen=True):
-    """The serve end, where it was ours: of the whole run, but for `cpu_ns` and `wakeups`, which are of the window.
+    """The serve end, if it was loadkit's: of the whole run, but `cpu_ns`, `wakeups` and `unread` are of the window.
 
-    One that was joined from a record of its own `is_whole_life`: all of it is from its start to its end.
+    If it was joined from a record of its own, `is_whole_life` is true: everything is from its start to its end.
 
-    `bytes` is null if it ran an app, whose bytes are not counted. `unread` is as in the run, for the window. `shed`
-    counts the connections it could not accept because file descriptors ran out (EMFILE, ENFILE). `sockets` are the
-    socket options of its first connection, as in the run. `port` is where it listened.
+    `bytes` is null if it ran an app, whose bytes are not counted. `shed` counts the connections that it could not
+    accept because file descriptors ran out (EMFILE, ENFILE). `sockets` has the socket options of its first connection,
+    as in the run. `port` is where it listened.
     """
 
     engine: Annotated[str, algebra.NAMES]
@@ -581,8 +592,8 @@ class ServerRecord(msgspec.Struct, frozen=True):
 class Balance(msgspec.Struct, frozen=True):
     """How evenly SO_REUSEPORT spread the connections: those of the busiest worker divided by the mean.
 
-    A fair hash of as many connections stays below `usual` in 99 of 100 runs, so chance does not explain more.
-    `replies_max_over_mean` is the same ratio for the bytes sent back in the window; null if there were none.
+    With a fair hash, 99 of 100 runs with as many connections stay below `usual`. `replies_max_over_mean` is the same
+    ratio for the bytes sent back in the window; null if there were none.
     """
 
     max_over_mean: float
@@ -591,11 +602,11 @@ class Balance(msgspec.Struct, frozen=True):
 
 
 class Fairness(msgspec.Struct, frozen=True):
-    """What each of these connections got, from its beginning on: `least`, `most`, and all of it in `each`.
+    """What each connection got from its beginning on: the `least`, the `most`, and the values of all in `each`.
 
-    At the blast end it is replies, those to a connection's first message among them, of the connections that were open
-    at the end. At the serve end it is bytes sent back, of the connections that have ended. `jain` is Jain's index: 1 if
-    all got the same, 1/n if one of n got it all; null if none got anything.
+    At the blast end these are replies, of the connections that were open at the end; replies to a connection's first
+    message count. At the serve end these are bytes sent back, of the connections that have ended. `jain` is Jain's
+    index: 1 if all got the same, 1/n if one of n got everything, null if no connection got anything.
     """
 
     connections: int
@@ -606,9 +617,9 @@ class Fairness(msgspec.Struct, frozen=True):
 
 
 class SocketSetting(msgspec.Struct, frozen=True):
-    """A socket option: what the kernel said of a connection, and where the wish for it came from.
+    """A socket option: what the kernel said of a connection, and where a requested value came from.
 
-    default (it was left alone), profile, option or `environment LOADKIT_…`.
+    `source` is default (no value was requested), profile, option or `environment LOADKIT_…`.
     """
 
     value: Annotated[int | str | bool, algebra.FIRST]
@@ -621,14 +632,14 @@ class SocketSetting(msgspec.Struct, frozen=True):
 class Journey(msgspec.Struct, frozen=True):
     """Where the time of a message goes, measured by probes: extra connections next to the others.
 
-    `peer` says what answered them: `same_clock`, a serve end of loadkit on this machine; `other_clock`, one on another,
-    where what lies between the two ends is one stage, network; `foreign`, any echo, where all of its end is one stage,
-    peer. `stages`, in the order of the way, add up to `total`, message by message. `shares` are their parts of all the
-    time, `slowest_shares` of that of the slowest `slowest_count` messages, those from `slowest_from_ns` on (null where
-    there are too few to tell). `tails` has the same by totals, for any other percentile.
+    `peer` says what answered them. `same_clock`: a serve end of loadkit on this machine. `other_clock`: one on another
+    machine; what lies between the two ends is one stage, network. `foreign`: any echo server; all of its end is one
+    stage, peer. `stages` are in the order of the way, and add up to `total`, message by message. `shares` are their
+    parts of the time of all messages, and `slowest_shares` of the time of the slowest `slowest_count` messages, which
+    took `slowest_from_ns` or more (null if there are too few). `tails` has the same by totals, for other percentiles.
 
-    Left out were messages during which a clock was set (`stepped`), whose stamps were not in order (`disordered`), and
-    of which the kernel did not stamp all (`unstamped`). `lost` probes had ended, by an error or the other end.
+    Left out were messages during which a clock was set (`stepped`), whose stamps were not in order (`disordered`), or
+    that the kernel did not stamp on all of their way (`unstamped`). `lost` counts probes that ended before the run did.
     """
 
     peer: Annotated[str, algebra.SAME]
@@ -651,7 +662,7 @@ class Journey(msgspec.Struct, frozen=True):
 
 
 class Tail(msgspec.Struct, frozen=True):
-    """Journeys of a total from `from_ns` until that of the next row: how many, and the sum of each stage, in ns."""
+    """Journeys with a total from `from_ns` to that of the next row: their number, and the sum of each stage in ns."""
 
     from_ns: Annotated[int, algebra.SAME]
     count: Annotated[int, algebra.SUM]
@@ -666,7 +677,7 @@ class Opening(msgspec.Struct, frozen=True):
 
     `opened` includes the run's first connection, which is open when the ramp begins. `deciles_per_s` is the number of
     connects per second in each tenth of them; null if some did not open, or if there are too few. `stopped` says why
-    loadkit opened no more, if it decided so.
+    loadkit stopped opening connections, if it did.
     """
 
     opened: int
@@ -676,11 +687,11 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What `connections` open ones took when the ramp was over, on this machine, and what was reckoned for them.
+    """What `connections` open ones took on this machine when the ramp was over, and what the doctor estimates for them.
 
-    `kernel_bytes` (slab, page tables, TCP's buffers) is of both ends where both are here; `blast_bytes` and
-    `serve_bytes` is what their workers' own memory grew by (null: not our end). `processes_bytes` is what workers and
-    boards take without connections. `used_bytes` is the sum of these.
+    `kernel_bytes` (slab, page tables, TCP's buffers) is for both ends if both are here. `blast_bytes` and `serve_bytes`
+    are the growth of their workers' own memory; `serve_bytes` is null if the target is elsewhere. `processes_bytes` is
+    what workers and boards take without connections. `used_bytes` is the sum of these.
     """
 
     connections: int
@@ -693,7 +704,10 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class Throttling(msgspec.Struct, frozen=True):
-    """What the CPU quota of this process's control group did in the window (cpu.stat): periods, and those cut off."""
+    """What the CPU quota of this process's control group did in the window (cpu.stat).
+
+    In `throttled_periods` of the `periods` its processes were stopped, for `throttled_ns` in total, added up over CPUs.
+    """
 
     periods: Annotated[int, algebra.SUM]
     throttled_periods: Annotated[int, algebra.SUM]
@@ -701,13 +715,12 @@ class Throttling(msgspec.Struct, frozen=True):
 
 
 class TcpRecord(msgspec.Struct, frozen=True):
-    """What the kernel knows of the blast end's connections (TCP_INFO), from `samples` looks at some of them, in turn.
+    """What the kernel knows of the blast end's connections: `samples` readings of TCP_INFO of some of them, in turn.
 
-    `rtt` and `rttvar` are its smoothed estimates, `min_rtt` the least it saw lately, in ns; `delivery_rate` in bytes a
-    second. The rest is what came in the measured time on `watched` connections, from the beginning of a phase (or their
-    own) to its end (or theirs): retransmissions divided by these connections, and the shares of their time with
-    unacknowledged bytes in which the peer's receive window, or the send buffer, held them back. Null: this kernel does
-    not tell, or there was nothing to divide by.
+    `rtt` and `rttvar` are the kernel's smoothed estimates, `min_rtt` is the least that it saw lately, all in ns;
+    `delivery_rate` is in bytes per second. The rest is of the measured time, and of `watched` connections: their
+    retransmissions divided by their number, and the shares of their time with unacknowledged bytes in which the peer's
+    receive window, or their own send buffer, held them back. Null: this kernel does not report it, or the divisor is 0.
     """
 
     samples: int
@@ -723,10 +736,12 @@ class TcpRecord(msgspec.Struct, frozen=True):
 
 
 class Kernel(msgspec.Struct, frozen=True):
-    """What the kernel of this machine counted in the window, of everything that ran there: measure/kernel.py.
+    """What the kernel of this machine counted in the window, for everything that ran there.
 
-    `counters` are those of netstat and snmp that went up, `sockets` are of the window's end, `cpu` shares of all CPU
-    time. `ramp` has the counters of the time before, in which the first connections opened.
+    `counters` are those of /proc/net/netstat and /proc/net/snmp that went up. `softnet` has packets dropped for a full
+    queue of a CPU, and how often a CPU's budget ran out (squeezed). `sockets` is /proc/net/sockstat at the end of the
+    window, with `mem` in pages. `cpu` has shares of all CPU time. `ramp` has the counters of the time before the
+    window, in which the first connections opened.
     """
 
     counters: dict[str, int]
