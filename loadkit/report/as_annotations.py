@@ -12,7 +12,7 @@ from loadkit.units import plural
 
 __all__ = ["as_annotations"]
 
-# GitHub shows ten errors of a step, and drops the others without a word.
+# GitHub shows ten errors per step, and silently drops the others.
 MOST = 10
 
 
@@ -21,7 +21,7 @@ def as_annotations(record: RunRecord) -> list[str]:
 
     One more has all findings.
 
-    Ten errors at the most; the findings are a notice.
+    At most ten are errors. The findings are a notice.
     """
     record = cleaned(record)
     lines = list(_verdict(record))

@@ -13,7 +13,7 @@ _HEAD = ("format", "version", "minor", "run", "started", "partial", "tags")
 
 
 def as_jsonl(record: RunRecord) -> str:
-    """Returns a line for the run and one for each row; the rows are those of the record, with the same names."""
+    """Returns a line for the run and one for each row; the rows have the record's names."""
     head = {name: getattr(record, name) for name in _HEAD if hasattr(record, name)}
     rows = ({"series": "intervals", "loadkit": __version__, **head}, *record.intervals)
     return "".join(map(encode_line, rows))

@@ -1,14 +1,14 @@
 """A record as JUnit XML: a test case for each objective, one for the verdict, and one for what ended the run early.
 
-A missed objective is a failure; an invalid run is an error, for it is the experiment that failed and not what was
-examined; a suspect run passes, and its reasons stand in `system-out`, where findings stand too.
+A missed objective is a failure. An invalid run is an error, because the experiment failed and not the target. A suspect
+run passes; its reasons stand in `system-out`, with the findings.
 
-There is no one JUnit format. What is written here is accepted by both schemas in use: the strict one made from Ant's
-reports (no attributes at `testsuites`; `properties`, `system-out` and `system-err` once each and in this order; no
-output in a test case; no time zone) and the one of Jenkins' xunit plugin. Jenkins shows the suite's output with a test
-case that has none of its own. GitLab shows the text of a failure and not its `message`, so the text says it all; it
-reads a `type` such as integer or yaml as an order to convert the text, so ours are no such words; and it tells the test
-cases of two pipelines apart by suite, class and name, so no figure of the run is in any of these.
+JUnit has no single format. Both schemas in use accept what is written here: the strict one made from Ant's reports (no
+attributes at `testsuites`; `properties`, `system-out` and `system-err` once each and in this order; no output in a test
+case; no time zone) and the one of Jenkins' xunit plugin. Jenkins shows the suite's output with a test case that has no
+output of its own. GitLab shows the text of a failure and not its `message`, so the text says everything. It reads a
+`type` such as integer or yaml as an order to convert the text, so the types here are other words. It tells the test
+cases of two pipelines apart by suite, class and name, so none of these contains a figure of the run.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def as_markdown(record: RunRecord | ServeRecord) -> str:
 
 
 def shortened(text: str, most_bytes: int) -> str:
-    """Returns the whole lines of the text that fit into so many bytes of UTF-8, and a word on it; "" where none fit."""
+    """Returns the lines of the text that fit into this number of bytes of UTF-8, and says so; "" if no line fits."""
     if len(text.encode()) <= most_bytes:
         return text
     room = most_bytes - len(_CUT.encode())
@@ -38,7 +38,7 @@ def shortened(text: str, most_bytes: int) -> str:
 
 
 def _blocks(page: Page) -> Iterator[str]:
-    """Yields the headline, and the parts: those of a kind that follow one another are one list or one table."""
+    """Yields the headline, and the parts. Parts of one kind that follow one another are one list or one table."""
     yield f"## loadkit: {markdown(page.headline)}"
     for parts in page.parts(Depth.SUMMARY):
         for kind, alike in itertools.groupby(parts, type):

@@ -24,7 +24,7 @@ def as_text(record: RunRecord | ServeRecord, path: str | None = None) -> str:
 
 
 def as_short_text(record: RunRecord) -> str:
-    """Returns what a failed test has to say: the verdict, SLOs, what was sent to whom, latencies and errors."""
+    """Returns what a failed test reports: the verdict, SLOs, the target, the load, latencies and errors."""
     return page_text(run_page(record), Depth.BRIEF)
 
 

@@ -1,6 +1,6 @@
-"""What is read of a record's `host`, whose other values may grow with later versions: names and types.
+"""The names and types that are read of a record's `host`, whose other values may grow with later versions.
 
-A record that is loaded is held against these, so that nothing which reads it has to ask whether it is one.
+A record that is loaded is compared with these, so that its readers need not check them.
 """
 
 from __future__ import annotations

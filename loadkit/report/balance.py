@@ -10,14 +10,15 @@ from loadkit.report.record import Balance
 
 __all__ = ["balance_record", "usual_max_over_mean"]
 
-_SHARE = 0.01  # of fair hashes are more uneven than what is called usual
+_SHARE = 0.01  # of fair hashes are more uneven than `usual`
 
 
 def usual_max_over_mean(connections: int, workers: int) -> float:
-    """Returns what the busiest worker has by the mean at the most in 99 of 100 fair hashes.
+    """Returns the busiest worker's connections divided by the mean, which 99 of 100 fair hashes do not exceed.
 
-    Each worker's number is binomial, mean n/k and variance n/k (1 - 1/k); for the most of k of them the quantile of one
-    is taken at 1 - 0.01/k (Bonferroni), by the normal distribution: good from some tens of connections a worker on.
+    Each worker's number is binomial, with mean n/k and variance n/k (1 - 1/k). For the greatest of k, the quantile of
+    one is taken at 1 - 0.01/k (Bonferroni), by the normal distribution. That is good from some tens of connections per
+    worker on.
     """
     if workers < 2 or not connections:
         return 1.0
@@ -26,9 +27,9 @@ def usual_max_over_mean(connections: int, workers: int) -> float:
 
 
 def balance_record(accepted: Sequence[int], sent_bytes: Sequence[int], is_hashed: bool = True) -> Balance | None:
-    """Returns the balance of connections, of the whole run, and of bytes sent back in the window, by worker.
+    """Returns the balance of connections (of the whole run) and of bytes sent back (in the window) between workers.
 
-    `is_hashed` says that nobody but the kernel's hash decided which worker got which connection.
+    `is_hashed` says that the kernel's hash alone decided which worker got which connection.
     """
     total = sum(accepted)
     if not total:

@@ -63,7 +63,7 @@ _NO_TCP = "no open connection answered TCP_INFO in the measured time"
 
 
 def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
-    """Returns the record of a run: totals, rates, verdict and SLOs worked out, nothing left to look up."""
+    """Returns the record of a run, with totals, rates, verdict and SLOs worked out."""
     parts = parts_of(plan.load, samples)
     record = msgspec.structs.replace(
         _what_happened(plan, host, samples, parts),
@@ -83,7 +83,7 @@ def _what_happened(plan: Plan, host: Host, samples: RunSamples, parts: Parts) ->
     load, window = plan.load, parts.window
     connecting = connecting_of(load, samples, window)
     workers, server = blast_workers(load, samples, parts), _server(plan, samples, parts)
-    # Between measured phases the serve end goes on with what is not: its CPU time is not the window's alone.
+    # If the window has phases that are not measured, the serve end's CPU time has theirs too.
     serve_cpu = cpu_per_reply(server.workers, window) if server and not has_gaps(window) else None
     is_cut = samples.interrupted is not None or samples.aborted is not None
     return RunRecord(

@@ -36,7 +36,7 @@ def message_counts(part: PhaseSamples) -> Messages:
 
 
 def run_connections(load: Load, parts: Parts, samples: RunSamples) -> Connections:
-    """Returns the connections of a run: at least as many were asked for as the load has."""
+    """Returns the connections of a run. `asked` is at least the number that the load has."""
     counters = parts.whole.counters
     return Connections(
         asked=max(counters["asked"], load.connections),
@@ -50,7 +50,7 @@ def run_connections(load: Load, parts: Parts, samples: RunSamples) -> Connection
 
 
 def _lost(load: Load, phases: Sequence[PhaseSamples]) -> int:
-    """Connections that broke after the window had begun, and were not opened again: in churn they are."""
+    """Connections that broke after the window had begun and were not reopened. In churn they are, so it is 0."""
     if load.lifetime_ns is not None:
         return 0
     first = min(numbers_of(load, PhaseKind.HOLD))
@@ -59,7 +59,7 @@ def _lost(load: Load, phases: Sequence[PhaseSamples]) -> int:
 
 
 def run_histograms(load: Load, parts: Parts) -> Histograms:
-    """Returns the times of a run: of the measured phases, and of all its connects but those of a warm-up."""
+    """Returns the times of a run: of the measured phases, but connect and first_byte of the ramp too."""
     found, setup = _histograms(load, parts.hold), _histograms(load, parts.setup)
     return found | {name: setup[name] for name in ("connect", "first_byte")}
 
@@ -93,7 +93,7 @@ def phase_record(load: Load, phase: PhasePlan, part: PhaseSamples, wakeups: Wake
 
 
 def error_rows(parts: Sequence[tuple[str, PhaseSamples]], is_serve: bool = False) -> tuple[Advised, ...]:
-    """Returns the errors of phases by name, those of several workers added up, the most frequent first."""
+    """Returns the errors of phases by name, added up over the workers, the most frequent first."""
     total: Counter[tuple[str, str, str]] = Counter()
     for phase, part in parts:
         for (step, name), count in part.errors.items():

@@ -16,14 +16,14 @@ __all__ = ["fairness_line", "fairness_missing", "fairness_of", "fairness_record"
 
 
 def fairness_record(workers: Sequence[WorkerSamples], unit: str) -> Fairness | None:
-    """Returns what each connection of these workers got, in `unit`; None: fairness_missing says why."""
+    """Returns what each connection of these workers got, in `unit`; if None, `fairness_missing` says why."""
     whole = _whole(workers)
     dropped = sum(worker.phases[0].dropped["per_connection"] for worker in workers)
     return None if dropped or not whole.count else fairness_of(histogram_record(whole, 0, unit))
 
 
 def fairness_missing(workers: Sequence[WorkerSamples], is_counted: bool = True) -> str:
-    """Returns why there is nothing of these workers."""
+    """Returns why there is no fairness of these workers."""
     if not is_counted:
         return "the bytes of an app are not counted"
     if any(worker.phases[0].dropped["per_connection"] for worker in workers):
@@ -32,16 +32,17 @@ def fairness_missing(workers: Sequence[WorkerSamples], is_counted: bool = True) 
 
 
 def fairness_of(each: HistogramRecord) -> Fairness:
-    """Returns the index of what a histogram has a value of for each connection. Raises ValueError for a damaged one.
+    """Returns the fairness of a histogram with one value for each connection. Raises ValueError for a damaged one.
 
     Jain, Chiu and Hawe, "A quantitative measure of fairness and discrimination" (DEC TR-301, 1984): the square of the
-    sum, divided by the number times the sum of the squares. 1 if all got the same, 1/n if one of n got it all.
+    sum, divided by the number times the sum of the squares. It is 1 if all got the same, and 1/n if one of n got
+    everything.
     """
     return Fairness(each.count, each.min, each.max, _jain(decoded(each)), each)
 
 
 def _jain(histogram: Histogram) -> float | None:
-    """Values above 2,047 are known to a thousandth: all are taken as the middle of their counter, the mean too."""
+    """Values above 2,047 are known to a thousandth: each counts as the middle of its counter, in the mean too."""
     (used,) = np.nonzero(histogram.counts)
     counts = histogram.counts[used].astype(np.float64)
     middles = np.array([(lowest_of(int(at)) + highest_of(int(at))) / 2 for at in used], np.float64)
@@ -55,7 +56,7 @@ def _whole(workers: Sequence[WorkerSamples]) -> Histogram:
 
 
 def fairness_line(blast: Fairness | None, serve: Fairness | None) -> str | None:
-    """Says how evenly the connections were served, by the replies that they got; None where it is not known."""
+    """Says how evenly the connections were served, by the replies that they got; None if it is not known."""
     ends = [("blast", blast, "replies"), ("serve", serve, "bytes")]
     parts = [f"{end} {_said(one, unit)}" for end, one, unit in ends if one]
     return "; ".join(parts) or None

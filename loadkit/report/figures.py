@@ -1,11 +1,11 @@
-"""Figures: every number of a record that can be asked for by name, such as `latency.p97.5` or `phase=burst:held.max`.
+"""Figures: every number of a record that can be requested by name, such as `latency.p97.5` or `phase=burst:held.max`.
 
-The list is written once, here: SLOs, the summary and JUnit know names and units from it alone. A selector is
+The list is written once, here: SLOs, the summary and JUnit take names and units from it. A selector is
 `[label:|phase=NAME:|target=N:]NAME`.
 
-What never came back is in no histogram, so a histogram's own percentiles are those of the lucky ones. A figure counts
-what was lost as later than everything that came back: the rank of a percentile is among all, and one that falls among
-the lost is never reached. A mean or a maximum is not known as soon as one is lost.
+What never came back is in no histogram, so a histogram's own percentiles leave the worst messages out. A figure counts
+what was lost as later than everything that came back: the rank of a percentile is among all, and a percentile that
+falls among the lost is never reached. A mean or a maximum is unknown if one is lost.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that can be asked for: `of` reads it, `better` says which way a reader would like it to go.
+    """A number that can be requested: `of` reads it, and `better` says which way a reader would like it to go.
 
-    `time` names the histogram of a time, and `part` says what of it: min, mean, max or pN. `so_far` reads it while the
+    `time` names the histogram of a time, and `part` what is read of it: min, mean, max or pN. `so_far` reads it while the
     run goes on; None if that is not possible.
     """
 
@@ -136,7 +136,7 @@ _TIMES = {
     "held": _Times(lambda part: part.whole.messages.intended, "were not sent"),
 }
 PARTS = ("min", "mean", "max")
-# As difflib counts it: `error_rate` is near error_ratio, `speed` is not near opened.
+# A ratio of difflib's: `error_rate` is near error_ratio, and `speed` is not near opened.
 _NEAR = 0.75
 # Any percentile between 0 and 100, as text: its rank is exact.
 _PERCENTILE = re.compile(r"p(?=.*[1-9])[0-9]{1,2}(?:\.[0-9]+)?")
@@ -200,7 +200,7 @@ def _error_ratio_so_far(stretch: Stretch) -> Found:
     return share_lost(*(counters[name] for name in ("failed", "unanswered", "unsent", "intended")))
 
 
-# All but the percentiles, of which there are as many as one likes: `figure_named` makes those.
+# All but the percentiles, which are unlimited: `figure_named` makes those.
 FIGURES: Mapping[str, Figure] = {figure.name: figure for figure in _rows()}
 
 
@@ -266,7 +266,7 @@ def parse_selector(text: str) -> Selector:
 
 
 def find_problem(selector: Selector, phases: Sequence[str], has_schedule: bool) -> str | None:
-    """Returns why a run with these phases cannot have the figure, None if it can."""
+    """Returns why a run with these phases cannot have the figure; None if it can."""
     if selector.label is not None:
         return f"this run has no labels; leave '{selector.label}:' out"
     if selector.target is not None:
@@ -284,9 +284,9 @@ def find_problem(selector: Selector, phases: Sequence[str], has_schedule: bool) 
 
 
 def read(record: RunRecord, selector: Selector | str) -> Found:
-    """Returns what a figure comes to in a record. Raises ValueError for a text that is no selector.
+    """Returns what a figure comes to in a record. Raises ValueError for a text that is not a selector.
 
-    Raises RecordError for a histogram that is damaged.
+    Raises RecordError for a damaged histogram.
     """
     if isinstance(selector, str):
         selector = parse_selector(selector)
@@ -296,7 +296,7 @@ def read(record: RunRecord, selector: Selector | str) -> Found:
 
 
 def shown(record: RunRecord, selector: str) -> str | None:
-    """Returns a figure as text in its unit, `never` if it lies among what never came back; None: it has no value."""
+    """Returns a figure as text in its unit, `never` if it is among what never came back; None if it has no value."""
     parsed = parse_selector(selector)
     found = read(record, parsed)
     if found.value is not None:
@@ -317,10 +317,10 @@ def count_of_all(record: RunRecord, selector: Selector) -> int:
 
 
 def _find_percentile(histogram: HistogramRecord, of: int, percentile: str) -> int | None:
-    """Returns the percentile of `of` values, of which the histogram has those that came back; None: it has it not.
+    """Returns the percentile of `of` values, of which the histogram has those that came back; None if it is lost.
 
-    Whether so many support it is another question (measure/histogram.py). Raises ValueError for a histogram whose
-    encoding is damaged.
+    Whether the number of values supports it is another question (measure/histogram.py). Raises ValueError for a
+    histogram whose encoding is damaged.
     """
     rank = rank_of(of, percentile)
     if rank > histogram.count:
@@ -338,7 +338,7 @@ def _count(of: _Part, time: str) -> int:
 
 
 def _read_time(part: _Part, time: str, which: str) -> Found:
-    """Returns `which` (min, mean, max or pN) of the histogram over all that were due, lost ones among them."""
+    """Returns `which` (min, mean, max or pN) of the histogram over all values that were due, with the lost ones."""
     histogram = part.whole.histograms[time]
     if histogram is None:
         return Found(None, part.run.histograms_missing[time])

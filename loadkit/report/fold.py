@@ -1,6 +1,7 @@
-"""Two records' values to one, field by field, as the rules of the fields say (algebra.py).
+"""Folds the values of two records into one, field by field, as the rules of the fields say (algebra.py).
 
-Each way by itself, one after another and side by side, is associative, and commutative but for what has an order.
+Each way by itself, one after another and side by side, is associative. It is commutative too, except for what has an
+order.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from loadkit.report.server import shared_workers
 
 __all__ = ["ONE_RUN", "fold", "is_folded"]
 
-# Of the run alone that it is from: no sum and no mean of several says anything.
+# Why a value of one run has no sum and no mean over several.
 ONE_RUN = "merged: each of the runs has its own"
 UNLIKE_TAGS = "merged: not every run has it with the same value"
 NOT_ALL, UNLIKE = "merged: not every run measured it", "merged: what the runs measured is of unlike kinds"
@@ -39,7 +40,7 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class UnlikeError(RecordError):
-    """Two values have to be the same and are not."""
+    """Two values have to be the same, and differ."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"records of unlike runs do not merge: {what}")
@@ -63,7 +64,7 @@ class _Both(NamedTuple):
 def fold(left: _Struct, right: _Struct, way: Way, where: str = "") -> _Struct:
     """Returns both in one. Fields that are to be worked out anew are the left one's.
 
-    Raises RecordError for histograms that cannot be merged, UnlikeError for unlike values that have to be the same.
+    Raises RecordError for histograms that cannot be merged, and UnlikeError for unlike values that have to be the same.
     """
     merged: dict[str, Any] = {}
     for name, rule in rules_of(type(left)).items():
@@ -81,7 +82,7 @@ def is_folded(rule: Rule) -> bool:
 
 
 def _add(left: Any, right: Any, way: Way, where: str) -> Any:
-    """Adds what both know, whatever it is made of; None where one of them does not."""
+    """Adds two values that are both known, whatever they are made of; None if one of them is unknown."""
     if left is None or right is None:
         return None
     if isinstance(left, HistogramRecord):
@@ -102,7 +103,7 @@ def _add(left: Any, right: Any, way: Way, where: str) -> Any:
 
 
 def _add_histograms(left: HistogramRecord, right: HistogramRecord, where: str) -> HistogramRecord:
-    """Adds what may be of unlike ranges: those of a serve end have grown from version to version."""
+    """Adds histograms, also of unlike ranges: the range of a serve end's has grown between versions."""
     try:
         one, other = decoded(left), decoded(right)
         highest_ns = max(one.highest_ns, other.highest_ns)
@@ -199,7 +200,7 @@ def _mean(both: _Both) -> float | None:
 
 
 def _of_most(both: _Both) -> Any:
-    """Ties go by all the fields, so that the order of the records does not matter."""
+    """Ties are decided by all the fields, so that the order of the records does not matter."""
 
     def rank(struct: msgspec.Struct) -> tuple[Any, ...]:
         fields = [value for value in msgspec.structs.astuple(struct) if value is None or isinstance(value, int | float)]
@@ -209,7 +210,7 @@ def _of_most(both: _Both) -> Any:
 
 
 def _at_start(both: _Both) -> Any:
-    """Of a run without a window, the most that were ever open."""
+    """A run without a window counts with the most that were ever open."""
     peaks = both.values("peak")
     left, right = (peak if value is None else value for value, peak in zip(both.values(), peaks, strict=True))
     return _add(left, right, both.way, both.where)
@@ -234,7 +235,7 @@ def _lost_tags(both: _Both) -> dict[str, str]:
 
 
 def _reason(both: _Both) -> str | None:
-    """Returns a run's own reason, whichever record comes first; None where none of them was to measure it."""
+    """Returns why a field is null, the same whichever record comes first; None if neither was to measure it."""
     if both.merged[both.rule.of] is not None:
         return None
     reasons, measured = both.values(), [value is not None for value in both.values(both.rule.of)]

@@ -1,4 +1,4 @@
-"""The formats that the record of a run is written in, by the suffix of the file."""
+"""The formats that a record is written in, by the suffix of the file."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def _hgrm(record: RunRecord) -> str:
 RECORD = ".json"
 TABLE = ".csv"
 STDOUT = "-"  # in place of a file: the record
-# Each imports what it needs when it is called: --help needs none of it. The image has their bytecode (Dockerfile).
+# Each imports what it needs when it is called, because --help does not need it. The image has their bytecode
+# (Dockerfile).
 FORMATS: dict[str, Format] = {
     RECORD: Format("the record", _json, _json),
     ".jsonl": Format("its seconds as JSON lines", _jsonl),

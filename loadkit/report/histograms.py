@@ -33,10 +33,10 @@ def interval_latency(found: LatencySample) -> IntervalLatency:
 
 
 def decoded(record: HistogramRecord) -> Histogram:
-    """Reads the counts back, with the exact ends. Raises ValueError when count, min or max are not the encoding's.
+    """Reads the counts back, with the exact ends. Raises ValueError if count, min or max differ from the encoding's.
 
-    The encoding knows the ends to three digits only. So the record has the exact ones, and a record from elsewhere may
-    have any: what is reckoned from them here has to fit the counts.
+    The encoding has the ends to three digits only. So a record has the exact ones too, and in a record from elsewhere
+    they may not fit the counts.
     """
     histogram = Histogram.decode(record.hdr, record.sum)
     if record.count != histogram.count:

@@ -1,4 +1,4 @@
-"""Where the time goes on the way of a message: stages on their way into a record, and as a waterfall."""
+"""Where the time of a message goes: the stages of its way, into a record and as a waterfall."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 PEERS = ("same_clock", "other_clock", "foreign")
 
-# What one reads in the waterfall, in the order of the way.
+# The words for a stage in the waterfall, in the order of the way.
 _WORDS = {
     "held": "behind an earlier message of its connection",
     "late": "blast: due, until its loop wrote it",
@@ -59,7 +59,7 @@ _MISSING = {
 
 
 def journey_missing(workers: Sequence[WorkerSamples]) -> str:
-    """Returns why there is no journey of these workers, where one was asked for."""
+    """Returns why these workers have no journey, although one was requested."""
     sources = [_source(worker) for worker in workers]
     reasons = [source for source in sources if source not in PEERS]
     return _MISSING[reasons[0]] if reasons else "no probe's message was replied to in the measured time"
@@ -70,7 +70,7 @@ def _source(worker: WorkerSamples) -> str:
 
 
 def journey_record(workers: Sequence[WorkerSamples], hold: PhaseSamples, size_bytes: int) -> Journey | None:
-    """Returns what the probes of these workers measured in `hold`, all of the measured phases; None: nothing."""
+    """Returns what the workers' probes measured in `hold`, all measured phases; None if they measured nothing."""
     sources = [source for source in map(_source, workers) if source in PEERS]
     if not sources or not hold.tails[:, 0].sum():
         return None
@@ -101,7 +101,7 @@ def journey_record(workers: Sequence[WorkerSamples], hold: PhaseSamples, size_by
 
 
 def tail_from(row: int) -> int:
-    """Returns the least total of a row of tails: quarters of an octave (engine/native/probes.c)."""
+    """Returns the least total of a row of tails, in ns: rows are quarters of an octave (engine/native/probes.c)."""
     return row if row < 4 else (4 + row % 4) << (row // 4 - 1)
 
 
@@ -112,7 +112,7 @@ def _tails(rows: NDArray[np.int64], names: Sequence[str]) -> Iterator[Tail]:
 
 
 def with_shares(journey: Journey) -> Journey:
-    """Returns it with the parts of its stages worked out anew, from its sums."""
+    """Returns the journey with the shares of its stages worked out anew, from its sums."""
     tail = slowest(journey)
     return msgspec.structs.replace(
         journey,
@@ -124,7 +124,7 @@ def with_shares(journey: Journey) -> Journey:
 
 
 def slowest(journey: Journey) -> tuple[Tail, ...]:
-    """Returns the rows of the slowest hundredth, or tenth where that has fewer than ten; none where that has too."""
+    """Returns the rows of the slowest hundredth, or tenth if it has fewer than ten; empty if the tenth has too."""
     for part in (0.01, 0.1):
         wanted = journey.count * part
         if wanted < LEAST_ABOVE:
@@ -150,7 +150,7 @@ def _shares(sums: Mapping[str, int]) -> dict[str, float]:
 
 
 def journey_table(journey: Journey) -> Table:
-    """Returns the waterfall, a row for each stage, without those that took less than half a per cent throughout."""
+    """Returns the waterfall, one row for each stage that took half a per cent of the time or more."""
     tail = f"of the {format_count(journey.slowest_count)} slowest" if journey.slowest_count else ""
     numbers = (Column("p50", 9), Column("p99", 9), Column("share", 8), Column(tail, 22))
     rows = []

@@ -147,7 +147,7 @@ def _sent_again(seen: _Seen) -> tuple[str, Party] | None:
 
 
 def _softnet(seen: _Seen) -> tuple[str, Party] | None:
-    """Soft interrupts that dropped packets, or that ran out of their budget more than once a second."""
+    """Soft interrupts that dropped packets, or that ran out of their budget more than once per second."""
     lost, squeezed = seen.softnet.get("dropped", 0), seen.softnet.get("squeezed", 0)
     if not lost and squeezed * NS_PER_S <= seen.span_ns:
         return None

@@ -1,8 +1,8 @@
-"""Several records of the same load, to one: counts are added, histograms too, percentiles never averaged.
+"""Merges several records of the same load: counts and histograms are added, percentiles are never averaged.
 
-Runs whose windows followed one another become one longer run: rates are totals over the sum of the windows. Runs that
-went on side by side become one larger load: rates are totals over the longer of the windows. Each field says how it is
-merged (record.py); what follows from the others, such as rates and the verdict, is worked out anew from the sum.
+Runs whose windows followed one another become one longer run: rates are totals divided by the sum of the windows. Runs
+that went on side by side become one larger load: rates are totals divided by the longer window. Each field says how it
+is merged (record.py). What follows from the others, such as rates and the verdict, is worked out anew from the sum.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ __all__ = ["merge_records"]
 
 
 def merge_records(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> RunRecord:
-    """Returns one record of them all; `names` are their files, for errors.
+    """Returns one record of all; `names` are their files, for errors.
 
-    Those that ran side by side are put together first, and then what followed one another. Raises RecordError for a run
-    that is there twice, for unlike runs, naming the first key that differs with both values, for windows that neither
-    followed one another nor went on together, and for damaged histograms.
+    Runs that went on side by side are put together first, and then what followed one another. Raises RecordError for a
+    run that is there twice, for unlike runs, naming the first key that differs with both values, for windows that
+    neither followed one another nor went on together, for a serve end that would count twice, and for damaged
+    histograms.
     """
     if len(records) == 1:
         return records[0]
@@ -61,7 +62,7 @@ def _after(left: RunRecord, right: RunRecord) -> RunRecord:
 
 
 def _merge(left: RunRecord, right: RunRecord, way: Way) -> RunRecord:
-    """Returns both in one, but for what only the whole of a merge can be asked for: verdict, objectives, diagnosis."""
+    """Returns both in one, but for what needs the whole of a merge: verdict, objectives and diagnosis."""
     both = fold(left, right, way)
     return msgspec.structs.replace(
         both,
@@ -115,5 +116,5 @@ def _joined_cpu(record: RunRecord) -> tuple[float, float]:
 
 
 def _has_cpu(record: RunRecord) -> bool:
-    """Whether the serve end's CPU time belongs to the window, or there was no reply that it could be divided by."""
+    """Whether the serve end's CPU time belongs to the window, or there was no reply to divide it by."""
     return record.cpu_per_reply_ns["serve"] is not None or not record.messages.replied

@@ -1,8 +1,8 @@
 """Whether runs may be added up: each once, the same load on the same target, one after another or side by side.
 
-The load is what was asked of the target: connections, rates, phases, messages. The sum is held against the objectives
-of all. What ran it, and where, is another matter, and may differ: the engine, workers, cores, the ports and addresses
-that connections came from, and the place of an embedded server, which each run starts anew.
+The load is what is requested of the target: connections, rates, phases, messages. The sum is checked against the
+objectives of all. What ran it and where may differ: the engine, workers, cores, the ports and addresses that
+connections came from, and the place of an embedded server, which each run starts anew.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from loadkit.units import NS_PER_S
 
 __all__ = ["check_mergeable", "groups_of", "ids_of", "spans_of"]
 
-# Windows that share at most the first part of the shorter one followed one another, and those that share more than the
-# second went on side by side: starts are not more exact than that. In between neither would give right rates.
+# Parts of the shorter window. Windows that share at most the first followed one another, and windows that share more
+# than the second went on side by side: starts are not more exact than that. In between, neither gives right rates.
 _AFTER, _BESIDE = 0.1, 0.9
 _MOST_SHOWN, _SHOWN_BEFORE = 160, 60
 
 
 def check_mergeable(names: Sequence[str], records: Sequence[RunRecord]) -> None:
-    """Raises RecordError, in one line, for two that are the same run, and for unlike runs.
+    """Raises RecordError, in one line, for two records of the same run, and for unlike runs.
 
-    `names` are the files of the records, or what else they are to be called.
+    `names` are the files of the records, or other names for them.
     """
     runs = list(zip(names, records, strict=True))
     for (name, record), (other_name, other) in itertools.combinations(runs, 2):
@@ -45,9 +45,9 @@ def check_mergeable(names: Sequence[str], records: Sequence[RunRecord]) -> None:
 
 
 def groups_of(names: Sequence[str], records: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Returns the records that ran side by side, together, in the order in which they are given.
+    """Returns the records in groups that ran side by side, in the order in which they are given.
 
-    Raises RecordError, in one line, for windows that overlap without being side by side, naming both.
+    Raises RecordError, in one line, for windows that overlap and are not side by side, naming both.
     """
     spans = [_read_spans(name, record) for name, record in zip(names, records, strict=True)]
     group = list(range(len(records)))  # of each record, the first one that ran beside it
@@ -70,7 +70,7 @@ def _started_at(record: RunRecord) -> datetime.datetime:
 
 
 def spans_of(record: RunRecord) -> tuple[Span, ...]:
-    """Returns when its runs were measured. Raises ValueError where the record's start is no date."""
+    """Returns when its runs were measured. Raises ValueError if the record's start is not a date."""
     if record.run.of:
         return record.run.spans
     if record.window is None:
@@ -214,7 +214,7 @@ def _are_beside(one: tuple[str, list[_Times]], other: tuple[str, list[_Times]]) 
 
 
 def _shared(one: _Times, other: _Times) -> float:
-    """Returns the time that two windows share, divided by the shorter one; 0 of one without length."""
+    """Returns the time that two windows share, divided by the shorter one; 0 if that has no length."""
     shared = min(one[1], other[1]) - max(one[0], other[0])
     shorter = min(one[1] - one[0], other[1] - other[0])
     return shared / shorter if shorter > datetime.timedelta(0) else 0.0

@@ -16,9 +16,10 @@ __all__ = ["Parts", "numbers_of", "parts_of", "phases_of"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Parts:
-    """Each phase, and all measured phases (`hold`), over all workers. `setup` is what a run's connects count in.
+    """Each phase, and all measured phases (`hold`), over all workers. `setup` has the ramp and the measured phases.
 
-    `ramp_ns` is the time from the start of the run until the first connections had all opened or failed.
+    A run's connects count in `setup`, and `whole` has all phases. `ramp_ns` is the time from the start of the run until
+    the first connections had all opened or failed.
     """
 
     phases: tuple[PhaseSamples, ...]
@@ -54,7 +55,7 @@ def numbers_of(load: Load, kind: PhaseKind) -> list[int]:
 
 
 def _phase_total(samples: RunSamples, index: int, highest_ns: int) -> PhaseSamples:
-    """Adds a phase up over the workers. What a dead worker had under way counts as unanswered, or unsent."""
+    """Adds a phase up over the workers. The messages that a dead worker left count as unanswered, or unsent."""
     died = {end.index for end in samples.ends if end.died}
     parts = []
     for worker in samples.workers:
@@ -64,7 +65,7 @@ def _phase_total(samples: RunSamples, index: int, highest_ns: int) -> PhaseSampl
 
 
 def _settled(part: PhaseSamples) -> PhaseSamples:
-    """Balances a dead worker's counters: it could not count what it left behind, so we do."""
+    """Balances a dead worker's counters, because it could not count what it left behind."""
     counters = dict(part.counters)
     counters["unanswered"] = max(0, counters["sent"] - counters["replied"] - counters["failed"])
     counters["unsent"] = max(0, counters["intended"] - counters["sent"])

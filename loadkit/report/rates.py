@@ -1,4 +1,4 @@
-"""What is divided by something: rates over the window, and CPU time by replies."""
+"""Quotients: rates over the window, and CPU time divided by replies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["connecting_of", "cpu_per_reply", "has_gaps", "make_rates"]
 
 
 def make_rates(window: Window | None, connecting: Connecting | None) -> Rates:
-    """Returns what happened in the window, divided by its length; None where there was no time."""
+    """Returns what happened in the window, divided by its length; None for a window without length."""
 
     def rate(name: str) -> float | None:
         return _rate(getattr(window, name), window.measured_ns) if window else None
@@ -32,7 +32,7 @@ def _rate(count: int, span_ns: int) -> float | None:
 
 
 def connecting_of(load: Load, samples: RunSamples, window: Window | None) -> Connecting | None:
-    """In churn connections open all the time, and the window is what counts; else they open in the ramp."""
+    """Returns the connects that a rate is made of: of the window in churn, because they go on; else of the ramp."""
     if load.lifetime_ns is not None and window:
         return Connecting(window.opened, window.measured_ns)
     paced = paced_connects(samples)
@@ -40,7 +40,7 @@ def connecting_of(load: Load, samples: RunSamples, window: Window | None) -> Con
 
 
 def cpu_per_reply(workers: Sequence[WorkerRecord], window: Window | None) -> CpuPerReply | None:
-    """Returns the workers' CPU time in the window divided by the replies in it; None when there was none."""
+    """Returns the workers' CPU time in the window divided by the replies in it; None if there were no replies."""
     if window is None or not window.replied:
         return None
     return CpuPerReply(
@@ -50,5 +50,5 @@ def cpu_per_reply(workers: Sequence[WorkerRecord], window: Window | None) -> Cpu
 
 
 def has_gaps(window: Window | None) -> bool:
-    """Whether a profile leaves phases inside the window unmeasured, in which the serve end goes on."""
+    """Whether a profile leaves phases inside the window unmeasured. The serve end goes on during those."""
     return window is not None and window.measured_ns < window.end_ns - window.start_ns

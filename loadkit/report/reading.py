@@ -1,8 +1,8 @@
-"""A record's file, read: to plain values of the right format, bounded in size, depth and numbers, and to the record.
+"""Reads a record's file: to plain values of the right format, bounded in size, depth and numbers, then to the record.
 
-A record may come from anywhere. What is read here costs no more memory and time than a large record does, and holds no
-number that a calculation on it cannot bear. The types (record.py) refuse wrong names and kinds of values, and whole.py
-what does not fit together.
+A record may come from anywhere. What is read here takes no more memory and time than a large record, and has no number
+that a later calculation fails on. The types (record.py) refuse wrong names and kinds of values, and whole.py refuses
+values that do not fit together.
 """
 
 from __future__ import annotations

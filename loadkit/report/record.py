@@ -188,7 +188,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Aborted(msgspec.Struct, frozen=True):
-    """The condition of --abort-on that ended a run: it was met `at_ns` after the start, with that `value` of the figure.
+    """The condition of --abort-on that ended a run: met `at_ns` after the start, with that `value` of the figure.
 
     `value` is null if the figure was among what had not come back; `reason` says so.
     """

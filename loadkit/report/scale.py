@@ -1,4 +1,4 @@
-"""What opening, holding and closing many connections took: from samples to the record, and from there to words."""
+"""What opening, holding and closing many connections took: from samples to the record, and in words."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, 
 
 __all__ = ["memory_line", "memory_record", "opening_line", "opening_record", "paced_connects"]
 
-# With fewer connections the opening takes no time worth a line.
+# With fewer connections the opening is too short to be worth a line.
 ENOUGH_CONNECTIONS = 1_000
-# The parent looks twice in a tenth, and every 5 ms at most (run/blast.py): the rate of a tenth that is shorter than two
-# looks would be made up.
+# The parent looks twice per tenth, and at most every 5 ms (run/blast.py). The rate of a tenth that is shorter than two
+# looks would mean nothing.
 ENOUGH_NS = TENTHS * 2 * 5_000_000
 
 
 def paced_connects(samples: RunSamples) -> tuple[int, int] | None:
-    """Returns how many connections the ramp opened after the run's first, and in how long (ns); None: no other opened.
+    """Returns how many connections the ramp opened after the run's first, and the time in ns; None if no other opened.
 
-    The first is open when the ramp begins, and the others are due an interval of the connect rate apart from then on.
+    The first is open when the ramp begins. The others are due one interval of the connect rate apart from then on.
     """
     opened, duration_ns = _opened(samples)
     return (opened - 1, duration_ns) if opened > 1 and duration_ns > 0 else None
 
 
 def opening_record(load: Load, samples: RunSamples) -> Opening | None:
-    """Returns how the connections of the ramp opened; None where the run did not get that far."""
+    """Returns how the connections of the ramp opened; None if the run did not get that far."""
     opened, duration_ns = _opened(samples)
     if not opened:
         return None
     first = load.phases[0].connections
     deciles = None
-    # The first tenth of fewer has no connection but the run's first.
+    # With fewer connections the first tenth is the run's first connection alone.
     if duration_ns >= ENOUGH_NS and first > TENTHS and len(samples.tenths_ns) == TENTHS:
         numbers = itertools.pairwise((1, *(tenth_of(first, index) for index in range(TENTHS))))
         edges = itertools.pairwise((0, *samples.tenths_ns))
@@ -59,7 +59,7 @@ def _opened(samples: RunSamples) -> tuple[int, int]:
 
 
 def memory_record(plan: Plan, samples: RunSamples) -> Memory | None:
-    """Returns what the open connections took, beside what the doctor had reckoned for so many."""
+    """Returns what the open connections took, and what the doctor estimates for that number."""
     memory, here = samples.memory, plan.here
     if memory is None:
         return None

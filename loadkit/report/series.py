@@ -18,7 +18,7 @@ Merge = Callable[[Interval, Interval], Interval]
 
 
 def add_series(left: Sequence[Interval], right: Sequence[Interval], way: Way, merge: Merge) -> tuple[Interval, ...]:
-    """Returns the rows of both: those of `right` behind the others, or row by row of each phase added to them."""
+    """Returns the rows of both: those of `right` after the others, or added to them row by row of each phase."""
     if way is Way.BESIDE:
         return _by_time(itertools.chain.from_iterable(_beside(left, right, merge)))
     shift_s = max((row.t_s for row in left), default=0.0)

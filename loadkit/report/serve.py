@@ -27,8 +27,8 @@ __all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_serve"]
 
 FORMAT = "loadkit-serve-record"
 VERSION = 1
-MINOR = 0  # goes up by one with what is added to the version
-# The clocks of two machines, and the second that a row is long.
+MINOR = 0  # goes up by one when fields are added to the version
+# How far the clocks of two machines may differ, and one second, which is the length of a row.
 _SLACK_S = 2.0
 
 
@@ -82,8 +82,8 @@ def _problems(record: ServeRecord) -> Iterator[str]:
 def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
     """Returns a blast end's record with the serve end in it.
 
-    Its figures are of the serve end's whole life, but for the CPU time a reply, which is of the seconds of the window,
-    by the clocks of both machines. Raises RecordError when the two are not of one run, or there is a serve end already.
+    The serve end's figures are of its whole life, but the CPU time per reply is of the seconds of the window, by the
+    clocks of both machines. Raises RecordError if the two are not of one run, or if the record has a serve end already.
     """
     if record.server is not None:
         raise RecordError(f"{path}: the record has its serve end already: it was embedded, or joined before")
@@ -106,7 +106,7 @@ def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
 
 
 def _cpu_per_reply(record: RunRecord, serve: ServeRecord, start_s: float) -> CpuPerReply | None:
-    """Of the whole seconds within the window, by the replies that so many seconds of it brought."""
+    """CPU time of the whole seconds in the window, divided by the replies that the window has in such a time."""
     if record.window is None or not record.window.replied:
         return None
     begin, end = (start_s + at / NS_PER_S for at in (record.window.start_ns, record.window.end_ns))

@@ -21,7 +21,7 @@ __all__ = ["server_record", "shared_workers"]
 def server_record(
     serve: ServeSamples, window: Window | None, is_hashed: bool, origins: Mapping[str, str] = {}
 ) -> ServerRecord:
-    """Returns the serve end's part of a record; `is_hashed`: the kernel's hash decided who got which connection."""
+    """Returns the serve end's part of a record. `is_hashed`: the kernel's hash gave connections to workers."""
     is_measured = window is not None and not has_gaps(window)
     accepted = _each(serve.final, "opened")
     sent = [
@@ -54,8 +54,8 @@ def server_record(
 def shared_workers(one: ServerRecord | None, other: ServerRecord | None) -> frozenset[WorkerRecord]:
     """Returns the workers that two records have in common, because both were joined with the same serve end's record.
 
-    Such a record has all of the serve end's life, so it is to be counted once. Its workers tell serve ends apart: two
-    have no process with the same figures.
+    Such a record has all of the serve end's life, so it counts once. Its workers tell serve ends apart: no two serve
+    ends have a process with the same figures.
     """
     if one is None or other is None or not (one.is_whole_life and other.is_whole_life):
         return frozenset()

@@ -1,4 +1,4 @@
-"""Objectives such as `latency.p99<5ms`: a figure (figures.py), a comparison and a bound, held against a record."""
+"""Objectives such as `latency.p99<5ms`: a figure (figures.py), a comparison and a bound, checked against a record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-# A selector before the name ends in a colon, and may have anything in it: the name of a phase.
+# What stands before the name ends in a colon. It may contain any character, because the name of a phase may.
 _EXPRESSION = re.compile(r"((?:.*:)?[\w.-]+)\s*(<=|>=|==|!=|<|>)\s*(\S.*)")
 
 
@@ -75,9 +75,9 @@ def check_possible(objectives: Sequence[Slo], phases: Sequence[str], has_schedul
 
 
 def check(objectives: Sequence[Slo], record: RunRecord) -> tuple[SloRecord, ...]:
-    """Holds each objective against the record. A figure that was not measured, or not supported, is not met.
+    """Checks each objective against the record. A figure that was not measured, or not supported, is not met.
 
-    Nor is one that lies among what never came back. Raises RecordError for a damaged histogram.
+    Nor is a figure that is among what never came back. Raises RecordError for a damaged histogram.
     """
     return tuple(_check(slo, record) for slo in objectives)
 

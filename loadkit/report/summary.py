@@ -55,7 +55,7 @@ def target_line(record: RunRecord) -> str:
 
 
 def load_line(record: RunRecord) -> str:
-    """Returns whether the loop was open, at which rate asked and achieved, and what was sent."""
+    """Returns whether the loop was open, the requested and the achieved rate, and what was sent."""
     load = record.load
     triggering = " (edge-triggered)" if any(one.edge_triggered for one in record.placements) else ""
     shape = f"{format_size(load.size_bytes)} messages, depth {load.depth}, {record.tool.engine}{triggering}"
@@ -90,7 +90,7 @@ def crowd_line(record: RunRecord) -> str | None:
 
 
 def connections_line(record: RunRecord) -> str:
-    """Returns how many connections opened of those asked for, and how fast."""
+    """Returns how many of the requested connections opened, and how fast."""
     connections, rate = record.connections, record.rates.connects_per_s
     peak = "-" if connections.peak is None else format_count(connections.peak)
     return (
@@ -125,7 +125,7 @@ def lost_line(record: RunRecord) -> str | None:
 
 
 def tags_line(record: RunRecord) -> str | None:
-    """Returns the notes of the run, and which of them not all of the merged runs have; None without any."""
+    """Returns the tags of the run, and those that not all of the merged runs have; None if there are no tags."""
     said = ", ".join(f"{key}={value}" for key, value in record.tags.items())
     lost = ", ".join(record.tags_missing)
     return "; ".join(filter(None, (said, lost and f"not the same in all runs: {lost}"))) or None
@@ -144,7 +144,7 @@ def standstills_line(record: RunRecord) -> str | None:
 
 
 def finding_line(finding: Finding) -> str:
-    """Returns a finding in a line, which says that it is one and whose."""
+    """Returns a finding in one line: that it is a finding, its party, and its text."""
     return f"finding {finding.code} ({finding.party}): {finding.text}"
 
 
@@ -187,20 +187,20 @@ def _met(aborted: Aborted) -> str:
 
 
 def complaints(record: RunRecord) -> list[str]:
-    """Returns why a run is not valid, and which objectives it missed, a line each; none of a good run."""
+    """Returns why a run is not valid, and which objectives it missed, one line each; empty for a good run."""
     verdict = record.verdict
     reasons = [f"{verdict.state}: {reason.code}: {reason.text}" for reason in verdict.reasons]
     return reasons + [f"SLO missed: {slo.expr} ({slo_value(slo)})" for slo in record.slo if not slo.ok]
 
 
 def slo_value(slo: SloRecord) -> str:
-    """Returns what an objective's figure came to, in its unit, or why there is none."""
+    """Returns what an objective's figure came to, in its unit, or why it has no value."""
     if slo.value is None:
         return slo.reason or "not measured"
     try:
         return parse_slo(slo.expr).figure.unit.shown(slo.value)
     except OptionError:
-        return f"{slo.value:,}"  # of a later loadkit, which knows figures that this one does not
+        return f"{slo.value:,}"  # a figure that only a later loadkit knows
 
 
 def _hold_rates(record: RunRecord) -> list[tuple[float, float]]:

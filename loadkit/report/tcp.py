@@ -11,7 +11,7 @@ from loadkit.units import format_duration, plural
 
 __all__ = ["TCP_RULES", "TcpRule", "tcp_line", "tcp_record"]
 
-# Of the time in which connections had unacknowledged bytes. Beyond this it is not the network that is measured.
+# A share of the time with unacknowledged bytes. Beyond it, a buffer is measured and not the network.
 LIMITED = 0.1
 
 

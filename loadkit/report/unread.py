@@ -23,12 +23,12 @@ _MISSING = {
 
 
 def unread_of_hold(hold: PhaseSamples) -> HistogramRecord | None:
-    """Returns the blast end's, of the measured phases; None: nothing was stamped."""
+    """Returns the blast end's, of the measured phases; None if nothing was stamped."""
     return _record(hold.histograms["unread"], hold.dropped["unread"])
 
 
 def unread_of_window(before: Sequence[WorkerSamples], after: Sequence[WorkerSamples]) -> HistogramRecord | None:
-    """Returns the serve end's, from what came between two looks."""
+    """Returns the serve end's, from what came between two readings; None if nothing was stamped."""
     return _sum(
         late.phases[0].histograms["unread"].since(early.phases[0].histograms["unread"])
         for early, late in zip(before, after, strict=True)

@@ -13,9 +13,9 @@ from loadkit.units import format_count, format_duration, plural
 
 __all__ = ["missing_reason", "phase_wakeups", "wakeups_line", "wakeups_record", "window_wakeups", "worker_wakeups"]
 
-# libuv's own metrics are of turns of the loop; nothing of what is in here.
+# libuv's own metrics count turns of the loop, and events; the other fields are null.
 _APPROXIMATE = "uv_metrics"
-# What a selector tells of an event.
+# The flags that a selector reports.
 _SELECTOR_FLAGS = ("IN", "OUT")
 
 
@@ -28,7 +28,7 @@ def phase_wakeups(workers: Iterable[WorkerSamples], phases: Iterable[int]) -> Wa
 
 
 def window_wakeups(before: Iterable[WorkerSamples], after: Iterable[WorkerSamples]) -> WakeupSamples | None:
-    """Returns what the serve end counted between two looks. One that was replaced goes on in the other's place."""
+    """Returns what the serve end counted between two readings. A worker that replaced another continues its counts."""
     return add_wakeups(
         read_wakeups(late.state["wakeup_source"], late.phases[0], early.phases[0])
         for early, late in zip(before, after, strict=True)
@@ -60,7 +60,7 @@ def wakeups_record(samples: WakeupSamples | None) -> Wakeups | None:
 
 
 def missing_reason(workers: Iterable[WorkerSamples]) -> str:
-    """Returns why there are no wake-ups of these workers in the window."""
+    """Returns why these workers have no wake-ups in the window."""
     if any(worker.state["wakeup_source"] for worker in workers):
         return "nothing was measured"
     return (
@@ -70,7 +70,7 @@ def missing_reason(workers: Iterable[WorkerSamples]) -> str:
 
 
 def worker_wakeups(samples: WakeupSamples | None) -> WorkerWakeups | None:
-    """Returns the same of one worker, without its histograms but for their ends."""
+    """Returns the wake-ups of one worker, with the ends of the histograms in place of the histograms."""
     if samples is None or samples.source == _APPROXIMATE:
         return None
     return WorkerWakeups(
@@ -102,7 +102,7 @@ def wakeups_line(end: str, wakeups: Wakeups, replied: int) -> str:
 
 
 def _turns(busy: HistogramRecord | None) -> str:
-    """Says how long one turn keeps the others waiting."""
+    """Says how long one turn keeps the other connections waiting."""
     if busy is None or busy.max is None:
         return ""
     p99 = busy.percentiles["99"]

@@ -1,6 +1,7 @@
-"""Whether the values of a record fit together, and its histograms with the percentiles that its writer left out.
+"""Whether the values of a record fit together; and the percentiles that its writer left out of its histograms.
 
-Each value is right by itself (reading.py); here what follows would fail on, or take too long with, is refused.
+Each value is right by itself (reading.py). Refused here are values that later calculations would fail on, or take too
+long with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from loadkit.report.record import OF_A_SCHEDULE, PERCENTILES, HistogramRecord, I
 
 __all__ = ["check_whole", "complete_histograms", "run_problems", "start_problem"]
 
-# What takes time for each when it is merged: a few milliseconds a histogram, and runs are compared with one another.
+# Merging takes some milliseconds per histogram, and compares each run with each other one.
 MOST_HISTOGRAMS, MOST_RUNS = 2_000, 4_000
 _NUMBER = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
 
@@ -30,7 +31,7 @@ def check_whole(path: str, problems: Iterable[str]) -> None:
 
 
 def run_problems(record: RunRecord) -> Iterator[str]:
-    """Yields what does not fit together: each value is right by itself, and what is reckoned from two would fail."""
+    """Yields what does not fit together: a calculation from two values would fail, though each is right by itself."""
     parts = {"histograms": record.histograms}
     parts |= {f"phases[{index}].histograms": phase.histograms for index, phase in enumerate(record.phases)}
     for where, histograms in parts.items():
@@ -63,7 +64,7 @@ def _journey_problems(journey: Journey) -> Iterator[str]:
 
 
 def start_problem(started: str) -> str | None:
-    """Returns what is wrong with the text of a start, None where it is a date and a time."""
+    """Returns what is wrong with the text of a start; None if it is a date and a time."""
     try:
         datetime.datetime.fromisoformat(started).astimezone(datetime.UTC)
     except (ValueError, OverflowError):
@@ -72,9 +73,9 @@ def start_problem(started: str) -> str | None:
 
 
 def complete_histograms(path: str, record: msgspec.Struct) -> None:
-    """Works out the percentiles that whoever wrote the record left out, wherever in it histograms are.
+    """Works out the percentiles that the writer of a record left out of its histograms.
 
-    Raises RecordError for what is not a percentile, and for a histogram that cannot be decoded.
+    Raises RecordError for a name that is not a percentile, and for a histogram that cannot be decoded.
     """
     check_whole(path, _histogram_problems(record))
     for where, histogram in _histograms(record):
@@ -114,6 +115,6 @@ def _histograms(value: object, where: str = "") -> Iterator[tuple[str, Histogram
     elif isinstance(value, dict):
         for name, one in value.items():
             yield from _histograms(one, f"{where}.{name}")
-    elif isinstance(value, tuple) and not (value and isinstance(value[0], Interval)):  # of which there are many
+    elif isinstance(value, tuple) and not (value and isinstance(value[0], Interval)):  # up to 600, without percentiles
         for index, one in enumerate(value):
             yield from _histograms(one, f"{where}[{index}]")

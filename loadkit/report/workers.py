@@ -1,4 +1,4 @@
-"""The worker processes of both ends, and what the kernel said of their connections, into a record."""
+"""The worker processes of both ends, and the socket options of their connections, into a record."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _blast_worker(load: Load, worker: WorkerSamples, ends: Sequence[WorkerEnd], 
 
 
 def serve_workers(serve: ServeSamples, window: Window | None) -> tuple[WorkerRecord, ...]:
-    """Returns what each worker of a serve end did. A worker that died is counted with those that took its place."""
+    """Returns what each worker of a serve end did. A worker that died counts together with its successors."""
     return tuple(
         _serve_worker(before, after, final, serve, window)
         for before, after, final in zip(serve.at_start, serve.at_end, serve.final, strict=True)
@@ -78,7 +78,7 @@ def _worker_record(
     hold_standstills: Histogram | None = None,
     **figures: Any,
 ) -> WorkerRecord:
-    """Returns a worker's figures: those of `cpu` came in `span_ns` ns, and `figures` differ from end to end."""
+    """Returns a worker's figures. The counters of `cpu` came in `span_ns` ns; `figures` differ from end to end."""
     mine = [end for end in ends if end.index == worker.index]
     died = [end.died for end in mine if end.died]
     core = worker.state["core"]
@@ -109,7 +109,7 @@ def _worker_record(
 
 
 def sockets_record(origins: Mapping[str, str], workers: Sequence[WorkerSamples]) -> dict[str, SocketSetting] | None:
-    """Returns what the kernel said of a connection's socket options; None if no worker could ask."""
+    """Returns what the kernel said of a connection's socket options; None if no worker could read them."""
     found = next(filter(None, (read_settings(worker.state) for worker in workers)), None)
     if not found:
         return None
