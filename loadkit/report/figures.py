@@ -39,7 +39,6 @@ from loadkit.units import (
 __all__ = [
     "FIGURES",
     "PARTS",
-    "UNITS",
     "Figure",
     "Found",
     "Selector",
@@ -71,7 +70,6 @@ COUNT = Unit("count", Count.parse, format_count)
 PER_S = Unit("per_s", Rate.parse, format_rate)
 BYTES_PER_S = Unit("bytes_per_s", Size.parse, lambda value: f"{format_size(value)}/s")
 SHARE = Unit("share", Share.parse, format_share)
-UNITS = (NS, COUNT, PER_S, BYTES_PER_S, SHARE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,12 @@ from loadkit.report.record import Fairness, HistogramRecord, Interval, IntervalL
 from loadkit.report.series import add_series
 from loadkit.report.server import shared_workers
 
-__all__ = ["ONE_RUN", "fold", "is_folded"]
+__all__ = ["ONE_RUN", "fold"]
 
 # Why a value of one run has no sum and no mean over several.
 ONE_RUN = "merged: each of the runs has its own"
 UNLIKE_TAGS = "merged: not every run has it with the same value"
 NOT_ALL, UNLIKE = "merged: not every run measured it", "merged: what the runs measured is of unlike kinds"
-
-_INSIDE = {
-    rule.name
-    for rule in (algebra.EACH, algebra.EITHER, algebra.COMMON, algebra.TOGETHER, algebra.ROWS, algebra.SERVE_END)
-}
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -71,11 +66,6 @@ def fold(left: _Struct, right: _Struct, way: Way, where: str = "") -> _Struct:
         both = _Both(left, right, name, rule, way, f"{where}.{name}".lstrip("."), merged)
         merged[name] = _FOLDS[rule.name](both)
     return type(left)(**merged)
-
-
-def is_folded(rule: Rule) -> bool:
-    """Whether the rule goes into the fields of what it merges, which then need rules as well."""
-    return rule.name in _INSIDE
 
 
 # -- one value and another

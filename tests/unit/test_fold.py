@@ -11,6 +11,7 @@ import pytest
 
 from loadkit.report.algebra import (
     ANY,
+    COMMON,
     EACH,
     EITHER,
     HELD,
@@ -18,10 +19,13 @@ from loadkit.report.algebra import (
     MOST,
     NAMES,
     NONE_OF_SEVERAL,
+    ROWS,
     SAME,
     SERIES,
+    SERVE_END,
     SPAN,
     SUM,
+    TOGETHER,
     Rule,
     Way,
     mean_by,
@@ -29,9 +33,11 @@ from loadkit.report.algebra import (
     rows_by,
     rules_of,
 )
-from loadkit.report.fold import ONE_RUN, UnlikeError, fold, is_folded
+from loadkit.report.fold import ONE_RUN, UnlikeError, fold
 from loadkit.report.record import Fairness, HistogramRecord, Interval, IntervalLatency, RunRecord
 
+# The rules that go into the fields of what they merge, which then need rules as well.
+_INSIDE = {rule.name for rule in (EACH, EITHER, COMMON, TOGETHER, ROWS, SERIES, SERVE_END)}
 # What is added as a whole: counts with the figures that follow from them.
 _WHOLE = (HistogramRecord, IntervalLatency, Fairness)
 
@@ -50,7 +56,7 @@ def _merged_structs(struct: type[msgspec.Struct], seen: set[type]) -> set[type]:
     seen.add(struct)
     hints = typing.get_type_hints(struct)
     for name, rule in rules_of(struct).items():
-        if is_folded(rule) or rule is SERIES:
+        if rule.name in _INSIDE:
             for inner in _structs(hints[name]):
                 _merged_structs(inner, seen)
     return seen
