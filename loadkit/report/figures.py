@@ -93,8 +93,8 @@ class _Part:
 class Figure:
     """A number that can be requested: `of` reads it, and `better` says which way a reader would like it to go.
 
-    `time` names the histogram of a time, and `part` what is read of it: min, mean, max or pN. `so_far` reads it while the
-    run goes on; None if that is not possible.
+    `time` names the histogram of a time, and `part` what is read of it: min, mean, max or pN. `so_far` reads it while
+    the run goes on; None if that is not possible.
     """
 
     name: str

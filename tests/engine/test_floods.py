@@ -31,7 +31,7 @@ from loadkit.measure.board import Board, BoardLayout, Slot
 from loadkit.measure.samples import read_worker
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.serve import build_serve_plan
-from loadkit.profile.both import EngineName
+from loadkit.profile.engines import EngineName
 from loadkit.profile.serve import ServeProfile
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S, Count, Duration

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loadkit.measure.board import COUNTERS, STATE
+from loadkit.measure.names import COUNTERS, STATE
 from tests.conftest import ENGINES, skip_without
 from tests.truth.conftest import assert_adds_up
 
