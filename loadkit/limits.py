@@ -172,12 +172,17 @@ def _of_processes() -> str:
     )
 
 
-def of_memory() -> str:
-    """Returns the limits of a process's memory, as far as they are set; empty if none is."""
+def of_memory(pid: int | None = None) -> str:
+    """Returns the limits of a process's memory, as far as they are set; empty if none is.
+
+    The process is this one, or another one of this user, which may be dead and not yet waited for. Raises OSError if it
+    is gone.
+    """
+    soft = {limit: (resource.prlimit(pid, limit) if pid else resource.getrlimit(limit))[0] for limit in _MEMORY}
     set_ = [
-        f"`ulimit {letter}` is {_size(soft)}"
+        f"`ulimit {letter}` is {_size(soft[limit])}"
         for limit, letter in _MEMORY.items()
-        if (soft := resource.getrlimit(limit)[0]) != resource.RLIM_INFINITY
+        if soft[limit] != resource.RLIM_INFINITY
     ]
     return f"{' and '.join(set_)} per process: raise it, or use fewer connections or workers" if set_ else ""
 

@@ -13,7 +13,10 @@ from loadkit.run.lifeline import has_ended, kill, open_pidfd
 __all__ = ["LOST", "STATUS", "Child"]
 
 LOST = 255  # instead of an exit status: the forker was killed, or hangs, and does not say how the process ended
-STATUS = struct.Struct("i")  # what the forker says of the end, as subprocess has it: minus the signal's number
+# What the forker says of the end, as subprocess has it: minus the signal's number. Behind it are the limits of memory
+# that the process had, in words, if it died as a process may that gets no more.
+STATUS = struct.Struct("i")
+_SAID_BYTES = 4096
 
 # Until the forker has said how a process has ended that has; then it is taken for one that hangs.
 _TOLD_S = 2.0
@@ -31,6 +34,7 @@ class Child:
         self._status_fd = status_fd
         self._pidfd = open_pidfd(pid)
         self._status: int | None = None
+        self.limits = ""  # of its memory, if one of them may have ended it
         self._is_untold = False  # the forker is gone
         self._ended_s: float | None = None  # seen by the pidfd
 
@@ -43,9 +47,10 @@ class Child:
         """Returns how it ended as subprocess has it, or LOST; None as long as it lives."""
         if self._status is None:
             with contextlib.suppress(BlockingIOError):
-                told = os.read(self._status_fd, STATUS.size)
+                told = os.read(self._status_fd, _SAID_BYTES)
                 if told:
-                    (self._status,) = STATUS.unpack(told)
+                    (self._status,) = STATUS.unpack_from(told)
+                    self.limits = told[STATUS.size :].decode()
                 else:
                     self._is_untold = True
         if self._status is None and self._is_lost():

@@ -29,7 +29,7 @@ from types import TracebackType
 
 from loadkit.errors import WorkerError
 from loadkit.imports import shadow_of
-from loadkit.limits import refusal, setting_up
+from loadkit.limits import of_memory, refusal, setting_up
 from loadkit.run.child import STATUS, Child
 from loadkit.run.interpreter import FAILED, READY, Interpreter, restore, say_end
 from loadkit.run.lifeline import die_with_parent
@@ -38,6 +38,8 @@ from loadkit.run.signals import Interrupts, leave_to_parent
 __all__ = ["Forker", "main"]
 
 _INT = struct.Struct("i")
+# How libraries end a process that gets no more memory: uvloop reads through NULL, others abort.
+_FOR_MEMORY = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
 # What all workers share the pages of. The engines are imported by name: native is not there without a compiler.
 _PRELOADED = ("loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.native.engine", "uvloop.loop")
 
@@ -219,10 +221,17 @@ def _reap(status_fds: dict[int, int], options: int = os.WNOHANG) -> None:
             status_fd = status_fds.pop(ended.si_pid)
             status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
             with contextlib.suppress(OSError):  # the parent does not want to know
-                os.write(status_fd, STATUS.pack(status))
+                os.write(status_fd, STATUS.pack(status) + _limits_of(ended.si_pid, status).encode())
             os.close(status_fd)
             # Not before the parent has been told: until then the pid is this process's (run/child.py).
             os.waitpid(ended.si_pid, 0)
+
+
+def _limits_of(pid: int, status: int) -> str:
+    """Returns the limits of memory that a process had which died as libraries do that get no more; empty if none."""
+    with contextlib.suppress(OSError):
+        return of_memory(pid) if -status in _FOR_MEMORY else ""
+    return ""
 
 
 # -- in the worker

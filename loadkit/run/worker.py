@@ -26,7 +26,7 @@ from loadkit.run.signals import ignore
 
 __all__ = ["listen_on", "name_process", "run_worker"]
 
-_RESERVE_BYTES = 1 << 20
+_RESERVE_BYTES = 4 << 20  # Python takes memory from the system by the MiB
 
 
 def run_worker(pipe: Connection, board_fd: int) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,9 +39,10 @@ def test_neither_a_backlog_nor_a_long_message_takes_memory(blast: Blast, engine:
     assert most - usual < MOST_MORE
 
 
-def test_a_worker_that_gets_no_more_memory_says_so_in_one_line(blast: Blast) -> None:
+@pytest.mark.parametrize("engine", ["native", "uvloop", "asyncio"])
+def test_a_worker_that_gets_no_more_memory_says_so_in_one_line(blast: Blast, engine: str) -> None:
     # A message in the warm-up, and then soon more than can be sent: 65,536 may wait, which takes 1 MiB.
-    run = blast("-c", "50", "-w", "1", "-R", "1:5m", "-d", "2s", "--warmup", "2s", "--engine", "native")
+    run = blast("-c", "50", "-w", "1", "-R", "1:5m", "-d", "2s", "--warmup", "2s", "--engine", engine)
     [worker] = run.workers("loadkit-blast-0")
     run.wait_until_open(worker, 50)
     pages, *_ = Path(f"/proc/{worker}/statm").read_text().split()
@@ -48,10 +51,26 @@ def test_a_worker_that_gets_no_more_memory_says_so_in_one_line(blast: Blast) -> 
     assert run.end() == 4
     assert run.err == ""
     [died] = [one["died"] for one in run.record["workers"]]
-    assert died.startswith("it could not get the memory that it needs; ")
+    # uvloop itself may read through NULL then, and says nothing: the limit is named all the same.
+    said = ("it could not get the memory that it needs; ", "killed by SIGSEGV; it may have got no more memory: ")
+    assert died.startswith(said if engine == "uvloop" else said[0])
+    assert "`ulimit -v` is " in died
     assert "\n" not in died
     reason = run.record["verdict"]["reasons"][0]
     assert (reason["code"], reason["party"]) == ("worker-died", "machine")
+
+
+def test_a_worker_that_dies_under_a_limit_of_memory_names_the_limit_as_what_may_be_the_cause(blast: Blast) -> None:
+    run = blast("-c", "20", "-w", "1", "-R", "100", "-d", "60s", "--warmup", "0s")
+    [worker] = run.workers("loadkit-blast-0")
+    run.wait_until_open(worker, 20)
+    resource.prlimit(worker, resource.RLIMIT_AS, (2**33, 2**33))
+    os.kill(worker, signal.SIGSEGV)
+    assert run.end() == 4
+    assert [one["died"] for one in run.record["workers"]] == [
+        "killed by SIGSEGV; it may have got no more memory: `ulimit -v` is 8 GiB per process: raise it, or use fewer "
+        "connections or workers"
+    ]
 
 
 @pytest.mark.lengthy
