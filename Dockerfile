@@ -28,7 +28,7 @@ ENV PATH=/opt/loadkit/bin:$PATH
 # Nothing that installs is left. The import writes the bytecode of what is used of the standard library, which the image
 # comes without: nobody could write it later, and each start, of each health check too, would compile it again.
 RUN python3 -c "import loadkit.cli.app, loadkit.doctor.check, loadkit.report.as_markdown, loadkit.report.as_junit" \
-    && python3 -c "import loadkit.report.as_jsonl, loadkit.report.as_openmetrics" \
+    && python3 -c "import loadkit.report.as_jsonl, loadkit.report.as_openmetrics, loadkit.report.as_html" \
     && python3 -c "import loadkit.report.as_csv, loadkit.report.as_table, loadkit.report.as_hlog, loadkit.report.as_hgrm" \
     && python3 -c "import loadkit.run.blast, loadkit.run.ping, loadkit.run.serve, loadkit.run.worker, loadkit.cli.live" \
     && python3 -c "import loadkit.engine.native.engine, loadkit.engine.aio.loop, uvloop, rich.live" \

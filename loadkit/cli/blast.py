@@ -12,7 +12,7 @@ from loadkit.cli.environment import Command, origins
 from loadkit.cli.github import find_summary, github_option
 from loadkit.cli.metrics import linger, say_where
 from loadkit.cli.options import GroupedOption, given, profile_options, quantity
-from loadkit.cli.output import check_outputs, files, find_json, output_option
+from loadkit.cli.output import check_outputs, files, find_json, layout_options, output_option
 from loadkit.cli.preflight import say, say_warnings
 from loadkit.cli.publish import publish
 from loadkit.cli.streams import end_soon
@@ -22,6 +22,7 @@ from loadkit.limits import require_memory
 from loadkit.printable import printable
 from loadkit.profile.blast import Profile
 from loadkit.profile.option import Bounds, Group
+from loadkit.report.page import Layout
 from loadkit.units import Duration
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ Examples:
     help="a scenario: `loadkit profiles` lists those shipped",
 )
 @output_option("write it here too")
+@layout_options
 @github_option
 @click.option(
     "--dry-run",
@@ -93,6 +95,8 @@ def blast(
     target: str | None,
     profile: str | None,
     output: tuple[str, ...],
+    title: str | None,
+    percentiles: tuple[str, ...],
     github: bool,
     dry_run: bool,
     no_progress: bool,
@@ -130,7 +134,10 @@ def blast(
         prepared, samples = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
         interrupts.begin_report()
         record = build_record(prepared.plan, prepared.host, samples)
-        is_whole = publish(record, output, summary, find_json(output), quiet, lambda: _begin_to_print(interrupts))
+        layout = Layout(title, percentiles)
+        is_whole = publish(
+            record, output, summary, find_json(output), quiet, lambda: _begin_to_print(interrupts), layout
+        )
         for line in complaints(record) if quiet else ():
             click.echo(printable(f"loadkit: {line}"), err=True)
         if aborted := aborted_line(record):

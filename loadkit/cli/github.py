@@ -14,6 +14,7 @@ from loadkit.errors import OptionError, OutputError
 from loadkit.library.files import add_to, check_writable
 from loadkit.printable import printable
 from loadkit.profile.option import Group
+from loadkit.report.page import DEFAULT, Layout
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
@@ -57,7 +58,7 @@ def find_summary(github: bool) -> str | None:
     return path
 
 
-def add_to_summary(record: RunRecord, path: str) -> None:
+def add_to_summary(record: RunRecord, path: str, layout: Layout = DEFAULT) -> None:
     """Adds the report to the job summary, as much of it as the limit leaves room for, and says where none was left.
 
     Raises OutputError.
@@ -67,7 +68,7 @@ def add_to_summary(record: RunRecord, path: str) -> None:
     try:
         there = Path(path).stat().st_size if Path(path).exists() else 0
         # An empty line, in case what is there does not end in one: a heading or a table would join its last paragraph.
-        text = shortened(("\n\n" if there else "") + as_markdown(record), MOST_BYTES - there)
+        text = shortened(("\n\n" if there else "") + as_markdown(record, layout), MOST_BYTES - there)
     except OSError as error:
         raise OutputError(f"{path}: cannot be added to: {error.strerror}") from None
     add_to(path, text)

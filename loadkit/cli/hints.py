@@ -11,7 +11,7 @@ __all__ = ["nearest_command", "nearest_first"]
 # What other tools (wrk, hey, oha, ab, k6, vegeta, iperf3, redis-benchmark) call it -> our options, the nearest first.
 _ELSEWHERE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("--rps", "--qps", "--throughput", "--bitrate", "--bandwidth"), ("--rate",)),
-    **dict.fromkeys(("--latency", "--latencies", "--percentiles", "--histogram"), ("the report has it", "--slo")),
+    **dict.fromkeys(("--latency", "--latencies", "--histogram"), ("the report has it", "--slo")),
     **dict.fromkeys(("--json", "-j", "--format", "--report", "--out", "--csv", "--summary-export"), ("--output",)),
     **dict.fromkeys(("--threads", "-t", "--cpus", "--parallelism", "--processes"), ("--workers",)),
     **dict.fromkeys(("--concurrency", "--clients", "--parallel", "--vus", "-u", "--users"), ("--connections",)),

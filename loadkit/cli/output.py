@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,13 +13,14 @@ from loadkit.cli.options import GroupedOption
 from loadkit.errors import OptionError, OutputError, RecordError
 from loadkit.library.files import check_names, rescue, write_whole
 from loadkit.profile.option import Group
-from loadkit.report.formats import FORMATS, STDOUT, Format, check_format, formats_in_words, is_record, rendered
+from loadkit.report.formats import FORMATS, RECORD, STDOUT, Format, check_format, formats_in_words, is_record, rendered
+from loadkit.report.page import DEFAULT, MOST_PERCENTILES, Layout, parse_percentiles
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
     from loadkit.report.serve import ServeRecord
 
-__all__ = ["check_outputs", "files", "find_json", "output_option", "write_record"]
+__all__ = ["check_outputs", "files", "find_json", "layout_options", "output_option", "write_record"]
 
 
 def output_option(
@@ -35,6 +37,35 @@ def output_option(
         shell_complete=completes_formats(formats),
         help=f"{what}, as {formats_in_words(formats)}; -: the record on stdout, the report on stderr (repeatable)",
     )
+
+
+def layout_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --title and --percentiles."""
+    percentiles = click.option(
+        "--percentiles",
+        cls=GroupedOption,
+        group=Group.OUTPUT,
+        metavar="P,...",
+        default=",".join(DEFAULT.percentiles),
+        show_default=True,
+        callback=_read_percentiles,
+        help=f"the percentiles of the report, the page and Markdown, {MOST_PERCENTILES} at most",
+    )
+    title = click.option(
+        "--title",
+        cls=GroupedOption,
+        group=Group.OUTPUT,
+        metavar="TEXT",
+        help="the title of the page (.html) and of Markdown, in place of the target",
+    )
+    return title(percentiles(command))
+
+
+def _read_percentiles(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    try:
+        return parse_percentiles(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from None
 
 
 def files(paths: Sequence[str]) -> list[str]:
@@ -59,26 +90,26 @@ def check_outputs(
 
 
 def find_json(paths: Sequence[str]) -> str | None:
-    """Returns the first of the paths that `loadkit report` can read again."""
-    return next(filter(is_record, paths), None)
+    """Returns the path that `loadkit report` can read again: a record before a page that has it."""
+    return min(filter(is_record, paths), key=lambda path: Path(path).suffix != RECORD, default=None)
 
 
-def write_record(record: RunRecord | ServeRecord, paths: Sequence[str]) -> None:
+def write_record(record: RunRecord | ServeRecord, paths: Sequence[str], layout: Layout = DEFAULT) -> None:
     """Writes the record to each path. Raises OutputError when some could not be written, after the others were.
 
     If the record itself is not among these, it is put where it can be, and the error says where.
     """
     problems, is_kept = [], False
-    # The record first: what reads it comes later, and may fail.
-    for path in sorted(paths, key=lambda path: not is_record(path)):
+    # The record first, and the page that has it: what reads it comes later, and may fail.
+    for path in sorted(paths, key=lambda path: (Path(path).suffix != RECORD, not is_record(path))):
         try:
-            write_whole(path, rendered(record, path))
+            write_whole(path, rendered(record, path, layout))
             is_kept |= is_record(path)
         except OutputError as error:
             problems.append(str(error))
         except RecordError as error:
             problems.append(f"{path}: {error}")
-        except Exception as error:
+        except Exception as error:  # a fault of ours in a format: what was measured is kept all the same
             if not is_kept:
                 error.add_note(rescue(rendered(record, STDOUT), paths))
             raise

@@ -13,6 +13,7 @@ from loadkit.errors import OutputError, RecordError
 from loadkit.library.files import write_whole
 from loadkit.printable import printable
 from loadkit.report.formats import STDOUT, rendered
+from loadkit.report.page import DEFAULT, Layout
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
@@ -28,6 +29,7 @@ def publish(
     again: str | None,
     quiet: bool = False,
     on_kept: Callable[[], None] = lambda: None,
+    layout: Layout = DEFAULT,
 ) -> bool:
     """Writes the files, then prints the report, and after it the annotations if there is a job summary.
 
@@ -38,14 +40,14 @@ def publish(
     """
     from loadkit.report.as_text import as_text
 
-    problems = _write(record, output)
+    problems = _write(record, output, layout)
     try:
         if summary:
-            add_to_summary(record, summary)
+            add_to_summary(record, summary, layout)
     except OutputError as error:
         problems.append(str(error))
     on_kept()
-    text = as_text(record, again)
+    text = as_text(record, again, layout)
     _print(record, output, text.splitlines()[0] if quiet else text)
     if summary:
         annotate(record, STDOUT in output)
@@ -87,9 +89,9 @@ def publish_table(paths: Sequence[str], output: Sequence[str]) -> bool:
     return _say(problems)
 
 
-def _write(record: RunRecord | ServeRecord, output: Sequence[str]) -> list[str]:
+def _write(record: RunRecord | ServeRecord, output: Sequence[str], layout: Layout = DEFAULT) -> list[str]:
     try:
-        write_record(record, files(output))
+        write_record(record, files(output), layout)
     except OutputError as error:
         return [str(error)]
     return []

@@ -7,11 +7,12 @@ import click
 from loadkit.cli.complete import complete_records
 from loadkit.cli.environment import Command
 from loadkit.cli.github import find_summary, github_option
-from loadkit.cli.output import check_outputs, files, find_json, output_option
+from loadkit.cli.output import check_outputs, files, find_json, layout_options, output_option
 from loadkit.cli.publish import publish, publish_serve, publish_table
 from loadkit.library.files import check_writable
 from loadkit.limits import TO_READ_BYTES, require_memory
 from loadkit.report.formats import FORMATS, SERVE_FORMATS, TABLE
+from loadkit.report.page import Layout
 
 __all__ = ["report"]
 
@@ -21,6 +22,7 @@ Examples:
   loadkit report run.json                           the text again
   loadkit report monday.json tuesday.json           runs of one load, added up
   loadkit report run.json --server serve.json       with what the serve end wrote of the same run
+  loadkit report run.json -o run.html --title 'v2'  as a page with charts, which is the record too
   loadkit report run.json -o run.md -o run.xml      in other formats
   loadkit report *.json --table -o runs.csv         a row for each record, every figure a column"""
 
@@ -34,8 +36,17 @@ Examples:
     help="in place of a report: a row for each RECORD as CSV, with every figure; on stdout, or with -o FILE.csv there",
 )
 @output_option("write it here too")
+@layout_options
 @github_option
-def report(records: tuple[str, ...], server: str | None, table: bool, output: tuple[str, ...], github: bool) -> int:
+def report(
+    records: tuple[str, ...],
+    server: str | None,
+    table: bool,
+    output: tuple[str, ...],
+    title: str | None,
+    percentiles: tuple[str, ...],
+    github: bool,
+) -> int:
     """Print the report of a record; several of the same load on the same target are merged.
 
     Runs that followed one another become one longer run, runs that went on side by side one larger load. Percentiles
@@ -70,4 +81,5 @@ def report(records: tuple[str, ...], server: str | None, table: bool, output: tu
     if server:
         record = join(record, load_serve(server), server)
     again = find_json(output) or (records[0] if len(records) == 1 else None)
-    return 0 if publish(record, output, summary, again) else 1
+    layout = Layout(title, percentiles)
+    return 0 if publish(record, output, summary, again, layout=layout) else 1

@@ -11,7 +11,21 @@ from collections.abc import Iterable, Iterator
 
 from loadkit.printable import page as printable_page
 from loadkit.report.escape import markdown, markdown_code
-from loadkit.report.page import Column, Command, Depth, Note, Objective, Page, Part, Point, Row, Strip, Table
+from loadkit.report.page import (
+    DEFAULT,
+    Column,
+    Command,
+    Depth,
+    Layout,
+    Note,
+    Objective,
+    Page,
+    Part,
+    Point,
+    Row,
+    Strip,
+    Table,
+)
 from loadkit.report.record import RunRecord
 from loadkit.report.run_page import run_page
 from loadkit.report.serve import ServeRecord
@@ -22,10 +36,13 @@ __all__ = ["as_markdown", "shortened"]
 _CUT = "\n\n*The rest did not fit; the record has it all.*\n"
 
 
-def as_markdown(record: RunRecord | ServeRecord) -> str:
-    """Returns the report in Markdown, ending in a line feed."""
-    page = serve_page(record) if isinstance(record, ServeRecord) else run_page(record)
-    return printable_page("\n\n".join(_blocks(page)) + "\n")
+def as_markdown(record: RunRecord | ServeRecord, layout: Layout = DEFAULT) -> str:
+    """Returns the report in Markdown, ending in a line feed.
+
+    Raises RecordError if a percentile of the layout has to be worked out, and the histogram is damaged.
+    """
+    page = serve_page(record) if isinstance(record, ServeRecord) else run_page(record, layout=layout)
+    return printable_page("\n\n".join(_blocks(page, layout.title or "loadkit")) + "\n")
 
 
 def shortened(text: str, most_bytes: int) -> str:
@@ -37,9 +54,9 @@ def shortened(text: str, most_bytes: int) -> str:
     return kept.rstrip() + _CUT if kept else ""
 
 
-def _blocks(page: Page) -> Iterator[str]:
+def _blocks(page: Page, title: str) -> Iterator[str]:
     """Yields the headline, and the parts. Parts of one kind that follow one another are one list or one table."""
-    yield f"## loadkit: {markdown(page.headline)}"
+    yield f"## {markdown(title)}: {markdown(page.headline)}"
     for parts in page.parts(Depth.SUMMARY):
         for kind, alike in itertools.groupby(parts, type):
             yield from _block(kind, list(alike))

@@ -6,7 +6,21 @@ from collections.abc import Iterator
 
 from loadkit.printable import page as printable_page
 from loadkit.printable import wrapped
-from loadkit.report.page import Column, Command, Depth, Note, Objective, Page, Part, Point, Row, Strip, Table
+from loadkit.report.page import (
+    DEFAULT,
+    Column,
+    Command,
+    Depth,
+    Layout,
+    Note,
+    Objective,
+    Page,
+    Part,
+    Point,
+    Row,
+    Strip,
+    Table,
+)
 from loadkit.report.record import RunRecord
 from loadkit.report.run_page import run_page
 from loadkit.report.serve import ServeRecord
@@ -18,9 +32,13 @@ _WIDTH = 100
 _NAMES = 15  # columns that the name of a row takes
 
 
-def as_text(record: RunRecord | ServeRecord, path: str | None = None) -> str:
-    """Returns the report, at most 100 columns wide. `path` is where the record was written, if it was."""
-    return page_text(serve_page(record) if isinstance(record, ServeRecord) else run_page(record, path), Depth.FULL)
+def as_text(record: RunRecord | ServeRecord, path: str | None = None, layout: Layout = DEFAULT) -> str:
+    """Returns the report, at most 100 columns wide. `path` is where the record was written, if it was.
+
+    Raises RecordError if a percentile of the layout has to be worked out, and the histogram is damaged.
+    """
+    page = serve_page(record) if isinstance(record, ServeRecord) else run_page(record, path, layout)
+    return page_text(page, Depth.FULL)
 
 
 def as_short_text(record: RunRecord) -> str:

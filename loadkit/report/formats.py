@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from loadkit.errors import OptionError
+from loadkit.report.page import DEFAULT, Layout
 
 if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
@@ -30,60 +31,65 @@ class Format(NamedTuple):
     """What it is, in words, and how a record is written in it; `write_serve` does it for a serve end's own record."""
 
     text: str
-    write: Callable[[RunRecord], str]
-    write_serve: Callable[[ServeRecord], str] | None = None
+    write: Callable[[RunRecord, Layout], str]
+    write_serve: Callable[[ServeRecord, Layout], str] | None = None
 
 
-def _json(record: RunRecord | ServeRecord) -> str:
+def _json(record: RunRecord | ServeRecord, _layout: Layout = DEFAULT) -> str:
     from loadkit.report.writing import encode
 
     return encode(record)
 
 
-def _markdown(record: RunRecord | ServeRecord) -> str:
+def _markdown(record: RunRecord | ServeRecord, layout: Layout = DEFAULT) -> str:
     from loadkit.report.as_markdown import as_markdown
 
-    return as_markdown(record)
+    return as_markdown(record, layout)
 
 
-def _junit(record: RunRecord) -> str:
+def _junit(record: RunRecord, _layout: Layout = DEFAULT) -> str:
     from loadkit.report.as_junit import as_junit
 
     return as_junit(record)
 
 
-def _jsonl(record: RunRecord) -> str:
+def _jsonl(record: RunRecord, _layout: Layout = DEFAULT) -> str:
     from loadkit.report.as_jsonl import as_jsonl
 
     return as_jsonl(record)
 
 
-def _openmetrics(record: RunRecord | ServeRecord) -> str:
+def _openmetrics(record: RunRecord | ServeRecord, _layout: Layout = DEFAULT) -> str:
     from loadkit.report.as_openmetrics import as_openmetrics
 
     return as_openmetrics(record)
 
 
-def _csv(record: RunRecord | ServeRecord) -> str:
+def _csv(record: RunRecord | ServeRecord, _layout: Layout = DEFAULT) -> str:
     from loadkit.report.as_csv import as_csv
 
     return as_csv(record)
 
 
-def _hlog(record: RunRecord) -> str:
+def _hlog(record: RunRecord, _layout: Layout = DEFAULT) -> str:
     from loadkit.report.as_hlog import as_hlog
 
     return as_hlog(record)
 
 
-def _hgrm(record: RunRecord) -> str:
+def _hgrm(record: RunRecord, _layout: Layout = DEFAULT) -> str:
     from loadkit.report.as_hgrm import as_hgrm
 
     return as_hgrm(record)
 
 
-RECORD = ".json"
-TABLE = ".csv"
+def _html(record: RunRecord | ServeRecord, layout: Layout = DEFAULT) -> str:
+    from loadkit.report.as_html import as_html
+
+    return as_html(record, layout)
+
+
+RECORD, PAGE, TABLE = ".json", ".html", ".csv"
 STDOUT = "-"  # in place of a file: the record
 # Each imports what it needs when it is called, because --help does not need it. The image has their bytecode
 # (Dockerfile).
@@ -93,6 +99,7 @@ FORMATS: dict[str, Format] = {
     TABLE: Format("its seconds as CSV", _csv, _csv),
     ".hlog": Format("its seconds as an HdrHistogram log", _hlog),
     ".hgrm": Format("the percentile spectrum of latency", _hgrm),
+    PAGE: Format("a page with charts that is the record too", _html, _html),
     ".md": Format("Markdown", _markdown, _markdown),
     ".om": Format("OpenMetrics", _openmetrics, _openmetrics),
     ".xml": Format("a JUnit report", _junit),
@@ -116,10 +123,10 @@ def check_format(path: str, formats: Mapping[str, Format] = FORMATS) -> None:
 
 def is_record(path: str) -> bool:
     """Whether `loadkit report` can read what is written to this path."""
-    return Path(path).suffix == RECORD
+    return Path(path).suffix in (RECORD, PAGE)
 
 
-def rendered(record: RunRecord | ServeRecord, path: str) -> str:
+def rendered(record: RunRecord | ServeRecord, path: str, layout: Layout = DEFAULT) -> str:
     """Returns the record in the format of the path, which has one for it (`check_format`); STDOUT is the record.
 
     Raises RecordError for a histogram that is damaged.
@@ -128,7 +135,7 @@ def rendered(record: RunRecord | ServeRecord, path: str) -> str:
 
     one = FORMATS[RECORD if path == STDOUT else Path(path).suffix]
     if isinstance(record, RunRecord):
-        return one.write(record)
+        return one.write(record, layout)
     if one.write_serve is None:
         raise ValueError(f"a serve end has no {one.text}")
-    return one.write_serve(record)
+    return one.write_serve(record, layout)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from loadkit.measure.histogram import Histogram, highest_of, lowest_of
+from loadkit.errors import RecordError
+from loadkit.measure.histogram import Histogram, highest_of, lowest_of, percentiles_supported, rank_of
 from loadkit.measure.series import LatencySample
 from loadkit.report.record import PERCENTILES, HistogramRecord, IntervalLatency
 
-__all__ = ["decoded", "histogram_record", "interval_latency"]
+__all__ = ["decoded", "histogram_record", "interval_latency", "percentiles_of"]
 
 
 def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> HistogramRecord:
@@ -30,6 +32,27 @@ def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> Hi
 def interval_latency(found: LatencySample) -> IntervalLatency:
     """Returns the latency of a stretch as it stands in a record."""
     return IntervalLatency(found.p50_ns, found.p99_ns, found.max_ns, found.sum_ns, found.hdr)
+
+
+def percentiles_of(record: HistogramRecord, percentiles: Sequence[str]) -> list[int | None]:
+    """Returns the values at these percentiles, None where the count supports none. Raises RecordError if damaged.
+
+    Those that stand in the record are taken from it.
+    """
+    if all(percentile in record.percentiles for percentile in percentiles):
+        return [record.percentiles[percentile] for percentile in percentiles]
+    try:
+        histogram = decoded(record)
+    except ValueError as error:
+        raise RecordError(f"a histogram cannot be read: {error}") from None
+    return [
+        record.percentiles[percentile]
+        if percentile in record.percentiles
+        else histogram.at_rank(rank_of(histogram.count, percentile))
+        if percentiles_supported(histogram.count, percentile)
+        else None
+        for percentile in percentiles
+    ]
 
 
 def decoded(record: HistogramRecord) -> Histogram:

@@ -17,6 +17,7 @@ from loadkit.report.record import HistogramRecord, Journey, Tail
 from loadkit.units import format_count, format_duration, plural
 
 __all__ = [
+    "STAGE_WORDS",
     "journey_line",
     "journey_missing",
     "journey_record",
@@ -29,7 +30,7 @@ __all__ = [
 PEERS = ("same_clock", "other_clock", "foreign")
 
 # The words for a stage in the waterfall, in the order of the way.
-_WORDS = {
+STAGE_WORDS = {
     "held": "behind an earlier message of its connection",
     "late": "blast: due, until its loop wrote it",
     "send": "kernel: through TCP/IP",
@@ -157,7 +158,7 @@ def journey_table(journey: Journey) -> Table:
     for name, stage in journey.stages.items():
         share, late = journey.shares[name], (journey.slowest_shares or {}).get(name)
         if share >= 0.005 or (late or 0) >= 0.005:
-            rows.append((_WORDS.get(name, name), *_times(stage), share_or_dash(share), share_or_dash(late)))
+            rows.append((STAGE_WORDS.get(name, name), *_times(stage), share_or_dash(share), share_or_dash(late)))
     rows.append(("total", *_times(journey.total), "", _from(journey)))
     return Table((Column("", 46, is_text=True, gap=2), *numbers), tuple(rows))
 

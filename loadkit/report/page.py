@@ -7,6 +7,7 @@ job summary, FULL for a terminal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,9 +15,12 @@ from enum import IntEnum
 from loadkit.units import format_count, format_duration
 
 __all__ = [
+    "DEFAULT",
+    "MOST_PERCENTILES",
     "Column",
     "Command",
     "Depth",
+    "Layout",
     "Note",
     "Objective",
     "Page",
@@ -27,9 +31,45 @@ __all__ = [
     "Strip",
     "Table",
     "count_or_dash",
+    "parse_percentiles",
     "share_or_dash",
     "time_or_dash",
 ]
+
+
+# As many as a line of 100 columns has room for.
+MOST_PERCENTILES = 7
+_PERCENTILE = re.compile(r"(?=.*[1-9])[0-9]{1,2}(\.[0-9]{1,6})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a reader wants of a page: a title of their own, and which percentiles its tables have, as text."""
+
+    title: str | None = None
+    percentiles: tuple[str, ...] = ("50", "75", "90", "95", "99", "99.9", "99.99")
+
+
+def parse_percentiles(text: str) -> tuple[str, ...]:
+    """Reads a list such as `50,90,99.5`. Raises ValueError saying what was expected."""
+    found = [one.strip().removeprefix("p") for one in text.split(",")]
+    if not all(map(_PERCENTILE.fullmatch, found)):
+        raise ValueError(f"expected percentiles between 0 and 100 such as 50,90,99.5, got {text!r}")
+    known = dict.fromkeys(_shortest(one) for one in found)
+    if len(known) > MOST_PERCENTILES:
+        raise ValueError(
+            f"expected at most {MOST_PERCENTILES} percentiles, which a line has room for, got {len(known)}"
+        )
+    return tuple(sorted(known, key=float))
+
+
+def _shortest(percentile: str) -> str:
+    """Returns 99.90 as 99.9 and 05 as 5, as a record has them."""
+    whole, _, part = percentile.partition(".")
+    return f"{int(whole)}.{part.rstrip('0')}".rstrip(".")
+
+
+DEFAULT = Layout()
 
 
 class Depth(IntEnum):
@@ -52,11 +92,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """An SLO, what its figure came to, and whether it was met."""
+    """An SLO, what its figure came to, whether it was met, and how far from its bound that is, where that is known."""
 
     expr: str
     is_met: bool
     value: str
+    margin: str = ""
     depth: Depth = Depth.BRIEF
 
 
@@ -139,6 +180,10 @@ class Page:
 
     headline: str
     sections: tuple[Section, ...]
+
+    def section(self, title: str) -> tuple[Part, ...]:
+        """Returns the parts of the section of this title; none if the page has no such section."""
+        return next((section.parts for section in self.sections if section.title == title), ())
 
     def parts(self, depth: Depth) -> Iterator[tuple[Part, ...]]:
         """Yields the parts of each section that are shown at this depth; no section without parts."""

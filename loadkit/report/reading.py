@@ -8,6 +8,7 @@ values that do not fit together.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -40,6 +41,10 @@ _SUMS = ("sum", "tails")
 # What is counted, and added up. Other figures are differences of two looks, which may be below 0: memory that a process
 # gave back, a worker that was replaced in between. No record of ours may be refused for one of those.
 _COUNTED = ("messages", "histograms", "errors")
+
+# A page (as_html.py) has its record in a block of data, in which `<` is escaped.
+_PAGE = re.compile(rb"\s*<!doctype html", re.IGNORECASE)
+_IN_PAGE = re.compile(rb'<script type="application/json" id="loadkit-record">([^<]*)</script>')
 
 _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
@@ -107,10 +112,21 @@ def _read(path: str) -> bytes:
     for mark, encoding in _MARKS.items():
         if text.startswith(mark):
             raise RecordError(f"{path}: begins with a byte order mark of {encoding}; save it as UTF-8 without one")
+    text = _in_page(path, text)
     # Each value of an object or a list follows one of these; an empty list of three bytes takes 64 of memory.
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise RecordError(f"{path}: not a record: it has more than {format_count(MOST_VALUES)} values")
     return text
+
+
+def _in_page(path: str, text: bytes) -> bytes:
+    """Returns the record that a page has in it; the text itself if it is no page."""
+    if not _PAGE.match(text):
+        return text
+    found = _IN_PAGE.search(text)
+    if found is None:
+        raise RecordError(f"{path}: a page without a record in it; `loadkit blast -o run.html` writes one with it")
+    return found[1]
 
 
 def _check_header(path: str, fields: object, kind: str, version: int, writes: str) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from loadkit.printable import cleaned, printable, shell_word
 from loadkit.report.fairness import fairness_line
+from loadkit.report.histograms import percentiles_of
 from loadkit.report.journey import journey_line, journey_table
 from loadkit.report.page import (
+    DEFAULT,
     Column,
     Command,
     Depth,
+    Layout,
     Note,
     Objective,
     Page,
@@ -37,6 +40,7 @@ from loadkit.report.summary import (
     lost_line,
     measured_line,
     messages_line,
+    slo_margin,
     slo_value,
     standstills_line,
     tags_line,
@@ -50,20 +54,22 @@ from loadkit.units import format_count, format_duration, format_size, plural
 __all__ = ["run_page"]
 
 _MOST_WORKERS, _BUSIEST = 16, 4
-_PERCENTILES = ("50", "75", "90", "95", "99", "99.9", "99.99")
 
 
-def run_page(record: RunRecord, path: str | None = None) -> Page:
-    """Returns what there is to say of a run. `path` is where the record was written, if it was."""
+def run_page(record: RunRecord, path: str | None = None, layout: Layout = DEFAULT) -> Page:
+    """Returns what there is to say of a run. `path` is where the record was written, if it was.
+
+    Raises RecordError for a histogram that is damaged and lacks a percentile of the layout.
+    """
     shown = cleaned(record)
     # What decides, and what to do next, before what explains: there may be many findings.
     parts: dict[str, Iterable[Part | None]] = {
         "reasons": (Point(one.code, one.text) for one in shown.verdict.reasons),
-        "objectives": (Objective(slo.expr, slo.ok, slo_value(slo)) for slo in shown.slo),
+        "objectives": (Objective(slo.expr, slo.ok, slo_value(slo), slo_margin(slo)) for slo in shown.slo),
         "next": [_next(record)],  # the command has to be what it is: it is quoted instead
         "findings": (Point(one.code, one.text, one.party) for one in shown.findings),
         "run": _run(shown),
-        "times": _times(shown),
+        "times": _times(shown, layout.percentiles),
         "errors": [_errors(shown)],
         "journey": _journey(shown),
         "detail": _detail(shown),
@@ -91,16 +97,17 @@ def _run(record: RunRecord) -> Iterator[Part | None]:
     yield _row("measured", span and f"{span}: {what}", Depth.SUMMARY)
 
 
-def _times(record: RunRecord) -> Iterator[Part | None]:
-    names = ("min", *(f"p{name}" for name in _PERCENTILES), "max", "mean")
+def _times(record: RunRecord, percentiles: Sequence[str]) -> Iterator[Part | None]:
+    names = ("min", *(f"p{name}" for name in percentiles), "max", "mean")
     columns = (Column("came back", 10, is_text=True), Column("count", 10), *(Column(name, 8) for name in names))
     found = {name: histogram for name, histogram in record.histograms.items() if histogram}
+    values = {name: percentiles_of(one, percentiles) for name, one in found.items()}
     rows = []
     for name, one in found.items():
-        values = (one.min, *(one.percentiles[percentile] for percentile in _PERCENTILES), one.max, one.mean)
-        rows.append((name, format_count(one.count), *map(time_or_dash, values)))
+        times = (one.min, *values[name], one.max, one.mean)
+        rows.append((name, format_count(one.count), *map(time_or_dash, times)))
     yield Table(columns, tuple(rows), Depth.BRIEF)
-    if any(one.percentiles[percentile] is None for one in found.values() for percentile in _PERCENTILES):
+    if any(value is None for of_one in values.values() for value in of_one):
         yield Note("-  too few samples: fewer than ten lie above that percentile")
     lost = lost_line(record)
     yield Note(lost) if lost else None

@@ -11,7 +11,7 @@ from loadkit.report.conditions import parse_condition
 from loadkit.report.figures import shown
 from loadkit.report.record import Aborted, Finding, RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
-from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_size, plural
+from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_share, format_size, plural
 
 __all__ = [
     "aborted_line",
@@ -25,6 +25,7 @@ __all__ = [
     "lost_line",
     "measured_line",
     "messages_line",
+    "slo_margin",
     "slo_value",
     "standstills_line",
     "tags_line",
@@ -201,6 +202,19 @@ def slo_value(slo: SloRecord) -> str:
         return parse_slo(slo.expr).figure.unit.shown(slo.value)
     except OptionError:
         return f"{slo.value:,}"  # a figure that only a later loadkit knows
+
+
+def slo_margin(slo: SloRecord) -> str:
+    """Returns how far an objective's figure is from its bound: `62 % below`, `80 x`; nothing where it is not known."""
+    try:
+        bound = parse_slo(slo.expr).bound
+    except OptionError:
+        return ""
+    if slo.value is None or not bound or slo.value == bound:
+        return ""
+    if slo.value >= 2 * bound:
+        return f"{slo.value / bound:,.3g} x"
+    return f"{format_share(abs(slo.value - bound) / bound)} {'below' if slo.value < bound else 'above'}"
 
 
 def _hold_rates(record: RunRecord) -> list[tuple[float, float]]:

@@ -51,7 +51,7 @@ def test_a_record_that_cannot_be_written_where_it_should_is_put_elsewhere(
 def test_an_output_that_fails_to_be_made_does_not_cost_the_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(record: object) -> str:
+    def fail(*_: object) -> str:
         raise RuntimeError("a bug")
 
     monkeypatch.setitem(FORMATS, ".md", Format("Markdown", fail))
@@ -75,6 +75,17 @@ def test_a_format_of_a_damaged_histogram_says_so_beside_the_others(tmp_path: Pat
         write_record(record, [str(tmp_path / name) for name in ("a.hgrm", "b.jsonl", "c.json")])
     assert str(caught.value).startswith(f"{tmp_path}/a.hgrm: histograms.latency cannot be read: ")
     assert {path.name for path in tmp_path.iterdir()} == {"b.jsonl", "c.json"}
+
+
+def test_a_page_counts_as_the_record_that_it_has(tmp_path: Path) -> None:
+    record = load(str(GOLDEN / "saturated.json"))
+    page, missing = str(tmp_path / "run.html"), str(tmp_path / "no" / "run.md")
+    with pytest.raises(OutputError) as caught:
+        write_record(record, [missing, page])
+    assert "the record is in" not in str(caught.value)
+    assert load(page) == record
+    assert find_json([missing, page]) == page
+    assert find_json([page, "run.json"]) == "run.json"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from loadkit.report.as_annotations import as_annotations
 from loadkit.report.as_csv import as_csv
 from loadkit.report.as_hgrm import as_hgrm
 from loadkit.report.as_hlog import as_hlog
+from loadkit.report.as_html import as_html
 from loadkit.report.as_jsonl import as_jsonl
 from loadkit.report.as_junit import as_junit
 from loadkit.report.as_markdown import as_markdown
@@ -64,6 +65,7 @@ FORMATS: dict[str, Callable[[RunRecord], str]] = {
     "short text": as_short_text,
     "markdown": as_markdown,
     "junit": as_junit,
+    "page": as_html,
     "json lines": as_jsonl,
     "json": encode,
     "openmetrics": as_openmetrics,

@@ -52,10 +52,16 @@ def test_nothing_is_drawn_of_nothing(plot: Plot) -> None:
 
 
 def test_cells_of_a_column_that_touch_and_have_one_colour_are_one_line(plot: Plot) -> None:
-    draw_heat(plot, np.array([[1, 0], [1, 2], [0, 0]], np.int64), [10, 20, 30], [100, 90, 80, 70])
+    draw_heat(plot, np.array([[1, 0], [1, 2], [0, 0]], np.int64), [10, 20, 30], 100, 70)
     # Half of the column each, and all of it.
-    assert paths(plot) == ["M15 100V80", "M25 90V80"]
-    assert [path.get("stroke-width") for path in plot.root.iter("path")] == ["10", "10"]
+    assert paths(plot) == ["M15 0v2", "M25 1v1"]
+    assert {path.get("stroke-width") for path in plot.root.iter("path")} == {"10"}
+    assert {path.get("transform") for path in plot.root.iter("path")} == {"translate(0 100)scale(1 -10)"}
+
+
+def test_cells_of_a_colour_with_others_between_them_are_one_path(plot: Plot) -> None:
+    draw_heat(plot, np.array([[1], [5], [0], [1], [5]], np.int64), [10, 20], 50, 0)
+    assert "M15 1v1m0 2v1" in paths(plot)
 
 
 def test_a_cell_is_coloured_by_its_share_of_its_column() -> None:

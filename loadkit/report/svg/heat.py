@@ -23,21 +23,23 @@ def levels_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(counts > 0, np.searchsorted(LEVELS, shares, side="right"), 0)
 
 
-def draw_heat(plot: Plot, counts: NDArray[np.int64], edges: list[float], heights: list[float]) -> None:
-    """Draws a cell for each count above 0.
+def draw_heat(plot: Plot, counts: NDArray[np.int64], edges: list[float], floor: float, top: float) -> None:
+    """Draws a cell for each count above 0: columns between the `edges`, rows of one height from the floor to the top.
 
-    `edges` are the sides of the columns, one more than there are; `heights` those of the rows, the lowest value first.
-    A column is a line as wide as itself, so that a cell takes ten characters and not thirty.
+    A column is a line as wide as itself, and a row is 1 high before it is scaled: a cell takes six characters and not
+    thirty.
     """
     levels = levels_of(counts)
+    move = f"translate(0 {number(floor)})scale(1 {(top - floor) / counts.shape[0]:.4g})"
     for level, ink in enumerate(HEAT, 1):
         by_width: dict[str, list[str]] = {}
         for column in range(levels.shape[1]):
-            data = _runs(levels[:, column] == level, heights, (edges[column] + edges[column + 1]) / 2)
+            data = _runs(levels[:, column] == level, (edges[column] + edges[column + 1]) / 2)
             if data:
                 by_width.setdefault(number(edges[column + 1] - edges[column]), []).append(data)
         for width, parts in by_width.items():
-            plot.path("".join(parts), {**inked(ink), "stroke-width": width, "shape-rendering": "crispEdges"})
+            shape = {"stroke-width": width, "shape-rendering": "crispEdges", "transform": move}
+            plot.path("".join(parts), {**inked(ink), **shape})
 
 
 def draw_heat_key(plot: Plot, x: float, y: float) -> None:
@@ -47,10 +49,13 @@ def draw_heat_key(plot: Plot, x: float, y: float) -> None:
         plot.label(x + 62 * at + 18, y + 10, word, ink="muted")
 
 
-def _runs(is_here: NDArray[np.bool_], heights: list[float], x: float) -> str:
+def _runs(is_here: NDArray[np.bool_], x: float) -> str:
     """Returns the lines of a column's cells: those that touch are one."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], is_here, [False])).astype(np.int8)))
-    return "".join(
-        f"M{number(x)} {number(heights[begin])}V{number(heights[end])}"
-        for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-    )
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], is_here, [False])).astype(np.int8))).tolist()
+    if not edges:
+        return ""
+    steps = [
+        f"m0 {begin - end}v{after - begin}"
+        for end, begin, after in zip(edges[1::2], edges[2::2], edges[3::2], strict=False)
+    ]
+    return f"M{number(x)} {edges[0]}v{edges[1] - edges[0]}{''.join(steps)}"

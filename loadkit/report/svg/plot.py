@@ -13,6 +13,7 @@ __all__ = ["WIDTH", "Plot", "number"]
 
 WIDTH = 600
 _TEXT = 13  # size of letters, in the units of the picture
+_USUAL = "muted"
 
 
 def number(value: float) -> str:
@@ -49,6 +50,7 @@ class Plot:
                 "aria-labelledby": f"{name}-t {name}-d",
                 "font-family": "system-ui, sans-serif",
                 "font-size": str(_TEXT),
+                **filled(_USUAL),  # of texts: most of them have this colour
             },
         )
         SubElement(self.root, "title", {"id": f"{name}-t"}).text = title
@@ -108,7 +110,7 @@ class Plot:
         self, x: float, y: float, text: str, *, anchor: str = "start", ink: str = "text", bold: bool = False
     ) -> None:
         """Writes a text, whose baseline begins, has its middle or ends at a place."""
-        attributes = {**filled(ink), "x": number(x), "y": number(y)}
+        attributes = {**({} if ink == _USUAL else filled(ink)), "x": number(x), "y": number(y)}
         if anchor != "start":
             attributes["text-anchor"] = anchor
         if bold:

@@ -1,0 +1,84 @@
+"""The rows of a record's series, as the columns of a picture: at most 120, whatever phases there are in each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from loadkit.report.charts.counted import Counted, counted, joined
+from loadkit.report.record import Interval, RunRecord
+
+__all__ = ["Slice", "end_of", "slices_of"]
+
+MOST = 120
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Slice:
+    """What happened from `from_s` to `t_s` seconds after the start of the run.
+
+    `latency` is None if no reply came, or the record has no histogram of it; then `p50_ns` and `p99_ns` are its own.
+    `open` connections are those at its end, None if the record does not know.
+    """
+
+    from_s: float
+    t_s: float
+    phases: tuple[str, ...]
+    opened: int
+    replied: int
+    errors: int
+    latency: Counted | None
+    p50_ns: int | None
+    p99_ns: int | None
+    max_ns: int | None
+    open: int | None
+
+    def per_s(self, count: int) -> float:
+        """Returns a count of it as a rate per second."""
+        return count / max(1e-3, self.t_s - self.from_s)
+
+
+def slices_of(record: RunRecord, most: int = MOST) -> list[Slice]:
+    """Returns the series in no more than so many stretches, in their order; stretches without a row are left out."""
+    rows = [row for row in record.intervals if 0 <= row.from_s < row.t_s]
+    if not rows:
+        return []
+    start, end = min(row.from_s for row in rows), max(row.t_s for row in rows)
+    usual = sorted(row.t_s - row.from_s for row in rows)[len(rows) // 2]
+    # A stretch is a whole number of rows, or every few of them one would have a row more.
+    width = max(usual * max(1, math.ceil((end - start) / usual / most - 1e-6)), (end - start) / most)
+    groups: dict[int, list[Interval]] = {}
+    for row in rows:
+        groups.setdefault(int(((row.from_s + row.t_s) / 2 - start) / width), []).append(row)
+    return [_slice(groups[at]) for at in sorted(groups)]
+
+
+def _slice(rows: Sequence[Interval]) -> Slice:
+    found = [one for row in rows if (one := counted(row.latency.hdr))]
+    latency = joined(found)
+    # Rows of an older record have figures and no histogram: of several the worst is taken, and none is made up.
+    known = [row.latency for row in rows if row.latency.max is not None]
+    is_whole = latency is not None and len(found) == len(known)
+    return Slice(
+        from_s=min(row.from_s for row in rows),
+        t_s=max(row.t_s for row in rows),
+        phases=tuple(dict.fromkeys(row.phase for row in rows)),
+        opened=sum(row.opened for row in rows),
+        replied=sum(row.replied for row in rows),
+        errors=sum(row.errors for row in rows),
+        latency=latency if is_whole else None,
+        p50_ns=latency.percentile("50") if latency and is_whole else _most(row.p50 for row in known),
+        p99_ns=latency.percentile("99") if latency and is_whole else _most(row.p99 for row in known),
+        max_ns=_most(row.max for row in known),
+        open=next((row.open for row in reversed(rows) if row.open is not None), None),
+    )
+
+
+def _most(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def end_of(slices: Sequence[Slice]) -> float:
+    """Returns when the last of them ends, in seconds."""
+    return max(one.t_s for one in slices)

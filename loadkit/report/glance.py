@@ -1,0 +1,42 @@
+"""A run at a glance: the dozen figures that are asked for first, in a box each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element
+
+from loadkit.report.figures import shown
+from loadkit.report.html_tree import element
+from loadkit.report.record import RunRecord
+from loadkit.units import format_count, format_duration, format_rate
+
+__all__ = ["glance"]
+
+
+def glance(record: RunRecord) -> Element:
+    """Returns the boxes. What was not measured is a dash, and never 0."""
+    return element("dl", (_box(*box) for box in _boxes(record)), class_="glance")
+
+
+def _box(name: str, value: str | None, below: str = "") -> Element:
+    under = element("div", below, class_="sub") if below else None
+    return element("div", element("dt", name), element("dd", value or "-", under))
+
+
+def _boxes(record: RunRecord) -> Iterator[tuple[str, str | None, str]]:
+    asked = record.load.asked_rate_hz
+    yield "replies", shown(record, "replies_per_s"), f"of {format_rate(asked)} requested" if asked else "closed loop"
+    for part in ("p50", "p99", "p99.9", "max"):
+        yield f"latency {part}", shown(record, f"latency.{part}"), ""
+    connections = record.connections
+    opened = f"{format_count(connections.opened)} of {format_count(connections.asked)} opened"
+    yield "connects", shown(record, "connects_per_s"), opened
+    yield "connect p99", shown(record, "connect.p99"), ""
+    errors = sum(row.count for row in record.errors)
+    yield "errors", format_count(errors), f"error ratio {shown(record, 'error_ratio') or '-'}"
+    for end, cpu in record.cpu_per_reply_ns.items():
+        value = format_duration(cpu.user_ns + cpu.system_ns) if cpu else None
+        yield f"CPU per reply, {end} end", value, "user and system" if cpu else "not measured"
+    window = record.window
+    runs = f"in {record.merged} runs" if record.merged > 1 else ""
+    yield "measured", format_duration(window.measured_ns) if window else None, runs
