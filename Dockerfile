@@ -30,7 +30,7 @@ ENV PATH=/opt/loadkit/bin:$PATH
 RUN python3 -c "import loadkit.cli.app, loadkit.doctor.check, loadkit.report.as_markdown, loadkit.report.as_junit" \
     && python3 -c "import loadkit.report.as_jsonl, loadkit.report.as_openmetrics, loadkit.report.as_html" \
     && python3 -c "import loadkit.report.as_csv, loadkit.report.as_table, loadkit.report.as_hlog, loadkit.report.as_hgrm" \
-    && python3 -c "import loadkit.run.blast, loadkit.run.ping, loadkit.run.serve, loadkit.run.worker, loadkit.cli.live" \
+    && python3 -c "import loadkit.run.blast, loadkit.run.ping, loadkit.run.serve, loadkit.run.worker, loadkit.cli.live_screen" \
     && python3 -c "import loadkit.engine.native.engine, loadkit.engine.aio.loop, uvloop, rich.live" \
     && /usr/local/bin/python3 -m pip uninstall --yes --quiet --root-user-action ignore setuptools wheel pip \
     && rm -rf /usr/local/lib/python3*/ensurepip \

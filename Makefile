@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
 .PHONY: demo test test-busy chaos streams signals crashes limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak docs lint format \
-	wheel wheels image image-slo test-image bench bench-instructions bench-start bench-neighbours bench-scale ramp-rates sanitize clean
+	wheel wheels image image-slo test-image bench bench-instructions bench-start bench-neighbours bench-scale bench-watching \
+	ramp-rates sanitize clean
 
 demo: $(VENV)/installed
 	$(BIN)/loadkit blast -c 2k -R 10k -d 10s --slo 'latency.p99<50ms' --slo errors==0 -o run.json
@@ -166,6 +167,10 @@ bench: $(VENV)/installed
 # CPU time of `import loadkit` and of --help: half a minute.
 bench-start: $(VENV)/installed
 	$(BIN)/python tests/bench/start.py
+
+# What --metrics, at a scrape per second, and --live cost the process that watches over a run: a minute and a half.
+bench-watching: $(VENV)/installed
+	$(BIN)/python tests/bench/page.py watching
 
 # A server that is not loadkit's on the same machine: apart from the others, which pin both ends.
 bench-neighbours: $(VENV)/installed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,12 +12,14 @@ import click
 from loadkit.cli.complete import complete_profiles
 from loadkit.cli.environment import Command, origins
 from loadkit.cli.github import find_summary, github_option
+from loadkit.cli.live import find_hindrance, live_view
 from loadkit.cli.metrics import linger, say_where
 from loadkit.cli.options import GroupedOption, given, profile_options, quantity
 from loadkit.cli.output import check_outputs, files, find_json, layout_options, output_option
 from loadkit.cli.preflight import say, say_warnings
 from loadkit.cli.publish import publish
 from loadkit.cli.streams import end_soon
+from loadkit.errors import OptionError
 from loadkit.library.files import check_writable
 from loadkit.library.metrics import run_metrics
 from loadkit.limits import require_memory
@@ -26,11 +30,15 @@ from loadkit.report.page import Layout
 from loadkit.units import Duration
 
 if TYPE_CHECKING:
+    from loadkit.host import Host
     from loadkit.library.metrics import RunMetrics
     from loadkit.measure.run_samples import RunSamples
     from loadkit.plan.build import Plan
     from loadkit.report.record import RunRecord
+    from loadkit.run.blast import Observer
     from loadkit.run.signals import Interrupts
+
+    _View = contextlib.AbstractContextManager[Observer | None]
 
 __all__ = ["blast"]
 
@@ -75,6 +83,13 @@ Examples:
     help="do not report how far the run is",
 )
 @click.option(
+    "--live",
+    cls=GroupedOption,
+    group=Group.OUTPUT,
+    is_flag=True,
+    help="show the run on the whole terminal while it goes on; q stops it gently",
+)
+@click.option(
     "--interval",
     cls=GroupedOption,
     group=Group.OUTPUT,
@@ -100,6 +115,7 @@ def blast(
     github: bool,
     dry_run: bool,
     no_progress: bool,
+    live: bool,
     interval: int,
     quiet: bool,
     **values: Any,
@@ -116,6 +132,7 @@ def blast(
 
     summary = find_summary(github and not dry_run)
     check_outputs(output, {"GITHUB_STEP_SUMMARY": summary})
+    has_screen = live and _can_have_screen("--no-progress" if no_progress else "--quiet" if quiet else None)
     prepared = prepare_blast(target, profile, given(values), origins(click.get_current_context()))
     if dry_run:
         from loadkit.report.writing import encode
@@ -130,7 +147,10 @@ def blast(
 
     with run_metrics(prepared.metrics) as metrics, Interrupts(is_command=True) as interrupts:
         say_where(metrics, quiet)
-        run = _shown(not (no_progress or quiet), interval, interrupts, metrics)
+        view = partial(_lines, not (no_progress or quiet), interval)
+        if has_screen:
+            view = partial(_screen, prepared.host, interrupts)
+        run = _shown(view, interrupts, metrics)
         prepared, samples = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
         interrupts.begin_report()
         record = build_record(prepared.plan, prepared.host, samples)
@@ -148,15 +168,12 @@ def blast(
     return _exit_status(record, interrupts, is_whole)
 
 
-def _shown(
-    is_shown: bool, interval_ns: int, interrupts: Interrupts, metrics: RunMetrics
-) -> Callable[[Plan], RunSamples]:
+def _shown(view: Callable[[Plan], _View], interrupts: Interrupts, metrics: RunMetrics) -> Callable[[Plan], RunSamples]:
     """Returns what runs a plan, and shows how far it is."""
-    from loadkit.cli.live import live_view
     from loadkit.run.blast import run_blast
 
     def run(plan: Plan) -> RunSamples:
-        with live_view(is_shown, interval_ns) as observer:
+        with view(plan) as observer:
             return run_blast(plan, observer, interrupts=interrupts, on_start=metrics.show)
 
     return run
@@ -171,6 +188,26 @@ def _exit_status(record: RunRecord, interrupts: Interrupts, is_whole: bool) -> i
     if record.aborted or not all(objective.ok for objective in record.slo):
         return 3
     return 0 if is_whole else 1
+
+
+def _can_have_screen(other: str | None) -> bool:
+    """Whether --live can be had here; if not, it is said. Raises OptionError beside an option that shows nothing."""
+    if other:
+        raise OptionError(f"--live: shows how far the run is; leave {other} out")
+    hindrance = find_hindrance()
+    if hindrance:
+        say(f"--live: {hindrance}; lines say how far the run is", quiet=False)
+    return hindrance is None
+
+
+def _lines(is_shown: bool, interval_ns: int, plan: Plan) -> _View:
+    return live_view(is_shown, interval_ns)
+
+
+def _screen(host: Host, interrupts: Interrupts, plan: Plan) -> _View:
+    from loadkit.cli.live_screen import live_screen  # and with it rich, which takes 40 ms to import
+
+    return live_screen(plan, host, interrupts)
 
 
 def _begin_to_print(interrupts: Interrupts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from loadkit.measure.series import IntervalSample
     from loadkit.run.blast import Observer, Progress
 
-__all__ = ["Lines", "live_view", "progress_line"]
+__all__ = ["Lines", "find_hindrance", "live_view", "progress_line"]
 
 
 @contextlib.contextmanager
@@ -46,6 +47,18 @@ def live_view(enabled: bool, interval_ns: int) -> Iterator[Observer | None]:
         yield lambda progress: live.update(
             Text(progress_line(progress), overflow="ellipsis", no_wrap=True), refresh=True
         )
+
+
+def find_hindrance() -> str | None:
+    """Returns why there can be no panel on the whole terminal (live_screen.py), None if there can."""
+    if not sys.stderr.isatty():
+        return "stderr is not a terminal"
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown", ""):
+        return "the terminal (TERM) is dumb"
+    with contextlib.suppress(OSError):
+        if os.tcgetpgrp(sys.stderr.fileno()) != os.getpgrp():
+            return "loadkit is in the background of the terminal"
+    return None
 
 
 class Lines:

@@ -67,6 +67,11 @@ class Stream(io.TextIOBase):
         """Whether it is a terminal."""
         return os.isatty(self._fd)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something was dropped, and nothing written since."""
+        return self._dropped > 0
+
     def writable(self) -> bool:
         """Whether it can be written to."""
         return True

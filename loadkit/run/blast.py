@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 from loadkit.engine.registry import get_engine
 from loadkit.measure.memory import Room, read_room
@@ -18,10 +19,11 @@ from loadkit.measure.series import IntervalSample
 from loadkit.plan.build import Plan
 from loadkit.report.families import View
 from loadkit.run.course import LOOK_NS, Course, Stage, stranded_at_ns
-from loadkit.run.crew import Crew, CrewSamples
+from loadkit.run.crew import Crew, CrewSamples, WorkerTotals
 from loadkit.run.first import first_failure
 from loadkit.run.local import LocalCrew
 from loadkit.run.signals import Interrupts, entered
+from loadkit.run.so_far import samples_so_far
 from loadkit.units import NS_PER_S
 
 __all__ = ["Observer", "Progress", "run_blast"]
@@ -29,7 +31,11 @@ __all__ = ["Observer", "Progress", "run_blast"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a live view shows. `interval` is the last full second's, None before the first."""
+    """What a live view shows. `interval` is the last full second's, None before the first.
+
+    `under_way` are messages sent that have come to no end, `kinds` the errors by step and name. `so_far` returns what
+    the run would be recorded as if it ended now, which takes some milliseconds; None before the measured time.
+    """
 
     phase: str
     open: int
@@ -39,6 +45,10 @@ class Progress:
     left_ns: int
     interval: IntervalSample | None
     replies_per_s: float
+    under_way: int = 0
+    workers: tuple[WorkerTotals, ...] = ()
+    kinds: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    so_far: Callable[[], RunSamples] | None = None
 
 
 Observer = Callable[[Progress], None]
@@ -68,7 +78,10 @@ def run_blast(
             now, today = time.monotonic_ns(), datetime.datetime.now(datetime.UTC)
             course = Course(plan, now)
             started = today + datetime.timedelta(microseconds=(course.start_ns - now) // 1000)
-            _drive(plan, crew, course, interrupts, observer)
+            show = None
+            if observer:
+                show = partial(_show, observer, plan, crew, course, started)
+            _drive(crew, course, interrupts, show)
             if course.stage is Stage.FAILED:
                 raise first_failure(plan, port, *crew.first())
             measured = crew.samples()
@@ -77,7 +90,7 @@ def run_blast(
             crew.end()
 
 
-def _drive(plan: Plan, crew: Crew, course: Course, interrupts: Interrupts, observer: Observer | None) -> None:
+def _drive(crew: Crew, course: Course, interrupts: Interrupts, show: Callable[[int], None] | None) -> None:
     """Looks on until the course says that it is over, and then until every worker has ended."""
     shown_ns = 0
     try:
@@ -86,9 +99,9 @@ def _drive(plan: Plan, crew: Crew, course: Course, interrupts: Interrupts, obser
             now = time.monotonic_ns()
             for word in course.decide(crew.look(now), now, interrupts.count):
                 crew.say(word)
-            if observer and now >= shown_ns + LOOK_NS:
+            if show and now >= shown_ns + LOOK_NS:
                 shown_ns = now
-                observer(_progress(plan, crew, course, now))
+                show(now)
             if not course.is_over:
                 interrupts.wait(crew.wakers(), max(0, course.next_ns - time.monotonic_ns()) / NS_PER_S)
     finally:
@@ -97,10 +110,11 @@ def _drive(plan: Plan, crew: Crew, course: Course, interrupts: Interrupts, obser
             crew.say(word)
 
 
-def _progress(plan: Plan, crew: Crew, course: Course, now: int) -> Progress:
+def _show(observer: Observer, plan: Plan, crew: Crew, course: Course, started: datetime.datetime, now: int) -> None:
     totals = crew.totals()
     phase = plan.load.phases[totals.phase]
-    return Progress(
+    has_begun = course.window is not None and now > course.window[0]
+    progress = Progress(
         phase=phase.name,
         open=totals.open,
         asked=phase.connections,
@@ -109,7 +123,12 @@ def _progress(plan: Plan, crew: Crew, course: Course, now: int) -> Progress:
         left_ns=course.left_ns(now),
         interval=totals.row,
         replies_per_s=totals.replies_per_s,
+        under_way=totals.under_way,
+        workers=totals.workers,
+        kinds=totals.kinds,
+        so_far=partial(samples_so_far, plan, crew, course, started, now) if has_begun else None,
     )
+    observer(progress)
 
 
 def _run_samples(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from loadkit.measure.kernel import KernelSamples
@@ -20,7 +20,7 @@ from loadkit.measure.throttling import ThrottlingSamples
 from loadkit.report.families import View
 from loadkit.run.signals import HasFileno
 
-__all__ = ["Crew", "CrewSamples", "Look", "Totals", "Word", "Words", "closing_ns"]
+__all__ = ["Crew", "CrewSamples", "Look", "Totals", "Word", "Words", "WorkerTotals", "closing_ns"]
 
 # Closing takes the kernel its time: a million connections 26 s on two cores, both ends. This is twice that, and some.
 _CLOSE_NS = 60_000
@@ -67,8 +67,21 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerTotals:
+    """What one worker has done so far; 0 of all where its engine does not count its waits."""
+
+    busy_ns: int
+    blocked_ns: int
+    wakeups: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
-    """What has been counted so far, over all workers and phases; `row` is the last full second, None before it."""
+    """What has been counted so far, over all workers and phases; `row` is the last full second, None before it.
+
+    `under_way` are messages sent that have come to no end yet, `kinds` the errors by step and name.
+    """
 
     phase: int
     open: int
@@ -76,6 +89,9 @@ class Totals:
     errors: int
     row: IntervalSample | None
     replies_per_s: float
+    under_way: int = 0
+    workers: tuple[WorkerTotals, ...] = ()
+    kinds: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -124,6 +140,9 @@ class Crew(Protocol):
 
     def samples(self) -> CrewSamples:
         """Ends the serve end and returns what was measured."""
+
+    def so_far(self) -> CrewSamples:
+        """Returns what was measured up to now; nothing ends."""
 
     def end(self) -> None:
         """Lets go of everything, however far it has come; nothing is left of any process."""

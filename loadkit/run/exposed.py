@@ -16,7 +16,8 @@ from loadkit.engine.registry import get_engine
 from loadkit.measure.board import SUM_CARRY, Board
 from loadkit.measure.names import COUNTERS, STATE, STEPS, TIMES, error_name
 from loadkit.plan.build import Plan
-from loadkit.plan.phases import PhaseKind
+from loadkit.plan.load import Load
+from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
 from loadkit.report.as_openmetrics import run_info
 from loadkit.report.buckets import Buckets, bounds_of, counted, nothing
@@ -24,7 +25,7 @@ from loadkit.report.families import Counts, View, WorkerView
 from loadkit.report.record import OF_A_SCHEDULE
 from loadkit.version import __version__
 
-__all__ = ["view_of_run", "view_of_serve_end"]
+__all__ = ["errors_by_kind", "view_of_run", "view_of_serve_end"]
 
 _OPEN, _PHASE = STATE.index("open"), STATE.index("phase")
 
@@ -33,11 +34,9 @@ def view_of_run(plan: Plan, board: Board, serve: Board | None, restarts: int) ->
     """Returns what the run has come to; `serve` is the board of its own serve end."""
     load = plan.load
     bounds = bounds_of(plan.given.slo)
-    times = [time for time in TIMES if load.open_loop or time not in OF_A_SCHEDULE]
     phases = []
     for index, phase in enumerate(load.phases):
-        has_times = phase.kind is not PhaseKind.DRAIN  # no message is due in it, no connect begun
-        buckets = {time: _buckets(board, index, time, bounds[time]) for time in times if has_times}
+        buckets = {time: _buckets(board, index, time, bounds[time]) for time in _times_of(load, phase)}
         phases.append(_counts(board, phase.name, index, buckets))
     holds = [index for index, phase in enumerate(load.phases) if phase.kind is PhaseKind.HOLD]
     return View(
@@ -49,6 +48,20 @@ def view_of_run(plan: Plan, board: Board, serve: Board | None, restarts: int) ->
         workers=[*_workers("blast", board, holds), *(_workers("serve", serve, [0]) if serve else ())],
         phase=load.phases[int(board.states[:, _PHASE].max())].name,
     )
+
+
+def _times_of(load: Load, phase: PhasePlan) -> Iterator[str]:
+    """Yields the times that messages and connects of the phase can have; each has dozens of series."""
+    if phase.kind is PhaseKind.DRAIN:
+        return  # no message is due in it
+    opens = phase.kind is PhaseKind.RAMP or load.lifetime_ns is not None or _grows(load)
+    for time in TIMES:
+        if (opens or time not in ("connect", "first_byte")) and (load.open_loop or time not in OF_A_SCHEDULE):
+            yield time
+
+
+def _grows(load: Load) -> bool:
+    return any(phase.connections > load.phases[0].connections for phase in load.phases)
 
 
 def view_of_serve_end(plan: ServePlan, port: int, board: Board, restarts: int) -> View:
@@ -66,12 +79,13 @@ def view_of_serve_end(plan: ServePlan, port: int, board: Board, restarts: int) -
 
 def _counts(board: Board, name: str, phase: int, times: Mapping[str, Buckets] = {}) -> Counts:
     counters = dict(zip(COUNTERS, board.counters[:, phase].sum(axis=0).tolist(), strict=True))
-    return Counts(name, counters, dict(_errors(board.errors[:, phase].sum(axis=0))), times)
+    return Counts(name, counters, errors_by_kind(board.errors[:, phase].sum(axis=0)), times)
 
 
-def _errors(counts: NDArray[np.int64]) -> Iterator[tuple[tuple[str, str], int]]:
-    for step, number in zip(*(places.tolist() for places in counts.nonzero()), strict=True):
-        yield (STEPS[step], error_name(number)), int(counts[step, number])
+def errors_by_kind(counts: NDArray[np.int64]) -> dict[tuple[str, str], int]:
+    """Returns counters of a board, by step and errno, as step and name -> count of those that are not 0."""
+    places = zip(*(places.tolist() for places in counts.nonzero()), strict=True)
+    return {(STEPS[step], error_name(number)): int(counts[step, number]) for step, number in places}
 
 
 def _buckets(board: Board, phase: int, time: str, bounds: tuple[int, ...]) -> Buckets:

@@ -19,8 +19,8 @@ from loadkit.plan.split import split
 from loadkit.report.conditions import parse_condition
 from loadkit.report.families import View
 from loadkit.run.abort import wanted_of
-from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, closing_ns
-from loadkit.run.exposed import view_of_run
+from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, WorkerTotals, closing_ns
+from loadkit.run.exposed import errors_by_kind, view_of_run
 from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
 from loadkit.run.sampler import Sampler
@@ -38,6 +38,8 @@ __all__ = ["LocalCrew", "look_at"]
 _LEAVE_NS = 2 * NS_PER_S
 _ASKED, _FAILED = COUNTERS.index("asked"), COUNTERS.index("failed_connects")
 _REPLIED = COUNTERS.index("replied")
+_SENT = [COUNTERS.index(name) for name in ("sent", "replied", "failed", "unanswered")]
+_WAITS = [COUNTERS.index(name) for name in ("busy_ns", "blocked_ns", "wakeups", "events")]
 _SETTLED, _SETTLED_NS = STATE.index("settled"), STATE.index("settled_ns")
 _FINISHED_NS, _STRANDED_NS = STATE.index("finished_ns"), STATE.index("stranded_ns")
 _PROVED, _OPEN, _PHASE = STATE.index("proved"), STATE.index("open"), STATE.index("phase")
@@ -144,7 +146,14 @@ class LocalCrew:
             errors=int(board.errors.sum()),
             row=self._series.last,
             replies_per_s=self._series.replies_per_s(),
+            under_way=self._under_way(),
+            workers=tuple(WorkerTotals(*row) for row in board.counters[:, :, _WAITS].sum(axis=1).tolist()),
+            kinds=errors_by_kind(board.errors.sum(axis=(0, 1))),
         )
+
+    def _under_way(self) -> int:
+        counts: list[int] = self._board.counters[:, :, _SENT].sum(axis=(0, 1)).tolist()
+        return max(0, counts[0] - sum(counts[1:]))
 
     def view(self) -> View:
         """Reads the boards."""
@@ -171,6 +180,19 @@ class LocalCrew:
             kernel=self._surroundings.kernel(),
             kernel_of_ramp=self._surroundings.kernel_of_ramp(),
             throttling=self._surroundings.throttling(),
+        )
+
+    def so_far(self) -> CrewSamples:
+        """Reads the board whole."""
+        return CrewSamples(
+            workers=read_board(self._board),
+            ends=tuple(worker.end() for worker in self._workers),
+            intervals=self._series.rows.by_time(),
+            serve=None,
+            memory=None,
+            kernel=None,
+            kernel_of_ramp=None,
+            throttling=None,
         )
 
     def first(self) -> tuple[PhaseSamples, bytes]:

@@ -19,7 +19,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol
@@ -100,6 +100,7 @@ class Interrupts:
         self._read = self._write = -1
         self._former: dict[int, Any] = {}
         self._is_woken = False
+        self.at_exit: Callable[[], None] | None = None  # what puts a terminal back before a signal ends the process
         # Between stop(), from any thread, and the end of the run: the number of a closed fd may be somebody else's.
         # A signal handler must not wait for it, and need not: it is taken away before the fds are closed.
         self._lock = threading.Lock()
@@ -168,6 +169,8 @@ class Interrupts:
         self.numbers.append(number)
         self._came_late += self._is_reporting
         if self._is_command and (self._is_kept or self._came_late > 1 or self.count > 2):
+            if self.at_exit:
+                self.at_exit()
             os._exit(128 + number)
         self._wake()
 

@@ -1,0 +1,169 @@
+r"""`--live`: a panel on the whole screen, drawn twice a second in the process that watches over a run.
+
+The other screen of the terminal (xterm's 1049) is shown, so what was there before is there again afterwards. The
+terminal is put back on every way out of the run, also by an exception; where the process ends at once, at the third
+signal, Interrupts calls `leave` first. Ctrl-Z and Ctrl-\\ mean nothing meanwhile: a shell would go on in our screen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import select
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from rich.console import Console
+from rich.segment import Segments
+
+from loadkit.cli.heat import Look
+from loadkit.cli.panel import Judged, Panel
+from loadkit.cli.streams import live_stream
+from loadkit.report.build import build_record
+from loadkit.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from loadkit.host import Host
+    from loadkit.plan.build import Plan
+    from loadkit.run.blast import Observer, Progress
+    from loadkit.run.signals import Interrupts
+
+__all__ = ["live_screen"]
+
+_FRAME_NS = NS_PER_S // 2
+# The verdict so far takes as long as the record, some 30 ms: so seldom that it costs a quarter of a percent of a core.
+_JUDGED_SHARE = 400
+_LEAST_JUDGED_NS = NS_PER_S
+_FIRST_JUDGED_NS = 2 * NS_PER_S  # of the measured time; before that there is little to judge
+# Frames wait for room for so long, once; a terminal that takes none gets no more until it has room.
+_PATIENCE_S = 0.1
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # the other screen; no cursor; no line goes on in the next
+_LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
+_STDIN, _STDERR = 0, 2
+
+
+@contextlib.contextmanager
+def live_screen(plan: Plan, host: Host, interrupts: Interrupts) -> Iterator[Observer]:
+    """Yields what shows a run's progress. `q` is what a first Ctrl-C is."""
+    screen = Screen(plan, host, interrupts)
+    interrupts.at_exit = screen.leave
+    try:
+        screen.enter()
+        yield screen
+    finally:
+        screen.leave()
+        interrupts.at_exit = None
+
+
+class Screen:
+    """The terminal of standard error, and standard input for its keys."""
+
+    def __init__(self, plan: Plan, host: Host, interrupts: Interrupts) -> None:
+        self._plan, self._host, self._interrupts = plan, host, interrupts
+        self._stream = live_stream()
+        self._stream.patience_s = _PATIENCE_S
+        self._console = Console(file=cast("TextIO", self._stream), highlight=False, emoji=False, markup=False)
+        has_blocks = self._stream.encoding.lower().replace("-", "") in ("utf8", "utf8sig")
+        has_colours = self._console.color_system in ("256", "truecolor") and not self._console.no_color
+        self._panel = Panel(plan, Look(has_colours, has_blocks))
+        self._former: list[Any] | None = None
+        self._is_open = self._has_keys = False
+        self._drawn: tuple[tuple[int, int], list[Text]] = ((0, 0), [])
+        self._next_ns = self._judge_ns = 0
+        self._judged: Judged | None = None
+
+    def enter(self) -> None:
+        """Shows the other screen, and has keys come one by one."""
+        self._is_open = True
+        if os.isatty(_STDIN):
+            with contextlib.suppress(termios.error, OSError):
+                self._former = termios.tcgetattr(_STDIN)
+                termios.tcsetattr(_STDIN, termios.TCSANOW, _one_by_one())
+                self._has_keys = True
+        self._stream.write(_ENTER)
+
+    def leave(self) -> None:
+        """Puts the terminal back, once."""
+        if not self._is_open:
+            return
+        self._is_open = self._has_keys = False
+        sys.stderr.write(_LEAVE)  # which waits longer for room than frames do
+        if self._former is not None:
+            with contextlib.suppress(termios.error, OSError):
+                termios.tcsetattr(_STDIN, termios.TCSANOW, self._former)
+
+    def __call__(self, progress: Progress) -> None:
+        """Takes note of a look, heeds the keys, and draws if it is time."""
+        self._panel.note(progress)
+        self._heed_keys()
+        now = time.monotonic_ns()
+        if now >= self._next_ns:
+            self._next_ns = now + _FRAME_NS
+            self._judge(progress, now)
+            self._draw(progress)
+
+    def _heed_keys(self) -> None:
+        if not self._has_keys or not select.select([_STDIN], [], [], 0)[0]:
+            return
+        try:
+            keys = os.read(_STDIN, 64)
+        except OSError:
+            keys = b""
+        if not keys:  # the terminal has gone
+            self._has_keys = False
+        if b"q" in keys.lower():
+            self._interrupts.stop()
+
+    def _judge(self, progress: Progress, now: int) -> None:
+        if progress.so_far is None:
+            return
+        self._judge_ns = self._judge_ns or now + _FIRST_JUDGED_NS
+        if now < self._judge_ns:
+            return
+        begin = time.thread_time_ns()
+        self._judged = Judged(build_record(self._plan, self._host, progress.so_far()), now)
+        took = time.thread_time_ns() - begin
+        self._judge_ns = now + max(_LEAST_JUDGED_NS, took * _JUDGED_SHARE)
+
+    def _draw(self, progress: Progress) -> None:
+        """Writes the lines that are not on the screen yet; all of them at another size, or behind what was dropped."""
+        size = _size()
+        lines = self._panel.lines(progress, self._judged, *size)
+        drawn = self._drawn[1] if self._drawn[0] == size and not self._stream.is_behind else []
+        rows = [row for row, line in enumerate(lines) if row >= len(drawn) or line != drawn[row]]
+        with self._console.capture() as captured:
+            # As segments: rich would look where each line may be broken, which takes longer than all the rest.
+            changed = itertools.chain.from_iterable(lines[row].render(self._console, end="\n") for row in rows)
+            self._console.print(Segments(changed), crop=False, end="")
+        # Erased first: behind a line that is as wide as the screen its last character would be.
+        written = (
+            f"\x1b[{row + 1};1H\x1b[K{line}\x1b[0m" for row, line in zip(rows, captured.get().split("\n"), strict=False)
+        )
+        self._stream.write(("" if drawn else "\x1b[2J") + "".join(written))
+        self._drawn = (size, lines)
+
+
+def _size() -> tuple[int, int]:
+    """Returns columns and rows as they are now, whatever COLUMNS and LINES said when the command was started."""
+    with contextlib.suppress(OSError):
+        found = os.get_terminal_size(_STDERR)
+        if found.columns and found.lines:
+            return found.columns, found.lines
+    return 80, 24
+
+
+def _one_by_one() -> list[Any]:
+    """Returns the settings of a terminal that gives each key at once, unseen, and for which two signals have no key."""
+    settings = termios.tcgetattr(_STDIN)
+    settings[3] &= ~(termios.ICANON | termios.ECHO)
+    settings[6] = list(settings[6])
+    for key in (termios.VSUSP, termios.VQUIT):
+        settings[6][key] = b"\0"
+    settings[6][termios.VMIN], settings[6][termios.VTIME] = 1, 0
+    return settings

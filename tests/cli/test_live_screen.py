@@ -1,0 +1,162 @@
+"""`--live` on a terminal: what it shows, and that the terminal is what it was on every way out."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Loadkit
+from .tmux import Terminal, terminal
+
+pytestmark = pytest.mark.slow
+
+RUN = "$LOADKIT blast --live -c 20 -w 2 -R 500 -d 10m --warmup 0 --slo 'latency.p99<5s' --slo 'replied>1m' -o run.json"
+AFTER = "; echo ended $?"
+
+
+def shows_all(lines: list[str]) -> bool:
+    """Whether a verdict, both objectives and a second of the run are on the screen."""
+    text = "\n".join(lines)
+    words = ("so far ", "SLO met ", "SLO missed ", "last second", "measured time", "replies/s", "worker 1")
+    return all(word in text for word in words)
+
+
+def is_on(lines: list[str]) -> bool:
+    """Whether the panel is there, and the run in its measured phase."""
+    return bool(lines) and lines[0].startswith("loadkit  hold, ") and lines[0].endswith("q stops")
+
+
+def has_ended(lines: list[str]) -> bool:
+    return any(re.search(r"ended \d+$", line) for line in lines)
+
+
+def settings(screen: Terminal, folder: Path, name: str) -> str:
+    """The settings of the terminal, as stty(1) says them."""
+    screen.run(f"stty -a > {name}; echo {name} is there")
+    screen.wait_for(lambda lines: any(line.endswith(f"{name} is there") and "echo" not in line for line in lines))
+    return (folder / name).read_text()
+
+
+def pids(folder: Path) -> tuple[int, list[int]]:
+    """The process that watches over the run in that folder, and its workers."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and Path(entry / "cwd").readlink() == folder:
+                found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    parent = next(pid for pid in found if b"--live" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    forkers = [pid for pid, its_parent in found.items() if its_parent == parent]
+    return parent, [pid for pid, its_parent in found.items() if its_parent in forkers]
+
+
+def test_the_panel_fits_80_columns_and_24_rows_and_q_stops_the_run_gently(tmp_path: Path) -> None:
+    with terminal(tmp_path) as screen:
+        before = settings(screen, tmp_path, "before")
+        screen.run(RUN + AFTER)
+        lines = screen.wait_for(shows_all)
+        assert len(lines) <= 24
+        assert lines[0].startswith("loadkit  hold, ")
+        assert lines[0].endswith("q stops")
+        assert len(lines[0]) == 80
+        assert any(line.startswith("asked 500/s, now ") for line in lines)
+        assert any(line.startswith("open 20 of 20, ") for line in lines)
+        assert any(line.startswith("SLO missed  replied>1m  (") for line in lines)
+        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["1", "0", "0"]
+        screen.press("q")
+        lines = screen.wait_for(has_ended)
+        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+        assert any(line.endswith("ended 130") for line in lines)
+        assert settings(screen, tmp_path, "after") == before
+
+
+@pytest.mark.parametrize(
+    ("way", "status"),
+    [("SIGTERM", 143), ("SIGINT twice", 130), ("SIGINT three times", 130), ("SIGKILL of a worker", 4), ("SIGHUP", 129)],
+)
+def test_the_terminal_is_put_back_when_the_run_ends_by(way: str, status: int, tmp_path: Path) -> None:
+    with terminal(tmp_path) as screen:
+        before = settings(screen, tmp_path, "before")
+        screen.run(RUN + AFTER)
+        screen.wait_for(is_on)
+        parent, workers = pids(tmp_path)
+        if way.startswith("SIGINT"):
+            for _ in range({"twice": 2}.get(way.split()[1], 3)):
+                screen.press("C-c")
+        elif way == "SIGKILL of a worker":
+            os.kill(max(workers), signal.SIGKILL)
+        else:
+            os.kill(parent, signal.Signals[way])
+        lines = screen.wait_for(has_ended)
+        assert any(line.endswith(f"ended {status}") for line in lines)
+        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+        assert settings(screen, tmp_path, "after") == before
+
+
+def test_it_is_put_back_when_there_is_a_bug_in_the_panel(tmp_path: Path) -> None:
+    (tmp_path / "buggy.py").write_text(
+        "import loadkit.cli.panel as panel\n"
+        "lines, panel.Panel.seen = panel.Panel.lines, 0\n"
+        "def fail(self, *arguments):\n"
+        "    panel.Panel.seen += 1\n"
+        "    assert panel.Panel.seen < 3, 'a bug'\n"
+        "    return lines(self, *arguments)\n"
+        "panel.Panel.lines = fail\n"
+        "import runpy; runpy.run_module('loadkit', run_name='__main__', alter_sys=True)\n"
+    )
+    with terminal(tmp_path) as screen:
+        before = settings(screen, tmp_path, "before")
+        screen.run(RUN.replace("$LOADKIT", f"{sys.executable} buggy.py") + AFTER)
+        lines = screen.wait_for(has_ended)
+        assert "AssertionError: a bug" in lines
+        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+        assert settings(screen, tmp_path, "after") == before
+
+
+def test_it_follows_the_size_of_the_terminal(tmp_path: Path) -> None:
+    with terminal(tmp_path, 120, 40) as screen:
+        screen.run(RUN + AFTER)
+        screen.wait_for(lambda lines: is_on(lines) and len(lines[0]) == 120)
+        for columns, rows in ((60, 16), (30, 5), (100, 30)):
+            screen.tmux("resize-window", "-t", "loadkit", "-x", str(columns), "-y", str(rows))
+            lines = screen.wait_for(lambda lines, columns=columns: len(lines[0]) == columns)  # type: ignore[misc]
+            assert lines[0].endswith("q stops")
+            # Nothing is left of what was there before.
+            assert sum("q stops" in line for line in lines) == 1
+        screen.wait_for(shows_all)
+        screen.press("q")
+        screen.wait_for(has_ended)
+
+
+def test_without_colours_there_are_none_and_without_utf_8_all_is_ascii(tmp_path: Path) -> None:
+    with terminal(
+        tmp_path, environment={"NO_COLOR": "1", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ) as screen:
+        screen.run(RUN + AFTER)
+        lines = screen.wait_for(shows_all, "-e")
+        text = "\n".join(lines)
+        assert re.findall(r"\x1b\[[0-9;]*(?:3[0-8]|4[0-8])[;m]", text) == []
+        assert text.isascii()
+        screen.press("q")
+        screen.wait_for(has_ended)
+
+
+def test_without_a_terminal_a_line_says_so_and_the_run_goes_on(loadkit: Loadkit) -> None:
+    done = loadkit("blast", "--live", "-c", "1", "-w", "1", "-n", "1")
+    assert done.returncode in (0, 4)
+    assert "loadkit: --live: stderr is not a terminal; lines say how far the run is\n" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize("other", ["--no-progress", "--quiet"])
+def test_it_is_not_asked_for_together_with_showing_nothing(loadkit: Loadkit, other: str) -> None:
+    done = loadkit("blast", "--live", other)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--live" in done.stderr
+    assert other in done.stderr
