@@ -136,6 +136,6 @@ def _reclaimable(group: Path, key: str) -> int:
 
 
 def _number(path: Path) -> int | None:
-    """Returns the number; None for `max` and where there is none."""
+    """Returns the number; None for `max` and for an empty or missing file."""
     text = text_of(path).strip()
     return int(text) if text.isdigit() else None

@@ -31,8 +31,8 @@ __all__ = [
     "read_sockets",
 ]
 
-# The kernel writes a line of 150 bytes for each: 30 MB of 200,000, which took 0.2 s to look through, or 0.4 s where
-# all were to the port (2-core VM, Python 3.11). Who has more is in the middle of a run, and does not want it slowed.
+# The kernel writes a line of 150 bytes for each: 30 MB for 200,000, which took 0.2 s to search, or 0.4 s if all were to
+# the port (2-core VM, Python 3.11). A machine with more is in the middle of a run, which must not be slowed down.
 MOST_SOCKETS = 200_000
 
 # proc(5). Addresses are words of 32 bits as the machine has them in memory, ports are plain hexadecimal numbers.
@@ -114,7 +114,7 @@ def read_sockets(
                 continue
             with table.open("rb") as rows:
                 for line in rows:
-                    # Of a busy machine's lines nearly all are somebody else's: two searches are cheaper than a match.
+                    # On a busy machine nearly all lines are of other programs: two searches are cheaper than a match.
                     if to_port not in line and listening not in line:
                         continue
                     row = _ROW.match(line)

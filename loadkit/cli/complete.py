@@ -1,4 +1,4 @@
-"""What a shell's completion offers for values that click does not know: profiles, and the formats of an output."""
+"""What a shell's completion offers for values that click cannot list: profiles, and the formats of an output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 
 def complete_profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offers the shipped profiles; files where none of them begins so."""
+    """Offers the shipped profiles that begin so; files if there is no such profile."""
     from loadkit.profile.read import load_profile, shipped_profiles
 
     names = [name for name in shipped_profiles() if name.startswith(incomplete)]

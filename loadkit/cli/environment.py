@@ -1,7 +1,7 @@
 """Options from the environment: LOADKIT_BLAST_RATE=5k stands for `loadkit blast --rate 5k`.
 
-click reads the variables (auto_envvar_prefix); here is what it leaves to be wished for: where a value came from, errors
-that name the variable and not a flag that nobody typed, and a word on variables that stand for nothing.
+click reads the variables (auto_envvar_prefix). This module adds what click lacks: where a value came from, errors that
+name the variable and not a flag that was not typed, and a warning for variables that stand for no option.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["PREFIX", "Command", "naming_variables", "origins", "unknown_variable
 
 PREFIX = "LOADKIT"
 
-# What Kubernetes sets in each container for a service that is called loadkit-serve or so.
+# Kubernetes sets such variables in each container for a service with a name such as loadkit-serve.
 _KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP|SCTP)")
 
 
@@ -50,7 +50,7 @@ class Command(click.Command):
                     formatter.write_dl(rows[group])
 
     def invoke(self, context: click.Context) -> Any:
-        """Runs it, after a warning for each variable that looks like one of its options and is none."""
+        """Runs it, after a warning for each variable that looks like one of its options but is not one."""
         if not context.params.get("quiet"):
             for line in unknown_variables(context, os.environ):
                 click.echo(printable(f"loadkit: warning: {line}"), err=True)
@@ -78,7 +78,7 @@ def naming_variables(text: str, context: click.Context) -> str:
 
 
 def unknown_variables(context: click.Context, environment: Mapping[str, str]) -> Iterator[str]:
-    """Yields a line for each variable with the command's prefix that is none of its options, with the nearest one."""
+    """Yields a line for each variable that has the command's prefix and is not an option, with the nearest option."""
     known = [name for parameter in context.command.get_params(context) for name in _variables(parameter, context)]
     prefix = f"{context.auto_envvar_prefix}_"
     for name, value in sorted(environment.items()):

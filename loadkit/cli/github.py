@@ -40,8 +40,8 @@ def github_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def find_summary(github: bool) -> str | None:
     """Returns the job summary's path where `github` asks for it.
 
-    Raises OptionError where this is no step of GitHub Actions, OutputError where the file cannot be added to: both
-    before the run, which would else be lost on a pipeline that then fails.
+    Raises OptionError outside of a step of GitHub Actions, and OutputError if the file cannot be added to. Both come
+    before the run: a pipeline that failed after it would lose the run.
     """
     if not github:
         return None
@@ -59,7 +59,7 @@ def find_summary(github: bool) -> str | None:
 
 
 def add_to_summary(record: RunRecord, path: str, layout: Layout = DEFAULT) -> None:
-    """Adds the report to the job summary, as much of it as the limit leaves room for, and says where none was left.
+    """Adds as much of the report to the job summary as the limit leaves room for, and says if there was no room.
 
     Raises OutputError.
     """
@@ -67,7 +67,7 @@ def add_to_summary(record: RunRecord, path: str, layout: Layout = DEFAULT) -> No
 
     try:
         there = Path(path).stat().st_size if Path(path).exists() else 0
-        # An empty line, in case what is there does not end in one: a heading or a table would join its last paragraph.
+        # An empty line, in case the file does not end in one: a heading or a table would join its last paragraph.
         text = shortened(("\n\n" if there else "") + as_markdown(record, layout), MOST_BYTES - there)
     except OSError as error:
         raise OutputError(f"{path}: cannot be added to: {error.strerror}") from None

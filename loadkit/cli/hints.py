@@ -1,4 +1,4 @@
-"""What was probably meant by an option that a command does not have: a word of another tool, or a slip."""
+"""Which option was probably meant by one that a command does not have: a word of another tool, or a slip."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Lines:
 
 
 def progress_line(progress: Progress) -> str:
-    """Returns phase, connections open / asked, replies/s, latency p50 / p99, events a wake-up, errors and time left."""
+    """Returns phase, connections open / asked, replies/s, p50 / p99, events per wake-up, errors and time left."""
     latency = "-"
     if progress.interval and progress.interval.replied:
         found = progress.interval.latency
@@ -104,7 +104,7 @@ def progress_line(progress: Progress) -> str:
 
 
 def _batch(progress: Progress) -> str:
-    """Says how many events a wake-up brought in the last second, where that is counted."""
+    """Says how many events a wake-up brought in the last second, if the engine counts them."""
     row = progress.interval
     if row is None or not row.wakeups or row.events is None:
         return ""

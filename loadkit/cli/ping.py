@@ -12,7 +12,7 @@ from loadkit.units import Duration, Size, format_duration, format_size
 
 __all__ = ["ping"]
 
-# It is a check and no load: that much fits into the socket buffers of both ends, whoever reads when.
+# It is a check and not a load: a message of this size fits into the socket buffers of both ends.
 _MOST_BYTES = 64 * 1024
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_LISTEN", "serve"]
 
-# Loopback by default: an echo server that answers the world is somebody's amplifier.
+# Loopback by default: an echo server that anyone can reach can be used to amplify an attack.
 DEFAULT_LISTEN = "127.0.0.1:7000"
 
 
@@ -77,7 +77,7 @@ def serve(
     """
     check_outputs(output, {"--ready-file": ready_file}, SERVE_FORMATS)
     ready = ReadyFile(ready_file)
-    ready.prepare()  # before anything that takes time or can fail: whoever waits for it must not find an old one
+    ready.prepare()  # before anything that takes time or can fail: a program that waits for it must not find an old one
 
     require_memory()
     from loadkit.library.prepare import prepare_serve

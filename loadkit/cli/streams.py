@@ -1,11 +1,11 @@
 r"""Standard output and standard error of a command, wherever they lead.
 
-Whoever prints (click, rich, logging, a traceback) writes to `sys.stdout` and `sys.stderr`, where `install` puts streams
-of ours. Printing never raises, and never decides how a command ends or whether a record is kept:
+click, rich, logging and tracebacks write to `sys.stdout` and `sys.stderr`, where `install` puts loadkit's own streams.
+Printing never raises, and never decides how a command ends or whether a record is kept:
 
 - Closed: /dev/null takes the place, before a socket or a file can get the number and be printed into.
-- The reader is gone: what follows is dropped, and nothing is said of it.
-- Full, or another error: what follows is dropped. For standard output that is said once, on standard error.
+- The reader is gone: what follows is dropped without a word.
+- Full, or another error: what follows is dropped. For standard output one line on standard error says so.
 - A pipe or a terminal that is not read: standard error drops what finds no room within a second. It says so once, when
   there is room again. Standard output waits for its reader, which may be a pager, until the command was told to end.
 - A character that the encoding lacks is written as \u2026, which JSON and TOML read as that character.
@@ -25,11 +25,11 @@ from collections.abc import Iterator
 
 __all__ = ["Stream", "end_soon", "install", "live_stream"]
 
-# A reader that lives takes a line from a full pipe sooner. `serve` looks after its workers once a second.
+# A reader that is alive takes a line from a full pipe sooner. `serve` checks its workers once a second.
 _PATIENCE_S = 1.0
-# A write of so many bytes is whole or not at all (pipe(7)), and a pipe that poll(2) calls writable has room for it.
+# A write of at most this many bytes is whole or fails (pipe(7)); a pipe that poll(2) calls writable has room for it.
 _MOST_BYTES = select.PIPE_BUF
-# Writable, says poll(2), and there is no room: a terminal with a few bytes left, or another process was faster.
+# poll(2) says writable, but there is no room: a terminal with a few bytes left, or another process was faster.
 _RETRY_S = 0.01
 _ERRORS = "loadkit.escape"
 
@@ -115,7 +115,7 @@ class Stream(io.TextIOBase):
 def _unblocked(fd: int) -> Iterator[int]:
     """Yields the file descriptor of a pipe or terminal opened once more, without waiting for room; of others, itself.
 
-    O_NONBLOCK is a flag of what was opened, which is shared with the shell and whoever else writes there.
+    O_NONBLOCK is a flag of the open file, which is shared with the shell and with other programs that write there.
     """
     again = fd
     if os.isatty(fd) or stat.S_ISFIFO(os.fstat(fd).st_mode):
@@ -137,7 +137,7 @@ def _write(fd: int, data: bytes, deadline: float | None) -> int:
         if not poller.poll(left_ms):
             return 0
         try:
-            return os.write(fd, data)  # an error, that the reader has gone too, is found here
+            return os.write(fd, data)  # an error shows here, also that the reader has gone
         except BlockingIOError:
             if left_ms == 0:
                 return 0
@@ -145,7 +145,7 @@ def _write(fd: int, data: bytes, deadline: float | None) -> int:
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Writes one character that the encoding lacks; a byte of a file's name that is none in it (PEP 383), as it is."""
+    """Escapes one character that the encoding lacks; a byte in a file's name that is no text (PEP 383) stays."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     one = error.object[error.start]

@@ -1,1 +1,1 @@
-"""Whether this machine can do what is asked of it, and the exact line that mends what it cannot."""
+"""Whether this machine can do what is asked of it, and the exact line that fixes what it cannot do."""

@@ -13,7 +13,7 @@ __all__ = ["as_script"]
 
 
 def as_script(demand: Demand, findings: Sequence[Finding]) -> str:
-    """Returns the script: a line for each sysctl of what is not ok, and a comment for each fix that is none."""
+    """Returns the script: a line for each sysctl that is not ok, and a comment for each fix that is not a sysctl."""
     lines = [
         "#!/bin/sh",
         "# Written by `loadkit doctor --fix-script`, which applied none of it. Read it, then run it as root.",
@@ -21,8 +21,8 @@ def as_script(demand: Demand, findings: Sequence[Finding]) -> str:
         f"# {printable(summary(demand, findings))}",
     ]
     set_already: set[str] = set()
-    to_mend = [finding for finding in findings if finding.level is not Level.OK]
-    for finding in to_mend:
+    to_fix = [finding for finding in findings if finding.level is not Level.OK]
+    for finding in to_fix:
         lines += ["", f"# {finding.code}: {printable(finding.seen)}; needed: {printable(finding.needed)}"]
         if not finding.sysctls:
             lines.append(f"# not a sysctl: {printable(finding.fix)}")
@@ -30,6 +30,6 @@ def as_script(demand: Demand, findings: Sequence[Finding]) -> str:
             if sysctl not in set_already:
                 lines.append(f"sysctl -w {quoted(sysctl)}")
             set_already.add(sysctl)
-    if not to_mend:
+    if not to_fix:
         lines += ["", "# Nothing needs fixing."]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Findings for people: the conclusion, what fails, what is worth mending, and last what is well."""
+"""Findings for people: the conclusion, what fails, what is worth fixing, and last what is well."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _lines(finding: Finding, width: int) -> list[str]:
     if finding.why:
         lines += _wrapped(indent, indent, finding.why)
     if finding.fix:
-        # A way out a line, unbroken, to be pasted.
+        # One line per way out, unbroken, so that it can be pasted.
         first, *others = _ALTERNATIVES.split(finding.fix)
         lines.append(f"{indent}fix: {first}")
         lines += [f"{indent}  or {other}" for other in others]

@@ -1,4 +1,4 @@
-"""Whether what is to be mended can be mended from here: root in a container mostly lacks what it takes."""
+"""Whether what has to be fixed can be fixed from here: root in a container mostly lacks the capabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NET_SYSCTLS, _OTHER_SYSCTLS = "writable net.* sysctls", "writable other sysctls
 
 
 def check_capabilities(host: Host, findings: Sequence[Finding]) -> Finding | None:
-    """Returns whether the fixes of `findings` can be applied in here; None where the machine does not say."""
+    """Returns whether the fixes of `findings` can be applied in here; None if the machine does not say."""
     if host.capabilities is None:
         return None
     has = {name for bit, name in _NAMES.items() if host.capabilities >> bit & 1}
@@ -37,7 +37,7 @@ def check_capabilities(host: Host, findings: Sequence[Finding]) -> Finding | Non
         return Finding("capabilities", Level.OK, seen, needed or "none", in_runs=False)
     why = "; ".join(f"{', '.join(wanted[need])} cannot be fixed from in here without {need}" for need in missing)
     fix = "fix it as root of the machine, or from outside the container (docker run --ulimit or --sysctl)"
-    # What a user namespace takes away no option gives back, and none makes docker's /proc/sys one that can be written.
+    # No option gives back what a user namespace takes away, and no option makes docker's /proc/sys writable.
     if not host.in_user_namespace and all(need.startswith("CAP_") for need in missing):
         adds = " ".join(f"--cap-add {need.removeprefix('CAP_')}" for need in missing)
         fix += f", or docker run {adds}"
@@ -45,7 +45,7 @@ def check_capabilities(host: Host, findings: Sequence[Finding]) -> Finding | Non
 
 
 def _need(finding: Finding) -> str | None:
-    """Returns what it takes to apply the fix; None where that is nothing."""
+    """Returns which capability applying the fix takes; None if it takes no capability."""
     if finding.level is Level.OK:
         return None
     if finding.code in ("nofile", "nproc"):

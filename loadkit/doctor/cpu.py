@@ -1,7 +1,7 @@
 """CPUs: how many we may use, how steadily they run, and by which clock.
 
-None of it stops a run or says anything of this one: blast and serve leave it to the doctor (`in_runs`), and the verdict
-tells what came of it.
+None of it stops a run, or says how this run went: blast and serve leave it to the doctor (`in_runs`), and the verdict
+reports what came of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from loadkit.doctor.finding import Finding, Level
 __all__ = ["check_cpu"]
 
 _STEAL = 0.01  # above this the upper percentiles are the hypervisor's
-# A reading of these leaves user space (no vDSO) or is coarse: a microsecond or a tick instead of 20 ns.
+# A reading of these clocks leaves user space (no vDSO) or is coarse: a microsecond or a tick instead of 20 ns.
 _SLOW_CLOCKS = {"hpet", "acpi_pm", "pit", "jiffies", "refined-jiffies", "xen"}
 
 

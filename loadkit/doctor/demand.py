@@ -49,7 +49,7 @@ class Barred(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """`connections` of `host`, and which of their ends are here. 0 connections: as many as come."""
+    """The `connections` that `host` is to hold, and which of their ends are here. 0: as many as others open."""
 
     host: Host
     connections: int
@@ -64,7 +64,7 @@ class Demand:
     is_least_churn: bool = False  # no fewer than that; where a lifetime decides, slow replies make it fewer
     free_churn_hz: float | None = None  # the most there can be, where nothing but the speed of both ends limits them
     churn_most: int | None = None  # how many are closed by FIN at all, where that is known
-    is_counted: bool = False  # the run ends with a number of messages, nobody knows when
+    is_counted: bool = False  # the run ends with a number of messages, at a time that is not known
     sockets: Sockets | None = None  # around the target's port, where they are known
     churn_s: float = TIME_WAIT_S  # how long for, as far as it matters: TIME_WAITs older than a minute are gone
     networks: tuple[str, ...] = ()  # that sources were asked for from
@@ -162,7 +162,7 @@ def demand_of_blast(
 
     `sockets` are those around the target's port, `source` the networks to connect from; `churn_hz` connections are
     closed by FIN a second, for as long as it takes. Where the plan refuses, the numbers are those of a machine that
-    has what is missing. Raises OptionError for a network that is none.
+    has what is missing. Raises OptionError for a text that is not a network.
     """
     profile = Profile(connections=Count(connections), source=source)
     if churn_hz is not None:
@@ -172,7 +172,7 @@ def demand_of_blast(
         )
     plan, refused = _try(host, profile, target, engine, sockets), ""
     if isinstance(plan, str):
-        # What stands in the way are ports and addresses, or files, of which the findings know by themselves.
+        # Ports and addresses stand in the way, or files; the findings report both by themselves.
         without_files = _try(replace(host, **_ENDLESS_FDS), profile, target, engine, sockets)
         with_loopback = _try(replace(host, **_WHOLE_LOOPBACK), profile, target, engine, sockets)
         lacks_loopback = not isinstance(with_loopback, str)

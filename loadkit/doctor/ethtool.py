@@ -47,7 +47,7 @@ _PORTS = 1 << 6 | 1 << 7  # RXH_L4_B_0_1, RXH_L4_B_2_3
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """Who answers. `bus` is where the card sits; an interface that is none has an empty one."""
+    """The driver of an interface. `bus` is where the card sits; it is empty for an interface that is not a card."""
 
     name: str
     bus: str
@@ -84,7 +84,7 @@ def ask_driver(name: str, words: Sequence[int]) -> tuple[int, ...] | None:
 
 
 def read_driver(name: str, ask: Ask) -> Driver | None:
-    """Returns who drives the interface (struct ethtool_drvinfo: 49 words, texts of 8 words each)."""
+    """Returns the driver of the interface (struct ethtool_drvinfo: 49 words, texts of 8 words each)."""
     words = _ask(name, _DRIVER, 49, ask)
     return Driver(_text(words[1:9]), _text(words[25:33])) if words else None
 

@@ -19,10 +19,10 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at. `why` and `fix` are empty where all is well; `fix` is a line to paste.
+    """What was examined. `why` and `fix` are empty if all is well; `fix` is a line to paste.
 
-    `sysctls` are the assignments in `fix`, and `in_runs` says whether blast and serve speak of it before they start: of
-    what limits the run that was asked for, not of what makes any run on this machine a little less exact.
+    `sysctls` are the assignments in `fix`. `in_runs` says whether blast and serve report it before they start: they
+    report what limits the run that was requested, not what makes any run on this machine a little less exact.
     """
 
     code: str
@@ -46,7 +46,7 @@ def failing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def warned(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Returns those that do not stand in the way, but are worth mending."""
+    """Returns those that do not stand in the way, but are worth fixing."""
     return tuple(finding for finding in findings if finding.level is Level.WARN)
 
 
@@ -55,8 +55,8 @@ def can_work(findings: Sequence[Finding]) -> bool:
     return not failing(findings)
 
 
-# Those that a network namespace, and so a container, has for itself; of the others there is one for the whole machine,
-# which `docker run --sysctl` refuses.
+# The sysctls that each network namespace, and so each container, has for itself. The others are for the whole machine,
+# and `docker run --sysctl` refuses them.
 _OF_A_NAMESPACE = (
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",

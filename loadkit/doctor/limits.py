@@ -13,13 +13,13 @@ __all__ = ["check_limits"]
 
 _CAP_SYS_ADMIN = 1 << 21  # alloc_empty_file in fs/file_table.c
 _ENOUGH_FDS = 65_536  # where a number of connections was not given
-# What the process that starts the workers needs: a pipe to each, the one that tells its end, a pidfd; and for itself
-# both boards, the signals, the process that workers are forked from, and what is open for a moment: 9 sufficed.
+# What the process that starts the workers needs for each of them: a pipe, the pipe that reports its end, and a pidfd.
+# For itself: both boards, signals, the process that workers are forked from, and what is open for a moment: 9 sufficed.
 _PARENT_FDS_PER_WORKER, _PARENT_FDS = 3, 16
 
 
 def check_limits(demand: Demand) -> Iterator[Finding]:
-    """Yields the findings on nofile, fs.nr_open, fs.file-max and epoll; what the machine hides is left out."""
+    """Yields the findings on nofile, fs.nr_open, fs.file-max and epoll; limits that the machine hides are left out."""
     yield _nofile(demand)
     yield from _parent(demand)
     if demand.host.nr_open is not None:
@@ -31,7 +31,7 @@ def check_limits(demand: Demand) -> Iterator[Finding]:
 
 
 def _one_a_core(demand: Demand) -> int:
-    """Returns the fds a process needs when each core has one process an end and no more."""
+    """Returns the fds that a process needs if each core has no more than one process per end."""
     blast, serve = blast_cores(demand.host, demand.embedded, demand.local)
     worst = 0
     if not demand.serves_alone:
@@ -68,7 +68,7 @@ def _nofile(demand: Demand) -> Finding:
 
 
 def _parent(demand: Demand) -> Iterator[Finding]:
-    """Judges the process that starts the workers, where it cannot have as many files open as they take it."""
+    """Judges the process that starts the workers, if it cannot have as many files open as that takes."""
     hard, workers, open_files = demand.host.nofile_hard, demand.workers, demand.open_files
     addresses = len(demand.target.addresses) if demand.target and demand.embedded else int(demand.serves_alone)
     wanted = _PARENT_FDS_PER_WORKER * workers + addresses + _PARENT_FDS + open_files
@@ -103,7 +103,7 @@ def _nr_open(demand: Demand, nr_open: int) -> Finding:
         return Finding("nr_open", Level.OK, seen, f"{wanted:,}", in_runs=False)
     why = "it caps every limit of open files"
     sysctl = f"fs.nr_open={wanted}"
-    # A run has nothing of it: what limits that is nofile.
+    # Raising it does not help a run that is limited by nofile.
     return Finding("nr_open", Level.WARN, seen, f"{wanted:,}", why, sysctl_fix(sysctl), (sysctl,), in_runs=False)
 
 

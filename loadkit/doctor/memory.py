@@ -12,13 +12,13 @@ from loadkit.units import format_size
 __all__ = ["check_memory"]
 
 # The calculation was up to an eighth above what runs took (3,000 and 10,000 connections in control groups, 2-core VM,
-# Linux 6.18): with less than this of it a run is killed, or its ramp stops.
+# Linux 6.18). With less than this share of it, a run is killed, or its ramp stops.
 _SURE = 0.85
-_TIGHT = 0.8  # of what is available: buffers under load come on top of what idle connections hold
+_TIGHT = 0.8  # of what is available: under load, buffers are added to what idle connections hold
 
 
 def check_memory(demand: Demand) -> Iterator[Finding]:
-    """Yields the findings on memory and tcp_mem; none where the machine does not say what it has."""
+    """Yields the findings on memory and tcp_mem, as far as the machine says what it has."""
     if demand.host.free_memory_bytes is not None:
         yield _memory(demand, demand.host.free_memory_bytes)
     if demand.host.tcp_mem_pages is not None:

@@ -17,7 +17,7 @@ _EXEMPT = 1 << 21 | 1 << 24  # CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 def check_processes(demand: Demand) -> Iterator[Finding]:
     """Yields the findings on RLIMIT_NPROC, the group's pids.max, kernel.pid_max and kernel.threads-max."""
     host = demand.host
-    # The process that they are forked from, and as numpy is imported a thread for each core but the first.
+    # The process that workers are forked from, and, when numpy is imported, a thread for each core but the first.
     others = min(len(host.cores), _MOST_THREADS)
     wanted = demand.workers + others
     needed = f"{wanted:,} more ({demand.workers:,} workers and {others} beside them)"
@@ -28,7 +28,7 @@ def check_processes(demand: Demand) -> Iterator[Finding]:
         room = max(wanted + used, 2 * host.cgroup.pids_max)
         fix = f"docker run --pids-limit {room}, or systemd TasksMax={room}"
         yield _limited("pids", "the control group's pids.max", host.cgroup.pids_max, used, wanted, needed, fix)
-    # Since Linux 6.14 a pid namespace has a pid_max of its own, and in any the tasks of others have no number.
+    # Since Linux 6.14 each pid namespace has a pid_max of its own; tasks of other namespaces have no number in it.
     limits = (("pid_max", host.pid_max, host.tasks_seen), ("threads-max", host.threads_max, host.tasks))
     for code, limit, tasks in limits:
         if limit is not None and tasks is not None:
@@ -47,7 +47,7 @@ def _nproc(demand: Demand, limit: int, used: int, wanted: int, needed: str) -> F
 
 
 def _is_exempt(host: Host) -> bool:
-    """Whether RLIMIT_NPROC is not for us: copy_process in kernel/fork.c. A container's own root is nobody outside."""
+    """Whether RLIMIT_NPROC does not apply: copy_process in kernel/fork.c. A namespace's root is no root outside."""
     return not host.in_user_namespace and (host.is_root or bool((host.capabilities or 0) & _EXEMPT))
 
 

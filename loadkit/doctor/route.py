@@ -25,8 +25,8 @@ def find_interface(
 ) -> str | None:
     """Returns the name of the interface that has `source`, or that the routes to `address` name.
 
-    A source with a zone names its interface itself. None for an address of this machine's own, which no card is needed
-    for, and where nothing is found.
+    A source with a zone names its interface itself. None for an address of this machine, which needs no card, and if
+    nothing is found.
     """
     if source == address:
         return None

@@ -1,4 +1,4 @@
-"""System calls that a filter may refuse: docker's own one lets all of ours through, a stricter one may not."""
+"""System calls that a filter may refuse: docker's default lets all of loadkit's through, a stricter one may not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Files that are written: found writable before the run, then replaced whole or not at all.
 
-A file is made under a random name beside its own, and takes its place by rename(2) once it is on the disk. Where a name
-can be guessed another process can put a symbolic link, and two containers in which we are process 1 would share it.
+A file is made under a random name in the same folder, and renamed (rename(2)) once it is on the disk. If the name could
+be guessed, another process could put a symbolic link there, and two containers with our process as number 1 share it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 # A new file of ours, or no file.
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# What a shell gives too: the umask takes its bits off it, and a default ACL of the folder has its say.
+# As a shell has it: the umask removes bits from it, and a default ACL of the folder applies.
 _MODE = 0o666
 
 
@@ -62,7 +62,7 @@ def check_writable(path: str) -> None:
 def _find_hindrance(path: str, there: os.stat_result) -> str | None:
     """Returns why rename() would not replace what is there, though another file can be made beside it: rename(2).
 
-    EBUSY where it is a mount point, as docker's -v of a single file makes it; EPERM where it is somebody else's in a
+    EBUSY if it is a mount point, as docker's -v of a single file makes it; EPERM if it is another user's, in a
     directory with the sticky bit, such as /tmp. A device or pipe could be replaced, and must not be.
     """
     meant = there
@@ -88,9 +88,9 @@ def _find_hindrance(path: str, there: os.stat_result) -> str | None:
 
 
 def _try_name(path: str) -> None:
-    """Makes a file of that very name where nobody looks for it: the file system says whether the name can be had.
+    """Makes a file of that very name in a new folder: the file system says whether the name is possible.
 
-    It may be too long, or bytes of it be none that this file system has. Raises OSError or ValueError.
+    It may be too long, or have bytes that this file system does not take. Raises OSError or ValueError.
     """
     folder = _beside(path)
     os.mkdir(folder, 0o700)  # noqa: PTH102
@@ -139,7 +139,7 @@ def add_to(path: str, text: str) -> None:
 
 
 def keep(path: str, text: str) -> None:
-    """Writes what cannot be had again: to `path`, or where it can be. Raises OutputError, which then says where."""
+    """Writes a record to `path`, or else to a folder that takes it. Raises OutputError then, which says where it is."""
     try:
         write_whole(path, text)
     except OutputError as error:
@@ -147,7 +147,7 @@ def keep(path: str, text: str) -> None:
 
 
 def keep_new(path: Path, text: str) -> Path:
-    """Does the same beside what is there of that name already, as `run-2.json`. Returns where. Raises OutputError."""
+    """Does the same without replacing a file of that name: as `run-2.json`. Returns where. Raises OutputError."""
     free = path
     for number in itertools.count(2):
         try:
@@ -185,7 +185,7 @@ def rescue(text: str, paths: Sequence[str]) -> str:
 
 
 class ReadyFile:
-    """A file that is there while something is ready, and neither before nor after. Without a path it is nowhere."""
+    """A file that exists while something is ready, and neither before nor after. Without a path there is no file."""
 
     def __init__(self, path: str | None) -> None:
         self._path = path
@@ -202,14 +202,14 @@ class ReadyFile:
             raise OutputError(f"{self._path}: cannot be removed: {_say(error)}; give another name") from None
 
     def write(self, text: str) -> None:
-        """Says that it is ready. Raises OutputError."""
+        """Writes the file: it is ready now. Raises OutputError."""
         if self._path is not None:
             write_whole(self._path, text)
             with contextlib.suppress(OSError):
                 self._ours = os.open(self._path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def rewrite(self, text: str) -> None:
-        """Says something else. One that is gone, or that another process has replaced, is left alone.
+        """Writes another text. A file that is gone, or that another process has replaced, is left alone.
 
         Raises OutputError.
         """
@@ -218,14 +218,14 @@ class ReadyFile:
             self.write(text)
 
     def close(self) -> None:
-        """Says that it is not ready any more. One that another process has put in its place is left alone."""
+        """Removes the file. A file that another process has put in its place is left alone."""
         if self._path is not None and self._is_there():
             with contextlib.suppress(OSError):
                 Path(self._path).unlink()
         self._let_go()
 
     def _is_there(self) -> bool:
-        """Whether what has its name is what we wrote."""
+        """Whether the file of that name is the one that we wrote."""
         with contextlib.suppress(OSError):
             if self._path is not None and self._ours is not None:
                 return os.path.samestat(os.fstat(self._ours), os.lstat(self._path))
@@ -238,7 +238,7 @@ class ReadyFile:
 
 
 def _beside(path: str) -> str:
-    """Returns a name in the folder of `path` that cannot be guessed. It says nothing of the path, which may be long."""
+    """Returns a name in the folder of `path` that cannot be guessed. The path, which may be long, is not in it."""
     return str(Path(path).parent / f".loadkit-{os.urandom(8).hex()}")
 
 
@@ -254,7 +254,7 @@ def _removed_if_it_fails(path: str, fd: int) -> Iterator[int]:
 
 
 def _sync(fd: int) -> None:
-    """Has it on the disk, where a disk that is full may be found only now; some file systems have no fsync()."""
+    """Waits until it is on the disk: a full disk may show only now. Some file systems have no fsync()."""
     try:
         os.fsync(fd)
     except OSError as error:

@@ -38,7 +38,7 @@ _Result = TypeVar("_Result")
 class PreparedBlast:
     """A run decided, on the machine as it was seen, and what it asks of that.
 
-    `find_next` decides the same run for the next address of the target's name; None where there is none left.
+    `find_next` decides the same run for the next address of the target's name; it returns None if no address is left.
     """
 
     plan: Plan
@@ -142,7 +142,7 @@ def run_at_first_reachable(
 
     Nothing but the run's own first connection finds that out: a server that takes one connection has to have it. `say`
     is told of each address that is passed over. Returns what was prepared for the address, and what `run` returned.
-    Raises UnreachableError with all the addresses if there is none, and what `run` raises.
+    Raises UnreachableError with all the addresses if no address can be reached, and what `run` raises.
     """
     failed: list[str] = []
     while True:

@@ -18,8 +18,8 @@ T = TypeVar("T")
 async def in_thread(call: Callable[[], T], stop: Callable[[], None]) -> T:
     """Returns what `call` returns, or raises what it raises, from a thread that is gone afterwards.
 
-    When cancelled it calls `stop`, waits until `call` has ended, however often it is cancelled meanwhile, and only then
-    lets the cancellation go on: what the call has started is gone by then.
+    When it is cancelled it calls `stop` and waits until `call` has ended, however often it is cancelled meanwhile. Only
+    then does the cancellation go on: what the call had started is gone by then.
     """
     # The loop's own executor would keep its threads.
     with ThreadPoolExecutor(1, thread_name_prefix="loadkit") as pool:

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 PER_TUPLE = 8_000
-# A TIME_WAIT that keeps its port no longer than this has given it up by the time that a run opens its connections.
+# A TIME_WAIT that keeps its port no longer than this has released it by the time a run opens its connections.
 _SOON_S = 1.0
 
 _Counts = Mapping[tuple[str | None, str], int]
@@ -67,7 +67,7 @@ def loopback_addresses(count: int, first: str = _FIRST) -> tuple[str, ...]:
 def source_addresses(networks: Sequence[str], most: int) -> tuple[str, ...]:
     """Returns up to `most` host addresses of the networks, taken from each in turn, none twice.
 
-    Raises OptionError naming the network that is none.
+    Raises OptionError naming a text that is not a network.
     """
     pools = [_hosts(*_parse_source(network)) for network in networks]
     found: dict[str, None] = {}
@@ -142,11 +142,11 @@ def plan_addresses(
     Source None leaves the choice to the kernel, without a bind. `networks` are the sources asked for. An embedded
     server listens on all of `target_addresses`. A foreign one on IPv4 loopback is reached over more destinations where
     `sockets` says that it listens on all, else from more sources, of which there are `loopback` from 127.0.0.1 on.
-    Raises OptionError for a network that is none.
+    Raises OptionError for a text that is not a network.
     """
     used = sockets.used if sockets else _NONE
     prefer = min(PER_TUPLE, ports)
-    # So many suffice even where all that are in use come first and are full. Without a port none does.
+    # This many suffice even if all pairs in use come first and are full. Without a port no number would suffice.
     most = tuples_for(connections, ports) + len(used) if ports > 0 else 1
     sources: tuple[str | None, ...] = (None,)
     destinations = tuple(target_addresses)

@@ -55,7 +55,7 @@ def _half(host: Host) -> int:
 
 
 def _has_cores_of_its_own(workers: int, cores: tuple[int, ...], serve: ServePlan | None, host: Host) -> bool:
-    """Whether nobody waits for a core that a blast worker keeps by not sleeping."""
+    """Whether no other worker waits for the core that a blast worker keeps by not sleeping."""
     everybody = workers + (serve.workers if serve else 0)
     apart = not serve or not set(cores) & set(serve.cores or cores)
     return workers <= len(cores) if apart else everybody <= len(host.worker_cores)

@@ -40,7 +40,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     messages: int | None
     routes: tuple[Route, ...]
     ramp: Turn  # its connects of the ramp, without the run's first connection
-    connects_before: int  # of worker index - ramp.lanes, whose turn comes first, all of them; 0: there is none
+    connects_before: int  # all those of worker index - ramp.lanes, whose turn comes first; 0: no such worker
 
     @property
     def opens_first(self) -> bool:
