@@ -63,8 +63,8 @@ def run_blast(
 ) -> RunSamples:
     """Runs the plan and returns what was measured.
 
-    `room` tells how much memory is left; when it gets tight no more connections are opened. Signals end the run early:
-    those of `interrupts`, which the caller has entered, else those that an Interrupts of its own takes. `on_start` is
+    `room` returns how much memory is left; no more connections are opened when it gets tight. Signals end a run early.
+    They are taken by `interrupts`, which the caller has entered, or else by an Interrupts of this run. `on_start` is
     called once all workers are there, with what shows a scrape how far the run is, in any thread, also after its end.
     Raises PreflightError, TargetError, WorkerError or Interrupted when the run cannot start. Once started it always
     returns, with whatever was recorded.
@@ -91,7 +91,7 @@ def run_blast(
 
 
 def _drive(crew: Crew, course: Course, interrupts: Interrupts, show: Callable[[int], None] | None) -> None:
-    """Looks on until the course says that it is over, and then until every worker has ended."""
+    """Samples the crew until the course says that the run is over, and then until every worker has ended."""
     shown_ns = 0
     try:
         crew.say(course.begin())
@@ -160,7 +160,7 @@ def _run_samples(
         kernel=measured.kernel,
         kernel_of_ramp=measured.kernel_of_ramp,
         throttling=measured.throttling,
-        # Each worker stops counting them when the measured time begins, however late we look.
+        # Each worker stops counting them when the measured time begins, however late the crew is sampled.
         answered=None if start is None else sum(worker.state["answered"] for worker in measured.workers),
         closing_ns=time.monotonic_ns() - course.traffic_end_ns(measured.workers),
     )

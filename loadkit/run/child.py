@@ -1,4 +1,4 @@
-"""A forked process, from the side of the parent, which is not the one that can wait for it: run/forker.py is."""
+"""A forked process as its parent sees it. Only the forker can wait for it (run/forker.py)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from loadkit.run.lifeline import has_ended, kill, open_pidfd
 
 __all__ = ["LOST", "STATUS", "Child"]
 
-LOST = 255  # instead of an exit status: the forker was killed, or hangs, and does not say how the process ended
+LOST = 255  # instead of an exit status, if the forker was killed or hangs and so does not report how the process ended
 # What the forker says of the end, as subprocess has it: minus the signal's number. Behind it are the limits of memory
 # that the process had, in words, if it died as a process may that gets no more.
 STATUS = struct.Struct("i")
 _SAID_BYTES = 4096
 
-# Until the forker has said how a process has ended that has; then it is taken for one that hangs.
+# The forker has this long to report how a process ended. After that, the forker is assumed to hang.
 _TOLD_S = 2.0
 
 
 class Child:
-    """A process that the forker has forked. Its file descriptors are closed by `close`, and it is not killed by that.
+    """A process that the forker has forked. `close` closes its file descriptors and does not kill it.
 
-    `status_fd` is where the forker says how it ended, before it lets go of its pid: as long as it has not, the pid is
-    this process's, and so is a pidfd that was opened before. That one can be killed whatever becomes of the forker.
+    The forker reports on `status_fd` how the process ended, before it waits for it. Until then the pid is this
+    process's, and so is a pidfd that was opened before. With the pidfd it can be killed even if the forker is gone.
     """
 
     def __init__(self, pid: int, status_fd: int) -> None:
@@ -58,7 +58,7 @@ class Child:
         return self._status
 
     def _is_lost(self) -> bool:
-        """Whether it has ended, and nobody will say how."""
+        """Whether it has ended and the forker will not report how."""
         if self._pidfd is None:
             return self._is_untold
         if not has_ended(self._pidfd):
@@ -78,7 +78,7 @@ class Child:
         return True
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Closes its file descriptors."""
         os.close(self._status_fd)
         if self._pidfd is not None:
             os.close(self._pidfd)

@@ -1,8 +1,8 @@
-"""What parent and worker say to each other: a pipe each, small tuples, nothing in the hot path.
+"""The messages between parent and worker: small tuples over one pipe per worker, outside of the hot path.
 
 Parent to worker: ("start", ns), ("ramp", ns), ("hold", ns), ("enough",), ("stop",), ("leave",). Worker to parent:
 ("ready",), ("came", bytes), ("finished",), ("failed", text).
-A pipe that is closed tells that the other end is gone; so no worker outlives its parent.
+A closed pipe means that the other end is gone, so no worker outlives its parent.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class PipeControl:
             self._pipe.send(("came", first_bytes))
 
     def finished(self) -> None:
-        """Has the parent look at the board: this worker is done with its last message."""
+        """Has the parent read the board now: this worker is done with its last message."""
         with contextlib.suppress(OSError):
             self._pipe.send(("finished",))
 
     def wait_start(self) -> int:
-        """Waits for the start (monotonic ns). Raises EOFError when the parent is gone, or does not want it."""
+        """Waits for the start (monotonic ns). Raises EOFError if the parent is gone or stops the worker before it."""
         while self._start is None:
             self._read(block=True)
             if self._leave or self._stop:
@@ -52,15 +52,15 @@ class PipeControl:
         return self._start
 
     def hear(self) -> None:
-        """Takes in what was said."""
+        """Reads what the parent has sent."""
         self._read()
 
     def ramp_start(self) -> int | None:
-        """Returns when the connects of the ramp begin, None as long as the parent has not said."""
+        """Returns when the connects of the ramp begin, None until the parent has sent it."""
         return self._ramp
 
     def hold_start(self) -> int | None:
-        """Returns when the phases after the ramp begin, None as long as the parent has not said."""
+        """Returns when the phases after the ramp begin, None until the parent has sent it."""
         return self._hold
 
     def should_stop(self) -> bool:
@@ -76,7 +76,7 @@ class PipeControl:
         return self._leave
 
     def fileno(self) -> int:
-        """The pipe's file descriptor: readable when the parent said something, or is gone."""
+        """The pipe's file descriptor: readable when the parent has sent something, or is gone."""
         return self._pipe.fileno()
 
     def _read(self, block: bool = False) -> None:

@@ -1,11 +1,11 @@
-"""What a run says to its crew next, decided from looks at it alone: no clock, no process, no shared memory.
+"""Decides what is said to the crew next, from looks alone: without a clock, a process or shared memory.
 
     FIRST --the first connection has its reply--> RAMP --all have opened or failed--> OPENED --at once--> HOLD
       |
-      +--it has none--> FAILED
+      +--it has no right reply--> FAILED
 
-A stop (a signal, a death, no connection left) can come in each of them. The course decides nothing that a worker could
-decide: one that hears nothing more still ends its plan.
+A stop (a signal, a dead worker, no connection left) can come in each stage. The course decides nothing that a worker
+can decide: a worker that receives no more words still ends its plan.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ from loadkit.units import NS_PER_S
 __all__ = ["LOOK_NS", "Course", "Stage", "stranded_at_ns"]
 
 LOOK_NS = NS_PER_S // 10
-# Between saying when something begins and its beginning: every worker has heard it by then.
+# Words are sent this long before the time they name, so that every worker has received them by then.
 _AHEAD_NS = 50_000_000
 _AHEAD_A_WORKER_NS = 5_000_000
-_FIRST_AHEAD_NS = 10_000_000  # one worker has to hear it
-# In the ramp, and before it: after a twentieth of the time that has passed, within these limits, so that each tenth of
-# a ramp has two looks, however short it is.
+_FIRST_AHEAD_NS = 10_000_000  # only one worker has to receive it
+# In the ramp and before it, the next look comes after a twentieth of the time that has passed, within these limits. So
+# each tenth of a ramp has two looks, however short the ramp is.
 _RAMP_LOOKS, _LEAST_RAMP_LOOK_NS, _RAMP_LOOK_NS = 20, NS_PER_S // 200, NS_PER_S // 20
-# A time-out is found so much of it later, at the most.
+# A time-out is found at most this part of it later.
 _TIMEOUT_LATE = 64
-# After this much more than the plan's own time a worker that has not ended is told to leave.
+# A worker that has not ended this long after the plan's own time is told to leave.
 _PATIENCE_NS = 5 * NS_PER_S
-# A look that came this much later than asked: we were stopped.
+# If a look comes this much later than requested, this process was stopped.
 _STOOD_NS = NS_PER_S // 2
-# With -d a run goes on for so long once its last connection is gone: what falls due in it is counted as unsent.
+# With -d a run goes on for this long after its last connection is gone. What falls due in it is counted as unsent.
 _STRANDED_NS = 2 * NS_PER_S
 
 
 class Stage(enum.Enum):
     """How far a run has come."""
 
-    FIRST = "first"  # its first connection is waited for
-    FAILED = "failed"  # … and had no right reply
+    FIRST = "first"  # waits for the reply to its first connection
+    FAILED = "failed"  # … which was wrong, or did not come
     RAMP = "ramp"
     OPENED = "opened"  # the ramp is over; what the connections take is measured
     HOLD = "hold"  # the workers know when the phases after the ramp begin
 
 
 class Course:
-    """A run under way, told what its crew shows. Times are monotonic ns.
+    """A run under way, as its looks show it. Times are monotonic ns.
 
     `next_ns` is when it wants the next look. `start_ns` is when the first connection opens, `ramp` is None until that
     had a right reply, `window` until the ramp is over, `stop_ns` until something ends the run early, `aborted` unless
@@ -86,7 +86,7 @@ class Course:
         return Word(Words.FIRST, self.start_ns)
 
     def decide(self, look: Look, now: int, signals: int = 0) -> list[Word]:
-        """Returns what is to be said after a look; `signals` is how many have come so far."""
+        """Returns what to say after a look. `signals` is how many signals have come so far."""
         # The workers may have been stopped with us, by a debugger, a pause of the container or a lid.
         stood_ns = now - self.next_ns if now - self.next_ns > _STOOD_NS else 0
         self._stood_ns += stood_ns
@@ -103,7 +103,7 @@ class Course:
         return words
 
     def close(self, look: Look, end_ns: int) -> list[Word]:
-        """Returns what is left to be said when the last worker has ended, which was then."""
+        """Returns what is left to say when the last worker has ended, which was at `end_ns`."""
         self.end_ns = end_ns
         return self._pass_edges(look, end_ns)
 
@@ -151,7 +151,7 @@ class Course:
         return words
 
     def _pass_edges(self, look: Look, now: int) -> list[Word]:
-        """Returns the edges of the window that were passed since; when no worker has traffic any more, it has ended."""
+        """Returns the edges of the window that were passed since. The window ends early if no worker has traffic."""
         words: list[Word] = []
         while self.window and self._passed < len(self.window):
             is_begun = self._passed > 0
@@ -179,7 +179,7 @@ class Course:
         return self.start_ns + self._settling_ns()
 
     def _settling_ns(self) -> int:
-        """How long a connection may take to have its first reply, or to fail, unless we are too slow."""
+        """How long a connection may take to have its first reply, or to fail, if this machine keeps up."""
         longest = self._load.connect_timeout_ns + self._load.timeout_ns
         return longest + longest // _TIMEOUT_LATE + NS_PER_S
 

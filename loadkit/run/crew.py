@@ -42,7 +42,7 @@ class Words(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One of them. `at_ns` is in the future, so that every worker has heard it by then (monotonic ns)."""
+    """One word. `at_ns` (monotonic ns) is far enough in the future for every worker to have received it by then."""
 
     said: Words
     at_ns: int | None = None
@@ -118,13 +118,13 @@ class Crew(Protocol):
         """
 
     def say(self, word: Word) -> None:
-        """Tells all of them, or those it concerns. A worker that is gone does not hear it."""
+        """Sends it to all workers, or to those that it concerns. A worker that is gone is left out."""
 
     def look(self, now: int) -> Look:
-        """Returns what they show. A worker of the serve end that died is replaced, the series goes on."""
+        """Samples them. Dead workers of the serve end are replaced, and the series gets its next row if one is due."""
 
     def wakers(self) -> Sequence[HasFileno]:
-        """Returns what is readable when there is something to look at before the next tick."""
+        """Returns what becomes readable when a look is worth it before the next tick."""
 
     def totals(self) -> Totals:
         """Returns what a live view shows."""
@@ -136,7 +136,7 @@ class Crew(Protocol):
         """Returns what the worker of the run's first connection counted in the ramp, and how what came on it begins."""
 
     def leave(self) -> int:
-        """Tells them to end at once, kills those that hang, and returns when the last had ended (monotonic ns)."""
+        """Tells them to end at once and kills those that hang. Returns when the last one had ended (monotonic ns)."""
 
     def samples(self) -> CrewSamples:
         """Ends the serve end and returns what was measured."""
@@ -145,7 +145,7 @@ class Crew(Protocol):
         """Returns what was measured up to now; nothing ends."""
 
     def end(self) -> None:
-        """Lets go of everything, however far it has come; nothing is left of any process."""
+        """Ends every process and closes everything, however far the start has come."""
 
 
 def closing_ns(least_ns: int, connections: int) -> int:

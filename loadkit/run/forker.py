@@ -47,14 +47,14 @@ _PRELOADED = ("loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.n
 class Forker:
     """The parent's side. While entered, processes can be forked. Raises PreflightError if it cannot be started.
 
-    The thread that makes it has to live as long as it does. A signal, which `interrupts` has, ends every wait for it.
+    The thread that makes it has to live as long as it does. A signal taken by `interrupts` ends every wait for it.
     """
 
     is_in_worker = False
 
     def __init__(self, interrupts: Interrupts) -> None:
         if self.is_in_worker:
-            # Importing an app ran the program that it stands in, which would start workers that import it, and so on.
+            # Importing an app runs the program around it. That would start workers that import it, and so on.
             raise WorkerError(
                 'workers cannot start workers: what starts a run belongs under `if __name__ == "__main__":` where the '
                 "app is in the same file"
@@ -82,7 +82,7 @@ class Forker:
         Raises PreflightError or WorkerError, and Interrupted at a signal.
         """
         self._interpreter.wait_ready()
-        self.interrupts.check()  # a wait that an answer and a signal end together says nothing of the signal
+        self.interrupts.check()  # if an answer and a signal end a wait together, the wait does not report the signal
         with setting_up("start a worker"):
             read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -114,9 +114,9 @@ class Forker:
 def main(fd: int, parent_pid: int, stderr_fd: int, changed: str) -> None:
     """Forks for each request until the parent is gone, and then ends the process.
 
-    `changed` and `stderr_fd` give it back what the parent has.
+    `changed` and `stderr_fd` restore the environment and the standard error of the parent.
     """
-    # Signals from the terminal reach the whole group; what they mean is for the parent to say.
+    # Signals from the terminal reach the whole group; the parent decides what they mean.
     leave_to_parent()
     die_with_parent(parent_pid)
     parent = socket.socket(fileno=fd)
@@ -134,7 +134,7 @@ def main(fd: int, parent_pid: int, stderr_fd: int, changed: str) -> None:
         parent.send(answer)
     if answer == READY:
         _fork_for(parent, wake_read)
-    # Not by way of the interpreter's own end, which may have things to say.
+    # Not by the interpreter's own shutdown, which may print something.
     os._exit(0 if answer == READY else 1)
 
 
@@ -163,16 +163,16 @@ def _warm_up() -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            # What is not installed is done without; what is there and wrong is not.
+            # A module that is not installed is not needed; one that another module shadows is an error.
             if shadow_of(error):
                 raise
-    # A page stays shared until somebody writes to it, and the collector writes to every object that it looks at.
+    # A page stays shared until a process writes to it, and the garbage collector writes to every object that it visits.
     gc.collect()
     gc.freeze()
 
 
 def _take_stderr(fd: int) -> None:
-    """Makes the parent's standard error this process's; nowhere, if the parent has none."""
+    """Makes the parent's standard error this process's; the null device if the parent has none."""
     source = os.open(os.devnull, os.O_WRONLY) if fd < 0 else fd
     os.dup2(source, 2)
     os.close(source)
@@ -186,19 +186,19 @@ def _say(error: Exception) -> str:
 
 
 def _obey(parent: socket.socket, status_fds: dict[int, int]) -> bool:
-    """Does what the parent asks; False when it is gone."""
+    """Forks a worker if the parent requests one; returns False if the parent is gone."""
     try:
         message, fds, _flags, _address = socket.recv_fds(parent, 64, 3)
     except ConnectionError:  # it went before it had read the last answer: unix(7), ECONNRESET
         return False
     for fd in fds:
-        # What an app starts would inherit them: the board, and the pipe to the parent. recv_fds ignores its flags
-        # (MSG_CMSG_CLOEXEC), and nothing else runs here that could fork in between.
+        # A program that an app starts would inherit the board and the pipe. recv_fds ignores its flags
+        # (MSG_CMSG_CLOEXEC). Nothing else runs here that could fork in between.
         os.set_inheritable(fd, False)
     if not message:
         return False
     pid, forker_pid = -errno.EMFILE, os.getpid()
-    if len(fds) == 3:  # else the limit of open files cut them off: cmsg(3), MSG_CTRUNC
+    if len(fds) == 3:  # else the limit of open files truncated them: cmsg(3), MSG_CTRUNC
         try:
             pid = os.fork()
         except OSError as error:
@@ -210,7 +210,7 @@ def _obey(parent: socket.socket, status_fds: dict[int, int]) -> bool:
         status_fds[pid] = fds.pop()
     for fd in fds:
         os.close(fd)
-    with contextlib.suppress(OSError):  # the parent is gone, which the next read says
+    with contextlib.suppress(OSError):  # the parent is gone; the next read reports it
         parent.send(_INT.pack(pid))
     return True
 
@@ -220,10 +220,10 @@ def _reap(status_fds: dict[int, int], options: int = os.WNOHANG) -> None:
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | options):
             status_fd = status_fds.pop(ended.si_pid)
             status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-            with contextlib.suppress(OSError):  # the parent does not want to know
+            with contextlib.suppress(OSError):  # the parent has closed its end
                 os.write(status_fd, STATUS.pack(status) + _limits_of(ended.si_pid, status).encode())
             os.close(status_fd)
-            # Not before the parent has been told: until then the pid is this process's (run/child.py).
+            # Only after that report: until the wait, the pid is this process's (run/child.py).
             os.waitpid(ended.si_pid, 0)
 
 
@@ -243,7 +243,7 @@ def _be_worker(pipe_fd: int, board_fd: int) -> None:
     Forker.is_in_worker = True
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # The forker's, and those of other workers: a pipe is closed when all its holders have closed it.
+    # Closes the forker's descriptors and those of other workers: a pipe ends when all its holders have closed it.
     first, second = sorted((pipe_fd, board_fd))
     os.closerange(3, first)
     os.closerange(first + 1, second)
@@ -252,7 +252,7 @@ def _be_worker(pipe_fd: int, board_fd: int) -> None:
     try:
         status = run_worker(Connection(pipe_fd), board_fd)
     finally:
-        # What an app has printed.
+        # An app may have printed something.
         for stream in (sys.stdout, sys.stderr):
             if stream:  # None: closed when the program was started that we are in
                 with contextlib.suppress(OSError, ValueError):

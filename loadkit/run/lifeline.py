@@ -1,8 +1,8 @@
 """What ties processes together beyond a pipe: a child that dies with its parent, and a handle that outlives a pid.
 
-Python has no prctl(2), and os.pidfd_open only where it was built with the headers of Linux 5.3: both are called by
-ctypes. Where the kernel or a seccomp profile refuses them, a pipe that is closed is what is left: a worker that reads
-it ends, one that hangs does not.
+Python has no prctl(2), and has os.pidfd_open only if it was built with the headers of Linux 5.3. So both are called by
+ctypes. If the kernel or a seccomp profile refuses them, only the closed pipe is left: it ends a worker that reads it,
+and not one that hangs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _libc() -> ctypes.CDLL:
 def die_with_parent(parent_pid: int) -> None:
     """Has the kernel kill this process when the thread that forked it ends: prctl(2), PR_SET_PDEATHSIG.
 
-    `parent_pid` is who the parent should be. When it is not any more, it has ended before we could ask, and so do we.
+    `parent_pid` is the expected parent. If it is not the parent any more, it has ended, and so does this process.
     """
     _libc().prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent_pid:
@@ -36,18 +36,18 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def open_pidfd(pid: int) -> int | None:
-    """Returns a file descriptor of the process that has the pid now; None where there is none, or no pidfds."""
+    """Returns a pidfd of the process that has the pid now; None if there is no process, or pidfds are refused."""
     fd: int = _libc().syscall(_SYS_PIDFD_OPEN, ctypes.c_long(pid), ctypes.c_long(0))
     return fd if fd >= 0 else None
 
 
 def has_ended(pidfd: int) -> bool:
-    """Whether the process has ended; it may still wait for its parent."""
+    """Whether the process has ended. Its parent may not have waited for it yet."""
     poller = select.poll()  # select() takes no fd beyond 1,023
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(0))
 
 
 def kill(pidfd: int) -> None:
-    """Sends SIGKILL to the process, and to no other that has its pid by now."""
+    """Sends SIGKILL to the process, never to another one that has got its pid since."""
     _libc().syscall(_SYS_PIDFD_SEND_SIGNAL, ctypes.c_long(pidfd), ctypes.c_long(signal.SIGKILL), None, ctypes.c_long(0))

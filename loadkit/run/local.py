@@ -34,7 +34,7 @@ from loadkit.units import NS_PER_S
 
 __all__ = ["LocalCrew", "look_at"]
 
-# A worker that was told to leave and has not ended by then is hung, and killed.
+# A worker that has not ended this long after it was told to leave hangs, and is killed.
 _LEAVE_NS = 2 * NS_PER_S
 _ASKED, _FAILED = COUNTERS.index("asked"), COUNTERS.index("failed_connects")
 _REPLIED = COUNTERS.index("replied")
@@ -48,7 +48,7 @@ _PROVED, _OPEN, _PHASE = STATE.index("proved"), STATE.index("open"), STATE.index
 class LocalCrew:
     """Worker processes of this machine.
 
-    `room` tells how much memory is left. To be made before any process of the run, for it then reads what there is.
+    `room` returns how much memory is left. Make it before any process of the run: it reads how much there is then.
     """
 
     def __init__(self, plan: Plan, interrupts: Interrupts, room: Callable[[], Room | None] = read_room) -> None:
@@ -64,7 +64,7 @@ class LocalCrew:
         self._start_ns = 0
 
     def start(self) -> int:
-        """Starts the serve end, then the workers, and returns the target's port: an embedded server's is its own."""
+        """Starts the serve end, then the workers. Returns the target's port: an embedded server chooses its own."""
         forker = self._undo.enter_context(Forker(self._interrupts))
         load, here, port = self._plan.load, self._plan.here, self._plan.target.port
         if here.serve:
@@ -73,7 +73,7 @@ class LocalCrew:
             port = self._group.port
         self._board = self._undo.enter_context(contextlib.closing(Board(BoardLayout.of_blast(load, here))))
         self._workers = start_workers(forker, split(load, here, port), self._board)
-        self._undo.callback(let_go, self._workers)  # they have ended, unless the run could not begin
+        self._undo.callback(let_go, self._workers)  # they have ended by then, unless the run could not begin
         self._watch = Watch(self._workers)
         self._undo.callback(self._watch.close)
         self._running = len(self._workers)
@@ -85,11 +85,11 @@ class LocalCrew:
         return port
 
     def end(self) -> None:
-        """Lets go of everything that was started."""
+        """Ends and closes everything that was started."""
         self._undo.close()
 
     def say(self, word: Word) -> None:
-        """Tells the workers; what only concerns this machine is done here."""
+        """Sends it to the workers, or does what concerns this machine alone."""
         if word.said is Words.OPENED:
             self._measure_opened()
         elif word.said in (Words.BEGIN, Words.END):
@@ -108,7 +108,7 @@ class LocalCrew:
         self._is_opening = word.said in (Words.RAMP, Words.ENOUGH)
 
     def look(self, now: int) -> Look:
-        """Reads the board, after it has seen which processes have ended."""
+        """Reads the board, after it has checked which processes have ended."""
         ended = self._watch.ended(now)
         self._running -= len(ended)
         self._has_deaths = self._has_deaths or any(worker.died() for worker in ended)
@@ -124,7 +124,7 @@ class LocalCrew:
         )
 
     def _mend(self) -> bool:
-        """Replaces dead workers of the serve end; False: it cannot go on, and who died, and how, is in the record."""
+        """Replaces dead workers of the serve end. Returns False if it cannot go on; the record says how each died."""
         if self._group:
             try:
                 self._group.mend(replace=not self._interrupts.count)
@@ -133,7 +133,7 @@ class LocalCrew:
         return True
 
     def wakers(self) -> Sequence[HasFileno]:
-        """One for each end: readable when a worker has said something, or has ended."""
+        """Returns one per end: readable when a worker has sent something or has ended."""
         return [self._watch, self._group.watch] if self._group else [self._watch]
 
     def totals(self) -> Totals:

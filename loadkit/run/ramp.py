@@ -1,4 +1,4 @@
-"""The connections of the ramp, as looks show them open: how fast, and whether there is room for more of them."""
+"""How fast the connections of the ramp open, as looks show it, and whether there is room for more of them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from loadkit.units import format_size
 __all__ = ["Ramp"]
 
 _HEARD_NS = 200_000_000
-# What is left to the machine, or to the control group: a twentieth, within these; of little memory a quarter is enough,
-# for else a small container would open nothing.
+# A twentieth of the memory is left to the machine, or to the control group, within these limits. If there is little
+# memory, a quarter is enough: a small container could open nothing otherwise.
 _MARGIN, _LEAST_MARGIN, _MOST_MARGIN, _OF_LITTLE = 20, 64 << 20, 1 << 30, 4
 
 
 class Ramp:
-    """What looks showed from `start_ns` on, when the first of the `connections` is open already.
+    """The ramp from `start_ns` on, when the first of the `connections` is open already.
 
-    `tenths` are the times (ns from the start) by which each tenth of them was open. The workers count a connection as
-    settled when it happens, and note when the last one was, so that a look gives a time and a number that belong
-    together, whenever it comes; between two of them the connections opened evenly, for all we know.
+    `tenths` are the times (ns from the start) by which each tenth of them was open. Workers count a connection when it
+    settles, and note the time of the last one. So the time and the number of a look belong together, whenever it comes.
+    Between two looks the connections are assumed to open evenly.
     """
 
     def __init__(self, connections: int, start_ns: int) -> None:
@@ -32,7 +32,7 @@ class Ramp:
         self._stopped_ns = 0
 
     def note(self, look: Look, now: int) -> None:
-        """Notes which tenths are full, and whether there is room; `stopped` says why there is not."""
+        """Notes which tenths are full, and whether there is room. `stopped` says why there is no room."""
         before, was = self._seen
         opened = look.settled - look.failed
         if opened <= was:
@@ -62,7 +62,7 @@ class Ramp:
             )
 
     def is_over(self, look: Look, now: int) -> bool:
-        """Whether each connection has opened or failed; of those begun, where no more are wanted."""
+        """Whether each connection has opened or failed; if it has stopped, each one that was begun."""
         if self.stopped is None:
             return look.settled >= self._connections
         return now - self._stopped_ns > _HEARD_NS and look.settled >= look.asked

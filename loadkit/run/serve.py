@@ -32,17 +32,17 @@ from loadkit.units import NS_PER_S
 
 __all__ = ["ServeGroup", "bind_advice", "run_serve"]
 
-# A worker that dies this soon, this often, will not live: its reason is said and the serve end gives up.
+# If workers die this soon, this often in a row, the serve end gives up and says why.
 _YOUNG_S = 1.0
 _YOUNG_DEATHS = 5
-# So many ports that are free on the first address are tried on the others.
+# This many ports that are free on the first address are tried on the others.
 _FREE_PORTS = 20
 
 
 class ServeGroup:
-    """The workers of a serve end and the `port` they share, which is known once they are up.
+    """The workers of a serve end and the `port` they share, which is known once they are ready.
 
-    The parent keeps a bound, not listening, SO_REUSEPORT socket on each address: it holds the port while a worker is
+    The parent keeps a SO_REUSEPORT socket on each address, bound but not listening. It holds the port while a worker is
     replaced, and gets no connections.
     """
 
@@ -69,14 +69,14 @@ class ServeGroup:
 
     @property
     def sentinels(self) -> list[int]:
-        """For multiprocessing.connection.wait: ready when a worker has ended."""
+        """File descriptors, one per living worker, that are readable when the worker has ended."""
         return [worker.sentinel for worker in self.workers if not worker.is_gone()]
 
     def mend(self, *, replace: bool = True) -> list[WorkerEnd]:
         """Replaces the workers that died since it was last called, and returns how those ended.
 
-        To be called when `watch` is readable; without `replace` they are only taken note of. Raises WorkerError when
-        they do not stay alive.
+        Call it when `watch` is readable. Without `replace` dead workers are only noted. Raises WorkerError if new
+        workers die again and again.
         """
         dead = []
         for worker in self.watch.ended(time.monotonic_ns()):
@@ -97,7 +97,7 @@ class ServeGroup:
                 self.workers[at] = Worker(self._forker, self._shards[at], self.board)
                 self.watch.add(self.workers[at])
             except Interrupted:
-                break  # all of it ends now, and this one has
+                break  # the whole serve end stops now
             self._born[at] = time.monotonic()
             self.restarts += 1
             dead.append(end)
@@ -120,19 +120,19 @@ class ServeGroup:
         return int(self.board.errors[:, :, STEPS.index("connect"), number].sum())
 
     def stop(self) -> None:
-        """Asks the workers to stop accepting and to end when their connections have."""
+        """Tells the workers to stop accepting, and to end when their connections have ended."""
         self._is_stopping = True
         for worker in self.workers:
             worker.say("stop")
 
     def leave(self) -> None:
-        """Asks the workers to end at once."""
+        """Tells the workers to end at once."""
         self._is_stopping = True
         for worker in self.workers:
             worker.say("leave")
 
     def close(self, patience_s: float) -> tuple[WorkerEnd, ...]:
-        """Waits for the workers, kills those that stay, and gives the port back. Returns how all of them ended."""
+        """Waits for the workers, kills those that do not end, and frees the port. Returns how each of them ended."""
         end_all(self.workers, patience_s)
         for worker in self.workers:
             if worker.died():  # it could not count them itself
@@ -194,7 +194,7 @@ def reserve_port(addresses: Sequence[str], port: int) -> list[socket.socket]:
 
 
 def _refuse_taken(address: str, port: int) -> None:
-    """A port another SO_REUSEPORT server has would be shared with it in silence; a bind without it is refused."""
+    """Raises OSError if a server has the port: SO_REUSEPORT would share it silently, and a bind without it fails."""
     with socket.socket(family_of(address), socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(sockaddr_of(address, port))

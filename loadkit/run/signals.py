@@ -1,13 +1,13 @@
-"""Signals that end a process, as something to wait for: the first asks to stop gently, the second to leave at once.
+"""Signals that end a process, as something to wait for: the first stops the run gently, the second at once.
 
-A program that has started a run in a thread of its own asks the same of it by `stop` and `leave`.
+A program that runs loadkit in a thread does the same by `stop` and `leave`.
 
-Three kinds of process, and each sets its handlers before anything else:
-- `loadkit` itself (__main__.py) ends at once with 128 + n, outside of a run; in one, `Interrupts` takes the signals.
+There are three kinds of process. Each sets its handlers before anything else:
+- `loadkit` itself (__main__.py) ends at once with 128 + n outside of a run. In a run, `Interrupts` takes the signals.
 - A program that calls the library keeps its own mask and handlers; `Interrupts` takes them while a run is under way.
-- The process that workers are forked from, and the workers, leave signals to their parent (`leave_to_parent`). It is
-  started with all of them blocked (`hold`), for until it has handlers a Ctrl-C in the terminal would end it.
-A signal that is ignored when loadkit starts stays so in all of them: nohup means it, and a shell's `&`.
+- The forker and the workers leave signals to their parent (`leave_to_parent`). The forker is started with all of them
+  blocked (`hold`): until it has handlers, a Ctrl-C in the terminal would end it.
+A signal that is ignored when loadkit starts is ignored in all of them, as nohup and a shell's `&` intend.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def name_of(number: int) -> str:
 
 @contextlib.contextmanager
 def hold() -> Iterator[None]:
-    """While entered, signals to this thread wait, and to a process that it starts, until that lets them come.
+    """While entered, signals to this thread are blocked; also in a process that it starts, until that unblocks them.
 
-    In a program with more threads another one may take them.
+    In a program with more threads, another thread may take them.
     """
     former = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
@@ -64,9 +64,9 @@ def hold() -> Iterator[None]:
 
 
 def leave_to_parent() -> None:
-    """Has this process do nothing at a signal, and clears the mask, whichever it was started with.
+    """Makes this process do nothing at a signal, and clears the mask that it was started with.
 
-    A handler that does nothing, and not SIG_IGN: what an app starts would inherit that (execve(2)).
+    The handler does nothing. SIG_IGN would be inherited by programs that an app starts (execve(2)).
     """
     for number in _not_ignored():
         signal.signal(number, lambda *_: None)
@@ -74,7 +74,7 @@ def leave_to_parent() -> None:
 
 
 def ignore() -> None:
-    """Has signals not even end a wait, in a worker that starts no process."""
+    """Ignores signals in a worker that starts no process, so that they do not even end a wait."""
     for number in _not_ignored():
         signal.signal(number, signal.SIG_IGN)
 

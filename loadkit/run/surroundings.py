@@ -1,4 +1,4 @@
-"""What this machine shows around a run: its kernel's counters, its quotas of CPU time, and its memory."""
+"""The machine around a run: its kernel's counters, its quotas of CPU time, and its memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROOM_NS = 100_000_000  # between two readings of the memory that is left: at 30
 
 
 class Surroundings:
-    """Made before the first process of the run is; then told when all are ready, and at each edge of the window."""
+    """Made before the first process of the run; called when all are ready, and at each edge of the window."""
 
     def __init__(self, connections: int, read_room: Callable[[], Room | None]) -> None:
         self.memory: MemorySamples | None = None  # what the connections take, once they are open
@@ -28,20 +28,20 @@ class Surroundings:
         self._edges: list[tuple[KernelLook | None, ThrottlingLook]] = []
 
     def ready(self, pids: Sequence[int]) -> None:
-        """Takes in what there is before any connection; `pids` are the processes of the run."""
+        """Reads the memory and the counters before any connection. `pids` are the processes of the run."""
         self._footprint.ready(pids)
         self._before = read_kernel()
 
     def opened(self, connections: int, blast: Sequence[int], serve: Sequence[int], board_bytes: int) -> None:
-        """Measures what so many open connections take; as Footprint.opened has it."""
+        """Measures the memory of the open connections, as Footprint.opened does."""
         self.memory = self._footprint.opened(connections, blast, serve, board_bytes)
 
     def pass_edge(self) -> None:
-        """Reads the counters at an edge of the window, of which there are two."""
+        """Reads the counters at one of the two edges of the window."""
         self._edges.append((read_kernel(), read_throttling()))
 
     def room(self, now: int) -> Room | None:
-        """Returns the memory that is left; None where it is too soon to read it again, or it cannot be read."""
+        """Returns the memory that is left; None if it is too soon to read it again, or if it cannot be read."""
         if now - self._room_ns < _ROOM_NS:
             return None
         self._room_ns = now

@@ -1,4 +1,4 @@
-"""Many worker processes as one thing to wait for: a tick costs no more for a hundred of them than for one."""
+"""Many worker processes as one thing to wait for: a tick costs no more for a hundred workers than for one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from loadkit.units import NS_PER_S
 
 __all__ = ["Watch"]
 
-# Each process is asked once in a while whether it has ended, too: a forker that hangs does not say so (run/child.py).
+# Each process is also checked once per second: a forker that hangs does not report an end (run/child.py).
 _ASK_NS = NS_PER_S
 
 
 class Watch:
-    """An epoll(7) over the pipes and the sentinels of workers, itself readable when one has said something or ended.
+    """An epoll(7) over the pipes and the sentinels of workers: readable when a worker has sent something or has ended.
 
-    Edge-triggered, so what was seen once does not keep it readable. Raises PreflightError if there is no file
+    It is edge-triggered, so an event that was seen does not keep it readable. Raises PreflightError if there is no file
     descriptor for it.
     """
 
@@ -36,12 +36,12 @@ class Watch:
         return self._epoll.fileno()
 
     def add(self, worker: Worker) -> None:
-        """Watches one more."""
+        """Watches one more worker."""
         self._add_fd(worker.pipe.fileno(), worker)
         self._add_fd(worker.sentinel, worker)
 
     def ended(self, now: int) -> list[Worker]:
-        """Takes in what they have said, and returns those that have ended since it was last asked. `now` is in ns."""
+        """Reads what the workers have sent; returns those that have ended since the last call. `now` is in ns."""
         said = {self._by_fd[fd] for fd, _event in self._epoll.poll(0) if fd in self._by_fd}
         for worker in said:
             worker.listen()

@@ -1,4 +1,4 @@
-"""The body of a worker process: one thread, one loop, one core. run/forker.py is where it comes from."""
+"""The body of a worker process, which run/forker.py forks: one thread, one loop, one core."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _RESERVE_BYTES = 4 << 20  # Python takes memory from the system by the MiB
 
 
 def run_worker(pipe: Connection, board_fd: int) -> int:
-    """Does what the parent says over the pipe, a shard or a worker's part of serving, to its end.
+    """Does the work that the parent sends over the pipe: a shard, or a part of serving.
 
-    Returns the exit status: 1 when it failed, with the reason sent.
+    Returns the exit status. If it is 1, the reason was sent to the parent.
     """
     control = PipeControl(pipe)
-    # To be able to say that there is no memory. Until then it takes none: nothing writes to it.
+    # Given back when there is no more memory, so that this can be reported. It takes none itself: nothing writes to it.
     reserve = bytearray(_RESERVE_BYTES)
     try:
         work, layout = pipe.recv()
@@ -52,7 +52,7 @@ def run_worker(pipe: Connection, board_fd: int) -> int:
 
 
 def _say(error: BaseException) -> str:
-    """Returns in a line why a worker could not go on; what is a bug is logged too."""
+    """Returns in one line why a worker could not go on. A bug is logged as well."""
     if _is_for_memory(error):
         return f"it could not get the memory that it needs; {limit_of(MemoryError())}"
     if isinstance(error, LoadkitError):
@@ -66,7 +66,7 @@ def _say(error: BaseException) -> str:
 
 
 def _is_for_memory(error: BaseException | None) -> bool:
-    """Whether it was for want of memory, by itself or by what went wrong before it."""
+    """Whether an error, or one that led to it, is about memory."""
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return True
@@ -83,7 +83,7 @@ def _do(work: Shard | ServeShard, board: Board, control: PipeControl) -> None:
         before = board.slot(work.index - work.ramp.lanes) if work.connects_before else None
         get_engine(work.engine).blast(work, slot, control, before)
     else:
-        # An app is imported first, and the engine listens when it has been tried: nobody connects to one that fails.
+        # An app is imported first, and the engine listens once it has been tried: no peer connects to one that fails.
         if work.plan.app:
             import_app(work.plan.app)
         else:

@@ -19,7 +19,7 @@ from loadkit.run.signals import name_of
 
 __all__ = ["Worker", "end_all", "let_go", "start_workers"]
 
-# Until a worker says that it is ready; 104 of them were ready within 5 s on two cores.
+# A worker has this long to be ready. 104 workers were ready within 5 s on two cores.
 _READY_S = 60.0
 
 
@@ -49,16 +49,16 @@ class Worker:
 
     @property
     def sentinel(self) -> int:
-        """For multiprocessing.connection.wait: readable when the process has ended."""
+        """A file descriptor that is readable when the process has ended."""
         return self._child.sentinel
 
     def say(self, *words: object) -> None:
-        """Sends it a message; one that is gone does not hear it."""
+        """Sends it a message. A worker that is gone does not receive it."""
         with contextlib.suppress(OSError):
             self.pipe.send(words)
 
     def listen(self) -> None:
-        """Takes in what it has said."""
+        """Reads what it has sent."""
         with contextlib.suppress(EOFError, OSError):
             while self.pipe.poll():
                 said, *rest = self.pipe.recv()
@@ -74,7 +74,7 @@ class Worker:
         return self._child.poll() is not None
 
     def died(self) -> str | None:
-        """Says how it ended when it did not end well, else None."""
+        """Returns how it ended; None if it has not ended, or if it ended well."""
         status = self._child.poll()
         if not status:
             return None
@@ -89,7 +89,7 @@ class Worker:
         return self.failure or f"exit status {status}"
 
     def kill(self) -> None:
-        """Ends one that does not end by itself."""
+        """Kills it if it does not end by itself."""
         self._is_hung = self._child.kill()
 
     def end(self) -> WorkerEnd:
@@ -99,7 +99,7 @@ class Worker:
         return WorkerEnd(self.index, self.pid, self.work.core, died, mid_fold)
 
     def close(self) -> None:
-        """Lets go of the process and the pipe."""
+        """Closes the pipe, and what is kept of the process."""
         self.pipe.close()
         self._child.close()
 
