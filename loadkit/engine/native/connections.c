@@ -304,9 +304,16 @@ static void move(int64_t *from, int64_t *to, int counter, int64_t amount) {
     to[counter] += amount;
 }
 
-/* In the ramp a message goes out when it is due, and only the first ones of a closed loop are counted. */
-static void move_message(struct blast *blast, const struct message *message) {
+/* In the ramp a message goes out when it is due, and only the first ones of a closed loop are counted. In a phase that
+ * counts them each is one of --messages; what is beyond these stays in the ramp, which ends at `began`. */
+static void move_message(struct blast *blast, struct message *message, int64_t began) {
     int64_t *ramp = blast->board.first_page, *page = board_page(&blast->board, message->sent);
+    const struct phase *phase = &blast->phase_plans[(page - ramp) / blast->board.page_words];
+    if (message->intended != OPENING && phase->is_measured && blast->options.messages >= 0 && blast->budget-- <= 0) {
+        blast->budget = 0;
+        message->intended = message->taken = began - 1;
+        return;
+    }
     move(ramp, page, COUNT_sent_bytes, blast->options.size);
     if (message->intended == OPENING) return;
     move(ramp, page, COUNT_intended, 1);
@@ -323,8 +330,8 @@ void connections_move_to_phase(struct blast *blast, int64_t began) {
             move(blast->board.first_page, board_page(&blast->board, connection->due_ns), COUNT_asked, 1);
         }
         for (uint32_t k = 0; connection->state != FREE && k < connection->pending_count; k++) {
-            const struct message *message = pending_at(blast, connection, k);
-            if (message->sent >= began) move_message(blast, message);
+            struct message *message = pending_at(blast, connection, k);
+            if (message->sent >= began) move_message(blast, message, began);
         }
     }
     board_end_write(&blast->board);

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from .by_hand import (
     Core,
     _core,
     a_phase,
+    a_route,
     paced,
     send_one,
     two_holds,
@@ -102,6 +105,8 @@ def test_the_start_of_the_ramp_is_heard_once() -> None:
             for _ in range(3):  # as often as the parent says anything
                 core.blast.start(time.monotonic_ns(), 1000.0, 1, 4, 1)
                 core.turn(20_000_000)
+            core.turn_until(lambda: core.phase(0).counters["asked"] >= 1 + 4)
+            core.turn()
             assert core.phase(0).counters["asked"] == 1 + 4
 
 
@@ -298,6 +303,36 @@ def test_what_is_under_way_when_a_phase_is_heard_of_too_late_belongs_to_the_phas
                 core.turn_until(lambda: core.phase(1).counters["replied"] == 1)
     for name in ("sent", "intended", "sent_bytes", "window_sent"):
         assert (ramp.counters[name], phase.counters[name]) == (0, 1)
+
+
+@pytest.mark.parametrize("messages", [1, 2, 3])
+def test_of_what_is_under_way_then_no_more_than_n_is_the_phase_s(messages: int) -> None:
+    phases = (a_phase(NS_PER_S), {**a_phase(3600 * NS_PER_S), "is_measured": True}, a_phase(NS_PER_S, is_drain=True))
+    options: dict[str, Any] = {"is_open_loop": False, "depth": 1, "messages": messages, "lifetime_ns": 3600 * NS_PER_S}
+    routes = (a_route(connections=2),)
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        with Core(port=listener.getsockname()[1], phases=phases, routes=routes, **options) as core:
+            began = time.monotonic_ns()
+            core.blast.start(began, 1000.0, 0, 2, 1)
+            core.turn_until(lambda: core.slot.get("open") == 2)
+            core.blast.begin_phases(began)  # with two messages under way
+            peers = [listener.accept()[0] for _ in range(2)]
+            core.sockets += peers
+            for peer in peers:
+                peer.setblocking(False)
+            for count in range(1, max(2, messages) + 1):
+
+                def is_answered(count: int = count) -> bool:
+                    for peer in peers:
+                        with contextlib.suppress(BlockingIOError, ConnectionError):  # it closes by a reset
+                            peer.sendall(peer.recv(64))
+                    return sum(core.phase(index).counters["replied"] for index in range(3)) >= count
+
+                core.turn_until(is_answered)
+            core.turn_until(lambda: core.slot.get("phase") == 2)  # the drain
+            ramp, phase = core.phase(0).counters, core.phase(1).counters
+    assert phase["intended"] == phase["sent"] == phase["replied"] == messages
+    assert ramp["intended"] == ramp["sent"] == ramp["replied"] == max(0, 2 - messages)
 
 
 def test_closing_comes_after_the_turn_that_began_the_drain() -> None:
