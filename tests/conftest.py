@@ -84,7 +84,7 @@ class Served:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
 
-    def end(self, timeout: float = 20) -> tuple[int, str, str]:
+    def end(self, timeout: float = 60) -> tuple[int, str, str]:
         """Waits for the end; returns exit status, stdout, stderr."""
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
@@ -115,7 +115,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         started.append(process)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not ready.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()

@@ -1,11 +1,17 @@
-"""A network namespace of a test's own, with loopback up and sysctls of its own."""
+"""A network namespace of a test's own, with loopback up, and for a command with sysctls of its own."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import fcntl
 import os
 import shlex
 import shutil
+import socket
+import struct
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +34,30 @@ def network_namespace(*setup: str, hosts: Path | None = None, **sysctls: object)
     elif (made := subprocess.run((*wrapper, "true"), capture_output=True, text=True, check=False)).returncode:
         _skip(made.stderr.strip())
     return wrapper
+
+
+_CLONE_NEWNET = 0x40000000  # unshare(2)
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1  # netdevice(7)
+
+
+@contextlib.contextmanager
+def own_network() -> Iterator[None]:
+    """Has this thread, and those that it starts, in a network namespace of its own: all ports are theirs.
+
+    Where this process may not make one they stay where they are, and another process may have a port.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as before:  # noqa: PTH123 - its descriptor is wanted
+        if libc.unshare(_CLONE_NEWNET):
+            yield
+            return
+        try:
+            with socket.socket() as sock:
+                fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
+            yield
+        finally:
+            if libc.setns(before.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "cannot go back to the network namespace of all")
 
 
 def _skip(reason: str) -> None:

@@ -12,7 +12,7 @@ from .conftest import Loadkit
 
 pytestmark = pytest.mark.slow
 
-QUICK = ("-c", "10", "-d", "200ms", "--warmup", "0s")
+QUICK = ("-c", "10", "-n", "100")
 
 # arguments of blast, exit status, what the line has to name
 BAD_OPTIONS = [

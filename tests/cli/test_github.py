@@ -45,7 +45,7 @@ def test_the_summary_is_added_to_and_the_annotations_follow_the_report(loadkit: 
 def test_a_blast_that_misses_its_slo_says_so_in_the_summary_and_exits_3(
     loadkit: Loadkit, summary: Path, tmp_path: Path
 ) -> None:
-    options = ("-c", "2", "-d", "300ms", "--warmup", "0s", "--slo", "errors==0", "--slo", "replies_per_s>=100m")
+    options = ("-c", "2", "-n", "100", "--slo", "errors==0", "--slo", "replies_per_s>=100m")
     outputs = ("-o", "run.md", "-o", "run.xml", "-o", "run.json")
     done = loadkit("blast", *options, *outputs, "--github", "-q", env={"GITHUB_STEP_SUMMARY": str(summary)})
     assert done.returncode == 3, done.stderr

@@ -27,7 +27,7 @@ def peer() -> Iterator[Callable[[Answer], int]]:
 
     def start(answer: Answer) -> int:
         listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(20)
+        listener.settimeout(60)
 
         def run() -> None:
             connection, _address = listener.accept()
@@ -41,7 +41,7 @@ def peer() -> Iterator[Callable[[Answer], int]]:
 
     yield start
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     for listener in listeners:
         listener.close()
 
@@ -88,7 +88,7 @@ def test_an_echo_is_one_line_and_0(loadkit: Loadkit, serve: Serve, size: str, sh
 
 
 def test_an_echo_in_pieces_is_one(loadkit: Loadkit, peer: Callable[[Answer], int]) -> None:
-    done = loadkit("ping", f"127.0.0.1:{peer(_in_pieces)}")
+    done = loadkit("ping", f"127.0.0.1:{peer(_in_pieces)}", "--timeout", "30s")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -110,7 +110,8 @@ def test_what_does_not_echo_is_one_line_and_1(
     loadkit: Loadkit, peer: Callable[[Answer], int], answer: Answer, said: str
 ) -> None:
     place = f"127.0.0.1:{peer(answer)}"
-    done = loadkit("ping", place, "--timeout", "300ms")
+    # Only the silent one is to be given up: what others say may come late on a busy machine.
+    done = loadkit("ping", place, "--timeout", "300ms" if answer is _silent else "30s")
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"loadkit: {place} {said}")

@@ -187,7 +187,7 @@ def test_serve_replaces_its_workers_and_stops_whatever_its_streams_lead_to(
             os.kill(ready["workers"][0]["pid"], signal.SIGKILL)
             until(lambda: echoes(ready["port"]))
             process.terminate()
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=60) == 0
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -204,7 +204,7 @@ def echoes(port: int) -> bool:
 
 
 def until(condition: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, condition
         time.sleep(0.02)
@@ -247,7 +247,8 @@ def test_a_stream_is_as_patient_as_it_is_told_and_then_not_at_all(pipe: tuple[in
         begin = time.monotonic()
         stream.write("dropped\n")
         waits.append(time.monotonic() - begin)
-    assert waits[0] >= 0.5 > waits[1]
+    assert waits[0] >= 0.5
+    assert waits[1] < waits[0] / 2
 
 
 def test_a_socket_that_is_not_read_drops_what_has_no_room() -> None:

@@ -98,6 +98,10 @@ class HandControl:
             self._go_on.clear()
         return self._stands, self._go_on
 
+    def has_heard(self, word: str) -> bool:
+        """Whether the engine knows what was last said."""
+        return bool(self._heard[word] == getattr(self, word))
+
     def came(self, first_bytes: bytes) -> None:
         self.first_bytes = first_bytes
 
@@ -187,10 +191,16 @@ class Blasting:
         """How often each worker has said that its traffic is over."""
         return [control.times_finished for control in self._controls]
 
-    def end_ramp(self) -> None:
-        """Waits until every first connection is settled, then lets the phases begin."""
+    def has_heard(self, word: str) -> bool:
+        """Whether every worker knows of it."""
+        return all(control.has_heard(word) for control in self._controls)
+
+    def end_ramp(self) -> int:
+        """Waits until every first connection is settled, then lets the phases begin; returns when they do."""
         wait_for(lambda: self.settled() >= self.plan.load.phases[0].connections or self.is_over())
-        self.say(hold_ns=time.monotonic_ns() + 5_000_000)
+        hold_ns = time.monotonic_ns() + 5_000_000
+        self.say(hold_ns=hold_ns)
+        return hold_ns
 
     def is_over(self) -> bool:
         return not any(thread.is_alive() for thread in self._threads)
@@ -280,6 +290,14 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it does not come to pass"
         time.sleep(0.005)
+
+
+def undisturbed(attempt: Callable[[], bool], times: int = 5) -> None:
+    """Asserts that it comes to pass when this machine does not stand still for as long as the attempt lasts.
+
+    For what a few tenths of a second must be enough for: one attempt of several has to find a machine that gives them.
+    """
+    assert any(attempt() for _ in range(times)), f"not once in {times} times"
 
 
 def _chosen(engine: Engine) -> ChosenEngine:

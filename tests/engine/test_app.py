@@ -219,7 +219,7 @@ def test_an_app_that_cannot_serve_is_found_out_before_anybody_can_connect(
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
     assert [str(error).partition(": ")[0] for error in failures] == [f"app tests.apps:{app.__name__}"]
     assert not control.is_ready.is_set()

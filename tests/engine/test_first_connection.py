@@ -83,7 +83,7 @@ def test_no_other_connection_opens_before_the_first_has_its_reply(peer: Peer, bl
         if number == 0:
             message = sock.recv(SIZE, socket.MSG_WAITALL)
             sock.sendall(message[:-1])  # all but whole
-            asked.wait(30)
+            asked.wait(60)
             sock.sendall(message[-1:])
         echo(sock, number)
 
@@ -142,7 +142,9 @@ def test_a_target_that_is_no_echo_gets_one_connection_and_what_came_is_kept(
 ) -> None:
     behaviour = Counting(behave)
     more = {"lifetime": lifetime} if lifetime else {}
-    blasting = blast(peer(behaviour), connections="5", timeout="300ms", connect_rate="10k", proves=True, **more)
+    # Only the silent one is to be given up: what others say may come late on a busy machine.
+    timeout = "300ms" if behave is is_silent else "60s"
+    blasting = blast(peer(behaviour), connections="5", timeout=timeout, connect_rate="10k", proves=True, **more)
     wait_for(lambda: blasting.proved() == "failed")
     time.sleep(0.25)  # a connection that churns is tried again after 100 ms
     assert behaviour.came == [0]

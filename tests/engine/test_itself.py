@@ -11,8 +11,9 @@ from loadkit.engine.base import Engine
 from loadkit.engine.ports import knows_port_range
 from loadkit.measure.samples import PhaseSamples
 from loadkit.plan.target import Route
+from tests.namespaces import own_network
 
-from .conftest import LOOPBACK, Blast, run
+from .conftest import LOOPBACK, Blast, run, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -20,21 +21,25 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def port() -> Iterator[int]:
     """A port that no process listens at; a server can have it afterwards."""
-    with socket.socket() as sock:
-        sock.bind((LOOPBACK, 0))
-        number = int(sock.getsockname()[1])
-        sock.connect(sock.getsockname())
-        assert sock.getsockname() == sock.getpeername(), "this kernel connects a socket to itself"
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    yield number
-    with socket.socket() as server:  # without SO_REUSEADDR: not even a TIME_WAIT may be left
-        server.bind((LOOPBACK, number))
-        server.listen()
+    with own_network():
+        with socket.socket() as sock:
+            sock.bind((LOOPBACK, 0))
+            number = int(sock.getsockname()[1])
+            sock.connect(sock.getsockname())
+            assert sock.getsockname() == sock.getpeername(), "this kernel connects a socket to itself"
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        yield number
+        with socket.socket() as server:  # without SO_REUSEADDR: not even a TIME_WAIT may be left
+            server.bind((LOOPBACK, number))
+            server.listen()
 
 
-def _run(blast: Blast, port: int, source: str | None = None, **options: str) -> PhaseSamples:
-    route = Route(source, LOOPBACK, 1, (port, port), may_meet_itself=True)
-    return run(blast(port, connections="1", duration="400ms", routes=(route,), **options))
+def _run(blast: Blast, port: int, source: str | None = None) -> PhaseSamples:
+    return run(blast(port, connections="1", duration="100ms", routes=(_route(port, source),)))
+
+
+def _route(port: int, source: str | None = None) -> Route:
+    return Route(source, LOOPBACK, 1, (port, port), may_meet_itself=True)
 
 
 @pytest.mark.parametrize("source", [None, LOOPBACK])
@@ -50,7 +55,11 @@ def test_a_connection_to_itself_is_refused(engine: Engine, blast: Blast, port: i
 def test_in_churn_each_new_try_is_refused(engine: Engine, blast: Blast, port: int, lifetime: str) -> None:
     if engine.name != "native" and not knows_port_range():
         pytest.skip("this kernel has no port range for a socket (Linux 6.3)")
-    whole = _run(blast, port, lifetime=lifetime)
+    blasting = blast(port, connections="1", duration="60s", routes=(_route(port),), lifetime=lifetime)
+    blasting.end_ramp()
+    wait_for(lambda: blasting.whole().counters["asked"] > 1)
+    blasting.say(stop=True)
+    whole = blasting.end()
     tries = whole.counters["asked"]
     assert tries > 1
     assert whole.errors == {("connect", "ECONNREFUSED"): tries}

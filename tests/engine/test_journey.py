@@ -43,6 +43,26 @@ def journey(blast: Blast, port: int, **options: Any) -> tuple[Blasting, PhaseSam
     return blasting, blasting.phase("hold")
 
 
+def journey_until(
+    blast: Blast, port: int, is_enough: Callable[[PhaseSamples], bool], **options: Any
+) -> tuple[Blasting, PhaseSamples]:
+    """Runs with probes until the measured phase has enough; returns the run and that phase."""
+    values = {"connections": "4", "rate": "200", "duration": "60s", "journey": True, **options}
+    blasting = blast(port, **values)
+    blasting.end_ramp()
+    wait_for(lambda: is_enough(blasting.phase("hold")))
+    blasting.say(stop=True)
+    blasting.end()
+    return blasting, blasting.phase("hold")
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that answers has the time that a busy machine takes; those that do not have less, in their tests."""
+    monkeypatch.setattr(probes, "_HELLO_S", 30.0)
+    monkeypatch.setattr(probes, "_OPEN_S", 60.0)
+
+
 def source_of(blasting: Blasting) -> str:
     return JOURNEY_SOURCES[blasting.board.slots[0].get("journey_source")]
 
@@ -52,10 +72,15 @@ def stages_of(hold: PhaseSamples) -> set[str]:
     return {name for name in STAGES if hold.histograms[STAGE + name].count}
 
 
+def has_ten(hold: PhaseSamples) -> bool:
+    """Whether ten messages of probes have come all their way."""
+    return hold.histograms["stage_total"].count >= 10
+
+
 def assert_telescopes(hold: PhaseSamples) -> None:
     """The stages of every message add up to its total: by the rows of totals, and over all."""
     total = hold.histograms["stage_total"]
-    assert total.count >= 10  # of 100
+    assert total.count >= 10
     assert (hold.tails[:, 1:-1].sum(axis=1) == hold.tails[:, -1]).all()
     assert hold.tails[:, 0].sum() == total.count
     sums = {name: hold.histograms[STAGE + name] for name in stages_of(hold)}
@@ -66,7 +91,7 @@ def assert_telescopes(hold: PhaseSamples) -> None:
 
 def test_the_stages_of_both_ends_add_up_to_the_total(server: Server, blast: Blast) -> None:
     port, board, _ = server()
-    blasting, hold = journey(blast, port)
+    blasting, hold = journey_until(blast, port, has_ten)
     assert source_of(blasting) == "same_clock"
     assert stages_of(hold) == {*_BLAST_END, *_SERVE_END, "there", "back", "total"}
     assert_telescopes(hold)
@@ -96,7 +121,7 @@ def test_a_serve_end_with_another_clock_leaves_the_network_as_one_stage(
 ) -> None:
     port, _, _ = server()
     monkeypatch.setattr(probes, "machine_key", lambda: bytes(16))
-    blasting, hold = journey(blast, port)
+    blasting, hold = journey_until(blast, port, has_ten)
     assert source_of(blasting) == "other_clock"
     assert stages_of(hold) == {*_BLAST_END, *_SERVE_END, "network", "total"}
     assert_telescopes(hold)
@@ -111,7 +136,7 @@ def test_any_echo_is_one_stage_and_is_never_told_of_trailers(peer: Peer, blast: 
             heard[number] += chunk
             sock.sendall(chunk)
 
-    blasting, hold = journey(blast, peer(echo))
+    blasting, hold = journey_until(blast, peer(echo), has_ten)
     assert source_of(blasting) == "foreign"
     assert stages_of(hold) == {*_BLAST_END, "peer", "total"}
     assert_telescopes(hold)
@@ -171,9 +196,8 @@ def test_what_a_serve_end_says_wrong_is_left_out_and_counted(
     changes: dict[str, int], counter: str, peer: Peer, blast: Blast
 ) -> None:
     serve = serve_end(lambda sock, number: stamped(sock, number, **changes))
-    blasting, hold = journey(blast, peer(serve), duration="200ms")
+    blasting, hold = journey_until(blast, peer(serve), lambda hold: hold.counters[counter] >= 2)
     assert source_of(blasting) == "same_clock"
-    assert hold.counters[counter] >= 2
     assert hold.histograms["stage_total"].count == 0
     assert blasting.whole().counters["failed"] == 0
 
@@ -183,7 +207,7 @@ def test_what_a_serve_end_says_right_is_measured(peer: Peer, blast: Blast) -> No
         now = time.time_ns()
         return stamped(sock, number, **dict.fromkeys(("rx", "call", "wakeup", "read", "write"), now))
 
-    _blasting, hold = journey(blast, peer(serve_end(right)))
+    _blasting, hold = journey_until(blast, peer(serve_end(right)), has_ten)
     assert_telescopes(hold)
 
 
@@ -197,8 +221,9 @@ def test_a_probe_that_is_closed_is_lost_and_the_run_goes_on(peer: Peer, blast: B
                 return
 
     # Ordinary connections get three messages' worth at the most here, and are never of a hello's length.
-    blasting, hold = journey(blast, peer(close_soon), connections="1", rate="1", duration="500ms")
-    assert hold.counters["probes_lost"] == 4
+    blasting, _hold = journey_until(
+        blast, peer(close_soon), lambda hold: hold.counters["probes_lost"] == 4, connections="1", rate="1"
+    )
     assert source_of(blasting) == "foreign"
 
 
@@ -244,9 +269,8 @@ def test_a_peer_that_answers_a_hello_byte_by_byte_is_not_waited_for(
                 time.sleep(0.05 if is_probe else 0)  # 2.35 s for a hello; each byte comes in time
 
     monkeypatch.setattr(probes, "_HELLO_S", 0.3)
-    began = time.monotonic()
     blasting, hold = journey(blast, peer(drip), duration="200ms")
-    assert time.monotonic() - began < 2.35
+    # Had it been waited for, it would be an echo: "foreign".
     assert source_of(blasting) == "not_opened"
     assert hold.counters["replied"] > 0
 
@@ -282,7 +306,7 @@ def test_a_peer_that_answers_no_hello_is_not_waited_for(
 
 
 def greet(port: int, hello: bytes = _HELLO) -> tuple[socket.socket, bytes]:
-    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    sock = socket.create_connection(("127.0.0.1", port), timeout=60)
     sock.sendall(hello)
     return sock, sock.recv(len(hello), socket.MSG_WAITALL)
 
@@ -338,7 +362,7 @@ def test_a_probe_takes_the_place_of_a_connection_until_it_ends(server: Server) -
 def gets_in(port: int) -> bool:
     """Whether a connection is echoed to, and not turned away."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
             sock.sendall(b"x")
             return sock.recv(1) == b"x"
     except (ConnectionResetError, BrokenPipeError):

@@ -94,7 +94,7 @@ def test_each_thread_counts_its_own_and_the_last_puts_the_table_back(board: Boar
         counting = count_libuv(loop, board.slots[1])
         assert counting is not None
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
         turn(loop, 2 * _TURNS)
         loop.close()
         counting.close()
@@ -104,7 +104,7 @@ def test_each_thread_counts_its_own_and_the_last_puts_the_table_back(board: Boar
     counting = count_libuv(loop, board.slots[0])
     assert counting is not None
     thread.start()
-    begun.wait(10)
+    begun.wait(60)
     turn(loop)
     counting.close()
     mine = waits_of(board, 0)
@@ -181,7 +181,7 @@ def test_a_turn_that_goes_on_into_the_next_phase_is_each_one_s_for_its_part(engi
     assert source_of(slot) == engine
 
     def change_phase() -> None:
-        time.sleep(0.05)
+        time.sleep(0.2)
         counting.fold(slot.pages[0])
         slot.set("phase", 1)
         loop.call_soon(loop.stop)
@@ -193,7 +193,7 @@ def test_a_turn_that_goes_on_into_the_next_phase_is_each_one_s_for_its_part(engi
     counting.close()
     before, after = (phase.counters["busy_ns"] for phase in read_worker(board, 0).phases)
     board.close()
-    assert before >= 50_000_000
+    assert before >= 200_000_000
     assert after < before
 
 

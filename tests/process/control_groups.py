@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.under_way import wait_until
 
 _ROOT = Path("/sys/fs/cgroup")
 # The limit of a controller: its file in version 2 and in version 1.
@@ -32,17 +33,33 @@ def control_group(controller: str, limit: int) -> Iterator[tuple[str, ...]]:
     except OSError as error:
         pytest.skip(f"no control group of {controller} can be made here: {error.strerror}")
     try:
-        file = group / _FILES[controller][0 if is_second else 1]
-        if not file.exists():
+        if not any((group / name).exists() for name in _FILES[controller]):
             pytest.skip(f"the groups here have no controller {controller}")
-        file.write_text(str(limit))
+        enter = "import os, sys; open(sys.argv[1], 'w').write('0'); os.execv(sys.argv[2], sys.argv[2:])"
+        inside = (sys.executable, "-c", enter, str(group / "cgroup.procs"))
+        set_limit(inside, controller, limit)
         if controller == "cpu":
             name, most = _WEIGHTS[0 if is_second else 1]
             (group / name).write_text(str(most))
-        enter = "import os, sys; open(sys.argv[1], 'w').write('0'); os.execv(sys.argv[2], sys.argv[2:])"
-        yield (sys.executable, "-c", enter, str(group / "cgroup.procs"))
+        yield inside
     finally:
         _remove(group)
+
+
+def set_limit(inside: tuple[str, ...], controller: str, limit: int) -> None:
+    """Changes the limit of a group that was made."""
+    [file] = [path for name in set(_FILES[controller]) if (path := _group_of(inside) / name).exists()]
+    file.write_text(str(limit))
+
+
+def throttled_ns(inside: tuple[str, ...]) -> int:
+    """Returns how long its processes were kept from running by a quota of CPU time."""
+    stat = dict(line.split() for line in (_group_of(inside) / "cpu.stat").read_text().splitlines())
+    return int(stat.get("throttled_usec", 0)) * 1000 or int(stat.get("throttled_time", 0))
+
+
+def _group_of(inside: tuple[str, ...]) -> Path:
+    return Path(inside[-1]).parent
 
 
 def _own(controller: str, is_second: bool) -> str:
@@ -55,12 +72,10 @@ def _own(controller: str, is_second: bool) -> str:
 
 def _remove(group: Path) -> None:
     """Removes it when its last process is gone, which takes the kernel a moment after the exit."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
+
+    def is_gone() -> bool:
+        with contextlib.suppress(OSError):
             group.rmdir()
-        except OSError:
-            assert time.monotonic() < deadline, f"processes stay in {group}: {(group / 'cgroup.procs').read_text()}"
-            time.sleep(0.02)
-        else:
-            return
+        return not group.exists()
+
+    wait_until(is_gone, f"processes stay in {group}")

@@ -237,5 +237,5 @@ def test_an_app_of_the_folder_is_still_found_first(tmp_path: Path) -> None:
     assert "ready on" in serving.stderr.readline()
     assert json.loads(ready.read_text())["port"]
     serving.send_signal(signal.SIGTERM)
-    serving.communicate(timeout=20)
+    serving.communicate(timeout=60)
     assert serving.returncode == 0

@@ -16,7 +16,7 @@ from tests.namespaces import network_namespace
 pytestmark = pytest.mark.slow
 
 SHORT = ("-c", "5", "-n", "50", "--no-progress")
-PACED = ("-c", "5", "-R", "100", "-d", "500ms", "--warmup", "0s", "--no-progress")
+PACED = ("-c", "5", "-R", "100", "-n", "50", "--no-progress")
 _LINK = (
     "ip link add eth7 type veth peer name eth8",
     "ip link set eth7 up",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Serve
+from tests.under_way import wait_until
 
 from .test_faults import group_of, named, started, wait_for_it, wait_until_gone
 from .test_serve import connect, echoes
@@ -29,7 +30,7 @@ def test_workers_that_hang_die_with_the_process_that_started_them() -> None:
             for pid in workers:
                 os.kill(pid, signal.SIGSTOP)
             os.kill(run.pid if victim == "parent" else forker[0], signal.SIGKILL)
-            _out, err = run.communicate(timeout=30)
+            _out, err = run.communicate(timeout=60)
             wait_until_gone(run)
             # It was before the run, or in it.
             assert victim == "parent" or (run.returncode, err.count("\n")) in [(1, 1), (4, 0)]
@@ -43,7 +44,7 @@ def test_nothing_is_left_whenever_the_parent_is_killed() -> None:
         with started(*_BLAST) as run:
             time.sleep(delay_s)  # which is what is tried
             run.kill()
-            run.communicate(timeout=30)
+            run.communicate(timeout=60)
             wait_until_gone(run)
 
     with ThreadPoolExecutor(6) as pool:
@@ -60,7 +61,7 @@ def test_a_worker_that_hangs_is_killed_when_the_process_it_was_forked_from_hangs
         for number in (signal.SIGTERM, signal.SIGINT):
             os.kill(run.pid, number)
             _wait_until_handled(run)
-        _out, err = run.communicate(timeout=30)
+        _out, err = run.communicate(timeout=60)
         wait_until_gone(run)
     assert run.returncode == 128 + signal.SIGINT
     assert f"worker 0 (pid {worker}) killed by SIGKILL after it hung when all of them were to end" in err
@@ -74,20 +75,19 @@ def test_the_third_signal_ends_a_run_that_hangs_without_its_record() -> None:
         for _ in range(3):
             os.kill(run.pid, signal.SIGTERM)
             _wait_until_handled(run)
-        out, err = run.communicate(timeout=30)
+        out, err = run.communicate(timeout=60)
         wait_until_gone(run)
     assert (run.returncode, out, err) == (143, "", "")
 
 
 def _wait_until_handled(process: subprocess.Popen[str]) -> None:
     """Waits until the process has taken the signals sent to it, and sleeps again or is dead: proc_pid_status(5)."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+
+    def has_taken_them() -> bool:
         status = dict(line.split(":\t") for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
-        if not int(status["ShdPnd"], 16) and group_of(process)[process.pid][1] in "SZ":
-            return
-        time.sleep(0.02)
-    raise AssertionError("it does not take signals")
+        return not int(status["ShdPnd"], 16) and group_of(process)[process.pid][1] in "SZ"
+
+    wait_until(has_taken_them, "it does not take signals")
 
 
 def test_a_worker_killed_by_a_signal_without_a_name_is_replaced(serve: Serve) -> None:
@@ -104,10 +104,8 @@ def test_a_worker_that_is_killed_at_the_end_of_serve_is_reported(serve: Serve) -
         assert echoes(sock)
         served.signal(signal.SIGTERM)
         # The worker without a connection ends by itself; the other one is in its grace then.
-        deadline = time.monotonic() + 20
-        while len(left := _alive(served.process)) > 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: len(_alive(served.process)) == 1, "the other one stays")
+        left = _alive(served.process)
         os.kill(left[0], signal.SIGKILL)
         status, _out, err = served.end()
     assert status == 0

@@ -13,14 +13,14 @@ import pytest
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.slow
 
-# What every test of an inner run begins with: short loads.
+# What every test of an inner run begins with: short loads, whose last messages are waited for on a busy machine too.
 _START = """
 import asyncio
 import sys
 
 import pytest
 
-pytestmark = pytest.mark.loadkit(connections=10, duration="300ms", warmup="0s", workers=1)
+pytestmark = pytest.mark.loadkit(connections=10, messages=300, workers=1)
 """
 
 
@@ -85,7 +85,9 @@ def test_an_invalid_run_is_an_error_of_the_environment_and_no_failure(pytester: 
         pytester,
         """
 # At depth 1 the server might be what is slow, which is not this end's fault.
-beyond = {"connections": 20, "depth": 1000, "rate": "500k", "duration": "500ms", "engine": "asyncio"}
+beyond = {
+    "connections": 20, "depth": 1000, "rate": "500k", "messages": "100m", "duration": "500ms", "engine": "asyncio"
+}
 
 def test_error(blast):
     blast(**beyond).check("errors==0")
@@ -181,7 +183,7 @@ def test_under_xdist_loads_take_turns_and_the_summary_has_them_all(pytester: pyt
         """
 @pytest.mark.parametrize("load", range(4))
 def test_load(load, blast):
-    blast(rate="100").check("errors==0")
+    blast(rate="100", messages=30).check("errors==0")
 """,
         "-n2",
         "--loadkit-record-dir=kept",
@@ -326,17 +328,21 @@ import os, pathlib, signal, threading, time
 def test_long(blast):
     def interrupt():
         children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children")
-        while not any(map(blast_worker_of, children.read_text().split())):
+        while not any(map(has_connected, children.read_text().split())):
             time.sleep(0.02)
-        time.sleep(0.3)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    blast(duration="60s")
+    blast(duration="10m", messages="100m")
 
-def blast_worker_of(pid):
+def has_connected(pid):
+    # Whether a worker of this forker has all its connections: a descriptor each.
     workers = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return any("loadkit-blast" in pathlib.Path(f"/proc/{worker}/comm").read_text() for worker in workers)
+    return any(
+        "loadkit-blast" in pathlib.Path(f"/proc/{worker}/comm").read_text()
+        and sum("socket" in str(file.readlink()) for file in pathlib.Path(f"/proc/{worker}/fd").iterdir()) > 10
+        for worker in workers
+    )
 """,
         "--loadkit-record-dir=kept",
     )

@@ -85,7 +85,7 @@ def greeted(served: Served) -> Iterator[tuple[socket.socket, int]]:
 
 def successor_of(served: Served) -> int:
     """Returns the only worker, waiting until it listens."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(ConnectionError), greeted(served) as (_sock, pid):
             return pid
@@ -196,7 +196,7 @@ def test_what_is_no_app_is_refused_in_one_line_and_leaves_nobody_behind(
     shop: Path, options: tuple[str, ...], status: int, said: str
 ) -> None:
     command = [sys.executable, "-m", "loadkit", "serve", "127.0.0.1:0", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=shop)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=shop)
     assert done.returncode == status, done
     [line] = done.stderr.splitlines()
     assert said in line
@@ -217,7 +217,7 @@ def test_a_program_that_starts_a_run_when_it_is_imported_is_told_where_that_belo
         "plan = build_serve_plan(read_host(), ('127.0.0.1',), 0, engine=engine, app=app_of(Till))\n"
         "run_serve(plan, lambda group: None, lambda dead, group: None)\n"
     )
-    done = subprocess.run([sys.executable, "careless.py"], capture_output=True, text=True, timeout=30, cwd=shop)
+    done = subprocess.run([sys.executable, "careless.py"], capture_output=True, text=True, timeout=60, cwd=shop)
     assert done.returncode == 1
     said = done.stderr.splitlines()[-1]
     assert "workers cannot start workers" in said
@@ -253,7 +253,7 @@ def test_greeting():
     with Interrupts() as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)
         try:
-            with socket.create_connection(("127.0.0.1", group.port), timeout=20) as sock:
+            with socket.create_connection(("127.0.0.1", group.port), timeout=60) as sock:
                 assert sock.recv(100) == __name__.encode()
         finally:
             group.leave()

@@ -44,7 +44,7 @@ class Clients:
         return len(found)
 
     def _enter(self, _number: int) -> socket.socket | None:
-        self._together.wait(30)
+        self._together.wait(60)
         return enter(self._port)
 
     def leave(self, count: int) -> None:
@@ -69,7 +69,7 @@ class Clients:
 def enter(port: int) -> socket.socket | None:
     """Returns a connection that echoes; None if it was turned away, before connect() returned or after."""
     try:
-        sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+        sock = socket.create_connection(("127.0.0.1", port), timeout=60)
     except (ConnectionResetError, ConnectionRefusedError):  # refused: no other worker listens yet
         return None
     if echoes(sock):
@@ -124,10 +124,10 @@ def test_the_room_of_killed_workers_is_given_to_others_and_no_more(served: Serve
     kill_worker(served, 1)
     is_over.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
     clients.forget_dead()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(clients.inside) < LIMIT:
         assert time.monotonic() < deadline, f"{LIMIT - len(clients.inside)} of {LIMIT} are lost"
         clients.rush()
@@ -147,7 +147,7 @@ def kill_worker(served: Served, index: int) -> None:
 
 def find_worker(served: Served, index: int) -> int:
     """Waits for the worker; those of other tests' servers are in other sessions."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for comm in Path("/proc").glob("[0-9]*/comm"):
             pid = int(comm.parent.name)

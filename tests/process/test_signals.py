@@ -72,7 +72,7 @@ def send(command: Sequence[str], number: int, at: int, delay_s: float, folder: P
         assert os.read(read, 1) == b"!"
         time.sleep(delay_s)  # which is what is tried
         (os.killpg if at // 2 % 2 else os.kill)(process.pid, number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
         wait_until_gone(process)
     finally:
         os.close(read)
@@ -162,7 +162,7 @@ def test_a_signal_that_is_ignored_at_the_start_stays_so_in_every_process() -> No
         for number in (signal.SIGHUP, signal.SIGINT):
             os.killpg(process.pid, number)
         os.killpg(process.pid, signal.SIGUSR1)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, "")
         assert out.startswith("served 0 connections")
 
@@ -180,7 +180,7 @@ def test_with_signals_blocked_by_the_caller_a_run_ends_and_a_server_replaces_its
         wait_for_line(server, "killed by SIGKILL", "another one has taken its place")
         server.send_signal(signal.SIGTERM)
         for process in (server, run, other):
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)
         assert server.returncode == 0
         assert run.returncode in (0, 4)
         assert other.returncode in (0, 4)
@@ -190,12 +190,12 @@ def test_with_signals_blocked_by_the_caller_a_run_ends_and_a_server_replaces_its
 
 
 def test_ctrl_c_does_not_wait_for_workers_that_start(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "slow.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
     with started("serve", "127.0.0.1:0", "-w", "1", "--app", "slow:App", cwd=tmp_path) as process:
         assert process.stdout
         assert process.stdout.readline() == "importing\n"
         os.killpg(process.pid, signal.SIGINT)
-        _out, err = process.communicate(timeout=20)  # a third of what the import takes
+        _out, err = process.communicate(timeout=60)  # a tenth of what the import takes
         assert (process.returncode, err) == (130, "loadkit: SIGINT ended the command before it had begun\n")
         wait_until_gone(process)
 
@@ -204,7 +204,7 @@ def test_a_signal_does_not_wait_for_name_servers() -> None:
     # libc's sleep is what a name server that does not answer is to it: nothing of Python's, and begun again.
     program = (
         "import ctypes, socket, sys; from loadkit.__main__ import main; "
-        "socket.getaddrinfo = lambda *_, **__: (print('asked', flush=True), ctypes.CDLL(None).sleep(60)); main()"
+        "socket.getaddrinfo = lambda *_, **__: (print('asked', flush=True), ctypes.CDLL(None).sleep(600)); main()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, "ping", "nowhere:7000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -212,7 +212,7 @@ def test_a_signal_does_not_wait_for_name_servers() -> None:
         assert process.stdout
         assert process.stdout.readline() == b"asked\n"
         process.send_signal(signal.SIGTERM)
-        _out, err = process.communicate(timeout=20)
+        _out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (143, b"")
 
 
@@ -266,7 +266,7 @@ _PROGRAMS = {
         "[os.kill(os.getpid(), number) for number in (signal.SIGHUP, signal.SIGUSR1)]",
         "signal.signal(signal.SIGHUP, lambda *_: print('reload'))\n"
         "faulthandler.register(signal.SIGUSR1, all_threads=False)\n"
-        "print(run('700ms').partial)\n"
+        "print(run('3s').partial)\n"
         "os.kill(os.getpid(), signal.SIGUSR1)",
     ),
     "handler": (

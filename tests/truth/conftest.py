@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.under_way import wait_until, wait_until_in_phase
 
 PEER = Path(__file__).parent / "peer.py"
 
@@ -36,31 +37,20 @@ class Run:
 
     def workers(self, name: str) -> list[int]:
         """Returns the pids of the workers called so, waiting until there is one."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            found = processes(name, group=self.process.pid)
-            if found:
-                return found
-            time.sleep(0.02)
-        raise AssertionError(f"no process {name}")
+        return wait_for_processes(name, group=self.process.pid)
 
     def wait_until_gone(self, name: str) -> None:
         """Waits until it has no worker called so any more."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if not processes(name, group=self.process.pid):
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"{name} stays")
+        wait_until(lambda: not processes(name, group=self.process.pid), f"{name} stays")
 
     def wait_until_open(self, pid: int, sockets: int) -> None:
         """Waits until the process has that many file descriptors open."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if len(list(Path(f"/proc/{pid}/fd").iterdir())) >= sockets:
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"{sockets} sockets did not open")
+        files = Path(f"/proc/{pid}/fd")
+        wait_until(lambda: len(list(files.iterdir())) >= sockets, f"{sockets} sockets did not open")
+
+    def wait_until_in_phase(self, phase: int) -> None:
+        """Waits until the first worker has had a reply in the phase: 0 is the ramp, 1 the next one."""
+        wait_until_in_phase(self.workers("loadkit-blast-0")[0], phase)
 
 
 def processes(name: str, group: int) -> list[int]:
@@ -72,6 +62,18 @@ def processes(name: str, group: int) -> list[int]:
                 continue
             if os.getpgid(int(entry.name)) == group:
                 found.append(int(entry.name))
+    return found
+
+
+def wait_for_processes(name: str, group: int) -> list[int]:
+    """Returns the pids of the processes of a group that are called so, waiting until there is one."""
+    found: list[int] = []
+
+    def is_there() -> bool:
+        found[:] = processes(name, group)
+        return bool(found)
+
+    wait_until(is_there, f"there is no process {name}")
     return found
 
 
@@ -90,7 +92,7 @@ def peer() -> Iterator[Callable[..., int]]:
 
     yield start
     for process in started:
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_a_program_s_own_classes_are_found_by_its_file(tmp_path: Path, command: 
     (tmp_path / "shop").mkdir()
     for name in ("run-it.py", "main.py"):
         (tmp_path / "shop" / name).write_text(_SAY)
-    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert said.format(tmp_path) in done.stdout + done.stderr
 
 

@@ -15,6 +15,7 @@ from loadkit.measure.tcp_info import read_tcp_info
 from loadkit.plan.pacing import LinearPace
 from loadkit.units import NS_PER_S
 from tests.engine.conftest import LOOPBACK, Blast, Server, run
+from tests.namespaces import own_network
 
 from .by_hand import Core, a_route, lose_edges, paced, send_one
 
@@ -106,7 +107,7 @@ def test_idle_connections_wake_nobody_up_each_for_itself(server: Server, blast: 
 @pytest.mark.parametrize("source", [None, LOOPBACK])
 def test_where_the_kernel_has_no_port_ranges_the_engine_goes_through_the_ports(source: str | None) -> None:
     low = 20_000  # where nobody is given a port, so that no TIME_WAIT of another test is in the way
-    with socket.create_server((LOOPBACK, 0)) as listener, socket.socket() as taken:
+    with own_network(), socket.create_server((LOOPBACK, 0)) as listener, socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((LOOPBACK, low + 1))
         taken.connect(listener.getsockname())  # this tuple is in use

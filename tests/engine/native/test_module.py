@@ -63,10 +63,9 @@ def test_churned_connections_leave_neither_files_nor_memory_behind(
     files = open_files()
     # The least that malloc hands out is 32 bytes: 40,000 of those are 1.2 MiB, each time. A worker of 50 connections
     # and its thread come and go within less, but for what the process about them takes in one of three.
-    grown = growth() if IS_SANITIZED else min(growth() for _ in range(3))
+    assert any(growth() < 2**20 or IS_SANITIZED for _ in range(3))
     # What others left may have gone, and the last ones may still be on their way out.
     wait_for(lambda: open_files() <= files)
-    assert IS_SANITIZED or grown < 2**20
 
 
 BAD_BLASTS: dict[str, dict[str, Any]] = {
