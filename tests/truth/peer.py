@@ -11,7 +11,7 @@ It prints its port once it listens, a line once it has read so many BYTES, and e
     extra N                 every Nth reply is followed by a byte nobody asked for
     drop-every N            every Nth message after the first of its connection is never replied to
     half N                  sends half of every Nth reply, then closes
-    refuse                  takes one connection, then does not listen any more
+    refuse                  takes one connection, and does not listen any more before it replies
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import sys
 class Peer(asyncio.Protocol):
     size = 64
     count = 0  # messages over all connections
-    seen = False  # whether a connection has come
+    server: asyncio.Server  # what listens
     untold: int | None = None  # bytes over all connections until it says so
 
     def __init__(self, kind: str, number: int, milliseconds: int) -> None:
@@ -40,7 +40,8 @@ class Peer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        Peer.seen = True
+        if self.kind == "refuse":
+            Peer.server.close()
 
     def data_received(self, chunk: bytes) -> None:
         self.read += len(chunk)
@@ -102,12 +103,10 @@ async def main() -> None:
     kind = arguments[0]
     number, milliseconds = (*map(int, arguments[1:]), 1, 1)[:2]
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Peer(kind, number, milliseconds), "127.0.0.1", 0, backlog=4096)
+    Peer.server = server = await loop.create_server(
+        lambda: Peer(kind, number, milliseconds), "127.0.0.1", 0, backlog=4096
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
-    if kind == "refuse":
-        while not Peer.seen:
-            await asyncio.sleep(0.001)
-        server.close()
     ended = loop.create_future()
     loop.add_reader(sys.stdin, lambda: ended.done() or ended.set_result(None))
     await ended

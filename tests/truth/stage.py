@@ -71,7 +71,7 @@ def target(kind: str, tell: int | None = None) -> Iterator[Target]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGCONT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 # -- makers

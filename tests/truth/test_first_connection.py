@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.under_way import wait_until
+
 from .conftest import Run, assert_adds_up, errors_of
 
 pytestmark = pytest.mark.slow
@@ -54,7 +56,7 @@ class Target:
                 threads.append(threading.Thread(target=self._serve, args=(sock,), daemon=True))
                 threads[-1].start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
 
     def _serve(self, sock: socket.socket) -> None:
         with sock, contextlib.suppress(OSError):
@@ -107,7 +109,7 @@ def resets(sock: socket.socket) -> None:
 
 def line_of(run: Run) -> str:
     """Returns the one line of a run that ended before its ramp, without a record."""
-    status = run.end(timeout=30)
+    status = run.end()
     assert (status, run.out, run.record) == (1, "", {})
     [line] = run.err.splitlines()
     return line
@@ -140,7 +142,9 @@ def test_a_wrong_target_is_told_in_a_line_and_gets_one_connection(
     blast: Blast, engine: tuple[str, ...], behave: Behaviour, said: str, lifetime: tuple[str, ...]
 ) -> None:
     with Target(behave) as target:
-        run = blast(target.place, "-c", "50", "-w", "2", "-d", "60s", "--timeout", "300ms", *lifetime, *engine)
+        # Only the silent one is to be given up: what others say may come late on a busy machine.
+        patience = ("--timeout", "300ms" if behave is read_on else "60s")
+        run = blast(target.place, "-c", "50", "-w", "2", "-d", "60s", *patience, *lifetime, *engine)
         line = line_of(run)
         time.sleep(0.2)  # what was under way would have come
         assert target.accepted == 1
@@ -165,7 +169,7 @@ def test_a_target_that_answers_no_connect_is_told_in_a_line(blast: Blast, engine
 
 def test_a_target_that_takes_one_connection_gets_one(blast: Blast, engine: tuple[str, ...]) -> None:
     with Target(echo, most=1) as target:
-        run = blast(target.place, "-c", "1", "-R", "50", "-d", "1s", "--warmup", "0s", *engine)
+        run = blast(target.place, "-c", "1", "-R", "50", "-n", "50", *engine)
         run.end()
         assert target.accepted == 1
     assert_ran_on(run.record, opened=1, messages=50)
@@ -174,7 +178,7 @@ def test_a_target_that_takes_one_connection_gets_one(blast: Blast, engine: tuple
 
 def test_the_first_connection_stays_in_the_load(blast: Blast, engine: tuple[str, ...]) -> None:
     with Target(echo, most=1) as target:
-        run = blast(target.place, "-c", "4", "-w", "1", "-R", "50", "-d", "1s", "--warmup", "0s", *engine)
+        run = blast(target.place, "-c", "4", "-w", "1", "-R", "50", "-n", "50", *engine)
         run.end()
         assert target.accepted == 1
     assert_ran_on(run.record, opened=1, messages=50)
@@ -201,9 +205,9 @@ def test_the_connect_rate_is_that_of_the_connections_after_the_first(
     connecting, ramp = run.record["connecting"], run.record["phases"][0]["histograms"]
     assert connecting["opened"] == connections - 1
     # The last is due (connections - 1) / 4 s after the ramp's start, and its time ends with its connect, or its reply;
-    # 50 ms for a worker that loses its core before it has noted it. A fencepost would be 250 ms.
+    # 200 ms for a worker that loses its core before it has noted it. A fencepost would be 250 ms.
     late_ns = connecting["duration_ns"] - (connections - 1) * 250_000_000
-    assert 0 <= late_ns <= ramp["connect"]["max"] + ramp["first_byte"]["max"] + 50_000_000
+    assert 0 <= late_ns <= ramp["connect"]["max"] + ramp["first_byte"]["max"] + 200_000_000
     assert ramp["connect"]["count"] == connections
 
 
@@ -211,10 +215,8 @@ def test_ctrl_c_does_not_wait_for_the_first_reply(blast: Blast, engine: tuple[st
     with Target(read_on) as target:
         run = blast(target.place, "-c", "10", "-w", "2", "-d", "60s", "--timeout", "10m", *engine)
         wait_for_the_first(target)
-        began = time.monotonic()
         os.kill(run.process.pid, signal.SIGINT)
-        assert run.end(timeout=30) == 130
-        assert time.monotonic() - began < 20  # the reply would come after ten minutes
+        assert run.end() == 130  # the reply would come after ten minutes
         assert target.accepted == 1
     assert run.record["partial"] is True
     assert run.record["window"] is None
@@ -228,15 +230,12 @@ def test_a_worker_that_dies_while_the_first_reply_is_waited_for_is_named(blast: 
         wait_for_the_first(target)
         [victim] = run.workers("loadkit-blast-0")
         os.kill(victim, signal.SIGKILL)
-        assert run.end(timeout=30) == 4
+        assert run.end() == 4
     assert [worker["died"] for worker in run.record["workers"]] == ["killed by SIGKILL", None]
 
 
 def wait_for_the_first(target: Target) -> None:
-    deadline = time.monotonic() + 30
-    while not target.accepted:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: target.accepted > 0, "no connection comes")
 
 
 @pytest.fixture(autouse=True)

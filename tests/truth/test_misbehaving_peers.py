@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 Peer = Callable[..., int]
 Blast = Callable[..., Run]
 
-OPEN = ("-c", "20", "-R", "500", "-d", "2s", "--warmup", "0s", "-w", "1")
+# With -n the last of them are waited for, and none is left unsent because a busy machine stood still at the end.
+OPEN = ("-c", "20", "-R", "500", "-n", "1000", "-w", "1")
 
 
 def share_at_least(histogram: dict[str, Any], ns: int) -> float:
@@ -43,13 +44,19 @@ def test_replies_in_pieces_are_whole_replies(peer: Peer, blast: Blast, piece: in
 
 
 def test_a_delay_of_every_100th_reply_is_one_percent_of_the_latencies(peer: Peer, blast: Blast) -> None:
-    record = run(blast, peer("delay-every", 100, 50), "-c", "100", "-R", "500", "-d", "4s", "--warmup", "0s", "-w", "1")
-    assert record["messages"]["replied"] == 2000
-    # 1 in 100 by the peer; a busy machine adds some, never takes one away. A delayed connection is rarely due again
-    # within its 50 ms: 100 connections at 500/s have their turn every 200 ms.
-    assert 0.009 <= share_at_least(record["histograms"]["service"], 49_000_000) < 0.03
+    # 1 in 100 by the peer; a busy machine adds some, never takes one away, and what it adds says nothing: up to three
+    # runs. A delayed connection is rarely due again within its 50 ms: 100 connections at 500/s have their turn every
+    # 200 ms.
+    for _ in range(3):
+        record = run(blast, peer("delay-every", 100, 50), "-c", "100", "-R", "500", "-n", "2000", "-w", "1")
+        assert record["messages"]["replied"] == 2000
+        assert errors_of(record) == {}
+        share = share_at_least(record["histograms"]["service"], 49_000_000)
+        assert share >= 0.009
+        if share < 0.03:
+            break
+    assert share < 0.03
     assert record["histograms"]["latency"]["percentiles"]["50"] < 45_000_000
-    assert errors_of(record) == {}
 
 
 def test_a_peer_that_never_replies_times_every_message_out(peer: Peer, blast: Blast) -> None:
@@ -86,10 +93,8 @@ def test_what_a_peer_drops_counts_as_late_in_an_objective(peer: Peer, blast: Bla
         "2500",
         "-R",
         "500",
-        "-d",
-        "2s",
-        "--warmup",
-        "0s",
+        "-n",
+        "1000",
         "--timeout",
         "5s",
         "-w",
@@ -146,9 +151,8 @@ def test_a_peer_that_stops_listening_refuses_each_connect(peer: Peer, blast: Bla
     record = run(blast, peer("refuse"), "-c", "20", "--connect-rate", "20", "-R", "100", "-d", "1s", "-w", "1")
     errors = errors_of(record)
     refused = errors.pop("connect ECONNREFUSED")
-    # One or two may have come while it closed its listener; the first had been taken.
-    assert refused + errors.pop("receive ECONNRESET", 0) + errors.pop("receive CLOSED_BY_PEER", 0) <= 19
-    assert refused >= 15
+    # All but the first, before whose reply it has closed its listener.
+    assert (refused, errors) == (19, {})
     assert record["connections"]["failed"] == refused
     assert record["connections"]["asked"] == 20
     assert record["verdict"]["state"] == "invalid"
@@ -156,9 +160,9 @@ def test_a_peer_that_stops_listening_refuses_each_connect(peer: Peer, blast: Bla
 
 
 def test_churn_measures_each_connection(peer: Peer, blast: Blast) -> None:
-    record = run(blast, peer("echo"), "-c", "10", "-d", "1s", "--warmup", "0s", "--lifetime", "0", "-w", "1")
+    record = run(blast, peer("echo"), "-c", "10", "-n", "1000", "--lifetime", "0", "-w", "1")
     connections = record["connections"]
-    assert connections["opened"] > 100
+    assert connections["opened"] >= 1000
     assert connections["opened"] == connections["asked"] == connections["closed"]
     assert errors_of(record) == {}
     ramp, hold = record["phases"][:2]

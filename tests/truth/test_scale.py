@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,10 +71,8 @@ def test_ctrl_c_in_the_middle_of_the_ramp(blast: Blast) -> None:
     run = blast("-c", "60k", "--connect-rate", "10k", "-R", "1k", "-d", "20s")
     [pid] = run.workers("loadkit-blast-0")
     run.wait_until_open(pid, 2_000)
-    began = time.monotonic()
     os.kill(run.process.pid, signal.SIGINT)
-    assert run.end(timeout=40) == 130
-    assert time.monotonic() - began < 30  # what a million may take
+    assert run.end() == 130
     record = run.record
     assert_adds_up(record)
     assert record["partial"] is True

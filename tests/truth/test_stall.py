@@ -26,10 +26,8 @@ def stalled_run(blast: Blast, serve: Serve, *options: object) -> dict[str, Any]:
     """Runs with the server's one worker stopped for a tenth of the time, in the middle."""
     served = serve("-w", "1")
     [worker] = served.workers
-    run = blast(f"127.0.0.1:{served.port}", "-c", "50", "-w", "1", "-d", f"{RUN_S}s", "--warmup", "500ms", *options)
-    [client] = run.workers("loadkit-blast-0")
-    run.wait_until_open(client, 50)
-    time.sleep(RUN_S / 2)  # into the measured part
+    run = blast(f"127.0.0.1:{served.port}", "-c", "50", "-w", "1", "--warmup", "500ms", *options)
+    run.wait_until_in_phase(2)  # behind the warm-up
     os.kill(worker, signal.SIGSTOP)
     time.sleep(STALL_S)  # the stall itself
     os.kill(worker, signal.SIGCONT)
@@ -39,7 +37,7 @@ def stalled_run(blast: Blast, serve: Serve, *options: object) -> dict[str, Any]:
 
 
 def test_an_open_loop_shows_the_stall_in_every_message_that_was_due(blast: Blast, serve: Serve) -> None:
-    record = stalled_run(blast, serve, "-R", "1k")
+    record = stalled_run(blast, serve, "-R", "1k", "-n", "5k")
     assert record["messages"]["replied"] == record["messages"]["intended"] == 5_000
     latency = record["histograms"]["latency"]
     # 1,000 messages/s x 0.5 s = 500 of 5,000 were due in the stall, with 500 down to 0 ms of it to wait: 450 of them
@@ -47,8 +45,9 @@ def test_an_open_loop_shows_the_stall_in_every_message_that_was_due(blast: Blast
     assert 0.07 <= share_at_least(latency, 50_000_000) <= 0.15
     assert latency["percentiles"]["99"] >= 0.8 * STALL_S * 1e9
     # They waited for room, which the stalled server did not give; this end came to each of them in time.
-    assert record["histograms"]["held"]["percentiles"]["99"] > 0.5 * STALL_S * 1e9
-    assert record["histograms"]["lateness"]["percentiles"]["90"] < 0.01e9
+    held = record["histograms"]["held"]["percentiles"]["99"]
+    assert held > 0.5 * STALL_S * 1e9
+    assert record["histograms"]["lateness"]["percentiles"]["90"] < held / 10
     assert record["messages"]["waited"] > 250
     # The target is named for what it did. A busy machine may disturb the run besides, and then says so.
     assert record["verdict"]["state"] != "invalid", record["verdict"]
@@ -56,7 +55,7 @@ def test_an_open_loop_shows_the_stall_in_every_message_that_was_due(blast: Blast
 
 
 def test_a_closed_loop_hides_the_same_stall(blast: Blast, serve: Serve) -> None:
-    record = stalled_run(blast, serve)
+    record = stalled_run(blast, serve, "-d", f"{RUN_S}s")
     latency = record["histograms"]["latency"]
     assert latency["count"] > 10_000
     # One message on each of the 50 connections carried it.
@@ -66,7 +65,7 @@ def test_a_closed_loop_hides_the_same_stall(blast: Blast, serve: Serve) -> None:
 
 
 def test_a_journey_shows_where_the_stall_was(blast: Blast, serve: Serve) -> None:
-    journey = stalled_run(blast, serve, "-R", "1k", "--journey")["journey"]
+    journey = stalled_run(blast, serve, "-R", "1k", "-d", f"{RUN_S}s", "--journey")["journey"]
     assert journey["peer"] == "same_clock"
     assert journey["total"]["max"] >= 0.9 * STALL_S * 1e9
     # One message of each probe lay there, in its loop's hands or in its receive buffer; those due later waited for it.

@@ -22,18 +22,28 @@ STOPPED_S = 1.2
 
 
 def stopped_run(blast: Blast, port: int, *options: object, connections: int = 20) -> dict[str, Any]:
-    """Runs for 3 s, with the blast end's one worker stopped for more than one of them."""
-    shape = ("-c", connections, "-w", "1", "-d", "3s", "--warmup", "0s", "--timeout", "500ms")
+    """Runs for some 3 s, with the blast end's one worker stopped for more than one of them."""
+    shape = ("-c", connections, "-w", "1", "-d", "10m", "--warmup", "0s", "--timeout", "500ms")
     run = blast(f"127.0.0.1:{port}", *shape, *options)
     [worker] = run.workers("loadkit-blast-0")
-    run.wait_until_open(worker, connections)
-    time.sleep(0.8)  # into the measured part
+    run.wait_until_in_phase(1)
+    began = time.monotonic()
     os.kill(worker, signal.SIGSTOP)
     time.sleep(STOPPED_S)  # longer than --timeout
     os.kill(worker, signal.SIGCONT)
-    run.end()
+    stopped_ns = (time.monotonic() - began) * 1e9
+    end_soon(run)
     assert_adds_up(run.record)
+    # Stopped within a wait of up to a beat, 100 ms, which was asked for; and a busy machine may keep it for longer.
+    assert (STOPPED_S - 0.15) * 1e9 < run.record["standstills"]["longest_ns"] < 2 * stopped_ns
     return run.record
+
+
+def end_soon(run: Run) -> None:
+    """Ends a run a second later: it has then been disturbed in the middle, however late the test got to it."""
+    time.sleep(1)
+    os.kill(run.process.pid, signal.SIGINT)
+    assert run.end() == 130
 
 
 def codes_of(record: dict[str, Any]) -> set[str]:
@@ -47,8 +57,6 @@ def test_a_worker_that_stood_still_is_named_and_the_target_is_not(
     record = stopped_run(blast, serve("-w", "1").port, *engine, *rate)
     standstills = record["standstills"]
     assert standstills["worker"] == 0
-    # Stopped within a wait of up to a beat, 100 ms, which was asked for.
-    assert (STOPPED_S - 0.15) * 1e9 < standstills["longest_ns"] < (STOPPED_S + 0.5) * 1e9
     assert record["workers"][0]["standstill_ns"] == standstills["sum_ns"]
     assert record["workers"][0]["busy_share"] < 1
     # The replies were there all the time: no time-out, and nothing said of the target.
@@ -61,9 +69,9 @@ def test_a_worker_that_stood_still_is_named_and_the_target_is_not(
     assert "target" not in {finding["party"] for finding in record["findings"]}
     if rate:
         histograms = record["histograms"]
-        # 1,200 of 3,000 messages fell due meanwhile, evenly: half of them 0.6 s late or more.
+        # 1,200 messages fell due meanwhile, evenly, and not many more else: half of them 0.6 s late or more.
         assert histograms["lateness"]["percentiles"]["90"] > 0.5e9
-        assert histograms["held"]["percentiles"]["90"] < 0.1e9
+        assert histograms["held"]["percentiles"]["90"] < histograms["lateness"]["percentiles"]["90"] / 2
         assert record["stood"] >= 1_100
 
 
@@ -72,18 +80,16 @@ def test_a_server_that_stood_still_is_named_and_the_run_is_valid(
 ) -> None:
     served = serve("-w", "1")
     [server] = served.workers
-    run = blast(f"127.0.0.1:{served.port}", "-c", "20", "-w", "1", "-R", "1k", "-d", "3s", "--warmup", "0s", *engine)
-    [worker] = run.workers("loadkit-blast-0")
-    run.wait_until_open(worker, 20)
-    time.sleep(0.8)
+    run = blast(f"127.0.0.1:{served.port}", "-c", "20", "-w", "1", "-R", "1k", "-d", "10m", "--warmup", "0s", *engine)
+    run.wait_until_in_phase(1)
     os.kill(server, signal.SIGSTOP)
     time.sleep(0.7)
     os.kill(server, signal.SIGCONT)
-    run.end()
+    end_soon(run)
     histograms = run.record["histograms"]
     assert histograms["held"]["max"] > 0.5e9
-    # 700 of 3,000 messages fell due meanwhile: a tenth would be late by more than 0.4 s, were it ours.
-    assert histograms["lateness"]["percentiles"]["90"] < 0.1e9
+    # 700 messages fell due meanwhile: a tenth of all would be late by more than 0.4 s, were it ours.
+    assert histograms["lateness"]["percentiles"]["90"] < 0.2e9
     assert "target" in {finding["party"] for finding in run.record["findings"]}
     # A busy machine may stop this end too, but not for as long.
     assert (run.record["standstills"]["longest_ns"] or 0) < 0.5e9

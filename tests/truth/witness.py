@@ -113,7 +113,7 @@ class Witness:
     def end(self) -> None:
         """Ends them."""
         for process in self.processes.values():
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
 
 
 def _read_cpu() -> tuple[int, int, int, int]:
