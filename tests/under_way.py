@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from loadkit.measure.board import STATE
+from loadkit.measure.names import STATE
 
 # Far more than anything here takes, beside busy loops too: who waits so long waits in vain.
 PATIENCE_S = 60.0
