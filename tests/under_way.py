@@ -34,10 +34,12 @@ def state_of(pid: int) -> dict[str, int]:
 
 
 def wait_until_in_phase(pid: int, phase: int) -> None:
-    """Waits until the first worker has had a reply since it was seen in the phase: 0 is the ramp, 1 the next one.
-
-    `pid` is any worker of the blast end.
-    """
+    """Waits until the first worker is in the phase: 0 is the ramp. `pid` is any worker of the blast end."""
     wait_until(lambda: state_of(pid).get("phase", 0) >= phase, f"phase {phase} does not begin")
+
+
+def wait_for_replies(pid: int) -> None:
+    """Waits until the first worker of a run at a rate has had a reply behind the ramp."""
+    wait_until_in_phase(pid, 1)
     seen_ns = time.monotonic_ns()
-    wait_until(lambda: state_of(pid).get("replied_ns", 0) > seen_ns, f"there is no reply in phase {phase}")
+    wait_until(lambda: state_of(pid).get("replied_ns", 0) > seen_ns, "no reply comes")

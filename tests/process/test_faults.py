@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.truth.conftest import assert_adds_up
-from tests.under_way import wait_until, wait_until_in_phase
+from tests.under_way import wait_for_replies, wait_until
 
 from .control_groups import control_group
 
@@ -181,7 +181,7 @@ def test_two_runs_at_a_time_have_boards_of_their_own_and_count_what_is_theirs(tm
 
     with started(*asked(40, 400)) as one, started(*asked(70, 300)) as other:
         for run in (one, other):
-            wait_until_in_phase(named(run, "loadkit-blast-0")[0], 1)
+            wait_for_replies(named(run, "loadkit-blast-0")[0])
         boards = boards_of(one), boards_of(other)
         for run in (one, other):
             run.send_signal(signal.SIGINT)
@@ -271,7 +271,7 @@ def test_sigterm_to_process_1_ends_a_blast_with_its_partial_record(
     path = tmp_path / "run.json"
     load = ("-c", "50", "-R", "1k", "-d", "60s", "--warmup", "0s", "--no-progress", "-o", str(path))
     with started("blast", *load, wrapper=pid_namespace) as run:
-        wait_until_in_phase(named(run, "loadkit-blast-0")[0], 1)
+        wait_for_replies(named(run, "loadkit-blast-0")[0])
         os.kill(first_of(run), signal.SIGTERM)
         out, err = run.communicate(timeout=60)
     assert (run.returncode, err) == (143, "")

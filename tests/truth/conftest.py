@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.under_way import wait_until, wait_until_in_phase
+from tests.under_way import wait_for_replies, wait_until, wait_until_in_phase
 
 PEER = Path(__file__).parent / "peer.py"
 
@@ -49,8 +49,12 @@ class Run:
         wait_until(lambda: len(list(files.iterdir())) >= sockets, f"{sockets} sockets did not open")
 
     def wait_until_in_phase(self, phase: int) -> None:
-        """Waits until the first worker has had a reply in the phase: 0 is the ramp, 1 the next one."""
+        """Waits until the first worker is in the phase: 0 is the ramp, 1 the next one."""
         wait_until_in_phase(self.workers("loadkit-blast-0")[0], phase)
+
+    def wait_for_replies(self) -> None:
+        """Waits until the first worker of a run at a rate has had a reply behind the ramp."""
+        wait_for_replies(self.workers("loadkit-blast-0")[0])
 
 
 def processes(name: str, group: int) -> list[int]:

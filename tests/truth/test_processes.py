@@ -102,7 +102,7 @@ def wait_until_measuring(run: Run, sockets: int) -> None:
     """Waits until the connections are open, and the phase behind the ramp has had a reply."""
     [pid] = run.workers("loadkit-blast-0")
     run.wait_until_open(pid, sockets)
-    run.wait_until_in_phase(1)
+    run.wait_for_replies()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_signal_stops_gently_and_leaves_a_partial_record(blast: Blast, number:
     # Judged on what was asked for until then, of which a busy machine may leave some unsent: not on the whole minute.
     assert run.record["messages"]["intended"] < 30_000
     judged = {reason["code"] for reason in run.record["verdict"]["reasons"]}
-    assert "invalid" not in run.out or judged == {"schedule-missed"}
+    assert "invalid" not in run.out or judged <= {"schedule-missed", "stood-still", "run-delay", "late"}
 
 
 def test_ctrl_c_in_the_terminal_reaches_the_whole_group_and_ends_the_same(blast: Blast) -> None:
