@@ -129,7 +129,7 @@ def _sent_again(seen: _Seen) -> tuple[str, Party] | None:
     sent = sum(count for (_again, count), shown in zip(parts, (before, since), strict=True) if shown)
     start = (
         f"this machine retransmitted {format_count(before + since)} of {plural(sent, 'segment')} "
-        f"{_when(before, since)}: each costs its message 200 ms or more. "
+        f"{_when(before, since)}: each may cost its message 200 ms or more. "
     )
     if not seen.is_local:
         why = "The path drops packets, or a queue on it is full; `ip -s link` shows the drops on this machine"

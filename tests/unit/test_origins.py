@@ -55,5 +55,6 @@ def test_each_option_is_behind_a_value_of_the_plan() -> None:
     behind = {
         option for struct in (Load, Placement) for options in options_behind(struct).values() for option in options
     }
-    # Objectives, tags and metrics are no part of a plan, and `phases` is a key of profiles alone.
-    assert behind - {"phases"} == set(options_of(Profile)) - {"slo", "tag", "metrics", "metrics_linger"}
+    # `phases` is a key of profiles alone, and these options are no part of a plan.
+    beside = {"slo", "abort_on", "tag", "metrics", "metrics_linger"}
+    assert behind - {"phases"} == set(options_of(Profile)) - beside
