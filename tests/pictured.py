@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.series import LatencySample
-from loadkit.report.histograms import histogram_record, interval_latency
-from loadkit.report.record import Connections, Interval, IntervalLatency, Opening, RunRecord
+from loadkit.measure.series import IntervalLatency
+from loadkit.report.histograms import histogram_record
+from loadkit.report.record import Connections, Interval, Opening, RunRecord
 from loadkit.report.slo import check, parse_slo
 from loadkit.report.verdict import judged
 from tests.golden.made_up import (
@@ -50,7 +50,7 @@ def rows_of(seconds: int, step_s: int, per_s: int, seed: int = 1) -> tuple[list[
             values[: per_s // 100] = np.linspace(10 * MS, MS, per_s // 100)
         one = Histogram.of(values.astype(np.int64).tolist(), HIGHEST_NS)
         whole = whole.merge(one)
-        latency = interval_latency(LatencySample.of(one))
+        latency = IntervalLatency.of(one)
         rows.append(Interval(float(start), float(start + step_s), "hold", 0, count, 64 * count, 0, latency))
     return rows, whole
 

@@ -92,7 +92,7 @@ def progress_line(progress: Progress) -> str:
     latency = "-"
     if progress.interval and progress.interval.replied:
         found = progress.interval.latency
-        p50, p99 = (format_duration(ns) if ns is not None else "-" for ns in (found.p50_ns, found.p99_ns))
+        p50, p99 = (format_duration(ns) if ns is not None else "-" for ns in (found.p50, found.p99))
         latency = f"p50 {p50} p99 {p99}"
     left = -(-progress.left_ns // NS_PER_S)
     return (

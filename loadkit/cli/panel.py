@@ -76,7 +76,7 @@ class Panel:
         self._row = row
         self._last = Histogram.empty(self._plan.load.highest_ns)
         if row.latency.hdr:
-            self._last = Histogram.decode(row.latency.hdr, row.latency.sum_ns)
+            self._last = Histogram.decode(row.latency.hdr, row.latency.sum)
         if self._plan.load.phases[row.phase].kind is PhaseKind.HOLD:
             self._measured = self._measured.merge(self._last)
         span_s = max(1, row.t_ns - row.from_ns) / NS_PER_S

@@ -15,42 +15,39 @@ import msgspec
 from loadkit.measure.histogram import Histogram
 from loadkit.units import NS_PER_S
 
-__all__ = ["MOST_ROWS", "STEP_NS", "IntervalSample", "LatencySample", "Rows", "ServeInterval"]
+__all__ = ["MOST_ROWS", "STEP_NS", "IntervalLatency", "IntervalSample", "Rows", "ServeInterval"]
 
 # Ten minutes with a row per second; a chart is not wider than that in points. With its histogram a row takes 1 to 3 KB.
 MOST_ROWS = 600
 STEP_NS = NS_PER_S
 
 
-@dataclass(frozen=True, slots=True)
-class LatencySample:
-    """Latency in one stretch of the series, in nanoseconds; None if no reply came, or too few.
+class IntervalLatency(msgspec.Struct, frozen=True):
+    """Latency of an interval in ns; null if there were no replies, or too few.
 
-    `hdr` is the whole histogram, encoded: about 1 KB, where its counters take 200 KB and more.
+    `hdr` encodes all counts, as in a histogram, and `sum` is the exact sum. `max` is the greatest value that the last
+    counter of `hdr` can have.
     """
 
-    p50_ns: int | None
-    p99_ns: int | None
-    max_ns: int | None
-    sum_ns: int = 0
-    hdr: str | None = None
+    p50: int | None
+    p99: int | None
+    max: int | None
+    sum: int = 0
+    hdr: str | None = None  # about 1 KB, where its counters take 200 KB and more
 
     @classmethod
-    def of(cls, latency: Histogram) -> LatencySample:
+    def of(cls, latency: Histogram) -> IntervalLatency:
         """Returns the figures of a histogram."""
         if not latency.count:
             return cls(None, None, None)
         found = latency.percentiles((50.0, 99.0))
         return cls(found[50.0], found[99.0], latency.max_ns, latency.sum_ns, latency.encode())
 
-    def plus(self, other: LatencySample) -> LatencySample:
-        """Returns the figures of both stretches together."""
+    def plus(self, other: IntervalLatency) -> IntervalLatency:
+        """Returns the figures of both intervals together. Raises ValueError for histograms that cannot be merged."""
         if self.hdr is None or other.hdr is None:
             return other if self.hdr is None else self
-        one, two = (
-            Histogram.decode(hdr, sum_ns) for hdr, sum_ns in ((self.hdr, self.sum_ns), (other.hdr, other.sum_ns))
-        )
-        return LatencySample.of(one.merge(two))
+        return IntervalLatency.of(Histogram.decode(self.hdr, self.sum).merge(Histogram.decode(other.hdr, other.sum)))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -68,7 +65,7 @@ class IntervalSample:
     replied: int
     received_bytes: int
     errors: int
-    latency: LatencySample
+    latency: IntervalLatency
     wakeups: int | None = None  # of the blast end; None if they are not counted
     events: int | None = None
     serve_wakeups: int | None = None

@@ -27,7 +27,7 @@ from loadkit.report.counts import (
 )
 from loadkit.report.diagnosis import diagnose
 from loadkit.report.fairness import fairness_missing, fairness_record
-from loadkit.report.histograms import histogram_record, interval_latency
+from loadkit.report.histograms import histogram_record
 from loadkit.report.journey import journey_missing, journey_record
 from loadkit.report.kernel import kernel_missing, kernel_record
 from loadkit.report.parts import Parts, numbers_of, parts_of
@@ -150,7 +150,7 @@ def _interval(row: IntervalSample, load: Load) -> Interval:
         replied=row.replied,
         bytes=row.received_bytes,
         errors=row.errors,
-        latency=interval_latency(row.latency),
+        latency=row.latency,
         wakeups=row.wakeups,
         events=row.events,
         serve_wakeups=row.serve_wakeups,

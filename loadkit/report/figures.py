@@ -84,7 +84,7 @@ class _Part:
         return self.phase or self.run
 
     def setup(self, name: str) -> int:
-        """Returns a counter of connections. Warm-up phases are left out of a run's, as in its histograms (build.py)."""
+        """Returns a counter of connections. Warm-up phases are left out of a run's, as in its histograms."""
         phases = (self.phase,) if self.phase else (one for one in self.run.phases if one.kind in ("ramp", "hold"))
         return sum(getattr(phase.connections, name) for phase in phases)
 

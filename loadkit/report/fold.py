@@ -14,13 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from loadkit.errors import RecordError
-from loadkit.measure.histogram import Histogram
-from loadkit.measure.series import LatencySample
+from loadkit.measure.series import IntervalLatency
 from loadkit.report import algebra
 from loadkit.report.algebra import Rule, Way, rules_of
 from loadkit.report.fairness import fairness_of
-from loadkit.report.histograms import decoded, histogram_record, interval_latency
-from loadkit.report.record import Fairness, HistogramRecord, Interval, IntervalLatency
+from loadkit.report.histograms import decoded, histogram_record
+from loadkit.report.record import Fairness, HistogramRecord, Interval
 from loadkit.report.series import add_series
 from loadkit.report.server import shared_workers
 
@@ -105,13 +104,10 @@ def _add_histograms(left: HistogramRecord, right: HistogramRecord, where: str) -
 
 
 def _add_latencies(left: IntervalLatency, right: IntervalLatency, where: str) -> IntervalLatency:
-    if left.hdr is None or right.hdr is None:
-        return left if right.hdr is None else right
     try:
-        both = Histogram.decode(left.hdr, left.sum).merge(Histogram.decode(right.hdr, right.sum))
+        return left.plus(right)
     except ValueError as error:
         raise RecordError(f"{where} cannot be merged: {error}") from None
-    return interval_latency(LatencySample.of(both))
 
 
 def _most(values: Iterable[Any]) -> Any:

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram, highest_of, lowest_of, percentiles_supported, rank_of
-from loadkit.measure.series import LatencySample
-from loadkit.report.record import PERCENTILES, HistogramRecord, IntervalLatency
+from loadkit.report.record import PERCENTILES, HistogramRecord
 
-__all__ = ["decoded", "histogram_record", "interval_latency", "percentiles_of"]
+__all__ = ["decoded", "histogram_record", "percentiles_of"]
 
 
 def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> HistogramRecord:
@@ -27,11 +26,6 @@ def histogram_record(histogram: Histogram, dropped: int, unit: str = "ns") -> Hi
         dropped=dropped,
         hdr=histogram.encode(),
     )
-
-
-def interval_latency(found: LatencySample) -> IntervalLatency:
-    """Returns the latency of a stretch as it stands in a record."""
-    return IntervalLatency(found.p50_ns, found.p99_ns, found.max_ns, found.sum_ns, found.hdr)
 
 
 def percentiles_of(record: HistogramRecord, percentiles: Sequence[str]) -> list[int | None]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from loadkit.measure.series import IntervalLatency
 from loadkit.plan.build import Given, Origins
 from loadkit.plan.load import Load
 from loadkit.plan.placement import Placement
@@ -38,7 +39,6 @@ __all__ = [
     "HistogramRecord",
     "Histograms",
     "Interval",
-    "IntervalLatency",
     "Journey",
     "Kernel",
     "Memory",
@@ -408,20 +408,6 @@ class Interval(msgspec.Struct, frozen=True):
     cwnd: Annotated[float | None, algebra.mean_by("tcp_samples")] = None
     retransmits: Annotated[int | None, algebra.EITHER] = None
     open: Annotated[int | None, algebra.HELD] = None
-
-
-class IntervalLatency(msgspec.Struct, frozen=True):
-    """Latency of an interval in ns; null if there were no replies, or too few.
-
-    `hdr` encodes all counts, as in a histogram, and `sum` is the exact sum. `max` is the greatest value that the last
-    counter of `hdr` can have.
-    """
-
-    p50: int | None
-    p99: int | None
-    max: int | None
-    sum: int = 0
-    hdr: str | None = None
 
 
 # -- how long it took

@@ -12,7 +12,7 @@ from loadkit.measure.board import Board
 from loadkit.measure.histogram import Histogram, counts_length, highest_of, lowest_of
 from loadkit.measure.names import COUNTERS, STATE
 from loadkit.measure.samples import read_histogram, read_totals
-from loadkit.measure.series import IntervalSample, LatencySample, Rows
+from loadkit.measure.series import IntervalLatency, IntervalSample, Rows
 from loadkit.units import NS_PER_S
 
 __all__ = ["Series"]
@@ -97,7 +97,7 @@ class Series:
 
     def _latency(
         self, phase: int, before: _Seen, counters: NDArray[np.int64], errors: int
-    ) -> tuple[LatencySample, _Seen]:
+    ) -> tuple[IntervalLatency, _Seen]:
         """Returns the latencies recorded since the last look, whose extremes are known to their counter only."""
         highest_ns = self._board.layout.highest_ns
         now, sum_ns = np.zeros(counts_length(highest_ns), np.int64), 0
@@ -112,9 +112,9 @@ class Series:
         np.maximum(now, 0, out=now)  # a worker may write between two of these reads; a row never goes below zero for it
         (came,) = np.nonzero(now)
         if not came.size:
-            return LatencySample(None, None, None), seen
+            return IntervalLatency(None, None, None), seen
         low, high = lowest_of(int(came[0])), highest_of(int(came[-1]))
-        return LatencySample.of(Histogram(highest_ns, now, sum_ns - before.sum_ns, low, high)), seen
+        return IntervalLatency.of(Histogram(highest_ns, now, sum_ns - before.sum_ns, low, high)), seen
 
 
 def _with_serve_end(row: IntervalSample, after: Mapping[str, int], before: Mapping[str, int]) -> IntervalSample:

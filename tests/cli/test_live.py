@@ -13,7 +13,7 @@ import pytest
 
 from loadkit.cli.live import Lines
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.series import IntervalSample, LatencySample
+from loadkit.measure.series import IntervalLatency, IntervalSample
 from loadkit.run.blast import Progress
 from loadkit.units import NS_PER_S
 
@@ -52,7 +52,7 @@ def progress(replied: int, row: IntervalSample | None) -> Progress:
 
 def row(replied: int, latency_ns: int) -> IntervalSample:
     """A second of the series, in which each reply took as long."""
-    latency = LatencySample.of(Histogram.of([latency_ns] * replied, 60 * NS_PER_S))
+    latency = IntervalLatency.of(Histogram.of([latency_ns] * replied, 60 * NS_PER_S))
     return IntervalSample(0, NS_PER_S, 1, 0, replied, 0, 0, latency)
 
 

@@ -17,7 +17,7 @@ from loadkit.measure.memory import MemorySamples
 from loadkit.measure.names import COUNTERS, HISTOGRAMS, JOURNEY_SOURCES, STAGE, STAGES, STATE, WAKEUP_SOURCES
 from loadkit.measure.run_samples import RunSamples, ServeSamples, WorkerEnd
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
-from loadkit.measure.series import IntervalSample, LatencySample
+from loadkit.measure.series import IntervalLatency, IntervalSample
 from loadkit.plan.build import Given, Origins, Plan
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.load import Load
@@ -293,7 +293,7 @@ def _closed_loop() -> RunRecord:
     samples = steady(_spread(20_000))
     latency = Histogram.of(_spread(4_000), HIGHEST_NS)
     series = tuple(
-        IntervalSample(second * S, (second + 1) * S, HOLD, 0, 4_000, 256_000, 0, LatencySample.of(latency))
+        IntervalSample(second * S, (second + 1) * S, HOLD, 0, 4_000, 256_000, 0, IntervalLatency.of(latency))
         for second in (2, 3)
     )
     samples = made_up_samples(*samples.workers, intervals=series, serve=serve_end())

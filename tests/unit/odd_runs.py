@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.series import IntervalSample, LatencySample
+from loadkit.measure.series import IntervalLatency, IntervalSample
 from loadkit.report.merge import merge_records
 from loadkit.report.record import RunRecord
 from tests.golden.made_up import (
@@ -28,7 +28,7 @@ __all__ = ["ODD_RUNS", "row_of", "with_rows"]
 
 def row_of(second: int, latencies: list[int], phase: int = HOLD, **more: int) -> IntervalSample:
     """A row of one second of a phase, with these latencies."""
-    latency = LatencySample.of(Histogram.of(latencies, HIGHEST_NS))
+    latency = IntervalLatency.of(Histogram.of(latencies, HIGHEST_NS))
     counts = {"opened": 0, "replied": len(latencies), "received_bytes": 64 * len(latencies), "errors": 0} | more
     return IntervalSample(second * S, (second + 1) * S, phase, latency=latency, **counts)
 

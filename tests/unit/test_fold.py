@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
+from loadkit.measure.series import IntervalLatency
 from loadkit.report.algebra import (
     ANY,
     COMMON,
@@ -34,7 +35,7 @@ from loadkit.report.algebra import (
     rules_of,
 )
 from loadkit.report.fold import ONE_RUN, UnlikeError, fold
-from loadkit.report.record import Fairness, HistogramRecord, Interval, IntervalLatency, RunRecord
+from loadkit.report.record import Fairness, HistogramRecord, Interval, RunRecord
 
 # The rules that go into the fields of what they merge, which then need rules as well.
 _INSIDE = {rule.name for rule in (EACH, EITHER, COMMON, TOGETHER, ROWS, SERIES, SERVE_END)}

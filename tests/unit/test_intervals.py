@@ -11,7 +11,7 @@ import pytest
 
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.series import IntervalSample, LatencySample, Rows
+from loadkit.measure.series import IntervalLatency, IntervalSample, Rows
 from loadkit.measure.tally import record
 from loadkit.run.intervals import Series
 from loadkit.run.sampler import Sampler
@@ -45,7 +45,7 @@ def whole(rows: list[IntervalSample]) -> Histogram:
     total = Histogram.empty(_HIGHEST_NS)
     for row in rows:
         if row.latency.hdr:
-            total = total.merge(Histogram.decode(row.latency.hdr, row.latency.sum_ns))
+            total = total.merge(Histogram.decode(row.latency.hdr, row.latency.sum))
     return total
 
 
@@ -62,15 +62,15 @@ def test_a_row_has_the_figures_of_its_own_second(board: Board) -> None:
     assert [(row.from_ns, row.replied) for row in rows] == [(0, 4000), (NS_PER_S, 60), (2 * NS_PER_S, 0)]
     of_all = Histogram.of(first * 2, _HIGHEST_NS)
     found = rows[0].latency
-    assert (found.p50_ns, found.p99_ns, found.sum_ns) == (*of_all.percentiles((50.0, 99.0)).values(), of_all.sum_ns)
+    assert (found.p50, found.p99, found.sum) == (*of_all.percentiles((50.0, 99.0)).values(), of_all.sum_ns)
     assert (whole([rows[0]]).counts == of_all.counts).all()
     # The extremes of a second are known to their counter: 2,000,000 lies in one of 1,024 values.
-    assert found.max_ns is not None
-    assert 2_000_000 <= found.max_ns < 2_001_024
+    assert found.max is not None
+    assert 2_000_000 <= found.max < 2_001_024
     # 60 replies support a median, and no p99.
-    assert rows[1].latency.p50_ns == rows[1].latency.max_ns
-    assert rows[1].latency.p99_ns is None
-    assert rows[2].latency == LatencySample(None, None, None)
+    assert rows[1].latency.p50 == rows[1].latency.max
+    assert rows[1].latency.p99 is None
+    assert rows[2].latency == IntervalLatency(None, None, None)
     assert series.replies_per_s() == 0
 
 

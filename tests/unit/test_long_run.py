@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.series import MOST_ROWS, IntervalSample, LatencySample, Rows
+from loadkit.measure.series import MOST_ROWS, IntervalLatency, IntervalSample, Rows
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.report.as_text import as_text
 from loadkit.report.formats import FORMATS
@@ -35,7 +35,7 @@ from tests.golden.made_up import (
     worker,
 )
 
-_NOTHING = LatencySample(None, None, None)
+_NOTHING = IntervalLatency(None, None, None)
 # Each format by its suffix, and the text for a terminal.
 _FORMATS: dict[str, Callable[[RunRecord], str]] = {
     **{suffix: one.write for suffix, one in FORMATS.items()},
@@ -56,7 +56,7 @@ def _run(hours: int, hour_s: int) -> RunRecord:
     rows = Rows()
     for second in range(1, hours * hour_s + 1):
         values = [MS + (second * 7_919 + k * 104_729) % 10**8 for k in range(50)]
-        latency = LatencySample.of(Histogram.of(values, HIGHEST_NS)) if second % 100 == 0 else _NOTHING
+        latency = IntervalLatency.of(Histogram.of(values, HIGHEST_NS)) if second % 100 == 0 else _NOTHING
         place = 1 + (second - 1) // hour_s
         rows.add(IntervalSample((second - 1) * S, second * S, place, 0, 50, 3_200, 0, latency))
     hold = exchanged([MS + 10 * US * k for k in range(1_200)])

@@ -8,7 +8,7 @@ import pytest
 from loadkit.cli.heat import Look
 from loadkit.cli.panel import Judged, Panel
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.series import IntervalSample, LatencySample
+from loadkit.measure.series import IntervalLatency, IntervalSample
 from loadkit.report.record import Reason, SloRecord, Verdict
 from loadkit.run.blast import Progress
 from loadkit.run.crew import WorkerTotals
@@ -18,7 +18,7 @@ LOOK = Look(False, False)
 
 
 def row(*latencies_ns: int, phase: int = HOLD) -> IntervalSample:
-    latency = LatencySample.of(Histogram.of(latencies_ns, HIGHEST_NS))
+    latency = IntervalLatency.of(Histogram.of(latencies_ns, HIGHEST_NS))
     return IntervalSample(0, S, phase, 7, len(latencies_ns), 0, 0, latency)
 
 

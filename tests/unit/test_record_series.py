@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from loadkit.measure.histogram import Histogram
-from loadkit.measure.series import LatencySample
+from loadkit.measure.series import IntervalLatency
 from loadkit.report.algebra import Way
 from loadkit.report.fold import fold
-from loadkit.report.histograms import interval_latency
 from loadkit.report.record import Interval
 from loadkit.report.series import add_series, bounded
 
@@ -16,7 +15,7 @@ _HIGHEST_NS = 10**10
 
 
 def _row(second: int, phase: str = "hold", latencies: tuple[int, ...] = (1_000,)) -> Interval:
-    latency = interval_latency(LatencySample.of(Histogram.of(latencies, _HIGHEST_NS)))
+    latency = IntervalLatency.of(Histogram.of(latencies, _HIGHEST_NS))
     return Interval(float(second - 1), float(second), phase, 0, len(latencies), 64, 0, latency)
 
 

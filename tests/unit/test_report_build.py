@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadkit.measure.run_samples import WorkerEnd
-from loadkit.measure.series import IntervalSample, LatencySample
+from loadkit.measure.series import IntervalLatency, IntervalSample
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.report.build import build_record
 from loadkit.report.record import Advised, Bytes, Messages, RunRecord, Standstills, Window, measured
@@ -280,7 +280,7 @@ def test_same_errors_of_several_serve_workers_are_one_row() -> None:
 
 
 def test_a_series_has_the_name_of_its_phase_and_null_for_what_no_reply_supports() -> None:
-    empty, full = (LatencySample.of(one.histograms["latency"]) for one in (page(), exchanged([MS] * 1_000)))
+    empty, full = (IntervalLatency.of(one.histograms["latency"]) for one in (page(), exchanged([MS] * 1_000)))
     rows = (IntervalSample(0, S, 0, 9, 0, 0, 1, empty), IntervalSample(2 * S, 3 * S, 2, 0, 1_000, 64_000, 0, full))
     first, second = _build(None, worker(0, ramp(), page(), page(), page()), intervals=rows).intervals
     assert (first.t_s, first.phase, first.opened, first.errors) == (1.0, "ramp", 9, 1)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadkit.measure.series import LatencySample
+from loadkit.measure.series import IntervalLatency
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
 from loadkit.report.record import RunRecord
@@ -20,7 +20,7 @@ def run_of(*p99s_ms: float | None) -> RunRecord:
     rows = []
     for second, p99_ms in enumerate(p99s_ms):
         p99 = None if p99_ms is None else round(p99_ms * MS)
-        rows.append(replace(row_of(2 + second, [MS]), latency=LatencySample(None, p99, p99)))
+        rows.append(replace(row_of(2 + second, [MS]), latency=IntervalLatency(None, p99, p99)))
     return with_rows([MS], *rows)
 
 
