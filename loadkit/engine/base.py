@@ -18,15 +18,15 @@ STOP_NS = NS_PER_S
 # What is kept of the bytes that came on the run's first connection: enough to tell a protocol by. native/blast.h too.
 CAME_BYTES = 128
 
-# What a worker of the serve end keeps for peers that do not read, all of them together: a whole read of 256 of them,
-# and no more than a few interpreters take.
+# What a worker of the serve end keeps for all peers that do not read: a whole read for 256 of them, and no more memory
+# than a few interpreters take.
 MOST_OWED_BYTES = 64 * 2**20
 
 
 class Control(Protocol):
     """What the parent says to a worker, as the worker sees it. Nothing here blocks but `wait_start`.
 
-    The answers are as of the last `hear`: one that read on between two of them would lose what came in between.
+    The answers are those of the last `hear`: two answers in a row always belong together.
     """
 
     def ready(self) -> None:
@@ -35,26 +35,26 @@ class Control(Protocol):
     def wait_start(self) -> int:
         """Waits for the start and returns it (monotonic ns), possibly a little ahead of now.
 
-        That is when its connects of the ramp begin; for the worker that opens the run's first connection, when that
-        one does.
+        The worker's connects of the ramp begin then. For the worker that opens the run's first connection, that
+        connect begins then.
         """
 
     def hear(self) -> None:
-        """Takes in what was said; to be called whenever the file descriptor is readable."""
+        """Reads what the parent has sent. Call it whenever the file descriptor is readable."""
 
     def ramp_start(self) -> int | None:
         """Returns when the connects of the ramp begin (monotonic ns), None while the first connection is waited for.
 
-        Only the worker that opens the run's first connection is told.
+        Only the worker that opens the run's first connection gets it.
         """
 
     def came(self, first_bytes: bytes) -> None:
-        """Tells the parent how what came on the run's first connection begins, when it failed."""
+        """Sends the parent the first bytes that came on the run's first connection, if that failed."""
 
     def finished(self) -> None:
-        """Tells the parent that this worker's traffic is over but for the drain; to be said once `finished_ns` is set.
+        """Tells the parent that this worker's traffic is over except for the drain. Call it once `finished_ns` is set.
 
-        Whether all of them are shows on the board; this has the parent look now and not at its next tick.
+        The board shows whether all workers are. This makes the parent read it now and not at its next tick.
         """
 
     def hold_start(self) -> int | None:
@@ -70,7 +70,7 @@ class Control(Protocol):
         """Whether to end at once: the second signal, or a parent that is gone."""
 
     def fileno(self) -> int:
-        """A file descriptor that is readable when there is something to hear."""
+        """A file descriptor that is readable when `hear` has something to read."""
 
 
 class Engine(Protocol):
@@ -86,8 +86,8 @@ class Engine(Protocol):
 
         The shard that opens the run's first connection opens that one at the start, and sets `proved` on the board when
         its first reply was right, or when it failed; its other connects wait until it is told when the ramp begins.
-        `before` is the slot of the worker whose connects come before ours on this core: ours wait until it has settled
-        all of its own.
+        `before` is the slot of the worker whose connects come before this one's on the same core: this worker waits
+        until that one has settled all of its connects.
         """
 
     def serve(self, plan: ServePlan, listeners: Sequence[socket.socket], slot: Slot, control: Control) -> None:

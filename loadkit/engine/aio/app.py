@@ -1,8 +1,7 @@
-"""A worker that runs somebody's own app instead of echoing: their protocol, our listeners, life and counting.
+"""A worker that runs a user's app instead of the echo: the app's protocol, with loadkit's listeners and counters.
 
-Their protocol is what the loop talks to, with nothing in between: its class is replaced by a subclass of it that sees
-connection_made and connection_lost, twice in a connection's life. Bytes are not counted: they go from the loop to the
-protocol and back without passing here.
+The loop calls the app's protocol directly. Its class is replaced by a subclass that sees connection_made and
+connection_lost, twice in a connection's life. Bytes are not counted: they do not pass through loadkit's code.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from loadkit.plan.app import AppSpec
 
 __all__ = ["AppServing"]
 
-# Failures that are shown, each with where it comes from. An app that makes up new ones is not shown more.
+# The most failures that are shown, each with its place in the code.
 _MOST_SHOWN = 20
-# How an async app ends that did not fail: a read or a write raises these when the peer resets, as many do to close, and
-# few catch them; and at our own end it is cancelled.
+# These do not count as failures of an app. A read or a write raises them when the peer resets, as many peers do to
+# close, and few apps catch them. At the end of the worker the app is cancelled.
 _ENDED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, asyncio.CancelledError)
-# For what still runs when the worker ends, once it has been cancelled.
+# How long tasks of the app that were cancelled may take to end.
 _CANCEL_S = 1.0
 
 
@@ -51,7 +50,7 @@ class AppServing(Serving):
         await super().run()
 
     def protocol(self) -> asyncio.BaseProtocol:
-        """Returns the app's own; where it fails to make one, one that closes the connection."""
+        """Returns a protocol of the app; if the app fails to make one, a protocol that closes the connection."""
         try:
             protocol = make_protocol(self._spec, self._factory)
             self._count(protocol)
@@ -66,9 +65,9 @@ class AppServing(Serving):
             transport.abort()
 
     def unfinished(self) -> int:
-        """Returns how many connections are not closed, nor about to be with all sent.
+        """Returns how many connections are open, or are closing with bytes left to send.
 
-        One that the app handed to another protocol (transport.set_protocol) ends without our hearing of it.
+        loadkit does not see the end of one that the app gave to another protocol (transport.set_protocol).
         """
         return sum(not one.is_closing() or one.get_write_buffer_size() > 0 for one in self.connections.values())
 
@@ -82,7 +81,7 @@ class AppServing(Serving):
         await self.loop.shutdown_asyncgens()
 
     def made(self, protocol: asyncio.BaseProtocol, transport: asyncio.Transport) -> bool:
-        """Takes a connection in; False: it was turned away."""
+        """Takes a connection in; returns False if it was turned away."""
         if not self.has_room(transport):
             return False
         self.connections[id(protocol)] = transport
@@ -90,7 +89,7 @@ class AppServing(Serving):
         return True
 
     def lost(self, protocol: asyncio.BaseProtocol, exc: BaseException | None) -> bool:
-        """Counts the end of a connection; False: it was turned away, and the app never heard of it."""
+        """Counts the end of a connection; returns False if it was turned away, and the app never saw it."""
         if self.connections.pop(id(protocol), None) is None:
             return False
         self.count_closed(exc)
@@ -99,7 +98,7 @@ class AppServing(Serving):
     def _count(self, protocol: asyncio.BaseProtocol) -> None:
         own = type(protocol)
         if own in self._counting:
-            return  # the app hands out the same one again
+            return  # the app returns the same protocol again
         try:
             if own not in self._counted:
                 self._counted[own] = _counting_class(own, self)
@@ -111,7 +110,7 @@ class AppServing(Serving):
             ) from None
 
     def loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something failed in the loop: the app, or accept."""
+        """Handles an error in the loop: of the app, or of accept."""
         failure = context.get("exception")
         if failure is None or (isinstance(failure, OSError) and failure.errno in (errno.EMFILE, errno.ENFILE)):
             super().loop_failed(loop, context)
@@ -119,7 +118,7 @@ class AppServing(Serving):
             self._failed(failure)
 
     def _failed(self, error: BaseException) -> None:
-        """Counts a failure of the app, and shows the first of its kind."""
+        """Counts a failure of the app, and logs the first one from each place in the code."""
         self.page.add_error("receive", OwnError.APP_FAILED)
         frames = traceback.extract_tb(error.__traceback__)
         kind = (type(error), *[(frame.filename, frame.lineno) for frame in frames[-1:]])
@@ -129,7 +128,7 @@ class AppServing(Serving):
 
 
 def _counting_class(own: type[asyncio.BaseProtocol], serving: AppServing) -> type[asyncio.BaseProtocol]:
-    """Returns a subclass that counts and otherwise is what `own` is, with its name and layout. Raises TypeError."""
+    """Returns a subclass of `own` that counts, with the same name and layout. Raises TypeError if there is none."""
 
     def connection_made(self: asyncio.BaseProtocol, transport: asyncio.Transport) -> None:
         if serving.made(self, transport):
@@ -151,7 +150,7 @@ def _counting_class(own: type[asyncio.BaseProtocol], serving: AppServing) -> typ
 
 
 class _Closing(asyncio.Protocol):
-    """Closes the connection, which has no protocol."""
+    """Closes a connection for which the app made no protocol."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Aborts it."""

@@ -76,7 +76,7 @@ class Blasting(Swarm):
                 self.control.came(self.came)
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback has failed. Without memory there is no going on; what else it is, a loop says by itself."""
+        """A callback has failed. Without memory the worker cannot go on; other failures are logged by the loop."""
         error = context.get("exception")
         if not isinstance(error, MemoryError):
             loop.default_exception_handler(context)
@@ -86,7 +86,7 @@ class Blasting(Swarm):
             self._done.set_exception(error)
 
     def _heard(self) -> None:
-        """The parent said something."""
+        """The parent has sent something."""
         self.control.hear()
         if self.control.should_leave():
             self._finish()
@@ -121,14 +121,14 @@ class Blasting(Swarm):
     def look(self, now: int) -> None:
         """A reply has come after a gap, or after the end of a phase: finds out which, before it is counted.
 
-        Where neither was, the next reply is looked at after as long a time as a standstill has.
+        If it was neither, the next reply is checked after the time of a standstill.
         """
         self.watch.see(now)
         self._enter_phases(now)
         self.alarm_ns = min(now + STANDSTILL_NS, self.next_phase_ns)
 
     def _tick(self) -> None:
-        """Ten times a second, which is the beat too: fold, publish, and find out whether it is over."""
+        """Folds, publishes, and finds out whether the run is over: ten times per second, which is the beat too."""
         now = clock()
         self.watch.see(now)
         self._enter_phases(now)
@@ -145,7 +145,7 @@ class Blasting(Swarm):
         self._tick_in(_DRAIN_TICK_S if self.stage is Stage.DRAIN or self._is_spent else FOLD_NS / NS_PER_S)
 
     def _tick_in(self, pause_s: float) -> None:
-        """Has the next tick come then, and none before."""
+        """Schedules the next tick for then, and no other one before."""
         if self._tick_handle:
             self._tick_handle.cancel()
         self._tick_handle = self.loop.call_later(pause_s, self._tick)

@@ -1,12 +1,12 @@
-r"""One connection of the swarm: what it sent, what it waits for, what it read.
+r"""One connection of the swarm: what it has sent, what it waits for, what it has read.
 
     NEW -> CONNECTING -> OPEN -> CLOSED
                 |          \-> RETIRING -> CLOSED
                 \-> CLOSED
 
-RETIRING is a connection past its lifetime: it sends nothing new and closes with its last reply. A message's times are
-noted when it goes out and when its reply is whole; everything else about a message is derived from its place in the
-stream (wire/echo.py).
+A RETIRING connection is past its lifetime: it sends nothing new and closes with its last reply. A message's times are
+noted when it goes out and when its reply is whole. Everything else about it follows from its place in the stream
+(wire/echo.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from loadkit.profile.blast import Close
 
 __all__ = ["OPENING", "Connection", "State"]
 
-# The `intended` of a message that no schedule wanted: the first one of a connection, in an open loop.
+# The `intended` of a message that is not on the schedule: the first message of a connection, in an open loop.
 OPENING = -1
 
 
@@ -48,7 +48,7 @@ class State(enum.Enum):
 
 
 class Connection(asyncio.Protocol):
-    """A protocol in the swarm. `pending` is intended, taken, sent, intended, … of the messages without a reply yet."""
+    """A connection as a protocol. `pending` has intended, taken, sent, intended, … of the messages without a reply."""
 
     __slots__ = (
         "due_ns",
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self.due_ns = due_ns
         self.route = route
         self.first = first  # one of those that the ramp opens
-        self.opening = False  # a schedule asked for it, and its first reply is not there yet
+        self.opening = False  # it is on a schedule, and its first reply has not come yet
         self.has_successor = has_successor  # churn: another one is opened when this one ends
         self.state = State.CONNECTING
         self.pending: list[int] = []
@@ -83,16 +83,16 @@ class Connection(asyncio.Protocol):
         self.paused = False
         self.sent = 0  # bytes of the stream, of all messages so far
         self.received = 0
-        self.timer_ns = 0  # when it is looked at whether a reply takes too long; 0: not yet
+        self.timer_ns = 0  # when its replies are next checked for the time-out; 0: no check is due
         self.place = -1  # index among the swarm's open connections
         self.established_ns = 0
-        self.expected: bytes | memoryview | None = None  # a free-running closed loop's next chunk, if all is well
+        self.expected: bytes | memoryview | None = None  # the next chunk of a free-running closed loop, if it is right
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
 
-    # -- what the loop says
+    # -- called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Takes the time of the connect and sends the first message."""
+        """Notes the time of the connect and sends the first message."""
         self.established_ns = clock()
         self.swarm.watch.see(self.established_ns)
         self.transport = transport  # type: ignore[assignment]
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         self.swarm.opened(self)
 
     def data_received(self, chunk: bytes) -> None:
-        """Checks what came. In a free-running closed loop one whole right reply takes the short way."""
+        """Checks what came. In a free-running closed loop a whole and right reply takes a shorter path."""
         now = clock()
         swarm = self.swarm
         if now >= swarm.alarm_ns:
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
             self.sent = at + swarm.size
             pending = self.pending
             swarm.note_exchange((pending[2], now))
-            pending[0] = pending[2] = now  # nothing asks when it was taken
+            pending[0] = pending[2] = now  # pending[1], when it was taken, is not needed here
             self.expected = message = swarm.messages[at % swarm.period]
             self.transport.write(message)
             if len(swarm.exchanges) >= swarm.fold_length:
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
             self._received(chunk, now)
 
     def _received(self, chunk: bytes, now: int) -> None:
-        """Any segmentation: parts of a reply, several replies, wrong bytes."""
+        """Takes bytes in any segmentation: parts of a reply, several replies, wrong bytes."""
         swarm = self.swarm
         received = self.received
         if not received:
@@ -167,7 +167,7 @@ class Connection(asyncio.Protocol):
             swarm.tally.fold()
 
     def _take_replies(self, count: int, now: int) -> tuple[int, int]:
-        """Notes whole replies; returns what is wrong with them, if anything, and how many were noted."""
+        """Notes whole replies. Returns a number of OwnError, or 0 if they are in time, and how many were noted."""
         swarm, pending, noted = self.swarm, self.pending, 0
         for _ in range(count):
             intended, taken, sent = pending[:3]
@@ -182,10 +182,10 @@ class Connection(asyncio.Protocol):
         return 0, noted
 
     def eof_received(self) -> None:
-        """The peer sends no more: close, which comes back as connection_lost."""
+        """The peer sends no more. The loop closes the connection then and calls connection_lost."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The peer, or the kernel, ended it: an error, unless we closed it ourselves."""
+        """Reports an error if the peer or the kernel ended it, and not loadkit itself."""
         if self.state is State.CLOSED:
             return
         if exc is None:
@@ -195,22 +195,22 @@ class Connection(asyncio.Protocol):
         self.swarm.broken(self, "send" if number == errno.EPIPE else "receive", number)
 
     def pause_writing(self) -> None:
-        """The socket is full: what is due from now on is held."""
+        """The socket is full: messages that are due are held from now on."""
         self.paused = True
 
     def resume_writing(self) -> None:
-        """There is room again."""
+        """The socket has room again."""
         self.paused = False
         self.swarm.room(self)
 
-    # -- what the swarm says
+    # -- called by the swarm
 
     def has_room(self) -> bool:
         """Whether a message may go out now."""
         return len(self.pending) < 3 * self.swarm.depth and not self.paused and self.state is State.OPEN
 
     def send_first(self) -> None:
-        """Sends the first message: in an open loop one that no schedule wanted."""
+        """Sends the first message, which is not on the schedule of an open loop."""
         if self.swarm.closed_loop:
             self.send(self.established_ns, self.established_ns)
         else:
@@ -218,7 +218,7 @@ class Connection(asyncio.Protocol):
             self._write(OPENING, OPENING, self.established_ns)
 
     def send(self, intended: int, taken: int | None) -> None:
-        """Sends the next message. `taken` None: we have come to it just now."""
+        """Sends the next message. If `taken` is None, the worker has come to it just now."""
         swarm = self.swarm
         if swarm.closed_loop:
             sent = intended
@@ -238,18 +238,18 @@ class Connection(asyncio.Protocol):
         if not self.timer_ns:
             swarm.need_reply_by(self, sent + swarm.timeout_ns)
         message = swarm.messages[at % swarm.period]
-        # What is checked whole must be all that is under way; without a check any content will do.
+        # The shorter path compares a whole chunk, so nothing else may be under way. Without a check it is not taken.
         self.expected = message if self.received == at and at and swarm.check else None
         self.transport.write(message)
 
     def hold(self, intended: int) -> None:
-        """Keeps a due message until there is room."""
+        """Keeps a message that is due until there is room."""
         if self.held is None:
             self.held = deque()
         self.held.append(intended)
 
     def close(self, how: Close) -> None:
-        """Closes at once: RST drops what is under way, FIN lets the kernel deliver it."""
+        """Closes at once. RST drops what is under way; with FIN the kernel still delivers it."""
         self.state = State.CLOSED
         self.expected = None
         if self.transport is None:

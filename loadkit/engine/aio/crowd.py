@@ -1,4 +1,4 @@
-"""What the connections of a worker share, and what they tell it: the seam between connection.py and swarm.py."""
+"""The seam between connection.py and swarm.py: what connections share, and what they report."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Member = TypeVar("Member")  # a connection
 
 
 class Crowd(abc.ABC, Generic[Member]):
-    """What the connections of a worker share, each value one step away from them, and what they tell it.
+    """What the connections of a worker share, each value one step away from them, and what they report to it.
 
-    The swarm is one (swarm.py). A connection knows no more of it than this.
+    The swarm is a crowd (swarm.py). A connection knows no more of it than this.
     """
 
     def __init__(self, context: BlastContext) -> None:
@@ -44,19 +44,21 @@ class Crowd(abc.ABC, Generic[Member]):
         self.note_exchange = self.tally.exchanges.extend
         self.fold_length = 2 * FOLD_EVERY
         self.sending = False  # a closed loop answers each reply with the next message
-        self.free_running = False  # … with nothing else to decide
+        self.free_running = False  # … and has nothing else to decide
         self.live: list[Member] = []
-        self.alarm_ns = 0  # a reply from then on is looked at: it may be behind a standstill, or the end of a phase
+        self.alarm_ns = (
+            0  # a reply from then on calls `look`: it may come after a standstill, or after the end of a phase
+        )
         self.replied_ns = 0  # when whole replies came last
-        # The run's first connection, while we do not know whether its first reply is right, and what came on it.
+        # The run's first connection, until its first reply is known to be right or wrong, and what came on it.
         self.first: Member | None = None
         self.came = b""
 
-    # -- what a connection tells
+    # -- what a connection reports
 
     @abc.abstractmethod
     def look(self, now: int) -> None:
-        """A reply has come at or after `alarm_ns`; to be called before it is counted."""
+        """A reply has come at or after `alarm_ns`. Called before it is counted."""
 
     @abc.abstractmethod
     def opened(self, connection: Member) -> None:
@@ -76,7 +78,7 @@ class Crowd(abc.ABC, Generic[Member]):
 
     @abc.abstractmethod
     def replied(self, connection: Member, now: int) -> None:
-        """Whole replies came in, and were noted."""
+        """Whole replies have come, and are noted."""
 
     @abc.abstractmethod
     def room(self, connection: Member) -> None:
@@ -86,11 +88,11 @@ class Crowd(abc.ABC, Generic[Member]):
     def broken(self, connection: Member, step: str, number: int) -> None:
         """It has failed at a step, with an errno or a number of OwnError."""
 
-    # -- what is asked
+    # -- what a connection needs
 
     @abc.abstractmethod
     def need_reply_by(self, connection: Member, at_ns: int) -> None:
-        """Asks for the connection to be looked at then."""
+        """Has the connection checked at that time."""
 
     @abc.abstractmethod
     def is_too_late(self, sent_ns: int, now: int) -> bool:
@@ -106,8 +108,8 @@ class Crowd(abc.ABC, Generic[Member]):
 
     @abc.abstractmethod
     def may_open(self) -> bool:
-        """Whether a connection may open yet, where none is open: in churn."""
+        """Whether another connection may still open if none is open: in churn."""
 
     @abc.abstractmethod
     def may_go_out(self) -> bool:
-        """Whether what is due may go out: always, and a little while into the drain."""
+        """Whether a message that is due may go out: until a little while into the drain."""

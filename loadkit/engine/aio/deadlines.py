@@ -1,4 +1,4 @@
-"""When to look at which connection again, lazily kept; native/deadlines.h does the same in C."""
+"""Deadlines of connections, updated lazily; native/deadlines.h does the same in C."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loadkit.engine.aio.schedule import NEVER
 
 __all__ = ["Deadlines"]
 
-# A time-out is found by this part of it later, at the most: those of many connections together.
+# A time-out is found at most this part of it later, so that those of many connections are found together.
 _GRAINS = 64
 _LONGEST_GRAIN_NS = 100_000_000
 _FEW = 1024
@@ -34,11 +34,11 @@ class Deadlines:
 
     @property
     def first_ns(self) -> int:
-        """When the first one is, NEVER when there is none."""
+        """When the first one is; NEVER if there is none."""
         return self._times[0] if self._times else NEVER
 
     def push(self, connection: Connection, at_ns: int) -> int:
-        """Has it looked at then, or a little later with its neighbours; returns when."""
+        """Has a connection checked then, or a little later together with others. Returns when."""
         at_ns += self.grain_ns - 1
         at_ns -= at_ns % self.grain_ns
         known = self._at.get(at_ns)
@@ -51,7 +51,7 @@ class Deadlines:
         return at_ns
 
     def due(self, now: int) -> Iterator[Connection]:
-        """Yields those whose time has come; what is pushed meanwhile counts."""
+        """Yields the connections whose time has come, including those that are pushed meanwhile."""
         while self._times and self._times[0] <= now:
             at_ns = heapq.heappop(self._times)
             connections = self._at.pop(at_ns)

@@ -1,7 +1,7 @@
 """The serve end's echo, with back-pressure.
 
-A peer that sends faster than it reads fills its socket; then uvloop or asyncio keeps what is left and says
-pause_writing, and we stop reading from that peer. So a connection costs one read at most; owing.py bounds all of them.
+A peer that sends faster than it reads fills its socket. Then uvloop or asyncio keeps the rest and calls pause_writing,
+and the worker stops reading from that peer. So a connection costs one read at most; owing.py bounds all of them.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class EchoConnection(asyncio.Protocol):
 
 
 class IdleEchoConnection(EchoConnection):
-    """One that knows when it was last active; only --idle-timeout pays for the clock."""
+    """One that notes when it was last active. Reading the clock costs something, so it needs --idle-timeout."""
 
     __slots__ = ()
 
@@ -82,9 +82,9 @@ class IdleEchoConnection(EchoConnection):
 
 
 def _last_active(transport: asyncio.Transport) -> int:
-    """Returns when bytes of the connection last moved, in either direction, as the kernel knows it.
+    """Returns when bytes of the connection last moved in either direction, as the kernel reports it.
 
-    That is now if it waits for us, which after a standstill of ours all have done that were not idle.
+    That is now if the connection waits for this worker, as every one does after a standstill that was not idle.
     """
     fd, now = transport.get_extra_info("socket").fileno(), clock()
     events = select.POLLIN if transport.is_reading() else 0
@@ -105,7 +105,9 @@ class Echo(Serving):
         self._idle = deque[EchoConnection]()  # to be closed if they still are
         self.received_bytes = 0
         self._unsent_bytes = 0
-        self._shares: list[int] = []  # bytes sent back on each that has ended since the last look
+        self._shares: list[
+            int
+        ] = []  # bytes sent back on each connection that has ended since `publish` was last called
 
     def protocol(self) -> EchoConnection:
         """Returns one that echoes."""
@@ -162,7 +164,7 @@ class Echo(Serving):
             self.count_opened()
 
     def greet(self, connection: EchoConnection, chunk: bytes) -> bytes | None:
-        """Returns what to send back; None: it is a probe, not one of the connections served, from now on."""
+        """Returns what to send back; None if it is a probe, which is not one of the served connections from now on."""
         echoed = self._answering.greet(connection.transport, chunk) if self._answering else chunk
         if echoed is None:
             self.connections.discard(connection)

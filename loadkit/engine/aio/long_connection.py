@@ -23,7 +23,7 @@ class LongConnection(Connection):
         self.owed = 0  # bytes of the last message; where there are any, the socket is full
 
     def resume_writing(self) -> None:
-        """There is room again."""
+        """The socket has room again."""
         self.paused = False
         self._write_on()
         if not self.paused:

@@ -50,7 +50,7 @@ class AsyncioEngine:
             last_wait = counting.last if counting else None
             probes = open_probes(shard, slot, sees_waits=last_wait is not None)
             probing = Probing(loop, slot, probes, last_wait) if probes.sockets and last_wait else None
-            loop.set_debug(False)  # it is for apps: it says of each slow callback that it was
+            loop.set_debug(False)  # debug mode is for apps: it logs each slow callback
             return Blasting(BlastContext(loop, shard, slot, control, before, probing, last_wait))
 
         with self._stamping(shard.load.stamps, slot):
@@ -72,7 +72,7 @@ class AsyncioEngine:
             self._run(slot, make)
 
     def _stamping(self, asked: Stamps, slot: Slot) -> contextlib.closing[Stamping]:
-        """Returns what reads stamps, where they were asked for."""
+        """Returns what reads stamps, if they were requested."""
         return contextlib.closing(Stamping(asked, slot, getattr(_socket, "__file__", None), by_recv=True))
 
     def _open(self, slot: Slot) -> tuple[asyncio.AbstractEventLoop, Counting | None]:
@@ -85,7 +85,7 @@ class AsyncioEngine:
     ) -> None:
         loop, counting = self._open(slot)
         asyncio.set_event_loop(loop)
-        # What exists now stays, and a collection over 10,000 live connections stops the loop for milliseconds.
+        # What exists now stays. A collection over 10,000 live connections would stop the loop for milliseconds.
         threshold = gc.get_threshold()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)

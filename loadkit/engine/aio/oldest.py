@@ -1,7 +1,7 @@
 """Entries that wait for a time, the oldest first, most of which are over before it comes.
 
-A connect waits for its time-out, a connection for the end of its life. Dropping only what has come to the front would
-keep all that is behind one slow entry, as long as it waits: of 10,000 connects a second, 5 s of them.
+A connect waits for its time-out, a connection for the end of its life. If only entries at the front were dropped, one
+slow entry would keep all behind it: at 10,000 connects per second, those of 5 s.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FEW = 1024
 
 
 class OldestFirst(Generic[Entry]):
-    """A queue that never has many more than twice the entries that are not over, if it is tidied now and then."""
+    """A queue with few more than twice the entries that are not over, if `tidy` is called regularly."""
 
     __slots__ = ("_entries", "_is_over", "_left")
 
@@ -28,7 +28,7 @@ class OldestFirst(Generic[Entry]):
         self._left = 0  # when it was tidied last
 
     def __len__(self) -> int:
-        """How many there are, those included that are over."""
+        """How many there are, including those that are over."""
         return len(self._entries)
 
     def __iter__(self) -> Iterator[Entry]:

@@ -21,9 +21,8 @@ _REST_NS = 20_000_000
 class Openings:
     """The connects of a worker that are still to come: one schedule after the other, each time once.
 
-    They wait while as many are opening, without their first reply, as may be (--opening), and while the worker before
-    us on this core, with the slot `before`, still connects; native/blast.c says why that does not move when they are
-    due.
+    They wait while --opening connections are without their first reply, and while the worker before this one on its
+    core, with the slot `before`, still connects. native/blast.c says why that does not change when they are due.
     """
 
     __slots__ = (
@@ -44,20 +43,20 @@ class Openings:
         self._routes = _endless(shard.routes)
         self._before = before
         self._connects_before = shard.connects_before
-        self._look_ns = 0  # when to look again whether it is our turn to connect
-        self.opening = 0  # connections a schedule asked for that have no reply yet
+        self._look_ns = 0  # when to check again whether it is this worker's turn to connect
+        self.opening = 0  # connections of a schedule that have no reply yet
         self._most = shard.most_opening
         self.has_enough = False  # no schedule opens any more connections
 
     @property
     def next_ns(self) -> int:
-        """When the next connect can be begun; NEVER: there is none, or too many are opening."""
+        """When the next connect can begin; NEVER if there is none, or if too many are opening."""
         if self.opening >= self._most:
             return NEVER
         return max(self.due_ns, self._look_ns) if self._before else self.due_ns
 
     def add(self, times: Iterator[int]) -> None:
-        """Takes up a schedule, after what is left of the former; not when there are enough."""
+        """Adds a schedule after what is left of the one before; does nothing after `stop`."""
         if self.has_enough:
             return
         left = [] if self.due_ns == NEVER else [self.due_ns]
@@ -79,12 +78,12 @@ class Openings:
         self.has_enough = True
 
     def settle(self) -> bool:
-        """One that was opening is not any more; True: now another one may begin."""
+        """A connection is not opening any more. Returns whether another one may begin because of that."""
         self.opening -= 1
         return self.opening == self._most - 1
 
     def look_before(self, now: int, is_ramp: bool) -> None:
-        """Looks whether the worker before us has connected; after the ramp we wait for it no longer."""
+        """Checks whether the worker before this one has connected. After the ramp it is not waited for any longer."""
         if self._before and self.next_ns <= now:
             settled = self._before.get("settled")
             if settled >= self._connects_before or not is_ramp:

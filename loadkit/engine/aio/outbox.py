@@ -1,4 +1,4 @@
-"""What is due in an open loop: taken out of the schedule, given to connections, and kept while they have no room."""
+"""Messages of an open loop: taken out of the schedule, given to connections, and kept while these have no room."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Outbox"]
 _ROUND = 128
 # Messages that may wait for room on their connections; beyond that they stay in the schedule, which needs no memory.
 _MOST_WAITING = 1 << 16
-# A message of a phase that has ended goes out all the same if we come to it no later than this.
+# A message of a phase that has ended still goes out if the worker comes to it no later than this.
 _EDGE_NS = 10_000_000
 
 clock = time.monotonic_ns
@@ -25,8 +25,8 @@ clock = time.monotonic_ns
 class Outbox:
     """A worker's messages between the moment they are due and the moment they are sent.
 
-    `waiting` are those that wait: on their connections, or, while churn has none open, here. When as many wait as may
-    and no connection has room, it `is_full`: the rest stays in the schedule until one has.
+    `waiting` counts the messages that wait on their connections, or here while churn has no connection open. The outbox
+    `is_full` if the most that may wait do so and no connection has room. The rest stays in the schedule then.
     """
 
     def __init__(self, swarm: Crowd[Connection]) -> None:
@@ -34,14 +34,14 @@ class Outbox:
         self._tally = swarm.tally
         self._due = Schedule()
         self._turn = 0
-        self._homeless: list[int] = []  # due while no connection is open
+        self._homeless: list[int] = []  # messages that fell due while no connection was open
         self.looks = Looks(clock())
         self.waiting = 0
         self.is_full = False
 
     @property
     def next_ns(self) -> int:
-        """When the next message can be taken; those that have no place wait for a reply."""
+        """When the next message can be taken. If the outbox is full, that is when a reply makes room."""
         return NEVER if self.is_full else self._due.next_ns
 
     @property
@@ -56,7 +56,7 @@ class Outbox:
         self._due = Schedule(pace, index, of, most)
 
     def end_phase(self, at_ns: int, now: int) -> None:
-        """The phase ended at `at_ns`. What it left is its own: it does not eat the next one's time."""
+        """The phase ended at `at_ns`. What it has left is counted there, and takes no time of the next phase."""
         if self.is_empty:
             return
         if now < at_ns + _EDGE_NS:
@@ -74,7 +74,7 @@ class Outbox:
         self._due.cut(now)
 
     def drop(self) -> None:
-        """Counts what is due and was not sent as that: what waits, and what the schedule has left."""
+        """Counts as unsent what waits, and what the schedule has left."""
         left = self._due.left()
         if left:
             for counter in ("intended", "unsent", "waited") if self.is_full else ("intended", "unsent"):
@@ -94,13 +94,13 @@ class Outbox:
     # -- messages
 
     def send_due(self, now: int) -> None:
-        """Takes what is due, at most a round of it."""
+        """Takes messages that are due, at most a round of them."""
         for _ in range(_ROUND):
             if self.next_ns > now or not self.take():
                 break
 
     def take(self) -> bool:
-        """Takes the next due message out of the schedule; False: there is no place for it, and it stays there."""
+        """Takes the next message out of the schedule. Returns False if there is no place for it, and it stays there."""
         intended, live = self._due.next_ns, self._swarm.live
         if not live and not self._swarm.may_open():
             self._count(intended)
@@ -115,7 +115,7 @@ class Outbox:
             return False
         self._count(intended)
         if connection and connection.has_room():
-            # While others wait we cannot have been late for want of a connection alone.
+            # While others wait, this one may also have waited for a connection.
             connection.send(intended, self.looks.after(intended) if self.waiting else None)
         else:
             self._tally.count("waited", intended)
@@ -123,7 +123,7 @@ class Outbox:
         return True
 
     def fill(self, connection: Connection) -> None:
-        """Sends what waited for room on it, or has found no place before, while there is room."""
+        """Sends, while there is room, what waited on this connection or found no place before."""
         held = connection.held
         while held and connection.has_room():
             intended = held.popleft()
@@ -145,12 +145,12 @@ class Outbox:
             self._swarm.arm()
 
     def give_homeless(self) -> None:
-        """A connection is open again: gives it what fell due while none was."""
+        """Gives messages that fell due while no connection was open to the one that has opened."""
         given, self._homeless = self._homeless, []
         self._give(given)
 
     def give_held(self, held: deque[int] | None) -> None:
-        """Gives the messages that waited on a connection that is gone to others."""
+        """Gives messages that waited on a connection that is gone to other connections."""
         self._give(held or ())
 
     def _give(self, messages: list[int] | deque[int] | tuple[()]) -> None:
@@ -159,7 +159,7 @@ class Outbox:
             self._dispatch(intended)
 
     def _dispatch(self, intended: int) -> None:
-        """Gives a message that has waited to the connection whose turn it is."""
+        """Gives a message that has waited to the next connection in turn."""
         swarm = self._swarm
         if not swarm.may_go_out() or not (swarm.live or swarm.may_open()):
             self._tally.unsent.append(intended)
@@ -176,7 +176,7 @@ class Outbox:
         self._swarm.spend()
 
     def _keep(self, connection: Connection | None, intended: int) -> None:
-        """Keeps a message until its connection has room, or until there is one."""
+        """Keeps a message until its connection has room, or until a connection opens."""
         self.waiting += 1
         if connection:
             connection.hold(intended)
@@ -188,7 +188,7 @@ class Outbox:
         return self._swarm.live[self._turn % len(self._swarm.live)]
 
     def _find_room(self) -> Connection | None:
-        """Returns one that has room, from the turn's on."""
+        """Returns the next connection in turn that has room; None if there is none."""
         for _ in range(1, len(self._swarm.live)):
             connection = self._next_turn()
             if connection.has_room():

@@ -1,8 +1,8 @@
 """What a worker keeps for peers that do not read, and how it is bounded.
 
-A transport hands over what it has read, up to 256 KiB, before anybody can say whether the peer takes its echo. What the
-peer's socket does not take is kept, and the peer is not read from until it is gone. Beyond MOST_OWED_BYTES in all, each
-connection is read in little pieces, so that one more peer that does not read costs next to nothing.
+A transport hands over what it has read, up to 256 KiB, before it is known whether the peer takes its echo. What the
+peer's socket does not take is kept, and the peer is not read from until that is sent. Beyond MOST_OWED_BYTES in all,
+each connection is read in small pieces, so that one more peer that does not read costs next to nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LITTLE_BYTES = 2048
 
 
 class Connection(Protocol):
-    """What is asked of a connection: that it is its transport's asyncio.Protocol."""
+    """A connection has to be its transport's asyncio.Protocol."""
 
     transport: asyncio.Transport
 
@@ -31,7 +31,7 @@ class Connection(Protocol):
 
 
 class Owing:
-    """The sum of what is kept, and the way all of a worker's connections are read."""
+    """How much is kept in all, and how all of a worker's connections are read."""
 
     def __init__(self, connections: Callable[[], Iterable[Connection]]) -> None:
         self._connections = connections
@@ -41,13 +41,13 @@ class Owing:
         self.piece = bytearray(_LITTLE_BYTES)
 
     def begin(self, connection: Connection) -> None:
-        """A connection is open: from now on each byte that is not taken pauses it."""
+        """A connection has opened: from now on each byte that its socket does not take pauses it."""
         connection.transport.set_write_buffer_limits(high=0)
         if self._is_short:
             connection.transport.set_protocol(_LittleReads(connection, self.piece))
 
     def owe(self, connection: Connection) -> None:
-        """The peer does not take its echo: it is not read from until it has."""
+        """The peer does not take its echo. It is not read from until it does."""
         connection.transport.pause_reading()
         self._owed[id(connection)] = owed = connection.transport.get_write_buffer_size()
         self._bytes += owed
@@ -71,7 +71,7 @@ class Owing:
 
 
 def _change_protocol(transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> None:
-    """Reads on in the new one's way. uvloop asks how when reading begins."""
+    """Reads on in the way of the new protocol. uvloop asks a protocol for its way when reading begins."""
     if transport.is_closing():
         return
     was_reading = transport.is_reading()

@@ -22,8 +22,8 @@ _REMEMBERED = 64
 class Looks:
     """The gaps between two looks at the schedule that were longer than a millisecond, the latest of them.
 
-    A message that had to wait for room was ours to be late with until we first looked at the schedule at or after it
-    was due, and the target's from then on. Outside the gaps that is the moment it was due.
+    A message that had to wait for room was late because of the worker until the worker first looked at the schedule at
+    or after it was due, and because of the target from then on. Outside the gaps that is the moment it was due.
     """
 
     __slots__ = ("_from", "_last_ns", "_to")
@@ -43,7 +43,7 @@ class Looks:
         self._last_ns = now_ns
 
     def forget(self, since_ns: int) -> None:
-        """Takes back the looks since then: what was due was not known yet."""
+        """Forgets the looks since then: the worker did not know the schedule yet."""
         self._last_ns = min(self._last_ns, since_ns - 1)
 
     def after(self, at_ns: int) -> int:
@@ -53,7 +53,7 @@ class Looks:
 
 
 class Standstills:
-    """Those that a worker noticed. `last` has the latest (begin, end), in their order."""
+    """The standstills that a worker noticed. `last` has the latest (begin, end) in order."""
 
     __slots__ = ("last",)
 
@@ -65,7 +65,7 @@ class Standstills:
         self.last.append((begin_ns, end_ns))
 
     def since(self, at_ns: int) -> int:
-        """Returns how much of the time since then we stood still."""
+        """Returns how much of the time since then the worker stood still."""
         total = 0
         for begin, end in reversed(self.last):
             if end <= at_ns:

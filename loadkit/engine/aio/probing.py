@@ -1,7 +1,7 @@
 """Probes and their answers in a loop: when they are due, and when something came.
 
-The compiled part does the work (native/probe_types.c); here its epoll fd is watched, and told of each wake-up when it
-began and ended. A probe is read where its turn comes in the batch, as any other connection is.
+The compiled part does the work (native/probe_types.c). Here its epoll fd is watched, and it is told when each wake-up
+began and ended. A probe is read in its turn within the batch, as any other connection is.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Answering:
     def find(
         cls, loop: asyncio.AbstractEventLoop, slot: Slot, last_wait: Callable[[], Wait] | None, plan: ServePlan
     ) -> Answering | None:
-        """Returns what answers; None where nothing can: a probe is echoed to like any other connection then."""
+        """Returns what answers; None if nothing can, and a probe gets an echo as any other connection does."""
         if last_wait is None or native_missing():
             return None
         from loadkit.engine.native._core import Answers
@@ -102,7 +102,7 @@ class Answering:
         return self._answers.count()
 
     def greet(self, transport: asyncio.Transport, chunk: bytes) -> bytes | None:
-        """Takes a connection over that said hello, with its token: None; any other is sent what is returned."""
+        """Takes over a connection that said hello, with its token, and returns None; else returns what to send back."""
         before = self._answers.count()
         fd = os.dup(transport.get_extra_info("socket").fileno())
         echoed = self._answers.greet(fd, chunk)
@@ -116,7 +116,7 @@ class Answering:
         return None
 
     def end_idle(self) -> None:
-        """Ends those that have been idle for too long; to be called now and then."""
+        """Ends those that have been idle for too long. Call it regularly."""
         self._answers.end_idle()
 
     def close(self) -> None:

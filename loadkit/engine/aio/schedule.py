@@ -10,9 +10,9 @@ NEVER = 2**62
 
 
 class Schedule:
-    """The events index, index + of, index + 2 of, … of a pace, `most` of them at the most.
+    """The events index, index + of, index + 2 of, … of a pace, at most `most` of them.
 
-    `next_ns`: when the next is due; NEVER at the end.
+    `next_ns` is when the next one is due; NEVER at the end.
     """
 
     __slots__ = ("_next", "_of", "_pace", "_total", "next_ns")

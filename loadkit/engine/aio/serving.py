@@ -1,7 +1,7 @@
-"""A worker of the serve end under way, whatever it does with its connections: from its listeners to its last one.
+"""A worker of the serve end, whatever it does with its connections: from its listeners to its last connection.
 
-When file descriptors run out, a loop that accepts on would spin: the listener stays readable and each accept fails
-(EMFILE). So some are kept in reserve, and a connection that would use them is closed at once and counted.
+When file descriptors run out, a loop that accepts would spin: the listener stays readable and each accept fails
+(EMFILE). So some are kept in reserve. A connection that would need them is closed at once and counted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ACCEPTS_A_TURN = 256  # native/serve.h
 
 
 class Serving(abc.ABC):
-    """Accepts, counts, and ends when it is told to. `connections` are those that it has taken in."""
+    """Accepts, counts, and ends when it is told to. `connections` are the accepted ones that are open."""
 
     connections: Sized
 
@@ -72,12 +72,12 @@ class Serving(abc.ABC):
         return len(self.connections)
 
     def probe_count(self) -> int:
-        """Returns how many probes there are beside the connections: they take room like those."""
+        """Returns how many probes there are beside the connections. They count against the same limits."""
         return 0
 
     @abc.abstractmethod
     async def close(self) -> None:
-        """Lets go of what it has beside connections, at the very end."""
+        """Closes what it has beside connections, at the very end."""
 
     # -- its life
 
@@ -135,7 +135,7 @@ class Serving(abc.ABC):
                 yield sock
 
     async def _stop(self) -> None:
-        """Takes in the last connections, which have been told that they are connected."""
+        """Takes in the last connections: their peers see them as connected already."""
         await asyncio.sleep(min(self.plan.settle_ns, self.plan.grace_ns) / NS_PER_S)
         self._waiting += self._accept_waiting()
         while self._waiting:
@@ -143,8 +143,8 @@ class Serving(abc.ABC):
                 await self.loop.connect_accepted_socket(self.protocol, self._waiting.popleft())
             except OSError as error:  # it is gone again
                 self.page.add_error("connect", error.errno or OwnError.UNKNOWN)
-        # What the loop had accepted itself is made within two turns, for it has a task or a callback for each. asyncio
-        # loses it where the server is closed before (Server._attach).
+        # Connections that the loop has accepted itself are made within two turns, by a task or a callback each. asyncio
+        # loses them if the server is closed before that (Server._attach).
         for _ in range(_TURNS_UNTIL_MADE):
             await asyncio.sleep(0)
         self._close_listeners()
@@ -152,7 +152,7 @@ class Serving(abc.ABC):
         self._check_stopped()
 
     def _drop_waiting(self) -> None:
-        """Closes what was to be taken in and is not any more."""
+        """Closes accepted connections that are not taken in any more."""
         if self._stopping:
             self._stopping.cancel()
         for sock in self._waiting:
@@ -187,7 +187,7 @@ class Serving(abc.ABC):
         self.tally.fold_cpu(clock())
 
     def _settle_socket(self, sock: socket.socket) -> None:
-        """Has a connection's socket as it was asked for: the transport has switched Nagle's algorithm off."""
+        """Sets the requested options on a connection's socket: the transport has switched Nagle's algorithm off."""
         with contextlib.suppress(OSError):  # gone by now
             if self._sets_sockets:
                 apply_settings(sock, self.plan.sockets)
@@ -198,7 +198,7 @@ class Serving(abc.ABC):
     # -- counting
 
     def has_room(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether one more connection can be had; one that cannot is turned away, and counted so."""
+        """Whether there is room for one more connection. If not, it is turned away and counted as that."""
         self._settle_socket(transport.get_extra_info("socket"))
         full = len(self.connections) + self.probe_count() >= self._fd_limit
         if full or (self.slot.tokens and not self.slot.tokens.take()):
@@ -213,7 +213,7 @@ class Serving(abc.ABC):
         self.page.add("opened")
 
     def count_closed(self, exc: BaseException | None) -> None:
-        """Counts the end of one that was just let go. A reset is how many peers close: closed, and no error."""
+        """Counts the end of a connection. Many peers close by a reset, so that is no error."""
         if self.slot.tokens:
             self.slot.tokens.give()
         self.page.add("closed")

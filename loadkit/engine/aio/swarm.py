@@ -6,9 +6,9 @@ r"""The blast end's connections: their lives, from the connect to the close.
 timeline.py says when something happens, outbox.py what waits to be sent: the same three rooms as native/connections.c,
 native/blast.c and native/messages.c.
 
-Messages are spread over the open connections, `live`, which are in no order: each knows its place there, and the last
-one takes the place of one that leaves. A connection leaves when its life is over; until its last reply is in it is
-among `_retiring`. In churn one that ended or failed has a successor along the same route.
+Messages are spread over the open connections, `live`, in no order. Each connection knows its place there, and the last
+one takes the place of one that leaves. A connection leaves when its life is over, and is in `_retiring` until its last
+reply has come. In churn, a connection that ended or failed has a successor along the same route.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Swarm(Timeline):
         self._peak = 0
         self._first_is_due = self.shard.opens_first  # the next connection that begins is the run's first
 
-    # -- what the time line has done
+    # -- called by the time line and the loop
 
     def _do_due(self, now: int) -> None:
         """Does what is due: connects, messages, deadlines, ends of lives."""
@@ -108,7 +108,7 @@ class Swarm(Timeline):
         """Gives back what is kept of connections that are over, and samples some that are not, ten times a second."""
         if self.live or self._retiring or self.stage is Stage.RAMP:
             self._alone_ns = now
-        # What is over takes memory: a connection, its task.
+        # A connection that is over still takes memory, and so does its task.
         self._connects.tidy()
         self._expiring.tidy()
         self.timeouts.tidy(len(self.live) + len(self._retiring))
@@ -190,7 +190,7 @@ class Swarm(Timeline):
             self._not_opened(connection, errno.ECONNREFUSED)
 
     def _not_needed(self, connection: Connection) -> None:
-        """The run is over and it was still connecting: one of the first is missing, a successor was asked in vain."""
+        """The run is over and it was still connecting. One of the first is missing; a successor is not counted."""
         if connection.first:
             self._not_opened(connection, OwnError.RUN_ENDED)
         else:
@@ -198,12 +198,12 @@ class Swarm(Timeline):
             self.tally.count("asked", connection.due_ns, -1)
 
     def settle(self, connection: Connection) -> None:
-        """Its first reply has come, or it has ended without."""
+        """Its first reply has come, or it has ended without one."""
         if connection.first:
             self._settled += 1
             self._settled_ns = clock()
             connection.first = False
-            # At once: the parent makes the rates of the ramp's tenths of them.
+            # At once, because the parent computes the rates of the ramp's tenths from them.
             self.slot.set("settled_ns", self._settled_ns)
             self.slot.set("settled", self._settled)
         if connection.opening:
@@ -292,14 +292,14 @@ class Swarm(Timeline):
         self._again(connection)
 
     def _count_pending(self, connection: Connection, counter: str) -> None:
-        """Counts messages without a reply; the first one of a connection is none that was due in an open loop."""
+        """Counts messages without a reply. In an open loop the first message of a connection is not one of them."""
         for intended in connection.pending[::3]:
             if intended != OPENING:
                 self.tally.count(counter, intended)
         connection.pending.clear()
 
     def _check_accepted(self, connection: Connection, now: int) -> bool:
-        """Whether the peer never heard of a connection that is open for us (a SYN cookie): then it failed."""
+        """Whether a connection that is open here was never accepted by the peer (a SYN cookie): then it failed."""
         if not is_unacknowledged(connection.transport.get_extra_info("socket").fileno()):
             return False
         self.tally.fold()
@@ -310,7 +310,7 @@ class Swarm(Timeline):
         return True
 
     def _again(self, connection: Connection) -> None:
-        """In churn a connection that failed has a successor a little later; elsewhere it is missing, and said to be."""
+        """In churn, a connection that failed has a successor a little later. Else it is missing, and counted so."""
         if connection.has_successor and not self._is_ending():
             self.loop.call_later(_RETRY_S, self._reopen, connection.route)
 
@@ -363,7 +363,7 @@ class Swarm(Timeline):
         self.tally.first_bytes.extend((connection.due_ns, connection.established_ns, now))
 
     def _count_answered(self, change: int) -> None:
-        """For the parent, up to the window's start. It may look later than that, and a short window is over by then."""
+        """For the parent, until the window begins. It may read this only when a short window is over already."""
         if not self._has_measured:
             self._answered += change
             self.slot.set("answered", self._answered)

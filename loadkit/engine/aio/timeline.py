@@ -65,7 +65,7 @@ class Timeline(Crowd[Connection]):
         self._phase = 0
         self.next_phase_ns = NEVER
         self._has_measured = False
-        self._is_started = False  # we know when the connects of the ramp begin
+        self._is_started = False  # it is known when the connects of the ramp begin
         self._noted_ns = 0  # in the ramp: the latest time that something was counted under
 
     # -- what the swarm does
@@ -118,14 +118,14 @@ class Timeline(Crowd[Connection]):
     def _begin_phases(self, at_ns: int) -> None:
         """The ramp ends at `at_ns`.
 
-        The tally hears of every phase now: a turn of a busy loop takes milliseconds, and what is sent between a phase's
-        beginning and our noticing it is the new phase's already.
+        The tally gets every phase now. A turn of a busy loop takes milliseconds. What is sent between the beginning of a
+        phase and the turn that notices it belongs to the new phase already.
         """
         self.next_phase_ns = at_ns
         self.alarm_ns = 0
-        self.outbox.looks.forget(at_ns)  # if we hear of it late
+        self.outbox.looks.forget(at_ns)  # if the word comes late
         for index, phase in enumerate(self.load.phases[1:], 1):
-            # If we hear of it too late, what was counted as the ramp's stays there.
+            # If the word comes too late, what was counted in the ramp stays there.
             begin = max(at_ns, self._noted_ns + 1)
             self.tally.begin_phase(index, begin)
             if self._probing:
@@ -171,7 +171,7 @@ class Timeline(Crowd[Connection]):
             self._fill_all()
 
     def _change_connections(self, before: int, after: int, at_ns: int, duration_ns: int) -> None:
-        """More connections come evenly over the phase; fewer go at its beginning."""
+        """Additional connections open evenly over the phase; superfluous ones end at its beginning."""
         if after > before:
             # Connection number before + k is worker (before + k) modulo of's: then each has its share of the phase's.
             index, of = self._part
@@ -194,14 +194,14 @@ class Timeline(Crowd[Connection]):
                 self._tick_soon()
 
     def _end_if_spent(self) -> None:
-        """The last of --messages has its reply, or never will: until then what comes back is of its window."""
+        """Begins the drain if no message of --messages waits for a reply. Until then replies count in the window."""
         if not self._is_spent or self.stage is not Stage.TRAFFIC or self.outbox.waiting:
             return
         if not self._is_waiting():
             self._begin_drain(self.load.timeout_ns, self.load.held_ns)
 
     def _end_if_stranded(self, now: int) -> None:
-        """Ends what has no connection and will have none; native/blast.c says what that is, and what is left of it."""
+        """Ends a worker that has no connection and will have none; native/phases.c has the details."""
         if self.stage is not Stage.TRAFFIC or not self._is_stranded(now):
             return
         if not self.slot.get("stranded_ns"):
@@ -211,7 +211,7 @@ class Timeline(Crowd[Connection]):
             self._begin_drain(self.load.timeout_ns, 0)
 
     def _is_ending(self) -> bool:
-        """Whether nothing new is begun any more: but for messages that still wait for a connection to open."""
+        """Whether nothing new begins any more, except messages that still wait for a connection to open."""
         return self.stage is Stage.DRAIN or (self._is_spent and not self.outbox.waiting)
 
     def may_open(self) -> bool:
@@ -223,7 +223,7 @@ class Timeline(Crowd[Connection]):
         return self.stage is not Stage.DRAIN or self.drain.lets_out(clock())
 
     def _begin_drain(self, longest_ns: int, held_ns: int) -> None:
-        """Nothing new falls due; replies are waited for, for a little while messages that are due may still go out."""
+        """Nothing new falls due. Replies are waited for; messages that are due may still go out for a little while."""
         now = clock()
         self.drain.begin(now, longest_ns, held_ns)
         self.outbox.cut(now)
@@ -252,7 +252,7 @@ class Timeline(Crowd[Connection]):
         self._tick_soon()
 
     def _drain_end(self) -> int:
-        """The drain is longer by what we stood still, for no reply could reach us, and what waits is read first."""
+        """The drain is longer by what the worker stood still: no reply could be read then. What waits is read first."""
         stood = self.watch.standstills.since(self.drain.began_ns)
         return self.drain.until_ns + stood + (self.timeouts.grain_ns if stood else 0)
 

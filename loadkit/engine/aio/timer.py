@@ -50,7 +50,7 @@ class Timer:
         loop.add_reader(self._fd, self._fire)
 
     def arm(self, at_ns: int | None) -> None:
-        """Arms for an absolute monotonic time; one that is past fires in the loop's next turn."""
+        """Arms the timer for an absolute monotonic time. A time that is past fires in the loop's next turn."""
         if at_ns == self._armed:
             return
         self._armed = at_ns

@@ -1,4 +1,4 @@
-"""Whether a worker stands still: each reading of the clock is held against the one before."""
+"""Whether a worker stands still: each reading of the clock is compared with the one before."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """A worker's. `seen_ns` is the last reading of the clock; what reads it in a callback says so with `see`.
+    """The readings of a worker's clock. `seen_ns` is the last one; a callback that reads the clock calls `see`.
 
-    Exchanges of a free-running closed loop do not: the tally has noted the last reading of theirs.
+    Exchanges of a free-running closed loop do not call it: the tally has their last reading.
 
-    A gap between two readings is a wait that was asked for, until `asked_ns` or the next beat at the latest, or work,
-    or a standstill. `last_wait` tells of the loop's last wait; None: this loop does not say, and a gap counts as one.
+    A gap between two readings is a wait that was requested, until `asked_ns` or the next beat at the latest, or work,
+    or a standstill. `last_wait` returns the loop's last wait. If it is None, the loop does not report it, and a gap
+    counts as a wait.
     """
 
     __slots__ = ("_exchanges", "_is_measured", "_last_wait", "_slot", "_tally", "asked_ns", "seen_ns", "standstills")
@@ -39,7 +40,7 @@ class Watch:
         self.standstills = Standstills()
 
     def see(self, now: int) -> None:
-        """The clock says `now`."""
+        """Notes a reading of the clock, and the standstill before it if there was one."""
         if self._exchanges and self._exchanges[-1] > self.seen_ns:
             self.seen_ns = self._exchanges[-1]
         if now - self.seen_ns > STANDSTILL_NS:
@@ -47,7 +48,7 @@ class Watch:
         self.seen_ns = now
 
     def age(self, since_ns: int, now: int) -> int:
-        """Returns how old something is as of the wait that told of it, less what we stood still."""
+        """Returns how old something was at the wait that reported it, less what the worker stood still."""
         if self._last_wait:
             now = self._last_wait()[1] or now
         return now - since_ns - self.standstills.since(since_ns)
@@ -67,7 +68,7 @@ class Watch:
         self._stood(returned, now, is_in_turn=True)
 
     def _stood(self, begin: int, end: int, is_in_turn: bool = False) -> None:
-        """Notes that we stood still from `begin` to `end`, if that is long enough to be one: each phase its part."""
+        """Notes a standstill from `begin` to `end` if it is long enough to be one. Each phase gets its part."""
         if end - begin <= STANDSTILL_NS:
             return
         self.standstills.note(begin, end)
