@@ -118,8 +118,8 @@ class Timeline(Crowd[Connection]):
     def _begin_phases(self, at_ns: int) -> None:
         """The ramp ends at `at_ns`.
 
-        The tally gets every phase now. A turn of a busy loop takes milliseconds. What is sent between the beginning of a
-        phase and the turn that notices it belongs to the new phase already.
+        The tally gets every phase now. A turn of a busy loop takes milliseconds. What is sent after a phase's beginning
+        and before the turn that notices it belongs to the new phase already.
         """
         self.next_phase_ns = at_ns
         self.alarm_ns = 0
