@@ -10,6 +10,8 @@ import pytest
 from tests.pages import PAGES, ROOT, page, prose
 
 MOST_WORDS = 1200
+# Of a sentence, or of a part of one that ends with a colon or a semicolon.
+MOST_OF_A_SENTENCE = 40
 
 
 def anchors(text: str) -> set[str]:
@@ -76,3 +78,20 @@ def test_no_line_runs_far_beyond_the_others() -> None:
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
         lines = path.read_text().splitlines()
         assert [line for line in lines if len(line) > 130 and not line.startswith("|")] == []
+
+
+def sentences(text: str) -> list[str]:
+    """Returns the sentences of a page's prose, and their parts around colons and semicolons; tables are left out."""
+    plain = re.sub(r"^(\||#|\s*<!--).*$", "", prose(text), flags=re.MULTILINE)
+    parts = re.split(r"(?<=[.;:?!])\s+|\n\s*\n|\n\s*- ", plain)
+    return [" ".join(part.split()) for part in parts if part.strip()]
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "CHANGELOG"])
+def test_the_sentences_of_a_page_are_short(name: str) -> None:
+    assert [text for text in sentences(page(name)) if len(text.split()) > MOST_OF_A_SENTENCE] == []
+
+
+def test_a_sentence_ends_with_its_paragraph_or_list_item_and_may_run_over_lines() -> None:
+    found = sentences("One two\nthree. Four: five\n\n- six\n- seven\neight\n\n| nine |\n\nten")
+    assert found == ["One two three.", "Four:", "five", "- six", "seven eight", "ten"]
