@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_the_panel_fits_80_columns_and_24_rows_and_q_stops_the_run_gently(tmp_pa
 
 @pytest.mark.parametrize(
     ("way", "status"),
-    [("SIGTERM", 143), ("SIGINT twice", 130), ("SIGINT three times", 130), ("SIGKILL of a worker", 4), ("SIGHUP", 129)],
+    [("SIGTERM", 143), ("SIGINT twice", 130), ("SIGKILL of a worker", 4), ("SIGHUP", 129)],
 )
 def test_the_terminal_is_put_back_when_the_run_ends_by(way: str, status: int, tmp_path: Path) -> None:
     with terminal(tmp_path) as screen:
@@ -86,9 +87,8 @@ def test_the_terminal_is_put_back_when_the_run_ends_by(way: str, status: int, tm
         screen.run(RUN + AFTER)
         screen.wait_for(is_on)
         parent, workers = pids(tmp_path)
-        if way.startswith("SIGINT"):
-            for _ in range({"twice": 2}.get(way.split()[1], 3)):
-                screen.press("C-c")
+        if way == "SIGINT twice":
+            screen.press("C-c", "C-c")  # at once: the next may find the shell
         elif way == "SIGKILL of a worker":
             os.kill(max(workers), signal.SIGKILL)
         else:
@@ -97,6 +97,20 @@ def test_the_terminal_is_put_back_when_the_run_ends_by(way: str, status: int, tm
         assert any(line.endswith(f"ended {status}") for line in lines)
         assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
         assert settings(screen, tmp_path, "after") == before
+
+
+def test_it_is_put_back_by_the_third_signal_which_ends_the_process_at_once() -> None:
+    code = (
+        "import os, signal\n"
+        "from loadkit.run.signals import Interrupts\n"
+        "with Interrupts(is_command=True) as interrupts:\n"
+        "    interrupts.at_exit = lambda: os.write(1, b'put back')\n"
+        "    for _ in range(3):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "os.write(1, b'not reached')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (130, b"put back")
 
 
 def test_it_is_put_back_when_there_is_a_bug_in_the_panel(tmp_path: Path) -> None:

@@ -48,6 +48,18 @@ def test_a_signal_ends_a_wait_and_says_with_which_status_there_was_no_run() -> N
     assert interrupted.value.exit_status == 143
 
 
+def test_a_signal_that_ends_a_linger_is_forgotten() -> None:
+    with Interrupts() as interrupts:
+        interrupts.stop()
+        interrupts.begin_report()
+        interrupts.end_report()
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        interrupts.linger(60.0)
+        assert (interrupts.count, interrupts.first) == (1, "SIGINT")
+        interrupts.linger(0.01)
+        assert interrupts.count == 1
+
+
 def test_a_wait_returns_what_is_readable() -> None:
     one, other = socket.socketpair()
     with one, other, Interrupts() as interrupts:
