@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
-.PHONY: demo test test-busy chaos streams signals crashes limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak docs lint format \
+.PHONY: demo test test-busy test-page chaos streams signals crashes limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak \
+	docs picture lint format \
 	wheel wheels image image-slo test-image bench bench-instructions bench-start bench-neighbours bench-scale bench-watching \
 	ramp-rates sanitize clean
 
@@ -19,7 +20,7 @@ CHAOS := tests/hostile tests/cli/test_streams.py tests/engine/test_floods.py tes
 ALONE := tests/truth/test_doctor.py tests/truth/test_scale.py tests/truth/test_verdicts.py tests/truth/test_wakeups.py \
 	tests/truth/test_witness.py
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore tests/truth $(CHAOS:%=--ignore %) -m "not lengthy"
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore tests/truth --ignore tests/browser $(CHAOS:%=--ignore %) -m "not lengthy"
 	$(BIN)/python -m pytest -n 4 tests/truth $(ALONE:%=--ignore %) -m "not lengthy"
 
 # Samples of what must not end, hang or mislead loadkit: hostile peers and records, signals, limits, streams, sabotaged
@@ -75,6 +76,17 @@ C_INCLUDE = -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("i
 # docs/record.md and the JSON schemas, out of the structs. The suite fails where they are not what these say.
 docs: $(VENV)/installed
 	$(BIN)/python -m pytest tests/golden/test_record_docs.py --update-golden
+
+# Pages of runs in a real Chromium (Debian: chromium): light, dark, on paper, on a phone, without scripts, and served as
+# Jenkins serves them. Half a minute; skipped where it is not installed.
+test-page: $(VENV)/installed
+	$(BIN)/python -m pytest tests/browser
+
+# The picture of a page in README.md and docs/, from a run that is made for it: on a machine with nothing else to do.
+picture: $(VENV)/installed
+	mkdir -p build/picture
+	$(BIN)/loadkit blast -c 2k -R 10k -d 30s --slo 'latency.p99<50ms' --slo errors==0 --no-progress -o build/picture/run.html
+	PYTHONPATH=. $(BIN)/python tests/browser/picture.py build/picture/run.html docs/report.png
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

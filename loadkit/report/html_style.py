@@ -24,6 +24,7 @@ code{font-family:ui-monospace,monospace;font-size:.92em;background:var(--panel);
 .valid .verdict{border-color:var(--good)}.invalid .verdict{border-color:var(--bad)}
 .sub,.note,figcaption,.glance dt,summary,footer{color:var(--muted)}
 .note,figcaption,footer,.sub{font-size:.9rem}
+.t b{white-space:nowrap}
 .good{color:var(--good)}.bad{color:var(--bad)}
 .glance{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.5rem;margin:0 0 1rem}
 .glance>div{background:var(--panel);padding:.5rem .7rem}

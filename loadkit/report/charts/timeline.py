@@ -42,7 +42,7 @@ def draw_timeline(plot: Plot, scale: Scale, slices: Sequence[Slice], record: Run
         text = name if len(name) <= 16 else f"{name[:15]}…"
         if x >= last and x + 7 * len(text) < plot.width:
             plot.label(x + 3, plot.top - 6, text, ink="muted")
-            last = x + 7.5 * len(text)
+            last = x + 7.5 * len(text) + 10
 
 
 def _starts(slices: Sequence[Slice]) -> dict[str, float]:
