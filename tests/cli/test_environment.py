@@ -24,6 +24,7 @@ def test_variables_stand_for_options_and_the_plan_names_them(loadkit: Loadkit) -
         "LOADKIT_BLAST_RATE": "5k",
         "LOADKIT_BLAST_CHECK": "no",
         "LOADKIT_BLAST_SLO": "errors==0 latency.p99<5ms",
+        "LOADKIT_BLAST_ABORT_ON": "error_ratio>1%  latency.p99>1s for 5s errors>9",
         "LOADKIT_BLAST_SIZE": "",  # as if it was not there
         "LOADKIT_BLAST_DEPTH": "2",
     }
@@ -33,6 +34,7 @@ def test_variables_stand_for_options_and_the_plan_names_them(loadkit: Loadkit) -
     load, origins = plan["load"], plan["origins"]
     assert (plan["target"]["port"], load["connections"], load["check"], load["depth"]) == (9, 7, False, 3)
     assert plan["given"]["slo"] == ["errors==0", "latency.p99<5ms"]
+    assert plan["given"]["abort_on"] == ["error_ratio>1%", "latency.p99>1s for 5s", "errors>9"]
     assert (origins["target"], origins["slo"]) == ("environment LOADKIT_BLAST_TARGET", "environment LOADKIT_BLAST_SLO")
     from_environment = {name for name, source in origins["load"].items() if source.startswith("environment ")}
     assert from_environment == {"connections", "phases", "check"}

@@ -15,7 +15,7 @@ from loadkit.measure.board import TAIL_ROWS
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.memory import MemorySamples
 from loadkit.measure.names import COUNTERS, HISTOGRAMS, JOURNEY_SOURCES, STAGE, STAGES, STATE, WAKEUP_SOURCES
-from loadkit.measure.run_samples import RunSamples, ServeSamples, WorkerEnd
+from loadkit.measure.run_samples import AbortSample, RunSamples, ServeSamples, WorkerEnd
 from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.measure.series import IntervalLatency, IntervalSample
 from loadkit.plan.build import Given, Origins, Plan
@@ -334,6 +334,15 @@ def _interrupted() -> RunRecord:
     return made_up_record(made_up_plan(500.0, REMOTE, slo=("latency.p50<5ms",), fallback="no compiler"), samples)
 
 
+def _aborted() -> RunRecord:
+    """Ended by --abort-on 3 s into its hold: valid, and partial."""
+    plan = made_up_plan(400.0, REMOTE, slo=("errors==0",), abort_on=("error_ratio>1%", "latency.p99>1ms for 2s"))
+    samples = steady(_spread(600), [20 * US] * 600)
+    end_ns = HOLD_NS + 3 * S
+    aborted = AbortSample("latency.p99>1ms for 2s", end_ns - 10 * MS, 1_970_000, None)
+    return made_up_record(plan, made_up_samples(*samples.workers, window_end_ns=end_ns, end_ns=end_ns, aborted=aborted))
+
+
 def _open_loop() -> RunRecord:
     """On schedule against a remote server: valid."""
     plan = made_up_plan(400.0, REMOTE, depth=4, slo=("latency.p99<5ms", "received_bytes_per_s>=1KiB"))
@@ -415,6 +424,7 @@ def _journey() -> RunRecord:
 
 
 RUNS = {
+    "aborted": _aborted,
     "closed_loop": _closed_loop,
     "crowd": _crowd,
     "interrupted": _interrupted,

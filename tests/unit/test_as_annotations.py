@@ -29,6 +29,11 @@ def test_a_missed_objective_is_an_error_with_its_value() -> None:
     ]
 
 
+def test_a_condition_that_ended_the_run_is_an_error() -> None:
+    text = "latency.p99>1ms for 2s was met 4.99 s after the start: latency.p99 in the last second was 1.97 ms"
+    assert f"::error title=loadkit%3A aborted::{text}" in as_annotations(RUNS["aborted"]())
+
+
 def test_an_invalid_run_is_an_error_and_a_suspect_one_a_warning_with_all_its_reasons() -> None:
     for state, level in (("invalid", "error"), ("suspect", "warning")):
         assert as_annotations(_judged(state)) == [

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadkit.measure.run_samples import AbortSample
+from loadkit.measure.so_far import SoFar
 from loadkit.measure.memory import Room
 from loadkit.measure.names import COUNTERS, PROOFS, STATE
 from loadkit.measure.samples import WorkerSamples, merge
@@ -30,7 +32,7 @@ AHEAD_MS = 60
 
 
 @functools.cache
-def plan_of(**options: str) -> Plan:
+def plan_of(**options: Any) -> Plan:
     """The plan of these options."""
     return build_plan(*load_profile(None, {**OPTIONS, **options}), made_up_host(), None, ENGINE)
 
@@ -38,7 +40,7 @@ def plan_of(**options: str) -> Plan:
 class Run:
     """A course and its clock. `said` is (ms, word, ms from then until it begins or None)."""
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, **options: Any) -> None:
         self.plan = plan_of(**options)
         self.course = Course(self.plan, 0)
         self.look = Look(running=self.plan.here.workers)
@@ -395,3 +397,50 @@ def test_a_run_that_ended_in_its_ramp_has_no_window() -> None:
 def test_a_run_is_stranded_when_the_last_of_its_workers_is() -> None:
     assert stranded_at_ns([worker(stranded_ms=3), worker(stranded_ms=5)]) == 5 * MS
     assert stranded_at_ns([worker(stranded_ms=3), worker()]) is None
+
+
+# -- conditions
+
+
+def sight(intended: int, failed: int) -> SoFar:
+    """What the hold has so far."""
+    return SoFar(dict.fromkeys(COUNTERS, 0) | {"intended": intended, "sent": intended, "failed": failed}, failed, {}, {})
+
+
+HELD = 2  # the place of `hold` in the phases
+
+
+def test_a_condition_that_is_met_ends_the_run_gently() -> None:
+    run = Run(duration="5s", abort_on=("error_ratio>1%",)).until_hold()
+    run.until(lambda: run.now > run.window()[0])
+    assert run.tick(seen={HELD: sight(1_000, 10)}) == []
+    assert run.course.aborted is None
+    assert run.tick(seen={HELD: sight(1_000, 11)}) == [Words.STOP]
+    assert run.course.aborted == AbortSample("error_ratio>1%", run.now, 0.011, None)
+    assert run.course.stop_ns == run.now
+    assert run.tick(seen={HELD: sight(1_000, 500)}) == []  # once is enough
+
+
+def test_a_condition_without_a_look_at_its_phases_is_not_judged() -> None:
+    run = Run(duration="5s", abort_on=("error_ratio>1%",)).until_hold()
+    run.until(lambda: run.now > run.window()[0])
+    assert run.tick(seen=None) == []
+
+
+@pytest.mark.parametrize("done", ["the window has ended", "all workers have finished", "a signal came first"])
+def test_what_is_over_cannot_be_ended_early(done: str) -> None:
+    run = Run(duration="1s", abort_on=("error_ratio>1%",)).until_hold()
+    run.until(lambda: run.now > run.window()[0])
+    if done == "the window has ended":
+        run.until(lambda: run.now >= run.window()[1])
+    changes: dict[str, Any] = {"finished_ns": run.now} if done.startswith("all") else {}
+    run.tick(signals=int(done.startswith("a signal")), seen={HELD: sight(1_000, 500)}, **changes)
+    assert run.course.aborted is None
+
+
+def test_a_condition_on_connects_ends_the_ramp() -> None:
+    run = Run(abort_on=("failed_connects>3",)).until_ramp()
+    connects = SoFar(dict.fromkeys(COUNTERS, 0) | {"asked": 10, "failed_connects": 4}, 4, {}, {})
+    nothing = SoFar(dict.fromkeys(COUNTERS, 0), 0, {}, {})
+    assert run.tick(after=100, seen={0: connects, HELD: nothing}) == [Words.STOP]
+    assert run.course.aborted
