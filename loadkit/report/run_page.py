@@ -65,7 +65,10 @@ def run_page(record: RunRecord, path: str | None = None, layout: Layout = DEFAUL
     # What decides, and what to do next, before what explains: there may be many findings.
     parts: dict[str, Iterable[Part | None]] = {
         "reasons": (Point(one.code, one.text) for one in shown.verdict.reasons),
-        "objectives": (Objective(slo.expr, slo.ok, slo_value(slo), slo_margin(slo)) for slo in shown.slo),
+        "objectives": (
+            *(Objective(slo.expr, slo.ok, slo_value(slo), slo_margin(slo)) for slo in shown.slo),
+            _row("aborted", aborted_line(shown), Depth.BRIEF),
+        ),
         "next": [_next(record)],  # the command has to be what it is: it is quoted instead
         "findings": (Point(one.code, one.text, one.party) for one in shown.findings),
         "run": _run(shown),
@@ -86,7 +89,6 @@ def _row(name: str, text: str | None, depth: Depth = Depth.FULL) -> Row | None:
 
 
 def _run(record: RunRecord) -> Iterator[Part | None]:
-    yield _row("aborted", aborted_line(record), Depth.BRIEF)
     yield Row("target", target_line(record), Depth.BRIEF)
     yield Row("load", load_line(record), Depth.BRIEF)
     yield _row("tags", tags_line(record), Depth.BRIEF)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.measure.run_samples import AbortSample
-from loadkit.measure.so_far import SoFar
 from loadkit.measure.memory import Room
 from loadkit.measure.names import COUNTERS, PROOFS, STATE
+from loadkit.measure.run_samples import AbortSample
 from loadkit.measure.samples import WorkerSamples, merge
+from loadkit.measure.so_far import SoFar
 from loadkit.plan.build import Plan, build_plan
 from loadkit.profile.read import load_profile
 from loadkit.run.course import Course, Stage, stranded_at_ns
@@ -404,7 +404,9 @@ def test_a_run_is_stranded_when_the_last_of_its_workers_is() -> None:
 
 def sight(intended: int, failed: int) -> SoFar:
     """What the hold has so far."""
-    return SoFar(dict.fromkeys(COUNTERS, 0) | {"intended": intended, "sent": intended, "failed": failed}, failed, {}, {})
+    return SoFar(
+        dict.fromkeys(COUNTERS, 0) | {"intended": intended, "sent": intended, "failed": failed}, failed, {}, {}
+    )
 
 
 HELD = 2  # the place of `hold` in the phases
