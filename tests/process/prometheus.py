@@ -20,9 +20,9 @@ import pytest
 
 __all__ = ["Prometheus", "prometheus", "require"]
 
-_START_S = 60.0
+_PATIENCE_S = 60.0
 _CONFIG = """
-global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
   - job_name: loadkit
     static_configs: [{{targets: ["{target}"]}}]
@@ -57,7 +57,7 @@ class Prometheus:
 
     def wait_for(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """Returns them once there are some."""
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + _PATIENCE_S
         while not (found := self.query(expression)):
             assert time.monotonic() < deadline, f"Prometheus has no {expression}"
             time.sleep(0.1)
@@ -66,7 +66,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
-    """Runs one that scrapes the target four times a second."""
+    """Runs one that scrapes the target once a second. A scrape that fails hides every series until the next."""
     require("prometheus")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

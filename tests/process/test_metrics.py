@@ -93,23 +93,23 @@ def test_prometheus_scrapes_a_run_and_answers_what_the_record_says(tmp_path: Pat
         with prometheus(tmp_path, run.url.split("/")[2]) as server:
             record = run.wait_until_over()
             server.wait_for("loadkit_verdict == 1")
-            [(_labels, replied)] = server.query('loadkit_messages_replied_total{phase="hold"}')
+            [(_labels, replied)] = server.wait_for('loadkit_messages_replied_total{phase="hold"}')
             assert replied == record.messages.replied > 0
-            [(_labels, opened)] = server.query("sum(loadkit_connects_opened_total)")
+            [(_labels, opened)] = server.wait_for("sum(loadkit_connects_opened_total)")
             assert opened == record.connections.opened
             latency = record.histograms["latency"]
             assert latency
-            [(_labels, count)] = server.query('loadkit_latency_seconds_count{phase="hold"}')
+            [(_labels, count)] = server.wait_for('loadkit_latency_seconds_count{phase="hold"}')
             assert count == latency.count
-            [(_labels, in_time)] = server.query('loadkit_latency_seconds_bucket{phase="hold",le="0.004"}')
+            [(_labels, in_time)] = server.wait_for('loadkit_latency_seconds_bucket{phase="hold",le="0.004"}')
             p99 = latency.percentiles["99"]
             assert p99
             assert (in_time >= 0.99 * latency.count) == (p99 <= 4_000_000)
-            [(labels, met)] = server.query("loadkit_slo_met")
+            [(labels, met)] = server.wait_for("loadkit_slo_met")
             assert (labels["slo"], met) == ("latency.p99<4ms", int(record.slo[0].ok))
-            [(labels, state)] = server.query("loadkit_verdict == 1")
+            [(labels, state)] = server.wait_for("loadkit_verdict == 1")
             assert (labels["state"], state) == (record.verdict.state, 1)
-            [(labels, _one)] = server.query("loadkit_tag_info")
+            [(labels, _one)] = server.wait_for("loadkit_tag_info")
             assert (labels["key"], labels["value"]) == ("build", '"1"\\')
         run.process.send_signal(signal.SIGINT)
         assert run.process.wait(timeout=60) in (0, 3, 4)  # as the run went, and not 130
