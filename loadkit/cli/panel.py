@@ -135,7 +135,7 @@ class Panel:
 
     def _figures(self, progress: Progress, record: RunRecord | None) -> Iterator[Text]:
         since = record.rates.replies_per_s if record else None
-        mean = "" if since is None else f", {format_rate(since)} in the measured time"
+        mean = "" if since is None else f", {format_rate(since)} measured"
         yield Text(f"asked {self._asked(progress)}, now {format_rate(progress.replies_per_s)} replies{mean}")
         yield Text.assemble(
             f"open {format_count(progress.open)} of {format_count(progress.asked)}, "
