@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import selectors
 import socket
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -412,21 +416,46 @@ def test_the_fake_engine_gives_the_plan_back() -> None:
     assert whole.histograms["connect"].min_ns == whole.histograms["connect"].max_ns == CONNECT_NS
 
 
-def test_a_time_out_is_found_however_many_short_lives_came_before(peer: Peer, blast: Blast) -> None:
-    def be_silent_in_the_end(sock: socket.socket, number: int) -> None:
-        while (chunk := sock.recv(64)) and number < 1200:
-            sock.sendall(chunk)
-        while sock.recv(64):
-            pass
+def echo_to(listener: socket.socket, most: int) -> None:
+    """Echoes on the first `most` connections and is silent on the others, in one thread, until the listener ends."""
+    accepted = 0
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        while True:
+            for key, _events in selector.select():
+                sock: Any = key.fileobj
+                with contextlib.suppress(OSError):
+                    if sock is listener:
+                        try:
+                            taken, _address = listener.accept()
+                        except OSError:
+                            return
+                        accepted += 1
+                        selector.register(taken, selectors.EVENT_READ, accepted <= most)
+                        continue
+                    if chunk := sock.recv(64):
+                        if key.data:
+                            sock.sendall(chunk)
+                        continue
+                selector.unregister(sock)
+                sock.close()
 
+
+def test_a_time_out_is_found_however_many_short_lives_came_before(blast: Blast) -> None:
+    listener = socket.create_server((LOOPBACK, 0), backlog=64)
+    peer = threading.Thread(target=echo_to, args=(listener, 1200), daemon=True)
+    peer.start()
     # Each connection leaves the deadline of its message behind: more of them than are kept for nothing.
     blasting = blast(
-        peer(be_silent_in_the_end), connections="20", lifetime="2ms", rate="5k", duration="60s", timeout="700ms"
+        listener.getsockname()[1], connections="20", lifetime="2ms", rate="100", duration="10m", timeout="700ms"
     )
     blasting.end_ramp()
     wait_for(lambda: blasting.whole().errors.get(("receive", "REPLY_TIMEOUT"), 0) >= 20)
     blasting.say(stop=True)
     whole = blasting.end()
+    listener.shutdown(socket.SHUT_RDWR)
+    peer.join(60)
+    listener.close()
     assert set(whole.errors) == {("receive", "REPLY_TIMEOUT")}
 
 

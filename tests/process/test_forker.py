@@ -45,20 +45,22 @@ def test_one_that_cannot_be_started_says_what_limits_processes_and_keeps_nothing
 def test_one_that_was_killed_says_so_when_it_is_asked_and_its_children_are_lost() -> None:
     before = open_files()
     with Interrupts() as interrupts, Forker(interrupts) as forker:
-        pipe, theirs = os.pipe()
-        child = forker.fork(theirs, pipe)  # it waits for its work, and ends when the pipe does
+        ours, theirs = socket.socketpair()
+        board = os.open(os.devnull, os.O_RDONLY)
+        child = forker.fork(theirs.fileno(), board)  # it waits for its work, and ends when the pipe does
+        theirs.close()
         os.kill(forker.pid, signal.SIGKILL)
-        select.select([child.sentinel], [], [], 20)  # the forker's end of it is closed
+        assert select.select([child.sentinel], [], [], 60)[0]  # the forker's end of it is closed
         with pytest.raises(
             WorkerError, match="forked from was killed by SIGKILL: by another process, or by the kernel"
         ):
-            forker.fork(theirs, pipe)
+            forker.fork(board, board)
         child.poll()
-        select.select([child.sentinel], [], [], 20)  # its own end
+        ours.close()
+        assert select.select([child.sentinel], [], [], 60)[0]  # its own end
         assert child.poll() == LOST
         child.close()
-        for fd in (pipe, theirs):
-            os.close(fd)
+        os.close(board)
     assert open_files() == before
 
 

@@ -32,7 +32,7 @@ except ConnectionRefusedError as error:
 
 
 def _say(wrapper: tuple[str, ...], *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run((*wrapper, *command), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run((*wrapper, *command), capture_output=True, text=True, timeout=110, check=False)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::1]"])
