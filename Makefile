@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # BUILD is for what a build needs on this machine, such as --network host.
 .PHONY: demo test test-busy test-page chaos streams signals crashes limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak \
 	docs picture lint format \
-	wheel wheels image image-slo test-image bench bench-instructions bench-start bench-neighbours bench-scale bench-watching \
+	wheel wheels image image-slo test-image bench bench-instructions bench-start bench-page bench-neighbours bench-scale bench-watching \
 	ramp-rates sanitize clean
 
 demo: $(VENV)/installed
@@ -81,6 +81,10 @@ docs: $(VENV)/installed
 # Jenkins serves them. Half a minute; skipped where it is not installed.
 test-page: $(VENV)/installed
 	$(BIN)/python -m pytest tests/browser
+
+# What a page costs to write, in CPU time and bytes: the best of ten, of made-up runs of a minute and an hour.
+bench-page: $(VENV)/installed
+	PYTHONPATH=. $(BIN)/python tests/bench/html_page.py
 
 # The picture of a page in README.md and docs/, from a run that is made for it: on a machine with nothing else to do.
 picture: $(VENV)/installed

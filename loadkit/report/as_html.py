@@ -162,7 +162,7 @@ def _folded(record: RunRecord, page: Page) -> Iterator[Element]:
 def _values(values: Mapping[str, Any], origins: Mapping[str, str]) -> Element:
     titles = ("value", "", "from") if origins else ("value", "")
     rows = tuple((name, _said(value), origins.get(name, ""))[: len(titles)] for name, value in values.items())
-    return table_of(Table(tuple(Column(title, is_text=True) for title in titles), rows), "values")
+    return table_of(Table(tuple(Column(title, is_text=title != "from") for title in titles), rows), "values")
 
 
 def _said(value: object) -> str:

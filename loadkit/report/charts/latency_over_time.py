@@ -35,7 +35,7 @@ def latency_over_time(record: RunRecord, slices: Sequence[Slice]) -> Chart:
     slices = [one for one in slices if one.max_ns is not None]
     values = [value for one in slices for value in (one.p50_ns, one.p99_ns, one.max_ns) if value]
     if not values:
-        return Chart(chart.name, chart.title, "No reply came, so there is no latency over time.")
+        return Chart(chart.name, chart.title, "No row of the record's series has a reply.")
     plot = Plot("heat", chart.title, _said(slices), height=350, margins=(38, 60, 66, 68))
     lows = [int(one.latency.low[one.latency.low > 0][0]) for one in slices if one.latency and one.latency.low[-1] > 0]
     y = log_scale(min([*values, *lows]), max(values), plot.bottom, plot.top)

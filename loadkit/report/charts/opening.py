@@ -9,7 +9,7 @@ from loadkit.report.svg.bars import Bar, draw_columns
 from loadkit.report.svg.ink import inked
 from loadkit.report.svg.plot import Plot, number
 from loadkit.report.svg.scale import compact, linear_scale, linear_ticks
-from loadkit.units import format_count, format_duration, format_rate
+from loadkit.units import format_duration, format_rate, plural
 
 __all__ = ["connection_ramp"]
 
@@ -20,7 +20,7 @@ def connection_ramp(record: RunRecord) -> Chart:
     if opening is None:
         reason = record.opening_missing or "the run did not open all of its first connections"
         return Chart(name, title, f"Not measured: {reason}.")
-    opened = f"{format_count(opening.opened)} connections opened in {format_duration(opening.duration_ns)}"
+    opened = f"{plural(opening.opened, 'connection')} opened in {format_duration(opening.duration_ns)}"
     if not opening.deciles_per_s:
         return Chart(name, title, f"{opened}: too few, or too fast, for the rate of each tenth.")
     asked = record.load.connect_rate_hz

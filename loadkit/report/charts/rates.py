@@ -24,7 +24,7 @@ def replies_over_time(record: RunRecord, slices: Sequence[Slice]) -> Chart:
     """Returns the chart of replies per second, with the requested rate where there was one."""
     title = "Replies per second"
     if not any(one.replied for one in slices):
-        return Chart("rates", title, "No reply came.")
+        return Chart("rates", title, "No row of the record's series has a reply.")
     asked = list(_asked(record))
     says = "Replies per second of each stretch of time"
     says += ", and dashed the messages per second that were requested. " if asked else ". "
@@ -48,7 +48,7 @@ def errors_over_time(record: RunRecord, slices: Sequence[Slice]) -> Chart:
     """Returns the chart of errors per second; without a picture if there were none."""
     title = "Errors per second"
     if not any(one.errors for one in slices):
-        return Chart("errors", title, "There were no errors.")
+        return Chart("errors", title, "No row of the record's series has an error.")
     values = [one.per_s(one.errors) for one in slices]
     plot = Plot("errors", title, _range(values, "errors"), height=_HEIGHT)
     x, y = time_scale(plot, slices), linear_scale(max(values), plot.bottom, plot.top)
@@ -63,7 +63,7 @@ def connections_over_time(record: RunRecord, slices: Sequence[Slice]) -> Chart:
     """Returns the chart of the connections that were open, or of those opened if the record has no more."""
     title, name = "Connections over time", "connections"
     if not any(one.opened for one in slices):
-        return Chart(name, title, "No connection was opened while the run was watched.")
+        return Chart(name, title, "No row of the record's series has a connection that opened.")
     sums, total = [], 0
     for one in slices:
         total += one.opened

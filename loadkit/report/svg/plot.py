@@ -64,8 +64,8 @@ class Plot:
         self._grid([f"M{number(scale.at(tick.value))} {self.top}V{self.bottom}" for tick in ticks])
         last = -1000.0
         for tick in ticks:
-            x, half = scale.at(tick.value), len(tick.text) * _TEXT * 0.29
-            if x - half > last + 4:  # the next text begins where the last one has ended
+            x, half = scale.at(tick.value), len(tick.text) * _TEXT * 0.31
+            if x - half > last + 7:  # the next text begins where the last one has ended
                 self.label(x, self.bottom + 16, tick.text, anchor="middle", ink="muted")
                 last = x + half
         self.label((self.left + self.right) / 2, self.bottom + 33, what, anchor="middle", ink="muted")

@@ -1,0 +1,30 @@
+"""What a page costs: CPU time to write it, and its size. `make bench-page` prints the best of ten."""
+
+from __future__ import annotations
+
+import time
+
+from loadkit.report.as_html import as_html
+from loadkit.report.record import RunRecord
+from tests.pictured import PICTURED
+
+_TIMES = 10
+
+
+def _cost_s(record: RunRecord) -> tuple[float, int]:
+    """Returns the CPU time of writing a page, and its size in bytes."""
+    before = time.process_time()
+    text = as_html(record)
+    return time.process_time() - before, len(text.encode())
+
+
+def main() -> None:
+    """Prints a line for each run."""
+    for name in ("minute", "hour"):
+        record = PICTURED[name]()
+        costs = [_cost_s(record) for _ in range(_TIMES)]
+        print(f"{name}: {min(costs)[0] * 1e3:.0f} ms of CPU time, {costs[0][1]:,} B")
+
+
+if __name__ == "__main__":
+    main()
