@@ -350,3 +350,16 @@ def has_connected(pid):
     [kept] = (pytester.path / "kept").iterdir()
     record = json.loads(kept.read_text())
     assert (record["partial"], record["interrupted"]) == (True, "SIGINT")
+
+
+def test_a_run_that_a_condition_ended_fails_its_test_and_says_why(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+def test_aborted(blast, loadkit_server):
+    blast(loadkit_server, messages=None, duration="60s", warmup="0s", abort_on="replied>0", invalid="allow")
+""",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["aborted: replied>0 was met * after the start: replied so far was *"])
+    result.stdout.fnmatch_lines(["*test_aborted", "  *partial: *", "  aborted: replied>0 was met *"])
