@@ -52,7 +52,7 @@ from loadkit.report.tcp import tcp_record
 from loadkit.report.tool import tool_record
 from loadkit.report.unread import unread_missing, unread_of_hold
 from loadkit.report.verdict import judged
-from loadkit.report.wakeups import missing_reason, phase_wakeups, wakeups_record
+from loadkit.report.wakeups import phase_wakeups, wakeups_missing, wakeups_record
 from loadkit.report.workers import blast_workers, sockets_record
 from loadkit.units import NS_PER_S
 
@@ -201,7 +201,7 @@ def _observed(plan: Plan, samples: RunSamples, parts: Parts) -> dict[str, Any]:
     kernel = kernel_record(samples.kernel, span_ns, is_here(plan.target), samples.kernel_of_ramp)
     fields = {
         **_or_reason("sockets", sockets_record(plan.origins.sockets, workers), _NO_SOCKETS),
-        **_or_reason("wakeups", wakeups, missing_reason(workers)),
+        **_or_reason("wakeups", wakeups, wakeups_missing(workers)),
         **_or_reason("fairness", fairness_record(workers, "replies"), fairness_missing(workers)),
         **_or_reason("tcp", tcp_record(hold), _NO_TCP),
         **_or_reason("kernel", kernel, kernel_missing(window is not None)),

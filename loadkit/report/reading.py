@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from loadkit.errors import RecordError
-from loadkit.report.asked import HostFacts
+from loadkit.report.host_facts import HostFacts
 from loadkit.report.record import FORMAT, VERSION, RunRecord
 from loadkit.report.whole import check_whole, complete_histograms, run_problems
 from loadkit.units import format_count, format_size

@@ -11,7 +11,7 @@ from loadkit.report.histograms import histogram_record
 from loadkit.report.record import HistogramRecord, Wakeups, WorkerWakeups
 from loadkit.units import format_count, format_duration, plural
 
-__all__ = ["missing_reason", "phase_wakeups", "wakeups_line", "wakeups_record", "window_wakeups", "worker_wakeups"]
+__all__ = ["phase_wakeups", "wakeups_line", "wakeups_missing", "wakeups_record", "window_wakeups", "worker_wakeups"]
 
 # libuv's own metrics count turns of the loop, and events; the other fields are null.
 _APPROXIMATE = "uv_metrics"
@@ -59,7 +59,7 @@ def wakeups_record(samples: WakeupSamples | None) -> Wakeups | None:
     )
 
 
-def missing_reason(workers: Iterable[WorkerSamples]) -> str:
+def wakeups_missing(workers: Iterable[WorkerSamples]) -> str:
     """Returns why these workers have no wake-ups in the window."""
     if any(worker.state["wakeup_source"] for worker in workers):
         return "nothing was measured"
