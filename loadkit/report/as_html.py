@@ -8,6 +8,7 @@ and they are enough to read it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -67,9 +68,8 @@ def _embedded(record: RunRecord | ServeRecord) -> str:
 
 def _lean(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
-        fields = [(one.name, one.default) for one in msgspec.structs.fields(value)]
-        found = [(name, getattr(value, name), default) for name, default in fields]
-        return {name: _lean(one) for name, one, default in found if one is not None or default is not None}
+        found = [(name, getattr(value, name)) for name in value.__struct_fields__]
+        return {name: _lean(one) for name, one in found if one is not None or name not in _null_by_default(type(value))}
     if isinstance(value, dict):
         return {name: _lean(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -77,11 +77,16 @@ def _lean(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _null_by_default(struct: type[msgspec.Struct]) -> set[str]:
+    return {one.name for one in msgspec.structs.fields(struct) if one.default is None}
+
+
 def _title(record: RunRecord | ServeRecord, layout: Layout) -> str:
     if layout.title:
         return cleaned(layout.title)
     if isinstance(record, RunRecord):
-        return f"loadkit: {target_line(cleaned(record))}"
+        return cleaned(f"loadkit: {target_line(record)}")
     return "loadkit serve"
 
 
