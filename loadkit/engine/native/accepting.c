@@ -61,8 +61,8 @@ void serve_wake_listeners(struct serve *serve) {
             serve->listen_again_ns = clock_ns() + REST_NS; /* one that is not watched is tried again */
 }
 
-/* Out of file descriptors: turns one connection away with the spare one. 1: it did; 0: nobody was there (accept4 says
- * EMFILE before it looks); -1: that failed too. */
+/* Out of file descriptors: turns one connection away with the spare one. Returns 1 if it did, 0 if there was none to
+ * accept (accept4 reports EMFILE before it looks), and -1 if that failed too. */
 static int shed(struct serve *serve, int listener, int number) {
     if (serve->spare_fd < 0) return -1;
     close(serve->spare_fd);
@@ -99,8 +99,8 @@ void accept_some(struct serve *serve, uint32_t index, int most) {
     }
 }
 
-/* Who waits in an accept queue has been told that it is connected: it is taken in before the listener is no more, which
- * would reset it. The socket is Python's to close. */
+/* The peers of an accept queue see themselves as connected. They are taken in before the listener ends, which would
+ * reset them. Python closes the socket. */
 void serve_listen_no_more(struct serve *serve) {
     serve->deaf_ns = NEVER;
     for (uint32_t i = 0; i < serve->listener_count; i++) {

@@ -6,10 +6,10 @@
 
 #include "tcp_info.h"
 
-/* How often we look at the worker whose connects come before ours: while it is at it, and before. */
+/* How often the slot of the worker whose connects come before is read: while it connects, and before that. */
 #define LOOK_NS INT64_C(2000000)
 #define REST_NS INT64_C(200000000)
-/* A time-out is found by this part of it later, at the most. */
+/* A time-out is found at most this part of it later. */
 #define GRAINS 64
 #define LONGEST_GRAIN_NS INT64_C(100000000)
 
@@ -266,7 +266,7 @@ static int wait_for_events(struct blast *blast, int64_t now, int64_t until) {
 __attribute__((noinline)) int blast_turn(struct blast *blast, int64_t linger_ns) {
     int64_t now = clock_ns(), until = now + linger_ns;
     blast->turn_says = 0;
-    /* While the asyncio loop had the thread it waited for what the timer was armed for. */
+    /* While the asyncio loop had the thread, it waited until the time that the timer was armed for. */
     int64_t armed = blast->poller.armed_ns;
     note_wait(blast, armed > blast->left_ns ? armed : blast->left_ns, now);
     for (;;) {

@@ -224,17 +224,17 @@ struct blast {
 /* blast.c: its life, its standstills, and the loop */
 int blast_open(struct blast *blast, int control_fd);
 void blast_close(struct blast *blast);
-/* Notes TCP_INFO of so many connections, others each time. */
+/* Samples TCP_INFO of up to `most` connections, different ones each time. */
 void blast_look_at_tcp(struct blast *blast, uint32_t most);
-/* Opens the run's first connection at that time. */
+/* Opens the run's first connection at `at`. */
 void blast_open_first(struct blast *blast, int64_t at);
-/* Begins the connects of the ramp: at so many a second over all the workers, of which the turn's are ours. */
+/* Begins the connects of the ramp: `connect_hz` per second over all workers, of which the turn's are this worker's. */
 void blast_start(struct blast *blast, int64_t start, double connect_hz, struct turn turn);
-/* The connects of the ramp wait until the worker with that state has settled so many of its own. */
+/* The connects of the ramp wait until the worker with `state` has settled `connects` of its own. */
 void blast_start_after(struct blast *blast, const int64_t *state, int64_t connects);
 /* Works for `linger_ns`, or until something has to be said; returns TURN_ flags. */
 int blast_turn(struct blast *blast, int64_t linger_ns);
-/* The clock says `now`: a gap since the last reading is a standstill. */
+/* Notes a reading of the clock; a long gap since the last one is a standstill. */
 void blast_stood(struct blast *blast, int64_t from, int64_t until, bool is_in_turn);
 static inline void blast_see(struct blast *blast, int64_t now) {
     if (now - blast->seen_ns > STANDSTILL_NS) blast_stood(blast, blast->seen_ns, now, true);
@@ -243,7 +243,7 @@ static inline void blast_see(struct blast *blast, int64_t now) {
 static inline int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
 
 /* phases.c: the time line */
-/* The ramp ends at that time and the phases follow one another. */
+/* The ramp ends at `at`, and the phases follow one another. */
 void blast_begin_phases(struct blast *blast, int64_t at);
 /* Enters the phases that have begun by now. */
 void blast_enter_due_phases(struct blast *blast, int64_t now);
@@ -254,11 +254,11 @@ static inline void blast_enter_phases(struct blast *blast, int64_t now) {
 void blast_spend(struct blast *blast, int64_t count);
 /* Begins the drain if the last of --messages has its reply, or if there is no connection, and none to come. */
 void blast_end_traffic(struct blast *blast);
-/* Waits for replies for so long, and lets go out what is due and has to wait for room for so long. */
+/* Waits for replies for `longest_ns`. Messages that are due and wait for room may go out for `held_ns`. */
 void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns);
 /* Whether the drain waits for nothing any more. */
 bool blast_is_drained(const struct blast *blast);
-/* When the drain ends at the latest. It is longer by what we stood still, for no reply could reach us. */
+/* When the drain ends at the latest. It is longer by what the worker stood still: no reply could be read then. */
 int64_t blast_drain_end(const struct blast *blast);
 /* Counts what was left unanswered and closes everything. */
 void blast_finish(struct blast *blast);
@@ -267,7 +267,7 @@ void blast_finish(struct blast *blast);
 static inline void blast_count_answered(struct blast *blast, int change) {
     if (!blast->has_measured) blast->board.state[STATE_answered] += change;
 }
-/* Whether nothing new is begun any more: but for messages that still wait for a connection to open. */
+/* Whether nothing new begins any more, except messages that still wait for a connection to open. */
 static inline bool is_ending(const struct blast *blast) {
     return blast->stage >= STAGE_DRAIN || (blast->is_spent && !blast->waiting_count);
 }
@@ -275,7 +275,7 @@ static inline bool is_ending(const struct blast *blast) {
 /* connections.c: their lives */
 int connections_open(struct blast *blast, uint32_t limit);
 void connections_close(struct blast *blast);
-/* `is_scheduled`: it adds to those that are open, and counts among those that are opening. */
+/* `is_scheduled`: it is on a schedule, and counts as opening until its first reply. Else it replaces one that ended. */
 void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_scheduled);
 /* A phase has begun without our knowing: moves what is under way and belongs to it there, from the ramp. */
 void connections_move_to_phase(struct blast *blast, int64_t began);
@@ -284,19 +284,19 @@ void connection_note_settled(struct blast *blast, struct connection *connection)
 static inline void connection_settle(struct blast *blast, struct connection *connection) {
     if (connection->is_opening || connection->first) connection_note_settled(blast, connection);
 }
-/* If it is the run's first connection: its first reply was right, or it failed. */
+/* The first reply of a connection is right, or it failed. Does nothing unless it is the run's first connection. */
 void connection_prove(struct blast *blast, struct connection *connection, int proof);
 /* Keeps what came on the run's first connection. */
 void connection_keep(struct blast *blast, const unsigned char *bytes, size_t length);
 void connection_on_event(struct blast *blast, uint64_t token, uint32_t events);
-/* Its connect failed, or is given up. */
+/* Its connect has failed, or has been given up. */
 void connection_not_opened(struct blast *blast, struct connection *connection, int number);
 void connection_push_deadline(struct blast *blast, struct connection *connection, int64_t at);
 static inline void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at) {
     if (!connection->timer_ns || connection->timer_ns > at) connection_push_deadline(blast, connection, at);
 }
-/* When a time-out that ends then is looked at: a little later, together with its neighbours. Or a worker with many idle
- * connections would wake up for each of them alone, once in a time-out. */
+/* When a time-out that ends at `at` is checked: a little later, together with others. Else a worker with many idle
+ * connections would wake up for each of them alone, once per time-out. */
 static inline int64_t look_at_timeout(const struct blast *blast, int64_t at) {
     return at + blast->grain_ns - 1 - (at + blast->grain_ns - 1) % blast->grain_ns;
 }
@@ -306,9 +306,9 @@ static inline void connection_watch(struct blast *blast, struct connection *conn
     if (blast->options.is_edge_triggered) interest = ALL_EDGES;
     if (connection->interest != interest) connection_change_watch(blast, connection, interest);
 }
-/* Marks it as broken; what follows from that is blast_mend's. */
+/* Marks it as broken; blast_mend does the rest. */
 void connection_fail(struct blast *blast, struct connection *connection, int step, int number);
-/* Its time is over: it closes once its replies are in. */
+/* Its time is over: it closes once its replies have come. */
 void connection_retire(struct blast *blast, struct connection *connection, int64_t due, bool reopens);
 void connection_end(struct blast *blast, struct connection *connection, int64_t due, bool is_own_event);
 void connection_finish(struct blast *blast, struct connection *connection, int64_t now);
@@ -347,15 +347,15 @@ void messages_write(struct blast *blast, struct connection *connection);
 void messages_read(struct blast *blast, struct connection *connection, uint32_t events);
 /* Sends what is held, or in a closed loop the next messages, while there is room. */
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now);
-/* Whole replies came, or the closed loop begins: go on, retire, or stop. */
+/* Whole replies have come, or the closed loop begins: goes on, retires, or stops. */
 void messages_replied(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event);
-/* Gives a message that waited to the connection whose turn it is. */
+/* Gives a message that waited to the next connection in turn. */
 void messages_dispatch(struct blast *blast, int64_t intended);
-/* Takes the next due message out of the schedule; false: there is no place for it, and it stays there. */
+/* Takes the next message out of the schedule. Returns false if there is no place for it, and it stays there. */
 bool messages_take_due(struct blast *blast);
 /* Moves everything a connection holds to the orphans. */
 void messages_orphan(struct blast *blast, struct connection *connection);
-/* Counts what is due and was not sent as that: what waits, and what the schedule has left by now. */
+/* Counts as unsent what waits, and what the schedule has left. */
 void messages_drop_due(struct blast *blast);
 void queue_push(struct blast *blast, struct queue *queue, int64_t intended);
 int64_t queue_pop(struct blast *blast, struct queue *queue);

@@ -1,9 +1,9 @@
 /* When a worker looked at its schedule: the gaps between two looks that were longer than a millisecond, the latest of
  * them.
  *
- * A message that had to wait for room was ours to be late with until we first looked at the schedule at or after it was
- * due, and the target's from then on. That moment is not kept per message: outside the gaps it is the moment it was
- * due.
+ * A message that had to wait for room was late because of the worker until the worker first looked at the schedule at
+ * or after it was due, and because of the target from then on. That moment is not kept per message: outside the gaps it
+ * is the moment it was due.
  */
 #ifndef LOADKIT_LOOKS_H
 #define LOADKIT_LOOKS_H

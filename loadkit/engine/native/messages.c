@@ -141,12 +141,13 @@ static void count_due(struct blast *blast, int64_t intended) {
     blast_spend(blast, 1);
 }
 
-/* Sends one that waited: it is ours to be late with until we looked at the schedule, the target's from then on. */
+/* Sends a message that waited. Until the worker looked at the schedule it was late because of the worker, and because
+ * of the target from then on. */
 static void note_waited(struct blast *blast, struct connection *connection, int64_t intended, int64_t sent) {
     messages_note(blast, connection, (struct message){intended, looks_after(&blast->looks, intended), sent}, 1);
 }
 
-/* Takes out of the schedule what found no place before, as far as there is room; returns whether that was any. */
+/* Takes messages out of the schedule that found no place before, while there is room. Returns whether there was one. */
 static bool fill_from_schedule(struct blast *blast, struct connection *connection) {
     bool has_any = false;
     int64_t sent = clock_ns();
@@ -225,7 +226,7 @@ static void send_due(struct blast *blast, struct connection *connection, int64_t
     messages_write(blast, connection);
 }
 
-/* One that has room, from the turn's on; NULL: none has. */
+/* The next connection in turn that has room; NULL if there is none. */
 static struct connection *find_room(struct blast *blast) {
     for (uint32_t i = 1; i < blast->live_count; i++) {
         struct connection *connection = next_turn(blast);
@@ -291,7 +292,7 @@ static void record_reply(struct blast *blast, const struct message *message, int
     page[COUNT_stood] += has_stood;
 }
 
-/* Counts the replies that these bytes end; returns how many. `*wrong` becomes REPLY_TIMEOUT when one came too late. */
+/* Counts the replies that these bytes end; returns their number. `*wrong` becomes REPLY_TIMEOUT if one is too late. */
 static uint32_t count_replies(struct blast *blast, struct connection *connection, int64_t length, int64_t now,
                               int *wrong) {
     const uint32_t depth = blast->options.depth;

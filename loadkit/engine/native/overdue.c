@@ -3,7 +3,7 @@
 
 #include "blast.h"
 
-/* When what a connection waits for takes too long, standstills of ours left out; NEVER if it waits for nothing. */
+/* When a connection has waited too long, without the worker's own standstills; NEVER if it waits for nothing. */
 static int64_t expires_at(const struct blast *blast, const struct connection *connection) {
     bool is_connecting = connection->state == CONNECTING;
     if (!is_connecting && !connection->pending_count) return NEVER;

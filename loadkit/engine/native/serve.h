@@ -17,9 +17,9 @@
  * being idle. tests/engine/test_floods.py measures it.
  *
  * When file descriptors run out the listener stays readable while each accept fails. So there are fewer slots than
- * descriptors, and a connection without a slot is reset and counted. Where they run out all the same (ENFILE, or
- * somebody else in the process), one kept in reserve is given back, the connection accepted and reset, and the reserve
- * taken again.
+ * descriptors, and a connection without a slot is reset and counted. If they run out all the same (ENFILE, or other
+ * code in the process), the one kept in reserve is closed, the connection accepted and reset, and the reserve taken
+ * again.
  */
 #ifndef LOADKIT_SERVE_H
 #define LOADKIT_SERVE_H
@@ -145,7 +145,7 @@ void peer_read_on_later(struct serve *serve, struct peer *peer);
 void peer_pay(struct serve *serve, struct peer *peer);
 
 /* accepting.c: how they come */
-/* A descriptor to be given up when there is no other; -1: there is none. */
+/* Returns a descriptor to be closed when there is no other left; -1 if there is none. */
 int serve_take_spare(void);
 void accept_some(struct serve *serve, uint32_t index, int most);
 void serve_wake_listeners(struct serve *serve);

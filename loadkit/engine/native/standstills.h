@@ -27,7 +27,7 @@ static inline void standstills_note(struct standstills *standstills, int64_t fro
     standstills->until = until;
 }
 
-/* How much of the time since `from` we stood still; older ones than REMEMBERED are forgotten. */
+/* How much of the time since `from` the worker stood still. Only the last REMEMBERED standstills are known. */
 static inline int64_t standstills_since(const struct standstills *standstills, int64_t from) {
     int64_t sum = 0;
     uint64_t least = standstills->count > REMEMBERED ? standstills->count - REMEMBERED : 0;
