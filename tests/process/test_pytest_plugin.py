@@ -53,7 +53,7 @@ def test_nothing_to_check(blast, loadkit_server):
     result.stdout.fnmatch_lines(
         [
             "SLO missed: latency.p50<1ns (*s)",
-            "*0 errors",
+            "*0 errors, 1 SLO missed",
             "SLO met     errors==0  (0)",
             "SLO MISSED  latency.p50<1ns  (*s)",
             "target *",
