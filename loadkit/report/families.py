@@ -244,7 +244,13 @@ def _buckets(by_phase: Mapping[str, Buckets]) -> Iterator[Sample]:
 
 
 def _counter(name: str, text: str, values: Iterable[tuple[Labels, float]]) -> Family:
-    return Family(PREFIX + name, "counter", text, tuple(_added_up(values, "_total")))
+    """Returns a counter; `name` is without prefix and suffix.
+
+    What is a difference of two looks may be below 0, where a worker was replaced in between. No counter may be
+    (OpenMetrics 1.0, Counter): that one is left out, as what was not measured.
+    """
+    known = ((labels, value) for labels, value in values if value >= 0)
+    return Family(PREFIX + name, "counter", text, tuple(_added_up(known, "_total")))
 
 
 def gauge(name: str, text: str, values: Iterable[tuple[Labels, float]]) -> Family:

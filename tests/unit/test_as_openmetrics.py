@@ -153,3 +153,15 @@ def test_a_serve_end_by_itself_has_its_totals(tmp_path: Any) -> None:
     found = {name: number for name, labels, number in samples(as_openmetrics(record)) if not labels}
     assert found["loadkit_serve_connections_opened_total"] == record.server.accepted
     assert found["loadkit_serve_restarts_total"] == record.server.restarts
+
+
+def test_a_counter_that_went_back_is_left_out() -> None:
+    """A worker that was replaced within the measured time: what its successor has is less."""
+    record = RUNS["open_loop"]()
+    first, *others = record.workers
+    odd = msgspec.structs.replace(first, cpu_user_ns=-1, cpu_system_ns=0)
+    text = as_openmetrics(msgspec.structs.replace(record, workers=(odd, *others)))
+    families = {family.name: family for family in openmetrics.text_string_to_metric_families(text)}
+    of_first = {"end": "blast", "worker": str(odd.index)}
+    assert all(sample.labels != of_first for sample in families["loadkit_worker_cpu_user_seconds"].samples)
+    assert any(sample.labels == of_first for sample in families["loadkit_worker_cpu_system_seconds"].samples)
