@@ -250,5 +250,5 @@ def test_a_run_that_ends_before_its_workers_are_ready_says_so_in_one_line(end: s
     assert run.returncode == (1 if name else 128 + number), err
     [line] = err.splitlines()
     assert line.startswith("loadkit: ")
-    assert ("killed by SIGKILL" if name else "ended it before it had begun") in line
+    assert ("killed by SIGKILL" if name else "before it had begun") in line
     assert not path.exists()
