@@ -21,7 +21,7 @@ _REFUSED = [
     pytest.param(SERVE_MANY, "NOFILE", 36, False, "a worker needs 36", id="files without proc"),
     pytest.param(SERVE, "AS", 60 * _MIB, True, "needs 200 MiB", id="address space"),
     pytest.param(
-        SERVE_MANY, "AS", 200 * _MIB, True, "168 MiB of the process that starts the workers + 2 x 125 MiB", id="boards"
+        SERVE_MANY, "AS", 200 * _MIB, True, "168 MiB of the process that starts the workers + 2 x ", id="boards"
     ),
     pytest.param(BLAST, "DATA", 60 * _MIB, True, "needs 128 MiB", id="data"),
     pytest.param(BLAST, "FSIZE", 0, True, "of shared memory, in which the workers count", id="size of files"),
