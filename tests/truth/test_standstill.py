@@ -66,7 +66,7 @@ def test_a_worker_that_stood_still_is_named_and_the_target_is_not(
     [reason] = [reason for reason in record["verdict"]["reasons"] if reason["code"] == "stood-still"]
     assert reason["party"] in ("loadkit", "machine")
     assert "worker 0" in reason["text"]
-    assert "target" not in {finding["party"] for finding in record["findings"]}
+    assert [finding for finding in record["findings"] if finding["party"] == "target"] == []
     if rate:
         histograms = record["histograms"]
         # 1,200 messages fell due meanwhile, evenly, and not many more else: half of them 0.6 s late or more.
@@ -90,7 +90,9 @@ def test_a_server_that_stood_still_is_named_and_the_run_is_valid(
     assert histograms["held"]["max"] > 0.5e9
     # 700 messages fell due meanwhile: a tenth of all would be late by more than 0.4 s, were it ours.
     assert histograms["lateness"]["percentiles"]["90"] < 0.2e9
-    assert "target" in {finding["party"] for finding in run.record["findings"]}
+    # Unless this end was kept from its core: it says that then, for it may have held them up itself.
+    said = {finding["party"] for finding in run.record["findings"]} | codes_of(run.record)
+    assert said & {"target", "run-delay"}, run.record["verdict"]
     # A busy machine may stop this end too, but not for as long.
     assert (run.record["standstills"]["longest_ns"] or 0) < 0.5e9
 

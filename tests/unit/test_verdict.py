@@ -781,6 +781,22 @@ _FOUND = [
         id="held behind a standstill of ours",
     ),
     pytest.param(
+        _OPEN,
+        _run(exchanged([50 * MS] * 4_000, waited=1_400, stood=1_150, **_WAITED)),
+        "valid",
+        [],
+        [],
+        id="held behind those that a standstill of ours held up",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([50 * MS] * 4_000, waited=1_400, stood=100, **_WAITED)),
+        "valid",
+        [],
+        ["peer-behind"],
+        id="held by more than a standstill of ours",
+    ),
+    pytest.param(
         _OPEN, _run(exchanged(_STALLED + [MS] * 2_000)), "valid", [], ["target-stalled"], id="the target paused"
     ),
     pytest.param(

@@ -96,7 +96,8 @@ class Messages:
     def has_waited(self) -> bool:
         """Whether messages waited for room, while we had time to spare, and neither stood still nor wanted a core."""
         messages, cores = self.record.messages, self.cores
-        waited = messages.waited - (self.record.stood or 0)
+        # Those that fell due while we stood still waited for each other; about as many fell due while they were sent.
+        waited = messages.waited - 2 * (self.record.stood or 0)
         return (
             self.asked.is_open_loop
             and cores.has_time
