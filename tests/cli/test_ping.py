@@ -142,7 +142,7 @@ def test_without_host_and_port_it_asks_the_server_of_its_environment(
     ("arguments", "names"),
     [
         pytest.param(["-s", "0"], ["--size", "least, 1"], id="nothing to send"),
-        pytest.param(["-s", "1MiB"], ["--size", "most, 65,536"], id="a load"),
+        pytest.param(["-s", "1MiB"], ["--size", "most, 64 KiB"], id="a load"),
         pytest.param(["--timeout", "2"], ["--timeout", "unit"], id="no unit"),
         pytest.param(["127.0.0.1:0"], ["port 0"], id="port 0"),
     ],
