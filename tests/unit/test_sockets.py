@@ -19,6 +19,7 @@ from loadkit.sockets import (
     find_source,
     read_sockets,
 )
+from tests.namespaces import own_network
 
 # Rows as Linux 6.18 writes them. 1B58 is port 7000, C350 is 50000.
 _HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -164,7 +165,8 @@ def test_the_kernels_choice_for_a_destination_stands_under_none_too(tmp_path: Pa
 
 @contextlib.contextmanager
 def _listener(address: str) -> Iterator[tuple[socket.socket, int]]:
-    with socket.create_server((address, 0)) as server:
+    """Yields a listener on a port on which there is no other, and no TIME_WAIT of one before."""
+    with own_network(), socket.create_server((address, 0)) as server:
         yield server, server.getsockname()[1]
 
 
