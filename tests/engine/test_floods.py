@@ -41,9 +41,12 @@ from .native.by_hand import Turns, _core, serve_turns
 
 pytestmark = pytest.mark.slow
 
-# A turn of any engine under any flood takes this much CPU time at most: 10 ms were measured of the compiled one, up to
-# 48 ms of a loop (2-core VM, kernel 6.18), where the same turns took up to 630 ms under load.
-BOUND_NS = 100_000_000
+# A turn takes this much CPU time at most: 10 ms were measured of the compiled engine, up to 48 ms of asyncio, where the
+# same turns took up to 630 ms under load (2-core VM, kernel 6.18). libuv reads a stream that is filled as fast as it is
+# read up to 32 times in a turn (uv__read in its src/unix/stream.c): 125 ms for fifty that send whatever they can.
+BOUND_NS, BOUND_OF_UVLOOP_NS = 100_000_000, 500_000_000
+# How long they send: a turn that goes on for as long as there is something to read is above either bound.
+_ECHOES_S = 1.5
 _WHOLE = os.environ.get("LOADKIT_FLOOD") == "whole"
 IDLE_NS = 10_000_000_000 if _WHOLE else 2_000_000_000  # about as long as it takes to open all of them
 _WAIT_MS = 5  # a turn may be taken for a timer, which no file descriptor tells of
@@ -201,7 +204,7 @@ def many_files() -> Iterator[None]:
 def echoes(flooded: Flooded, stack: contextlib.ExitStack) -> None:
     """Fifty that send whatever they can, and read it."""
     socks = flooded.open(stack, 50)
-    until = time.monotonic() + 0.5
+    until = time.monotonic() + _ECHOES_S
     for sock in socks:
         sock.setblocking(False)
     while time.monotonic() < until:
@@ -270,16 +273,17 @@ FLOODS: dict[Flood, int] = {
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_flood_makes_a_turn_long(engine: str) -> None:
     turns, most_ns = {}, 0
+    bound_ns = BOUND_OF_UVLOOP_NS if ENGINES[engine][0] is EngineName.UVLOOP else BOUND_NS
     for flood, idle_ns in FLOODS.items():
         # A turn without a bound is long each time. That of one time in three has what the machine did to it.
         for _ in range(3):
             measured = _longest_turn(engine, flood, idle_ns)
-            if 0 < measured.cpu_ns <= BOUND_NS:
+            if 0 < measured.cpu_ns <= bound_ns:
                 break
         turns[flood.__name__] = f"{measured.cpu_ns / 1e6:.1f} ms of CPU time, {measured.wall_ns / 1e6:.1f} ms"
         most_ns = max(most_ns, measured.cpu_ns)
     print(turns)
-    assert 0 < most_ns <= BOUND_NS, turns
+    assert 0 < most_ns <= bound_ns, turns
 
 
 def _longest_turn(engine: str, flood: Flood, idle_ns: int) -> Measured:
