@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from loadkit.report.disturbed import say_changes
 from loadkit.report.evidence import Evidence
 from loadkit.report.evidence.workers import OWN_DELAY
+from loadkit.report.kernel import STOLEN
 from loadkit.report.record import Party
 from loadkit.report.rules.ours import own_party, say_busy, say_own_cause, say_standstills
 from loadkit.report.rules.rule import Said, rule
@@ -23,9 +24,6 @@ __all__ = [
     "throttled",
     "worker_died",
 ]
-
-# A host that takes more than this of the machine's CPU time is worth a word when a worker stood still.
-_STOLEN = 0.02
 
 
 # -- a worker that ended
@@ -100,7 +98,7 @@ def stood_still(evidence: Evidence) -> Iterator[Said]:
         effects.append(f"that changes {say_changes(changes)}")
     if slows_loop:
         effects.append(f"{workers.standstill_share:.0%} of the workers' time is missing in the replies/s")
-    steal = f" The host took {cores.stolen:.1%} of this machine's CPU time." if cores.stolen > _STOLEN else ""
+    steal = f" The host took {cores.stolen:.1%} of this machine's CPU time." if cores.stolen > STOLEN else ""
     wait_ns = cores.standstill_wait_ns
     wait = f" It waited {format_duration(wait_ns)} for its core while other processes ran there." if wait_ns else ""
     yield Said(
