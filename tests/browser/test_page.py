@@ -62,6 +62,15 @@ return %s.map(box => { const data = context.getImageData(box.x, box.y, box.width
 """
 
 
+def _assert_opens_well(path: Path, eye: Tab, tab: Tab) -> None:
+    tab.open(path.as_uri())
+    _assert_fits(tab)
+    _assert_legible(tab)
+    _assert_drawn(eye, tab, _charts(path))
+    assert tab.requested() == [path.as_uri()]
+    assert tab.complaints() == []
+
+
 def _assert_fits(tab: Tab) -> None:
     """Nothing is wider than the window, and so nothing has to be moved aside to be read."""
     assert tab.value("document.documentElement.scrollWidth") <= tab.value("innerWidth")
@@ -100,24 +109,14 @@ def test_a_page_is_read_however_it_is_looked_at(
 ) -> None:
     path = written(name)
     tab.show(**WAYS[way])
-    tab.open(path.as_uri())
-    _assert_fits(tab)
-    _assert_legible(tab)
-    _assert_drawn(eye, tab, _charts(path))
-    assert tab.requested() == [path.as_uri()]
-    assert tab.complaints() == []
+    _assert_opens_well(path, eye, tab)
 
 
 @pytest.mark.parametrize("name", [name for name in PICTURED if name not in ("minute", "journey")])
 def test_a_page_of_any_run_is_drawn_on_a_phone(name: str, eye: Tab, tab: Tab, written: Callable[[str], Path]) -> None:
     path = written(name)
     tab.show(width=400, height=800)
-    tab.open(path.as_uri())
-    _assert_fits(tab)
-    _assert_legible(tab)
-    _assert_drawn(eye, tab, _charts(path))
-    assert tab.requested() == [path.as_uri()]
-    assert tab.complaints() == []
+    _assert_opens_well(path, eye, tab)
 
 
 def test_the_page_is_dark_if_the_reader_prefers_it(tab: Tab, written: Callable[[str], Path]) -> None:
