@@ -92,14 +92,18 @@ def test_replies_per_second_are_what_the_peer_wrote_in_the_window(
 def test_the_times_are_the_peers(
     blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...], rate: tuple[str, ...]
 ) -> None:
-    # A busy machine adds to what the peer measures, never takes away: the least of each are compared. One moment, that
-    # of the ramp, has all of the first bytes; 1.5 s have all of the others.
-    peer = timed_peer("delay", 300)
-    record = run(blast, peer.port, "-c", "60", "-d", "1500ms", "--warmup", "0s", *rate, *engine)
-    delays = sorted(written - came for came, written in peer.end())
-    histograms = record["histograms"]
-    for name, most in (("service", 1.2), ("latency", 1.2), ("first_byte", 1.9)):
-        assert 0.99 <= histograms[name]["min"] / delays[0] <= most, name
+    # A busy machine adds to what the peer measures, never takes away: the least of each are compared. All of the first
+    # bytes come in one moment, which a machine may spoil: one run of five has to be right in all three.
+    for _ in range(5):
+        peer = timed_peer("delay", 300)
+        record = run(blast, peer.port, "-c", "60", "-d", "1500ms", "--warmup", "0s", *rate, *engine)
+        least = min(written - came for came, written in peer.end())
+        histograms = record["histograms"]
+        ratios = {name: histograms[name]["min"] / least for name in ("service", "latency", "first_byte")}
+        assert min(ratios.values()) >= 0.99, ratios
+        if max(ratios.values()) <= 1.05:
+            break
+    assert max(ratios.values()) <= 1.05, ratios
     if rate:
         parts = ("lateness", "held", "service")
         assert histograms["latency"]["sum"] == sum(histograms[name]["sum"] for name in parts)
