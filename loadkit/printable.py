@@ -24,9 +24,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["cleaned", "json_page", "page", "printable", "shell_line", "shell_word", "shortened", "wrapped"]
+__all__ = ["WIDTH", "cleaned", "json_page", "page", "printable", "shell_line", "shell_word", "shortened", "wrapped"]
 
 _Value = TypeVar("_Value")
+
+# Columns of a report that does not go to a terminal.
+WIDTH = 100
 
 # GitHub's runner obeys a line that begins with `::`, behind blanks too, and `##[…]` anywhere in a line (actions/runner,
 # ActionCommand.cs); Azure Pipelines and TeamCity obey `##vso[…]` and `##teamcity[…]`.

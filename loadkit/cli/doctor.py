@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from loadkit.cli.environment import Command
+from loadkit.cli.streams import width_of
 from loadkit.library.files import check_names, check_writable, write_whole
 from loadkit.limits import TO_READ_BYTES, require_memory
 from loadkit.profile.option import Bounds
@@ -26,7 +28,7 @@ _MOST = 1_000_000_000
 
 _EXAMPLES = """\b
 Examples:
-  loadkit doctor -c 1m                              both ends here, as `loadkit blast -c 1m` has them
+  loadkit doctor -c 1m                          both ends on this machine
   loadkit doctor -c 100k 10.0.0.5:7000 --source 10.0.1.0/28
   loadkit doctor -c 1m --serve --fix-script fix.sh"""
 
@@ -80,7 +82,7 @@ def doctor(
     count = _parse("--connections", Count, connections, Bounds(1, _MOST))
     churn_hz = _parse("--churn", Rate, churn) if churn is not None else None
     if churn is not None and not churn_hz:
-        raise OptionError("--churn: 0 closes none; leave it out")
+        raise OptionError("--churn: a rate of 0 closes no connection; leave it out")
     if serve and (target or source):
         what = "HOST:PORT" if target else "--source"
         raise OptionError(f"--serve: the connections come from elsewhere; leave {what} out")
@@ -90,7 +92,7 @@ def doctor(
     where = resolve(target, source)[0] if target else None
     demand = _demand(count, where, source, serve, churn_hz)
     findings = examine(demand, find_nic(ELSEWHERE if serve else where))
-    click.echo(as_json(demand, findings) if as_object else as_text(demand, findings))
+    click.echo(as_json(demand, findings) if as_object else as_text(demand, findings, width_of(sys.stdout)))
     if fix_script is not None:
         write_whole(fix_script, as_script(demand, findings))
     return 0 if can_work(findings) else 1

@@ -14,7 +14,7 @@ import click
 
 from loadkit.cli.streams import live_stream
 from loadkit.printable import printable
-from loadkit.units import NS_PER_S, format_count, format_duration
+from loadkit.units import NS_PER_S, format_count, format_duration, plural
 
 if TYPE_CHECKING:
     from loadkit.measure.series import IntervalSample
@@ -45,7 +45,7 @@ def live_view(enabled: bool, interval_ns: int) -> Iterator[Observer | None]:
     console = WithCursor(file=cast("TextIO", live_stream()))
     with Live(console=console, transient=True, auto_refresh=False) as live:
         yield lambda progress: live.update(
-            Text(progress_line(progress), overflow="ellipsis", no_wrap=True), refresh=True
+            Text(progress_line(progress, console.width), overflow="ellipsis", no_wrap=True), refresh=True
         )
 
 
@@ -87,20 +87,31 @@ class Lines:
         self._said_ns, self._replied, self._whole = now, progress.replied, None
 
 
-def progress_line(progress: Progress) -> str:
-    """Returns phase, connections open / asked, replies/s, p50 / p99, events per wake-up, errors and time left."""
-    latency = "-"
-    if progress.interval and progress.interval.replied:
-        found = progress.interval.latency
-        p50, p99 = (format_duration(ns) if ns is not None else "-" for ns in (found.p50, found.p99))
-        latency = f"p50 {p50} p99 {p99}"
-    left = -(-progress.left_ns // NS_PER_S)
-    return (
-        f"{printable(progress.phase)}  {format_count(progress.open)}/{format_count(progress.asked)} open  "
-        f"{format_count(progress.replies_per_s)} replies/s  {latency}  {_batch(progress)}"
-        f"{format_count(progress.errors)} errors  "
-        f"{left} s left"
-    )
+def progress_line(progress: Progress, width: int | None = None) -> str:
+    """Returns phase, connections open / asked, replies/s, p50 / p99, events per wake-up, errors and time left.
+
+    If that is wider than `width` columns, what is needed least is left out: the events, then p50.
+    """
+    open_of = f"{format_count(progress.open)}/{format_count(progress.asked)} open"
+    rate, errors = f"{format_count(progress.replies_per_s)} replies/s", plural(progress.errors, "error")
+    left = f"{-(-progress.left_ns // NS_PER_S)} s left"
+    p50, p99 = _latency(progress)
+    line = ""
+    for middle in ((f"{p50} {p99}".strip(), _batch(progress)), (f"{p50} {p99}".strip(),), (p99,)):
+        parts = (printable(progress.phase), open_of, rate, *middle, errors, left)
+        line = "  ".join(filter(None, parts))
+        if width is None or len(line) <= width:
+            break
+    return line
+
+
+def _latency(progress: Progress) -> tuple[str, str]:
+    """Returns p50 and p99 of the last second; dashes before there are replies."""
+    row = progress.interval
+    if not row or not row.replied:
+        return "", "-"
+    p50, p99 = (format_duration(ns) if ns is not None else "-" for ns in (row.latency.p50, row.latency.p99))
+    return f"p50 {p50}", f"p99 {p99}"
 
 
 def _batch(progress: Progress) -> str:
@@ -108,4 +119,4 @@ def _batch(progress: Progress) -> str:
     row = progress.interval
     if row is None or not row.wakeups or row.events is None:
         return ""
-    return f"{row.events / row.wakeups:.1f} events per wake-up  "
+    return f"{row.events / row.wakeups:.1f} events per wake-up"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from loadkit.cli.github import add_to_summary, annotate
 from loadkit.cli.output import files, write_record
+from loadkit.cli.streams import width_of
 from loadkit.errors import OutputError, RecordError
 from loadkit.library.files import write_whole
 from loadkit.printable import printable
@@ -39,6 +41,7 @@ def publish(
     is printed there, and all else on standard error.
     """
     from loadkit.report.as_text import as_text
+    from loadkit.report.summary import headline
 
     problems = _write(record, output, layout)
     try:
@@ -47,8 +50,7 @@ def publish(
     except OutputError as error:
         problems.append(str(error))
     on_kept()
-    text = as_text(record, again, layout)
-    _print(record, output, text.splitlines()[0] if quiet else text)
+    _print(record, output, printable(headline(record)) if quiet else as_text(record, again, layout, _width(output)))
     if summary:
         annotate(record, STDOUT in output)
     return _say(problems)
@@ -62,7 +64,7 @@ def publish_serve(
 
     problems = _write(record, output)
     on_kept()
-    _print(record, output, "" if quiet else as_text(record))
+    _print(record, output, "" if quiet else as_text(record, width=_width(output)))
     return _say(problems)
 
 
@@ -95,6 +97,11 @@ def _write(record: RunRecord | ServeRecord, output: Sequence[str], layout: Layou
     except OutputError as error:
         return [str(error)]
     return []
+
+
+def _width(output: Sequence[str]) -> int:
+    """Returns how wide the report is, where it goes."""
+    return width_of(sys.stderr if STDOUT in output else sys.stdout)
 
 
 def _print(record: RunRecord | ServeRecord, output: Sequence[str], report: str) -> None:

@@ -22,8 +22,9 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from typing import TextIO
 
-__all__ = ["Stream", "end_soon", "install", "live_stream"]
+__all__ = ["Stream", "end_soon", "install", "live_stream", "width_of"]
 
 # A reader that is alive takes a line from a full pipe sooner. `serve` checks its workers once a second.
 _PATIENCE_S = 1.0
@@ -32,6 +33,8 @@ _MOST_BYTES = select.PIPE_BUF
 # poll(2) says writable, but there is no room: a terminal with a few bytes left, or another process was faster.
 _RETRY_S = 0.01
 _ERRORS = "loadkit.escape"
+# Columns that a report takes at least: in fewer the advice on an error would be a word per line.
+_LEAST_WIDTH = 72
 
 
 class Stream(io.TextIOBase):
@@ -181,6 +184,17 @@ def end_soon() -> None:
 def live_stream() -> Stream:
     """Returns standard error for what is out of date a moment later: it waits for no room at all."""
     return Stream(2, _encoding_of(sys.stderr), 0.0)
+
+
+def width_of(stream: TextIO | io.TextIOBase) -> int:
+    """Returns how wide a report on this stream is: as the terminal, within bounds; WIDTH if it is not a terminal."""
+    from loadkit.printable import WIDTH  # later than the streams are put in place, for what it imports
+
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return WIDTH
+    return max(_LEAST_WIDTH, min(columns, WIDTH)) if columns else WIDTH
 
 
 def _encoding_of(stream: io.TextIOBase | object) -> str:

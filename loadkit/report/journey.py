@@ -152,15 +152,15 @@ def _shares(sums: Mapping[str, int]) -> dict[str, float]:
 
 def journey_table(journey: Journey) -> Table:
     """Returns the waterfall, one row for each stage that took half a per cent of the time or more."""
-    tail = f"of the {format_count(journey.slowest_count)} slowest" if journey.slowest_count else ""
-    numbers = (Column("p50", 9), Column("p99", 9), Column("share", 8), Column(tail, 22))
+    tail = f"{format_count(journey.slowest_count)} slowest" if journey.slowest_count else ""
+    numbers = (Column("p50", 8), Column("p99", 8), Column("share", 6), Column(tail, 14))
     rows = []
     for name, stage in journey.stages.items():
         share, late = journey.shares[name], (journey.slowest_shares or {}).get(name)
         if share >= 0.005 or (late or 0) >= 0.005:
             rows.append((STAGE_WORDS.get(name, name), *_times(stage), share_or_dash(share), share_or_dash(late)))
     rows.append(("total", *_times(journey.total), "", _from(journey)))
-    return Table((Column("", 46, is_text=True, gap=2), *numbers), tuple(rows))
+    return Table((Column("", 44, is_text=True, gap=2), *numbers), tuple(rows))
 
 
 def _times(histogram: HistogramRecord) -> tuple[str, str]:
@@ -168,7 +168,7 @@ def _times(histogram: HistogramRecord) -> tuple[str, str]:
 
 
 def _from(journey: Journey) -> str:
-    return f"{format_duration(journey.slowest_from_ns)} or more" if journey.slowest_from_ns is not None else ""
+    return f"from {format_duration(journey.slowest_from_ns)}" if journey.slowest_from_ns is not None else ""
 
 
 def journey_line(journey: Journey) -> str:

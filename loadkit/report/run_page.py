@@ -195,12 +195,12 @@ def _busy(cpu_ns: float, record: RunRecord) -> str:
 
 
 def _phases(record: RunRecord) -> Table:
-    titles = ("opened", "sent", "replied", "lost", "unsent", "errors")
     columns = (
-        Column("phase", 15, is_text=True),
-        *(Column(title, 10) for title in titles),
-        Column("latency p50", 14),
-        Column("p99", 9),
+        Column("phase", 9, is_text=True),
+        *(Column(title, 10) for title in ("opened", "sent", "replied")),
+        *(Column(title, 7) for title in ("lost", "unsent", "errors")),
+        Column("latency p50", 12),
+        Column("p99", 8),
     )
     return Table(columns, tuple(map(_phase, record.phases)))
 
@@ -237,16 +237,16 @@ def _kernel(record: RunRecord) -> Iterator[Part | None]:
 
 
 _WORKERS = (
-    Column("worker", 10, is_text=True),
+    Column("worker", 9, is_text=True),
     Column("core", 5),
-    Column("pid", 9),
-    Column("opened", 12),
-    Column("replied", 13),
-    Column("cpu", 7),
-    Column("busy", 7),
-    Column("waiting", 9),
-    Column("batch", 7),
-    Column("max rss", 11),
+    Column("pid", 8),
+    Column("opened", 11),
+    Column("replied", 12),
+    Column("cpu", 6),
+    Column("busy", 6),
+    Column("waiting", 8),
+    Column("batch", 6),
+    Column("max rss", 9),
 )
 
 

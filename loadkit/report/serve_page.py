@@ -17,12 +17,12 @@ __all__ = ["serve_page"]
 _WORKERS = (
     Column("worker", 6),
     Column("core", 5),
-    Column("accepted", 11),
-    Column("peak", 9),
-    Column("received", 11),
-    Column("sent", 11),
-    Column("cpu", 9),
-    Column("wake-ups", 12),
+    Column("accepted", 10),
+    Column("peak", 10),
+    Column("received", 9),
+    Column("sent", 9),
+    Column("cpu", 8),
+    Column("wake-ups", 11),
     Column("events each", 12),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.cli.live import Lines
+from loadkit.cli.live import Lines, progress_line
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.series import IntervalLatency, IntervalSample
 from loadkit.run.blast import Progress
@@ -77,6 +78,20 @@ def test_a_line_has_the_rate_and_the_latency_of_the_time_since_the_line_before(
         now = round(now_s * NS_PER_S)
         lines(progress(replied, second))
     assert "loadkit: 4 s  hold  10/10 open  100 replies/s  p50 7 ms p99 -" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (None, "hold  10/10 open  1 replies/s  p50 4 ms p99 4 ms  2.0 events per wake-up  0 errors  5 s left"),
+        (90, "hold  10/10 open  1 replies/s  p50 4 ms p99 4 ms  0 errors  5 s left"),
+        (64, "hold  10/10 open  1 replies/s  p99 4 ms  0 errors  5 s left"),
+        (20, "hold  10/10 open  1 replies/s  p99 4 ms  0 errors  5 s left"),
+    ],
+)
+def test_a_line_that_is_too_wide_leaves_out_what_is_needed_least(width: int | None, line: str) -> None:
+    second = dataclasses.replace(row(1_000, 4_000_000), wakeups=500, events=1_000)
+    assert progress_line(progress(1, second), width) == line
 
 
 @pytest.mark.slow

@@ -10,8 +10,10 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from loadkit.cli.streams import Stream
+from loadkit.cli.streams import Stream, width_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 LOADKIT = (sys.executable, "-m", "loadkit")
@@ -275,6 +277,21 @@ def test_a_terminal_that_stands_still_drops_what_has_no_room(monkeypatch: pytest
     finally:
         os.close(leader)
         os.close(follower)
+
+
+@pytest.mark.parametrize(("columns", "width"), [(80, 80), (100, 100), (300, 100), (20, 72), (0, 100)])
+def test_a_report_is_as_wide_as_its_terminal_within_bounds(columns: int, width: int) -> None:
+    leader, follower = os.openpty()
+    try:
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        assert width_of(Stream(follower, "utf-8", None)) == width
+    finally:
+        os.close(leader)
+        os.close(follower)
+
+
+def test_a_report_that_does_not_go_to_a_terminal_has_100_columns(pipe: tuple[int, int]) -> None:
+    assert width_of(Stream(pipe[1], "utf-8", None)) == 100
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from loadkit.report.as_text import as_short_text, as_text
+from loadkit.report.as_text import as_short_text, as_text, page_text
+from loadkit.report.page import Column, Depth, Note, Page, Section, Table
 from loadkit.report.record import Finding, Reason, RunRecord, Standstills, Verdict
 from tests.golden.made_up import MS, RUNS, S
 
@@ -51,3 +52,26 @@ def test_a_closed_loop_has_no_rows_of_a_schedule() -> None:
         rows = {line.split()[0] for line in as_text(RUNS[name]()).splitlines() if line.strip()}
         assert ({"lateness", "held"} <= rows) is has
         assert has or not {"lateness", "held"} & rows
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_terminal_of_80_columns_gets_all_of_it_and_no_line_that_is_wider_but_a_command(name: str) -> None:
+    record = RUNS[name]()
+    narrow = as_text(record, f"{name}.json", width=80)
+    assert [line for line in narrow.splitlines() if len(line) > 80 and not line.startswith("  loadkit ")] == []
+    assert set(as_text(record, f"{name}.json").split()) <= set(narrow.split())
+
+
+def test_a_table_that_is_too_wide_goes_on_below_itself_with_the_names_of_its_rows() -> None:
+    columns = (Column("name", 6, is_text=True), *(Column(title, 5) for title in "abc"))
+    table = Table(columns, (("x", "1", "2", "3"), Note("a note"), ("y", "4", "5", "6")))
+    page = Page("valid", (Section("t", (table,)),))
+    assert page_text(page, Depth.FULL, 17).splitlines()[2:] == [
+        "name      a    b",
+        "x         1    2",
+        "a note",
+        "y         4    5",
+        "name      c",
+        "x         3",
+        "y         6",
+    ]
