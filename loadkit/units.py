@@ -66,7 +66,7 @@ def _scaled(text: str, factors: dict[str, int], expected: str) -> float:
         raise ValueError(f"expected {expected}, got {text!r}")
     value = float(match[1].replace("_", "")) * factors.get(match[2], 1)
     if math.isinf(value):
-        raise ValueError(f"expected {expected}, got a number beyond all of them")
+        raise ValueError(f"expected {expected}, got a number that is too large")
     return value
 
 
@@ -189,7 +189,7 @@ def _plain(value: object, factors: dict[str, int], expected: str) -> float:
         return _scaled(value, factors, expected)
     # A whole number may be larger than any float, and than Python prints.
     if isinstance(value, int) and not isinstance(value, bool) and value > 2**64:
-        raise ValueError(f"expected {expected}, got a number beyond all of them")
+        raise ValueError(f"expected {expected}, got a number that is too large")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise ValueError(f"expected {expected}, got {value!r}")
     return float(value)

@@ -139,9 +139,9 @@ def plan_addresses(
 ) -> tuple[tuple[str | None, ...], tuple[str, ...]]:
     """Returns (sources, destinations) for `connections` of `ports` a tuple, as few as keep each within PER_TUPLE.
 
-    Source None leaves the choice to the kernel, without a bind. `networks` are the sources asked for. An embedded
-    server listens on all of `target_addresses`. A foreign one on IPv4 loopback is reached over more destinations where
-    `sockets` says that it listens on all, else from more sources, of which there are `loopback` from 127.0.0.1 on.
+    Source None leaves the choice to the kernel, without a bind. `networks` are the requested sources. An embedded
+    server listens on all of `target_addresses`. Another server on IPv4 loopback is reached over more destinations if
+    `sockets` says that it listens on all of them, else from more sources: there are `loopback`, from 127.0.0.1 on.
     Raises OptionError for a text that is not a network.
     """
     used = sockets.used if sockets else _NONE
@@ -178,7 +178,7 @@ def plan_addresses(
 def may_meet_itself(route: Route, port: int, local_ports: tuple[int, int], is_local: bool) -> bool:
     """Whether a connection along the route can draw the target's `port` as its local one, with the same address.
 
-    `local_ports` is the kernel's range, both ends included; `port` 0 is one that the kernel will give out from there.
+    `local_ports` is the kernel's range, both ends included; `port` 0 is a port that the kernel will choose from it.
     `is_local`: the destination is an address of this machine.
     """
     low, high = route.ports or local_ports
@@ -192,8 +192,8 @@ def may_meet_itself(route: Route, port: int, local_ports: tuple[int, int], is_lo
 def reusable_ports(sockets: Sockets | None, host: Host) -> _Counts:
     """Returns how many of the TIME_WAIT sockets between two addresses do not keep their port from a new connection.
 
-    Where the machine does not say, net.ipv4.tcp_tw_reuse is taken for its default, 2. Seen on Linux 6.18: after 1.00 s,
-    not after 0.75 s.
+    If the machine does not say what net.ipv4.tcp_tw_reuse is, its default, 2, is taken. Seen on Linux 6.18: a port is
+    given out again after 1.00 s, and not after 0.75 s.
     """
     if sockets is None:
         return _NONE
@@ -230,12 +230,13 @@ def plan_routes(
 ) -> tuple[Route, ...]:
     """Spreads `connections` over as few (source, destination) tuples as keep each within PER_TUPLE, least used first.
 
-    `used` is what a tuple has already; they are filled up to one level with that included. Where there are fewer ports
-    than PER_TUPLE, they are what counts. When there are too few tuples, all are used, up to `ports` each; those of more
-    than PER_TUPLE, or than half of their ports, get `port_range` to choose from: without one the kernel leaves out the
-    last of an odd number (__inet_hash_connect in net/ipv4/inet_hashtables.c). `reusable` of the used ones do not count
-    against `ports`, and are turned to last. `uses_all` spreads over all tuples: those that close will need their ports.
-    Raises PreflightError with the arithmetic when even all tuples are too few.
+    `used` are the connections that a tuple has already; all tuples are filled to one level, those included. If there
+    are fewer ports than PER_TUPLE, the ports are the limit. If there are too few tuples, all are used, up to `ports`
+    each. A tuple of more than PER_TUPLE, or of more than half of its ports, gets `port_range` to choose from: without
+    one the kernel leaves out the last of an odd number (__inet_hash_connect in net/ipv4/inet_hashtables.c).
+    `reusable` of the used ones do not count against `ports`, and are taken last. `uses_all` spreads over all tuples,
+    because connections that close will need their ports. Raises PreflightError with the calculation if all tuples
+    together have too few ports.
     """
     pairs = [(source, destination) for source in sources for destination in destinations]
     there = [used.get(_key(*pair), 0) for pair in pairs]
@@ -263,10 +264,10 @@ def plan_routes(
 
 
 def _key(source: str | None, destination: str) -> tuple[str | None, str]:
-    """Says from where to `destination` the kernel connects, where it is known beforehand; without zones.
+    """Returns (source, destination), with the source that the kernel will choose if that is known; without zones.
 
-    That is 127.0.0.1 for every address of 127.0.0.0/8, not the destination's own (seen on Linux 6.18 for 127.0.0.5 and
-    127.9.8.7; a test asks the kernel); IPv6 has one address of loopback.
+    For every address of 127.0.0.0/8 the kernel chooses 127.0.0.1, and not the destination itself (seen on Linux 6.18
+    for 127.0.0.5 and 127.9.8.7; a test asks the kernel). IPv6 has one loopback address.
     """
     if source is None and destination.startswith("127."):
         return _FIRST, destination
@@ -280,13 +281,13 @@ def _room(taken: Iterable[int], ports: int) -> int:
 
 
 def _fewest(taken: Sequence[int], connections: int, ports: int) -> int:
-    """Counts the tuples, least taken first, that `connections` need at up to `ports` each."""
+    """Returns how many tuples, those least taken first, `connections` need with at most `ports` connections each."""
     rooms = itertools.accumulate(max(0, ports - count) for count in sorted(taken))
     return 1 + next(i for i, room in enumerate(rooms) if room >= connections)
 
 
 def _fill(taken: Sequence[int], connections: int, tuples: int) -> list[tuple[int, int]]:
-    """Returns (index, connections) of the `tuples` least taken, in that order, raised to one level like water."""
+    """Returns (index, connections) of the `tuples` that are least taken, in that order: all are filled to one level."""
     order = sorted(range(len(taken)), key=taken.__getitem__)[:tuples]
     sums = itertools.accumulate(taken[i] for i in order)
     for wet, below in enumerate(sums, 1):
@@ -297,7 +298,7 @@ def _fill(taken: Sequence[int], connections: int, tuples: int) -> list[tuple[int
 
 
 def _enough(candidates: Iterable[str], room: Callable[[str], int], connections: int) -> tuple[str, ...]:
-    """Takes candidates until their rooms add up to `connections`; all, where they do not."""
+    """Returns candidates until their rooms add up to `connections`; all of them if they do not."""
     taken = []
     for candidate in candidates:
         taken.append(candidate)

@@ -19,14 +19,14 @@ from loadkit.errors import OptionError
 
 __all__ = ["AppSpec", "app_of", "parse_app"]
 
-_MEND = "give a function or a class at the top of a module, or its name as package.module:factory"
+_WAY_OUT = "give a function or a class at the top of a module, or its name as package.module:factory"
 
 
 class AppSpec(msgspec.Struct, frozen=True):
     """Where an app is found: attribute `name` (dots reach into classes) of `module`.
 
-    `folder` is put on sys.path, in front, before the module is imported. Where `file` is given, the module has to be
-    the one of that file, and is loaded from it when importing it by name brings another one, or none.
+    `folder` is put at the front of sys.path before the module is imported. If `file` is given, the module has to be the
+    one in that file: it is loaded from there if importing it by name brings another module, or no module.
     """
 
     module: str
@@ -40,7 +40,7 @@ class AppSpec(msgspec.Struct, frozen=True):
 
 
 def parse_app(text: str, folder: str | None = None) -> AppSpec:
-    """Reads `package.module:factory`. Raises OptionError."""
+    """Reads `package.module:factory`. Raises OptionError for a text that is not of this form."""
     module, colon, name = text.partition(":")
     words = [*module.split("."), *name.split(".")]
     if not colon or not all(word.isidentifier() for word in words):
@@ -55,15 +55,15 @@ def app_of(factory: Callable[..., Any]) -> AppSpec:
     module = sys.modules.get(getattr(factory, "__module__", None) or "")
     name = getattr(factory, "__qualname__", "")
     if not callable(factory) or module is None or not name:
-        raise OptionError(f"app: {factory!r} has no name that worker processes could import it by; {_MEND}")
+        raise OptionError(f"app: {factory!r} has no name that worker processes could import it by; {_WAY_OUT}")
     if "<" in name:  # <lambda>, and what is <locals> to a function
-        raise OptionError(f"app: {name} is made while its function runs, and workers cannot import it; {_MEND}")
+        raise OptionError(f"app: {name} is made while its function runs, and workers cannot import it; {_WAY_OUT}")
     try:
         found = attrgetter(name)(module)
     except AttributeError:
         found = None
     if found != factory:
-        raise OptionError(f"app: {module.__name__}:{name} is something else than the factory given; {_MEND}")
+        raise OptionError(f"app: {module.__name__}:{name} is something else than the factory given; {_WAY_OUT}")
     return _spec(module, name)
 
 
@@ -74,7 +74,7 @@ def _spec(module: ModuleType, name: str) -> AppSpec:
     source = getattr(module, "__file__", None)
     if source is None:
         if full == "__main__":
-            raise OptionError(f"app: {name} stands in no file, so that workers cannot import it; {_MEND}")
+            raise OptionError(f"app: {name} stands in no file, so that workers cannot import it; {_WAY_OUT}")
         return AppSpec(full, name)
     file = Path(source).absolute()
     if full == "__main__":

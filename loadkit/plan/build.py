@@ -86,7 +86,7 @@ def build_plan(
     """Decides a blast run against `target`, or against an embedded server when it is None.
 
     `options` are those given beside the profile `name`; `profile` has them already. `sockets` are those around the
-    target's port, where they are known: the run keeps off what they hold.
+    target's port, if they are known: the run avoids their ports.
     Raises OptionError, ProfileError or PreflightError for what cannot work.
     """
     load = build_load(profile)

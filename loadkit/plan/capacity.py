@@ -10,8 +10,8 @@ from loadkit.sockets import Sockets
 
 __all__ = ["FD_LEAST", "IMBALANCE", "busiest", "fd_limit_for", "fd_reserve", "ports_of", "workers_for"]
 
-# What a worker needs beside its connections: interpreter, loop, timers, control, listeners, libraries loaded late. It
-# cannot do with fewer than the second, and where there are few a quarter is kept free for more.
+# File descriptors that a worker needs beside its connections: interpreter, loop, timers, control, listeners, libraries
+# that are loaded late. The first is kept free, or a quarter of a low limit; with fewer than the second it cannot work.
 _FD_RESERVE, FD_LEAST = 200, 36
 IMBALANCE = 1.15
 
@@ -30,7 +30,7 @@ def fd_limit_for(connections: int, host: Host) -> int:
 
 
 def workers_for(connections: int, host: Host) -> int:
-    """Returns how many processes hold `connections` fds. Raises PreflightError when one process can hold none."""
+    """Returns how many processes `connections` need for their fds. Raises PreflightError if a process can hold none."""
     budget = host.nofile_hard - fd_reserve(host)
     if budget < 1:
         raise PreflightError(
@@ -41,14 +41,14 @@ def workers_for(connections: int, host: Host) -> int:
 
 
 def busiest(connections: int, workers: int) -> int:
-    """Returns how many connections the busiest of the serve end's workers has to be able to take."""
+    """Returns how many connections the busiest worker of the serve end has to have room for (SO_REUSEPORT hashes)."""
     return connections if workers == 1 else -(-round(connections * IMBALANCE) // workers)
 
 
 def ports_of(host: Host, sockets: Sockets | None = None, is_embedded: bool = False) -> int:
-    """Returns how many ports connect() may choose from per (source, destination, port).
+    """Returns how many ports connect() may choose from for each (source, destination, destination port).
 
-    Those that something listens on are not among them, whatever its address; an embedded server will take one of them.
+    A port that a socket listens on, at any address, is not among them; an embedded server will take one more.
     """
     bound = (len(sockets.bound) if sockets else 0) + is_embedded
     return max(0, host.port_high - host.port_low + 1 - host.reserved_ports - bound)

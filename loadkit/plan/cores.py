@@ -30,7 +30,7 @@ def cores_for(
 def blast_cores(host: Host, embedded: bool, is_local: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Returns (blast end's cores, serve end's cores); an embedded server gets the other half of the machine.
 
-    So does another server of this machine, which `is_local` stands for; but it is not for us to say where that runs. It
+    Another server on this machine (`is_local`) is left the other half too, but loadkit cannot say where that runs. It
     has the first cores more often than the last ones: `loadkit serve -w 1` is pinned to the first.
     """
     cores = host.worker_cores
@@ -50,19 +50,19 @@ def stays_awake(workers: int, cores: tuple[int, ...], target: Target, serve: Ser
 
 
 def _half(host: Host) -> int:
-    """Returns how many workers leave a server of this machine's its cores."""
+    """Returns the most workers that leave a server on this machine its cores."""
     return (host.shared_cores + 1) // 2
 
 
 def _has_cores_of_its_own(workers: int, cores: tuple[int, ...], serve: ServePlan | None, host: Host) -> bool:
     """Whether no other worker waits for the core that a blast worker keeps by not sleeping."""
-    everybody = workers + (serve.workers if serve else 0)
+    both_ends = workers + (serve.workers if serve else 0)
     apart = not serve or not set(cores) & set(serve.cores or cores)
-    return workers <= len(cores) if apart else everybody <= len(host.worker_cores)
+    return workers <= len(cores) if apart else both_ends <= len(host.worker_cores)
 
 
 def _leaves_cores(workers: int, host: Host) -> bool:
-    """Whether a server of this machine's can have a core that no worker keeps by not sleeping.
+    """Whether a server on this machine can have a core that no worker keeps by not sleeping.
 
     20,000/s at an asyncio server on the same two cores: p99 4.6 to 5.2 ms with two workers that stay awake, 0.2 to
     0.3 ms with one, in six of six pairs (2-core VM, Linux 6.18).

@@ -29,7 +29,7 @@ class ChosenEngine(msgspec.Struct, frozen=True):
 
 
 def needs_of(profile: BothEnds, has_app: bool = False) -> tuple[Feature, ...]:
-    """Returns what an engine has to have for what is asked of an end."""
+    """Returns the features that an engine needs for the options of an end."""
     asked = {
         Feature.EDGE_TRIGGERED: profile.edge_triggered,
         Feature.APP: has_app,
@@ -40,7 +40,7 @@ def needs_of(profile: BothEnds, has_app: bool = False) -> tuple[Feature, ...]:
 
 
 def check_engine(name: EngineName, needs: Collection[Feature]) -> None:
-    """Raises OptionError if the engine has not what is needed, or, of `auto`, if none has."""
+    """Raises OptionError if the engine lacks a feature that is needed; of `auto`, if no engine has all of them."""
     able = engines_with(*needs)
     if not able:
         first, *others = (need.value for need in needs if engines_with(need) != ENGINES)

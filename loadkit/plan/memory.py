@@ -1,4 +1,4 @@
-"""Memory that connections will take, reckoned from what idle ones were measured to take.
+"""The memory that connections will take, calculated from what idle connections were measured to take, in bytes.
 
 Measured on kernel 6.18, CPython 3.11, uvloop 0.23 (`make bench-scale`).
 """
@@ -45,7 +45,7 @@ WORKER_SPACE_BYTES, WORKER_DATA_BYTES = 125 * 2**20, 65 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """What idle connections take; data in their buffers comes on top."""
+    """What idle connections take, in bytes; data in their buffers is added to that."""
 
     kernel_bytes: int
     user_bytes: int
@@ -60,11 +60,11 @@ class MemoryEstimate:
 def estimate_memory(
     connections: int, *, kernel_ends: int, blast: bool, serve: bool, engine: EngineName, workers: int
 ) -> MemoryEstimate:
-    """Returns what `connections` will take on this machine.
+    """Returns the memory that `connections` will take on this machine.
 
-    `kernel_ends` is how many ends of a connection this machine's kernel holds (2 where both are here), `blast` and
-    `serve` say which ends are loadkit's own, `workers` counts the processes of both. The fake engine is
-    taken for native.
+    `kernel_ends` is how many ends of a connection this machine's kernel holds: 2 if both ends are here. `blast` and
+    `serve` say which ends are loadkit's own, and `workers` is the number of processes of both. The fake engine counts
+    as native.
     """
     blast_bytes, serve_bytes = USER_BYTES.get(engine, USER_BYTES[EngineName.NATIVE])
     return MemoryEstimate(

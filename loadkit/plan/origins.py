@@ -28,7 +28,7 @@ class _Behind(msgspec.Struct, frozen=True):
 def asked_by(*options: str, otherwise: str = DEFAULT) -> msgspec.Meta:
     """Marks a field as set by these options of Profile.
 
-    If none of them is given the value is the option's default; with `otherwise=DERIVED` the plan worked it out.
+    If none of them is given, the value is the option's default; with `otherwise=DERIVED` the plan decided it.
     """
     return msgspec.Meta(extra={"behind": _Behind(options, otherwise)})
 

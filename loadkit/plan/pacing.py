@@ -30,7 +30,10 @@ AT_ONCE_HZ = 1e9
 
 @dataclass(frozen=True, slots=True)
 class LinearPace:
-    """`start_hz` to `end_hz` over `duration_ns`, beginning at `begin_ns`."""
+    """A rate in events per second that changes linearly from `start_hz` to `end_hz`.
+
+    It begins at `begin_ns`, on any time line in nanoseconds, and lasts `duration_ns`.
+    """
 
     begin_ns: int
     duration_ns: int
@@ -54,7 +57,10 @@ class LinearPace:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """`count` events of lane `lane` of `lanes`, from its event `place` on, where `of` workers are in all the lanes."""
+    """A worker's connects: `count` events of lane `lane` of `lanes`, from event number `place` of that lane on.
+
+    All lanes together have `of` workers.
+    """
 
     place: int
     count: int
@@ -68,9 +74,9 @@ class Turn:
         return place // workers * self.of + self.lane + place % workers * self.lanes
 
     def due_times(self, begin_ns: int, rate_hz: float | None) -> Iterator[int]:
-        """Yields when its events are due: event k of all lanes is due k intervals of `rate_hz` after `begin_ns`.
+        """Yields when its events are due, in ns: event k of all lanes is due k intervals of `rate_hz` after `begin_ns`.
 
-        Without a rate all of them are due at once.
+        Without a rate all events are due at once.
         """
         rate_hz = rate_hz or AT_ONCE_HZ
         numbers = (self.number(place) for place in range(self.place, self.place + self.count))
@@ -78,12 +84,12 @@ class Turn:
 
 
 def due_times(pace: LinearPace, index: int, of: int) -> Iterator[int]:
-    """Yields when worker `index` of `of` has its events, in order."""
+    """Yields when the events of worker `index` of `of` are due, in order, in ns on the time line of the pace."""
     return (pace.time(k) for k in range(index, pace.total(), of))
 
 
 def every(begin_ns: int, rate_hz: float, total: int, index: int, of: int) -> Iterator[int]:
-    """Yields when worker `index` of `of` has its part of `total` events at a constant rate."""
+    """Yields when worker `index` of `of` has its part of `total` events at a constant rate, from `begin_ns` on."""
     return (begin_ns + round(k * NS_PER_S / rate_hz) for k in range(index, total, of))
 
 

@@ -13,8 +13,8 @@ from loadkit.units import NS_PER_S, Duration, format_count, format_duration, for
 
 __all__ = ["PhaseKind", "PhasePlan", "connect_rate_of", "phases_of"]
 
-# Up to 10k/s one uvloop worker keeps up, and the connect histogram shows the peer and the kernel. Of many connections
-# nobody wants to wait for: they come within 5 s, or at 20k/s, which is what two cores do of both ends.
+# Up to 10k/s one uvloop worker keeps up, and the connect histogram shows the peer and the kernel. Many connections open
+# within 5 s, or at 20k/s, which is what two cores reach with both ends.
 DEFAULT_CONNECT_HZ, MOST_DEFAULT_CONNECT_HZ = 10_000.0, 20_000.0
 DEFAULT_RAMP_S = 5.0
 
@@ -38,8 +38,9 @@ class PhaseKind(enum.StrEnum):
 class PhasePlan(msgspec.Struct, frozen=True):
     """A named part of the run.
 
-    `rate_hz` is (at the start, at the end) of messages over all connections; None is a closed loop. A ramp opens the
-    first connections and sends one message on each; it lasts as long as that takes, `duration_ns` is what is planned.
+    `connections` are those open at its end. `rate_hz` is (at the start, at the end), in messages per second over all
+    connections; None is a closed loop. A ramp opens the first connections and sends one message on each: it lasts as
+    long as that takes, and its `duration_ns` is what is planned.
     """
 
     name: str
@@ -96,7 +97,7 @@ def _phases(profile: Profile) -> tuple[PhasePlan, ...]:
 
 
 def connect_rate_of(profile: Profile, connections: int) -> float:
-    """Returns the connect rate; of --connect-rate max a guess, which says no more than how long the ramp may take."""
+    """Returns the connect rate per second; for --connect-rate max a guess, from which the ramp's length is planned."""
     if profile.connect_rate is not None and profile.connect_rate < math.inf:
         return float(profile.connect_rate)
     return min(MOST_DEFAULT_CONNECT_HZ, max(DEFAULT_CONNECT_HZ, connections / DEFAULT_RAMP_S))
@@ -132,7 +133,7 @@ def _check_loop(profile: Profile, phases: tuple[PhasePlan, ...]) -> None:
 
 
 def _check_messages(profile: Profile) -> None:
-    """Refuses a schedule that --messages alone has to end, where it would not within the longest run."""
+    """Raises OptionError if --messages alone has to end the run, and would not do so within LONGEST_RUN."""
     if profile.messages is None or profile.rate is None or profile.duration is not None or profile.phases:
         return
     start_hz, end_hz = profile.rate

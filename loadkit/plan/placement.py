@@ -49,9 +49,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 def place(
     load: Load, profile: Profile, host: Host, target: Target | None, engine: ChosenEngine, sockets: Sockets | None
 ) -> tuple[Target, Placement]:
-    """Decides where a load runs on a machine; `target` None is an embedded server, and the target returned is that.
+    """Decides where a load runs on a machine. Returns the target too: if `target` is None, the embedded server.
 
-    Raises OptionError or PreflightError for what cannot work there.
+    Raises OptionError or PreflightError for a load that cannot work there.
     """
     check_engine(engine.name, needs_of(profile))
     cores, serve_cores = cores_for(profile, load.connections, target, host)

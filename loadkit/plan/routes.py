@@ -30,7 +30,7 @@ def routes_of(
     sockets: Sockets | None,
     lanes: int,
 ) -> tuple[Route, ...]:
-    """Returns the ways of the connections; `sockets` are those around the target's port, which the run keeps off.
+    """Returns the routes of the connections. `sockets` are those around the target's port, whose ports the run avoids.
 
     `lanes` is how many workers open connections at the same time. Raises PreflightError if there are too few ports.
     """
@@ -42,9 +42,9 @@ def routes_of(
 def _kept_ports(
     profile: Profile, connections: int, phases: Sequence[PhasePlan], target: Target, workers: int, host: Host
 ) -> int:
-    """Returns the ports beside those of the open connections that sources were asked for; 0 where none were.
+    """Returns how many ports closed connections will hold (TIME_WAIT), for which more sources are taken.
 
-    More sources than that the open connections need are taken only if they were given: addresses are not ours to take.
+    It is 0 unless sources were given: loadkit takes no addresses by itself.
     """
     if not profile.source or profile.close is not Close.FIN or profile.lifetime is None:
         return 0

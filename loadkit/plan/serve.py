@@ -26,15 +26,15 @@ _DEFAULTS = ServeProfile()
 
 
 class ServePlan(msgspec.Struct, frozen=True):
-    """A serve end: one worker a process, each with SO_REUSEPORT listeners on every one of `addresses`.
+    """A serve end: each worker is a process with SO_REUSEPORT listeners on each of `addresses`.
 
-    Where `is_apart`, each has addresses of its own instead, as many as the others: then nothing is left to a hash,
-    which would give one worker more connections than it has file descriptors for.
+    If `is_apart`, each worker has addresses of its own instead, the same number for all. Then no hash chooses the
+    worker: a hash could give one worker more connections than it has file descriptors for.
 
-    `app` is what runs instead of the echo. `settle_ns` of the grace are for handshakes that are under way at the stop:
-    where blast has both ends there are none. They take a round trip, and longer on a kernel that is busy.
+    `app` runs instead of the echo. `settle_ns` of the grace are for handshakes that are under way at the stop. They
+    take a round trip, and longer if the kernel is busy. If blast has both ends, no handshake is under way then.
 
-    `port` 0 is a free one: the group of workers knows it once it is up. `fallback` is as in ChosenEngine.
+    `port` 0 is a free port; the group of workers knows its number when it is up. `fallback` is as in ChosenEngine.
     """
 
     addresses: tuple[str, ...]
@@ -86,9 +86,10 @@ def build_serve_plan(
     settle_ns: int = SETTLE_NS,
     sources: Sources | None = None,
 ) -> ServePlan:
-    """Decides a serve end: a worker a core, more when `connections` fds need them. With `app` it runs that.
+    """Decides a serve end: a worker per core, or more if `connections` need more file descriptors.
 
-    Raises OptionError for what an app, or the engine, has not.
+    With `app` it runs that instead of the echo. Raises OptionError for an option that the app or the engine lacks, and
+    PreflightError if a process may not open enough files for a single connection.
     """
     cores = host.worker_cores if cores is None else cores
     count = int(profile.workers) if profile.workers else _serve_workers(connections, len(cores), host)
@@ -119,9 +120,10 @@ def build_serve_plan(
 def embedded_server(
     profile: Profile, connections: int, cores: tuple[int, ...], host: Host, engine: ChosenEngine
 ) -> ServePlan:
-    """Returns the serve end of a run that has both: one worker per core, as `serve` has it.
+    """Returns the serve end that a blast embeds: one worker per core, as `serve` has.
 
-    There are more if their file descriptors do not suffice, and then each has addresses of its own.
+    If their file descriptors do not suffice, there are more workers, and each has addresses of its own. Raises
+    PreflightError if loopback has too few addresses for that.
     """
 
     def plan(addresses: int, workers: Count | None) -> ServePlan:

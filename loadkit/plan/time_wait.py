@@ -22,7 +22,7 @@ FAST_CHURN_HZ = 20_000.0
 
 
 def kept_for_s(host: Host, is_loopback: bool) -> float:
-    """Returns how long a port is kept after its connection.
+    """Returns for how many seconds a port is kept after its connection ended.
 
     tcp_tw_reuse (ip-sysctl.rst): 1 gives a port out again after a second, 2 on loopback only, 0 never; None: not known.
     Without TCP timestamps none is given out again early (tcp_twsk_unique in net/ipv4/tcp_ipv4.c).
@@ -35,7 +35,7 @@ def kept_for_s(host: Host, is_loopback: bool) -> float:
 
 
 def churn_span_s(phases: Sequence[PhasePlan]) -> float:
-    """Returns for how long connections end and others open in their place, as far as it matters.
+    """Returns for how many seconds connections end and others open in their place; at most TIME_WAIT_S, as ports do.
 
     In the drain nothing opens any more. In all other phases each connection ends as often as they have a lifetime.
     """
@@ -44,7 +44,7 @@ def churn_span_s(phases: Sequence[PhasePlan]) -> float:
 
 
 def ports_kept(churn_hz: float, seconds: float, most: int | None, tw_max: int | None) -> int:
-    """Returns how many ports are kept at a time where so many connections end per second, and no more than `most`.
+    """Returns how many ports are kept at a time if `churn_hz` connections end per second; at most `most`.
 
     net.ipv4.tcp_max_tw_buckets is no rate: with so many in TIME_WAIT the kernel frees the port of the next one at once.
     Seen on Linux 6.18: of 3,000 ports and 1,000 buckets 14,600 connections per second went on for as long as asked.

@@ -17,9 +17,9 @@ from loadkit.units import ConnectRate, Count, Duration, Pace, Size
 
 __all__ = ["LONGEST_RUN", "Close", "PhaseSpec", "Profile"]
 
-# A run without --duration that ends by --messages is bounded all the same: nothing runs for ever.
+# The most that a run takes which --messages ends, without a --duration: no run goes on for ever.
 LONGEST_RUN = Duration.parse("24h")
-# A message per nanosecond: times have no finer grain.
+# A message per nanosecond: times are whole nanoseconds.
 MOST_HZ = 10**9
 # tcp(7), TCP_KEEPIDLE: include/net/tcp.h has MAX_TCP_KEEPIDLE.
 LONGEST_KEEPALIVE_S = 32767
@@ -50,8 +50,8 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that can be asked of a blast run, as it was asked. Defaults are documented decisions."""
 
     about: str = ""
-    # 1,000 is more than a page's worth and fits every machine's fd limit once the soft one is raised (wrk takes 10,
-    # k6 one: neither shows what a server does with many).
+    # 1,000 fit the hard limit of files of every usual machine, and show what a server does with many (wrk's default is
+    # 10, k6's is 1).
     connections: Annotated[
         Count,
         option(

@@ -15,21 +15,21 @@ from loadkit.units import Duration
 
 __all__ = ["BothEnds", "Place", "Stamps"]
 
-# It is written for a person to type; a name has 253 characters at the most (RFC 1035).
+# A name has at most 253 characters (RFC 1035).
 _MOST_CHARACTERS = 300
 # An hour: the longest scrape interval in use is minutes.
 _LONGEST_LINGER_NS = 3600 * 10**9
 
 
 class Stamps(enum.StrEnum):
-    """What of ordinary connections the kernel stamps. It costs, so it is asked for."""
+    """What the kernel stamps on ordinary connections. It sets a socket option on each, so it is off by default."""
 
     OFF = "off"
     RX = "rx"
 
 
 class Place(str):
-    """Where to listen: `9464`, `0.0.0.0:9464`, `[::1]:9464`. What resolves it says what is wrong with it."""
+    """Where to listen: `9464`, `0.0.0.0:9464`, `[::1]:9464`. It is checked when it is resolved."""
 
     expected = "[HOST:]PORT such as 9464 or 0.0.0.0:9464"
 
@@ -47,7 +47,7 @@ class BothEnds(SocketOptions, frozen=True, forbid_unknown_fields=True, kw_only=T
     engine: Annotated[
         EngineName,
         option(
-            "how a worker moves bytes; auto: the fastest that is installed and can do what is asked "
+            "how a worker moves bytes; auto: the fastest that is installed and can do what is requested "
             f"({', '.join(ENGINES)})",
             "--engine",
             group=Group.WORKERS,
@@ -81,7 +81,7 @@ class BothEnds(SocketOptions, frozen=True, forbid_unknown_fields=True, kw_only=T
             metavar="[HOST:]PORT",
         ),
     ] = None
-    # None: a command that is over ends. Whoever wants the totals scraped knows the interval of the scrapes.
+    # None: a command ends when its run is over. Only its user knows the interval of the scrapes.
     metrics_linger: Annotated[
         Duration | None,
         option(

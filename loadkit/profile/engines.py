@@ -9,7 +9,7 @@ __all__ = ["ABILITIES", "ENGINES", "Ability", "EngineName", "Feature", "engines_
 
 
 class EngineName(enum.StrEnum):
-    """How bytes are moved. `auto` takes the fastest that is installed and can do what is asked for."""
+    """How bytes are moved. `auto` takes the fastest engine that is installed and can do what is requested."""
 
     AUTO = "auto"
     NATIVE = "native"
@@ -34,7 +34,7 @@ class Feature(enum.Enum):
 
 
 class Ability(NamedTuple):
-    """Whether an engine has a feature. `note` says how; of one that has it not, why, with the engine as `it`."""
+    """Whether an engine has a feature. `note` says how it has it, or why it lacks it, with the engine as `it`."""
 
     has: bool
     note: str = ""
@@ -64,8 +64,8 @@ ABILITIES: dict[Feature, dict[EngineName, Ability]] = {
     },
     Feature.STAMPS: {
         EngineName.NATIVE: _YES,
-        EngineName.UVLOOP: Ability(True, "by a hook, where that is compiled"),
-        EngineName.ASYNCIO: Ability(True, "by a hook, where that is compiled"),
+        EngineName.UVLOOP: Ability(True, "by a hook, if that is compiled"),
+        EngineName.ASYNCIO: Ability(True, "by a hook, if that is compiled"),
         EngineName.FAKE: _NO_SOCKETS,
     },
     Feature.SOCKET_OPTIONS: {
@@ -76,7 +76,7 @@ ABILITIES: dict[Feature, dict[EngineName, Ability]] = {
     },
     Feature.WAKE_UPS: {
         EngineName.NATIVE: _YES,
-        EngineName.UVLOOP: Ability(True, "by a hook; where that is not compiled, about, by libuv's metrics"),
+        EngineName.UVLOOP: Ability(True, "by a hook; if that is not compiled, approximately, by libuv's metrics"),
         EngineName.ASYNCIO: Ability(True, "by a selector of loadkit's"),
         EngineName.FAKE: _NO_SOCKETS,
     },

@@ -28,9 +28,9 @@ class Bounds(msgspec.Struct, frozen=True):
         """Raises ValueError, in words that stand behind the name of an option, for a value outside the bounds."""
         for number in value if isinstance(value, tuple) else (value,):
             if number < self.at_least:
-                raise ValueError(f"{_shown(value, number)} is below the least, {_shown(value, self.at_least)}")
+                raise ValueError(f"{_shown(value, number)} is below the minimum of {_shown(value, self.at_least)}")
             if self.at_most is not None and self.at_most < number < math.inf:  # `max` is infinite, and no number
-                raise ValueError(f"{_shown(value, number)} is above the most, {_shown(value, self.at_most)}")
+                raise ValueError(f"{_shown(value, number)} is above the maximum of {_shown(value, self.at_most)}")
 
 
 class Group(enum.StrEnum):

@@ -43,9 +43,9 @@ def shipped_profiles() -> dict[str, str]:
 
 
 def read_profile_text(name: str) -> tuple[str, str]:
-    """Returns (place, text) of a profile: a shipped one by its name, else a file.
+    """Returns (place, text) of a profile: a shipped one by its name, else a file of at most 1 MiB.
 
-    Raises ProfileError when there is neither.
+    Raises ProfileError if there is no such profile, or the file cannot be read.
     """
     if not name.endswith(".toml") and "/" not in name:
         shipped = shipped_profiles()
@@ -71,11 +71,11 @@ def read_profile_text(name: str) -> tuple[str, str]:
 def load_profile(
     name: str | None, options: Mapping[str, Any], origins: Mapping[str, str] | None = None
 ) -> tuple[Profile, Sources]:
-    """Reads the profile `name` (None: defaults alone), lays `options` over it and checks the whole.
+    """Reads the profile `name` (None: defaults alone), replaces its values by `options`, and checks the result.
 
-    `options` maps field names of Profile to values as given (text with units is fine), `origins` those of them to where
-    they came from that are no options of the command line. Raises ProfileError or OptionError naming file, key path,
-    what was expected.
+    `options` maps field names of Profile to values as given; text with units is fine. `origins` says where those of
+    them came from that are not options of the command line. Raises ProfileError or OptionError, which name the file,
+    the key and what was expected.
     """
     return _load(Profile, name, options, origins)
 
@@ -83,7 +83,7 @@ def load_profile(
 def load_serve_profile(
     name: str | None, options: Mapping[str, Any], origins: Mapping[str, str] | None = None
 ) -> tuple[ServeProfile, Sources]:
-    """Does the same for the options of a serve end."""
+    """Does the same for the options of a serve end, ServeProfile; a serve end has no shipped profiles."""
     return _load(ServeProfile, name, options, origins)
 
 

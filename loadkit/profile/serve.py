@@ -19,9 +19,10 @@ _MOST_BACKLOG = 2**31 - 1
 
 
 class ProbePeers(enum.StrEnum):
-    """Whose probes a serve end answers with its stamps; native/answers.h has the same order.
+    """From which addresses a serve end answers probes with its stamps; native/answers.h has the same order.
 
-    They say how busy the worker is, to the nanosecond, and cost more than an echo: elsewhere only if asked for.
+    Stamps say how busy the worker is, to the nanosecond, and cost more than an echo. So by default only loopback
+    addresses get them.
     """
 
     LOOPBACK = "loopback"
@@ -30,7 +31,7 @@ class ProbePeers(enum.StrEnum):
 
     @classmethod
     def of(cls, answered: bool | None) -> ProbePeers:
-        """Reads the switch of the command line, which may not be given."""
+        """Returns the choice of --probes/--no-probes; None is neither of them."""
         return cls.LOOPBACK if answered is None else cls.ALL if answered else cls.NONE
 
 

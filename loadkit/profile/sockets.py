@@ -52,7 +52,7 @@ class SocketOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     nodelay: Annotated[
         bool | None,
         option(
-            "switch Nagle's algorithm off (TCP_NODELAY) on every connection, or on [off where a message could wait]",
+            "switch Nagle's algorithm off (TCP_NODELAY) on every connection, or on [off if a message could wait]",
             "--nodelay/--no-nodelay",
             group=Group.SOCKETS,
         ),

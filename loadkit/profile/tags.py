@@ -1,4 +1,4 @@
-"""What a person says of a run, `--tag KEY=VALUE`: kept in its record, and nothing else is made of it."""
+"""Notes of a person on a run, `--tag KEY=VALUE`: they are kept in its record, and change nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_CHARACTERS = 256
 
 
 class Tag(str):
-    """A key and a value with `=` between them; the value may be empty, and have a `=` in it."""
+    """A key and a value with `=` between them; the value may be empty, and may have a `=` in it."""
 
     expected = (
         "KEY=VALUE, a key of letters, digits, '_', '.' and '-' that begins with a letter, and a value of at most 256 "
@@ -32,7 +32,7 @@ class Tag(str):
 
 
 def tags_of(tags: Sequence[Tag]) -> dict[str, str]:
-    """Returns them by key. Raises OptionError for a key that is there twice."""
+    """Returns key -> value. Raises OptionError for a key that is given twice."""
     found: dict[str, str] = {}
     for tag in tags:
         key, _, value = tag.partition("=")

@@ -52,7 +52,9 @@ def resolve_listen(text: str) -> Target:
 def _split(text: str, least: int) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(text.strip())
     if match is None:
-        raise OptionError(f"expected HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, got {text!r}")
+        # People of HTTP's tools give a URL.
+        hint = "; loadkit has no schemes and paths so far: its target is an echo server" if "://" in text else ""
+        raise OptionError(f"expected HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, got {text!r}{hint}")
     digits = (match["port"] or match["only"]).lstrip("0") or "0"
     # int() refuses text of thousands of digits, for what it would take.
     if len(digits) > _PORT_DIGITS or not least <= int(digits) <= 65535:

@@ -90,11 +90,11 @@ def test_the_fix_script_is_one_a_shell_takes_and_applies_nothing(loadkit: Loadki
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (("-c", "0"), 2, "--connections: 0 is below the least, 1"),
-        (("-c", "2000m"), 2, "--connections: 2,000,000,000 is above the most, 1,000,000,000"),
+        (("-c", "0"), 2, "--connections: 0 is below the minimum of 1"),
+        (("-c", "2000m"), 2, "--connections: 2,000,000,000 is above the maximum of 1,000,000,000"),
         (("-c", "abc"), 2, "--connections: expected a whole number"),
         (("--churn", "x"), 2, "--churn: expected a rate"),
-        (("--churn", "0"), 2, "--churn: 0 closes none; leave it out"),
+        (("--churn", "0"), 2, "--churn: a rate of 0 closes no connection; leave it out"),
         (("--source", "x", "10.0.0.5:7"), 2, "--source: expected a network such as 10.0.0.0/28"),
         (("--serve", "127.0.0.1:7"), 2, "--serve: the connections come from elsewhere; leave HOST:PORT out"),
         (("--serve", "--source", "10.0.0.0/28"), 2, "--serve: the connections come from elsewhere; leave --source out"),

@@ -83,13 +83,13 @@ _WRONG = [
     pytest.param("zzz = 5", "zzz: unknown key; known keys: about, connections", id="nothing like a key"),
     pytest.param('connections = "many"', "connections: expected a whole number", id="a word for a count"),
     pytest.param("connections = true", "connections: expected a whole number", id="a truth value for a count"),
-    pytest.param("connections = 0", "connections: 0 is below the least, 1", id="a count below its bound"),
-    pytest.param("depth = 70000", "depth: 70,000 is above the most, 65,536", id="a count above its bound"),
+    pytest.param("connections = 0", "connections: 0 is below the minimum of 1", id="a count below its bound"),
+    pytest.param("depth = 70000", "depth: 70,000 is above the maximum of 65,536", id="a count above its bound"),
     pytest.param("timeout = 10", "timeout: expected a duration with its unit", id="a duration without unit"),
-    pytest.param('timeout = "1us"', "timeout: 1 us is below the least, 1 ms", id="a duration below its bound"),
-    pytest.param('size = "2GiB"', "size: 2 GiB is above the most, 1 GiB", id="a size above its bound"),
+    pytest.param('timeout = "1us"', "timeout: 1 us is below the minimum of 1 ms", id="a duration below its bound"),
+    pytest.param('size = "2GiB"', "size: 2 GiB is above the maximum of 1 GiB", id="a size above its bound"),
     pytest.param('rate = "1k:"', "rate: expected a rate such as 10k, or a ramp such as 1k:10k", id="half a ramp"),
-    pytest.param('rate = "2000m"', "rate: 2,000,000,000 is above the most, 1,000,000,000", id="a rate above its bound"),
+    pytest.param('rate = "2000m"', "rate: 2,000,000,000 is above the maximum of 1,000,000,000", id="a rate too high"),
     pytest.param('connect_rate = "2000m"', "connect_rate: 2,000,000,000 is above", id="a connect rate above its bound"),
     pytest.param('close = "slam"', "close: expected rst or fin, got 'slam'", id="an unknown choice"),
     pytest.param("check = 1", "check: Expected `bool`, got `int`", id="a number for a truth value"),
@@ -101,7 +101,7 @@ _WRONG = [
     ),
     pytest.param(_PHASE + "rat = 5", "phases[0].rat: unknown key; did you mean 'rate'?", id="a typo in a phase"),
     pytest.param(
-        _PHASE + _PHASE + "connections = 0", "phases[1].connections: 0 is below the least, 1", id="the second phase"
+        _PHASE + _PHASE + "connections = 0", "phases[1].connections: 0 is below the minimum of 1", id="the second phase"
     ),
     pytest.param('[[phases]]\nname = "x"', "phases[0]: Object missing required field `duration`", id="a key missing"),
     pytest.param("connections 5", "not TOML:", id="no TOML"),
@@ -121,7 +121,7 @@ def test_a_wrong_profile_names_file_key_path_and_what_was_expected(place: Path, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param({"connections": "0"}, "--connections: 0 is below the least, 1", id="below its bound"),
+        pytest.param({"connections": "0"}, "--connections: 0 is below the minimum of 1", id="below its bound"),
         pytest.param({"connect_rate": "x"}, "--connect-rate: expected a rate per second", id="not a rate"),
         pytest.param({"timeout": "10"}, "--timeout: expected a duration with its unit", id="no unit"),
         pytest.param({"engine": "warp"}, "--engine: expected auto or native or uvloop or", id="an unknown engine"),

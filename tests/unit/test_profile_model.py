@@ -43,17 +43,17 @@ def test_no_two_options_share_a_flag() -> None:
 @pytest.mark.parametrize(
     ("bounds", "value", "said"),
     [
-        pytest.param(Bounds(1), Count(0), "0 is below the least, 1", id="a count below"),
-        pytest.param(Bounds(1, 9), Count(10), "10 is above the most, 9", id="a count above"),
-        pytest.param(Bounds(10**6), Duration(999), "999 ns is below the least, 1 ms", id="a duration below"),
+        pytest.param(Bounds(1), Count(0), "0 is below the minimum of 1", id="a count below"),
+        pytest.param(Bounds(1, 9), Count(10), "10 is above the maximum of 9", id="a count above"),
+        pytest.param(Bounds(10**6), Duration(999), "999 ns is below the minimum of 1 ms", id="a duration below"),
         pytest.param(
-            Bounds(0, 10**9), Duration(36_000 * 10**9), "36,000 s is above the most, 1 s", id="a duration above"
+            Bounds(0, 10**9), Duration(36_000 * 10**9), "36,000 s is above the maximum of 1 s", id="a duration above"
         ),
-        pytest.param(Bounds(10**9), Duration(10**9 - 1), "999.999999 ms is below the least, 1 s", id="nearly enough"),
-        pytest.param(Bounds(1, 2**30), Size(2**31), "2 GiB is above the most, 1 GiB", id="a size above"),
-        pytest.param(Bounds(0.001), ConnectRate(0.0005), "0.0005 is below the least, 0.001", id="a rate below"),
+        pytest.param(Bounds(10**9), Duration(10**9 - 1), "999.999999 ms is below the minimum of 1 s", id="nearly so"),
+        pytest.param(Bounds(1, 2**30), Size(2**31), "2 GiB is above the maximum of 1 GiB", id="a size above"),
+        pytest.param(Bounds(0.001), ConnectRate(0.0005), "0.0005 is below the minimum of 0.001", id="a rate below"),
         pytest.param(Bounds(0.001, 9), ConnectRate.parse("max"), None, id="as fast as there is room"),
-        pytest.param(Bounds(0, 9), Pace((1, 10)), "10 is above the most, 9", id="the end of a pace"),
+        pytest.param(Bounds(0, 9), Pace((1, 10)), "10 is above the maximum of 9", id="the end of a pace"),
         pytest.param(Bounds(1, 9), Count(9), None, id="the most"),
         pytest.param(Bounds(1), Count(1), None, id="the least"),
     ],
