@@ -10,7 +10,7 @@ from loadkit.cli.blast import blast
 from loadkit.cli.doctor import doctor
 from loadkit.cli.environment import PREFIX, naming_variables
 from loadkit.cli.helping import show_help, version
-from loadkit.cli.hints import nearest_first
+from loadkit.cli.hints import nearest_command, nearest_first
 from loadkit.cli.ping import ping
 from loadkit.cli.profiles import profiles
 from loadkit.cli.report import report
@@ -26,30 +26,47 @@ __all__ = ["run"]
 EXAMPLES = """\b
 Examples:
   loadkit blast -c 1k -R 10k                    both ends on this machine
-  loadkit serve 0.0.0.0:7000                    and on another one: loadkit blast HOST:7000
-  loadkit help blast                            what a run can be asked for"""
+  loadkit serve 0.0.0.0:7000                    and on another machine:
+  loadkit blast 10.0.0.5:7000 -c 1k -R 10k
+  loadkit help blast                            all options, in groups"""
 COMPLETION = """\b
-Completion of commands, options, profiles, engines and formats, in the start-up file of your shell:
+Completion of commands, options, profiles, engines and formats: put one line
+into the start-up file of your shell.
   bash  eval "$(_LOADKIT_COMPLETE=bash_source loadkit)"
   zsh   eval "$(_LOADKIT_COMPLETE=zsh_source loadkit)"
   fish  _LOADKIT_COMPLETE=fish_source loadkit | source"""
 ENVIRONMENT = """\b
-Each option can be given by the environment too, where the command line does not give it:
-  LOADKIT_BLAST_RATE=5k       as loadkit blast --rate 5k
-  LOADKIT_BLAST_SLO='A B'     repeatable ones: with spaces between them
-  LOADKIT_BLAST_TARGET, LOADKIT_SERVE_LISTEN, LOADKIT_PING_TARGET, LOADKIT_DOCTOR_TARGET: HOST:PORT"""
+Environment: each option has a variable. The command line overrides it.
+  LOADKIT_BLAST_RATE=5k       the same as loadkit blast --rate 5k
+  LOADKIT_BLAST_SLO='A B'     several values, with spaces between them
+  LOADKIT_BLAST_TARGET, LOADKIT_SERVE_LISTEN, LOADKIT_PING_TARGET and
+  LOADKIT_DOCTOR_TARGET       the HOST:PORT of each command"""
 EXIT_STATUSES = """\b
 Exit status:
-  0    fine
-  1    could not run (profile, preflight, or a target that does not echo)
-  2    wrong usage
-  3    an SLO was not met, or --abort-on ended the run
-  4    the run is invalid: the load asked for was not offered
-  128 + n  ended by signal n (130: Ctrl-C, 143: SIGTERM), with the partial record of a run written;
-           0 if a server stops at its first signal"""
+  0        fine
+  1        could not run: profile, machine, or a target that does not echo
+  2        wrong usage
+  3        an SLO was not met, or --abort-on ended the run
+  4        the run is invalid: the requested load was not offered
+  128 + n  ended by signal n (130: Ctrl-C, 143: SIGTERM), with the record of
+           a run up to then; a server that one signal stops exits with 0"""
+
+
+class App(click.Group):
+    """The command, which says for a word that is not one of its commands which of them may have been meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Returns name, command and the words behind them. Raises click.UsageError."""
+        word = args[0]
+        if not ctx.resilient_parsing and not word.startswith("-") and self.get_command(ctx, word) is None:
+            raise click.UsageError(nearest_command(word, ctx), ctx)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(
+    cls=App,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": PREFIX},
     epilog=f"{EXAMPLES}\n\n{COMPLETION}\n\n{ENVIRONMENT}\n\n{EXIT_STATUSES}",
     no_args_is_help=True,

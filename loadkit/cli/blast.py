@@ -44,12 +44,12 @@ __all__ = ["blast"]
 
 _EXAMPLES = """\b
 Examples:
-  loadkit blast                                     embedded server, 1,000 connections, closed loop, 10 s
-  loadkit blast -c 10k -R 20k -d 30s -o run.json    open loop, with a record
+  loadkit blast                                 against a server of its own
+  loadkit blast -c 10k -R 20k -o run.json       open loop, with a record
   loadkit blast 10.0.0.5:7000 -c 100k --source 10.0.1.0/28
-  loadkit blast --profile churn --slo 'connect.p99<50ms' --slo 'errors==0'
-  loadkit blast 10.0.0.5:7000 -d 1h --abort-on 'error_ratio>1%' --abort-on 'latency.p99>1s for 5s'
-  loadkit blast 10.0.0.5:7000 --slo 'latency.p99<5ms' -o run.json -o run.xml --github    in a pipeline"""
+  loadkit blast --profile churn --slo 'connect.p99<50ms' --slo errors==0
+  loadkit blast 10.0.0.5:7000 -d 1h --abort-on 'error_ratio>1%'
+  loadkit blast 10.0.0.5:7000 --slo 'latency.p99<5ms' --github"""
 
 
 @click.command(
@@ -65,7 +65,7 @@ Examples:
     shell_complete=complete_profiles,
     help="a scenario: `loadkit profiles` lists those shipped",
 )
-@output_option("write it here too")
+@output_option("write the run here too")
 @layout_options
 @github_option
 @click.option(
@@ -73,7 +73,7 @@ Examples:
     cls=GroupedOption,
     group=Group.OUTPUT,
     is_flag=True,
-    help="print load, placements and origins as JSON and do nothing",
+    help="print as JSON what would run, and where each value came from; run nothing",
 )
 @click.option(
     "--no-progress",
@@ -96,7 +96,7 @@ Examples:
     **quantity(Duration, Bounds(10**8)),
     default="10s",
     show_default=True,
-    help="if stderr is not a terminal, print a line on it this often, on how far the run is",
+    help="how often a line says how far the run is, if stderr is not a terminal",
 )
 @click.option(
     "-q",
@@ -193,7 +193,7 @@ def _exit_status(record: RunRecord, interrupts: Interrupts, is_whole: bool) -> i
 def _can_have_screen(other: str | None) -> bool:
     """Whether --live can be had here; if not, it is said. Raises OptionError beside an option that shows nothing."""
     if other:
-        raise OptionError(f"--live: shows how far the run is; leave {other} out")
+        raise OptionError(f"--live shows how far the run is, and {other} shows nothing of it; leave one of them out")
     hindrance = find_hindrance()
     if hindrance:
         say(f"--live: {hindrance}; lines say how far the run is", quiet=False)

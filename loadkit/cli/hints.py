@@ -11,7 +11,7 @@ __all__ = ["nearest_command", "nearest_first"]
 # What other tools (wrk, hey, oha, ab, k6, vegeta, iperf3, redis-benchmark) call it -> our options, the nearest first.
 _ELSEWHERE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("--rps", "--qps", "--throughput", "--bitrate", "--bandwidth"), ("--rate",)),
-    **dict.fromkeys(("--latency", "--latencies", "--histogram"), ("the report has it", "--slo")),
+    **dict.fromkeys(("--latency", "--latencies", "--histogram"), ("--slo", "--percentiles")),
     **dict.fromkeys(("--json", "-j", "--format", "--report", "--out", "--csv", "--summary-export"), ("--output",)),
     **dict.fromkeys(("--threads", "-t", "--cpus", "--parallelism", "--processes"), ("--workers",)),
     **dict.fromkeys(("--concurrency", "--clients", "--parallel", "--vus", "-u", "--users"), ("--connections",)),
@@ -28,6 +28,16 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("--version", "-V"), ("`loadkit version`",)),
     **dict.fromkeys(("--host", "--port", "--url", "--target", "--server", "--address", "--listen"), ("HOST:PORT",)),
 }
+# What needs no option: what to say before the options that are about it.
+_ALWAYS = dict.fromkeys(("--latency", "--latencies", "--histogram"), "every report has latencies; ")
+# The same of commands.
+_COMMANDS: dict[str, str] = {
+    **dict.fromkeys(("attack", "bench", "benchmark", "client", "load", "run", "start", "test"), "blast"),
+    **dict.fromkeys(("echo", "listen", "server"), "serve"),
+    **dict.fromkeys(("check", "examine"), "doctor"),
+    **dict.fromkeys(("merge", "plot", "print", "show"), "report"),
+    **dict.fromkeys(("scenarios",), "profiles"),
+}
 _MOST = 3
 
 
@@ -36,7 +46,11 @@ def nearest_first(error: click.NoSuchOption) -> str:
     given = error.option_name
     context = error.ctx
     found = _known(given, context) if context else []
-    return f"{given}: no such option" + (f"; the nearest first: {', '.join(found)}" if found else "")
+    if not found:
+        return f"{given}: no such option"
+    *others, last = found
+    meant = f"{', '.join(others)} or {last}" if others else last
+    return f"{given}: no such option; {_ALWAYS.get(given, '')}did you mean {meant}?"
 
 
 def _known(given: str, context: click.Context) -> list[str]:
@@ -49,8 +63,6 @@ def _known(given: str, context: click.Context) -> list[str]:
         elif isinstance(parameter, click.Argument):
             named |= {"HOST:PORT": "HOST:PORT, without an option"} if parameter.name in ("target", "listen") else {}
     named["`loadkit version`"] = "`loadkit version`"
-    if "--slo" in named:
-        named["the report has it"] = "no option at all (every report has it)"
     meant = [name for name in _ELSEWHERE.get(given, ()) if name in named]
     if not meant and len(given) > len("-x"):
         meant = difflib.get_close_matches(given, [name for name in named if name.startswith("--")], _MOST)
@@ -58,8 +70,10 @@ def _known(given: str, context: click.Context) -> list[str]:
 
 
 def nearest_command(word: str, context: click.Context) -> str:
-    """Returns the line for a command that is not there, with the nearest one."""
+    """Returns the line for a command that does not exist, with the nearest one."""
     commands = context.command.list_commands(context) if isinstance(context.command, click.Group) else []
-    near = difflib.get_close_matches(word, commands, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(commands)}" if commands else "it has none"
+    known = [name for name in (_COMMANDS.get(word),) if name in commands]
+    near = known or difflib.get_close_matches(word, commands, n=1)
+    others = f"there are {', '.join(commands)}" if commands else "it has no commands"
+    hint = f"did you mean {near[0]!r}?" if near else others
     return f"{context.command_path} has no command {word!r}; {hint}"

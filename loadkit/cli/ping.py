@@ -18,8 +18,8 @@ _MOST_BYTES = 64 * 1024
 
 _EXAMPLES = """\b
 Examples:
-  loadkit ping                                      the server of `loadkit serve` on this machine
-  loadkit ping 10.0.0.5:7000 --timeout 500ms        as the health check of a container"""
+  loadkit ping                                  loadkit serve on this machine
+  loadkit ping 10.0.0.5:7000 --timeout 500ms    as a health check"""
 
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="check whether a server echoes: one line and an exit status")

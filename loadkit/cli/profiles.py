@@ -12,8 +12,8 @@ __all__ = ["profiles"]
 
 _EXAMPLES = """\b
 Examples:
-  loadkit profiles                                  the shipped ones
-  loadkit profiles show ramp > my.toml              how your own begins
+  loadkit profiles                              the shipped profiles
+  loadkit profiles show ramp > my.toml          the beginning of your own
   loadkit blast --profile my.toml"""
 
 

@@ -19,12 +19,12 @@ __all__ = ["report"]
 
 _EXAMPLES = """\b
 Examples:
-  loadkit report run.json                           the text again
-  loadkit report monday.json tuesday.json           runs of one load, added up
-  loadkit report run.json --server serve.json       with what the serve end wrote of the same run
-  loadkit report run.json -o run.html --title 'v2'  as a page with charts, which is the record too
-  loadkit report run.json -o run.md -o run.xml      in other formats
-  loadkit report *.json --table -o runs.csv         a row for each record, every figure a column"""
+  loadkit report run.json                       the report again
+  loadkit report monday.json tuesday.json       runs of one load, merged
+  loadkit report run.json --server serve.json   both ends of a run
+  loadkit report run.json -o run.html           a page with charts
+  loadkit report run.json -o run.md -o run.xml  other formats
+  loadkit report *.json --table -o runs.csv     a row for each record"""
 
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="print a record as text; merge several; join both ends")
@@ -35,7 +35,7 @@ Examples:
     is_flag=True,
     help="in place of a report: a row for each RECORD as CSV, with every figure; on stdout, or with -o FILE.csv there",
 )
-@output_option("write it here too")
+@output_option("write the report or the record here too")
 @layout_options
 @github_option
 def report(
@@ -61,7 +61,7 @@ def report(
     from loadkit.report.verdict import judged
 
     if table and (server or github):
-        raise OptionError("--table: has a row for each record and no report; leave --server and --github out")
+        raise OptionError("--table prints a row for each record in place of a report; leave --server and --github out")
     summary = find_summary(github)
     check_outputs(output, {"GITHUB_STEP_SUMMARY": summary}, {TABLE: FORMATS[TABLE]} if table else FORMATS)
     for path in files(output):
@@ -70,7 +70,8 @@ def report(
         return 0 if publish_table(records, output) else 1
     of_serve = [path for path in records if format_of(path) == FORMAT]
     if of_serve and (len(records) > 1 or server or github):
-        raise OptionError(f"{of_serve[0]}: of a serve end; report it alone, or join it to its run with --server")
+        way_out = "report it alone, or join it to its run with --server"
+        raise OptionError(f"{of_serve[0]}: the record of a serve end; {way_out}")
     if of_serve:
         check_outputs(output, {}, SERVE_FORMATS)
         return 0 if publish_serve(load_serve(of_serve[0]), output) else 1

@@ -43,10 +43,10 @@ DEFAULT_LISTEN = "127.0.0.1:7000"
 
 _EXAMPLES = """\b
 Examples:
-  loadkit serve                                     loopback only, port 7000
-  loadkit serve 0.0.0.0:7000 -w 4 -o serve.json     everywhere, 4 workers, with a record
-  loadkit serve --app shop.server:Orders            your own server instead of the echo
-  loadkit serve 127.0.0.1:0 --ready-file ready.json a free port, which the file names"""
+  loadkit serve                                 loopback only, port 7000
+  loadkit serve 0.0.0.0:7000 -o serve.json      every address, with a record
+  loadkit serve --app shop.server:Orders        your server, not the echo
+  loadkit serve 127.0.0.1:0 --ready-file r.json a free port, named in r.json"""
 
 
 @click.command(
@@ -60,9 +60,9 @@ Examples:
     cls=GroupedOption,
     group=Group.OUTPUT,
     metavar="FILE",
-    help="write here, as JSON, where it listens, once it is ready",
+    help="write here, as JSON, where the server listens, once it is ready",
 )
-@output_option("write it here when it ends", SERVE_FORMATS)
+@output_option("write the record here when the server ends", SERVE_FORMATS)
 @click.option("-q", "--quiet", cls=GroupedOption, group=Group.OUTPUT, is_flag=True, help="print nothing but errors")
 def serve(
     listen: str, profile: str | None, ready_file: str | None, output: tuple[str, ...], quiet: bool, **values: Any

@@ -18,7 +18,7 @@ __all__ = ["Condition", "check_watchable", "parse_condition"]
 
 _OPTION, _EXPECTED = "--abort-on", "FIGURE>VALUE such as 'error_ratio>1%' or 'latency.p99>1s for 5s'"
 _FOR = re.compile(r"(?P<what>.*\S)\s+for\s+(?P<span>\S+)\s*")
-# A run is looked at once a second.
+# Conditions are judged once per second.
 LEAST_FOR_NS = NS_PER_S
 _COMPARE = (">", ">=", "<", "<=")
 
@@ -71,7 +71,7 @@ def _duration(text: str, span: str) -> int:
         raise OptionError(f"{_OPTION}: {text}: {error}") from None
     if for_ns < LEAST_FOR_NS:
         least = format_duration(LEAST_FOR_NS)
-        raise OptionError(f"{_OPTION}: {text}: a run is looked at once a second; give {least} or more, or leave it out")
+        raise OptionError(f"{_OPTION}: {text}: conditions are judged once per second; give {least} or more")
     return for_ns
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from loadkit.cli.app import app
 from loadkit.cli.options import GroupedOption
 from loadkit.profile.option import Group
 from loadkit.version import __version__
+from tests.pages import commands, page
 
 from .conftest import Loadkit
 
@@ -40,7 +42,6 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     [
         ("--rps", "-R/--rate"),
         ("--qps", "-R/--rate"),
-        ("--latency", "no option at all (every report has it), --slo"),
         ("--json", "-o/--output"),
         ("--threads", "-w/--workers"),
         ("-t", "-w/--workers"),
@@ -51,13 +52,16 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     ],
 )
 def test_an_option_of_another_tool_is_refused_with_the_nearest_first(option: str, nearest: str) -> None:
-    assert said("blast", option) == f"{option}: no such option; the nearest first: {nearest}"
+    assert said("blast", option) == f"{option}: no such option; did you mean {nearest}?"
 
 
 def test_a_slip_is_refused_with_the_nearest_first() -> None:
-    assert said("blast", "--conections").startswith(
-        "--conections: no such option; the nearest first: -c/--connections,"
-    )
+    assert said("blast", "--conections").startswith("--conections: no such option; did you mean -c/--connections")
+
+
+def test_what_every_report_has_is_said_before_the_options_that_are_about_it() -> None:
+    every = "--latency: no such option; every report has latencies; did you mean --slo or --percentiles?"
+    assert said("blast", "--latency") == every
 
 
 def test_an_option_that_nothing_is_near_to_is_refused_without_a_guess() -> None:
@@ -91,6 +95,14 @@ def test_options_stand_in_the_group_that_they_are_about(capsys: pytest.CaptureFi
     assert all(text.count(f" {option.opts[-1]}") for option in shown)
 
 
+@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS), ("profiles", "list"), ("profiles", "show")])
+def test_help_fits_a_terminal_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [line for line in printed(capsys, "help", *words).splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "version"])
 def test_every_command_s_help_has_examples_that_are_its_own(capsys: pytest.CaptureFixture[str], command: str) -> None:
     lines = printed(capsys, "help", command).partition("Examples:\n")[2].splitlines()
@@ -105,8 +117,23 @@ def test_help_of_no_command_is_the_list_of_them_and_of_a_command_its_own(capsys:
     assert printed(capsys, "help", "profiles", "show").startswith("Usage: loadkit profiles show [OPTIONS] NAME\n")
     with pytest.raises(click.UsageError, match=r"^loadkit has no command 'blats'; did you mean 'blast'\?$"):
         app.main(["help", "blats"], "loadkit", standalone_mode=False)
-    with pytest.raises(click.UsageError, match=r"^loadkit blast has no command 'fast'; it has none$"):
+    with pytest.raises(click.UsageError, match=r"^loadkit blast has no command 'fast'; it has no commands$"):
         app.main(["help", "blast", "fast"], "loadkit", standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("attack", "'blast'"), ("server", "'serve'"), ("blats", "'blast'"), ("reprot", "'report'"), ("show", "'report'")],
+)
+def test_a_command_of_another_tool_or_a_slip_is_refused_with_the_nearest(word: str, meant: str) -> None:
+    with pytest.raises(click.UsageError) as refused:
+        app.main([word, "--rps", "5"], "loadkit", standalone_mode=False)
+    assert str(refused.value) == f"loadkit has no command {word!r}; did you mean {meant}?"
+
+
+def test_a_word_that_no_command_is_near_to_is_refused_with_all_of_them() -> None:
+    with pytest.raises(click.UsageError, match=r"^loadkit has no command 'xyz'; there are blast, doctor, "):
+        app.main(["xyz"], "loadkit", standalone_mode=False)
 
 
 def test_the_version_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,6 +176,24 @@ def test_a_shell_completes_files(words: str) -> None:
     *before, begun = words.split()
     [item] = ShellComplete(app, {}, "loadkit", "_LOADKIT_COMPLETE").get_completions(before, begun)
     assert (item.type, item.value) == ("file", begun)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in commands(page("commands")) if "_LOADKIT_COMPLETE" in line])
+def test_the_lines_for_the_start_up_file_of_a_shell_are_what_it_reads(tmp_path: Path, line: str) -> None:
+    # bash runs its line; what zsh and fish read from it is printed, since they need not be installed.
+    shown = f"{line}; complete -p loadkit" if "bash" in line else re.sub(r'^eval "\$\(|\)"$| \| source$', "", line)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", shown],
+        env={**os.environ, "PATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_loadkit_completion" in done.stdout
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_a_record_that_was_cut_off_is_one_line_and_the_others_have_their_rows(lo
         (("a.json", "--table", "-o", "runs.json"), "runs.json: the suffix chooses the format; use one of .csv"),
         (
             ("a.json", "--table", "--server", "b.json"),
-            "--table: has a row for each record and no report; leave --server",
+            "--table prints a row for each record in place of a report; leave --server",
         ),
     ],
 )
