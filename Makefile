@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 # BUILD is for what a build needs on this machine, such as --network host.
 .PHONY: demo test test-busy test-page chaos streams signals crashes limits floods fuzz fuzz-records lengthy verdicts doctor-truth soak \
-	docs picture lint format \
+	docs picture readme lint format \
 	wheel wheels image image-slo test-image bench bench-instructions bench-start bench-page bench-neighbours bench-scale bench-watching \
 	ramp-rates sanitize clean
 
@@ -119,6 +119,15 @@ wheel: $(VENV)/installed
 	$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	cd $(WHEEL) && bin/loadkit blast --engine native -c 10 -n 100 --slo errors==0 --no-progress -o run.json
 	cd $(WHEEL) && bin/loadkit report run.json -o run.md -o run.xml > /dev/null
+
+# The chapter Install of README.md, as it stands there, in a copy of what git has of this checkout.
+readme: $(VENV)/installed
+	rm -rf build/readme
+	mkdir -p build/readme
+	git ls-files -z | tar --create --null --files-from - | tar --extract --directory build/readme
+	$(BIN)/python -c 'from tests.pages import blocks, chapter; print(blocks(chapter("README", "Install"))[0].text)' \
+		> build/readme/install
+	cd build/readme && sh -eux install
 
 # Wheels that run on other distributions, to be published: cibuildwheel builds and tests them in manylinux's images, so it
 # needs a container engine that may fetch these. pyproject.toml says which.

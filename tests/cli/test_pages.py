@@ -26,7 +26,7 @@ INLINE = [
     for code in re.findall(r"`(loadkit (?:blast|serve|ping|doctor|report|profiles) [^`\n…]*)`", prose(page(name)))
     if not re.search(r"\b[A-Z]{2,}\b", code)
 ]
-# What else stands in the blocks of a shell. The README's own are tried by hand and by .ci/run.
+# What else stands in the blocks of a shell. `make readme` runs the README's own.
 OTHERS = (
     "curl ",
     "_LOADKIT_COMPLETE=",

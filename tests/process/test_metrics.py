@@ -22,11 +22,14 @@ import loadkit.sync
 from loadkit.report.reading import load
 from loadkit.report.record import RunRecord
 from tests.conftest import Serve
+from tests.pages import blocks, chapter
 
 from .prometheus import prometheus, require
 
 pytestmark = pytest.mark.slow
 
+# The expressions of docs/metrics.md. They have the bucket of an objective of 4 ms.
+_SHOWN = [line for block in blocks(chapter("metrics", "What there is")) for line in block.text.splitlines()]
 QUICK = ("-c", "4", "-w", "1", "-R", "400", "-d", "500ms", "--warmup", "0s", "--no-progress")
 _URL = re.compile(r"metrics at (http://\S+/metrics)\n")
 
@@ -109,6 +112,8 @@ def test_prometheus_scrapes_a_run_and_answers_what_the_record_says(tmp_path: Pat
             assert (labels["slo"], met) == ("latency.p99<4ms", int(record.slo[0].ok))
             [(labels, state)] = server.wait_for("loadkit_verdict == 1")
             assert (labels["state"], state) == (record.verdict.state, 1)
+            for expression in _SHOWN:
+                assert server.wait_for(expression)
             [(labels, _one)] = server.wait_for("loadkit_tag_info")
             assert (labels["key"], labels["value"]) == ("build", '"1"\\')
         run.process.send_signal(signal.SIGINT)
