@@ -1,13 +1,14 @@
 """Figures as CSV (RFC 4180): a row for each interval of a record, or a row for each record.
 
-Times are integers in ns. An empty cell was not measured. A cell that a spreadsheet would take for a formula begins with
-an apostrophe: texts of a record may come from anywhere.
+Times are integers in ns. An empty cell was not measured. What a spreadsheet would take for a formula has an apostrophe
+before it: texts of a record may come from anywhere.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from loadkit.errors import RecordError
@@ -21,9 +22,10 @@ __all__ = ["Cell", "as_csv", "csv_page"]
 
 Cell = str | int | float | None
 
-# What a spreadsheet begins a formula with, full-width forms among them (OWASP, CSV Injection). Tabs and ends of lines
-# are not in a printable text.
-_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+# What a spreadsheet begins a formula with, full-width forms among them (OWASP, CSV Injection): at the start of a cell,
+# and behind a semicolon, which parts cells where the comma is the decimal mark. Tabs and ends of lines are not in a
+# printable text.
+_FORMULA = re.compile("(^|;\\s*)(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
 # Seconds of a record, which has them to the millisecond: column -> the same in ns.
 _SECONDS = {"from_s": "from_ns", "t_s": "t_ns"}
 # Interval figures are of what came back: a column says so in its name.
@@ -57,8 +59,7 @@ def _cell(value: Cell) -> str:
         return ""
     if not isinstance(value, str):
         return str(value)
-    text = printable(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\1'", printable(value))
 
 
 def _row(interval: Interval | ServeInterval) -> dict[str, Cell]:

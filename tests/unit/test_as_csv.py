@@ -91,7 +91,26 @@ def test_a_text_that_a_spreadsheet_would_compute_begins_with_an_apostrophe(text:
     assert row["name"][1:] == " ".join(text.split())
 
 
-@pytest.mark.parametrize("text", ["a,b", 'say "no"', 'a";b', "1;=2", "'", "plain"])
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("1;=cmd|'/C calc'!A0;", "1;'=cmd|'/C calc'!A0;"),
+        ("a;b; -1;+2", "a;b; '-1;'+2"),
+        ("=1;=2", "'=1;'=2"),
+        ("1;\uff1d2", "1;'\uff1d2"),
+        ('";@A1', "\";'@A1"),
+    ],
+)
+def test_so_does_what_would_be_a_cell_where_semicolons_part_them(text: str, written: str) -> None:
+    """Where the decimal mark is the comma, a spreadsheet reads a comma as text, and quotes within a cell too."""
+    [row] = read_back(csv_page(["name", "other"], [{"name": text, "other": "x, y"}]))
+    assert row == {"name": written, "other": "x, y"}
+    line = csv_page(["name"], [{"name": text}]).splitlines()[1]
+    cells = [cell.strip(' "') for cell in line.split(";")]
+    assert [cell for cell in cells if cell.startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))] == []
+
+
+@pytest.mark.parametrize("text", ["a,b", 'say "no"', 'a";b', "1;2", "a-b", "x = 1", "'", "plain"])
 def test_a_text_with_commas_and_quotes_stays_one_cell(text: str) -> None:
     [row] = read_back(csv_page(["a", "b"], [{"a": text, "b": -5}]))
     assert row == {"a": text, "b": "-5"}  # a number below 0 is no formula
