@@ -49,7 +49,7 @@ def test_a_record_reads_as_its_golden_text(name: str, request: pytest.FixtureReq
     assert text == path.read_text()
 
 
-@pytest.mark.parametrize("suffix", [".md", ".xml", ".csv", ".hgrm"])
+@pytest.mark.parametrize("suffix", [".md", ".xml", ".csv", ".hgrm", ".om"])
 @pytest.mark.parametrize("name", [*RUNS, "awkward"])
 def test_a_record_reads_as_its_golden_file_in_each_format(
     name: str, suffix: str, request: pytest.FixtureRequest
