@@ -39,9 +39,9 @@ def with_rows(latencies: list[int], *rows: IntervalSample) -> RunRecord:
     return made_up_record(made_up_plan(400.0, REMOTE), made_up_samples(*samples.workers, intervals=rows))
 
 
-def _merged() -> RunRecord:
+def _merged(minutes: int) -> RunRecord:
     one = ODD_RUNS["rows that are all of it"]()
-    return merge_records([one, again(one)])
+    return merge_records([one, again(one, minutes)])
 
 
 _SPREAD = [(100 + k) * US for k in range(2_000)]
@@ -56,5 +56,6 @@ ODD_RUNS: Mapping[str, Callable[[], RunRecord]] = {
     ),
     "rows that are some of it": lambda: with_rows(_SPREAD, row_of(2, _SPREAD), row_of(4, _SPREAD[:7])),
     "rows that are more than it": lambda: with_rows(_SPREAD, *(row_of(second, _SPREAD) for second in (2, 3, 4))),
-    "merged": _merged,
+    "merged": lambda: _merged(1),
+    "side by side": lambda: _merged(0),
 }
