@@ -1,4 +1,8 @@
-"""Messages of an open loop: taken out of the schedule, given to connections, and kept while these have no room."""
+"""Messages of an open loop: taken out of the schedule, given to connections, and kept while these have no room.
+
+A message waits for the connection whose turn it was. If that ends first, it waits for any that has room. It never waits
+for a certain one again: each message is moved once at most, so an end costs no more where many wait.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,9 @@ clock = time.monotonic_ns
 class Outbox:
     """A worker's messages between the moment they are due and the moment they are sent.
 
-    `waiting` counts the messages that wait on their connections, or here while churn has no connection open. The outbox
-    `is_full` if the most that may wait do so and no connection has room. The rest stays in the schedule then.
+    `waiting` counts the messages that wait on their connections, and those that are `homeless`: they wait for any, as
+    their connection has ended, or as churn had none open. The outbox `is_full` if the most that may wait do so and no
+    connection has room. The rest stays in the schedule then.
     """
 
     def __init__(self, swarm: Crowd[Connection]) -> None:
@@ -34,7 +39,7 @@ class Outbox:
         self._tally = swarm.tally
         self._due = Schedule()
         self._turn = 0
-        self._homeless: list[int] = []  # messages that fell due while no connection was open
+        self.homeless = deque[int]()
         self.looks = Looks(clock())
         self.waiting = 0
         self.is_full = False
@@ -84,8 +89,8 @@ class Outbox:
         self.is_full = False
         if not self.waiting:
             return
-        self._tally.unsent += self._homeless
-        self._homeless = []
+        self._tally.unsent += self.homeless
+        self.homeless.clear()
         for connection in self._swarm.live:
             self._tally.unsent += connection.held or ()
             connection.held = None
@@ -123,13 +128,14 @@ class Outbox:
         return True
 
     def fill(self, connection: Connection) -> None:
-        """Sends, while there is room, what waited on this connection or found no place before."""
-        held = connection.held
-        while held and connection.has_room():
-            intended = held.popleft()
+        """Sends, while there is room, what waits for this connection or for any, the older first; then what is due."""
+        held, homeless = connection.held, self.homeless
+        while (held or homeless) and connection.has_room():
+            is_own = held and not (homeless and homeless[0] < held[0])
+            intended = held.popleft() if held and is_own else homeless.popleft()
             self.waiting -= 1
             connection.send(intended, self.looks.after(intended))
-        if self.is_full and not held:
+        if self.is_full and not held and not homeless:
             self._fill_from_schedule(connection)
 
     def _fill_from_schedule(self, connection: Connection) -> None:
@@ -144,31 +150,25 @@ class Outbox:
             self.is_full = False
             self._swarm.arm()
 
-    def give_homeless(self) -> None:
-        """Gives messages that fell due while no connection was open to the one that has opened."""
-        given, self._homeless = self._homeless, []
-        self._give(given)
-
     def give_held(self, held: deque[int] | None) -> None:
-        """Gives messages that waited on a connection that is gone to other connections."""
-        self._give(held or ())
+        """Sends messages that waited on a connection that is over, as far as others have room; the rest waits for any.
 
-    def _give(self, messages: list[int] | deque[int] | tuple[()]) -> None:
-        self.waiting -= len(messages)
-        for intended in messages:
-            self._dispatch(intended)
-
-    def _dispatch(self, intended: int) -> None:
-        """Gives a message that has waited to the next connection in turn."""
+        They are unsent if no connection is to come. As many connections are tried as messages have come, and one at
+        least: what waits for any never waits while each has room.
+        """
+        turns = len(held or ()) + bool(self.homeless)
+        self.homeless += held or ()
         swarm = self._swarm
-        if not swarm.may_go_out() or not (swarm.live or swarm.may_open()):
-            self._tally.unsent.append(intended)
-            return
-        connection = self._next_turn() if swarm.live else None
-        if connection and connection.has_room():
-            connection.send(intended, self.looks.after(intended))
-        else:
-            self._keep(connection, intended)
+        if self.homeless and not (swarm.may_go_out() and (swarm.live or swarm.may_open())):
+            self._tally.unsent += self.homeless
+            self.waiting -= len(self.homeless)
+            self.homeless.clear()
+        for _ in range(min(turns, len(swarm.live))):
+            if not self.homeless:
+                break
+            connection = self._next_turn()
+            if connection.has_room():
+                self.fill(connection)
 
     def _count(self, intended: int) -> None:
         self._due.advance()
@@ -181,7 +181,7 @@ class Outbox:
         if connection:
             connection.hold(intended)
         else:
-            self._homeless.append(intended)
+            self.homeless.append(intended)
 
     def _next_turn(self) -> Connection:
         self._turn += 1

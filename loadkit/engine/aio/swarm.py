@@ -252,7 +252,8 @@ class Swarm(Timeline):
             self.spend()
         if self.sending and not self._is_churning_exchanges:
             self.room(connection)
-        self.outbox.give_homeless()
+        if self.outbox.homeless:
+            self.outbox.fill(connection)
 
     def replied(self, connection: Connection, now: int) -> None:
         """Whole replies came in, and the connection may have room: go on, retire, or stop."""
@@ -268,8 +269,9 @@ class Swarm(Timeline):
 
     def room(self, connection: Connection) -> None:
         """Sends what is held, or in a closed loop the next messages, while there is room."""
-        if connection.held or self.outbox.is_full:
-            self.outbox.fill(connection)
+        outbox = self.outbox
+        if connection.held or outbox.homeless or outbox.is_full:
+            outbox.fill(connection)
         while self.sending and connection.has_room():
             now = clock()
             if now >= self.next_phase_ns:  # with a large depth this takes long

@@ -58,7 +58,7 @@ int blast_open(struct blast *blast, int control_fd) {
     blast->grain_ns = earlier(blast->options.timeout_ns, blast->options.connect_timeout_ns) / GRAINS;
     blast->grain_ns = blast->grain_ns < 1 ? 1 : earlier(blast->grain_ns, LONGEST_GRAIN_NS);
     blast->free_node = NONE;
-    blast->waiting = blast->orphans = (struct queue){NONE, NONE};
+    blast->waiting = (struct queue){NONE, NONE};
     blast->route_left = blast->routes[0].connections;
     blast->buffer = malloc(READ_BYTES);
     blast->looks.gaps = malloc(GAPS * sizeof *blast->looks.gaps);

@@ -190,8 +190,11 @@ struct blast {
 
     struct node *nodes;
     uint32_t node_count, node_capacity, free_node;
-    struct queue waiting, orphans; /* messages due while churn has no connection open; those of broken connections */
-    struct retry *retries;         /* a ring */
+    /* Messages for any connection that has room: those due while churn has none open, and those that waited on
+     * connections that are over. Each comes here once at most, so an end costs no more where many wait. */
+    struct queue waiting;
+    uint32_t orphaned;     /* those that came since it was last tried to send them */
+    struct retry *retries; /* a ring */
     size_t retry_first, retry_count, retry_capacity;
     uint64_t *ready; /* tokens of connections that had more than a turn's reads (edge-triggered) */
     size_t ready_count, ready_capacity;
@@ -314,7 +317,7 @@ void connection_end(struct blast *blast, struct connection *connection, int64_t 
 void connection_finish(struct blast *blast, struct connection *connection, int64_t now);
 void blast_mend_broken(struct blast *blast);
 static inline void blast_mend(struct blast *blast) {
-    if (blast->broken_slot != NONE || blast->orphans.first != NONE) blast_mend_broken(blast);
+    if (blast->broken_slot != NONE || blast->orphaned) blast_mend_broken(blast);
 }
 static inline uint32_t slot_number(const struct blast *blast, const struct connection *connection) {
     return (uint32_t)(connection - blast->slots);
@@ -345,15 +348,16 @@ void messages_note(struct blast *blast, struct connection *connection, struct me
 /* Writes what is owed, as far as the socket takes it. */
 void messages_write(struct blast *blast, struct connection *connection);
 void messages_read(struct blast *blast, struct connection *connection, uint32_t events);
-/* Sends what is held, or in a closed loop the next messages, while there is room. */
+/* Sends what waits, the older first, or in a closed loop the next messages, while there is room. */
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now);
 /* Whole replies have come, or the closed loop begins: goes on, retires, or stops. */
 void messages_replied(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event);
-/* Gives a message that waited to the next connection in turn. */
-void messages_dispatch(struct blast *blast, int64_t intended);
+/* Sends what waited on connections that are over, as far as others have room; counts it as unsent if none is to come.
+ */
+void messages_give_orphans(struct blast *blast);
 /* Takes the next message out of the schedule. Returns false if there is no place for it, and it stays there. */
 bool messages_take_due(struct blast *blast);
-/* Moves everything a connection holds to the orphans. */
+/* Has everything that waits on a connection wait for any. */
 void messages_orphan(struct blast *blast, struct connection *connection);
 /* Counts as unsent what waits, and what the schedule has left. */
 void messages_drop_due(struct blast *blast);

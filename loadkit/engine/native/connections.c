@@ -197,11 +197,8 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     connection->written = written;
     if (blast->is_sending) blast_spend(blast, 1);
     messages_write(blast, connection);
-    if (blast->is_sending && blast->options.lifetime_ns != 0) messages_fill(blast, connection, at);
-    while (blast->waiting.first != NONE) {
-        blast->waiting_count--;
-        messages_dispatch(blast, queue_pop(blast, &blast->waiting));
-    }
+    bool is_exchanging = blast->is_sending && blast->options.lifetime_ns == 0;
+    if ((blast->is_sending && !is_exchanging) || blast->waiting.first != NONE) messages_fill(blast, connection, at);
     blast->is_full = false;
     blast->check_ns = 0;
 }
@@ -482,13 +479,13 @@ static void bury(struct blast *blast, struct connection *connection) {
 }
 
 void blast_mend_broken(struct blast *blast) {
-    while (blast->broken_slot != NONE || blast->orphans.first != NONE) {
+    while (blast->broken_slot != NONE || blast->orphaned) {
         if (blast->broken_slot != NONE) {
             struct connection *connection = &blast->slots[blast->broken_slot];
             blast->broken_slot = connection->link;
             bury(blast, connection);
         } else {
-            messages_dispatch(blast, queue_pop(blast, &blast->orphans));
+            messages_give_orphans(blast);
         }
     }
 }

@@ -58,7 +58,29 @@ static int64_t take_held(struct blast *blast, struct connection *connection) {
 }
 
 void messages_orphan(struct blast *blast, struct connection *connection) {
-    while (connection->held_first != NONE) queue_push(blast, &blast->orphans, take_held(blast, connection));
+    /* One more: this connection may be the one that those before it waited for. */
+    if (blast->waiting.first != NONE) blast->orphaned++;
+    while (connection->held_first != NONE) {
+        queue_push(blast, &blast->waiting, take_held(blast, connection));
+        blast->waiting_count++;
+        blast->orphaned++;
+    }
+}
+
+/* Takes the older one of what waits for this connection and what waits for any; there has to be one. */
+static int64_t take_waiting(struct blast *blast, struct connection *connection) {
+    uint32_t own = connection->held_first, any = blast->waiting.first;
+    if (any == NONE || (own != NONE && blast->nodes[own].intended <= blast->nodes[any].intended))
+        return take_held(blast, connection);
+    blast->waiting_count--;
+    return queue_pop(blast, &blast->waiting);
+}
+
+static void drop_waiting(struct blast *blast) {
+    while (blast->waiting.first != NONE) {
+        board_count(&blast->board, COUNT_unsent, queue_pop(blast, &blast->waiting), 1);
+        blast->waiting_count--;
+    }
 }
 
 void messages_drop_due(struct blast *blast) {
@@ -73,10 +95,7 @@ void messages_drop_due(struct blast *blast) {
     }
     schedule_clear(&blast->due);
     blast->is_full = false;
-    while (blast->waiting.first != NONE) {
-        board_count(board, COUNT_unsent, queue_pop(blast, &blast->waiting), 1);
-        blast->waiting_count--;
-    }
+    drop_waiting(blast);
     for (uint32_t i = 0; blast->waiting_count && i < blast->live_count; i++) {
         struct connection *connection = &blast->slots[blast->live[i]];
         while (connection->held_first != NONE) board_count(board, COUNT_unsent, take_held(blast, connection), 1);
@@ -147,6 +166,18 @@ static void note_waited(struct blast *blast, struct connection *connection, int6
     messages_note(blast, connection, (struct message){intended, looks_after(&blast->looks, intended), sent}, 1);
 }
 
+/* Sends what waits, while there is room. Returns whether anything did. */
+static __attribute__((noinline)) bool fill_from_waiting(struct blast *blast, struct connection *connection) {
+    int64_t sent = clock_ns();
+    bool has_any = false;
+    while (connection->pending_count < blast->options.depth &&
+           (connection->held_first != NONE || blast->waiting.first != NONE)) {
+        note_waited(blast, connection, take_waiting(blast, connection), sent);
+        has_any = true;
+    }
+    return has_any;
+}
+
 /* Takes messages out of the schedule that found no place before, while there is room. Returns whether there was one. */
 static bool fill_from_schedule(struct blast *blast, struct connection *connection) {
     bool has_any = false;
@@ -169,14 +200,12 @@ static bool fill_from_schedule(struct blast *blast, struct connection *connectio
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now) {
     if (blast->is_sending) blast_enter_phases(blast, now); /* it may close the connection */
     if (!has_room(blast, connection)) return;
-    uint32_t room = blast->options.depth - connection->pending_count;
-    if (connection->held_first != NONE) {
-        int64_t sent = clock_ns();
-        for (; room && connection->held_first != NONE; room--)
-            note_waited(blast, connection, take_held(blast, connection), sent);
+    if (blast->waiting_count && fill_from_waiting(blast, connection)) {
+        /* What is due has to wait until it is written, too. */
     } else if (blast->is_full) {
         if (!fill_from_schedule(blast, connection)) return;
     } else if (blast->is_sending) {
+        uint32_t room = blast->options.depth - connection->pending_count;
         uint32_t count = blast->is_counting && blast->budget < room ? (uint32_t)blast->budget : room;
         messages_note(blast, connection, (struct message){now, now, now}, count);
         blast_spend(blast, count);
@@ -196,25 +225,17 @@ static bool may_go_out(const struct blast *blast) {
     return blast->held_until_ns != NEVER && blast->held_until_ns > clock_ns();
 }
 
-/* A message that has waited, on a connection that is gone or for one to open: to the connection whose turn it is. */
-void messages_dispatch(struct blast *blast, int64_t intended) {
+/* As many turns as messages have come, so that one with room is found; and one at least, so that what waits for any
+ * connection never waits while each has room. */
+void messages_give_orphans(struct blast *blast) {
+    uint32_t turns = blast->orphaned < blast->live_count ? blast->orphaned : blast->live_count;
     bool has_place = blast->live_count || (blast->options.lifetime_ns >= 0 && blast->stage < STAGE_DRAIN);
-    if (!has_place || !may_go_out(blast)) {
-        board_count(&blast->board, COUNT_unsent, intended, 1);
-        return;
+    blast->orphaned = 0;
+    if (!has_place || !may_go_out(blast)) drop_waiting(blast);
+    for (; turns && blast->live_count && blast->waiting.first != NONE; turns--) {
+        struct connection *connection = next_turn(blast);
+        if (has_room(blast, connection)) messages_fill(blast, connection, clock_ns());
     }
-    if (!blast->live_count) {
-        queue_push(blast, &blast->waiting, intended);
-        blast->waiting_count++;
-        return;
-    }
-    struct connection *connection = next_turn(blast);
-    if (!has_room(blast, connection)) {
-        hold(blast, connection, intended);
-        return;
-    }
-    note_waited(blast, connection, intended, clock_ns());
-    messages_write(blast, connection);
 }
 
 static void send_due(struct blast *blast, struct connection *connection, int64_t intended) {

@@ -16,14 +16,17 @@ from hypothesis import strategies as st
 
 from loadkit.engine.base import Engine
 from loadkit.measure.samples import PhaseSamples
+from loadkit.plan.pacing import LinearPace
 from loadkit.units import NS_PER_S
 from tests.engine.conftest import EDGE_TRIGGERED, LOOPBACK, Blast, Peer, wait_for
 
 from .by_hand import (
     MOST_PIECES,
     Core,
+    paced,
     pieces_of_anything,
     reset,
+    serve_turns,
 )
 
 pytestmark = pytest.mark.slow
@@ -217,3 +220,43 @@ def test_a_half_close_that_comes_with_the_end_of_the_connect_is_not_lost(
         accepted.shutdown(socket.SHUT_WR)
         core.turn_until(lambda: bool(core.phase(0).errors))
         assert core.phase(0).errors == {("receive", "CLOSED_BY_PEER"): 1}
+
+
+_MOST_WAITING = 2**16  # of blast.h
+
+
+def _cpu_ns_of_an_end(rate_hz: float, waited: int) -> float:
+    """How much CPU time turns take per connection that ends and is replaced, once so many messages have waited."""
+    pace = LinearPace(0, 3600 * NS_PER_S, rate_hz, rate_hz)
+    options = {"phases": paced(pace), "depth": 1, "lifetime_ns": 1}
+    with serve_turns() as server, Core(port=server.port, **options) as core:
+
+        def turn() -> int:
+            began = time.thread_time_ns()
+            core.turn(1)
+            took = time.thread_time_ns() - began
+            server.turn()
+            return took
+
+        def closed() -> int:
+            return sum(core.phase(index).counters["closed"] for index in range(3))
+
+        core.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 1)
+        while not core.slot.get("settled"):
+            turn()
+        core.blast.begin_phases(time.monotonic_ns())
+        while core.phase(1).counters["waited"] < waited:
+            turn()
+        before, spent = closed(), 0
+        while closed() < before + 20:
+            spent += turn()
+        return spent / (closed() - before)
+
+
+def test_the_end_of_a_connection_is_no_more_work_where_many_messages_wait() -> None:
+    """To move them all took 1 ms, and the turns of an end without them 150 us."""
+    for _ in range(3):  # other processes may have had the caches
+        alone, crowded = _cpu_ns_of_an_end(0.001, 0), _cpu_ns_of_an_end(1e7, _MOST_WAITING)
+        if crowded < 3 * alone:
+            return
+    raise AssertionError(f"{crowded:,.0f} ns with messages that wait, {alone:,.0f} ns without")
