@@ -18,6 +18,7 @@ int serve_open(struct serve *serve, int control_fd, uint32_t limit) {
     serve->slot_limit = limit;
     serve->free_slot = serve->idlest = serve->latest = NONE;
     serve->listen_again_ns = serve->stop_ns = serve->deaf_ns = NEVER;
+    serve->sweep_ns = serve->options.is_edge_triggered ? clock_ns() + SWEEP_NS : NEVER;
     serve->spare_fd = serve_take_spare();
     serve->slots_bytes = limit * sizeof *serve->slots;
     void *slots =
@@ -77,6 +78,7 @@ static int64_t next_time(const struct serve *serve) {
     int64_t next = serve->stop_ns < serve->listen_again_ns ? serve->stop_ns : serve->listen_again_ns;
     if (serve->deaf_ns < next) next = serve->deaf_ns;
     if (serve->answers.look_ns < next) next = serve->answers.look_ns;
+    if (serve->open_count && serve->sweep_ns < next) next = serve->sweep_ns;
     if (serve->options.idle_timeout_ns >= 0 && serve->idlest != NONE) {
         int64_t idle = serve->slots[serve->idlest].active_ns + serve->options.idle_timeout_ns;
         if (idle < next) next = idle;
@@ -105,22 +107,12 @@ static int64_t last_moved(const struct peer *peer, int64_t now) {
     return now - ago_ms * (NS_PER_S / 1000);
 }
 
-/* Does what an event would have it do. */
-static __attribute__((noinline, cold)) void go_on_with(struct serve *serve, struct peer *peer) {
-    if (peer->state == PEER_OWING)
-        peer_pay(serve, peer);
-    else
-        peer_read_on_later(serve, peer);
-}
-
 /* It seems to be idle; but if it is not, notes when it was active. The kernel counts in ticks of up to 10 ms: of what
  * we know ourselves it tells nothing new. One that was active before those at the end of the list goes to the end all
  * the same: it may be found idle later than it is, never sooner. */
 static bool is_idle(struct serve *serve, struct peer *peer, int64_t now) {
     if (is_waiting(peer)) {
         peer_note_active(serve, peer);
-        /* The next wait reports it, unless an edge was lost (epoll(7)): then no wait would. */
-        if (serve->options.is_edge_triggered) go_on_with(serve, peer);
         return false;
     }
     int64_t moved = last_moved(peer, now);
@@ -130,9 +122,35 @@ static bool is_idle(struct serve *serve, struct peer *peer, int64_t now) {
     return false;
 }
 
+/* Goes on with peers that wait for us, whether epoll has reported them or not: some in a turn. */
+static __attribute__((noinline, cold)) void sweep(struct serve *serve, int64_t now) {
+    struct pollfd polled[SWEPT_A_TURN];
+    uint32_t first = serve->swept, left = serve->slot_count - first;
+    uint32_t count = left < SWEPT_A_TURN ? left : SWEPT_A_TURN;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct peer *peer = &serve->slots[first + i];
+        bool is_watched_by_edges = peer->state == PEER_ECHOING || peer->state == PEER_OWING;
+        short events = peer->state == PEER_OWING ? POLLOUT : POLLIN;
+        polled[i] = (struct pollfd){.fd = is_watched_by_edges ? peer->fd : -1, .events = events};
+    }
+    bool has_any = poll(polled, count, 0) > 0;
+    for (uint32_t i = 0; has_any && i < count; i++) {
+        struct peer *peer = &serve->slots[first + i];
+        if (!polled[i].revents) continue;
+        if (peer->state == PEER_OWING)
+            peer_pay(serve, peer);
+        else
+            peer_read_on_later(serve, peer);
+    }
+    bool is_over = count == left;
+    serve->swept = is_over ? 0 : first + count;
+    serve->sweep_ns = is_over ? now + SWEEP_NS : now;
+}
+
 static void do_due(struct serve *serve, int64_t now) {
     if (serve->deaf_ns <= now) serve_listen_no_more(serve);
     if (serve->listen_again_ns <= now) serve_wake_listeners(serve);
+    if (serve->sweep_ns <= now) sweep(serve, now);
     if (serve->answers.look_ns <= now) answers_end_idle(&serve->answers, now);
     for (int i = 0; i < IDLE_A_TURN && serve->options.idle_timeout_ns >= 0 && serve->idlest != NONE; i++) {
         struct peer *peer = &serve->slots[serve->idlest];

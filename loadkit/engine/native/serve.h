@@ -38,6 +38,10 @@
 
 enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING };
 enum { SERVE_READ_BYTES = 256 * 1024, IDLE_A_TURN = 256, MOST_LISTENERS = 4096 };
+/* Edge-triggered, this often each peer is looked at, so many in a turn: an edge that was lost is reported by no wait
+ * (epoll(7)). poll(2) takes 70 us for them. */
+#define SWEEP_NS NS_PER_S
+enum { SWEPT_A_TURN = 1024 };
 /* At its stop a worker empties its accept queues, to which nothing is added any more (engine/listening.py); the second
  * number bounds that for a kernel without socket filters. */
 enum { ACCEPTS_A_TURN = 256, ACCEPTS_AT_STOP = 1 << 16 };
@@ -93,6 +97,8 @@ struct serve {
     int64_t listen_again_ns; /* NEVER while the listeners are watched */
     int64_t stop_ns;         /* NEVER until told to stop; then the end of the grace */
     int64_t deaf_ns;         /* when it listens no more; NEVER before the stop, and after that */
+    int64_t sweep_ns;        /* when to look for what epoll has not reported; NEVER: not edge-triggered */
+    uint32_t swept;          /* slots that were looked at in this sweep */
     bool is_done;
     uint64_t *ready; /* as in blast.h */
     size_t ready_count, ready_capacity;

@@ -104,11 +104,14 @@ class Turns:
     board: Board
     port: int
 
+    def counters(self) -> dict[str, int]:
+        return dict(read_worker(self.board, 0).phases[0].counters)
+
     def turn(self) -> dict[str, int]:
         """Has one turn, of one wait; returns what it added to the counters."""
-        before = read_worker(self.board, 0).phases[0].counters
+        before = self.counters()
         self.core.turn(1)
-        after = read_worker(self.board, 0).phases[0].counters
+        after = self.counters()
         return {name: after[name] - before[name] for name in after}
 
     def turn_until(self, counter: str, count: int) -> list[int]:
@@ -225,13 +228,19 @@ def send_one(core: Core, listener: socket.socket) -> None:
     core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
 
 
-def lose_edges(epoll_fd: int) -> None:
-    """Waits in an edge-triggered core's place until a connection is reported: an edge is reported once (epoll(7)).
+def lose_edges(epoll_fd: int, connections: int = 1) -> None:
+    """Waits in an edge-triggered core's place until so many are reported: an edge is reported once (epoll(7)).
 
     A connection is writable as well, unlike the timer and what the parent says.
     """
+    lost = set[int]()
     with select.epoll.fromfd(os.dup(epoll_fd)) as epoll:
-        wait_for(lambda: any(events & select.EPOLLOUT for _, events in epoll.poll(0)))
+
+        def are_lost() -> bool:
+            lost.update(token for token, events in epoll.poll(0) if events & select.EPOLLOUT)
+            return len(lost) == connections
+
+        wait_for(are_lost)
 
 
 def open_files() -> int:

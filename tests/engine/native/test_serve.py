@@ -144,19 +144,27 @@ def test_serve_echoes_any_bytes_in_any_pieces_exactly(server: Server) -> None:
     assert served.errors == {}
 
 
-def test_what_came_with_an_edge_that_was_lost_is_echoed_instead_of_taken_for_idle() -> None:
-    with serve_turns(idle_timeout_ns=50_000_000, is_edge_triggered=True) as worker:
-        with socket.create_connection((LOOPBACK, worker.port), timeout=60) as client:
-            worker.turn_until("opened", 1)
-            client.sendall(b"message")
-            lose_edges(worker.core.fileno())
-            worker.turn_until("sent_bytes", len(b"message"))
-            assert client.recv(64) == b"message"
+@pytest.mark.parametrize("idle_ns", [-1, 50_000_000], ids=["kept", "closed when idle"])
+def test_what_an_edge_that_was_lost_would_have_reported_is_found_all_the_same(idle_ns: int) -> None:
+    with serve_turns(idle_timeout_ns=idle_ns, is_edge_triggered=True, most_slots=8) as worker:
+        with contextlib.ExitStack() as stack:
+            sender, closer, resetter = (
+                stack.enter_context(socket.create_connection((LOOPBACK, worker.port), timeout=60)) for _ in range(3)
+            )
+            worker.turn_until("opened", 3)
+            sender.sendall(b"message")
+            closer.close()
+            reset(resetter)
+            lose_edges(worker.core.fileno(), connections=3)
+            while not (now := worker.counters())["sent_bytes"] or now["closed"] < 2:
+                worker.turn()
+            assert sender.recv(64) == b"message"
+            assert idle_ns >= 0 or now["closed"] == 2
 
 
 def test_an_echo_that_was_owed_goes_on_though_the_edge_was_lost() -> None:
     sent = bytes(2**16)
-    with serve_turns(idle_timeout_ns=1_000_000_000, is_edge_triggered=True) as worker, socket.socket() as client:
+    with serve_turns(is_edge_triggered=True) as worker, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect((LOOPBACK, worker.port))
         client.setblocking(False)
