@@ -213,14 +213,15 @@ def test_what_a_worker_had_open_that_dies_at_the_stop_is_counted_as_cut(serve: S
     assert "3 x close CUT" in served.end()[1]
 
 
-def test_a_second_ctrl_c_leaves_at_once(serve: Serve) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(serve: Serve, number: signal.Signals) -> None:
     served = serve("--grace", "1h")
     with connect(served) as sock:
         assert echoes(sock)
-        served.signal(signal.SIGINT)
+        served.signal(number)
         assert refuses_soon(served)
-        served.signal(signal.SIGINT)
-        assert served.end()[0] == 130
+        served.signal(number)
+        assert served.end()[0] == 128 + number
 
 
 def test_what_was_served_is_counted_per_worker(serve: Serve) -> None:

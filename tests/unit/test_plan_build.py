@@ -216,6 +216,33 @@ def test_both_ends_get_the_processes_that_their_fds_need() -> None:
     assert (plan.here.workers, plan.here.serve.workers) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("connections", "workers", "each"),
+    [
+        # 1,000,000 / 19,800 -> 51 workers; 19,608 of each / 8,000 -> 3 addresses of each, 153 in all
+        pytest.param("1m", 51, 3, id="a million"),
+        # 100,000 / 19,800 -> 6; 16,667 / 8,000 -> 3
+        pytest.param("100k", 6, 3, id="a hundred thousand"),
+        # 950,400 = 48 x 19,800: three addresses of 6,600 make a worker full to the last file
+        pytest.param("950400", 48, 3, id="to the last file"),
+    ],
+)
+def test_more_serve_workers_than_cores_have_as_many_addresses_each_as_their_ports_need(
+    connections: str, workers: int, each: int
+) -> None:
+    plan = _plan(connections=connections)
+    serve, routes = plan.here.serve, plan.here.routes
+    assert serve is not None
+    assert serve.is_apart
+    assert (serve.workers, len(serve.addresses)) == (workers, workers * each)
+    assert [route.destination for route in routes] == list(serve.addresses)
+    assert sum(route.connections for route in routes) == plan.load.connections
+    assert max(route.connections for route in routes) <= 8_000
+    for index in range(workers):
+        own = serve.addresses_of(index)
+        assert sum(route.connections for route in routes if route.destination in own) <= 20_000 - 200
+
+
 def test_there_is_a_worker_a_core_but_none_without_a_connection() -> None:
     host = made_up_host(cores=tuple(range(8)), cpus=8)
     assert _plan(_REMOTE, host).here.workers == 8
