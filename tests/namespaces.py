@@ -1,4 +1,4 @@
-"""A network namespace of a test's own, with loopback up, and for a command with sysctls of its own."""
+"""Namespaces of a test's own: a network with loopback up, and for a command sysctls of its own; a small disk."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ def network_namespace(*setup: str, hosts: Path | None = None, **sysctls: object)
     return wrapper
 
 
+def small_disk(folder: Path, size_bytes: int, cwd: Path, setup: str = "true") -> tuple[str, ...]:
+    """Returns what a command is put behind to find a disk of that size in the folder, after `setup` was done on it.
+
+    It runs in `cwd`, which may be on that disk. Where this process may not make one, the test is skipped, unless
+    nothing may be.
+    """
+    at, after = shlex.quote(str(folder)), shlex.quote(str(cwd))
+    mounted = f'mount -t tmpfs -o size={size_bytes} none {at} && cd {at} && {{ {setup}; }} && cd {after} && exec "$@"'
+    wrapper = ("unshare", "--mount", "sh", "-c", mounted, "sh")
+    if not shutil.which("unshare"):
+        _skip("unshare (util-linux) is missing", "disk")
+    elif (made := subprocess.run((*wrapper, "true"), capture_output=True, text=True, check=False)).returncode:
+        _skip(made.stderr.strip(), "disk")
+    return wrapper
+
+
 _CLONE_NEWNET = 0x40000000  # unshare(2)
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1  # netdevice(7)
 
@@ -60,6 +76,6 @@ def own_network() -> Iterator[None]:
                 raise OSError(ctypes.get_errno(), "cannot go back to the network namespace of all")
 
 
-def _skip(reason: str) -> None:
+def _skip(reason: str, what: str = "network namespace") -> None:
     assert "LOADKIT_SKIP_NOTHING" not in os.environ, reason
-    pytest.skip(f"no network namespace of its own can be made here: {reason}")
+    pytest.skip(f"no {what} of its own can be made here: {reason}")

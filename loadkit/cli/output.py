@@ -11,7 +11,7 @@ import click
 from loadkit.cli.complete import completes_formats
 from loadkit.cli.options import GroupedOption
 from loadkit.errors import OptionError, OutputError, RecordError
-from loadkit.library.files import check_names, rescue, write_whole
+from loadkit.library.files import NOWHERE, check_names, rescue, write_whole
 from loadkit.profile.option import Group
 from loadkit.report.formats import FORMATS, RECORD, STDOUT, Format, check_format, formats_in_words, is_record, rendered
 from loadkit.report.page import DEFAULT, MOST_PERCENTILES, Layout, parse_percentiles
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from loadkit.report.record import RunRecord
     from loadkit.report.serve import ServeRecord
 
-__all__ = ["check_outputs", "files", "find_json", "layout_options", "output_option", "write_record"]
+__all__ = ["UnwrittenError", "check_outputs", "files", "find_json", "layout_options", "output_option", "write_record"]
+
+
+class UnwrittenError(OutputError):
+    """Outputs are not there: `failed`, as they were given. `is_lost`: no file has the record."""
+
+    def __init__(self, said: str, failed: frozenset[str], is_lost: bool) -> None:
+        super().__init__(said)
+        self.failed = failed
+        self.is_lost = is_lost
 
 
 def output_option(
@@ -94,24 +103,30 @@ def find_json(paths: Sequence[str]) -> str | None:
     return min(filter(is_record, paths), key=lambda path: Path(path).suffix != RECORD, default=None)
 
 
-def write_record(record: RunRecord | ServeRecord, paths: Sequence[str], layout: Layout = DEFAULT) -> None:
-    """Writes the record to each path. Raises OutputError when some could not be written, after the others were.
+def write_record(
+    record: RunRecord | ServeRecord, paths: Sequence[str], layout: Layout = DEFAULT, is_kept: bool = False
+) -> None:
+    """Writes the record to each path. Raises UnwrittenError when some could not be written, after the others were.
 
-    If the record itself is not among these, it is put where it can be, and the error says where.
+    If the record itself is not among these, it is put where it can be, and the error says where. `is_kept`: there is a
+    file of it already.
     """
-    problems, is_kept = [], False
+    problems = dict[str, str]()
     # The record first, and the page that has it: what reads it comes later, and may fail.
     for path in sorted(paths, key=lambda path: (Path(path).suffix != RECORD, not is_record(path))):
         try:
             write_whole(path, rendered(record, path, layout))
             is_kept |= is_record(path)
         except OutputError as error:
-            problems.append(str(error))
+            problems[path] = str(error)
         except RecordError as error:
-            problems.append(f"{path}: {error}")
+            problems[path] = f"{path}: {error}"
         except Exception as error:  # a fault of ours in a format: what was measured is kept all the same
             if not is_kept:
-                error.add_note(rescue(rendered(record, STDOUT), paths))
+                error.add_note(rescue(rendered(record, STDOUT), paths) or NOWHERE)
             raise
-    if problems:
-        raise OutputError("; ".join(problems if is_kept else [*problems, rescue(rendered(record, STDOUT), paths)]))
+    if not problems:
+        return
+    where = None if is_kept else rescue(rendered(record, STDOUT), paths) or NOWHERE
+    said = "; ".join(filter(None, [*problems.values(), where]))
+    raise UnwrittenError(said, frozenset(problems), is_lost=where == NOWHERE)

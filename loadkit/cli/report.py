@@ -74,7 +74,7 @@ def report(
         raise OptionError(f"{of_serve[0]}: the record of a serve end; {way_out}")
     if of_serve:
         check_outputs(output, {}, SERVE_FORMATS)
-        return 0 if publish_serve(load_serve(of_serve[0]), output) else 1
+        return 0 if publish_serve(load_serve(of_serve[0]), output, is_kept=True) else 1
     loaded = [load(path) for path in records]
     if server and len(loaded) > 1:
         raise OptionError("--server: joins the two ends of one run; give one RECORD")
@@ -83,4 +83,4 @@ def report(
         record = join(record, load_serve(server), server)
     again = find_json(output) or (records[0] if len(records) == 1 else None)
     layout = Layout(title, percentiles)
-    return 0 if publish(record, output, summary, again, layout=layout) else 1
+    return 0 if publish(record, output, summary, again, layout=layout, is_kept=True) else 1

@@ -18,10 +18,22 @@ from loadkit.errors import OptionError, OutputError
 from loadkit.procfs import text_of
 from loadkit.run.signals import hold
 
-__all__ = ["ReadyFile", "add_to", "check_names", "check_writable", "keep", "keep_new", "rescue", "write_whole"]
+__all__ = [
+    "NOWHERE",
+    "ReadyFile",
+    "add_to",
+    "check_names",
+    "check_writable",
+    "keep",
+    "keep_new",
+    "rescue",
+    "write_whole",
+]
 
 # proc(5): the fifth field is where it is mounted, with octal escapes.
 MOUNTS = Path("/proc/self/mountinfo")
+
+NOWHERE = "no other folder takes the record"
 
 # A new file of ours, or no file.
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -143,7 +155,7 @@ def keep(path: str, text: str) -> None:
     try:
         write_whole(path, text)
     except OutputError as error:
-        raise OutputError(f"{error}; {rescue(text, [path])}") from None
+        raise OutputError(f"{error}; {rescue(text, [path]) or NOWHERE}") from None
 
 
 def keep_new(path: Path, text: str) -> Path:
@@ -157,7 +169,7 @@ def keep_new(path: Path, text: str) -> Path:
         except FileExistsError:
             free = path.with_name(f"{path.stem}-{number}{path.suffix}")
         except (OSError, ValueError) as error:
-            raise OutputError(f"{free}: cannot be written: {_say(error)}; {rescue(text, [])}") from None
+            raise OutputError(f"{free}: cannot be written: {_say(error)}; {rescue(text, []) or NOWHERE}") from None
     try:
         keep(str(free), text)
     except BaseException:
@@ -166,8 +178,8 @@ def keep_new(path: Path, text: str) -> Path:
     return free
 
 
-def rescue(text: str, paths: Sequence[str]) -> str:
-    """Writes a record to the first folder that takes it, and says which file that is.
+def rescue(text: str, paths: Sequence[str]) -> str | None:
+    """Writes a record to the first folder that takes it, and says which file that is; None if there is none.
 
     Those of the paths come first, then the current one and the one for temporary files.
     """
@@ -181,7 +193,7 @@ def rescue(text: str, paths: Sequence[str]) -> str:
         with contextlib.suppress(OutputError):
             write_whole(path, text)
             return f"the record is in {path}"
-    return "no other folder takes the record"
+    return None
 
 
 class ReadyFile:
