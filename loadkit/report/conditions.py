@@ -45,13 +45,17 @@ class Condition:
     def phases(self, load: Load) -> tuple[int, ...]:
         """Returns the numbers of the phases that it is about: the one it names, or those that are measured.
 
-        Of connects and their times the ramp is one of them, as in a record.
+        Of connects and their times the ramp is one of them, as in a record, and of their rate the only one, unless
+        connections are closed and opened again.
         """
         name = self.objective.selector.phase
         if name is not None:
             return tuple(at for at, phase in enumerate(load.phases) if phase.name == name)
-        is_setup = self.figure.about == "connects" or self.figure.time == "first_byte"
-        kinds = (PhaseKind.RAMP, PhaseKind.HOLD) if is_setup else (PhaseKind.HOLD,)
+        kinds = {PhaseKind.HOLD}
+        if self.figure.about == "connects" or self.figure.time == "first_byte":
+            kinds.add(PhaseKind.RAMP)
+        if self.figure.about == "connects" and not self.figure.is_of_phases:
+            kinds = {PhaseKind.RAMP if load.lifetime_ns is None else PhaseKind.HOLD}
         return tuple(at for at, phase in enumerate(load.phases) if phase.kind in kinds)
 
 
@@ -89,12 +93,16 @@ def _find_problem(condition: Condition, load: Load) -> str | None:
     if problem:
         return problem
     if figure.so_far is None:
-        instead = f"a percentile, such as {figure.time}.p99" if figure.time else "error_ratio, failed or opened"
-        return f"{figure.name} is not known before the run has ended; use {instead}"
+        return f"{figure.name} is not known before the run has ended; use failed, error_ratio or latency.p99"
     phases = [load.phases[at] for at in condition.phases(load)]
-    if all(phase.kind is PhaseKind.DRAIN for phase in phases):
+    kinds = {phase.kind for phase in phases}
+    if kinds == {PhaseKind.DRAIN}:
         return "the drain is over too soon to be ended early"
+    last = [phase for phase in load.phases if phase.kind is PhaseKind.HOLD][-1]
+    if figure.at_phase_end and phases == [last]:
+        return f"{figure.name} is counted when {last.name} is over, and the run with it; use held.p99 or error_ratio"
     span_ns = sum(phase.duration_ns for phase in phases)
-    if condition.for_ns is not None and condition.for_ns > span_ns:
+    # A ramp takes as long as the target lets it.
+    if condition.for_ns is not None and condition.for_ns > span_ns and PhaseKind.RAMP not in kinds:
         return f"it cannot be met for so long: it is judged in {format_duration(span_ns)} of this run"
     return None

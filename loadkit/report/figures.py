@@ -94,7 +94,7 @@ class Figure:
     """A number that can be requested: `of` reads it, and `better` says which way a reader would like it to go.
 
     `time` names the histogram of a time, and `part` what is read of it: min, mean, max or pN. `so_far` reads it while
-    the run goes on; None if that is not possible.
+    the run goes on; None if that is not possible. `at_phase_end`: it is counted when a phase is over.
     """
 
     name: str
@@ -106,6 +106,7 @@ class Figure:
     time: str | None = None
     part: str | None = None
     is_of_phases: bool = True
+    at_phase_end: bool = False
 
     @property
     def percentile(self) -> str | None:
@@ -154,9 +155,10 @@ def _rows() -> Iterator[Figure]:
     )
     ways: dict[str, Better] = {"intended": "neither", "sent": "neither", "replied": "more"}
     for name in ("intended", "sent", "replied", "failed", "unanswered", "unsent", "waited"):
-        # What is unanswered or unsent is known at the end.
-        so_far = None if name in ("unanswered", "unsent") else count_so_far(name)
-        yield Figure(name, COUNT, ways.get(name, "less"), "messages", _message_count(name), so_far)
+        # Unanswered is what is under way when the run ends: before that there is none.
+        so_far = None if name == "unanswered" else count_so_far(name)
+        of, better = _message_count(name), ways.get(name, "less")
+        yield Figure(name, COUNT, better, "messages", of, so_far, at_phase_end=name == "unsent")
     opened, failed = count_so_far("opened"), count_so_far("failed_connects")
     yield Figure("opened", COUNT, "more", "connects", lambda part: Found(part.whole.connections.opened), opened)
     yield Figure(
@@ -165,14 +167,12 @@ def _rows() -> Iterator[Figure]:
     yield _rate("replies_per_s", PER_S, "messages", "window_replied")
     yield _rate("sent_bytes_per_s", BYTES_PER_S, "bytes", "sent_bytes")
     yield _rate("received_bytes_per_s", BYTES_PER_S, "bytes", "received_bytes")
-    yield _rate("connects_per_s", PER_S, "connects", None)
+    yield _rate("connects_per_s", PER_S, "connects", "window_opened")
     yield Figure("error_ratio", SHARE, "less", "messages", _error_ratio, _error_ratio_so_far)
 
 
 def _of_time(time: str, part: str) -> Figure:
-    # A mean is not known as long as a message is under way.
-    so_far = None if part == "mean" else time_so_far(time, part)
-    about = _TIMES[time].about
+    about, so_far = _TIMES[time].about, time_so_far(time, part)
     return Figure(f"{time}.{part}", NS, "less", about, lambda of: _read_time(of, time, part), so_far, time, part)
 
 
@@ -180,12 +180,12 @@ def _message_count(name: str) -> Callable[[_Part], Found]:
     return lambda part: Found(getattr(part.whole.messages, name))
 
 
-def _rate(name: str, unit: Unit, about: About, counter: str | None) -> Figure:
+def _rate(name: str, unit: Unit, about: About, counter: str) -> Figure:
     def of(part: _Part) -> Found:
         value: float | None = getattr(part.run.rates, name)
         return Found(value, None if value is not None else "not measured")
 
-    return Figure(name, unit, "more", about, of, rate_so_far(counter) if counter else None, is_of_phases=False)
+    return Figure(name, unit, "more", about, of, rate_so_far(counter), is_of_phases=False)
 
 
 def _error_ratio(part: _Part) -> Found:

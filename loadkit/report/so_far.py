@@ -1,7 +1,8 @@
 """Figures of a run that goes on: what those of figures.py come to so far, in the measured time or in a stretch of it.
 
 Messages under way have no outcome yet, and are left out; but those that have been under way for longer than the bound
-that a figure is compared with are later than that, whatever becomes of them.
+that a figure is compared with are later than that, whatever becomes of them. A mean has them with the bound, as the
+least that they take.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ class Found:
 class Stretch:
     """What came in `measured_ns` of a run.
 
-    `late` are under way, and have been for longer than the bound. `is_single`: it is one of several stretches in a
-    row, which support a percentile together.
+    `late` are under way, and have been for longer than the bound, `bound_ns`. `is_single`: it is one of several
+    stretches in a row, which support a percentile together.
     """
 
     came: SoFar
     measured_ns: int
     late: int = 0
+    bound_ns: float = 0.0
     is_single: bool = False
 
 
@@ -70,15 +72,16 @@ WAYS: Mapping[str, Way] = {
 
 
 def time_so_far(time: str, part: str) -> Callable[[Stretch], Found]:
-    """Returns what reads `part` (min, max or pN) of the histogram of a time, as figures.py does at the end of a run."""
+    """Returns what reads `part` (min, mean, max or pN) of the histogram of a time, as figures.py does at the end."""
 
     def read(stretch: Stretch) -> Found:
         histogram = stretch.came.histograms[time]
-        lost = WAYS[time].count_lost(stretch.came.counters) + stretch.came.dropped[time] + stretch.late
+        gone = WAYS[time].count_lost(stretch.came.counters) + stretch.came.dropped[time]
+        lost = gone + stretch.late
         of = histogram.count + lost
         if not of:
             return Found(None, "not measured")
-        value: int | None
+        value: float | None
         if part.startswith("p"):
             if not stretch.is_single and not percentiles_supported(of, part[1:]):
                 return Found(None, f"{plural(of, 'value')}: too few for a {part}")
@@ -86,6 +89,8 @@ def time_so_far(time: str, part: str) -> Callable[[Stretch], Found]:
             value = histogram.at_rank(rank) if rank <= histogram.count else None
         elif part == "min":
             value = histogram.min_ns if histogram.count else None
+        elif part == "mean":
+            value = None if gone else (histogram.sum_ns + stretch.late * stretch.bound_ns) / of
         else:
             value = None if lost else histogram.max_ns
         return Found(value) if value is not None else _never(lost, of)

@@ -69,7 +69,7 @@ class _Watched:
         so_far = sum_of(seen[phase] for phase in self._phases)
         late = self._late(so_far, now)
         if self._condition.for_ns is None:
-            found = self._read(Stretch(so_far, _overlap(begun, 0, now), late))
+            found = self._read(self._stretch(so_far, _overlap(begun, 0, now), late))
             return self._aborted(found, now) if found and self._condition.is_met(found) else None
         first = min(begin for begin, _end in begun)
         return self._judge_step(so_far, _overlap(begun, self._before_ns, now), late, first, now)
@@ -80,7 +80,7 @@ class _Watched:
         came = so_far.since(self._before) if self._before else so_far
         begin_ns = max(self._before_ns, first_ns)
         self._before, self._before_ns = so_far, now
-        found = self._read(Stretch(came, measured_ns, late, is_single=True))
+        found = self._read(self._stretch(came, measured_ns, late))
         if not found or not self._condition.is_met(found):
             self._since_ns = None
             return None
@@ -91,6 +91,10 @@ class _Watched:
 
     def _aborted(self, found: Found, now: int) -> AbortSample:
         return AbortSample(self._condition.expr, now, found.value, found.reason)
+
+    def _stretch(self, came: SoFar, measured_ns: int, late: int) -> Stretch:
+        condition = self._condition
+        return Stretch(came, measured_ns, late, condition.objective.bound, is_single=condition.for_ns is not None)
 
     def _read(self, stretch: Stretch) -> Found | None:
         figure = self._condition.figure

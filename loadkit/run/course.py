@@ -76,6 +76,7 @@ class Course:
         self._load = plan.load
         self._workers = plan.here.workers
         self._conditions = Conditions([parse_condition(text) for text in plan.given.abort_on], plan.load)
+        self._ramp_end_ns: int | None = None
         self._hold_ns: int | None = None
         self._passed = 0  # edges of the window
         self._stood_ns = 0  # how long we were not let run since the ramp, or the hold, was begun
@@ -147,6 +148,7 @@ class Course:
         words = [Word(Words.ENOUGH)] if had_room and ramp.stopped is not None else []
         if ramp.is_over(look, now) or now > self._ramp_limit_ns() + self._stood_ns:
             self.stage = Stage.OPENED
+            self._ramp_end_ns = max(ramp.start_ns, look.settled_ns)
             words.append(Word(Words.OPENED))
         return words
 
@@ -208,7 +210,7 @@ class Course:
 
     def _spans(self, now: int) -> dict[int, Span]:
         """Returns when those phases that have a beginning do begin and end, by their numbers."""
-        spans = {0: (self.ramp.start_ns, self._hold_ns or now)} if self.ramp else {}
+        spans = {0: (self.ramp.start_ns, self._ramp_end_ns or now)} if self.ramp else {}
         if self._hold_ns:
             ends = itertools.accumulate((phase.duration_ns for phase in self._load.phases[1:]), initial=self._hold_ns)
             spans |= dict(enumerate(itertools.pairwise(ends), 1))

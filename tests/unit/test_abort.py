@@ -107,6 +107,31 @@ def test_a_rate_is_of_the_measured_time_so_far() -> None:
     assert met.value == pytest.approx(199 / 2)
 
 
+def test_a_rate_of_connects_is_that_of_the_ramp() -> None:
+    run = Run.of("connects_per_s<100")
+    assert run.at(0.4, phase=0, window_opened=1) is None  # less than half a second of it has passed
+    assert run.at(0.8, phase=0, window_opened=89) is None  # 90 in 0.8 s
+    assert (met := run.at(3, phase=HOLD, window_opened=500))  # 90 in the second of the ramp
+    assert met.value == 90
+
+
+def test_a_mean_counts_what_is_under_way_for_longer_than_the_bound() -> None:
+    run = Run.of("latency.mean>=100ms for 2s")
+    assert run.at(3, FAST) is None
+    assert run.at(4, intended=1_000, sent=1_000) is None
+    assert run.at(5, intended=1_000, sent=1_000) is None
+    met = run.at(6, intended=1_000, sent=1_000)
+    assert met
+    assert met.value == 100 * MS
+
+
+def test_what_a_phase_left_unsent_is_known_when_it_is_over() -> None:
+    run = Run.of("phase=warm-up:unsent>5")
+    assert run.at(1.9, phase=1, intended=100, sent=90) is None
+    assert (met := run.at(2.1, phase=1, unsent=10))
+    assert met.value == 10
+
+
 def test_the_first_of_several_that_are_met_is_named() -> None:
     run = Run.of("errors>5", "error_ratio>1%", "errors>0")
     met = run.at(3, errors=1, intended=10, failed=1)

@@ -59,13 +59,9 @@ def test_what_is_no_condition_is_answered_with_what_is(text: str, says: str) -> 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("unsent>5", "unsent is not known before the run has ended; use error_ratio"),
-        ("unanswered>5", "unanswered is not known before the run has ended; use error_ratio"),
-        ("connects_per_s<5", "connects_per_s is not known before the run has ended; use error_ratio"),
-        (
-            "latency.mean>1s",
-            "latency.mean is not known before the run has ended; use a percentile, such as latency.p99",
-        ),
+        ("unsent>5", "unsent is counted when hold is over, and the run with it; use held.p99 or error_ratio"),
+        ("phase=hold:unsent>5", "unsent is counted when hold is over, and the run with it; use held.p99"),
+        ("unanswered>5", "unanswered is not known before the run has ended; use failed, error_ratio or latency.p99"),
         ("phase=burst:errors>5", "this run has no phase 'burst'; there are ramp, warm-up, hold, drain"),
         ("phase=hold:replies_per_s<5", "replies_per_s is of the measured time, not of a phase"),
         ("phase=drain:errors>5", "the drain is over too soon to be ended early"),
@@ -86,10 +82,26 @@ def test_a_closed_loop_has_no_lateness_to_be_ended_by() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["errors>5 for 3s", "phase=ramp:connect.p99>1s", "phase=warm-up:latency.max>1s", "failed_connects>10"]
+    "text",
+    [
+        "errors>5 for 3s",
+        "phase=ramp:connect.p99>1s",
+        "phase=warm-up:latency.max>1s",
+        "phase=warm-up:unsent>5",
+        "failed_connects>10",
+        "latency.mean>1s for 2s",
+        "connects_per_s<5 for 60s",  # the target decides how long a ramp takes
+        "phase=ramp:connect.p99>1s for 60s",
+    ],
 )
 def test_what_a_run_can_have_is_accepted(text: str) -> None:
     check_watchable([parse_condition(text)], load_of())
+
+
+def test_a_rate_of_connects_is_of_the_ramp_unless_they_go_on() -> None:
+    condition = parse_condition("connects_per_s<50")
+    for load, phase in ((load_of(), "ramp"), (load_of(lifetime="1s"), "hold")):
+        assert [load.phases[at].name for at in condition.phases(load)] == [phase]
 
 
 def test_connects_are_judged_from_the_ramp_on_and_messages_in_measured_phases() -> None:

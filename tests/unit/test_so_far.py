@@ -59,7 +59,8 @@ def test_at_its_end_a_run_has_the_figures_of_its_record(name: str) -> None:
     record = made_up_record(made_up_plan(400.0), made_up_samples(worker(0, first, page(), hold, page())))
     times = [figure_named(f"{time}.p{part}") for time in WAYS for part in ("50", "90", "99", "99.99")]
     for figure in (*FIGURES.values(), *times):
-        if figure.so_far is None or figure.name == "errors":  # of a record, those of the ramp too
+        # Errors of a record are those of the ramp too, and connects have a time of their own.
+        if figure.so_far is None or figure.name in ("errors", "connects_per_s"):
             continue
         is_setup = figure.about == "connects" or figure.time == "first_byte"
         stretch = Stretch(so_far(first, hold) if is_setup else so_far(hold), 10 * S)
@@ -69,7 +70,23 @@ def test_at_its_end_a_run_has_the_figures_of_its_record(name: str) -> None:
 
 def test_the_figures_that_are_known_at_the_end_alone() -> None:
     unknown = {name for name, figure in FIGURES.items() if figure.so_far is None}
-    assert unknown == {"unanswered", "unsent", "connects_per_s", *(f"{time}.mean" for time in WAYS)}
+    assert unknown == {"unanswered"}
+
+
+def test_connects_per_second_are_those_of_the_stretch() -> None:
+    reader = FIGURES["connects_per_s"].so_far
+    assert reader
+    assert reader(Stretch(so_far(page(window_opened=300)), 2 * S)).value == 150
+
+
+def test_a_mean_has_what_is_late_with_the_bound_and_is_unknown_if_one_is_lost() -> None:
+    reader = figure_named("latency.mean").so_far
+    assert reader
+    came = so_far(exchanged([MS] * 6 + [3 * MS] * 2))
+    assert reader(Stretch(came, S)).value == 1.5 * MS
+    assert reader(Stretch(came, S, late=4, bound_ns=6 * MS)).value == 3 * MS  # 36 ms of 12
+    lost = reader(Stretch(so_far(exchanged([MS] * 6, intended=1, sent=1, failed=1)), S))
+    assert (lost.value, lost.is_never) == (None, True)
 
 
 def test_what_is_under_way_for_longer_than_the_bound_is_late() -> None:
