@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import statistics
 from collections.abc import Sequence
 
+from loadkit.measure.histogram import values_needed
+from loadkit.measure.series import IntervalLatency
 from loadkit.report.page import Strip
 from loadkit.report.record import Interval, RunRecord
 from loadkit.units import NS_PER_S, format_duration
@@ -16,12 +20,15 @@ MARKS, GAP = "▁▂▃▄▅▆▇█", "·"
 MOST_MARKS = 60
 # A p99 that changes by less than this factor has low marks only: noise is no news.
 _LEAST_RANGE = 2.0
+# A stretch of several rows has some more replies than a p99 needs: one row is not as the other.
+_ENOUGH = 1.1 * values_needed("99")
 
 
 def p99_strip(record: RunRecord) -> Strip | None:
     """Returns the p99 of the measured phases over time; None if fewer than two intervals have one.
 
-    A mark is the highest p99 of the intervals in its stretch, on a logarithmic scale.
+    A mark is the highest p99 of the intervals in its stretch, on a logarithmic scale; where most intervals have too few
+    replies for one, it is that of several together.
     """
     held = {phase.name for phase in record.phases if phase.kind == "hold"}
     rows = [row for row in record.intervals if row.phase in held]
@@ -38,18 +45,38 @@ def p99_strip(record: RunRecord) -> Strip | None:
 
 
 def _by_stretch(rows: Sequence[Interval]) -> list[int | None]:
-    """Returns the highest p99 of each stretch, all of them as long, and none shorter than the longest row."""
+    """Returns the p99 of each stretch, all of them as long, and none shorter than the longest row."""
     begin, end = min((row.from_s for row in rows), default=0.0), max((row.t_s for row in rows), default=0.0)
-    longest = max((row.t_s - row.from_s for row in rows), default=0.0)
-    if longest <= 0 or end <= begin:
+    together = _rows_together(rows)
+    least = max((row.t_s - row.from_s for row in rows), default=0.0) * together
+    if least <= 0 or end - begin < least:
         return []
-    found: list[int | None] = [None] * min(MOST_MARKS, int((end - begin) / longest))
+    stretches: list[list[IntervalLatency]] = [[] for _ in range(min(MOST_MARKS, int((end - begin) / least)))]
     for row in rows:
         middle = (row.from_s + row.t_s) / 2
-        at = min(len(found) - 1, max(0, int((middle - begin) / (end - begin) * len(found))))
-        if row.latency.p99 is not None:
-            found[at] = max(found[at] or 1, row.latency.p99)
-    return found
+        at = min(len(stretches) - 1, max(0, int((middle - begin) / (end - begin) * len(stretches))))
+        stretches[at].append(row.latency)
+    return [_together(stretch) if together > 1 else _highest(stretch) for stretch in stretches]
+
+
+def _rows_together(rows: Sequence[Interval]) -> int:
+    """Returns of how many rows the replies are enough for a p99, as most rows are."""
+    if 3 * sum(row.latency.p99 is not None for row in rows) >= 2 * len(rows):
+        return 1
+    usual = statistics.median(row.replied for row in rows)
+    return math.ceil(_ENOUGH / usual) if usual else 1
+
+
+def _highest(latencies: Sequence[IntervalLatency]) -> int | None:
+    return max((max(1, one.p99) for one in latencies if one.p99 is not None), default=None)
+
+
+def _together(latencies: Sequence[IntervalLatency]) -> int | None:
+    try:
+        found = functools.reduce(IntervalLatency.plus, latencies, IntervalLatency(None, None, None)).p99
+    except ValueError:  # a damaged row
+        return None
+    return None if found is None else max(1, found)
 
 
 def _mark(value: int, low: int, high: int) -> str:

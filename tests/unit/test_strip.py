@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from loadkit.measure.series import IntervalLatency
@@ -20,7 +21,8 @@ def run_of(*p99s_ms: float | None) -> RunRecord:
     rows = []
     for second, p99_ms in enumerate(p99s_ms):
         p99 = None if p99_ms is None else round(p99_ms * MS)
-        rows.append(replace(row_of(2 + second, [MS]), latency=IntervalLatency(None, p99, p99)))
+        latency = IntervalLatency(None, p99, p99)
+        rows.append(replace(row_of(2 + second, [MS]), latency=latency, replied=1 if p99 is None else 1_000))
     return with_rows([MS], *rows)
 
 
@@ -56,6 +58,32 @@ def test_a_long_run_has_the_highest_p99_of_each_stretch(seconds: int) -> None:
     strip = p99_strip(run_of(*([1.0] * (seconds - 1)), 50.0))
     assert strip
     assert strip.marks == "▁" * (MOST_MARKS - 1) + "█"
+
+
+@pytest.mark.parametrize(
+    ("a_second", "span_s", "each_s"),
+    [(2_000, 9, 1), (999, 8, 2), (500, 9, 3), (110, 30, 10)],
+)
+def test_where_a_second_has_too_few_replies_a_mark_is_of_several(a_second: int, span_s: int, each_s: int) -> None:
+    """All take 1 ms, but of the last mark's: these take 64 ms."""
+    slow = span_s - each_s
+    rows = [row_of(2 + second, [MS if second < slow else 64 * MS] * a_second) for second in range(span_s)]
+    strip = p99_strip(with_rows([MS], *rows))
+    assert strip
+    assert strip.marks == "▁" * (span_s // each_s - 1) + "█"
+    assert strip.text.endswith(f"a mark for each {each_s} s")
+
+
+def test_a_damaged_second_is_a_gap() -> None:
+    rows = [row_of(2 + second, [MS] * 600) for second in range(8)]
+    record = with_rows([MS], *rows)
+    odd = msgspec.structs.replace(record.intervals[2].latency, hdr="HISTFAAA")
+    damaged = msgspec.structs.replace(record.intervals[2], latency=odd)
+    strip = p99_strip(
+        msgspec.structs.replace(record, intervals=(*record.intervals[:2], damaged, *record.intervals[3:]))
+    )
+    assert strip
+    assert strip.marks == "▁·▁▁"
 
 
 def test_markdown_has_it_and_plain_text_has_not() -> None:
