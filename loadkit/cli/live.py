@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loadkit.measure.series import IntervalSample
     from loadkit.run.blast import Observer, Progress
 
-__all__ = ["Lines", "find_hindrance", "live_view", "progress_line"]
+__all__ = ["Lines", "find_hindrance", "is_in_front", "live_view", "progress_line"]
 
 
 @contextlib.contextmanager
@@ -55,10 +55,16 @@ def find_hindrance() -> str | None:
         return "stderr is not a terminal"
     if os.environ.get("TERM", "dumb") in ("dumb", "unknown", ""):
         return "the terminal (TERM) is dumb"
-    with contextlib.suppress(OSError):
-        if os.tcgetpgrp(sys.stderr.fileno()) != os.getpgrp():
-            return "loadkit is in the background of the terminal"
+    if not is_in_front(sys.stderr.fileno()):
+        return "loadkit is in the background of the terminal"
     return None
+
+
+def is_in_front(fd: int) -> bool:
+    """Whether this process is in the foreground of a terminal, or the terminal is not the one that controls it."""
+    with contextlib.suppress(OSError):
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    return True
 
 
 class Lines:

@@ -2,7 +2,9 @@ r"""`--live`: a panel on the whole screen, drawn twice a second in the process t
 
 The other screen of the terminal (xterm's 1049) is shown, so what was there before is there again afterwards. The
 terminal is put back on every way out of the run, also by an exception; where the process ends at once, at the third
-signal, Interrupts calls `leave` first. Ctrl-Z and Ctrl-\\ mean nothing meanwhile: a shell would go on in our screen.
+signal, Interrupts calls `leave` first, and at one that ends a process without any of ours being asked, such as SIGQUIT,
+`_die` does. Ctrl-Z and Ctrl-\\ mean nothing meanwhile: a shell would go on in our screen. If the process is stopped all
+the same and goes on in the background, the terminal is the shell's until it is in the foreground again.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import contextlib
 import itertools
 import os
 import select
+import signal
 import sys
 import termios
 import time
@@ -21,12 +24,15 @@ from rich.console import Console
 from rich.segment import Segments
 
 from loadkit.cli.heat import Look
+from loadkit.cli.live import is_in_front
 from loadkit.cli.panel import Judged, Panel
 from loadkit.cli.streams import live_stream
 from loadkit.report.build import build_record
 from loadkit.units import NS_PER_S
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from rich.text import Text
 
     from loadkit.host import Host
@@ -46,6 +52,11 @@ _PATIENCE_S = 0.1
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # the other screen; no cursor; no line goes on in the next
 _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _STDIN, _STDERR = 0, 2
+# What ends a process by default (signal(7)), beside faults and those that Interrupts takes.
+_DEADLY = (
+    *(signal.SIGQUIT, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF),
+    *(signal.SIGXCPU, signal.SIGIO, signal.SIGPWR, signal.SIGSTKFLT),
+)
 
 
 @contextlib.contextmanager
@@ -71,9 +82,10 @@ class Screen:
         self._console = Console(file=cast("TextIO", self._stream), highlight=False, emoji=False, markup=False)
         has_blocks = self._stream.encoding.lower().replace("-", "") in ("utf8", "utf8sig")
         has_colours = self._console.color_system in ("256", "truecolor") and not self._console.no_color
-        self._panel = Panel(plan, Look(has_colours, has_blocks))
+        self._panel = Panel(plan, Look(has_colours, has_blocks), "q stops" if os.isatty(_STDIN) else "Ctrl-C stops")
         self._former: list[Any] | None = None
-        self._is_open = self._has_keys = False
+        self._watched: list[signal.Signals] = []
+        self._is_open = self._has_keys = self._was_behind = False
         self._drawn: tuple[tuple[int, int], list[Text]] = ((0, 0), [])
         self._next_ns = self._judge_ns = 0
         self._judged: Judged | None = None
@@ -81,10 +93,14 @@ class Screen:
     def enter(self) -> None:
         """Shows the other screen, and has keys come one by one."""
         self._is_open = True
+        for number, handler in ((signal.SIGCONT, self._go_on), *((number, self._die) for number in _DEADLY)):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                self._watched.append(number)
+                signal.signal(number, handler)
         if os.isatty(_STDIN):
             with contextlib.suppress(termios.error, OSError):
                 self._former = termios.tcgetattr(_STDIN)
-                termios.tcsetattr(_STDIN, termios.TCSANOW, _one_by_one())
+                _set(_one_by_one())
                 self._has_keys = True
         self._stream.write(_ENTER)
 
@@ -96,20 +112,29 @@ class Screen:
         sys.stderr.write(_LEAVE)  # which waits longer for room than frames do
         if self._former is not None:
             with contextlib.suppress(termios.error, OSError):
-                termios.tcsetattr(_STDIN, termios.TCSANOW, self._former)
+                _set(self._former)
+        for number in self._watched:
+            signal.signal(number, signal.SIG_DFL)
+
+    def _die(self, number: int, _frame: FrameType | None) -> None:
+        self.leave()
+        signal.raise_signal(number)
+
+    def _go_on(self, _number: int, _frame: FrameType | None) -> None:
+        self._was_behind = True  # a shell has had the terminal
 
     def __call__(self, progress: Progress) -> None:
         """Takes note of a look, heeds the keys, and draws if it is time."""
         self._panel.note(progress)
         self._heed_keys()
         now = time.monotonic_ns()
-        if now >= self._next_ns:
+        if now >= self._next_ns and not self._is_behind_the_shell():
             self._next_ns = now + _FRAME_NS
             self._judge(progress, now)
             self._draw(progress)
 
     def _heed_keys(self) -> None:
-        if not self._has_keys or not select.select([_STDIN], [], [], 0)[0]:
+        if not self._has_keys or not select.select([_STDIN], [], [], 0)[0] or not is_in_front(_STDIN):
             return
         try:
             keys = os.read(_STDIN, 64)
@@ -119,6 +144,17 @@ class Screen:
             self._has_keys = False
         if b"q" in keys.lower():
             self._interrupts.stop()
+
+    def _is_behind_the_shell(self) -> bool:
+        """Whether the process is in the background. Back in front, it draws all anew."""
+        was_behind, self._was_behind = self._was_behind, not is_in_front(_STDERR)
+        if was_behind and not self._was_behind:
+            self._drawn = ((0, 0), [])
+            if self._has_keys:
+                with contextlib.suppress(termios.error, OSError):
+                    _set(_one_by_one())
+            self._stream.write(_ENTER)
+        return self._was_behind
 
     def _judge(self, progress: Progress, now: int) -> None:
         if progress.so_far is None:
@@ -156,6 +192,15 @@ def _size() -> tuple[int, int]:
         if found.columns and found.lines:
             return found.columns, found.lines
     return 80, 24
+
+
+def _set(settings: list[Any]) -> None:
+    """Sets the terminal, also from its background, where SIGTTOU would stop the process: tcsetattr(3p)."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTTOU,))
+    try:
+        termios.tcsetattr(_STDIN, termios.TCSANOW, settings)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _one_by_one() -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
@@ -30,7 +30,7 @@ __all__ = ["Judged", "Panel"]
 _SECONDS = 600  # wider than any terminal
 _MOST_OBJECTIVES, _MOST_ERRORS, _MOST_WORKERS = 3, 3, 4
 _LEAST_HEAT, _MOST_HEAT = 3, 12
-_LABEL = 10  # columns before a heat strip or a sparkline
+_LABEL = 10  # columns before a heat strip, a sparkline or a bar
 _BAR = 20
 _LEAST_HEIGHT = 20  # from which on a verdict may have a second line
 _STATES = {"valid": "bold green", "suspect": "bold yellow", "invalid": "bold red"}
@@ -55,17 +55,20 @@ class _Second(NamedTuple):
 class Panel:
     """Takes note of each look, and says what a screen of a size is to show."""
 
-    def __init__(self, plan: Plan, look: Look, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, plan: Plan, look: Look, keys: str = "q stops", clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._plan = plan
         self._look = look
+        self._keys = keys
         self._clock = clock
         self._seconds: deque[_Second] = deque(maxlen=_SECONDS)
         self._row: IntervalSample | None = None
         self._last = self._measured = Histogram.empty(plan.load.highest_ns)
         self._pictured: tuple[IntervalSample | None, int, int] = (None, 0, 0)
         self._drawn: list[Text] = []
-        self._before: tuple[WorkerTotals, ...] = ()
-        self._busy: tuple[tuple[float, float], ...] = ()  # of each worker: the busy share, and events per wake-up
+        self._before: Mapping[str, WorkerTotals] = {}
+        self._busy: Mapping[str, tuple[float, float]] = {}  # of each worker: the busy share, and events per wake-up
         self._thresholds = [slo.bound for slo in map(parse_slo, plan.given.slo) if slo.figure.time == "latency"]
 
     def note(self, progress: Progress) -> None:
@@ -81,9 +84,10 @@ class Panel:
             self._measured = self._measured.merge(self._last)
         span_s = max(1, row.t_ns - row.from_ns) / NS_PER_S
         self._seconds.append(_Second(row.replied / span_s, row.opened / span_s, binned(self._last)))
-        if self._before:
-            self._busy = tuple(map(_busy, self._before, progress.workers))
-        self._before = progress.workers
+        now = {f"blast {index}": totals for index, totals in enumerate(progress.workers)}
+        now |= {f"serve {index}": totals for index, totals in enumerate(progress.serving)}
+        self._busy = {name: _busy(self._before[name], totals) for name, totals in now.items() if name in self._before}
+        self._before = now
 
     def lines(self, progress: Progress, judged: Judged | None, width: int, height: int) -> list[Text]:
         """Returns `height` lines of at most `width` columns.
@@ -116,9 +120,8 @@ class Panel:
     def _title(self, progress: Progress, width: int) -> Text:
         left = -(-progress.left_ns // NS_PER_S)
         title = f"loadkit  {printable(progress.phase)}, {format_count(left)} s left"
-        keys = "q stops"
-        room = max(0, width - len(keys))
-        return Text.assemble((title[:room].ljust(room), "bold"), (keys, "dim"))
+        room = max(0, width - len(self._keys))
+        return Text.assemble((title[:room].ljust(room), "bold"), (self._keys, "dim"))
 
     def _verdict(self, judged: Judged | None, width: int, rows: int) -> list[Text]:
         if judged is None:
@@ -161,14 +164,14 @@ class Panel:
 
     def _workers(self, width: int) -> list[Text]:
         cells = [
-            f"worker {index:<3}{bar(share, _BAR, self._look)} {share:4.0%} busy, {each:.1f} events per wake-up"
-            for index, (share, each) in enumerate(self._busy)
+            f"{name:<{_LABEL}}{bar(share, _BAR, self._look)} {share:4.0%} busy, {each:.1f} events per wake-up"
+            for name, (share, each) in self._busy.items()
         ]
         a_row = max(1, (width + 3) // (max(map(len, cells), default=1) + 3))
         rows = [cells[at : at + a_row] for at in range(0, len(cells), a_row)]
         if len(rows) <= _MOST_WORKERS:
             return [Text("   ".join(row)) for row in rows]
-        rest = self._busy[(_MOST_WORKERS - 1) * a_row :]
+        rest = list(self._busy.values())[(_MOST_WORKERS - 1) * a_row :]
         more = f"and {plural(len(rest), 'worker')} more, the busiest {max(rest)[0]:.0%} busy"
         return [*(Text("   ".join(row)) for row in rows[: _MOST_WORKERS - 1]), Text(more)]
 
@@ -199,10 +202,15 @@ def _objectives(record: RunRecord | None) -> list[Text]:
 def _met(slo: SloRecord) -> tuple[str, str]:
     if slo.ok:
         return "SLO met     ", "green"
-    # What has too few values yet may still be met.
-    if slo.value is None and not (slo.reason or "").startswith("never"):
-        return "SLO open    ", "dim"
-    return "SLO missed  ", "bold red"
+    return ("SLO open    ", "dim") if _may_be_met(slo) else ("SLO missed  ", "bold red")
+
+
+def _may_be_met(slo: SloRecord) -> bool:
+    """Whether there are too few values yet, or the figure is a count, which grows."""
+    if slo.value is None:
+        return not (slo.reason or "").startswith("never")
+    objective = parse_slo(slo.expr)
+    return objective.figure.unit.name == "count" and slo.value < objective.bound
 
 
 def _errors(progress: Progress) -> list[Text]:

@@ -33,8 +33,9 @@ __all__ = ["Observer", "Progress", "run_blast"]
 class Progress:
     """What a live view shows. `interval` is the last full second's, None before the first.
 
-    `under_way` are messages sent that have come to no end, `kinds` the errors by step and name. `so_far` returns what
-    the run would be recorded as if it ended now, which takes some milliseconds; None before the measured time.
+    `under_way` are messages sent that have come to no end, `kinds` the errors by step and name, `serving` the workers
+    of the run's own serve end. `so_far` returns what the run would be recorded as if it ended now, which takes some
+    milliseconds; None before the measured time.
     """
 
     phase: str
@@ -47,6 +48,7 @@ class Progress:
     replies_per_s: float
     under_way: int = 0
     workers: tuple[WorkerTotals, ...] = ()
+    serving: tuple[WorkerTotals, ...] = ()
     kinds: Mapping[tuple[str, str], int] = field(default_factory=dict)
     so_far: Callable[[], RunSamples] | None = None
 
@@ -125,6 +127,7 @@ def _show(observer: Observer, plan: Plan, crew: Crew, course: Course, started: d
         replies_per_s=totals.replies_per_s,
         under_way=totals.under_way,
         workers=totals.workers,
+        serving=totals.serving,
         kinds=totals.kinds,
         so_far=partial(samples_so_far, plan, crew, course, started, now) if has_begun else None,
     )

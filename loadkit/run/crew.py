@@ -80,7 +80,8 @@ class WorkerTotals:
 class Totals:
     """What has been counted so far, over all workers and phases; `row` is the last full second, None before it.
 
-    `under_way` are messages sent that have come to no end yet, `kinds` the errors by step and name.
+    `under_way` are messages sent that have come to no end yet, `kinds` the errors by step and name, `serving` the
+    workers of the run's own serve end.
     """
 
     phase: int
@@ -91,6 +92,7 @@ class Totals:
     replies_per_s: float
     under_way: int = 0
     workers: tuple[WorkerTotals, ...] = ()
+    serving: tuple[WorkerTotals, ...] = ()
     kinds: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 

@@ -147,7 +147,8 @@ class LocalCrew:
             row=self._series.last,
             replies_per_s=self._series.replies_per_s(),
             under_way=self._under_way(),
-            workers=tuple(WorkerTotals(*row) for row in board.counters[:, :, _WAITS].sum(axis=1).tolist()),
+            workers=_waits_of(board),
+            serving=_waits_of(self._group.board) if self._group else (),
             kinds=errors_by_kind(board.errors.sum(axis=(0, 1))),
         )
 
@@ -263,6 +264,10 @@ def look_at(
         room=room,
         seen=seen,
     )
+
+
+def _waits_of(board: Board) -> tuple[WorkerTotals, ...]:
+    return tuple(WorkerTotals(*row) for row in board.counters[:, :, _WAITS].sum(axis=1).tolist())
 
 
 def _pids(workers: Sequence[Worker]) -> list[int]:

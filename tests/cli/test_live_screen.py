@@ -16,14 +16,17 @@ from .tmux import Terminal, terminal
 
 pytestmark = pytest.mark.slow
 
-RUN = "$LOADKIT blast --live -c 20 -w 2 -R 500 -d 10m --warmup 0 --slo 'latency.p99<5s' --slo 'replied>1m' -o run.json"
+RUN = (
+    "$LOADKIT blast --live -c 20 -w 2 -R 500 -d 10m --warmup 0 --slo 'latency.p99<5s' --slo 'latency.p50>5s' "
+    "-o run.json"
+)
 AFTER = "; echo ended $?"
 
 
 def shows_all(lines: list[str]) -> bool:
     """Whether a verdict, both objectives and a second of the run are on the screen."""
     text = "\n".join(lines)
-    words = ("so far ", "SLO met ", "SLO missed ", "last second", "measured time", "replies/s", "worker 1")
+    words = ("so far ", "SLO met ", "SLO missed ", "last second", "measured time", "replies/s", "blast 1", "serve 0")
     return all(word in text for word in words)
 
 
@@ -68,7 +71,7 @@ def test_the_panel_fits_80_columns_and_24_rows_and_q_stops_the_run_gently(tmp_pa
         assert len(lines[0]) == 80
         assert any(line.startswith("asked 500/s, now ") for line in lines)
         assert any(line.startswith("open 20 of 20, ") for line in lines)
-        assert any(line.startswith("SLO missed  replied>1m  (") for line in lines)
+        assert any(line.startswith("SLO missed  latency.p50>5s  (") for line in lines)
         assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["1", "0", "0"]
         screen.press("q")
         lines = screen.wait_for(has_ended)
@@ -79,10 +82,11 @@ def test_the_panel_fits_80_columns_and_24_rows_and_q_stops_the_run_gently(tmp_pa
 
 @pytest.mark.parametrize(
     ("way", "status"),
-    [("SIGTERM", 143), ("SIGINT twice", 130), ("SIGKILL of a worker", 4), ("SIGHUP", 129)],
+    [("SIGTERM", 143), ("SIGINT twice", 130), ("SIGKILL of a worker", 4), ("SIGHUP", 129), ("SIGQUIT", 131)],
 )
 def test_the_terminal_is_put_back_when_the_run_ends_by(way: str, status: int, tmp_path: Path) -> None:
     with terminal(tmp_path) as screen:
+        screen.run("ulimit -c 0")  # SIGQUIT leaves no core
         before = settings(screen, tmp_path, "before")
         screen.run(RUN + AFTER)
         screen.wait_for(is_on)
@@ -131,6 +135,55 @@ def test_it_is_put_back_when_there_is_a_bug_in_the_panel(tmp_path: Path) -> None
         assert "AssertionError: a bug" in lines
         assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
         assert settings(screen, tmp_path, "after") == before
+
+
+def test_one_that_goes_on_in_the_background_leaves_the_terminal_to_the_shell_and_ends(tmp_path: Path) -> None:
+    with terminal(tmp_path) as screen:
+        screen.run(RUN)
+        screen.wait_for(is_on)
+        parent, _workers = pids(tmp_path)
+        os.kill(parent, signal.SIGSTOP)
+        screen.wait_for(lambda lines: any("Stopped" in line for line in lines))
+        screen.run("stty sane; bg; echo in the background")
+        screen.wait_for(lambda lines: "in the background" in lines)
+        screen.run("echo still there")  # what is typed is the shell's
+        screen.wait_for(lambda lines: "still there" in lines)
+        os.kill(parent, signal.SIGTERM)
+        screen.run("wait %1; echo ended $?")
+        lines = screen.wait_for(has_ended)
+        assert any(line.endswith("ended 143") for line in lines)
+        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+
+
+def test_back_in_the_foreground_it_is_drawn_again_and_heeds_keys(tmp_path: Path) -> None:
+    with terminal(tmp_path) as screen:
+        screen.run(RUN)
+        screen.wait_for(is_on)
+        os.kill(pids(tmp_path)[0], signal.SIGSTOP)
+        screen.wait_for(lambda lines: any("Stopped" in line for line in lines))
+        screen.run("fg; echo ended $?")
+        screen.wait_for(is_on)
+        screen.press("q")
+        lines = screen.wait_for(has_ended)
+        assert any(line.endswith("ended 130") for line in lines)
+        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+
+
+def test_without_keys_it_says_what_stops_it(tmp_path: Path) -> None:
+    with terminal(tmp_path) as screen:
+        screen.run(f"{RUN} < /dev/null{AFTER}")
+        screen.wait_for(lambda lines: bool(lines) and lines[0].endswith("Ctrl-C stops"))
+        screen.press("C-c")
+        lines = screen.wait_for(has_ended)
+        assert any(line.endswith("ended 130") for line in lines)
+
+
+def test_a_dumb_terminal_has_lines(tmp_path: Path) -> None:
+    with terminal(tmp_path, environment={"TERM": "dumb"}) as screen:
+        screen.run(f"{RUN.replace('10m', '1s')} --interval 500ms > report{AFTER}")
+        lines = screen.wait_for(has_ended)
+        assert any("--live: the terminal (TERM) is dumb; lines say how far" in line for line in lines)
+        assert screen.state("alternate_on") == ["0"]
 
 
 def test_it_follows_the_size_of_the_terminal(tmp_path: Path) -> None:

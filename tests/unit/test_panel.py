@@ -83,6 +83,16 @@ def test_missed_objectives_come_first_and_what_has_too_few_values_is_open() -> N
     ]
 
 
+def test_a_count_that_is_still_too_small_is_open() -> None:
+    slos = (SloRecord("replied>1000", 9, False), SloRecord("errors==0", 9, False), SloRecord("opened==9", 8, False))
+    text = shown(Panel(made_up_plan(400.0), LOOK), progress(), judged(slo=slos))
+    assert [line.partition("  (")[0] for line in text if line.startswith("SLO")] == [
+        "SLO open    replied>1000",
+        "SLO missed  errors==0",
+        "SLO open    opened==9",
+    ]
+
+
 @pytest.mark.parametrize(("workers", "width", "expected"), [(2, 80, 2), (4, 200, 2), (9, 80, 4)])
 def test_each_worker_has_a_bar_as_far_as_there_is_room(workers: int, width: int, expected: int) -> None:
     panel = Panel(made_up_plan(), LOOK)
@@ -90,9 +100,25 @@ def test_each_worker_has_a_bar_as_far_as_there_is_room(workers: int, width: int,
     busy = tuple(WorkerTotals(S * (number + 1) // 10, S - S * (number + 1) // 10, 10, 15) for number in range(workers))
     lines = [line for line in shown(panel, progress(row(MS), workers=busy), width=width) if "busy" in line]
     assert len(lines) == expected
-    assert lines[0].startswith("worker 0  ##..................  10% busy, 1.5 events per wake-up")
+    assert lines[0].startswith("blast 0   ##..................  10% busy, 1.5 events per wake-up")
     if workers == 9:
         assert lines[-1] == "and 6 workers more, the busiest 90% busy"
+
+
+def test_the_workers_of_the_run_s_own_serve_end_have_bars_too() -> None:
+    panel = Panel(made_up_plan(), LOOK)
+    nothing, half = WorkerTotals(0, 0, 0, 0), WorkerTotals(S // 2, S // 2, 10, 10)
+    shown(panel, progress(row(MS), workers=(nothing,), serving=(nothing,)))
+    lines = shown(panel, progress(row(MS), workers=(half,), serving=(WorkerTotals(S, 0, 10, 10),)))
+    assert [line[:35] for line in lines if "busy" in line] == [
+        "blast 0   ##########..........  50%",
+        "serve 0   #################### 100%",
+    ]
+
+
+def test_the_title_says_how_the_run_is_stopped() -> None:
+    assert shown(Panel(made_up_plan(), LOOK), progress())[0].endswith("  q stops")
+    assert shown(Panel(made_up_plan(), LOOK, "Ctrl-C stops"), progress())[0].endswith("  Ctrl-C stops")
 
 
 def test_errors_have_their_advice_the_most_frequent_first() -> None:
