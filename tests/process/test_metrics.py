@@ -128,8 +128,12 @@ def test_promtool_finds_nothing_wrong_with_the_names(tmp_path: Path) -> None:
         run.wait_until_over()
         over = scrape(run.url)
     for text in (going_on, over):
-        lint = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
-        assert (lint.returncode, lint.stdout, lint.stderr) == (0, "", "")
+        lint(text)
+
+
+def lint(text: str) -> None:
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_no_counter_goes_back_and_the_last_scrape_has_the_totals(tmp_path: Path) -> None:
@@ -227,10 +231,31 @@ def test_without_the_extra_one_line_says_which_it_is_and_without_metrics_it_is_n
     assert "prometheus" not in said
 
 
-def test_a_server_shows_what_it_has_served_and_that_it_replaced_a_worker(serve: Serve, tmp_path: Path) -> None:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+    return port
+
+
+def test_prometheus_scrapes_a_server_and_promtool_finds_nothing_wrong_with_its_names(
+    serve: Serve, tmp_path: Path
+) -> None:
+    require("prometheus")
+    port = free_port()
+    served = serve("-w", "1", "--metrics", str(port))
+    with prometheus(tmp_path, f"127.0.0.1:{port}") as server, socket.socket() as one:
+        one.connect(("127.0.0.1", served.port))
+        one.sendall(b"hello")
+        assert one.recv(5) == b"hello"
+        server.wait_for("loadkit_serve_connections_opened_total == 1")
+        server.wait_for("loadkit_serve_sent_bytes_total == 5")
+        server.wait_for('sum(loadkit_worker_open_connections{end="serve"}) == 1')
+        lint(scrape(f"http://127.0.0.1:{port}/metrics"))
+
+
+def test_a_server_shows_what_it_has_served_and_that_it_replaced_a_worker(serve: Serve, tmp_path: Path) -> None:
+    port = free_port()
     served = serve("-w", "2", "--metrics", str(port))
     url = f"http://127.0.0.1:{port}/metrics"
     with socket.create_connection(("127.0.0.1", served.port)) as one:
