@@ -10,7 +10,7 @@ from loadkit.cli.blast import blast
 from loadkit.cli.doctor import doctor
 from loadkit.cli.environment import PREFIX, naming_variables
 from loadkit.cli.helping import show_help, version
-from loadkit.cli.hints import nearest_command, nearest_first
+from loadkit.cli.hints import HintingGroup, nearest_first
 from loadkit.cli.ping import ping
 from loadkit.cli.profiles import profiles
 from loadkit.cli.report import report
@@ -52,21 +52,8 @@ Exit status:
            a run up to then; a server that one signal stops exits with 0"""
 
 
-class App(click.Group):
-    """The command, which says for a word that is not one of its commands which of them may have been meant."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Returns name, command and the words behind them. Raises click.UsageError."""
-        word = args[0]
-        if not ctx.resilient_parsing and not word.startswith("-") and self.get_command(ctx, word) is None:
-            raise click.UsageError(nearest_command(word, ctx), ctx)
-        return super().resolve_command(ctx, args)
-
-
 @click.group(
-    cls=App,
+    cls=HintingGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": PREFIX},
     epilog=f"{EXAMPLES}\n\n{COMPLETION}\n\n{ENVIRONMENT}\n\n{EXIT_STATUSES}",
     no_args_is_help=True,
@@ -91,7 +78,7 @@ def run() -> None:
         sys.exit(2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        text = nearest_first(error) if isinstance(error, click.NoSuchOption) else error.format_message()
+        text = _said(error)
         _complain(naming_variables(text, context) if context else text, context)
         sys.exit(error.exit_code)
     except click.Abort:
@@ -100,6 +87,15 @@ def run() -> None:
         _complain(str(error))
         sys.exit(error.exit_status)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _said(error: click.ClickException) -> str:
+    """Returns an error of the command line in the words of the others: the option, then what was expected."""
+    if isinstance(error, click.NoSuchOption):
+        return nearest_first(error)
+    if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter) and error.param:
+        return f"{error.param.opts[-1]}: {error.message}"
+    return error.format_message()
 
 
 def _complain(text: str, context: click.Context | None = None) -> None:

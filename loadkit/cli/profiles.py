@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from loadkit.cli.complete import complete_profiles
+from loadkit.cli.hints import HintingGroup
 from loadkit.printable import page
 
 __all__ = ["profiles"]
@@ -17,7 +18,12 @@ Examples:
   loadkit blast --profile my.toml"""
 
 
-@click.group(invoke_without_command=True, epilog=_EXAMPLES, short_help="list the shipped scenarios, or show one")
+@click.group(
+    cls=HintingGroup,
+    invoke_without_command=True,
+    epilog=_EXAMPLES,
+    short_help="list the shipped scenarios, or show one",
+)
 @click.pass_context
 def profiles(context: click.Context) -> None:
     """List the shipped profiles, or show one."""

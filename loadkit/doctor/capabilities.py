@@ -36,7 +36,7 @@ def check_capabilities(host: Host, findings: Sequence[Finding]) -> Finding | Non
     if not missing:
         return Finding("capabilities", Level.OK, seen, needed or "none", in_runs=False)
     why = "; ".join(f"{', '.join(wanted[need])} cannot be fixed from in here without {need}" for need in missing)
-    fix = "fix it as root of the machine, or from outside the container (docker run --ulimit or --sysctl)"
+    fix = "as root of the machine, or from outside the container (docker run --ulimit or --sysctl)"
     # No option gives back what a user namespace takes away, and no option makes docker's /proc/sys writable.
     if not host.in_user_namespace and all(need.startswith("CAP_") for need in missing):
         adds = " ".join(f"--cap-add {need.removeprefix('CAP_')}" for need in missing)

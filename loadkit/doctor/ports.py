@@ -160,7 +160,7 @@ def _sources(demand: Demand, asked: int, barred: Mapping[str, int]) -> Finding:
 
 def _such_as(demand: Demand, sources: Sequence[str]) -> str:
     count = sum(route.connections for route in demand.routes if route.source in sources)
-    return f"{count:,} connections cannot be made from theirs, such as {sources[0]}"
+    return f"{count:,} connections cannot be made from these addresses, such as {sources[0]}"
 
 
 def _add(missing: Sequence[str], interface: str) -> str:
@@ -179,7 +179,7 @@ def _add(missing: Sequence[str], interface: str) -> str:
     if v6:
         lines.append(f"for one in {' '.join(v6)}; do ip -6 addr add $one/128 dev {interface} nodad; done")
     lines += [f"ip -6 addr add {bare(address)}/64 dev {zone_of(address)} nodad" for address in zoned]
-    return f"{'; '.join(lines)} (as root; and others route them to here)"
+    return f"{'; '.join(lines)} (as root; other machines have to route them here)"
 
 
 def _time_wait_ports(demand: Demand, churn_hz: float) -> Finding:

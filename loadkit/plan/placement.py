@@ -88,5 +88,8 @@ def _workers(profile: Profile, connections: int, cores: tuple[int, ...], host: H
             f"leave --workers out, or raise the limit with ulimit -Hn"
         )
     if profile.workers > connections:
-        raise OptionError(f"--workers: {profile.workers} workers for {connections} connections leave some workers idle")
+        raise OptionError(
+            f"--workers: {profile.workers} workers for {connections} connections leave some workers idle; give at most "
+            f"{connections}"
+        )
     return int(profile.workers)

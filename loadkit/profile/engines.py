@@ -57,7 +57,7 @@ ABILITIES: dict[Feature, dict[EngineName, Ability]] = {
         EngineName.FAKE: _NO_SOCKETS,
     },
     Feature.APP: {
-        EngineName.NATIVE: Ability(False, "it has no place for an app of Python"),
+        EngineName.NATIVE: Ability(False, "it cannot run a Python app"),
         EngineName.UVLOOP: _YES,
         EngineName.ASYNCIO: _YES,
         EngineName.FAKE: _NO_SOCKETS,

@@ -59,6 +59,13 @@ def test_a_slip_is_refused_with_the_nearest_first() -> None:
     assert said("blast", "--conections").startswith("--conections: no such option; did you mean -c/--connections")
 
 
+def test_an_option_of_another_command_is_refused_with_that_command() -> None:
+    assert said("blast", "--app", "x:y") == "--app: no such option; `loadkit serve` has it"
+    assert (
+        said("doctor", "--percentiles") == "--percentiles: no such option; `loadkit blast` and `loadkit report` have it"
+    )
+
+
 def test_what_every_report_has_is_said_before_the_options_that_are_about_it() -> None:
     every = "--latency: no such option; every report has latencies; did you mean --slo or --percentiles?"
     assert said("blast", "--latency") == every
@@ -134,6 +141,10 @@ def test_a_command_of_another_tool_or_a_slip_is_refused_with_the_nearest(word: s
 def test_a_word_that_no_command_is_near_to_is_refused_with_all_of_them() -> None:
     with pytest.raises(click.UsageError, match=r"^loadkit has no command 'xyz'; there are blast, doctor, "):
         app.main(["xyz"], "loadkit", standalone_mode=False)
+
+
+def test_each_line_of_the_list_of_profiles_fits_a_terminal_of_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [line for line in printed(capsys, "profiles").splitlines() if len(line) > 80] == []
 
 
 def test_the_version_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,7 +168,7 @@ _REFUSED = [
         ("-c", "1k", _NOWHERE, "--source", "192.0.2.77"),
         {},
         "sources",
-        ("1,000 connections cannot be made from theirs", "ip route add local $net"),
+        ("1,000 connections cannot be made from these addresses", "ip route add local $net"),
         id="sources that are not there",
     ),
     pytest.param(

@@ -174,7 +174,7 @@ def test_sources_that_are_not_this_machine_s_are_refused_with_the_line_that_adds
     assert found.level is Level.FAIL
     assert found.seen == "1 of 3 source address(es) can be connected from"
     assert found.why == (
-        "16,000 connections cannot be made from theirs, such as 10.1.0.2: no interface of this machine has it "
+        "16,000 connections cannot be made from these addresses, such as 10.1.0.2: no interface of this machine has it "
         "(EADDRNOTAVAIL)"
     )
     assert found.fix.startswith("for net in 10.1.0.2/31; do ip route add local $net dev lo; done (as root")

@@ -146,7 +146,7 @@ def test_one_that_is_not_there_is_refused_with_the_way_out(
         pytest.param(
             NATIVE,
             (APP,),
-            "--engine native: it has no place for an app of Python; use --engine uvloop or asyncio, or leave --app out",
+            "--engine native: it cannot run a Python app; use --engine uvloop or asyncio, or leave --app out",
             id="an app",
         ),
         pytest.param(
