@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -135,9 +136,11 @@ def blast(
     has_screen = live and _can_have_screen("--no-progress" if no_progress else "--quiet" if quiet else None)
     prepared = prepare_blast(target, profile, given(values), origins(click.get_current_context()))
     if dry_run:
+        from loadkit.cli.dry_run import dry_run_line
         from loadkit.report.writing import encode
 
         click.echo(encode(prepared.plan), nl=False)
+        say(dry_run_line(prepared.plan), quiet or not sys.stderr.isatty())
         return 0
     say_warnings(prepared.check_machine(), quiet)
     for path in files(output):
