@@ -24,6 +24,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -38,6 +39,7 @@ from loadkit.run.signals import Interrupts, leave_to_parent
 __all__ = ["Forker", "main"]
 
 _INT = struct.Struct("i")
+_WAIT_S = 1.0
 # How libraries end a process that gets no more memory: uvloop reads through NULL, others abort.
 _FOR_MEMORY = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
 # What all workers share the pages of. The engines are imported by name: native is not there without a compiler.
@@ -51,6 +53,7 @@ class Forker:
     """
 
     is_in_worker = False
+    patience_s = 20.0  # a fork takes milliseconds
 
     def __init__(self, interrupts: Interrupts) -> None:
         if self.is_in_worker:
@@ -99,13 +102,25 @@ class Forker:
     def _ask(self, *fds: int) -> int:
         try:
             socket.send_fds(self._socket, [b"F"], fds)
-            while self._socket not in self.interrupts.wait([self._socket]):
-                self.interrupts.check()
+            self._wait_for_answer()
             (pid,) = _INT.unpack(self._socket.recv(_INT.size))
         except (OSError, struct.error):
             end = say_end(self._interpreter.process)
             raise WorkerError(f"the process that workers are forked from {end}") from None
         return int(pid)
+
+    def _wait_for_answer(self) -> None:
+        waited_s, begin = 0.0, time.monotonic()
+        while self._socket not in self.interrupts.wait([self._socket], _WAIT_S):
+            self.interrupts.check()
+            # If this process was frozen meanwhile, so was the forker, and a wait took longer than requested.
+            waited_s += min(_WAIT_S, time.monotonic() - begin)
+            begin = time.monotonic()
+            if waited_s > self.patience_s:
+                raise WorkerError(
+                    f"the process that workers are forked from (pid {self.pid}) has not answered for "
+                    f"{waited_s:.0f} s: it was stopped, or hangs"
+                )
 
 
 # -- in the forker

@@ -64,6 +64,20 @@ def test_one_that_was_killed_says_so_when_it_is_asked_and_its_children_are_lost(
     assert open_files() == before
 
 
+def test_one_that_is_stopped_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Forker, "patience_s", 0.5)
+    before = open_files()
+    with Interrupts() as interrupts, Forker(interrupts) as forker:
+        pipe, theirs = os.pipe()
+        forker.fork(theirs, pipe).close()
+        os.kill(forker.pid, signal.SIGSTOP)
+        with pytest.raises(WorkerError, match=rf"\(pid {forker.pid}\) has not answered for \d s: it was stopped"):
+            forker.fork(theirs, pipe)
+        for fd in (pipe, theirs):
+            os.close(fd)
+    assert open_files() == before
+
+
 def test_a_parent_that_goes_before_it_has_read_the_answer_leaves_no_traceback(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
