@@ -56,8 +56,7 @@ def report(
     require_memory(TO_READ_BYTES)
     from loadkit.errors import OptionError
     from loadkit.report.merge import merge_records
-    from loadkit.report.reading import format_of, load
-    from loadkit.report.serve import FORMAT, join, load_serve
+    from loadkit.report.serve import ServeRecord, join, load_either, load_serve
     from loadkit.report.verdict import judged
 
     if table and (server or github):
@@ -68,14 +67,16 @@ def report(
         check_writable(path)
     if table:
         return 0 if publish_table(records, output) else 1
-    of_serve = [path for path in records if format_of(path) == FORMAT]
-    if of_serve and (len(records) > 1 or server or github):
-        way_out = "report it alone, or join it to its run with --server"
-        raise OptionError(f"{of_serve[0]}: the record of a serve end; {way_out}")
-    if of_serve:
+    found = [load_either(path) for path in records]
+    for path, serve in zip(records, found, strict=True):
+        if not isinstance(serve, ServeRecord):
+            continue
+        if len(records) > 1 or server or github:
+            way_out = "report it alone, or join it to its run with --server"
+            raise OptionError(f"{path}: the record of a serve end; {way_out}")
         check_outputs(output, {}, SERVE_FORMATS)
-        return 0 if publish_serve(load_serve(of_serve[0]), output, is_kept=True) else 1
-    loaded = [load(path) for path in records]
+        return 0 if publish_serve(serve, output, is_kept=True) else 1
+    loaded = [one for one in found if not isinstance(one, ServeRecord)]
     if server and len(loaded) > 1:
         raise OptionError("--server: joins the two ends of one run; give one RECORD")
     record = judged(merge_records(loaded, records))

@@ -21,7 +21,7 @@ from loadkit.report.record import FORMAT, VERSION, RunRecord
 from loadkit.report.whole import check_whole, complete_histograms, run_problems
 from loadkit.units import format_count, format_size
 
-__all__ = ["as_struct", "format_of", "load", "read_fields"]
+__all__ = ["as_struct", "format_of", "load", "parse", "parse_fields", "read"]
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -51,7 +51,12 @@ _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UT
 
 def load(path: str) -> RunRecord:
     """Reads the record of a run. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
-    fields = read_fields(path, FORMAT, VERSION, "`loadkit blast -o run.json` writes one")
+    return parse(path, read(path))
+
+
+def parse(path: str, text: bytes) -> RunRecord:
+    """Does the same with the text of a file that was read."""
+    fields = parse_fields(path, text, FORMAT, VERSION, "`loadkit blast -o run.json` writes one")
     if "plan" in fields and "load" not in fields:
         raise RecordError(
             f"{path}: written by an older loadkit, with a `plan` where this one reads `load` and `placements`: run it "
@@ -64,12 +69,11 @@ def load(path: str) -> RunRecord:
     return record
 
 
-def read_fields(path: str, kind: str, version: int, writes: str) -> dict[str, Any]:
-    """Reads the JSON object of a file: format `kind` in this `version`; `writes` says which command writes such a file.
+def parse_fields(path: str, text: bytes, kind: str, version: int, writes: str) -> dict[str, Any]:
+    """Returns the JSON object of a file, of format `kind` in this `version`; `writes` says which command writes it.
 
-    Raises RecordError, in one line, for what is missing, damaged, foreign, newer, older, or too much for a record.
+    Raises RecordError, in one line, for what is damaged, foreign, newer, older, or too much for a record.
     """
-    text = _read(path)
     try:
         fields = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -84,10 +88,10 @@ class _Header(msgspec.Struct):
     format: str = ""
 
 
-def format_of(path: str) -> str:
-    """Returns which format a file says it has, "" if it says none. Raises RecordError if it cannot be read."""
+def format_of(text: bytes) -> str:
+    """Returns which format the text of a file says it has, "" if it says none."""
     try:
-        return msgspec.json.decode(_read(path), type=_Header).format
+        return msgspec.json.decode(text, type=_Header).format
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return ""
 
@@ -101,7 +105,12 @@ def as_struct(path: str, fields: Mapping[str, Any], struct: type[_Struct], place
         raise RecordError(f"{path}: not a whole record: {text}{at and f' - at `{place}'}{key}") from None
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """Returns the text of a record's file, of a page that of the record in it.
+
+    Raises RecordError if it cannot be read, or is larger than a record. What is no regular file, such as the pipe of
+    `<(zcat run.json.gz)`, can be read only once.
+    """
     try:
         with Path(path).open("rb") as file:
             text = file.read(MOST_BYTES + 1)

@@ -15,7 +15,7 @@ from loadkit.measure.run_samples import ServeRun
 from loadkit.measure.series import ServeInterval
 from loadkit.plan.serve import ServePlan
 from loadkit.report.kernel import kernel_record
-from loadkit.report.reading import as_struct, read_fields
+from loadkit.report.reading import as_struct, format_of, parse, parse_fields, read
 from loadkit.report.record import CpuPerReply, Kernel, RunRecord, ServerRecord, Tool, Window
 from loadkit.report.server import server_record
 from loadkit.report.tool import tool_record
@@ -23,7 +23,7 @@ from loadkit.report.verdict import judged
 from loadkit.report.whole import check_whole, complete_histograms, start_problem
 from loadkit.units import NS_PER_S, format_duration
 
-__all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_serve"]
+__all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_either", "load_serve"]
 
 FORMAT = "loadkit-serve-record"
 VERSION = 1
@@ -65,9 +65,19 @@ def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
     )
 
 
+def load_either(path: str) -> RunRecord | ServeRecord:
+    """Reads the record of a run or of a serve end. Raises RecordError."""
+    text = read(path)
+    return _parse_serve(path, text) if format_of(text) == FORMAT else parse(path, text)
+
+
 def load_serve(path: str) -> ServeRecord:
     """Reads a serve record. Raises RecordError, in one line, for what is missing, damaged, foreign or newer."""
-    fields = read_fields(path, FORMAT, VERSION, "`loadkit serve -o serve.json` writes one")
+    return _parse_serve(path, read(path))
+
+
+def _parse_serve(path: str, text: bytes) -> ServeRecord:
+    fields = parse_fields(path, text, FORMAT, VERSION, "`loadkit serve -o serve.json` writes one")
     record = as_struct(path, fields, ServeRecord)
     check_whole(path, (*filter(None, [start_problem(record.started)]), *_problems(record)))
     complete_histograms(path, record)

@@ -38,7 +38,8 @@ def test_a_record_gives_the_same_report_again(loadkit: Loadkit, tmp_path: Path) 
 def test_a_record_goes_through_a_pipe(loadkit: Loadkit, tmp_path: Path) -> None:
     done = loadkit("blast", *QUICK, "-o", "-", "-o", "run.jsonl")
     (tmp_path / "piped.json").write_text(done.stdout)
-    again = loadkit("report", "piped.json", "-o", "-")
+    into_a_pipe = ("sh", "-c", 'cat piped.json | "$@"', "sh")
+    again = loadkit("report", "/dev/stdin", "-o", "-", wrapper=into_a_pipe)
     assert json.loads(again.stdout) == json.loads(done.stdout)
     assert done.stderr.splitlines()[0] == again.stderr.splitlines()[0]
     head, *rows = map(json.loads, (tmp_path / "run.jsonl").read_text().splitlines())

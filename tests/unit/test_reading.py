@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from loadkit.errors import RecordError
-from loadkit.report.reading import MOST_DEEP, read_fields
+from loadkit.report.reading import MOST_DEEP, parse_fields, read
 
 
 def _read(path: Path, **fields: object) -> dict[str, object]:
     path.write_text(json.dumps({"format": "made-up", "version": 3, **fields}))
-    return read_fields(str(path), "made-up", 3, "`loadkit make` writes one")
+    return parse_fields(str(path), read(str(path)), "made-up", 3, "`loadkit make` writes one")
 
 
 @pytest.mark.parametrize(
