@@ -24,6 +24,8 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
+from loadkit.standard_streams import fill
+
 __all__ = ["Stream", "end_soon", "install", "live_stream", "width_of"]
 
 # A reader that is alive takes a line from a full pipe sooner. `serve` checks its workers once a second.
@@ -160,13 +162,8 @@ def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def install() -> None:
     """Puts both streams in place. To be called before anything is opened that stays open."""
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            # It gets the lowest free number, which is this one. Workers inherit it, as they would what was closed.
-            with contextlib.suppress(OSError):
-                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    with contextlib.suppress(OSError):
+        fill()
     if "_LOADKIT_COMPLETE" in os.environ:
         # A shell asks. Click writes bytes to it, for which a stream needs a `buffer`; but where there is one, click
         # prints UTF-8 into it in an ASCII locale, whatever the stream escapes.

@@ -35,6 +35,7 @@ from loadkit.run.child import STATUS, Child
 from loadkit.run.interpreter import FAILED, READY, Interpreter, restore, say_end
 from loadkit.run.lifeline import die_with_parent
 from loadkit.run.signals import Interrupts, leave_to_parent
+from loadkit.standard_streams import fill
 
 __all__ = ["Forker", "main"]
 
@@ -136,6 +137,7 @@ def main(fd: int, parent_pid: int, stderr_fd: int, changed: str) -> None:
     die_with_parent(parent_pid)
     parent = socket.socket(fileno=fd)
     try:
+        fill()
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -187,10 +189,9 @@ def _warm_up() -> None:
 
 
 def _take_stderr(fd: int) -> None:
-    """Makes the parent's standard error this process's; the null device if the parent has none."""
-    source = os.open(os.devnull, os.O_WRONLY) if fd < 0 else fd
-    os.dup2(source, 2)
-    os.close(source)
+    """Makes the parent's standard error this process's."""
+    os.dup2(fd, 2)
+    os.close(fd)
 
 
 def _say(error: Exception) -> str:

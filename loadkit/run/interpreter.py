@@ -12,7 +12,6 @@ the place of Python, and refuses.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import signal
@@ -20,12 +19,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import loadkit
 from loadkit.errors import PreflightError
 from loadkit.limits import of_memory, setting_up
 from loadkit.run.signals import Interrupts, hold, name_of
+from loadkit.standard_streams import fill
 
 __all__ = ["FAILED", "READY", "Interpreter", "restore"]
 
@@ -70,7 +71,7 @@ class Interpreter:
         executable = _find_executable()
         environment, changed = _environment()
         self.is_ready = False
-        with setting_up("start Python, which workers come from"), contextlib.ExitStack() as undo:
+        with setting_up("start Python, which workers come from"), _streams_taken(), contextlib.ExitStack() as undo:
             self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(self.socket.close)
             with theirs, contextlib.ExitStack() as passed:
@@ -78,14 +79,14 @@ class Interpreter:
                 passed.callback(os.close, stderr)
                 undo.callback(os.close, said)
                 os.set_blocking(stderr, True)
-                own_stderr = _duplicate(2, passed)
+                passed.callback(os.close, own_stderr := _duplicate_stderr())
                 version = sys.version.split()[0]
                 arguments = [version, str(theirs.fileno()), str(os.getpid()), str(own_stderr), changed, _package()]
                 self.process = _start(
                     [executable, *_flags(), "-c", _START, *arguments, *sys.path],
                     stderr,
                     environment,
-                    [theirs.fileno(), *([own_stderr] if own_stderr >= 0 else [])],
+                    [theirs.fileno(), own_stderr],
                 )
             self._said_fd = said
             undo.pop_all()
@@ -199,16 +200,23 @@ def _read(fd: int) -> bytes:
         return b""
 
 
-def _duplicate(fd: int, owner: contextlib.ExitStack) -> int:
-    """Returns another number of a file; -1 if it is closed."""
+@contextlib.contextmanager
+def _streams_taken() -> Iterator[None]:
+    """While entered, this program has all three standard streams, for what it starts."""
+    filled = fill()
     try:
-        found = os.dup(fd)
-    except OSError as error:
-        if error.errno != errno.EBADF:
-            raise
-        return -1
-    owner.callback(os.close, found)
-    return found
+        yield
+    finally:
+        for fd in filled:
+            os.close(fd)
+
+
+def _duplicate_stderr() -> int:
+    """Returns another number of what a program that is started has as standard error.
+
+    That is the null device if the number is taken by a file that is closed on exec: this program has closed its own.
+    """
+    return os.dup(2) if os.get_inheritable(2) else os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _package() -> str:

@@ -288,6 +288,37 @@ def test_ctrl_c_in_the_twin_is_a_keyboard_interrupt_once_all_is_gone() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_program_that_has_closed_its_standard_streams_runs_a_load_and_its_app_has_them(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import asyncio, os\n"
+        "streams = [os.path.samefile(f'/dev/fd/{fd}', os.devnull) for fd in range(3)]\n"
+        "print('not read')\n"
+        "class Echo(asyncio.Protocol):\n"
+        "    def connection_made(self, transport):\n"
+        "        self.transport = transport\n"
+        "    def data_received(self, data):\n"
+        "        self.transport.write(data if all(streams) else b'')\n"
+    )
+    (tmp_path / "program.py").write_text(
+        "import os, sys, loadkit.sync\n"
+        "if __name__ == '__main__':\n"
+        "    for fd in map(int, sys.argv[1]):\n"
+        "        os.close(fd)\n"
+        "    with loadkit.sync.serve(app='app:Echo', workers=1) as server:\n"
+        "        record = loadkit.sync.blast(server, connections=2, messages=20, workers=1)\n"
+        "    with open(sys.argv[1], 'w') as file:\n"
+        "        file.write(str(record.messages.replied))\n"
+    )
+    command, null = [sys.executable, "program.py"], subprocess.DEVNULL
+    running = [
+        subprocess.Popen([*command, closed], cwd=tmp_path, stdin=null, stdout=null, stderr=null)
+        for closed in ("0", "1", "2", "012")
+    ]
+    for process in running:
+        process.wait(60)
+        assert (tmp_path / process.args[2]).read_text() == "20"  # type: ignore[index, operator]
+
+
 def test_ctrl_c_in_asyncio_run_ends_the_run(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
