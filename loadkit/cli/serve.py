@@ -91,6 +91,7 @@ def serve(
         check_writable(path)
     with run_metrics(prepared.metrics) as metrics, Interrupts(is_command=True) as interrupts:
         say_where(metrics, quiet)
+        interrupts.at_exit = ready.close
         with contextlib.closing(ready):
             run = _run(prepared, interrupts, metrics, ready, quiet)
         interrupts.begin_report()
@@ -99,6 +100,8 @@ def serve(
             _say(f"worker {end.index} (pid {end.pid}) {end.died} when all of them were to end")
         record = build_serve_record(run, prepared.host)
         is_whole = publish_serve(record, output, quiet, interrupts.end_report)
+        if run.failure:
+            raise run.failure
         if interrupts.count < 2:
             linger(metrics, interrupts, quiet)
     if interrupts.count > 1:
@@ -123,6 +126,7 @@ def _run(
         on_ready=on_ready,
         on_change=lambda dead, group: _tell_changes(dead, group, seen, prepared.name, ready),
         interrupts=interrupts,
+        on_stop=ready.close,
     )
 
 

@@ -93,11 +93,13 @@ class Server:
                 with run_metrics(self._prepared.metrics) as metrics, self._interrupts:
                     self._metrics = metrics
                     run = run_serve(self._prepared.plan, self._note_ready, _log_deaths, self._interrupts)
-                    if self._interrupts.count < 2:
+                    if not run.failure and self._interrupts.count < 2:
                         metrics.linger(self._interrupts)
                 for end in run.died_last:
                     log.warning("serve worker %d %s when all of them were to end", end.index, end.died)
                 self.record = build_serve_record(run, self._prepared.host)
+                if run.failure:
+                    raise run.failure
         except BaseException as error:
             self._error = error
         finally:

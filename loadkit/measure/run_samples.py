@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loadkit.errors import LoadkitError
 from loadkit.measure.kernel import KernelSamples
 from loadkit.measure.memory import MemorySamples
 from loadkit.measure.samples import WorkerSamples
@@ -50,7 +51,7 @@ class ServeSamples:
 class ServeRun:
     """A serve end by itself, from start to end. `rows` are of the last hour.
 
-    `died_last` are the workers that did not end well when all of them were to end.
+    `died_last` are the workers that did not end well when all of them were to end, `failure` is why it could not go on.
     """
 
     plan: ServePlan
@@ -60,6 +61,7 @@ class ServeRun:
     rows: tuple[ServeInterval, ...]
     kernel: KernelSamples | None
     died_last: tuple[WorkerEnd, ...] = ()
+    failure: LoadkitError | None = None
 
 
 @dataclass(frozen=True, slots=True)

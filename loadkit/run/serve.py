@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from loadkit.endpoint import family_of, say_error, sockaddr_of
 from loadkit.engine.registry import get_engine
-from loadkit.errors import Interrupted, PreflightError, WorkerError
+from loadkit.errors import Interrupted, LoadkitError, PreflightError, WorkerError
 from loadkit.limits import limit_of
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.kernel import difference, read_kernel
@@ -216,12 +216,14 @@ def run_serve(
     on_ready: Callable[[ServeGroup], None],
     on_change: Callable[[list[WorkerEnd], ServeGroup], None],
     interrupts: Interrupts | None = None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> ServeRun:
     """Serves until a signal, or until `interrupts` is asked to stop, and returns what was served.
 
-    `on_ready` is called once all workers listen, `on_change` once a second with the workers that died since. The
-    signals are those of `interrupts`, which the caller has entered, else those that an Interrupts of its own takes.
-    Raises PreflightError or WorkerError, and Interrupted when a signal came before all workers listened.
+    `on_ready` is called once all workers listen, `on_change` once a second with the workers that died since, `on_stop`
+    before any of them stops listening. The signals are those of `interrupts`, which the caller has entered, else those
+    that an Interrupts of its own takes. Raises PreflightError or WorkerError if it cannot start, and Interrupted when a
+    signal came before all workers listened. If it cannot go on, what it returns has the `failure`.
     """
     with entered(interrupts) as interrupts, Forker(interrupts) as forker:
         group = ServeGroup(plan, forker)
@@ -231,18 +233,26 @@ def run_serve(
             series = ServeRows(group.board, counts_bytes=plan.app is None)
             sampler = Sampler(series, begin)
             on_ready(group)
-            while not interrupts.count:
-                interrupts.wait([group.watch], sampler.left_s(time.monotonic_ns()))
-                sampler.look(time.monotonic_ns())
-                on_change(group.mend(), group)
-            group.stop()
-            _wait_for_end(group, interrupts)
+            failure = None
+            try:
+                while not interrupts.count:
+                    interrupts.wait([group.watch], sampler.left_s(time.monotonic_ns()))
+                    sampler.look(time.monotonic_ns())
+                    on_change(group.mend(), group)
+            except LoadkitError as error:
+                failure = error
+            on_stop()
+            if failure:
+                group.leave()
+            else:
+                group.stop()
+                _wait_for_end(group, interrupts)
         except BaseException:
             group.leave()
             group.close(1.0)
             raise
         sampler.close(time.monotonic_ns())
-        ends = group.close(1.0 if interrupts.count > 1 else 5.0)
+        ends = group.close(1.0 if failure or interrupts.count > 1 else 5.0)
         after = read_kernel()
         return ServeRun(
             plan=group.plan,
@@ -251,7 +261,8 @@ def run_serve(
             span_ns=time.monotonic_ns() - begin,
             rows=tuple(series.rows),
             kernel=difference(kernel, after) if kernel and after else None,
-            died_last=group.died_last,
+            died_last=() if failure else group.died_last,
+            failure=failure,
         )
 
 

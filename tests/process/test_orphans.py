@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -78,6 +79,29 @@ def test_the_third_signal_ends_a_run_that_hangs_without_its_record() -> None:
         out, err = run.communicate(timeout=60)
         wait_until_gone(run)
     assert (run.returncode, out, err) == (143, "", "")
+
+
+def test_a_server_that_three_signals_at_once_end_removes_its_ready_file(serve: Serve, tmp_path: Path) -> None:
+    served = serve("-w", "1", "--grace", "1h")
+    for number in (signal.SIGSTOP, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+        served.signal(number)
+    assert served.end()[0] == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_cannot_go_on_says_why_and_keeps_its_record(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "serve.json"
+    served = serve("-w", "2", "-o", str(path))
+    with connect(served) as sock:
+        assert echoes(sock)
+        os.kill(named(served.process, "loadkit-forker")[0], signal.SIGKILL)
+        status, out, err = served.end()
+    assert (status, out.splitlines()[0].partition(",")[0]) == (1, "served 1 connection")
+    [_ready, why] = err.splitlines()
+    assert why.startswith("loadkit: the process that workers are forked from was killed by SIGKILL")
+    assert list(tmp_path.iterdir()) == [path]
+    server = json.loads(path.read_text())["server"]
+    assert [end["died"][:4] for end in server["workers"]] == ["lost", "lost"]
 
 
 def _wait_until_handled(process: subprocess.Popen[str]) -> None:

@@ -107,7 +107,7 @@ def test_the_ready_file_names_the_real_port_and_a_worker_a_core(serve: Serve) ->
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)], ids=["gently", "at once"])
-def test_the_ready_file_is_gone_when_it_has_ended(
+def test_the_ready_file_is_gone_when_it_listens_no_more(
     serve: Serve, tmp_path: Path, numbers: tuple[signal.Signals, ...]
 ) -> None:
     served = serve("-w", "1", "--grace", "1h")
@@ -117,6 +117,7 @@ def test_the_ready_file_is_gone_when_it_has_ended(
         for number in numbers:
             served.signal(number)
             assert refuses_soon(served)
+            assert not ready.exists()
         if len(numbers) == 1:
             sock.close()
         served.end()
