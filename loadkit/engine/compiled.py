@@ -4,12 +4,51 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Mapping
 
-from loadkit.measure.board import TAIL_ROWS
-from loadkit.measure.names import COUNTERS, HISTOGRAMS, PROOFS, STAGES, STATE, STEPS, OwnError
-from loadkit.measure.tokens import HEAD_WORDS
+from loadkit.measure.board import ERRNOS, HEAD, SUM_CARRY, TAIL_ROWS
+from loadkit.measure.histogram import SUB_BUCKETS
+from loadkit.measure.names import (
+    COUNTERS,
+    HISTOGRAMS,
+    MOST_SETTINGS,
+    PEER_KINDS,
+    PROOFS,
+    SETTING_WORDS,
+    STAGES,
+    STATE,
+    STEPS,
+    OwnError,
+)
+from loadkit.measure.tokens import HEAD_WORDS, NOTE_WORDS
+from loadkit.plan.load import LEAST_PROBED_BYTES, MOST_PROBED_BYTES
+from loadkit.profile.serve import ProbePeers
 
-__all__ = ["is_installed", "matches_board", "matches_options", "native_missing"]
+__all__ = ["SHARED", "is_installed", "matches_board", "matches_options", "native_missing"]
+
+# What the two sides write for each other to read, by the core's names: lists, whose order counts, and numbers.
+SHARED: Mapping[str, object] = {
+    "STATE": STATE,
+    "COUNTERS": COUNTERS,
+    "HISTOGRAMS": HISTOGRAMS,
+    "STAGES": STAGES,
+    "HEAD": HEAD,
+    "STEPS": STEPS,
+    "PROOFS": PROOFS,
+    "PROBE_PEERS": tuple(ProbePeers),
+    "PEER_KINDS": PEER_KINDS,
+    "ERRNOS": ERRNOS,
+    "SUM_CARRY": SUM_CARRY,
+    "SUB_BUCKETS": SUB_BUCKETS,
+    "TAIL_ROWS": TAIL_ROWS,
+    "MOST_SETTINGS": MOST_SETTINGS,
+    "SETTING_WORDS": SETTING_WORDS,
+    "TOKENS_HEAD_WORDS": HEAD_WORDS,
+    "TOKENS_NOTE_WORDS": NOTE_WORDS,
+    "LEAST_PROBED_BYTES": LEAST_PROBED_BYTES,
+    "MOST_PROBED_BYTES": MOST_PROBED_BYTES,
+    **{name: value for name, value in vars(OwnError).items() if name.isupper()},
+}
 
 _NOT_BUILT = "it was not compiled when loadkit was installed"
 _OTHER_VERSION = "it was compiled from other sources than these"
@@ -29,16 +68,10 @@ def native_missing() -> str | None:
 
 
 def matches_board() -> bool:
-    """Whether the core was built for this board: the same words in the same places."""
+    """Whether the core was built for this board: the same words in the same places, with the same meaning."""
     from loadkit.engine.native import _core
 
-    own = {name: value for name, value in vars(OwnError).items() if name.isupper()}
-    names = (_core.STATE, _core.COUNTERS, _core.HISTOGRAMS, _core.STAGES, _core.STEPS, _core.PROOFS)
-    numbers = (_core.TAIL_ROWS, _core.TOKENS_HEAD_WORDS)
-    return (names, numbers) == (
-        (STATE, COUNTERS, HISTOGRAMS, STAGES, STEPS, PROOFS),
-        (TAIL_ROWS, HEAD_WORDS),
-    ) and all(getattr(_core, name, None) == value for name, value in own.items())
+    return all(getattr(_core, name, None) == value for name, value in SHARED.items())
 
 
 def matches_options() -> bool:

@@ -21,7 +21,7 @@ from loadkit.engine.compiled import native_missing
 from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import RX_SOFTWARE, SO_TIMESTAMPING, SOFTWARE
 from loadkit.measure.board import Slot
-from loadkit.measure.names import JOURNEY_SOURCES
+from loadkit.measure.names import JOURNEY_SOURCES, PEER_KINDS
 from loadkit.measure.settings import Value
 from loadkit.plan.split import Shard
 from loadkit.plan.target import Route
@@ -40,7 +40,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _KEY_BYTES = 16  # MACHINE_KEY_BYTES of native/machine_key.h
 
 HELLO_BYTES = 47  # an odd one: whoever echoes messages of another length has nothing to look at
-SAME_CLOCK, OTHER_CLOCK, FOREIGN = range(3)  # enum peer_kind of native/probes.h
+SAME_CLOCK, OTHER_CLOCK, FOREIGN = range(len(PEER_KINDS))
 
 
 class NoProbes(Exception):

@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from loadkit.plan.placement import Placement
     from loadkit.plan.serve import ServePlan
 
-__all__ = ["SUM_CARRY", "TAIL_ROWS", "Board", "BoardLayout", "Page", "Slot"]
+__all__ = ["ERRNOS", "HEAD", "SUM_CARRY", "TAIL_ROWS", "Board", "BoardLayout", "Page", "Slot"]
 
 # Rows of journeys by their total, in quarters of an octave, each with the sum of every stage. They say where the time
 # of the slowest messages went.
 TAIL_ROWS = 160
 # With many connections a sum of nanoseconds passes 2^63 within hours, so it is carry x SUM_CARRY + sum.
-_HEAD = ("count", "sum", "min", "max", "dropped", "carry")
+HEAD = ("count", "sum", "min", "max", "dropped", "carry")
 SUM_CARRY = 1 << 62
-_ERRNOS = 160  # Linux's highest is 133, EHWPOISON; OwnError has the rest
+ERRNOS = 160  # Linux's highest is 133, EHWPOISON; OwnError has the rest
 # The most that a serve end's histograms count: bytes sent back on a connection, for which the compiled engine has 48
 # bits (native/serve.h). It times nothing but its own turns, whose ns end far below that.
 _MOST_OF_SERVE = 2**48 - 1
@@ -84,12 +84,12 @@ class BoardLayout:
     @property
     def histogram_words(self) -> int:
         """Words of one histogram, head and counts."""
-        return len(_HEAD) + counts_length(self.highest_ns)
+        return len(HEAD) + counts_length(self.highest_ns)
 
     @property
     def page_words(self) -> int:
         """Words of one phase of one worker."""
-        return len(COUNTERS) + len(STEPS) * _ERRNOS + len(self.histograms) * self.histogram_words + self.tail_words
+        return len(COUNTERS) + len(STEPS) * ERRNOS + len(self.histograms) * self.histogram_words + self.tail_words
 
     @property
     def slot_words(self) -> int:
@@ -115,11 +115,11 @@ class Page:
     def __init__(self, words: NDArray[np.int64], layout: BoardLayout) -> None:
         at = len(COUNTERS)
         self.counters = words[:at]
-        self.errors = words[at : at + len(STEPS) * _ERRNOS].reshape(len(STEPS), _ERRNOS)
+        self.errors = words[at : at + len(STEPS) * ERRNOS].reshape(len(STEPS), ERRNOS)
         at += self.errors.size
         self.histograms: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         for name in layout.histograms:
-            head, end = at + len(_HEAD), at + layout.histogram_words
+            head, end = at + len(HEAD), at + layout.histogram_words
             self.histograms[name] = (words[at:head], words[head:end])
             at = end
         self.tails = words[at : at + layout.tail_words].reshape(-1, 1 + len(STAGES))
@@ -128,9 +128,13 @@ class Page:
         """Adds to a counter."""
         self.counters[COUNTERS.index(counter)] += amount
 
+    def dropped(self, histogram: str) -> int:
+        """Returns how many values no counter of the histogram could take."""
+        return int(self.histograms[histogram][0][HEAD.index("dropped")])
+
     def add_error(self, step: str, number: int, amount: int = 1) -> None:
         """Counts an error of `step` under its errno, or under one of OwnError."""
-        known = number if 0 < number < _ERRNOS else OwnError.UNKNOWN
+        known = number if 0 < number < ERRNOS else OwnError.UNKNOWN
         self.errors[STEPS.index(step), known] += amount
 
 
@@ -202,8 +206,8 @@ class Board:
     def errors(self) -> NDArray[np.int64]:
         """The counters of errors of all workers and phases: worker, phase, step, number."""
         layout = self.layout
-        errors = self._pages[:, :, len(COUNTERS) : len(COUNTERS) + len(STEPS) * _ERRNOS]
-        return errors.reshape(layout.workers, layout.phases, len(STEPS), _ERRNOS)
+        errors = self._pages[:, :, len(COUNTERS) : len(COUNTERS) + len(STEPS) * ERRNOS]
+        return errors.reshape(layout.workers, layout.phases, len(STEPS), ERRNOS)
 
     @functools.cached_property
     def _table(self) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ __all__ = [
     "HISTOGRAMS",
     "JOURNEY_SOURCES",
     "MOST_SETTINGS",
+    "PEER_KINDS",
     "PROOFS",
     "SETTING_WORDS",
     "STAGE",
@@ -26,7 +27,6 @@ __all__ = [
 ]
 
 # The number of socket options that a slot has room for, and the words of each: the length of its value, then the value.
-# native/board.h has the same.
 MOST_SETTINGS, SETTING_WORDS = 8, 3
 STATE = (
     "sequence",  # odd while a batch is being folded in
@@ -108,13 +108,12 @@ COUNTERS = (
 # What counts the calls of epoll_wait: nothing; the compiled engine; the hook in libuv's import table; a selector of
 # loadkit's under asyncio; libuv's own metrics, which know only the turns of the loop and the events.
 WAKEUP_SOURCES = ("none", "native", "hook", "selector", "uv_metrics")
-# What answers the probes of a journey (a serve end on this machine, a serve end with another clock, any echo server),
-# or why there are no probes.
+# What answers the probes of a journey: a serve end on this machine, a serve end with another clock, any echo server.
+PEER_KINDS = ("same_clock", "other_clock", "foreign")
+# What answers them, or why there are no probes.
 JOURNEY_SOURCES = (
     "none",  # not requested
-    "same_clock",
-    "other_clock",
-    "foreign",
+    *PEER_KINDS,
     "not_opened",
     "no_stamps",
     "no_waits",

@@ -71,7 +71,7 @@ def _read_page(page: Page, highest_ns: int) -> PhaseSamples:
         counters=dict(zip(COUNTERS, (int(value) for value in page.counters), strict=True)),
         errors=errors,
         histograms={name: read_histogram(page, name, highest_ns) for name in page.histograms},
-        dropped={name: int(page.histograms[name][0][4]) for name in page.histograms},
+        dropped={name: page.dropped(name) for name in page.histograms},
         tails=page.tails.copy(),
     )
 

@@ -56,6 +56,6 @@ def read_so_far(board: Board, phase: int, times: Collection[str]) -> SoFar:
         page = slot.pages[phase]
         for name in times:
             histograms[name] = histograms[name].merge(read_histogram(page, name, highest_ns))
-            dropped[name] += int(page.histograms[name][0][4])
+            dropped[name] += page.dropped(name)
     counters = board.counters[:, phase].sum(axis=0).tolist()
     return SoFar(dict(zip(COUNTERS, counters, strict=True)), int(board.errors[:, phase].sum()), histograms, dropped)

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from loadkit.measure.board import Page
 from loadkit.measure.tcp_info import TcpInfo, read_tcp_info
 
-__all__ = ["MOST_WATCHED", "TcpWatch"]
+__all__ = ["LOOKS", "MOST_WATCHED", "TcpWatch"]
 
 # Per worker. Reading them takes 0.8 ms, twice in a run; the native engine takes 0.06 ms (2-core VM, Linux 6.18).
 MOST_WATCHED = 128

@@ -20,12 +20,13 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HEAD_WORDS", "MOST_TOKENS", "Tokens", "WorkerTokens", "token_words"]
+__all__ = ["HEAD_WORDS", "MOST_TOKENS", "NOTE_WORDS", "Tokens", "WorkerTokens", "token_words"]
 
 HEAD_WORDS = 8  # the counter's own cache line; a sem_t has 32 bytes (glibc and musl, 64-bit)
 MOST_TOKENS = 2**31 - 1  # SEM_VALUE_MAX
 _NOTE = ("turns", "held")
-_TURNS, _HELD = range(len(_NOTE))
+NOTE_WORDS = len(_NOTE)
+_TURNS, _HELD = range(NOTE_WORDS)
 # Attempts to find a moment in which no worker takes or gives: an attempt takes a few microseconds, as a worker's turn
 # does.
 _LOOKS = 1000
@@ -33,7 +34,7 @@ _LOOKS = 1000
 
 def token_words(workers: int) -> int:
     """Returns the number of 64-bit words that the tokens of this number of workers take."""
-    return HEAD_WORDS + len(_NOTE) * workers
+    return HEAD_WORDS + NOTE_WORDS * workers
 
 
 class WorkerTokens:
@@ -98,7 +99,7 @@ class Tokens:
 
 
 def _notes(words: NDArray[np.int64]) -> NDArray[np.int64]:
-    return words[HEAD_WORDS:].reshape(-1, len(_NOTE))
+    return words[HEAD_WORDS:].reshape(-1, NOTE_WORDS)
 
 
 class _Semaphore:

@@ -19,7 +19,7 @@ _MOST_BACKLOG = 2**31 - 1
 
 
 class ProbePeers(enum.StrEnum):
-    """From which addresses a serve end answers probes with its stamps; native/answers.h has the same order.
+    """From which addresses a serve end answers probes with its stamps.
 
     Stamps say how busy the worker is, to the nanosecond, and cost more than an echo. So by default only loopback
     addresses get them.

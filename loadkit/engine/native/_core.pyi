@@ -6,33 +6,32 @@ from numpy.typing import NDArray
 STATE: tuple[str, ...]
 COUNTERS: tuple[str, ...]
 HISTOGRAMS: tuple[str, ...]
+STAGES: tuple[str, ...]
+HEAD: tuple[str, ...]
 STEPS: tuple[str, ...]
 PROOFS: tuple[str, ...]
+PROBE_PEERS: tuple[str, ...]
+PEER_KINDS: tuple[str, ...]
 BLAST_ROWS: tuple[str, ...]
 PHASE_ROWS: tuple[str, ...]
 ROUTE_ROWS: tuple[str, ...]
 SERVE_ROWS: tuple[str, ...]
 SETTING_ROWS: tuple[str, ...]
-ERRNOS: int
-HEARD: int
-PHASE: int
-DONE: int
-AWAKE_NS: int
-TAIL_ROWS: int
-TOKENS_HEAD_WORDS: int
-STAGES: tuple[str, ...]
+# Other numbers are there to be compared (engine/compiled.py, tests/engine/native/test_board.py).
 HELLO_BYTES: int
 TRAILER_BYTES: int
-LEAST_PROBED_BYTES: int
-MOST_PROBED_BYTES: int
 MOST_ANSWERS: int
 REFUSED_OFF: int
 REFUSED_FULL: int
+AWAKE_NS: int
+TURN_HEARD: int
+TURN_PHASE: int
+TURN_DONE: int
+CONNECTION_BYTES: int
+PEER_BYTES: int
 HELLO_TEXT: str
 WELCOME_TEXT: str
 REFUSAL_TEXT: str
-CONNECTION_BYTES: int
-PEER_BYTES: int
 
 def give_back_zeros(object: object, /) -> int: ...
 def connection_number(machine: bytes, fd: int, is_accepted: bool, number: int, /) -> int: ...

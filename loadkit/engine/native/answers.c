@@ -51,9 +51,9 @@ static struct answer *open_answer(struct key machine, int fd, uint32_t size) {
 }
 
 struct answer *answers_greet(struct answers *answers, int fd, unsigned char *hello) {
-    bool is_for_it = answers->peers == PROBES_OF_ALL || (answers->peers == PROBES_OF_LOOPBACK && is_peer_loopback(fd));
+    bool is_for_it = answers->peers == PROBES_OF_all || (answers->peers == PROBES_OF_loopback && is_peer_loopback(fd));
     if (!is_for_it || answers->count == MOST_ANSWERS) {
-        write_first(hello, REFUSAL_TEXT, is_for_it ? REFUSED_full : REFUSED_off);
+        write_first(hello, REFUSAL_TEXT, is_for_it ? REFUSED_FULL : REFUSED_OFF);
         return NULL;
     }
     struct answer *answer = open_answer(answers->machine, fd, size_of(hello));

@@ -21,7 +21,9 @@ enum { MOST_ANSWERS = 256 };
 #define ANSWER_IDLE_NS (30 * NS_PER_S)
 
 /* Whose probes are answered: ProbePeers of profile/serve.py, in its order. */
-enum probe_peers { PROBES_OF_LOOPBACK, PROBES_OF_ALL, PROBES_OF_NONE };
+#define PROBE_PEER_NAMES(X) X(loopback) X(all) X(none)
+#define AS_PROBE_PEER(name) PROBES_OF_##name,
+enum probe_peers { PROBE_PEER_NAMES(AS_PROBE_PEER) PROBE_PEERS };
 
 struct answer {
     int fd;

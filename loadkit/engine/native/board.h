@@ -39,6 +39,7 @@
 #define STAGE_NAMES(X)                                                                                         \
     X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_code) X(back) \
     X(network) X(peer) X(busy) X(wake) X(batch) X(read) X(total)
+#define HEAD_NAMES(X) X(count) X(sum) X(min) X(max) X(dropped) X(carry)
 #define STEP_NAMES(X) X(connect) X(send) X(receive) X(close)
 #define PROOF_NAMES(X) X(unknown) X(right) X(failed)
 #define OWN_ERRORS(X)                                                                                                  \
@@ -49,6 +50,7 @@
 #define AS_COUNTER(name) COUNT_##name,
 #define AS_HISTOGRAM(name) HISTOGRAM_##name,
 #define AS_STAGE(name) STAGE_##name,
+#define AS_HEAD(name) HEAD_##name,
 #define AS_STEP(name) STEP_##name,
 #define AS_PROOF(name) PROOF_##name,
 #define AS_OWN_ERROR(name, number) OWN_##name = number,
@@ -62,13 +64,13 @@ enum { STEP_NAMES(AS_STEP) STEPS };
 enum { PROOF_NAMES(AS_PROOF) PROOFS };
 enum { OWN_ERRORS(AS_OWN_ERROR) ERRNOS = 160 };
 /* The words that the head of a histogram has. */
-enum { HEAD_count, HEAD_sum, HEAD_min, HEAD_max, HEAD_dropped, HEAD_carry, HEAD_WORDS };
+enum { HEAD_NAMES(AS_HEAD) HEAD_WORDS };
 /* A sum of nanoseconds passes 2^63 within hours of many connections: it is carry x SUM_CARRY + sum. */
 #define SUM_CARRY (INT64_C(1) << 62)
 /* Totals of journeys by quarters of an octave, each with the sum of every stage: where the time went of the slowest. */
 enum { TAIL_ROWS = 160, TAIL_WORDS = TAIL_ROWS * (1 + STAGES) };
 /* 2,048 sub-buckets resolve 3 significant digits: measure/histogram.py. */
-enum { SUB_BITS = 11, HALF = 1 << (SUB_BITS - 1) };
+enum { SUB_BITS = 11, SUB_BUCKETS = 1 << SUB_BITS, HALF = SUB_BUCKETS / 2 };
 
 struct board {
     int64_t *state; /* the slot: its first STATE_WORDS words */

@@ -140,7 +140,7 @@ class _Turns:
             return
         try:
             says = self._core.turn(self._tick_ns)
-            if says & _core.HEARD:
+            if says & _core.TURN_HEARD:
                 self._heard()
         except BaseException as error:
             self._done.set_exception(error)
@@ -151,7 +151,7 @@ class _Turns:
             self._cpu.fold(self._slot, self._phase)
             self._phase = phase
             self._entered(phase)
-        if says & _core.DONE:
+        if says & _core.TURN_DONE:
             self._done.set_result(None)
 
     def _tick(self) -> None:

@@ -23,7 +23,7 @@
 #include "counting.h"
 
 enum { HELLO_BYTES = 47, HELLO_TEXT_BYTES = 39, TRAILER_BYTES = 56 };
-/* A message of a probe; plan/model.py has them too. The least is more than a trailer, so that no reply has twice its
+/* A message of a probe; plan/load.py has them too. The least is more than a trailer, so that no reply has twice its
  * bytes. */
 enum { LEAST_PROBED_BYTES = 64, MOST_PROBED_BYTES = 16384 };
 
@@ -31,7 +31,7 @@ enum { LEAST_PROBED_BYTES = 64, MOST_PROBED_BYTES = 16384 };
  * welcome has 64 bits there that prove that the serve end is on the same machine, the refusal says why it is one. */
 extern const char HELLO_TEXT[HELLO_TEXT_BYTES + 1], WELCOME_TEXT[HELLO_TEXT_BYTES + 1],
     REFUSAL_TEXT[HELLO_TEXT_BYTES + 1];
-enum { REFUSED_off = 1, REFUSED_full };
+enum { REFUSED_OFF = 1, REFUSED_FULL };
 
 /* The trailer's words, 64 bits little-endian each. The first TRAILER_TIMES are CLOCK_REALTIME in ns, moved by what only
  * the two ends of this connection can know, and another amount with each message (machine_key.h): a peer elsewhere sees

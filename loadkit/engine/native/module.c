@@ -10,13 +10,20 @@
 #include "serve.h"
 #include "zeros.h"
 
-#define AS_STRING(name) #name,
-static const char *const state_names[] = {STATE_NAMES(AS_STRING) NULL};
-static const char *const counter_names[] = {COUNTER_NAMES(AS_STRING) NULL};
-static const char *const histogram_names[] = {HISTOGRAM_NAMES(AS_STRING) NULL};
-static const char *const stage_names[] = {STAGE_NAMES(AS_STRING) NULL};
-static const char *const step_names[] = {STEP_NAMES(AS_STRING) NULL};
-static const char *const proof_names[] = {PROOF_NAMES(AS_STRING) NULL};
+/* What Python compares with its own (compiled.py), or takes from here. */
+#define LISTS(X)                                                                                              \
+    X(STATE, STATE_NAMES) X(COUNTERS, COUNTER_NAMES) X(HISTOGRAMS, HISTOGRAM_NAMES) X(STAGES, STAGE_NAMES)    \
+    X(HEAD, HEAD_NAMES) X(STEPS, STEP_NAMES) X(PROOFS, PROOF_NAMES) X(PROBE_PEERS, PROBE_PEER_NAMES)          \
+    X(PEER_KINDS, PEER_KIND_NAMES)
+#define NUMBERS(X)                                                                                            \
+    X(ERRNOS) X(SUM_CARRY) X(SUB_BUCKETS) X(TAIL_ROWS) X(MOST_SETTINGS) X(SETTING_WORDS) X(TOKENS_HEAD_WORDS) \
+    X(TOKENS_NOTE_WORDS) X(STANDSTILL_NS) X(REMEMBERED) X(BEAT_NS) X(GAP_NS) X(GAPS) X(EDGE_NS)               \
+    X(MOST_WAITING) X(CAME_BYTES) X(TCP_WATCHED) X(TCP_LOOKS) X(BATCH) X(ACCEPTS_A_TURN) X(IDLE_A_TURN)       \
+    X(LEAST_PROBED_BYTES) X(MOST_PROBED_BYTES) X(MOST_PROBES) X(MACHINE_KEY_BYTES) X(HELLO_BYTES)             \
+    X(TRAILER_BYTES) X(MOST_ANSWERS) X(REFUSED_OFF) X(REFUSED_FULL) X(AWAKE_NS) X(TURN_HEARD) X(TURN_PHASE)   \
+    X(TURN_DONE) X(CONNECTION_BYTES) X(PEER_BYTES)
+#define TEXTS(X) X(HELLO_TEXT) X(WELCOME_TEXT) X(REFUSAL_TEXT)
+enum { CONNECTION_BYTES = sizeof(struct connection), PEER_BYTES = sizeof(struct peer) };
 
 static int add_names(PyObject *module, const char *key, const char *const *names) {
     Py_ssize_t count = 0;
@@ -35,39 +42,25 @@ static int add_names(PyObject *module, const char *key, const char *const *names
     return failed;
 }
 
-static int add_own_errors(PyObject *module) {
-#define AS_ENTRY(name, number) || PyModule_AddIntConstant(module, #name, number)
-    return 0 OWN_ERRORS(AS_ENTRY);
+static int add_lists(PyObject *module) {
+#define AS_TEXT(name) #name,
+#define AS_LIST(key, list) || add_names(module, #key, (const char *const[]){list(AS_TEXT) NULL})
+    return 0 LISTS(AS_LIST);
+}
+
+static int add_values(PyObject *module) {
+#define AS_INTEGER(name) || PyModule_AddIntConstant(module, #name, name)
+#define AS_STRING(name) || PyModule_AddStringConstant(module, #name, name)
+#define AS_OWN_INTEGER(name, number) || PyModule_AddIntConstant(module, #name, number)
+    return 0 NUMBERS(AS_INTEGER) TEXTS(AS_STRING) OWN_ERRORS(AS_OWN_INTEGER);
 }
 
 static int fill_module(PyObject *module) {
     if (core_add_type(module, &blast_type) || core_add_type(module, &serve_type) ||
         core_add_type(module, &prober_type) || core_add_type(module, &answers_type))
         return -1;
-    if (add_names(module, "STATE", state_names) || add_names(module, "COUNTERS", counter_names) ||
-        add_names(module, "HISTOGRAMS", histogram_names) || add_names(module, "STAGES", stage_names) ||
-        add_names(module, "STEPS", step_names) || add_names(module, "PROOFS", proof_names))
-        return -1;
     if (blast_add_names(module) || serve_add_names(module) || settings_add_names(module)) return -1;
-    if (PyModule_AddIntConstant(module, "AWAKE_NS", AWAKE_NS) || PyModule_AddIntConstant(module, "HEARD", TURN_HEARD) ||
-        PyModule_AddIntConstant(module, "PHASE", TURN_PHASE) || PyModule_AddIntConstant(module, "DONE", TURN_DONE) ||
-        PyModule_AddIntConstant(module, "TAIL_ROWS", TAIL_ROWS) ||
-        PyModule_AddIntConstant(module, "TOKENS_HEAD_WORDS", TOKENS_HEAD_WORDS) ||
-        PyModule_AddIntConstant(module, "HELLO_BYTES", HELLO_BYTES) ||
-        PyModule_AddIntConstant(module, "TRAILER_BYTES", TRAILER_BYTES) ||
-        PyModule_AddIntConstant(module, "LEAST_PROBED_BYTES", LEAST_PROBED_BYTES) ||
-        PyModule_AddIntConstant(module, "MOST_PROBED_BYTES", MOST_PROBED_BYTES) ||
-        PyModule_AddIntConstant(module, "MOST_ANSWERS", MOST_ANSWERS) ||
-        PyModule_AddIntConstant(module, "REFUSED_OFF", REFUSED_off) ||
-        PyModule_AddIntConstant(module, "REFUSED_FULL", REFUSED_full) ||
-        PyModule_AddStringConstant(module, "REFUSAL_TEXT", REFUSAL_TEXT) ||
-        PyModule_AddStringConstant(module, "HELLO_TEXT", HELLO_TEXT) ||
-        PyModule_AddStringConstant(module, "WELCOME_TEXT", WELCOME_TEXT) ||
-        PyModule_AddIntConstant(module, "ERRNOS", ERRNOS) ||
-        PyModule_AddIntConstant(module, "CONNECTION_BYTES", sizeof(struct connection)) ||
-        PyModule_AddIntConstant(module, "PEER_BYTES", sizeof(struct peer)))
-        return -1;
-    return add_own_errors(module) ? -1 : 0;
+    return add_lists(module) || add_values(module) ? -1 : 0;
 }
 
 static PyObject *give_back_zeros_of(PyObject *self, PyObject *object) {

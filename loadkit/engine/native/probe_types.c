@@ -38,7 +38,7 @@ int read_probes(struct prober *prober, struct board *board, PyObject *probes) {
     for (Py_ssize_t i = 0; i < PyTuple_Size(peers); i++) {
         int fd, peer;
         if (!PyArg_ParseTuple(PyTuple_GetItem(peers, i), "ii;a probe", &fd, &peer)) goto failed;
-        if (peer < PEER_SAME_CLOCK || peer > PEER_FOREIGN) {
+        if (peer < PEER_same_clock || peer > PEER_foreign) {
             refuse(PyExc_ValueError, "there is no such kind of peer");
             goto failed;
         }

@@ -43,9 +43,9 @@ static int stamp_all(int fd) {
 int prober_add(struct prober *prober, int fd, enum peer_kind peer) {
     if (prober->count == MOST_PROBES) return errno = ENOSPC, -1;
     struct probe probe = {.fd = fd, .peer = peer, .next_ns = NEVER};
-    if (peer == PEER_SAME_CLOCK && key_of_connection(&probe.key, prober->machine, fd, false)) return -1;
+    if (peer == PEER_same_clock && key_of_connection(&probe.key, prober->machine, fd, false)) return -1;
     if (stamp_all(fd)) return -1;
-    if (peer != PEER_FOREIGN) probe.next_ns = clock_ns() + PROBE_AWAKE_NS;
+    if (peer != PEER_foreign) probe.next_ns = clock_ns() + PROBE_AWAKE_NS;
     prober->probes[prober->count++] = probe;
     return 0;
 }
@@ -172,7 +172,7 @@ static uint64_t word(const unsigned char *trailer, int index) {
  * whatever passes may be subtracted from one another and from ours. `ahead_ns` is the distance of our clocks. */
 static bool read_times(const struct probe *probe, const unsigned char *trailer, int64_t ahead_ns,
                        int64_t times[TRAILER_TIMES]) {
-    uint64_t zero = probe->peer == PEER_SAME_CLOCK ? key_number(probe->key, probe->number) + (uint64_t)ahead_ns
+    uint64_t zero = probe->peer == PEER_same_clock ? key_number(probe->key, probe->number) + (uint64_t)ahead_ns
                                                    : word(trailer, TRAILER_rx);
     for (int i = 0; i < TRAILER_TIMES; i++) {
         times[i] = (int64_t)(word(trailer, i) - zero);
@@ -223,10 +223,10 @@ static void record(const struct prober *prober, const struct probe *probe) {
     BETWEEN(late, free, write);
     BETWEEN(send, write, sched);
     BETWEEN(queue, sched, tx);
-    if (probe->peer == PEER_FOREIGN) {
+    if (probe->peer == PEER_foreign) {
         BETWEEN(peer, tx, rx);
     } else {
-        if (probe->peer == PEER_SAME_CLOCK) {
+        if (probe->peer == PEER_same_clock) {
             BETWEEN(there, tx, serve_rx);
             BETWEEN(back, serve_write, rx);
         } else {
@@ -249,7 +249,7 @@ static void record(const struct prober *prober, const struct probe *probe) {
 /* Brings all points to one clock and in order, as far as the clocks' readings err; false: they are further off. */
 static bool settle(const struct prober *prober, struct probe *probe, struct distance now) {
     int64_t *at = probe->points;
-    bool is_foreign = probe->peer == PEER_FOREIGN, is_same = probe->peer == PEER_SAME_CLOCK;
+    bool is_foreign = probe->peer == PEER_foreign, is_same = probe->peer == PEER_same_clock;
     int64_t error_ns = 1000 + 2 * (probe->distance.width_ns + now.width_ns);
     for (int i = POINT_sched; i <= POINT_tx; i++) at[i] -= now.ns;
     at[POINT_rx] -= now.ns;
@@ -266,7 +266,7 @@ static bool settle(const struct prober *prober, struct probe *probe, struct dist
     is_ordered = is_ordered && put_in_order(&at[POINT_rx], is_same ? at[POINT_serve_write] : at[POINT_tx], error_ns) &&
                  put_between(&at[POINT_call], &at[POINT_wakeup], at[POINT_rx], &at[POINT_read], error_ns) &&
                  put_in_order(&at[POINT_resumed], at[POINT_read], error_ns);
-    if (probe->peer == PEER_OTHER_CLOCK)
+    if (probe->peer == PEER_other_clock)
         is_ordered = is_ordered && at[POINT_rx] - at[POINT_tx] >= at[POINT_serve_write] - at[POINT_serve_rx];
     return is_ordered;
 }
@@ -274,7 +274,7 @@ static bool settle(const struct prober *prober, struct probe *probe, struct dist
 static void finish(struct prober *prober, struct probe *probe) {
     int64_t *at = probe->points;
     const unsigned char *trailer = prober->reply + prober->size;
-    bool is_foreign = probe->peer == PEER_FOREIGN;
+    bool is_foreign = probe->peer == PEER_foreign;
     uint64_t flags = is_foreign ? 0 : word(trailer, TRAILER_flags);
     at[POINT_resumed] = probe->free_ns = clock_ns();
     probe->state = PROBE_IDLE;
@@ -302,7 +302,7 @@ void prober_receive(struct prober *prober, int index, const struct waited *waite
     struct probe *probe = &prober->probes[index];
     if (probe->state == PROBE_LOST) return;
     take_sent(probe);
-    size_t expected = prober->size + (probe->peer == PEER_FOREIGN ? 0 : TRAILER_BYTES);
+    size_t expected = prober->size + (probe->peer == PEER_foreign ? 0 : TRAILER_BYTES);
     for (;;) {
         int64_t begin = clock_ns(), stamp;
         ssize_t length = receive_stamped(probe->fd, prober->reply + probe->got, expected - probe->got, &stamp);

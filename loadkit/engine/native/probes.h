@@ -20,7 +20,9 @@ enum { MOST_PROBES = 64 };
 #define PROBE_AWAKE_NS (5 * NS_PER_S)
 enum probe_state { PROBE_IDLE, PROBE_UNDER_WAY, PROBE_LOST };
 /* Who answers: a serve end on this machine, one with another clock, or any echo. */
-enum peer_kind { PEER_SAME_CLOCK, PEER_OTHER_CLOCK, PEER_FOREIGN };
+#define PEER_KIND_NAMES(X) X(same_clock) X(other_clock) X(foreign)
+#define AS_PEER_KIND(name) PEER_##name,
+enum peer_kind { PEER_KIND_NAMES(AS_PEER_KIND) PEER_KINDS };
 
 enum point {
     POINT_due,
@@ -50,7 +52,7 @@ struct probe {
     int64_t free_ns;     /* since when it has nothing under way */
     int64_t next_ns;     /* when its next message is due */
     int64_t *page;       /* of the message under way; NULL: it is not measured */
-    struct key key;      /* with PEER_SAME_CLOCK */
+    struct key key;      /* with PEER_same_clock */
     uint64_t number;     /* of its messages so far */
     struct distance distance; /* when it was sent */
     int64_t points[POINTS];   /* monotonic; those of the kernel and of the serve end realtime until it is whole */

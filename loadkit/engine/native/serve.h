@@ -70,7 +70,7 @@ struct peer {
  * probe_peers: enum probe_peers. most_slots: no more connections than that are open at once. */
 #define SERVE_ROWS(X)                                                                                                \
     X(integer, idle_timeout_ns, -1, LONGEST_NS) X(integer, most_owed, 0, INT64_MAX) X(integer, index, 0, UINT32_MAX) \
-    X(integer, most_slots, 1, INT64_MAX) X(integer, probe_peers, 0, PROBES_OF_NONE) X(flag, is_edge_triggered, 0, 1) \
+    X(integer, most_slots, 1, INT64_MAX) X(integer, probe_peers, 0, PROBES_OF_none) X(flag, is_edge_triggered, 0, 1) \
     X(flag, reads_stamps, 0, 1)
 struct serve_options {
     SERVE_ROWS(AS_FIELD)

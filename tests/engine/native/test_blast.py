@@ -342,9 +342,9 @@ def test_closing_comes_after_the_turn_that_began_the_drain() -> None:
         with Core(phases=phases, port=listener.getsockname()[1], is_open_loop=True) as core:
             core.open_one(listener)
             core.blast.begin_phases(time.monotonic_ns() - 2_000_000)
-            assert core.blast.turn(NS_PER_S) & (_core.PHASE | _core.DONE) == _core.PHASE
+            assert core.blast.turn(NS_PER_S) & (_core.TURN_PHASE | _core.TURN_DONE) == _core.TURN_PHASE
             assert (core.slot.get("phase"), core.slot.get("open")) == (2, 1)
-            assert core.blast.turn(NS_PER_S) & (_core.PHASE | _core.DONE) == _core.DONE
+            assert core.blast.turn(NS_PER_S) & (_core.TURN_PHASE | _core.TURN_DONE) == _core.TURN_DONE
             assert core.slot.get("open") == 0
 
 

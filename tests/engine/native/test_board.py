@@ -11,7 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from loadkit.engine.compiled import matches_board, matches_options, native_missing
+from loadkit.engine import base, probes
+from loadkit.engine.aio import echo, outbox, pauses, serving, wakeups
+from loadkit.engine.compiled import SHARED, matches_board, matches_options, native_missing
+from loadkit.measure import tally, tcp_watch
 from loadkit.measure.board import SUM_CARRY
 from loadkit.measure.histogram import counts_length, highest_of, index_of, lowest_of
 from loadkit.measure.names import COUNTERS, HISTOGRAMS
@@ -45,11 +48,41 @@ def test_a_core_built_for_other_options_is_not_used(
     assert native_missing()
 
 
-@pytest.mark.parametrize("name", ["STATE", "COUNTERS", "HISTOGRAMS", "STEPS", "PROOFS", "WRONG_BYTES"])
+@pytest.mark.parametrize("name", SHARED)
 def test_a_core_built_for_another_board_is_not_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_core, name, None)
+    own = getattr(_core, name)
+    monkeypatch.setattr(_core, name, own + 1 if isinstance(own, int) else own[::-1])
     assert not matches_board()
     assert native_missing()
+    monkeypatch.delattr(_core, name)
+    assert not matches_board()
+
+
+# What the engines have in Python and in C, and whose figures are compared.
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("STANDSTILL_NS", pauses.STANDSTILL_NS),
+        ("REMEMBERED", pauses._REMEMBERED),
+        ("REMEMBERED", tally._STANDSTILLS),
+        ("BEAT_NS", pauses.BEAT_NS),
+        ("GAP_NS", pauses._GAP_NS),
+        ("GAPS", pauses._GAPS),
+        ("EDGE_NS", outbox._EDGE_NS),
+        ("MOST_WAITING", outbox._MOST_WAITING),
+        ("CAME_BYTES", base.CAME_BYTES),
+        ("TCP_WATCHED", tcp_watch.MOST_WATCHED),
+        ("TCP_LOOKS", tcp_watch.LOOKS),
+        ("BATCH", wakeups._BATCH),
+        ("ACCEPTS_A_TURN", serving._ACCEPTS_A_TURN),
+        ("IDLE_A_TURN", echo._IDLE_A_TURN),
+        ("HELLO_BYTES", probes.HELLO_BYTES),
+        ("MOST_PROBES", probes._MOST_PROBES),
+        ("MACHINE_KEY_BYTES", probes._KEY_BYTES),
+    ],
+)
+def test_a_bound_is_the_same_in_every_engine(name: str, own: int) -> None:
+    assert getattr(_core, name) == own
 
 
 _HIGHEST_NS = 3600 * NS_PER_S
