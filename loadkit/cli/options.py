@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import click
 import msgspec
 
 from loadkit.profile.engines import EngineName
-from loadkit.profile.option import Bounds, Group, Option, default_of, options_of
+from loadkit.profile.option import Bounds, Group, Option, default_of, options_of, repeatable
 from loadkit.units import Count, Duration, Rate, Size, format_count, format_duration, format_size
 
 __all__ = ["GroupedOption", "given", "profile_options", "quantity"]
@@ -40,11 +40,11 @@ class GroupedOption(click.Option):
 
 def profile_options(kind: type[msgspec.Struct]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds an option for each field of a profile. They hand on the text as given; profile/read.py reads it."""
-    hints = get_type_hints(kind)
+    hints, several = get_type_hints(kind), repeatable(kind)
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for name, option in reversed(list(options_of(kind).items())):
-            command = _click_option(name, option, hints[name], default_of(kind, name))(command)
+            command = _click_option(name, option, hints[name], default_of(kind, name), name in several)(command)
         return command
 
     return add
@@ -70,14 +70,14 @@ def quantity(kind: type[Count | Duration | Size], bounds: Bounds) -> dict[str, A
 
 
 def _click_option(
-    name: str, option: Option, hint: Any, default: object
+    name: str, option: Option, hint: Any, default: object, is_repeatable: bool
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     is_plain = default is None or isinstance(default, bool) or default == ()
     help_text = option.help if is_plain else f"{option.help} [{_shown(default)}]"
     more: dict[str, Any] = {"cls": GroupedOption, "group": option.group, "help": help_text, "default": None}
     if hint in (bool, bool | None):
         more["is_flag"] = True
-    elif get_origin(hint) is tuple:
+    elif is_repeatable:
         more |= {"multiple": True, "default": (), "metavar": option.metavar, "between": option.between}
     elif isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         more["type"] = click.Choice([choice.value for choice in hint if choice is not EngineName.FAKE])

@@ -9,13 +9,13 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import msgspec
 
 from loadkit.units import Duration, Size, exact_duration, exact_size
 
-__all__ = ["Bounds", "Group", "Option", "default_of", "names_of", "option", "options_of"]
+__all__ = ["Bounds", "Group", "Option", "default_of", "names_of", "option", "options_of", "repeatable"]
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -91,6 +91,12 @@ def options_of(struct: type[msgspec.Struct]) -> Mapping[str, Option]:
 def names_of(struct: type[msgspec.Struct]) -> list[str]:
     """Returns the fields of a profile in the order of options_of."""
     return [name for one in struct.__mro__ for name in vars(one).get("__annotations__", ()) if not name.startswith("_")]
+
+
+def repeatable(struct: type[msgspec.Struct]) -> frozenset[str]:
+    """Returns the options that may be given several times: their value is a tuple."""
+    hints = get_type_hints(struct)
+    return frozenset(name for name in options_of(struct) if get_origin(hints[name]) is tuple)
 
 
 def default_of(struct: type[msgspec.Struct], name: str) -> Any:
