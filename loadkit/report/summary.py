@@ -9,7 +9,7 @@ from loadkit.errors import OptionError
 from loadkit.plan.phases import PhaseKind
 from loadkit.report.conditions import parse_condition
 from loadkit.report.figures import shown
-from loadkit.report.record import Aborted, Finding, RunRecord, SloRecord
+from loadkit.report.record import Aborted, Finding, Messages, RunRecord, SloRecord
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_share, format_size, plural
 
@@ -37,9 +37,7 @@ def headline(record: RunRecord) -> str:
     """Returns the verdict and the figures that readers need first, and how many objectives were missed."""
     errors, missed = sum(row.count for row in record.errors), sum(not slo.ok for slo in record.slo)
     times = [f"{part} {text}" for part in ("p50", "p99", "p99.9") if (text := shown(record, f"latency.{part}"))]
-    replies = "no measured replies"
-    if record.rates.replies_per_s is not None:
-        replies = f"{format_rate(record.rates.replies_per_s)} replies"
+    replies = f"{shown(record, 'replies_per_s') or 'no measured'} replies"
     state = f"{record.verdict.state}, partial" if record.partial else record.verdict.state
     latency = f"latency {' '.join(times)}" if times else ""
     objectives = f"{plural(missed, 'SLO')} missed" if missed else ""
@@ -92,24 +90,18 @@ def crowd_line(record: RunRecord) -> str | None:
 
 def connections_line(record: RunRecord) -> str:
     """Returns how many of the requested connections opened, and how fast."""
-    connections, rate = record.connections, record.rates.connects_per_s
+    connections = record.connections
     peak = "-" if connections.peak is None else format_count(connections.peak)
     return (
-        f"{format_count(connections.opened)} opened of {format_count(connections.asked)} requested, "
-        f"{format_count(connections.failed)} failed, peak {peak}, "
-        f"at {'an unknown rate' if rate is None else format_rate(rate)}"
+        f"{shown(record, 'opened')} opened of {format_count(connections.asked)} requested, "
+        f"{shown(record, 'failed_connects')} failed, peak {peak}, "
+        f"at {shown(record, 'connects_per_s') or 'an unknown rate'}"
     )
 
 
 def messages_line(record: RunRecord) -> str:
     """Returns what became of the messages of the window."""
-    messages = record.messages
-    return (
-        f"{format_count(messages.intended)} intended, {format_count(messages.sent)} sent, "
-        f"{format_count(messages.replied)} replied, {format_count(messages.failed)} failed, "
-        f"{format_count(messages.unanswered)} unanswered, {format_count(messages.unsent)} unsent, "
-        f"{format_count(messages.waited)} waited"
-    )
+    return ", ".join(f"{shown(record, name)} {name}" for name in Messages.__struct_fields__)
 
 
 def lost_line(record: RunRecord) -> str | None:
@@ -151,10 +143,8 @@ def finding_line(finding: Finding) -> str:
 
 def bytes_line(record: RunRecord) -> str | None:
     """Returns the bytes per second each way; None if nothing was measured."""
-    sent, received = record.rates.sent_bytes_per_s, record.rates.received_bytes_per_s
-    if sent is None or received is None:
-        return None
-    return f"{format_size(sent)}/s sent, {format_size(received)}/s received"
+    sent, received = shown(record, "sent_bytes_per_s"), shown(record, "received_bytes_per_s")
+    return f"{sent} sent, {received} received" if sent and received else None
 
 
 def measured_line(record: RunRecord) -> str | None:
