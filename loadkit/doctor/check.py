@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from loadkit.doctor.capabilities import check_capabilities
 from loadkit.doctor.cpu import check_cpu
 from loadkit.doctor.demand import Demand
+from loadkit.doctor.engines import check_engines
 from loadkit.doctor.finding import Finding, failing, warned
 from loadkit.doctor.limits import check_limits
 from loadkit.doctor.memory import check_memory
@@ -27,7 +28,8 @@ def examine(demand: Demand, nic: Nic | None = None) -> tuple[Finding, ...]:
     `nic` is the card that the connections go through, where they leave this machine.
     """
     checks = [*check_limits(demand), *check_processes(demand), *check_net(demand), *check_ports(demand)]
-    checks += [*check_memory(demand), *check_ulimits(demand), *check_cpu(demand), *check_seccomp(demand)]
+    checks += [*check_memory(demand), *check_ulimits(demand), *check_engines(demand), *check_cpu(demand)]
+    checks += check_seccomp(demand)
     if nic is not None:
         checks += check_nic(demand, nic)
     capabilities = check_capabilities(demand.host, checks)

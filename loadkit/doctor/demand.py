@@ -75,6 +75,7 @@ class Demand:
     ulimits: tuple[Ulimit, ...] = ()  # of that process, which the workers inherit
     blast_board_bytes: int = 0  # the shared memory in which workers count
     serve_board_bytes: int = 0
+    fallback: str | None = None  # as in ChosenEngine
 
     @property
     def embedded(self) -> bool:
@@ -132,6 +133,7 @@ def demand_of_plan(host: Host, plan: Plan, sockets: Sockets | None = None) -> De
         is_counted=counted,
         churn_s=churn_span_s(load.phases),
         sockets=sockets,
+        fallback=here.fallback,
     )
 
 
@@ -146,6 +148,7 @@ def demand_of_serve_plan(host: Host, plan: ServePlan, connections: int = 0) -> D
         serve_workers=plan.workers,
         backlog=plan.backlog,
         serve_board_bytes=BoardLayout.of_serve(plan).size_bytes,
+        fallback=plan.fallback,
     )
 
 

@@ -61,6 +61,7 @@ def test_a_machine_with_room_has_nothing_but_ok() -> None:
         "tw-buckets",
         "memory",
         "tcp_mem",
+        "engine",
         "cores",
         "governor",
         "steal",
@@ -73,7 +74,7 @@ def test_a_machine_with_room_has_nothing_but_ok() -> None:
 
 def test_what_the_machine_hides_is_left_out() -> None:
     hidden = {"nr_open": None, "file_max": None, "somaxconn": None, "memory_available_bytes": None}
-    assert codes(**hidden) == ["nofile", "ports", "cores"]
+    assert codes(**hidden) == ["nofile", "ports", "engine", "cores"]
 
 
 def test_warnings_do_not_stand_in_the_way_but_failures_do() -> None:
