@@ -16,9 +16,8 @@ from loadkit.report.conditions import Condition
 from loadkit.report.so_far import WAYS, Found, Stretch
 from loadkit.units import NS_PER_S
 
-__all__ = ["STEP_NS", "Conditions", "wanted_of"]
+__all__ = ["Conditions", "wanted_of"]
 
-STEP_NS = NS_PER_S
 # A rate of less than this is noise: such a piece of a second, at the edge of a phase, is judged with the next one.
 _LEAST_NS = NS_PER_S // 2
 # How far back it is known what had begun, in seconds: a bound beyond it counts nothing under way as late.

@@ -1,4 +1,4 @@
-"""When a row of a series is taken, the same for both ends: once a second, and what is left at the end."""
+"""When a board is read, the same for both ends: once a second, and what is left at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Sampler"]
 
 
 class Series(Protocol):
-    """Rows of what happened between two times: run/intervals.py for a run, run/serve_rows.py for a serve end."""
+    """What happened between two times: run/intervals.py for a run, run/serve_rows.py for a serve end, run/sights.py."""
 
     def add(self, from_ns: int, t_ns: int) -> None:
         """Adds what was counted since it was last called, which was then."""

@@ -9,6 +9,7 @@ import pytest
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.run.sampler import Sampler
 from loadkit.run.serve_rows import ServeRows
+from loadkit.run.sights import Sights
 
 S = 10**9
 
@@ -76,3 +77,14 @@ def test_a_row_of_a_serve_end_has_what_its_workers_did_since_the_last(board: Boa
     moved = [(row.received_bytes, row.sent_bytes) for row in series.rows]
     assert moved == ([(640, 320), (0, 0), (256, 128)] if counts_bytes else [(None, None)] * 3)
     assert series.rows[0].t_s <= series.rows[1].t_s <= series.rows[2].t_s
+
+
+def test_what_conditions_are_about_is_read_once_a_second_and_nothing_else_is(board: Board) -> None:
+    for slot in board.slots:
+        slot.pages[0].add("replied", 7)
+    sights = Sights(board, {0: ["latency"]})
+    seen = [sights.look(round(at * S)) for at in (100, 100.9, 101.1, 101.9, 102.1)]
+    assert [look is not None for look in seen] == [True, False, True, False, True]
+    assert seen[0] is not None
+    assert (list(seen[0]), seen[0][0].counters["replied"], list(seen[0][0].histograms)) == ([0], 14, ["latency"])
+    assert Sights(board, {}).look(100 * S) is None
