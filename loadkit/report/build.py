@@ -31,7 +31,15 @@ from loadkit.report.histograms import histogram_record
 from loadkit.report.journey import journey_missing, journey_record
 from loadkit.report.kernel import kernel_missing, kernel_record
 from loadkit.report.parts import Parts, numbers_of, parts_of
-from loadkit.report.rates import connecting_of, cpu_per_reply, has_gaps, make_rates
+from loadkit.report.rates import (
+    NOT_JOINED,
+    UNMEASURED_PHASES,
+    connecting_of,
+    cpu_missing,
+    cpu_per_reply,
+    has_gaps,
+    make_rates,
+)
 from loadkit.report.record import (
     OF_A_SCHEDULE,
     Aborted,
@@ -85,6 +93,7 @@ def _what_happened(plan: Plan, host: Host, samples: RunSamples, parts: Parts) ->
     workers, server = blast_workers(load, samples, parts), _server(plan, samples, parts)
     # If the window has phases that are not measured, the serve end's CPU time has theirs too.
     serve_cpu = cpu_per_reply(server.workers, window) if server and not has_gaps(window) else None
+    cpu = {"blast": cpu_per_reply(workers, window), "serve": serve_cpu}
     is_cut = samples.interrupted is not None or samples.aborted is not None
     return RunRecord(
         partial=is_cut or any(end.died for end in samples.ends) or window is None,
@@ -110,7 +119,8 @@ def _what_happened(plan: Plan, host: Host, samples: RunSamples, parts: Parts) ->
         window=window,
         connecting=connecting,
         rates=make_rates(window, connecting),
-        cpu_per_reply_ns={"blast": cpu_per_reply(workers, window), "serve": serve_cpu},
+        cpu_per_reply_ns=cpu,
+        cpu_per_reply_missing=cpu_missing(cpu, window, UNMEASURED_PHASES if server else NOT_JOINED),
         histograms=run_histograms(load, parts),
         histograms_missing={} if load.open_loop else dict.fromkeys(OF_A_SCHEDULE, NO_SCHEDULE),
         phases=_phases(load, samples, parts),

@@ -23,7 +23,7 @@ from loadkit.report.record import Fairness, HistogramRecord, Interval
 from loadkit.report.series import add_series
 from loadkit.report.server import shared_workers
 
-__all__ = ["ONE_RUN", "fold"]
+__all__ = ["NOT_ALL", "ONE_RUN", "fold"]
 
 # Why a value of one run has no sum and no mean over several.
 ONE_RUN = "merged: each of the runs has its own"

@@ -16,10 +16,10 @@ import msgspec
 from loadkit.errors import OptionError, RecordError
 from loadkit.report.algebra import Way
 from loadkit.report.diagnosis import diagnose
-from loadkit.report.fold import fold
+from loadkit.report.fold import NOT_ALL, fold
 from loadkit.report.journey import with_shares
 from loadkit.report.mergeable import check_mergeable, groups_of, ids_of, spans_of
-from loadkit.report.rates import cpu_per_reply, make_rates
+from loadkit.report.rates import NO_REPLY, cpu_missing, cpu_per_reply, make_rates
 from loadkit.report.record import CpuPerReply, Interval, RunId, RunRecord
 from loadkit.report.series import bounded
 from loadkit.report.server import shared_workers
@@ -64,14 +64,17 @@ def _after(left: RunRecord, right: RunRecord) -> RunRecord:
 def _merge(left: RunRecord, right: RunRecord, way: Way) -> RunRecord:
     """Returns both in one, but for what needs the whole of a merge: verdict, objectives and diagnosis."""
     both = fold(left, right, way)
+    cpu = {
+        "blast": cpu_per_reply(both.workers, both.window),
+        "serve": _serve_cpu(left, right, both, way) if _has_cpu(left) and _has_cpu(right) else None,
+    }
+    reasons = {reason for one in (left, right) for reason in one.cpu_per_reply_missing.values()} - {NO_REPLY}
     return msgspec.structs.replace(
         both,
         run=_ids(left, right),
         rates=make_rates(both.window, both.connecting),
-        cpu_per_reply_ns={
-            "blast": cpu_per_reply(both.workers, both.window),
-            "serve": _serve_cpu(left, right, both, way) if _has_cpu(left) and _has_cpu(right) else None,
-        },
+        cpu_per_reply_ns=cpu,
+        cpu_per_reply_missing=cpu_missing(cpu, both.window, min(reasons, default=NOT_ALL)),
     )
 
 

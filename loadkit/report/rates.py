@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from loadkit.measure.run_samples import RunSamples
 from loadkit.plan.load import Load
@@ -10,7 +10,21 @@ from loadkit.report.record import Connecting, CpuPerReply, Rates, Window, Worker
 from loadkit.report.scale import paced_connects
 from loadkit.units import NS_PER_S
 
-__all__ = ["connecting_of", "cpu_per_reply", "has_gaps", "make_rates"]
+__all__ = [
+    "NOT_JOINED",
+    "NO_REPLY",
+    "UNMEASURED_PHASES",
+    "connecting_of",
+    "cpu_missing",
+    "cpu_per_reply",
+    "has_gaps",
+    "make_rates",
+]
+
+# Why the CPU time of an end, divided by the replies, is not known.
+NO_REPLY = "no reply in the measured time"
+NOT_JOINED = "the target is not a server of this run; `loadkit report --server` joins the record of a `loadkit serve`"
+UNMEASURED_PHASES = "the serve end's CPU time includes the phases that are not measured"
 
 
 def make_rates(window: Window | None, connecting: Connecting | None) -> Rates:
@@ -47,6 +61,12 @@ def cpu_per_reply(workers: Sequence[WorkerRecord], window: Window | None) -> Cpu
         sum(worker.cpu_user_ns or 0 for worker in workers) / window.replied,
         sum(worker.cpu_system_ns or 0 for worker in workers) / window.replied,
     )
+
+
+def cpu_missing(cpu: Mapping[str, CpuPerReply | None], window: Window | None, otherwise: str) -> dict[str, str]:
+    """Returns why the CPU time per reply is null, by end: there was no reply, or else `otherwise`."""
+    reason = otherwise if window and window.replied else NO_REPLY
+    return {end: reason for end, one in cpu.items() if one is None}
 
 
 def has_gaps(window: Window | None) -> bool:

@@ -71,7 +71,7 @@ __all__ = [
 FORMAT = "loadkit-record"
 VERSION = 2
 # Goes up by one when fields are added to the version. A reader leaves out the keys that it does not know.
-MINOR = 1
+MINOR = 2
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999)
 # What a closed loop has no histogram of: a message is due when the reply before it was read.
 OF_A_SCHEDULE = ("lateness", "held")
@@ -97,8 +97,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     one read in sixteen (--stamps rx). `sockets` has the socket options of the blast end by name: what the kernel said
     of the first connection after its first reply. The kernel doubles the requested sizes of buffers, and bounds them.
 
-    A value that was to be measured and is null has its reason in the `_missing` beside it. `opening`, `memory` and
-    `closing_ns` have one in merged records only.
+    A value that was to be measured and is null has its reason in the `_missing` beside it; `histograms_missing` and
+    `cpu_per_reply_missing` have reasons by name. `opening`, `memory` and `closing_ns` have one in merged records only.
 
     Of the `merged` runs in a record, `in_a_row` followed one another. The others ran side by side with these. `tags`
     are the notes of --tag. A merged record keeps those that all runs have with the same value; `tags_missing` has the
@@ -148,6 +148,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     sockets_missing: Annotated[str | None, algebra.reason_of("sockets")] = None
     closing_missing: Annotated[str | None, algebra.reason_of("closing_ns")] = None
     cpu_per_reply_ns: Annotated[dict[str, CpuPerReply | None], algebra.ANEW]
+    cpu_per_reply_missing: Annotated[dict[str, str], algebra.ANEW] = {}
     histograms: Annotated[Histograms, algebra.EACH]
     histograms_missing: Annotated[dict[str, str], algebra.UNION] = {}
     disturbed: Annotated[HistogramRecord | None, algebra.EACH] = None

@@ -173,7 +173,9 @@ def _cpu(record: RunRecord) -> str:
     parts = []
     for end, cpu in record.cpu_per_reply_ns.items():
         if cpu is None:
-            parts.append(f"{end} not measured")
+            # That a server elsewhere is not measured needs no reason.
+            reason = record.cpu_per_reply_missing.get(end) if record.server else None
+            parts.append(f"{end} not measured ({reason})" if reason else f"{end} not measured")
             continue
         busy = _busy(cpu.user_ns + cpu.system_ns, record) if end == "blast" else ""
         parts.append(

@@ -15,6 +15,7 @@ from loadkit.measure.run_samples import ServeRun
 from loadkit.measure.series import ServeInterval
 from loadkit.plan.serve import ServePlan
 from loadkit.report.kernel import kernel_record
+from loadkit.report.rates import cpu_missing
 from loadkit.report.reading import as_struct, format_of, parse, parse_fields, read
 from loadkit.report.record import CpuPerReply, Kernel, RunRecord, ServerRecord, Tool, Window
 from loadkit.report.server import server_record
@@ -30,6 +31,7 @@ VERSION = 1
 MINOR = 0  # goes up by one when fields are added to the version
 # How far the clocks of two machines may differ, and one second, which is the length of a row.
 _SLACK_S = 2.0
+_NO_WHOLE_ROW = "no second of the serve end's record lies in the window as a whole"
 
 
 class ServeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,9 +110,12 @@ def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
             f"{path}: not of this run: it served from {serve.started} for {format_duration(serve.duration_ns)}, and "
             f"the run began at {record.started}"
         )
-    cpu = _cpu_per_reply(record, serve, start_s)
+    cpu = {**record.cpu_per_reply_ns, "serve": _cpu_per_reply(record, serve, start_s)}
     joined = msgspec.structs.replace(
-        record, server=serve.server, cpu_per_reply_ns={**record.cpu_per_reply_ns, "serve": cpu}
+        record,
+        server=serve.server,
+        cpu_per_reply_ns=cpu,
+        cpu_per_reply_missing=cpu_missing(cpu, record.window, _NO_WHOLE_ROW),
     )
     return judged(joined)
 

@@ -89,3 +89,25 @@ def test_the_serve_end_s_cpu_time_a_reply_is_that_of_the_windows_and_not_of_its_
     assert _cpu(merge_records([one, _beside(one, serve)])) == pytest.approx(half)
     # Two serve ends at once: twice of both.
     assert _cpu(merge_records([one, _beside(one, _served((2 * S, 3 * S)))])) == pytest.approx(_cpu(one))
+
+
+def test_of_a_window_without_a_whole_second_of_the_serve_end_the_cpu_time_is_null_with_the_reason() -> None:
+    serve = _served()
+    # Rows of 12 s each; the window of the run has 10 s.
+    slow = msgspec.structs.replace(
+        serve,
+        intervals=tuple(msgspec.structs.replace(row, t_s=row.t_s + 11 * at) for at, row in enumerate(serve.intervals)),
+    )
+    record = _joined(slow)
+    assert record.cpu_per_reply_ns["serve"] is None
+    assert list(record.cpu_per_reply_missing) == ["serve"]
+    assert "no second of the serve end's record" in record.cpu_per_reply_missing["serve"]
+    both = merge_records([record, _joined(serve, 1)])
+    assert both.cpu_per_reply_missing == record.cpu_per_reply_missing
+    assert merge_records([_joined(serve), _joined(serve, 1)]).cpu_per_reply_missing == {}
+
+
+def test_what_is_known_once_the_serve_end_is_joined_has_no_reason_any_more() -> None:
+    assert list(_RUN.cpu_per_reply_missing) == ["serve"]
+    assert "`loadkit report --server`" in _RUN.cpu_per_reply_missing["serve"]
+    assert _joined(_served()).cpu_per_reply_missing == {}

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from loadkit.measure.run_samples import WorkerEnd
 from loadkit.measure.series import IntervalLatency, IntervalSample
 from loadkit.plan.phases import PhaseKind, PhasePlan
+from loadkit.report.as_text import as_text
 from loadkit.report.build import build_record
+from loadkit.report.rates import UNMEASURED_PHASES
 from loadkit.report.record import Advised, Bytes, Messages, RunRecord, Standstills, Window, measured
 from tests.golden.made_up import (
     HIGHEST_NS,
@@ -180,6 +182,7 @@ def test_without_a_window_rates_and_shares_are_null_and_the_record_is_partial() 
     assert record.partial
     assert record.rates.replies_per_s is record.rates.sent_bytes_per_s is None
     assert record.cpu_per_reply_ns == {"blast": None, "serve": None}
+    assert record.cpu_per_reply_missing == dict.fromkeys(("blast", "serve"), "no reply in the measured time")
     assert record.workers[0].cpu_share is None
 
 
@@ -197,6 +200,8 @@ def test_an_unmeasured_phase_between_two_measured_ones_is_not_in_the_rates() -> 
     assert record.window == Window(2 * S, 8 * S, 4 * S, 0, 200, 200, 12_800, 12_800)
     assert record.rates.replies_per_s == 50  # 200 in 2 s + 2 s
     assert record.cpu_per_reply_ns["serve"] is None  # its CPU time is known for all 6 s together only
+    assert record.cpu_per_reply_missing == {"serve": UNMEASURED_PHASES}
+    assert f"serve not measured ({UNMEASURED_PHASES})" in " ".join(as_text(record).split())
 
 
 def test_cpu_times_are_of_the_window_by_its_replies() -> None:
@@ -209,6 +214,7 @@ def test_cpu_times_are_of_the_window_by_its_replies() -> None:
     assert (blast.user_ns, blast.system_ns) == (2 * MS, 3 * MS)  # 2 s and 3 s by 1,000
     assert (serve.user_ns, serve.system_ns) == (2 * MS, 4 * MS)  # two workers, 1 s and 2 s each
     one = record.workers[0]
+    assert record.cpu_per_reply_missing == {}
     assert (one.cpu_ns, one.cpu_share, one.run_delay_share) == (5 * S, 0.5, 0.1)
     assert record.server is not None
     assert record.server.cpu_ns == 6 * S
