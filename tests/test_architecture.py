@@ -288,7 +288,7 @@ def test_ipv6_is_told_by_a_colon_in_one_place() -> None:
         pytest.param(_layer_breaks, "plan/build.py", "from ..run import blast", id="upwards, relative"),
         pytest.param(_layer_breaks, "plan/build.py", "def f():\n    import loadkit.cli", id="upwards, in a function"),
         pytest.param(_layer_breaks, "engine/fake.py", "import loadkit.report.record", id="engine and report"),
-        pytest.param(_layer_breaks, "report/record.py", "import loadkit.engine.base", id="report and engine"),
+        pytest.param(_layer_breaks, "report/record/run.py", "import loadkit.engine.base", id="report and engine"),
         pytest.param(_layer_breaks, "run/blast.py", "import loadkit.doctor.check", id="run and doctor"),
         pytest.param(_layer_breaks, "library/blast.py", "import loadkit.cli.live", id="library and cli"),
         pytest.param(_layer_breaks, "run/blast.py", "from loadkit.library import blast", id="run and library"),
@@ -314,7 +314,9 @@ def test_the_rules_see_what_they_forbid(rule: object, where: str, source: str) -
         pytest.param(_family_guesses, "endpoint.py", "return ':' in address", id="a colon for IPv6"),
         pytest.param(_layer_breaks, "plan/build.py", "from loadkit.profile.blast import Profile", id="downwards"),
         pytest.param(_layer_breaks, "plan/build.py", "from loadkit.plan.pacing import every", id="the own part"),
-        pytest.param(_layer_breaks, "report/record.py", "from loadkit.version import __version__", id="the version"),
+        pytest.param(
+            _layer_breaks, "report/record/run.py", "from loadkit.version import __version__", id="the version"
+        ),
         pytest.param(_file_breaks, "host.py", "path.open('rb'); text.replace(a, b)", id="bytes"),
         pytest.param(_file_breaks, "host.py", "os.open(path, os.O_RDONLY)", id="os.open to read"),
         pytest.param(_fence_breaks, "cli/serve.py", "import click", id="click in cli"),

@@ -2,7 +2,7 @@
 
 Runs whose windows followed one another become one longer run: rates are totals divided by the sum of the windows. Runs
 that went on side by side become one larger load: rates are totals divided by the longer window. Each field says how it
-is merged (record.py). What follows from the others, such as rates and the verdict, is worked out anew from the sum.
+is merged (record/). What follows from the others, such as rates and the verdict, is worked out anew from the sum.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads a record's file: to plain values of the right format, bounded in size, depth and numbers, then to the record.
 
 A record may come from anywhere. What is read here takes no more memory and time than a large record, and has no number
-that a later calculation fails on. The types (record.py) refuse wrong names and kinds of values, and whole.py refuses
+that a later calculation fails on. The types (record/) refuse wrong names and kinds of values, and whole.py refuses
 values that do not fit together.
 """
 

@@ -71,7 +71,7 @@ def test_a_type_checker_knows_the_options(tmp_path: Path) -> None:
     root = Path(loadkit.__file__).parents[1]  # where mypy looks for packages, and keeps what it knows of them
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(tmp_path / "program.py")]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=100)
-    assert 'Revealed type is "loadkit.report.record.RunRecord"' in done.stdout
+    assert 'Revealed type is "loadkit.report.record.run.RunRecord"' in done.stdout
     assert 'Revealed type is "bool"' in done.stdout
     wrong = re.findall(
         r"program\.py:(\d+): error: .*\b(conections|fast|worker)\b.*\[([\w-]+)\]$", done.stdout, re.MULTILINE
