@@ -33,8 +33,8 @@ async def blast(target: Target = None, *, profile: str | None = None, **options:
     the run. `profile` is the name of a shipped profile or a file. `options` are the long options of `loadkit blast`,
     with underscores (`connections`, `rate`, `duration`, `connect_rate` ...); None is an option not given. Values are
     the command's: text with its unit ("10k", "250ms", "64KiB"), or a plain number for counts, rates per second, sizes
-    in bytes, and seconds of `duration` and `warmup`; other durations always have their unit. `slo`, `abort_on`,
-    `source` and `tag` take one text or several.
+    in bytes, and seconds of `duration` and `warmup`; other durations always have their unit. Repeatable options take
+    one text or several.
 
     A run that missed its SLOs, is not valid, or was ended by `abort_on` returns too: `record.slo`, `record.verdict` and
     `record.aborted` say so. Warnings about this machine go to the logger "loadkit". The soft limit of open files is

@@ -15,11 +15,10 @@ import msgspec
 from loadkit.errors import LoadkitError, OptionError, ProfileError
 from loadkit.printable import shell_word
 from loadkit.profile.blast import PhaseSpec, Profile
-from loadkit.profile.both import BothEnds, Place
+from loadkit.profile.both import BothEnds
 from loadkit.profile.option import Option, names_of, options_of
 from loadkit.profile.serve import ServeProfile
-from loadkit.profile.tags import Tag
-from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, format_size, with_unit
+from loadkit.units import format_size, with_unit
 
 __all__ = ["Sources", "load_profile", "load_serve_profile", "phased", "read_profile_text", "shipped_profiles"]
 
@@ -149,10 +148,12 @@ def _with_units(kind: type[msgspec.Struct], values: Mapping[str, Any]) -> dict[s
 
 
 def _parse(kind: type, value: object) -> object:
-    for quantity in (Count, Duration, Size, Rate, ConnectRate, Pace, Tag, Place):
-        if kind is quantity:
-            return quantity.parse(value)
-    raise NotImplementedError(kind)
+    """Reads a value as one of our own types, all of which have `parse`."""
+    parse = getattr(kind, "parse", None)
+    if parse is None:
+        raise NotImplementedError(kind)
+    found: object = parse(value)
+    return found
 
 
 def _explain(
