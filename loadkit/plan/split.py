@@ -54,7 +54,10 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServeShard(msgspec.Struct, frozen=True):
-    """Worker `index`'s part of a serve end. Its `plan` has no addresses but those that this worker listens on."""
+    """Worker `index`'s part of a serve end.
+
+    Its `plan` has no addresses but those that this worker listens on, no cores, and not where its values came from.
+    """
 
     plan: ServePlan
     index: int
@@ -101,7 +104,9 @@ def split_serve(plan: ServePlan, port: int) -> tuple[ServeShard, ...]:
     """Returns the shards of a serve end, one per worker; `port` is where it listens."""
     return tuple(
         ServeShard(
-            msgspec.structs.replace(plan, addresses=plan.addresses_of(index), is_apart=False),
+            msgspec.structs.replace(
+                plan, addresses=plan.addresses_of(index), is_apart=False, cores=(), socket_origins={}
+            ),
             index,
             _core_of(plan.cores, index),
             port,

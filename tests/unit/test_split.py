@@ -158,8 +158,10 @@ def test_each_of_104_workers_is_sent_its_own_part_alone(ports: int, least_routes
 
 def test_a_worker_of_a_serve_end_is_sent_its_own_addresses_alone() -> None:
     addresses = tuple(f"127.0.{at // 256}.{at % 256}" for at in range(1, 1041))
-    plan = ServePlan(addresses, 0, EngineName.NATIVE, 104, (0, 1), is_apart=True)
+    origins = dict.fromkeys(("sndbuf", "tos"), "environment LOADKIT_SERVE_" + 300 * "X")
+    plan = ServePlan(addresses, 0, EngineName.NATIVE, 104, tuple(range(500)), is_apart=True, socket_origins=origins)
     shards = split_serve(plan, 7000)
     assert tuple(address for shard in shards for address in shard.plan.addresses) == addresses
     assert {shard.port for shard in shards} == {7000}
+    assert [shard.core for shard in shards] == list(range(104))
     assert max(len(pickle.dumps(shard)) for shard in shards) < 1_000
