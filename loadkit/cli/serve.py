@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from loadkit.cli.environment import Command, origins
 from loadkit.cli.metrics import linger, say_where
@@ -22,6 +23,7 @@ from loadkit.errors import OutputError
 from loadkit.library.files import ReadyFile, check_writable
 from loadkit.library.metrics import run_metrics
 from loadkit.limits import require_memory
+from loadkit.plan.origins import DEFAULT
 from loadkit.printable import json_page, printable
 from loadkit.profile.option import Group
 from loadkit.profile.serve import ServeProfile
@@ -85,7 +87,7 @@ def serve(
     from loadkit.run.signals import Interrupts
 
     logging.basicConfig(level=logging.WARNING, format="loadkit: %(message)s")
-    prepared = prepare_serve(listen, given(values), profile, origins(click.get_current_context()))
+    prepared = prepare_serve(listen, given(values), profile, _origins(click.get_current_context()))
     say_warnings(prepared.check_machine(), quiet)
     for path in files(output):
         check_writable(path)
@@ -107,6 +109,12 @@ def serve(
     if interrupts.count > 1:
         return 128 + interrupts.numbers[1]
     return 0 if is_whole else 1
+
+
+def _origins(context: click.Context) -> dict[str, str]:
+    """Returns where the options came from that were not given, and where the address did."""
+    is_default = context.get_parameter_source("listen") is ParameterSource.DEFAULT
+    return origins(context) | ({"listen": DEFAULT} if is_default else {})
 
 
 def _run(

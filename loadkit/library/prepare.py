@@ -168,16 +168,18 @@ def prepare_serve(
 ) -> PreparedServe:
     """Reads the options of a serve end, looks at the machine and decides it. `app` of the options may be an object.
 
+    `origins` has what came from elsewhere than an option: its name, or `listen` -> default or `environment LOADKIT_…`.
     The soft limit of open files is raised to the hard one. Raises ProfileError, OptionError, TargetError or
     PreflightError.
     """
     app = options.get("app")
     texts = {name: value for name, value in options.items() if name != "app" or isinstance(app, str)}
     profile, sources = load_serve_profile(profile_name, texts, origins)
+    sources |= {"listen": (origins or {}).get("listen", "option")}
     if app is None or isinstance(app, str):
         spec = parse_app(profile.app, str(Path.cwd())) if profile.app else None
     else:
-        spec = app_of(app)
+        spec, sources["app"] = app_of(app), "option"
     check_settings(sockets_of(profile))
     raise_nofile()
     host = read_host()

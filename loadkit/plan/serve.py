@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from loadkit.errors import OptionError, PreflightError
@@ -10,8 +12,8 @@ from loadkit.plan.addresses import loopback_addresses, tuples_for
 from loadkit.plan.app import AppSpec
 from loadkit.plan.capacity import IMBALANCE, fd_reserve, ports_of, workers_for
 from loadkit.plan.engine import ChosenEngine, check_engine, needs_of
-from loadkit.plan.origins import Sources
-from loadkit.plan.sockets import SocketValues, socket_origins, sockets_of
+from loadkit.plan.origins import DERIVED, Sources, asked_by, origins_of, worked_out
+from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, socket_origins, sockets_of
 from loadkit.profile.blast import Profile
 from loadkit.profile.both import Stamps
 from loadkit.profile.engines import EngineName
@@ -35,26 +37,31 @@ class ServePlan(msgspec.Struct, frozen=True):
     take a round trip, and longer if the kernel is busy. If blast has both ends, no handshake is under way then.
 
     `port` 0 is a free port; the group of workers knows its number when it is up. `fallback` is as in ChosenEngine.
+
+    `origins` says where each of the other values came from, and is empty for a server that a blast embeds.
+    `socket_origins` says it of each socket option.
     """
 
-    addresses: tuple[str, ...]
-    port: int
-    engine: EngineName
-    workers: int
-    cores: tuple[int, ...]  # empty: not pinned; else worker i runs on cores[i % len(cores)]
-    backlog: int = 4096
-    max_connections: int | None = None
-    idle_timeout_ns: int | None = None
-    grace_ns: int = 5 * 10**9
-    settle_ns: int = SETTLE_NS
-    edge_triggered: bool = False
-    stamps: Stamps = Stamps.OFF
-    probes: ProbePeers = ProbePeers.LOOPBACK
-    is_apart: bool = False
-    app: AppSpec | None = None
-    fallback: str | None = None
-    sockets: SocketValues = {}
-    socket_origins: dict[str, str] = {}
+    addresses: Annotated[tuple[str, ...], asked_by("listen")]
+    port: Annotated[int, asked_by("listen")]
+    engine: Annotated[EngineName, asked_by("engine", otherwise=DERIVED)]
+    workers: Annotated[int, asked_by("workers", otherwise=DERIVED)]
+    # Empty: not pinned; else worker i runs on cores[i % len(cores)].
+    cores: Annotated[tuple[int, ...], asked_by("pin", otherwise=DERIVED)]
+    backlog: Annotated[int, asked_by("backlog")] = 4096
+    max_connections: Annotated[int | None, asked_by("max_connections")] = None
+    idle_timeout_ns: Annotated[int | None, asked_by("idle_timeout")] = None
+    grace_ns: Annotated[int, asked_by("grace")] = 5 * 10**9
+    settle_ns: Annotated[int, worked_out()] = SETTLE_NS
+    edge_triggered: Annotated[bool, asked_by("edge_triggered")] = False
+    stamps: Annotated[Stamps, asked_by("stamps")] = Stamps.OFF
+    probes: Annotated[ProbePeers, asked_by("probes")] = ProbePeers.LOOPBACK
+    is_apart: Annotated[bool, worked_out()] = False
+    app: Annotated[AppSpec | None, asked_by("app")] = None
+    fallback: Annotated[str | None, worked_out()] = None
+    sockets: Annotated[SocketValues, asked_by(*SOCKET_OPTIONS)] = {}
+    socket_origins: Annotated[dict[str, str], worked_out()] = {}
+    origins: Annotated[dict[str, str], worked_out()] = {}
 
     def __post_init__(self) -> None:
         ChosenEngine(self.engine)  # refuses what is not decided
@@ -114,7 +121,13 @@ def build_serve_plan(
         fallback=engine.fallback,
         sockets=sockets_of(profile),
         socket_origins=socket_origins(sources or {}),
+        origins={} if sources is None else _origins(sources),
     )
+
+
+def _origins(sources: Sources) -> dict[str, str]:
+    found = origins_of(ServePlan, sources)
+    return {name: origin for name, origin in found.items() if not name.endswith("origins")}
 
 
 def embedded_server(

@@ -105,7 +105,7 @@ def split_serve(plan: ServePlan, port: int) -> tuple[ServeShard, ...]:
     return tuple(
         ServeShard(
             msgspec.structs.replace(
-                plan, addresses=plan.addresses_of(index), is_apart=False, cores=(), socket_origins={}
+                plan, addresses=plan.addresses_of(index), is_apart=False, cores=(), socket_origins={}, origins={}
             ),
             index,
             _core_of(plan.cores, index),

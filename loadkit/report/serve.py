@@ -28,7 +28,7 @@ __all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_either",
 
 FORMAT = "loadkit-serve-record"
 VERSION = 1
-MINOR = 0  # goes up by one when fields are added to the version
+MINOR = 1  # goes up by one when fields are added to the version
 # How far the clocks of two machines may differ, and one second, which is the length of a row.
 _SLACK_S = 2.0
 _NO_WHOLE_ROW = "no second of the serve end's record lies in the window as a whole"

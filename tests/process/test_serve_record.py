@@ -37,6 +37,7 @@ def test_both_ends_of_a_run_are_joined_and_others_are_refused(serve: Serve, tmp_
     assert json.loads((tmp_path / "copy.json").read_text()) == alone
     assert (alone["format"], alone["version"]) == ("loadkit-serve-record", 1)
     assert alone["server"]["port"] == served.port
+    assert (alone["plan"]["origins"]["workers"], alone["plan"]["origins"]["backlog"]) == ("option", "default")
     assert alone["server"]["accepted"] == sum(row["accepted"] for row in alone["intervals"]) == 50
     assert alone["server"]["bytes"] == {"sent": moved, "received": moved}
     assert sum(row["sent_bytes"] for row in alone["intervals"]) == moved

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from asyncio import Protocol
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import pytest
 
+from loadkit.library.prepare import prepare_serve
 from loadkit.plan.load import Load
 from loadkit.plan.origins import DERIVED, asked_by, options_behind, origins_of, worked_out
 from loadkit.plan.placement import Placement
+from loadkit.plan.serve import ServePlan
 from loadkit.profile.blast import Profile
 from loadkit.profile.option import options_of
+from loadkit.profile.serve import ServeProfile
 
 
 class _Plan(msgspec.Struct):
@@ -58,3 +63,28 @@ def test_each_option_is_behind_a_value_of_the_plan() -> None:
     # `phases` is a key of profiles alone, and these options are no part of a plan.
     beside = {"slo", "abort_on", "tag", "metrics", "metrics_linger"}
     assert behind - {"phases"} == set(options_of(Profile)) - beside
+
+
+def test_each_option_of_a_serve_end_is_behind_a_value_of_its_plan() -> None:
+    behind = {option for options in options_behind(ServePlan).values() for option in options}
+    assert behind - {"listen"} == set(options_of(ServeProfile)) - {"metrics", "metrics_linger"}
+
+
+def test_a_serve_end_says_where_each_of_its_values_came_from(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text("backlog = 7\ntos = 8\n")
+    given = {"listen": "default", "grace": "environment LOADKIT_SERVE_GRACE"}
+    found = prepare_serve("127.0.0.1:0", {"workers": "1", "grace": "1s"}, str(file), given).plan.origins
+    assert [found[name] for name in ("addresses", "port", "workers", "backlog", "grace_ns", "sockets")] == [
+        "default",
+        "default",
+        "option",
+        "profile",
+        "environment LOADKIT_SERVE_GRACE",
+        "profile",
+    ]
+    assert [found[name] for name in ("cores", "engine", "is_apart", "stamps", "app")] == ["derived"] * 3 + [
+        "default"
+    ] * 2
+    assert found.keys() == {name for name in ServePlan.__struct_fields__ if not name.endswith("origins")}
+    assert prepare_serve("127.0.0.1:0", {"app": Protocol}).plan.origins["app"] == "option"
