@@ -159,6 +159,12 @@ def give_up(kind: Any, good: dict[str, Any], bad: dict[str, Any]) -> None:
         assert memory_bytes("VmSize") - address_space < 4 * 2**20
 
 
+def test_a_connection_takes_no_more_of_a_worker_s_memory_than_it_did() -> None:
+    """An end of a million connections: a byte here is a megabyte there. tests/bench/memory.py measures the rest."""
+    assert _core.CONNECTION_BYTES <= 104
+    assert _core.PEER_BYTES <= 48
+
+
 @pytest.mark.parametrize("bad", BAD_BLASTS.values(), ids=BAD_BLASTS)
 def test_a_blast_that_makes_no_sense_is_refused_and_leaves_nothing_behind(bad: dict[str, Any]) -> None:
     words = np.zeros(BoardLayout(1, 3, NS_PER_S).slot_words, np.int64)
