@@ -17,6 +17,7 @@ from loadkit.measure.histogram import percentiles_supported, values_needed
 from loadkit.plan.phases import PhaseKind
 from loadkit.printable import shell_line
 from loadkit.profile.spell import option_words
+from loadkit.report.evidence import Evidence
 from loadkit.report.figures import BYTES_PER_S, PER_S, count_of_all
 from loadkit.report.record import RunRecord, SloRecord
 from loadkit.report.slo import Slo, parse_slo
@@ -92,7 +93,7 @@ class _Run:
         if self.is_invalid or self.codes & (_TOO_FAST | _PASSING):  # what disturbed a run made messages wait too
             return bool(self.codes & _TOO_FAST)
         messages = self.record.messages
-        waited = messages.waited - (self.record.stood or 0)  # a wait for our own standstill says nothing of the rate
+        waited = Evidence(self.record).messages.waited_for_target
         return max(messages.intended - messages.replied, waited) > _BEHIND * messages.intended
 
     def again(self, output: str, **changes: Any) -> str:

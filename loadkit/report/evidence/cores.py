@@ -83,6 +83,12 @@ class Cores:
         return self.own_run_delay.by_others > OWN_DELAY
 
     @property
+    def makes_late(self) -> bool:
+        """Whether messages were late because a blast worker waited for its core: what had that core is named for it."""
+        workers = self.workers
+        return bool(workers.late_changes) and self.own_run_delay.share > OWN_DELAY and not workers.is_busy
+
+    @property
     def standstill_wait_ns(self) -> int:
         """How long the worker that stood still waited for a core, if that can be all of its standstill; else 0.
 

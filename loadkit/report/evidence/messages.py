@@ -94,19 +94,47 @@ class Messages:
 
     @cached_property
     def has_waited(self) -> bool:
-        """Whether messages waited for room, while we had time to spare, and neither stood still nor wanted a core."""
+        """Whether messages waited for room that the target was to make, while we had time to spare and a core."""
         messages, cores = self.record.messages, self.cores
-        # Those that fell due while we stood still waited for each other; about as many fell due while they were sent.
-        waited = messages.waited - 2 * (self.record.stood or 0)
         return (
             self.asked.is_open_loop
             and cores.has_time
             and not cores.is_throttled
-            and waited > MISSING * messages.intended
+            and self.waited_for_target > MISSING * messages.intended
             and self.unsent_share <= MISSING
             and self.is_held
             and not cores.can_be_wait_for_a_core(self.p99("held"))
         )
+
+    @cached_property
+    def waited_for_target(self) -> float:
+        """How many messages waited for room, without those that waited because this end had stood still.
+
+        Work that stops for a while delays what waits for it by no more than that while. So the target held up each
+        message that was held for longer than any standstill: if these are enough to be worth a word, all are its doing.
+        """
+        waited = self.record.messages.waited
+        if self.p99("held") > self._longest_standstill_ns:
+            return waited
+        return max(0.0, waited - self._waited_for_standstills)
+
+    @property
+    def _waited_for_standstills(self) -> float:
+        """How many messages waited for room because this end had stood still: for each other, or behind those.
+
+        R messages are due per second, and the target has room for X. The R S messages that fall due in a standstill of
+        S go out after it, and the last of them waits for h = S R / X. Until they are gone others fall due and wait as
+        well: X / (X - R) = S / (S - h) times as many in all. All of these waits are spread evenly from 0 to h, so h is
+        twice their mean. If h is S, X is R: a target that makes no more room than it must would be behind in any case.
+        """
+        stood, longest_ns, held = self.record.stood or 0, self._longest_standstill_ns, self.record.histograms["held"]
+        last_ns = 2 * held.sum / max(1, self.record.messages.waited) if held else 0.0
+        return stood * longest_ns / (longest_ns - last_ns) if last_ns < longest_ns else stood
+
+    @property
+    def _longest_standstill_ns(self) -> int:
+        standstills = self.record.standstills
+        return (standstills.longest_ns or 0) if standstills else 0
 
     @property
     def is_held(self) -> bool:

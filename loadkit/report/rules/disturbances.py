@@ -116,8 +116,10 @@ def stood_still(evidence: Evidence) -> Iterator[Said]:
     "machine",
 )
 def late(evidence: Evidence) -> Iterator[Said]:
-    changes, is_saturated = evidence.workers.late_changes, evidence.messages.misses_rate and evidence.workers.is_busy
-    if not changes or evidence.cores.is_throttled or is_saturated:
+    """Messages that this end sent late, if no other rule names the cause, which says what that changes."""
+    changes, cores = evidence.workers.late_changes, evidence.cores
+    is_saturated = evidence.messages.misses_rate and evidence.workers.is_busy
+    if not changes or cores.is_throttled or cores.makes_late or is_saturated:
         return
     disturbed = evidence.record.disturbed
     count = disturbed.count if disturbed else 0
@@ -176,17 +178,25 @@ def blast_bound(evidence: Evidence) -> Iterator[Said]:
 @rule("run-delay", "suspect", "a worker waited for its core for 10 % of the window", "machine", "loadkit")
 def run_delay(evidence: Evidence) -> Iterator[Said]:
     """A worker that waited for a core: for other processes, or for the run's own workers, if no other rule says so."""
-    cores, delay = evidence.cores, evidence.cores.run_delay
+    cores = evidence.cores
+    delay = cores.own_run_delay if cores.makes_late else cores.run_delay
     if delay.share <= OWN_DELAY or cores.is_throttled:
         return
-    start = f"{delay.worker} waited for a core for {delay.share:.0%} of the window: latency includes that wait."
+    start = f"{delay.worker} waited for a core for {delay.share:.0%} of the window: latency includes that wait"
     if delay.by_others > OWN_DELAY:
-        yield Said(f"{start} Other processes ran there{_others(evidence)}", "machine")
+        yield Said(f"{start}{_lateness(evidence)}. Other processes ran there{_others(evidence)}", "machine")
     elif not (cores.shared and cores.shared.is_disturbing):
         workers, count = cores.crowd
         yield Said(
-            f"{start} {workers} workers share {plural(count, 'core')}: use fewer workers, or more cores", "loadkit"
+            f"{start}{_lateness(evidence)}. {workers} workers share {plural(count, 'core')}: use fewer workers, or "
+            f"more cores",
+            "loadkit",
         )
+
+
+def _lateness(evidence: Evidence) -> str:
+    """Says what messages changed that were late because of a wait for a core; empty if there were none."""
+    return f", which changes {say_changes(evidence.workers.late_changes)}" if evidence.cores.makes_late else ""
 
 
 def _others(evidence: Evidence) -> str:
@@ -198,12 +208,13 @@ def _others(evidence: Evidence) -> str:
 
 @rule("shared-core", "suspect", "both ends on one core, the serve end for 10 % of the window", "loadkit")
 def shared_core(evidence: Evidence) -> Iterator[Said]:
-    shared = evidence.cores.shared
+    shared, cores = evidence.cores.shared, evidence.cores
     if shared and shared.is_disturbing:
+        changes = "" if cores.is_crowded_out else _lateness(evidence)  # `run-delay` says it of other processes
         yield Said(
             f"both ends run on core {shared.core}, and the serve end used it for {min(shared.share, 1.0):.0%} of "
-            f"{'the window' if evidence.record.serve else 'its time'}: each end delays the other. Give each end its "
-            f"own cores, or use two machines",
+            f"{'the window' if evidence.record.serve else 'its time'}: each end delays the other{changes}. Give each "
+            f"end its own cores, or use two machines",
             "loadkit",
         )
 
