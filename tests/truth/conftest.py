@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.under_way import wait_for_replies, wait_until, wait_until_in_phase
+from tests.under_way import wait_for, wait_for_replies, wait_until_in_phase
 
 PEER = Path(__file__).parent / "peer.py"
 
@@ -41,12 +41,12 @@ class Run:
 
     def wait_until_gone(self, name: str) -> None:
         """Waits until it has no worker called so any more."""
-        wait_until(lambda: not processes(name, group=self.process.pid), f"{name} stays")
+        wait_for(lambda: not processes(name, group=self.process.pid), f"{name} stays")
 
     def wait_until_open(self, pid: int, sockets: int) -> None:
         """Waits until the process has that many file descriptors open."""
         files = Path(f"/proc/{pid}/fd")
-        wait_until(lambda: len(list(files.iterdir())) >= sockets, f"{sockets} sockets did not open")
+        wait_for(lambda: len(list(files.iterdir())) >= sockets, f"{sockets} sockets did not open")
 
     def wait_until_in_phase(self, phase: int) -> None:
         """Waits until the first worker is in the phase: 0 is the ramp, 1 the next one."""
@@ -77,8 +77,20 @@ def wait_for_processes(name: str, group: int) -> list[int]:
         found[:] = processes(name, group)
         return bool(found)
 
-    wait_until(is_there, f"there is no process {name}")
+    wait_for(is_there, f"there is no process {name}")
     return found
+
+
+def start_peer(program: Path, *arguments: object, behind: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Starts a peer, perhaps behind another command."""
+    return subprocess.Popen(
+        [*behind, sys.executable, str(program), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if behind else None,  # of a machine that lets nothing go FIRST
+        text=True,
+        start_new_session=True,
+    )
 
 
 @pytest.fixture
@@ -86,10 +98,8 @@ def peer() -> Iterator[Callable[..., int]]:
     """Starts a peer of a kind and returns its port."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: object) -> int:
-        process = subprocess.Popen(
-            [sys.executable, str(PEER), *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def start(*arguments: object, behind: tuple[str, ...] = ()) -> int:
+        process = start_peer(PEER, *arguments, behind=behind)
         started.append(process)
         assert process.stdout
         return int(process.stdout.readline())

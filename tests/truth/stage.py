@@ -20,7 +20,8 @@ from tests.conftest import Serve
 from tests.namespaces import network_namespace
 from tests.process.control_groups import control_group
 
-from .conftest import PEER, Run
+from .conftest import PEER, Run, start_peer
+from .witness import FIRST
 
 TIMED_PEER = PEER.with_name("timed_peer.py")
 # The kinds that the one of the two peers knows.
@@ -58,13 +59,11 @@ Around = Callable[[], AbstractContextManager[tuple[str, ...]]]
 
 
 @contextlib.contextmanager
-def target(kind: str, tell: int | None = None) -> Iterator[Target]:
+def target(kind: str, tell: int | None = None, behind: tuple[str, ...] = ()) -> Iterator[Target]:
     """Starts the peer of that kind, with its arguments; it tells when it has had `tell` messages."""
     words = kind.split()
-    command = [sys.executable, str(TIMED_PEER if words[0] in TIMED else PEER), *words]
-    if tell is not None:
-        command += ["--tell", str(tell * MESSAGE_BYTES)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    told = [] if tell is None else ["--tell", str(tell * MESSAGE_BYTES)]
+    process = start_peer(TIMED_PEER if words[0] in TIMED else PEER, *words, *told, behind=behind)
     try:
         assert process.stdout
         yield Target(process, int(process.stdout.readline()))
@@ -218,11 +217,6 @@ def crowd_out(seconds: float) -> Act:
 def one_core() -> Iterator[tuple[str, ...]]:
     """Allows one core."""
     yield ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
-
-
-# Before all others, so that what it reaches is its own limit. Where the kernel groups processes by their session
-# (sched(7), autogroup), the nice level of a process counts within it alone.
-FIRST = ("sh", "-c", 'echo -20 > /proc/self/autogroup; exec nice -n -20 "$@"', "sh")
 
 
 def quota(us_of_100ms: int) -> Around:

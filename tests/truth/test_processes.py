@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import Serve
-from tests.under_way import wait_until
+from tests.under_way import wait_for
 
 from .conftest import Run, assert_adds_up, errors_of, processes, wait_for_processes
+from .witness import FIRST, timely, witnessed
 
 pytestmark = pytest.mark.slow
 Blast = Callable[..., Run]
@@ -60,10 +61,11 @@ def test_a_killed_blast_worker_leaves_what_it_had_recorded(blast: Blast) -> None
     assert run.out.startswith("invalid")
 
 
+@witnessed()
 def test_a_killed_serve_workers_connections_are_errors_and_the_others_go_on(blast: Blast, serve: Serve) -> None:
-    served = serve("-w", "2")
+    served = serve("-w", "2", wrapper=FIRST)
     victim = served.workers[0]
-    run = blast(f"127.0.0.1:{served.port}", "-c", "100", "-R", "1k", "-n", "4k", "-w", "1")
+    run = blast(f"127.0.0.1:{served.port}", "-c", "100", "-R", "1k", "-n", "4k", "-w", "1", wrapper=FIRST)
     wait_until_measuring(run, 100)
     os.kill(victim, signal.SIGKILL)
     assert run.end() == 4
@@ -78,9 +80,9 @@ def test_a_killed_serve_workers_connections_are_errors_and_the_others_go_on(blas
     # Every message went out, on the connections of the other worker.
     assert record["messages"]["intended"] == record["messages"]["sent"] == 4000
     assert record["messages"]["replied"] >= 4000 - lost
-    # In each of the four seconds, but where this machine kept us from it: what stood still says for how long.
+    # In each of the four seconds.
     seconds = [row for row in record["intervals"] if row["phase"] == "hold"]
-    assert all(row["replied"] > 0 for row in seconds[:4]) or record["standstills"]["sum_ns"] > 0.5e9
+    timely(all(row["replied"] > 0 for row in seconds[:4]), seconds)
     [successor] = wait_for_processes("loadkit-serve-0", group=served.process.pid)
     assert successor != victim
 
@@ -108,19 +110,20 @@ def wait_until_measuring(run: Run, sockets: int) -> None:
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR2, 140)]
 )
+@witnessed()
 def test_a_signal_stops_gently_and_leaves_a_partial_record(blast: Blast, number: signal.Signals, status: int) -> None:
-    run = blast("-c", "50", "-R", "1k", "-d", "60s", "--warmup", "0s")
+    run = blast("-c", "50", "-R", "1k", "-d", "60s", "--warmup", "0s", wrapper=FIRST)
     wait_until_measuring(run, 50)
+    time.sleep(1)  # what is judged: of 1,000 messages 10 may be missing
     os.kill(run.process.pid, number)
     assert run.end() == status
     assert run.record["partial"] is True
     assert run.record["messages"]["replied"] > 0
     assert_adds_up(run.record)
     assert run.record["interrupted"] == number.name
-    # Judged on what was asked for until then, of which a busy machine may leave some unsent: not on the whole minute.
+    # Judged on what was asked for until then: not on the whole minute.
     assert run.record["messages"]["intended"] < 30_000
-    judged = {reason["code"] for reason in run.record["verdict"]["reasons"]}
-    assert "invalid" not in run.out or judged <= {"schedule-missed", "stood-still", "run-delay", "late"}
+    timely(run.record["verdict"]["state"] != "invalid", run.record["verdict"])
 
 
 def test_ctrl_c_in_the_terminal_reaches_the_whole_group_and_ends_the_same(blast: Blast) -> None:
@@ -149,7 +152,7 @@ def test_ctrl_c_does_not_wait_for_a_first_connection_that_nobody_answers(blast: 
         port = full.getsockname()[1]
         run = blast(f"127.0.0.1:{port}", "-c", "10", "--connect-timeout", "10m")
         syn_sent = f":{port:04X} 02 "
-        wait_until(lambda: syn_sent in Path("/proc/net/tcp").read_text(), "no connect is under way")
+        wait_for(lambda: syn_sent in Path("/proc/net/tcp").read_text(), "no connect is under way")
         os.kill(run.process.pid, signal.SIGINT)
         assert run.end() == 130  # of 10 minutes
     assert run.record["partial"] is True
@@ -197,24 +200,20 @@ def test_a_hung_worker_keeps_a_ctrl_c_waiting_for_seconds_only_and_is_named(blas
     assert record["window"]["end_ns"] - record["window"]["start_ns"] < (begin - started + 1) * 1e9
 
 
+@witnessed(())
 def test_a_second_ctrl_c_does_not_wait_for_a_hung_worker(blast: Blast) -> None:
-    def interrupt_twice() -> float:
-        """Returns how long after the first Ctrl-C the hung worker was gone, in seconds."""
-        run = blast("-c", "50", "-R", "1k", "-d", "120s", "--warmup", "0s", "-w", "2")
-        wait_until_measuring(run, 25)
-        hung = hang(run, "loadkit-blast-1")
-        begin = time.monotonic()
-        os.kill(run.process.pid, signal.SIGINT)
-        # The first has been heard when the other worker has ended its part.
-        run.wait_until_gone("loadkit-blast-0")
-        os.kill(run.process.pid, signal.SIGINT)
-        run.wait_until_gone("loadkit-blast-1")
-        took_s = time.monotonic() - begin
-        assert f"pid {hung}" in reasons(interrupted_run(run))["worker-died"]
-        return took_s
-
-    # The first alone is patient for five seconds: a machine that takes as long for all of this says nothing.
-    assert any(interrupt_twice() < 5 for _ in range(3))
+    run = blast("-c", "50", "-R", "1k", "-d", "120s", "--warmup", "0s", "-w", "2")
+    wait_until_measuring(run, 25)
+    hung = hang(run, "loadkit-blast-1")
+    begin = time.monotonic()
+    os.kill(run.process.pid, signal.SIGINT)
+    # The first has been heard when the other worker has ended its part.
+    run.wait_until_gone("loadkit-blast-0")
+    os.kill(run.process.pid, signal.SIGINT)
+    run.wait_until_gone("loadkit-blast-1")
+    took_s = time.monotonic() - begin
+    assert f"pid {hung}" in reasons(interrupted_run(run))["worker-died"]
+    timely(took_s < 5, took_s)  # for as long the first alone is patient
 
 
 def test_ctrl_c_in_the_ramp_does_not_wait_for_a_hung_worker(blast: Blast) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import Serve
+from tests.receiving import receive
 
 from .conftest import Run, assert_adds_up, errors_of
+from .witness import FIRST, timely, witnessed
 
 pytestmark = pytest.mark.slow
 Blast = Callable[..., Run]
@@ -21,10 +23,10 @@ Blast = Callable[..., Run]
 STOPPED_S = 1.2
 
 
-def stopped_run(blast: Blast, port: int, *options: object, connections: int = 20) -> dict[str, Any]:
+def stopped_run(blast: Blast, port: int, *options: object, wrapper: tuple[str, ...] = ()) -> dict[str, Any]:
     """Runs for some 3 s, with the blast end's one worker stopped for more than one of them."""
-    shape = ("-c", connections, "-w", "1", "-d", "10m", "--warmup", "0s", "--timeout", "500ms")
-    run = blast(f"127.0.0.1:{port}", *shape, *options)
+    shape = ("-c", "20", "-w", "1", "-d", "10m", "--warmup", "0s", "--timeout", "500ms")
+    run = blast(f"127.0.0.1:{port}", *shape, *options, wrapper=wrapper)
     [worker] = run.workers("loadkit-blast-0")
     run.wait_until_in_phase(1)
     began = time.monotonic()
@@ -54,7 +56,8 @@ def codes_of(record: dict[str, Any]) -> set[str]:
 def test_a_worker_that_stood_still_is_named_and_the_target_is_not(
     blast: Blast, serve: Serve, engine: tuple[str, ...], rate: tuple[str, ...]
 ) -> None:
-    record = stopped_run(blast, serve("-w", "1").port, *engine, *rate)
+    behind = FIRST if rate else ()  # a closed loop leaves nothing for others
+    record = stopped_run(blast, serve("-w", "1", wrapper=behind).port, *engine, *rate, wrapper=behind)
     standstills = record["standstills"]
     assert standstills["worker"] == 0
     assert record["workers"][0]["standstill_ns"] == standstills["sum_ns"]
@@ -75,12 +78,14 @@ def test_a_worker_that_stood_still_is_named_and_the_target_is_not(
         assert record["stood"] >= 1_100
 
 
-def test_a_server_that_stood_still_is_named_and_the_run_is_valid(
+@witnessed()
+def test_a_server_that_stood_still_is_named_and_nothing_of_ours_is(
     blast: Blast, serve: Serve, engine: tuple[str, ...]
 ) -> None:
-    served = serve("-w", "1")
+    served = serve("-w", "1", wrapper=FIRST)
     [server] = served.workers
-    run = blast(f"127.0.0.1:{served.port}", "-c", "20", "-w", "1", "-R", "1k", "-d", "10m", "--warmup", "0s", *engine)
+    load = ("-c", "20", "-w", "1", "-R", "1k", "-d", "10m", "--warmup", "0s")
+    run = blast(f"127.0.0.1:{served.port}", *load, *engine, wrapper=FIRST)
     run.wait_until_in_phase(1)
     os.kill(server, signal.SIGSTOP)
     time.sleep(0.7)
@@ -89,12 +94,9 @@ def test_a_server_that_stood_still_is_named_and_the_run_is_valid(
     histograms = run.record["histograms"]
     assert histograms["held"]["max"] > 0.5e9
     # 700 messages fell due meanwhile: a tenth of all would be late by more than 0.4 s, were it ours.
-    assert histograms["lateness"]["percentiles"]["90"] < 0.2e9
-    # Unless this end was kept from its core: it says that then, for it may have held them up itself.
-    said = {finding["party"] for finding in run.record["findings"]} | codes_of(run.record)
-    assert said & {"target", "run-delay"}, run.record["verdict"]
-    # A busy machine may stop this end too, but not for as long.
-    assert (run.record["standstills"]["longest_ns"] or 0) < 0.5e9
+    timely(histograms["lateness"]["percentiles"]["90"] < 0.2e9, histograms["lateness"]["percentiles"])
+    assert "target" in {finding["party"] for finding in run.record["findings"]}, run.record["verdict"]
+    timely({reason["party"] for reason in run.record["verdict"]["reasons"]} <= {"machine"}, run.record["verdict"])
 
 
 def test_connects_that_were_answered_while_we_stood_still_are_no_timeouts(
@@ -128,4 +130,4 @@ def test_a_server_that_stood_still_does_not_take_its_clients_for_idle(serve: Ser
     os.kill(worker, signal.SIGCONT)
     for client in clients:
         with client:
-            assert client.recv(4, socket.MSG_WAITALL) == b"bbbb"
+            assert receive(client, 4) == b"bbbb"

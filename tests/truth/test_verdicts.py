@@ -5,6 +5,7 @@ A sound run that was disturbed is suspect rightly. It passes if a witness of the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,6 @@ from tests.conftest import Serve
 
 from .conftest import Run, assert_adds_up
 from .stage import (
-    FIRST,
     Maker,
     Stage,
     alone,
@@ -34,7 +34,7 @@ from .stage import (
     stop_peer,
     stop_worker,
 )
-from .witness import Seen, Witness
+from .witness import FIRST, Seen, Witness
 
 pytestmark = pytest.mark.slow
 
@@ -341,9 +341,8 @@ SABOTAGED = [
 
 @pytest.fixture(scope="module")
 def witness() -> Iterator[Witness]:
-    started = Witness()
-    yield started
-    started.end()
+    with contextlib.closing(Witness()) as started:
+        yield started
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name, marks=row.marks) for row in (*SOUND, *SABOTAGED)])

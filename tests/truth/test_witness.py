@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import signal
@@ -25,9 +26,8 @@ QUIET = Seen((), 0.0, 0.0)
 
 @pytest.fixture
 def witness() -> Iterator[Witness]:
-    started = Witness()
-    yield started
-    started.end()
+    with contextlib.closing(Witness()) as started:
+        yield started
 
 
 @pytest.mark.slow

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,12 @@ SLACK_NS = 300_000_000
 
 # Other processes' CPU time, in cores, that keeps a worker waiting: a tenth, as for a run delay (report/evidence/).
 OTHERS = 0.1
+
+# Before all others, so that what a process reaches is its own limit. Where the kernel groups processes by their session
+# (sched(7), autogroup), the nice level of a process counts within it alone: it has to be in one of its own.
+FIRST = ("sh", "-c", 'echo -20 > /proc/self/autogroup; exec nice -n -20 "$@"', "sh")
+# How often a test is tried that a machine disturbs each time.
+TRIES = 5
 
 # What a machine may have caused: each of the first, and the others where they name it.
 CODES = ("stood-still", "late", "run-delay", "shared-core", "throttled", "connect-bound")
@@ -54,6 +62,11 @@ class Seen:
             f"the witnesses overslept {len(self.overslept)} times (cores {cores}, at most {longest / 1e6:.0f} ms), "
             f"{self.stolen:.1%} of the CPU time was stolen, other processes had {self.others:.2f} cores"
         )
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether a process that had nothing to do but sleep was kept from its core, or the host took it."""
+        return bool(self.overslept) or self.stolen > STOLEN
 
     def confirms(self, record: dict[str, Any], reason: dict[str, Any] | None = None) -> bool:
         """Whether the machine disturbed the run's measured part, so that there is this reason."""
@@ -82,12 +95,17 @@ def _wall_ns(text: str) -> int:
 
 
 class Witness:
-    """The witnesses of all cores that this process may use, until `end`."""
+    """The witnesses of all cores that this process may use, until `close`, perhaps behind another command."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind: tuple[str, ...] = ()) -> None:
         self.processes = {
             core: subprocess.Popen(
-                [sys.executable, __file__, str(core)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [*behind, sys.executable, __file__, str(core)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL if behind else None,  # of a machine that lets nothing go first
+                text=True,
+                start_new_session=True,
             )
             for core in sorted(os.sched_getaffinity(0))
         }
@@ -110,10 +128,46 @@ class Witness:
             Seen(tuple(overslept), stolen / ticks, max(0, busy - own) * cores / ticks) if ticks else Seen((), 0.0, 0.0)
         )
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Ends them."""
         for process in self.processes.values():
             process.communicate(timeout=60)
+
+
+class UntimelyError(AssertionError):
+    """What this machine may have caused was not as it should be."""
+
+
+def timely(is_so: bool, *what: object) -> None:
+    """Asserts what holds only while this machine lets the processes of a test run, in one that is `witnessed`."""
+    if not is_so:
+        raise UntimelyError(*what)
+
+
+def witnessed(behind: tuple[str, ...] = FIRST) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Returns a decorator for a test whose processes are behind that command.
+
+    It is tried again if something was not `timely` and witnesses behind that command saw a disturbance meanwhile.
+    """
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def attempt(*args: Any, **kwargs: Any) -> None:
+            with contextlib.closing(Witness(behind)) as witness:
+                for left in reversed(range(TRIES)):
+                    witness.look()
+                    try:
+                        test(*args, **kwargs)
+                        break
+                    except UntimelyError as failure:
+                        seen = witness.look()
+                        if not left or not seen.is_disturbed:
+                            failure.add_note(str(seen))
+                            raise
+
+        return attempt
+
+    return decorate
 
 
 def _read_cpu() -> tuple[int, int, int, int]:
