@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 
 from loadkit.engine.compiled import native_missing
 from loadkit.run.signals import ENDING
+from tests import leftovers
 
 # `make fuzz-records`
 settings.register_profile(
@@ -57,12 +58,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--signals", type=int, default=20, help="how often test_signals.py sends each signal")
 
 
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """No process outlives the test that started it: not where the test fails, or runs out of time, either."""
+    with leftovers.none_left():
+        yield
+
+
 def pytest_configure() -> None:
     """Has what is started from here heed signals, even where the tests run behind nohup or a script's `&`."""
     for number in ENDING:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    leftovers.watch()
 
 
 @dataclass

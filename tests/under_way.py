@@ -15,12 +15,12 @@ PATIENCE_S = 60.0
 _WORDS = struct.Struct(f"={len(STATE)}q")
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], bool], what: str = "it does not come to pass") -> None:
     """Waits until it is so; `what` is what did not come to pass."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, what
-        time.sleep(0.01)
+        time.sleep(0.005)
 
 
 def state_of(pid: int) -> dict[str, int]:
@@ -35,11 +35,11 @@ def state_of(pid: int) -> dict[str, int]:
 
 def wait_until_in_phase(pid: int, phase: int) -> None:
     """Waits until the first worker is in the phase: 0 is the ramp. `pid` is any worker of the blast end."""
-    wait_until(lambda: state_of(pid).get("phase", 0) >= phase, f"phase {phase} does not begin")
+    wait_for(lambda: state_of(pid).get("phase", 0) >= phase, f"phase {phase} does not begin")
 
 
 def wait_for_replies(pid: int) -> None:
     """Waits until the first worker of a run at a rate has had a reply behind the ramp."""
     wait_until_in_phase(pid, 1)
     seen_ns = time.monotonic_ns()
-    wait_until(lambda: state_of(pid).get("replied_ns", 0) > seen_ns, "no reply comes")
+    wait_for(lambda: state_of(pid).get("replied_ns", 0) > seen_ns, "no reply comes")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.conftest import Serve
+from tests.receiving import receive
 
 from .conftest import Loadkit
 
@@ -47,35 +48,35 @@ def peer() -> Iterator[Callable[[Answer], int]]:
 
 
 def _in_pieces(connection: socket.socket) -> None:
-    message = connection.recv(64, socket.MSG_WAITALL)
+    message = receive(connection, 64)
     for at in range(0, 64, 5):
         connection.sendall(message[at : at + 5])
     connection.recv(1)
 
 
 def _wrong(connection: socket.socket) -> None:
-    message = connection.recv(64, socket.MSG_WAITALL)
+    message = receive(connection, 64)
     connection.sendall(message[:-1] + bytes([message[-1] ^ 1]))
     connection.recv(1)
 
 
 def _like_redis(connection: socket.socket) -> None:
-    connection.recv(64, socket.MSG_WAITALL)
+    receive(connection, 64)
     connection.sendall(b"-ERR unknown command '\x1b[31m'\r\n")
     connection.recv(1)
 
 
 def _half(connection: socket.socket) -> None:
-    connection.sendall(connection.recv(64, socket.MSG_WAITALL)[:32])
+    connection.sendall(receive(connection, 64)[:32])
 
 
 def _silent(connection: socket.socket) -> None:
-    connection.recv(64, socket.MSG_WAITALL)
+    receive(connection, 64)
     connection.recv(1)  # until the other end gives up
 
 
 def _reset(connection: socket.socket) -> None:
-    connection.recv(64, socket.MSG_WAITALL)
+    receive(connection, 64)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

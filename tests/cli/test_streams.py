@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from loadkit.cli.streams import Stream, width_of
+from tests.under_way import wait_for
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 LOADKIT = (sys.executable, "-m", "loadkit")
@@ -153,7 +154,7 @@ def test_a_report_waits_for_its_reader(tmp_path: Path) -> None:
     fill(writing)
     with start(BLAST, {1: "unread"}, writing, tmp_path) as process, os.fdopen(reading, "rb") as pipe:
         os.close(writing)
-        until((tmp_path / "run.json").exists)
+        wait_for((tmp_path / "run.json").exists)
         time.sleep(1.5)  # longer than anything else waits for room
         assert process.poll() is None
         got = pipe.read().decode().lstrip("x")
@@ -166,7 +167,7 @@ def test_a_report_waits_for_its_reader(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_sigterm_ends_a_report_that_waits_for_its_reader(tmp_path: Path) -> None:
     with led_to("unread") as fd, start(BLAST, {1: "unread"}, fd, tmp_path) as process:
-        until((tmp_path / "run.json").exists)
+        wait_for((tmp_path / "run.json").exists)
         time.sleep(0.5)  # by then it waits, most likely; it must end in any case
         process.terminate()
         _out, err = process.communicate(timeout=60)
@@ -184,10 +185,10 @@ def test_serve_replaces_its_workers_and_stops_whatever_its_streams_lead_to(
     broken = dict.fromkeys((0, 1, 2), condition)
     with led_to(condition) as fd, start(words, broken, fd, tmp_path, start_new_session=True) as process:
         try:
-            until((tmp_path / "ready.json").exists)
+            wait_for((tmp_path / "ready.json").exists)
             ready = json.loads((tmp_path / "ready.json").read_text())
             os.kill(ready["workers"][0]["pid"], signal.SIGKILL)
-            until(lambda: echoes(ready["port"]))
+            wait_for(lambda: echoes(ready["port"]))
             process.terminate()
             assert process.wait(timeout=60) == 0
         finally:
@@ -203,13 +204,6 @@ def echoes(port: int) -> bool:
             return sock.recv(5) == b"hello"
     except OSError:
         return False
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.02)
 
 
 # -- a stream by itself

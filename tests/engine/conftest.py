@@ -32,8 +32,9 @@ from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
 from tests.golden.made_up import changed
+from tests.under_way import PATIENCE_S, wait_for
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = PATIENCE_S
 LOOPBACK = "127.0.0.1"
 
 # What the contract holds for: the engine, and whether it watches its sockets edge-triggered.
@@ -283,21 +284,6 @@ def serve_options(**changes: int) -> dict[str, int]:
 def hold_back(sock: socket.socket, held: bool) -> None:
     """Keeps what is sent from going out, or lets it go: in one segment, with the end of the stream if that was sent."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(held))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to pass"
-        time.sleep(0.005)
-
-
-def undisturbed(attempt: Callable[[], bool], times: int = 5) -> None:
-    """Asserts that it comes to pass when this machine does not stand still for as long as the attempt lasts.
-
-    For what a few tenths of a second must be enough for: one attempt of several has to find a machine that gives them.
-    """
-    assert any(attempt() for _ in range(times)), f"not once in {times} times"
 
 
 def _chosen(engine: Engine) -> ChosenEngine:

@@ -23,8 +23,10 @@ from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile
 from tests.conftest import Serve
 from tests.golden.made_up import ENGINE
+from tests.receiving import receive
+from tests.truth.witness import timely, witnessed
 
-from .conftest import LOOPBACK, Blast, Blasting, Peer, Server, few_descriptors, run, undisturbed, wait_for
+from .conftest import LOOPBACK, Blast, Blasting, Peer, Server, few_descriptors, run, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -117,24 +119,22 @@ def test_a_ramp_of_the_rate_sends_its_area(server: Server, blast: Blast) -> None
     assert blasting.phase("hold").counters["intended"] == 300  # (100 + 1900) / 2 x 0.3 s
 
 
+@witnessed(())
 def test_each_phase_has_a_rate_of_its_own(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     rates = {"slow": "100", "fast": "1k", "pause": "0", "rising": "100:300"}
     phases = [{"name": name, "duration": "100ms", "rate": rate} for name, rate in rates.items()]
-
-    def replies() -> int:
-        blasting = blast(port, connections="10", workers="2", phases=phases)
-        whole = run(blasting)
-        # 100 x 0.1 s, 1,000 x 0.1 s, none, (100 + 300) / 2 x 0.1 s
-        assert [blasting.phase(name).counters["intended"] for name in rates] == [10, 100, 0, 20]
-        # A phase keeps what it left unsent, which a busy machine may make it do at its end.
-        assert whole.counters["replied"] + whole.counters["unsent"] == whole.counters["intended"] == 130
-        return whole.counters["replied"]
-
-    undisturbed(lambda: replies() >= 65)
+    blasting = blast(port, connections="10", workers="2", phases=phases)
+    whole = run(blasting)
+    # 100 x 0.1 s, 1,000 x 0.1 s, none, (100 + 300) / 2 x 0.1 s
+    assert [blasting.phase(name).counters["intended"] for name in rates] == [10, 100, 0, 20]
+    # A phase keeps what it left unsent, which a busy machine may make it do at its end.
+    assert whole.counters["replied"] + whole.counters["unsent"] == whole.counters["intended"] == 130
+    timely(whole.counters["replied"] >= 65, whole.counters)
 
 
 @pytest.mark.parametrize("rate", [None, "200"], ids=["closed loop", "open loop"])
+@witnessed(())
 def test_phases_with_fewer_and_with_more_connections_close_and_open_the_difference(
     server: Server, blast: Blast, rate: str | None
 ) -> None:
@@ -144,32 +144,26 @@ def test_phases_with_fewer_and_with_more_connections_close_and_open_the_differen
         {"name": name, "duration": "100ms", "connections": connections, **paced}
         for name, connections in (("many", "10"), ("few", "4"), ("some", "8"), ("rest", "8"))
     ]
-
-    def replies() -> int:
-        blasting = blast(port, phases=phases)
-        whole = run(blasting)
-        many, few, some, rest, drain = (
-            blasting.phase(phase["name"]).counters for phase in (*phases, {"name": "drain"})
-        )
-        assert (many["opened"], few["opened"]) == (0, 0)
-        # Each counts in the phase that it was due in, though a busy machine may open it in the next.
-        assert (some["opened"], rest["opened"]) == (4, 0)
-        assert many["closed"] == 0
-        # One that waits for its last reply may close a little later.
-        assert few["closed"] + some["closed"] + rest["closed"] == 6
-        assert drain["closed"] == 8
-        assert read_worker(blasting.board, 0).state["peak"] == 10
-        # A phase keeps what it left unsent, which a busy machine may make it do at its end.
-        assert whole.counters["replied"] + whole.counters["unsent"] == whole.counters["intended"]
-        assert whole.errors == {}
-        if rate:
-            # 200 x 0.1 s in each phase; the first message of each connection is none of them.
-            assert whole.counters["intended"] == 4 * 20
-            assert whole.counters["received_bytes"] == 64 * (whole.counters["replied"] + 10 + 4)
-        wait_for(lambda: read_worker(board, 0).phases[0].counters["closed"] % 14 == 0)
-        return whole.counters["replied"]
-
-    undisturbed(lambda: replies() >= 40)
+    blasting = blast(port, phases=phases)
+    whole = run(blasting)
+    many, few, some, rest, drain = (blasting.phase(phase["name"]).counters for phase in (*phases, {"name": "drain"}))
+    assert (many["opened"], few["opened"]) == (0, 0)
+    # Each counts in the phase that it was due in, though a busy machine may open it in the next.
+    assert (some["opened"], rest["opened"]) == (4, 0)
+    assert many["closed"] == 0
+    # One that waits for its last reply may close a little later.
+    assert few["closed"] + some["closed"] + rest["closed"] == 6
+    assert drain["closed"] == 8
+    assert read_worker(blasting.board, 0).state["peak"] == 10
+    # A phase keeps what it left unsent, which a busy machine may make it do at its end.
+    assert whole.counters["replied"] + whole.counters["unsent"] == whole.counters["intended"]
+    assert whole.errors == {}
+    if rate:
+        # 200 x 0.1 s in each phase; the first message of each connection is none of them.
+        assert whole.counters["intended"] == 4 * 20
+        assert whole.counters["received_bytes"] == 64 * (whole.counters["replied"] + 10 + 4)
+    wait_for(lambda: read_worker(board, 0).phases[0].counters["closed"] == 14)
+    timely(whole.counters["replied"] >= 40, whole.counters)
 
 
 def test_each_worker_opens_its_share_of_a_phase_s_connections_however_often_they_change(
@@ -334,7 +328,7 @@ def test_leaving_at_once_counts_what_was_under_way_as_unanswered(peer: Peer, bla
 
 def answer_the_first(sock: socket.socket, _number: int) -> None:
     """Echoes a connection's first message, and says nothing more."""
-    sock.sendall(sock.recv(64, socket.MSG_WAITALL))
+    sock.sendall(receive(sock, 64))
     while sock.recv(65536):
         pass
 

@@ -11,6 +11,7 @@ import pytest
 
 from loadkit.measure.samples import read_worker
 from loadkit.plan.target import Route
+from tests.receiving import receive
 
 from .conftest import LOOPBACK, TIMEOUT_S, Behaviour, Blast, Peer, Server, run, wait_for
 
@@ -24,7 +25,7 @@ def echo(messages: int, then: Callable[[socket.socket], None] = socket.socket.cl
 
     def behave(sock: socket.socket, _number: int) -> None:
         for _ in range(messages):
-            sock.sendall(sock.recv(SIZE, socket.MSG_WAITALL))
+            sock.sendall(receive(sock, SIZE))
         then(sock)
 
     return behave
@@ -44,7 +45,7 @@ def few() -> Iterator[Callable[[int], int]]:
         with listener:
             for _ in range(connections):
                 with listener.accept()[0] as sock:
-                    sock.sendall(sock.recv(SIZE, socket.MSG_WAITALL))
+                    sock.sendall(receive(sock, SIZE))
 
     def start(connections: int) -> int:
         listener = socket.create_server((LOOPBACK, 0))

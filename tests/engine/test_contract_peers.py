@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.receiving import receive
+
 from .conftest import LOOPBACK, TIMEOUT_S, Behaviour, Blast, Peer, hold_back, run
 
 pytestmark = pytest.mark.slow
@@ -19,7 +21,7 @@ Fault = Callable[[socket.socket, bytes], None]
 
 def messages(sock: socket.socket, count: int = 1) -> Iterator[bytes]:
     """Yields what comes, `count` messages at a time."""
-    while len(chunk := sock.recv(count * SIZE, socket.MSG_WAITALL)) == count * SIZE:
+    while len(chunk := receive(sock, count * SIZE)) == count * SIZE:
         yield chunk
 
 

@@ -15,6 +15,7 @@ from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
 from loadkit.units import NS_PER_S, Duration
 from tests.idleness import busy_until_idle_is_closed
+from tests.receiving import receive
 
 from .conftest import LOOPBACK, Server, few_descriptors, wait_for
 
@@ -29,7 +30,7 @@ def echoes(sock: socket.socket, message: bytes = b"hello") -> bool:
     """Whether the message comes back; not if the peer closes."""
     try:
         sock.sendall(message)
-        return sock.recv(len(message), socket.MSG_WAITALL) == message
+        return receive(sock, len(message)) == message
     except (ConnectionResetError, BrokenPipeError):
         return False
 
@@ -225,7 +226,7 @@ def read_slowly(sock: socket.socket, last: float, seconds: float) -> float:
             time.sleep(0.02)
             now = time.monotonic()
             longest, wanted, last = max(longest, now - last), round((now - last) * PACE_BYTES_S), now
-            if not sock.recv(wanted, socket.MSG_WAITALL):
+            if not receive(sock, wanted):
                 break
     return longest
 

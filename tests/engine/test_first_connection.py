@@ -18,6 +18,7 @@ from loadkit.plan.target import Target
 from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile
 from tests.golden.made_up import ENGINE
+from tests.receiving import receive
 
 from .conftest import LOOPBACK, Behaviour, Blast, Blasting, Peer, run, wait_for
 
@@ -56,18 +57,18 @@ def replies(text: bytes) -> Behaviour:
 
 
 def half_a_reply_and_the_end(sock: socket.socket, _number: int) -> None:
-    message = sock.recv(SIZE, socket.MSG_WAITALL)
+    message = receive(sock, SIZE)
     sock.sendall(message[: SIZE // 2])
     sock.shutdown(socket.SHUT_WR)
     sock.recv(1)
 
 
 def closes(sock: socket.socket, _number: int) -> None:
-    sock.recv(SIZE, socket.MSG_WAITALL)
+    receive(sock, SIZE)
 
 
 def resets(sock: socket.socket, _number: int) -> None:
-    sock.recv(SIZE, socket.MSG_WAITALL)
+    receive(sock, SIZE)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -81,7 +82,7 @@ def test_no_other_connection_opens_before_the_first_has_its_reply(peer: Peer, bl
 
     def echo_when_asked(sock: socket.socket, number: int) -> None:
         if number == 0:
-            message = sock.recv(SIZE, socket.MSG_WAITALL)
+            message = receive(sock, SIZE)
             sock.sendall(message[:-1])  # all but whole
             asked.wait(60)
             sock.sendall(message[-1:])
@@ -166,7 +167,7 @@ def test_of_a_long_reply_the_beginning_is_kept(peer: Peer, blast: Blast) -> None
 def test_a_first_reply_in_pieces_is_right_when_it_is_whole(peer: Peer, blast: Blast, piece: int) -> None:
     def echo_in_pieces(sock: socket.socket, _number: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while message := sock.recv(1000, socket.MSG_WAITALL):
+        while message := receive(sock, 1000):
             for at in range(0, len(message), piece):
                 sock.sendall(message[at : at + piece])
 

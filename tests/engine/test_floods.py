@@ -35,6 +35,7 @@ from loadkit.profile.engines import EngineName
 from loadkit.profile.serve import ServeProfile
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S, Count, Duration
+from tests.receiving import receive
 
 from .conftest import ENGINES, LOOPBACK, TIMEOUT_S, HandControl, wait_for
 from .native.by_hand import Turns, _core, serve_turns
@@ -222,7 +223,7 @@ def hellos(flooded: Flooded, stack: contextlib.ExitStack) -> None:
     with flooded.measured.stopped():
         for sock in socks:
             sock.sendall(hello)
-    answers = [sock.recv(47, socket.MSG_WAITALL) for sock in socks]
+    answers = [receive(sock, 47) for sock in socks]
     welcomed = [
         sock for sock, answer in zip(socks, answers, strict=True) if answer.startswith(_core.WELCOME_TEXT.encode())
     ]
@@ -242,7 +243,7 @@ def accepts(flooded: Flooded, stack: contextlib.ExitStack) -> None:
     with flooded.measured.stopped():
         socks = [stack.enter_context(flooded.connect()) for _ in range(min(4000, connections() // 3))]
     assert socks[-1].send(b"here") == 4
-    assert socks[-1].recv(4, socket.MSG_WAITALL) == b"here"
+    assert receive(socks[-1], 4) == b"here"
 
 
 def resets(flooded: Flooded, stack: contextlib.ExitStack) -> None:
@@ -329,7 +330,7 @@ def test_a_turn_answers_one_message_of_a_probe(turns: Callable[..., Turns]) -> N
     with socket.create_connection((LOOPBACK, worker.port), timeout=30) as sock:
         sock.sendall(_core.HELLO_TEXT.encode() + struct.pack("<I", 64) + bytes(4))
         worker.turn_until("probes", 1)
-        assert len(sock.recv(47, socket.MSG_WAITALL)) == 47
+        assert len(receive(sock, 47)) == 47
         sock.sendall(bytes(64 * 50))
         for _ in range(50):
             assert worker.turn_until("probe_events", 1)[-1] == 1

@@ -20,6 +20,7 @@ from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.names import STAGE, STAGES
 from loadkit.measure.samples import read_worker
+from tests.receiving import receive
 
 from .conftest import LOOPBACK, Server, wait_for
 
@@ -156,7 +157,7 @@ def test_whatever_a_trailer_says_its_stages_add_up_or_it_is_left_out(kind: int, 
             for number in range(1, ACTIONS + 1):
                 time.sleep(period_ns * 1.5 / 1e9)  # until it is due
                 prober.send_due()
-                message = theirs.recv(64, socket.MSG_WAITALL)
+                message = receive(theirs, 64)
                 assert len(message) == 64
                 moved_by = _core.connection_number(key, theirs.fileno(), True, number)
                 theirs.sendall(message if kind == probes.FOREIGN else message + some_trailer(fuzz, moved_by))

@@ -23,6 +23,7 @@ from loadkit.measure.board import Board
 from loadkit.measure.samples import read_worker
 from loadkit.units import Duration
 from tests.idleness import busy_until_idle_is_closed
+from tests.receiving import receive
 
 from .conftest import EDGE_TRIGGERED, LOOPBACK, Server, hold_back, wait_for
 
@@ -49,14 +50,6 @@ def greet(port: int) -> tuple[socket.socket, str]:
     sock = connect(port)
     sock.sendall(hello())
     return sock, receive(sock, 47)[:39].decode()
-
-
-def receive(sock: socket.socket, count: int) -> bytes:
-    """Returns so many bytes, less at the end of the stream: with a time-out, MSG_WAITALL does not wait for all."""
-    got = bytearray()
-    while len(got) < count and (chunk := sock.recv(count - len(got))):
-        got += chunk
-    return bytes(got)
 
 
 def counters(board: Board) -> dict[str, int]:

@@ -19,6 +19,7 @@ from loadkit.engine.compiled import native_missing
 from loadkit.measure.board import BoardLayout
 from loadkit.measure.names import JOURNEY_SOURCES, STAGE, STAGES
 from loadkit.measure.samples import PhaseSamples, read_worker
+from tests.receiving import peek, receive
 
 from .conftest import Behaviour, Blast, Blasting, Peer, Server, run, wait_for
 
@@ -164,14 +165,14 @@ def serve_end(trailer: Callable[[socket.socket, int], bytes]) -> Behaviour:
     """Returns a peer that answers probes with that trailer, and echoes to others."""
 
     def serve(sock: socket.socket, _number: int) -> None:
-        if sock.recv(47, socket.MSG_WAITALL | socket.MSG_PEEK) != _HELLO:
+        if peek(sock, 47) != _HELLO:
             while chunk := sock.recv(65536):
                 sock.sendall(chunk)
             return
         sock.recv(47)
         sock.sendall(welcome(sock))
         for number in itertools.count(1):
-            message = sock.recv(64, socket.MSG_WAITALL)
+            message = receive(sock, 64)
             if not message:
                 return
             sock.sendall(message + trailer(sock, number))
@@ -262,7 +263,7 @@ def test_a_peer_that_answers_a_hello_byte_by_byte_is_not_waited_for(
 ) -> None:
     def drip(sock: socket.socket, number: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        is_probe = sock.recv(47, socket.MSG_PEEK | socket.MSG_WAITALL) == _HELLO
+        is_probe = peek(sock, 47) == _HELLO
         while chunk := sock.recv(64):
             for byte in chunk:
                 sock.sendall(bytes([byte]))
@@ -279,7 +280,7 @@ def test_a_target_that_is_slow_with_each_probe_delays_the_run_by_no_more_than_al
     peer: Peer, blast: Blast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def think(sock: socket.socket, number: int) -> None:
-        is_probe = sock.recv(47, socket.MSG_PEEK | socket.MSG_WAITALL) == _HELLO
+        is_probe = peek(sock, 47) == _HELLO
         while chunk := sock.recv(64):
             time.sleep(0.3 if is_probe else 0)
             sock.sendall(chunk)
@@ -293,7 +294,7 @@ def test_a_peer_that_answers_no_hello_is_not_waited_for(
     peer: Peer, blast: Blast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def echo_64(sock: socket.socket, number: int) -> None:
-        while len(message := sock.recv(64, socket.MSG_WAITALL)) == 64:
+        while len(message := receive(sock, 64)) == 64:
             sock.sendall(message)
 
     monkeypatch.setattr(probes, "_HELLO_S", 0.1)
@@ -308,7 +309,7 @@ def test_a_peer_that_answers_no_hello_is_not_waited_for(
 def greet(port: int, hello: bytes = _HELLO) -> tuple[socket.socket, bytes]:
     sock = socket.create_connection(("127.0.0.1", port), timeout=60)
     sock.sendall(hello)
-    return sock, sock.recv(len(hello), socket.MSG_WAITALL)
+    return sock, receive(sock, len(hello))
 
 
 def is_welcome(answer: bytes) -> bool:
@@ -335,7 +336,7 @@ def test_a_hello_is_welcomed_and_each_message_comes_back_with_its_stamps(server:
             if part < 64:
                 time.sleep(0.02)
                 sock.sendall(b"x" * (64 - part))
-            reply = sock.recv(64 + _TRAILER.size, socket.MSG_WAITALL)
+            reply = receive(sock, 64 + _TRAILER.size)
             (rx, call, wakeup, read, write), flags = times_of(sock, number, reply[64:])
             assert (reply[:64], flags & _STEPPED) == (b"x" * 64, 0)
             assert before - 10_000 <= read <= write <= time.time_ns() + 10_000
@@ -378,7 +379,7 @@ def test_neither_the_machine_nor_its_clock_is_given_away(server: Server) -> None
             seen |= {int.from_bytes(answer[39:], "little")}
             for _ in range(4):
                 sock.sendall(bytes(64))
-                *words, _flags, _check = _TRAILER.unpack(sock.recv(64 + _TRAILER.size, socket.MSG_WAITALL)[64:])
+                *words, _flags, _check = _TRAILER.unpack(receive(sock, 64 + _TRAILER.size)[64:])
                 assert all(abs(word - time.time_ns()) > 60 * 10**9 for word in words)  # by chance: 1 in 10^8
                 seen |= set(words[3:4])
     assert len(seen) == 4 + 16  # no two are alike
@@ -392,7 +393,7 @@ def test_a_hello_of_a_size_that_cannot_be_is_echoed_like_anything_else(size: int
     with sock:
         assert answer == hello
         sock.sendall(b"more")
-        assert sock.recv(4, socket.MSG_WAITALL) == b"more"
+        assert receive(sock, 4) == b"more"
     wait_for(lambda: read_worker(board, 0).phases[0].counters["received_bytes"] == 51)
     counters = read_worker(board, 0).phases[0].counters
     assert (counters["opened"], counters["probes"]) == (1, 0)
@@ -404,7 +405,7 @@ def test_a_serve_end_that_refuses_says_so_and_goes_on_as_an_echo(server: Server,
     with sock:
         assert answer == _core.REFUSAL_TEXT.encode() + struct.pack("<Q", _core.REFUSED_OFF)
         sock.sendall(b"more")
-        assert sock.recv(4, socket.MSG_WAITALL) == b"more"
+        assert receive(sock, 4) == b"more"
     blasting, hold = journey(blast, port, duration="200ms")
     assert source_of(blasting) == "refused"
     assert hold.counters["replied"] > 0

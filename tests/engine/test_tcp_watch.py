@@ -5,25 +5,25 @@ from __future__ import annotations
 import pytest
 
 from loadkit.measure.tcp_watch import MOST_WATCHED
+from tests.truth.witness import timely, witnessed
 
-from .conftest import Blast, Server, run, undisturbed
+from .conftest import Blast, Server, run
 
 pytestmark = pytest.mark.slow
 
 
+@witnessed(())
 def test_each_connection_is_watched_once_however_many_phases_are_measured(server: Server, blast: Blast) -> None:
     port, _board, _control = server()
     phases = [
         {"name": name, "duration": "200ms", "rate": "200", "measured": measured}
         for name, measured in (("before", False), ("one", True), ("two", True), ("pause", False), ("three", True))
     ]
-
-    def are_watched_in_the_first() -> bool:
-        whole = run(blasting := blast(port, connections="7", phases=phases))
-        assert whole.counters["tcp_watched"] == 7
-        return [blasting.phase(name).counters["tcp_watched"] for name in ("before", "one", "pause")] == [0, 7, 0]
-
-    undisturbed(are_watched_in_the_first)
+    whole = run(blasting := blast(port, connections="7", phases=phases))
+    assert whole.counters["tcp_watched"] == 7
+    watched = [blasting.phase(name).counters["tcp_watched"] for name in ("before", "one", "two", "pause", "three")]
+    assert watched[0] == watched[3] == 0
+    timely(watched == [0, 7, 0, 0, 0], watched)
 
 
 def test_of_many_connections_no_more_than_so_many_are_watched(server: Server, blast: Blast) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.under_way import wait_until
+from tests.under_way import wait_for
 
 _ROOT = Path("/sys/fs/cgroup")
 # The limit of a controller: its file in version 2 and in version 1.
@@ -78,4 +78,4 @@ def _remove(group: Path) -> None:
             group.rmdir()
         return not group.exists()
 
-    wait_until(is_gone, f"processes stay in {group}")
+    wait_for(is_gone, f"processes stay in {group}")

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.ports import free_port
 
 __all__ = ["Prometheus", "prometheus", "require"]
 
@@ -68,9 +69,7 @@ class Prometheus:
 def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
     """Runs one that scrapes the target once a second. A scrape that fails hides every series until the next."""
     require("prometheus")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     (folder / "prometheus.yml").write_text(_CONFIG.format(target=target))
     options = (
         f"--config.file={folder / 'prometheus.yml'}",

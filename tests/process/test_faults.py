@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.truth.conftest import assert_adds_up
-from tests.under_way import wait_for_replies, wait_until
+from tests.under_way import wait_for, wait_for_replies
 
 from .control_groups import control_group
 
@@ -46,7 +46,7 @@ def line_of(done: subprocess.CompletedProcess[str], status: int) -> str:
 def wait_for_it(what: str, *, pid: int, sockets: int) -> None:
     """Waits until a process has that many file descriptors."""
     files = Path(f"/proc/{pid}/fd")
-    wait_until(lambda: len(list(files.iterdir())) >= sockets, what)
+    wait_for(lambda: len(list(files.iterdir())) >= sockets, what)
 
 
 # -- what the machine refuses
@@ -149,13 +149,13 @@ def named(process: subprocess.Popen[str], name: str) -> list[int]:
         found[:] = [pid for pid, (called, _state) in group_of(process).items() if called == name]
         return bool(found)
 
-    wait_until(is_there, f"there is no process {name}")
+    wait_for(is_there, f"there is no process {name}")
     return found
 
 
 def wait_until_gone(process: subprocess.Popen[str]) -> None:
     """Waits until nothing of its group is alive; what is dead (Z) may wait for its parent, or for process 1."""
-    wait_until(lambda: all(state == "Z" for _name, state in group_of(process).values()), "some stay")
+    wait_for(lambda: all(state == "Z" for _name, state in group_of(process).values()), "some stay")
 
 
 def boards_of(process: subprocess.Popen[str]) -> set[int]:

@@ -28,7 +28,9 @@ if os.fork() == 0:
 def test_what_outlives_its_test_is_ended_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "_PATIENCE_S", 0.1)
     with pytest.raises(AssertionError, match=r"it leaves .*time\.sleep"), leftovers.none_left():
-        done = subprocess.run([sys.executable, "-c", _ORPHAN], capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", _ORPHAN], stdout=subprocess.PIPE, text=True, check=True, timeout=60
+        )
     with contextlib.suppress(FileNotFoundError):  # or it is dead, and not yet waited for
         assert Path(f"/proc/{int(done.stdout)}/cmdline").read_bytes() == b""
 

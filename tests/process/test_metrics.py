@@ -23,6 +23,7 @@ from loadkit.report.reading import load
 from loadkit.report.record import RunRecord
 from tests.conftest import Serve
 from tests.pages import blocks, chapter
+from tests.ports import free_port
 
 from .prometheus import prometheus, require
 
@@ -229,13 +230,6 @@ def test_without_the_extra_one_line_says_which_it_is_and_without_metrics_it_is_n
     status, said = _blast(tmp_path, python=("-c", missing))
     assert status in (0, 4)
     assert "prometheus" not in said
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def test_prometheus_scrapes_a_server_and_promtool_finds_nothing_wrong_with_its_names(

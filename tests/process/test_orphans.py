@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Serve
-from tests.under_way import wait_until
+from tests.under_way import wait_for
 
 from .test_faults import group_of, named, started, wait_for_it, wait_until_gone
 from .test_serve import connect, echoes
@@ -111,7 +111,7 @@ def _wait_until_handled(process: subprocess.Popen[str]) -> None:
         status = dict(line.split(":\t") for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
         return not int(status["ShdPnd"], 16) and group_of(process)[process.pid][1] in "SZ"
 
-    wait_until(has_taken_them, "it does not take signals")
+    wait_for(has_taken_them, "it does not take signals")
 
 
 def test_a_worker_killed_by_a_signal_without_a_name_is_replaced(serve: Serve) -> None:
@@ -128,7 +128,7 @@ def test_a_worker_that_is_killed_at_the_end_of_serve_is_reported(serve: Serve) -
         assert echoes(sock)
         served.signal(signal.SIGTERM)
         # The worker without a connection ends by itself; the other one is in its grace then.
-        wait_until(lambda: len(_alive(served.process)) == 1, "the other one stays")
+        wait_for(lambda: len(_alive(served.process)) == 1, "the other one stays")
         left = _alive(served.process)
         os.kill(left[0], signal.SIGKILL)
         status, _out, err = served.end()

@@ -19,7 +19,7 @@ import pytest
 from loadkit.engine.compiled import native_missing
 from tests.conftest import Serve, Served
 from tests.idleness import busy_until_idle_is_closed
-from tests.under_way import PATIENCE_S, wait_until
+from tests.under_way import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -206,7 +206,7 @@ def test_what_a_worker_had_open_that_dies_at_the_stop_is_counted_as_cut(serve: S
     assert all(echoes(sock) for sock in sockets)
     served.signal(signal.SIGTERM)
     listening = f":{served.port:04X} 00000000:0000 0A "  # proc(5)
-    wait_until(lambda: listening not in Path("/proc/net/tcp").read_text(), "it still listens")
+    wait_for(lambda: listening not in Path("/proc/net/tcp").read_text(), "it still listens")
     os.kill(served.workers[0], signal.SIGKILL)
     assert all(closes(sock) for sock in sockets)
     for sock in sockets:
@@ -248,9 +248,9 @@ def test_a_worker_that_dies_is_replaced_and_said(serve: Serve, tmp_path: Path) -
     def successor() -> int:
         return int(json.loads((tmp_path / "ready-0.json").read_text())["workers"][1]["pid"])
 
-    wait_until(lambda: successor() != served.workers[1], "the ready file names the dead one")
+    wait_for(lambda: successor() != served.workers[1], "the ready file names the dead one")
     comm = Path(f"/proc/{successor()}/comm")
-    wait_until(lambda: comm.read_text() == "loadkit-serve-1\n", "it does not begin")  # it has its name then
+    wait_for(lambda: comm.read_text() == "loadkit-serve-1\n", "it does not begin")  # it has its name then
     for _ in range(50):
         with connect(served) as sock:
             assert echoes(sock)
@@ -299,7 +299,7 @@ def test_out_of_file_descriptors_it_serves_on_says_so_and_does_not_spin(serve: S
             return echoes(sock)
         return False
 
-    wait_until(gets_in, "a freed descriptor does not let the next connection in")
+    wait_for(gets_in, "a freed descriptor does not let the next connection in")
     for sock in sockets:
         sock.close()
     served.signal(signal.SIGTERM)

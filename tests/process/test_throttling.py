@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadkit.report.reading import load
-from tests.under_way import wait_until, wait_until_in_phase
+from tests.under_way import wait_for, wait_until_in_phase
 
 from .control_groups import control_group, set_limit, throttled_ns
 from .test_faults import named, started
@@ -30,7 +30,7 @@ def test_a_quota_that_was_used_up_in_the_window_stands_in_the_record(tmp_path: P
         wait_until_in_phase(named(run, "loadkit-blast-0")[0], 1)
         before_ns = throttled_ns(inside)
         set_limit(inside, "cpu", _TENTH_OF_A_CORE_US)
-        wait_until(lambda: throttled_ns(inside) - before_ns > 200_000_000, "it is not throttled")
+        wait_for(lambda: throttled_ns(inside) - before_ns > 200_000_000, "it is not throttled")
         set_limit(inside, "cpu", _TEN_CORES_US)
         run.send_signal(signal.SIGINT)
         run.communicate(timeout=60)

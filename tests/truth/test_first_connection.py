@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.under_way import wait_until
+from tests.receiving import receive
+from tests.under_way import wait_for
 
 from .conftest import Run, assert_adds_up, errors_of
 
@@ -99,11 +100,11 @@ def like_smtp(sock: socket.socket) -> None:
 
 
 def closes(sock: socket.socket) -> None:
-    sock.recv(SIZE, socket.MSG_WAITALL)
+    receive(sock, SIZE)
 
 
 def resets(sock: socket.socket) -> None:
-    sock.recv(SIZE, socket.MSG_WAITALL)
+    receive(sock, SIZE)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -235,7 +236,7 @@ def test_a_worker_that_dies_while_the_first_reply_is_waited_for_is_named(blast: 
 
 
 def wait_for_the_first(target: Target) -> None:
-    wait_until(lambda: target.accepted > 0, "no connection comes")
+    wait_for(lambda: target.accepted > 0, "no connection comes")
 
 
 @pytest.fixture(autouse=True)
