@@ -82,9 +82,13 @@ docs: $(VENV)/installed
 test-page: $(VENV)/installed
 	$(BIN)/python -m pytest tests/browser
 
+# They share with the tests what these share with each other.
+bench bench-start bench-page bench-watching bench-neighbours bench-instructions bench-scale ramp-rates: \
+	export PYTHONPATH := $(CURDIR)
+
 # What a page costs to write, in CPU time and bytes: the best of ten, of made-up runs of a minute and an hour.
 bench-page: $(VENV)/installed
-	PYTHONPATH=. $(BIN)/python tests/bench/html_page.py
+	$(BIN)/python tests/bench/html_page.py
 
 # The picture of a page in README.md and docs/, from a run that is made for it: on a machine with nothing else to do.
 picture: $(VENV)/installed

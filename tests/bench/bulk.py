@@ -18,7 +18,9 @@ import time
 from collections.abc import Iterator
 
 from markdown import Table, asked
-from pairs import BLAST_CORE, SERVE_CORE, free_port, loadkit_blast, loadkit_server
+from pairs import BLAST_CORE, SERVE_CORE, loadkit_blast, loadkit_server
+
+from tests.ports import free_port
 
 STREAMS = 4
 SIZES = ("64KiB", "1MiB")

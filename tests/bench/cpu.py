@@ -30,10 +30,11 @@ from pairs import (
     figures_of,
     floor_blast,
     floor_server,
-    free_port,
     loadkit_blast,
     loadkit_server,
 )
+
+from tests.ports import free_port
 
 ENGINES = ("native", "uvloop", "asyncio")
 CONNECTIONS = (1, 50, 1000)

@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from markdown import Table
-from pairs import LOADKIT, free_port
+from pairs import LOADKIT
+
+from tests.ports import free_port
 
 RATES = (2_000, 5_000, 20_000)
 CONNECTIONS = 50

@@ -18,6 +18,8 @@ from typing import Any
 
 from markdown import Table, asked
 
+from tests.ports import free_port
+
 HERE = Path(__file__).parent
 SERVE_CORE, BLAST_CORE = "1", "0"
 LOADKIT = [sys.executable, "-m", "loadkit"]
@@ -31,13 +33,6 @@ def compile_floor(folder: Path) -> Path | None:
     except FileNotFoundError:
         return None
     return binary
-
-
-def free_port() -> int:
-    """Returns a port nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager

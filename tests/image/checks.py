@@ -16,8 +16,9 @@ import yaml
 
 from loadkit import __version__
 from tests.pages import chapter
+from tests.ports import free_port
 
-from .conftest import ROOT, Container, Run, Server, docker, free_port, inspect, make
+from .conftest import ROOT, Container, Run, Server, docker, inspect, make
 
 Start = Callable[..., Container]
 Out = tuple[Path, tuple[str, ...]]
