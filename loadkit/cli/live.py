@@ -100,7 +100,7 @@ def progress_line(progress: Progress, width: int | None = None) -> str:
     """
     open_of = f"{format_count(progress.open)}/{format_count(progress.asked)} open"
     rate, errors = f"{format_count(progress.replies_per_s)} replies/s", plural(progress.errors, "error")
-    left = f"{-(-progress.left_ns // NS_PER_S)} s left"
+    left = "" if progress.left_ns is None else f"{-(-progress.left_ns // NS_PER_S)} s left"
     p50, p99 = _latency(progress)
     line = ""
     for middle in ((f"{p50} {p99}".strip(), _batch(progress)), (f"{p50} {p99}".strip(),), (p99,)):

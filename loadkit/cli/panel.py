@@ -118,8 +118,9 @@ class Panel:
         return self._drawn
 
     def _title(self, progress: Progress, width: int) -> Text:
-        left = -(-progress.left_ns // NS_PER_S)
-        title = f"loadkit  {printable(progress.phase)}, {format_count(left)} s left"
+        title = f"loadkit  {printable(progress.phase)}"
+        if progress.left_ns is not None:
+            title += f", {format_count(-(-progress.left_ns // NS_PER_S))} s left"
         room = max(0, width - len(self._keys))
         return Text.assemble((title[:room].ljust(room), "bold"), (self._keys, "dim"))
 

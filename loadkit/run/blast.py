@@ -33,7 +33,8 @@ __all__ = ["Observer", "Progress", "run_blast"]
 class Progress:
     """What a live view shows. `interval` is the last full second's, None before the first.
 
-    `under_way` are messages sent that have come to no end, `kinds` the errors by step and name, `serving` the workers
+    `left_ns` is the planned time until the end of the measured time, None if --messages alone ends the run. `under_way`
+    are messages sent that have come to no end, `kinds` the errors by step and name, `serving` the workers
     of the run's own serve end. `so_far` returns what the run would be recorded as if it ended now, which takes some
     milliseconds; None before the measured time.
     """
@@ -43,7 +44,7 @@ class Progress:
     asked: int
     replied: int
     errors: int
-    left_ns: int
+    left_ns: int | None
     interval: IntervalSample | None
     replies_per_s: float
     under_way: int = 0

@@ -216,9 +216,17 @@ class Course:
             spans |= dict(enumerate(itertools.pairwise(ends), 1))
         return spans
 
-    def left_ns(self, now: int) -> int:
-        """Returns how long the measured time still takes; before it, how long the ramp may."""
-        return max(0, (self.window[1] if self.window else self._ramp_limit_ns()) - now)
+    def left_ns(self, now: int) -> int | None:
+        """Returns the time until the end of the measured time, as it is planned: the ramp may take longer.
+
+        None if --messages alone ends the run in a closed loop: that takes as long as the replies do.
+        """
+        span_ns = self._load.messages_span_ns if self._load.is_endless else None
+        if span_ns == 0:
+            return None
+        begin, ramp_ns = self.ramp.start_ns if self.ramp else self.start_ns, self._load.phases[0].duration_ns
+        start, end = self.window or self._planned_window(max(now, begin + ramp_ns))
+        return max(0, (end if span_ns is None else min(end, start + span_ns)) - now)
 
     # -- afterwards
 

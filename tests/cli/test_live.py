@@ -94,6 +94,11 @@ def test_a_line_that_is_too_wide_leaves_out_what_is_needed_least(width: int | No
     assert progress_line(progress(1, second), width) == line
 
 
+def test_a_line_says_no_time_where_none_is_known() -> None:
+    known = progress(1, row(1_000, 4_000_000))
+    assert progress_line(dataclasses.replace(known, left_ns=None)).endswith("  0 errors")
+
+
 @pytest.mark.slow
 def test_without_a_terminal_there_is_a_line_as_often_as_asked_and_none_where_nothing_is_to_be_said(
     loadkit: Loadkit,

@@ -446,3 +446,23 @@ def test_a_condition_on_connects_ends_the_ramp() -> None:
     nothing = SoFar(dict.fromkeys(COUNTERS, 0), 0, {}, {})
     assert run.tick(after=100, seen={0: connects, HELD: nothing}) == [Words.STOP]
     assert run.course.aborted
+
+
+def test_the_time_left_is_what_is_planned_until_the_end_of_the_measured_time() -> None:
+    # ramp 1 s from 10 ms on, warm-up 500 ms, hold 1 s
+    run = Run()
+    assert run.course.left_ns(run.now) == 2_510 * MS
+    run.until_hold()
+    assert run.course.left_ns(run.now) == run.window()[1] - run.now
+    assert run.course.left_ns(run.window()[1] + S) == 0
+
+
+def test_a_ramp_that_takes_longer_does_not_take_from_the_time_left() -> None:
+    run = Run().until_ramp()
+    assert run.course.left_ns(run.now + 60 * S) == 1_500 * MS
+
+
+def test_the_time_left_of_a_number_of_messages_is_known_only_if_their_rate_is() -> None:
+    paced, closed = Run(messages="50", rate="100", duration=None), Run(messages="50", duration=None)
+    assert closed.course.left_ns(0) is None
+    assert paced.course.left_ns(0) == 2_010 * MS  # ramp 1 s from 10 ms on, warm-up 500 ms, 50 at 100/s
