@@ -95,7 +95,8 @@ def _run(record: RunRecord) -> Iterator[Part | None]:
     yield Row("connections", connections_line(record), Depth.BRIEF)
     yield Row("messages", messages_line(record), Depth.BRIEF)
     span = measured_line(record)
-    what = "messages, bytes, CPU per reply, latency, service, lateness, held"
+    times = (name for name in ("latency", "service", "lateness", "held") if record.histograms.get(name))
+    what = ", ".join(("messages", "bytes", "CPU per reply", *times))
     yield _row("measured", span and f"{span}: {what}", Depth.SUMMARY)
 
 

@@ -20,10 +20,11 @@ from tests.golden.made_up import RUNS
 _WHOLE = [name for name, made in RUNS.items() if made().verdict.state == "valid"]
 
 
+@pytest.mark.parametrize("width", [100, 80])
 @pytest.mark.parametrize("name", _WHOLE)
-def test_the_first_24_lines_hold_what_most_readers_need(name: str) -> None:
+def test_the_first_24_lines_hold_what_most_readers_need(name: str, width: int) -> None:
     record = RUNS[name]()
-    lines = as_text(record, "run.json").splitlines()[:24]
+    lines = as_text(record, "run.json", width=width).splitlines()[:24]
     names = [line.split()[0] for line in lines if line.strip()]
     assert all(figure in lines[0] for figure in ("valid", "replies", "p50", "p99", " error"))
     assert len([line for line in lines if line.startswith("SLO ")]) == len(record.slo)
