@@ -96,15 +96,18 @@ class Lines:
 def progress_line(progress: Progress, width: int | None = None) -> str:
     """Returns phase, connections open / asked, replies/s, p50 / p99, events per wake-up, errors and time left.
 
-    If that is wider than `width` columns, what is needed least is left out: the events, then p50.
+    If that is wider than `width` columns, what is needed least is left out: the events, how many connections are asked
+    for if all of them are open, then p50.
     """
-    open_of = f"{format_count(progress.open)}/{format_count(progress.asked)} open"
+    asked, is_open = f"/{format_count(progress.asked)}", progress.open == progress.asked
     rate, errors = f"{format_count(progress.replies_per_s)} replies/s", plural(progress.errors, "error")
     left = "" if progress.left_ns is None else f"{-(-progress.left_ns // NS_PER_S)} s left"
     p50, p99 = _latency(progress)
     line = ""
-    for middle in ((f"{p50} {p99}".strip(), _batch(progress)), (f"{p50} {p99}".strip(),), (p99,)):
-        parts = (printable(progress.phase), open_of, rate, *middle, errors, left)
+    times = f"{p50} {p99}".strip()
+    few = "" if is_open else asked
+    for of, *middle in ((asked, times, _batch(progress)), (asked, times), (few, times), (few, p99)):
+        parts = (printable(progress.phase), f"{format_count(progress.open)}{of} open", rate, *middle, errors, left)
         line = "  ".join(filter(None, parts))
         if width is None or len(line) <= width:
             break

@@ -85,8 +85,9 @@ def test_a_line_has_the_rate_and_the_latency_of_the_time_since_the_line_before(
     [
         (None, "hold  10/10 open  1 replies/s  p50 4 ms p99 4 ms  2.0 events per wake-up  0 errors  5 s left"),
         (90, "hold  10/10 open  1 replies/s  p50 4 ms p99 4 ms  0 errors  5 s left"),
-        (64, "hold  10/10 open  1 replies/s  p99 4 ms  0 errors  5 s left"),
-        (20, "hold  10/10 open  1 replies/s  p99 4 ms  0 errors  5 s left"),
+        (66, "hold  10 open  1 replies/s  p50 4 ms p99 4 ms  0 errors  5 s left"),
+        (60, "hold  10 open  1 replies/s  p99 4 ms  0 errors  5 s left"),
+        (20, "hold  10 open  1 replies/s  p99 4 ms  0 errors  5 s left"),
     ],
 )
 def test_a_line_that_is_too_wide_leaves_out_what_is_needed_least(width: int | None, line: str) -> None:
