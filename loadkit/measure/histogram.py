@@ -27,6 +27,8 @@ __all__ = [
     "bounds_of",
     "buckets_of",
     "counts_length",
+    "decode_used",
+    "encode_used",
     "highest_of",
     "index_of",
     "lowest_of",
@@ -117,10 +119,10 @@ def values_needed(percentile: float | str) -> int:
     return 1 if 2 * share <= 1 else math.ceil(LEAST_ABOVE / (1 - share))
 
 
-def decode_counts(encoded: str) -> tuple[int, Counts]:
-    """Returns the highest value and the counts of HdrHistogram's base64 V2 encoding. Raises ValueError for another.
+def decode_used(encoded: str) -> tuple[int, Counts, Counts]:
+    """Returns what HdrHistogram's base64 V2 encoding has: the highest value, the counters above 0, and their counts.
 
-    Takes at most 2 MB of memory, whatever it inflates to.
+    Raises ValueError for another encoding. Takes at most 2 MB of memory, whatever it inflates to.
     """
     try:
         text = _inflate(base64.b64decode(encoded, validate=True))
@@ -131,7 +133,17 @@ def decode_counts(encoded: str) -> tuple[int, Counts]:
         raise ValueError("not an HdrHistogram V2: another payload")
     if (digits, lowest, offset) != (DIGITS, 1, 0) or not 2 <= highest_ns <= _MOST_NS:
         raise ValueError("not a histogram of loadkit's: another range or precision")
-    return highest_ns, _filled(text[_PAYLOAD.size :], counts_length(highest_ns))
+    return highest_ns, *_used(text[_PAYLOAD.size :], counts_length(highest_ns))
+
+
+def encode_used(highest_ns: int, indices: Counts, counts: Counts) -> str:
+    """Returns HdrHistogram's base64 V2 encoding of counters in their order, all of which are above 0."""
+    gaps = np.diff(indices, prepend=-1) - 1
+    words = np.column_stack((-gaps, counts)).ravel()  # a number of counters of 0 is negative
+    text = _packed(words[words != 0])
+    payload = _PAYLOAD.pack(_PLAIN | _VERSION, len(text), 0, DIGITS, 1, highest_ns, 1.0) + text
+    packed = zlib.compress(payload)
+    return base64.b64encode(_FRAME.pack(_COMPRESSED | _VERSION, len(packed)) + packed).decode()
 
 
 def _inflate(packed: bytes) -> bytes:
@@ -145,24 +157,20 @@ def _inflate(packed: bytes) -> bytes:
     return text
 
 
-def _filled(text: bytes, length: int) -> Counts:
-    """Returns the counters that a payload has. A number below 0 stands for that number of counters of 0."""
+def _used(text: bytes, length: int) -> tuple[Counts, Counts]:
+    """Returns the counters of a payload that are not 0. A number below 0 stands for that number of counters of 0."""
     words = _words(text)
-    counts = np.zeros(length, np.int64)
     if not words.size:
-        return counts
+        return words, words
     values = words[words > 0]
     # Sums of integers that are too large turn over. Sums of floats do not, and are exact enough to say so.
     is_too_much = float(values.sum(dtype=np.float64)) > 2 * MOST_VALUES or int(values.sum()) > MOST_VALUES
     if words.min() < -length or is_too_much:
         raise ValueError("not a histogram of loadkit's: it has too many counters, or values")
-    steps = np.where(words < 0, -words, 1)
-    ends = np.cumsum(steps)
+    ends = np.cumsum(np.where(words < 0, -words, 1))
     if ends[-1] > length:
         raise ValueError("not a histogram of loadkit's: it has too many counters")
-    is_count = words >= 0
-    counts[ends[is_count] - 1] = words[is_count]
-    return counts
+    return ends[words > 0] - 1, values
 
 
 def _words(text: bytes) -> Counts:
@@ -258,10 +266,11 @@ class Histogram:
         The package hdrhistogram cannot read files from elsewhere: it inflates without bound, and 146 kB took 225 MiB
         (0.10.8).
         """
-        highest_ns, counts = decode_counts(encoded)
-        (used,) = np.nonzero(counts)
+        highest_ns, used, values = decode_used(encoded)
         if not used.size:
-            return cls(highest_ns, counts, sum_ns)
+            return replace(cls.empty(highest_ns), sum_ns=sum_ns)
+        counts = np.zeros(counts_length(highest_ns), np.int64)
+        counts[used] = values
         return cls(highest_ns, counts, sum_ns, lowest_of(int(used[0])), highest_of(int(used[-1])))
 
     @property
@@ -333,10 +342,4 @@ class Histogram:
     def encode(self) -> str:
         """Returns HdrHistogram's base64 V2 encoding, readable by every HdrHistogram library."""
         (used,) = np.nonzero(self.counts)
-        # Before each count the number of counters of 0, negative.
-        words = np.empty(2 * used.size, np.int64)
-        words[0::2], words[1::2] = 1 + np.concatenate(([-1], used[:-1])) - used, self.counts[used]
-        text = _packed(words[words != 0])
-        payload = _PAYLOAD.pack(_PLAIN | _VERSION, len(text), 0, DIGITS, 1, self.highest_ns, 1.0) + text
-        packed = zlib.compress(payload)
-        return base64.b64encode(_FRAME.pack(_COMPRESSED | _VERSION, len(packed)) + packed).decode()
+        return encode_used(self.highest_ns, used, self.counts[used])

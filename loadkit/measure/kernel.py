@@ -12,7 +12,15 @@ from pathlib import Path
 
 from loadkit.procfs import text_of
 
-__all__ = ["COUNTERS", "KernelLook", "KernelSamples", "difference", "read_kernel"]
+__all__ = [
+    "COUNTERS",
+    "KernelLook",
+    "KernelSamples",
+    "cpu_ticks",
+    "difference",
+    "read_kernel",
+    "stolen_ticks",
+]
 
 # Those of /proc/net/netstat and /proc/net/snmp that matter in a load test.
 COUNTERS = (
@@ -79,7 +87,7 @@ def read_kernel(proc: Path = Path("/proc")) -> KernelLook | None:
     counters = {name: rows[name] for name in COUNTERS if name in rows}
     if not counters:
         return None
-    return KernelLook(counters, _softnet(proc), _sockets(proc), _cpu(proc))
+    return KernelLook(counters, _softnet(proc), _sockets(proc), cpu_ticks(proc))
 
 
 def difference(before: KernelLook, after: KernelLook) -> KernelSamples:
@@ -92,6 +100,18 @@ def difference(before: KernelLook, after: KernelLook) -> KernelSamples:
         sockets=after.sockets,
         cpu={name: count / total for name, count in ticks.items()} if total else {},
     )
+
+
+def cpu_ticks(proc: Path = Path("/proc")) -> dict[str, int]:
+    """Returns the ticks of all CPUs since the machine started, by what they went into; empty if it does not say."""
+    name, *ticks = (text_of(proc / "stat").splitlines() or [""])[0].split() or [""]
+    return dict(zip(_CPU, map(int, ticks), strict=False)) if name == "cpu" else {}
+
+
+def stolen_ticks(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[int, int]:
+    """Returns how many ticks of all CPUs there were between two readings, and how many of them the host took."""
+    ticks = _since(before, after)
+    return sum(ticks.values()), ticks.get("steal", 0)
 
 
 def _since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
@@ -127,8 +147,3 @@ def _sockets(proc: Path) -> dict[str, int]:
         if name == "TCP:":
             return {key: int(value) for key, value in zip(pairs[::2], pairs[1::2], strict=False)}
     return {}
-
-
-def _cpu(proc: Path) -> dict[str, int]:
-    name, *ticks = (text_of(proc / "stat").splitlines() or [""])[0].split() or [""]
-    return dict(zip(_CPU, map(int, ticks), strict=False)) if name == "cpu" else {}

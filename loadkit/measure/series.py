@@ -74,6 +74,8 @@ class IntervalSample:
     tcp_cwnd: int = 0
     retransmits: int | None = None  # on the watched connections; None if no connection is watched
     open: int | None = None  # connections of all phases at its end; of merged rows the most
+    cpu_ticks: int = 0  # of all CPUs of this machine, and those of them that the host took (steal)
+    stolen_ticks: int = 0
 
     def plus(self, later: IntervalSample) -> IntervalSample:
         """Returns both in one row; `later` is the next row of the same phase."""
@@ -94,6 +96,8 @@ class IntervalSample:
             tcp_cwnd=self.tcp_cwnd + later.tcp_cwnd,
             retransmits=later.retransmits if self.retransmits is None else self.retransmits + (later.retransmits or 0),
             open=max((one for one in (self.open, later.open) if one is not None), default=None),
+            cpu_ticks=self.cpu_ticks + later.cpu_ticks,
+            stolen_ticks=self.stolen_ticks + later.stolen_ticks,
         )
 
 

@@ -169,6 +169,8 @@ def _interval(row: IntervalSample, load: Load) -> Interval:
         cwnd=row.tcp_cwnd / row.tcp_samples if row.tcp_samples else None,
         retransmits=row.retransmits,
         open=row.open,
+        cpu_ticks=row.cpu_ticks,
+        stolen=row.stolen_ticks / row.cpu_ticks if row.cpu_ticks else None,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from loadkit.measure.board import Board
 from loadkit.measure.histogram import Histogram, counts_length, highest_of, lowest_of
+from loadkit.measure.kernel import cpu_ticks, stolen_ticks
 from loadkit.measure.names import COUNTERS, STATE
 from loadkit.measure.samples import read_histogram, read_totals
 from loadkit.measure.series import IntervalLatency, IntervalSample, Rows
@@ -49,6 +50,7 @@ class Series:
         self._seen = [_Seen(np.zeros(len(COUNTERS), np.int64), 0, nothing, nothing)] * board.layout.phases
         self._served = dict.fromkeys(COUNTERS, 0)
         self._replies_per_s = 0.0
+        self._ticks = cpu_ticks()
 
     def replies_per_s(self) -> float:
         """Returns the rate of the last full second, 0 before the first."""
@@ -59,8 +61,10 @@ class Series:
         served = read_totals(self._serve) if self._serve else self._served
         now = int(self._board.states[:, _PHASE].max())
         replied, is_counted = 0, bool(self._board.counters[:, :, _WAKEUPS].any())
+        ticks = cpu_ticks()
+        of_cpus, stolen = stolen_ticks(self._ticks, ticks)
         for phase in range(self._board.layout.phases):
-            row = self._row(phase, from_ns, t_ns, is_counted)
+            row = replace(self._row(phase, from_ns, t_ns, is_counted), cpu_ticks=of_cpus, stolen_ticks=stolen)
             if served["wakeups"]:  # the serve end knows no phases: what it did is the run's present one's
                 row = _with_serve_end(row, served, self._served if phase == now else served)
             if phase == now:
@@ -69,7 +73,7 @@ class Series:
                 self.rows.add(row)
             replied += row.replied
         self._replies_per_s = replied * NS_PER_S / max(1, t_ns - from_ns)
-        self._served = served
+        self._served, self._ticks = served, ticks
 
     def _row(self, phase: int, from_ns: int, t_ns: int, is_counted: bool) -> IntervalSample:
         """Returns what the phase has more than at the last look; `is_counted`: the engine counts its wake-ups."""

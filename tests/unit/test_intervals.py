@@ -137,6 +137,22 @@ def test_what_tcp_did_is_of_each_second_and_null_where_it_is_not_watched(board: 
     assert rows[0].plus(rows[1]).tcp_cwnd == 60
 
 
+def test_what_the_host_took_is_of_each_second_and_merged_by_ticks(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([{"idle": 1_000, "steal": 0}, {"idle": 1_200, "steal": 0}, {"idle": 1_250, "steal": 150}, {}])
+    monkeypatch.setattr("loadkit.run.intervals.cpu_ticks", lambda: next(looks))
+    series = Series(board)
+    sampler = Sampler(series)
+    enter(board, _HOLD)
+    for second in (1, 2, 3):
+        sampler.look(second * NS_PER_S)
+    rows = series.rows.by_time()
+    # The third look finds nothing, as where /proc is not mounted.
+    assert [(row.cpu_ticks, row.stolen_ticks) for row in rows] == [(200, 0), (200, 150), (0, 0)]
+    assert (rows[0].plus(rows[1]).cpu_ticks, rows[0].plus(rows[1]).stolen_ticks) == (400, 150)
+
+
 def test_the_rows_of_a_phase_add_up_to_the_phase(board: Board) -> None:
     """However many seconds a run has: fewer rows, and no reply less."""
     series = Series(board)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.measure.kernel import KernelLook, KernelSamples, difference, read_kernel
+from loadkit.measure.kernel import KernelLook, KernelSamples, cpu_ticks, difference, read_kernel, stolen_ticks
 from loadkit.report.kernel import KERNEL_RULES, kernel_record
 from loadkit.report.record import Finding
 
@@ -60,6 +60,15 @@ def test_what_a_kernel_does_not_have_and_what_went_down_is_left_out(tmp_path: Pa
     assert "Tcp.MaxConn" not in before.counters
     assert "Tcp.ActiveOpens" not in difference(before, after).counters
     assert difference(before, before).cpu == {}
+
+
+def test_stolen_ticks_are_those_of_the_host_among_all(tmp_path: Path) -> None:
+    proc_of(tmp_path)
+    before = cpu_ticks(tmp_path)
+    assert before["steal"] == 50
+    after = {**before, "steal": 60, "idle": 880, "user": before["user"] + 10}
+    assert stolen_ticks(before, after) == (100, 10)
+    assert cpu_ticks(tmp_path / "nothing") == {}
 
 
 def test_a_machine_that_shows_nothing_has_none(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.histogram import bounds_of, decode_counts, percentiles_supported, rank_of
+from loadkit.measure.histogram import bounds_of, decode_used, percentiles_supported, rank_of
 
-__all__ = ["Counted", "counted", "joined"]
+__all__ = ["Counted", "Numbers", "counted", "joined"]
 
 Numbers = NDArray[np.int64]
 
@@ -52,11 +52,10 @@ def counted(hdr: str | None) -> Counted | None:
     if hdr is None:
         return None
     try:
-        _, counts = decode_counts(hdr)
+        _, indices, counts = decode_used(hdr)
     except ValueError:
         return None
-    (indices,) = np.nonzero(counts)
-    return _counted(indices, counts[indices]) if indices.size else None
+    return _counted(indices, counts) if indices.size else None
 
 
 def joined(several: Iterable[Counted]) -> Counted | None:
@@ -66,10 +65,10 @@ def joined(several: Iterable[Counted]) -> Counted | None:
         return None
     if len(parts) == 1:
         return parts[0]
-    indices, places = np.unique(np.concatenate([one.indices for one in parts]), return_inverse=True)
-    counts = np.zeros(indices.size, np.int64)
-    np.add.at(counts, places, np.concatenate([one.counts for one in parts]))
-    return _counted(indices, counts)
+    places, counts = (np.concatenate([getattr(one, name) for one in parts]) for name in ("indices", "counts"))
+    sums = np.bincount(places, weights=counts)
+    (indices,) = np.nonzero(sums)
+    return _counted(indices, sums[indices].astype(np.int64))
 
 
 def _counted(indices: Numbers, counts: Numbers) -> Counted:

@@ -40,7 +40,8 @@ class Interval(msgspec.Struct, frozen=True):
     are null if the engine does not count them. `cwnd` is the mean congestion window, in segments, of the `tcp_samples`
     readings of TCP_INFO. `retransmits` counts those of the watched connections (`tcp.watched`). It is null before the
     measured time, when no connection is watched. `open` counts the connections of all phases that were open at the end
-    of the row; of merged rows it is the greatest.
+    of the row; of merged rows it is the greatest. `stolen` is the share of this machine's CPU time, `cpu_ticks` of all
+    CPUs, that the host took (steal).
     """
 
     from_s: Annotated[float, algebra.LEAST]
@@ -59,3 +60,5 @@ class Interval(msgspec.Struct, frozen=True):
     cwnd: Annotated[float | None, algebra.mean_by("tcp_samples")] = None
     retransmits: Annotated[int | None, algebra.EITHER] = None
     open: Annotated[int | None, algebra.HELD] = None
+    cpu_ticks: Annotated[int, algebra.SUM] = 0
+    stolen: Annotated[float | None, algebra.mean_by("cpu_ticks")] = None
