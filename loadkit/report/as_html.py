@@ -15,15 +15,19 @@ from xml.etree.ElementTree import Element
 
 import msgspec
 
+from loadkit.plan.phases import PhaseKind
 from loadkit.printable import cleaned
+from loadkit.report.charts.band import band_of
 from loadkit.report.charts.chart import Chart
 from loadkit.report.charts.every import charts_of
+from loadkit.report.charts.slices import series_of
 from loadkit.report.glance import glance
 from loadkit.report.html_parts import block, in_details, table_of
 from loadkit.report.html_style import SCRIPT, policy, style
 from loadkit.report.html_tree import Child, element, quoted, written
+from loadkit.report.packing import packed
 from loadkit.report.page import DEFAULT, Column, Layout, Page, Part, Table
-from loadkit.report.record import RunRecord
+from loadkit.report.record import RunRecord, measured
 from loadkit.report.run_page import run_page
 from loadkit.report.serve import ServeRecord
 from loadkit.report.serve_page import serve_page
@@ -58,12 +62,19 @@ def as_html(record: RunRecord | ServeRecord, layout: Layout = DEFAULT) -> str:
 
 
 def _embedded(record: RunRecord | ServeRecord) -> str:
-    """Returns the record as a block of data, which no browser runs; in it, `<` can begin nothing.
+    """Returns the record as a block of data, which no browser runs, without what is null where that is the default."""
+    text = packed(encode_line(_lean(record)).rstrip("\n"), _sums(record) if isinstance(record, RunRecord) else {})
+    return f'<script type="application/octet-stream" id="loadkit-record">{text}</script>'
 
-    What is null where that is the default is left out: a tenth of an hour's page.
-    """
-    text = encode_line(_lean(record)).rstrip("\n").replace("<", "\\u003c")
-    return f'<script type="application/json" id="loadkit-record">{text}</script>'
+
+def _sums(record: RunRecord) -> dict[str, list[str]]:
+    """Returns the latencies of the run and of each phase, and those of their rows, which should add up to them."""
+    holds = {phase.name for phase in record.phases if phase.kind == PhaseKind.HOLD}
+    found = [(measured(phase.histograms, "latency").hdr, {phase.name}) for phase in record.phases]
+    return {
+        total: [row.latency.hdr for row in record.intervals if row.phase in names and row.latency.hdr]
+        for total, names in (*found, (measured(record.histograms, "latency").hdr, holds))
+    }
 
 
 def _lean(value: Any) -> Any:
@@ -95,6 +106,7 @@ def _header(record: RunRecord | ServeRecord, page: Page, layout: Layout) -> Elem
         "header",
         element("h1", _title(record, layout)),
         element("p", page.headline, class_="verdict"),
+        block(page.section("record")),
     )
 
 
@@ -105,18 +117,19 @@ def _section(title: str, children: Iterable[Child]) -> Element | None:
 
 def _run_page(record: RunRecord, layout: Layout) -> Iterator[Child]:
     page, shown = run_page(record, layout=layout), cleaned(record)
+    series = series_of(shown)
+    band = band_of(shown, series)
     yield _header(record, page, layout)
     yield element(
         "main",
-        _section("Why it is not simply valid", block(page.section("reasons"))),
+        _section(f"Why it is {record.verdict.state}", block(page.section("reasons"))),
         _section("Objectives", block(page.section("objectives"))),
-        _section("At a glance", [glance(shown), *block((*page.section("run"), *page.section("times")))]),
-        _section("Charts", _charts(charts_of(shown, layout.percentiles))),
+        _section("At a glance", [glance(shown, band), *block((*page.section("run"), *page.section("times")))]),
+        _section("Charts", _charts(charts_of(shown, layout.percentiles, series, band))),
         _section("Findings and errors", _findings(page)),
-        _section("The run in detail", _folded(shown, page)),
         _section("What next", block(page.section("next"))),
+        _section("The run in detail", _folded(shown, page)),
     )
-    yield element("footer", block(page.section("record")))
 
 
 def _serve_page(record: ServeRecord, layout: Layout) -> Iterator[Child]:

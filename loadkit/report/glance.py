@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
-from loadkit.report.figures import shown
+from loadkit.measure.histogram import rank_of
+from loadkit.report.charts.band import Band
+from loadkit.report.figures import count_of_all, parse_selector, shown
 from loadkit.report.html_tree import element
-from loadkit.report.record import RunRecord
+from loadkit.report.record import RunRecord, measured
 from loadkit.units import format_count, format_duration, format_rate
 
 __all__ = ["glance"]
 
 
-def glance(record: RunRecord) -> Element:
-    """Returns the boxes. What was not measured is a dash, and never 0."""
-    return element("dl", (_box(*box) for box in _boxes(record)), class_="glance")
+def glance(record: RunRecord, band: Band | None) -> Element:
+    """Returns the boxes. What was not measured is a dash, and never 0. `band` is that of latency, if it is known."""
+    return element("dl", (_box(*box) for box in _boxes(record, band)), class_="glance")
 
 
 def _box(name: str, value: str | None, below: str = "") -> Element:
@@ -23,11 +25,13 @@ def _box(name: str, value: str | None, below: str = "") -> Element:
     return element("div", element("dt", name), element("dd", value or "-", under))
 
 
-def _boxes(record: RunRecord) -> Iterator[tuple[str, str | None, str]]:
+def _boxes(record: RunRecord, band: Band | None) -> Iterator[tuple[str, str | None, str]]:
     asked = record.load.asked_rate_hz
     yield "replies", shown(record, "replies_per_s"), f"of {format_rate(asked)} requested" if asked else "closed loop"
-    for part in ("p50", "p99", "p99.9", "max"):
-        yield f"latency {part}", shown(record, f"latency.{part}"), ""
+    for part in ("50", "99", "99.9"):
+        value = shown(record, f"latency.p{part}")
+        yield f"latency p{part}", value, _between(record, band, part) if band and value else ""
+    yield "latency max", shown(record, "latency.max"), ""
     connections = record.connections
     opened = f"{format_count(connections.opened)} of {format_count(connections.asked)} opened"
     yield "connects", shown(record, "connects_per_s"), opened
@@ -40,3 +44,13 @@ def _boxes(record: RunRecord) -> Iterator[tuple[str, str | None, str]]:
     window = record.window
     runs = f"in {record.merged} runs" if record.merged > 1 else ""
     yield "measured", format_duration(window.measured_ns) if window else None, runs
+
+
+def _between(record: RunRecord, band: Band, percentile: str) -> str:
+    """Returns between which values a percentile of latency lies in 95 of 100 draws; "" if it is among what was lost."""
+    of = count_of_all(record, parse_selector(f"latency.p{percentile}"))
+    share = rank_of(of, percentile) / measured(record.histograms, "latency").count
+    if share > 1:
+        return ""
+    [(low, high)] = band.at([share])
+    return f"95 %: {format_duration(low)} to {format_duration(high)}"

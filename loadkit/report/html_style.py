@@ -22,8 +22,8 @@ code{font-family:ui-monospace,monospace;font-size:.92em;background:var(--panel);
 .verdict{font-weight:600;font-size:1.1rem;margin:0;padding:.6rem .8rem;background:var(--panel)}
 .verdict{border-left:.5rem solid var(--warn)}
 .valid .verdict{border-color:var(--good)}.invalid .verdict{border-color:var(--bad)}
-.sub,.note,figcaption,.glance dt,summary,footer{color:var(--muted)}
-.note,figcaption,footer,.sub{font-size:.9rem}
+.sub,.note,figcaption,.glance dt,summary{color:var(--muted)}
+.note,figcaption,.sub{font-size:.9rem}
 .t b{white-space:nowrap}
 .good{color:var(--good)}.bad{color:var(--bad)}
 .glance{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.5rem;margin:0 0 1rem}

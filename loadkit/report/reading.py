@@ -17,6 +17,7 @@ import msgspec
 
 from loadkit.errors import RecordError
 from loadkit.report.host_facts import HostFacts
+from loadkit.report.packing import unpacked
 from loadkit.report.record import FORMAT, VERSION, RunRecord
 from loadkit.report.whole import check_whole, complete_histograms, run_problems
 from loadkit.units import format_count, format_size
@@ -42,9 +43,9 @@ _SUMS = ("sum", "tails")
 # gave back, a worker that was replaced in between. No record of ours may be refused for one of those.
 _COUNTED = ("messages", "histograms", "errors")
 
-# A page (as_html.py) has its record in a block of data, in which `<` is escaped.
+# A page (as_html.py) has its record in a block of data (packing.py).
 _PAGE = re.compile(rb"\s*<!doctype html", re.IGNORECASE)
-_IN_PAGE = re.compile(rb'<script type="application/json" id="loadkit-record">([^<]*)</script>')
+_IN_PAGE = re.compile(rb'<script type="application/octet-stream" id="loadkit-record">([^<]*)</script>')
 
 _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
@@ -135,7 +136,10 @@ def _in_page(path: str, text: bytes) -> bytes:
     found = _IN_PAGE.search(text)
     if found is None:
         raise RecordError(f"{path}: a page without a record in it; `loadkit blast -o run.html` writes one with it")
-    return found[1]
+    try:
+        return unpacked(found[1], MOST_BYTES)
+    except ValueError as error:
+        raise RecordError(f"{path}: the record in this page is damaged: {error}; write it again with -o") from None
 
 
 def _check_header(path: str, fields: object, kind: str, version: int, writes: str) -> None:

@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from loadkit.report.charts.band import Band, band_of
 from loadkit.report.charts.chart import Chart
 from loadkit.report.charts.counted import counted, joined
 from loadkit.report.charts.every import charts_of
-from loadkit.report.charts.slices import MOST, slices_of
+from loadkit.report.charts.slices import MOST, series_of, slices_of
 from loadkit.report.figures import shown
 from loadkit.report.page import DEFAULT
-from loadkit.report.record import RunRecord, SloRecord, measured
+from loadkit.report.record import Interval, RunRecord, SloRecord, measured
 from tests.pictured import PICTURED
 
 _NUMBERS = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
@@ -30,7 +31,12 @@ def run(name: str) -> RunRecord:
 
 @cache
 def charts(name: str) -> dict[str, Chart]:
-    return {chart.name: chart for chart in charts_of(run(name), DEFAULT.percentiles)}
+    return {chart.name: chart for chart in drawn(run(name))}
+
+
+def drawn(record: RunRecord) -> list[Chart]:
+    series = series_of(record)
+    return charts_of(record, DEFAULT.percentiles, series, band_of(record, series))
 
 
 def _pictures() -> Iterator[tuple[str, Chart, Element]]:
@@ -76,8 +82,27 @@ def test_what_is_drawn_is_inside_its_picture() -> None:
             elif part.tag == "text":
                 assert 0 <= float(part.get("x") or 0) <= width, (name, chart.name, part.text)
                 assert 0 <= float(part.get("y") or 0) <= height, (name, chart.name, part.text)
-            elif part.tag == "path":
-                assert all(-60 <= float(one) <= max(width, height) for one in _NUMBERS.findall(part.get("d") or ""))
+            elif part.tag == "path" and "transform" not in part.attrib:  # a cell of the heat map is scaled
+                places = list(_places(part.get("d") or ""))
+                assert places
+                assert all(0 <= x <= width and 0 <= y <= height for x, y in places), (name, chart.name, part.attrib)
+
+
+def _places(data: str) -> Iterator[tuple[float, float]]:
+    """Where the pen of a path goes, as far as loadkit draws: M, L, H, V to a place, m, l, h, v by a way."""
+    x = y = 0.0
+    for order, text in re.findall(r"([MLHVmlhvz])([^MLHVmlhvz]*)", data):
+        numbers = [float(one) for one in _NUMBERS.findall(text)]
+        pairs = numbers if order in "HhVv" else list(zip(numbers[::2], numbers[1::2], strict=True))
+        for to in pairs:
+            is_way = order.islower()
+            if order in "Hh":
+                x = x * is_way + to
+            elif order in "Vv":
+                y = y * is_way + to
+            else:
+                x, y = x * is_way + to[0], y * is_way + to[1]
+            yield round(x, 6), round(y, 6)
 
 
 def test_a_chart_that_cannot_be_drawn_says_why() -> None:
@@ -94,7 +119,7 @@ def test_a_chart_that_cannot_be_drawn_says_why() -> None:
 
 @pytest.mark.parametrize("name", ["minute", "hour", "million"])
 def test_an_hour_is_no_more_columns_than_a_picture_is_wide_and_nothing_is_left_out(name: str) -> None:
-    rows, slices = run(name).intervals, slices_of(run(name))
+    rows, slices = run(name).intervals, slices_of(series_of(run(name)))
     assert len(slices) <= MOST
     assert sum(one.replied for one in slices) == sum(row.replied for row in rows)
     assert sum(one.opened for one in slices) == sum(row.opened for row in rows)
@@ -111,7 +136,7 @@ def test_a_row_that_is_damaged_is_left_out_and_its_figures_stay() -> None:
         msgspec.structs.replace(row, latency=msgspec.structs.replace(row.latency, hdr="x")) if row.latency.hdr else row
         for row in record.intervals
     ]
-    slices = slices_of(msgspec.structs.replace(record, intervals=tuple(rows)))
+    slices = slices_of(series_of(msgspec.structs.replace(record, intervals=tuple(rows))))
     assert all(one.latency is None for one in slices)
     assert [one.p99_ns for one in slices] == [row.latency.p99 for row in rows]
 
@@ -142,8 +167,77 @@ def test_what_never_came_back_is_later_than_everything_and_drawn_as_never() -> N
 
 def test_an_objective_of_a_later_loadkit_is_not_drawn() -> None:
     later = msgspec.structs.replace(run("minute"), slo=(SloRecord("jitter.p95<5ms", 1.0, True),))
-    [spectrum, *_] = charts_of(later, DEFAULT.percentiles)
+    [spectrum, *_] = drawn(later)
     assert "jitter.p95<5ms: met" not in titles(spectrum)
+
+
+# -- the band
+
+
+def _share_between(band: Band, low: float, high: float) -> float:
+    """The width of the band between two percentiles, divided by its middle."""
+    pairs = band.at(np.linspace(low, high, 20).tolist())
+    return float(np.mean([(top - floor) / (top + floor) for floor, top in pairs]))
+
+
+def test_the_band_has_the_percentiles_of_the_run_in_it_and_is_wider_where_few_seconds_decide() -> None:
+    band = band_of(run("minute"), series_of(run("minute")))
+    assert band is not None
+    latency = measured(run("minute").histograms, "latency")
+    for percentile in ("50", "90", "99", "99.9"):
+        [(low, high)] = band.at([float(percentile) / 100])
+        value = latency.percentiles[percentile]
+        assert value is not None
+        assert low <= value <= high, percentile
+    assert _share_between(band, 0.999, 0.9995) > 5 * _share_between(band, 0.4, 0.6)
+
+
+def test_a_band_of_seconds_that_are_all_alike_has_no_width() -> None:
+    record = run("minute")
+    second = next(row for row in record.intervals if row.phase == "hold")
+    rows = tuple(msgspec.structs.replace(second, from_s=float(at), t_s=at + 1.0) for at in range(60))
+    band = band_of(_with_rows(record, rows), series_of(_with_rows(record, rows)))
+    assert band is not None
+    assert all(low == high for low, high in band.at([0.5, 0.9, 0.99, 0.999]))
+
+
+def _with_rows(record: RunRecord, rows: tuple[Interval, ...]) -> RunRecord:
+    whole = joined(found for row in rows if (found := counted(row.latency.hdr)))
+    assert whole is not None
+    latency = msgspec.structs.replace(measured(record.histograms, "latency"), count=whole.count)
+    return msgspec.structs.replace(record, intervals=rows, histograms={**record.histograms, "latency": latency})
+
+
+def test_a_short_run_and_one_whose_series_lacks_messages_have_no_band() -> None:
+    record = run("minute")
+    short = record.intervals[:9]
+    assert band_of(_with_rows(record, short), series_of(_with_rows(record, short))) is None
+    lacking = msgspec.structs.replace(record, intervals=record.intervals[:-1])
+    assert band_of(lacking, series_of(lacking)) is None
+
+
+def test_a_page_of_the_same_run_has_the_same_band() -> None:
+    one, other = (band_of(run("hour"), series_of(run("hour"))) for _ in range(2))
+    assert one is not None
+    assert other is not None
+    assert one.at([0.5, 0.99]) == other.at([0.5, 0.99])
+
+
+# -- stolen time
+
+
+def test_seconds_of_which_the_host_took_much_are_marked_below_the_heat_map() -> None:
+    record = run("minute")
+    rows = [
+        msgspec.structs.replace(row, cpu_ticks=200, stolen=0.25 if at == 7 else 0.01)
+        for at, row in enumerate(record.intervals)
+    ]
+    heat = next(one for one in drawn(msgspec.structs.replace(record, intervals=tuple(rows))) if one.name == "heat")
+    assert [text for text in titles(heat) if "stolen" in text] == ["25% stolen"]
+    assert heat.says.endswith("the host took more than 2% of this machine's CPU time (steal).")
+    assert heat.table is not None
+    assert heat.table.columns[-1].title == "stolen"
+    assert "steal" not in charts("minute")["heat"].says
 
 
 # -- counters
@@ -190,6 +284,6 @@ def test_the_balance_has_a_bar_for_each_worker_and_the_luck_of_a_hash() -> None:
 def test_of_many_workers_the_busiest_are_shown() -> None:
     record = run("native")
     many = tuple(msgspec.structs.replace(record.workers[0], index=at) for at in range(100))
-    found = charts_of(msgspec.structs.replace(record, workers=many), DEFAULT.percentiles)
+    found = drawn(msgspec.structs.replace(record, workers=many))
     [workers] = [chart for chart in found if chart.name == "workers"]
     assert "Of 102 workers the 24 busiest are shown." in workers.says

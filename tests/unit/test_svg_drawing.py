@@ -9,7 +9,7 @@ import pytest
 
 from loadkit.report.svg.bars import Bar, draw_columns, draw_rows
 from loadkit.report.svg.heat import LEVELS, draw_heat, levels_of
-from loadkit.report.svg.line import draw_area, draw_line, draw_steps
+from loadkit.report.svg.line import draw_area, draw_between, draw_line, draw_steps
 from loadkit.report.svg.plot import Plot, number
 from loadkit.report.svg.scale import Scale, Tick
 
@@ -30,18 +30,30 @@ def test_a_coordinate_is_as_short_as_can_be_seen(value: float, text: str) -> Non
 
 def test_a_line_has_gaps_and_no_point_twice(plot: Plot) -> None:
     draw_line(plot, [(1, 2), (1.01, 2.01), (3, 4), None, (5, 6)], "one")
-    assert paths(plot) == ["M1 2L3 4M5 6"]
+    assert paths(plot) == ["M1 2l2 2M5 6"]
+
+
+def test_a_line_has_its_bends_and_no_point_between_them(plot: Plot) -> None:
+    draw_line(plot, [(0, 0), (10, 10.1), (20, 20), (30, 0), (40, 0), (30, 0)], "one")
+    assert paths(plot) == ["M0 0l20 20 10-20 10 0-10 0"]
+
+
+def test_between_two_lines_there_is_one_area(plot: Plot) -> None:
+    draw_between(plot, [(0, 9), (5, 5)], [(0, 7), (5, 2)], "band")
+    assert paths(plot) == ["M0 9l5-4L5 2l-5 5z"]
+    draw_between(plot, [], [], "band")
+    assert len(paths(plot)) == 1
 
 
 def test_a_line_over_areas_has_the_colour_of_the_page_around_it(plot: Plot) -> None:
     draw_line(plot, [(1, 2), (3, 4)], "one", halo=True)
-    assert paths(plot) == ["M1 2L3 4"] * 2
+    assert paths(plot) == ["M1 2l2 2"] * 2
     assert [path.get("class") for path in plot.root.iter("path")] == ["s-page", "s-one"]
 
 
 def test_steps_are_joined_where_they_touch(plot: Plot) -> None:
     draw_steps(plot, [(0, 1, 5), (1, 2, 5), (2, 3, 9), (3, 4, None), (4, 5, 9)], "one")
-    assert paths(plot) == ["M0 5H1H2V9H3M4 9H5"]
+    assert paths(plot) == ["M0 5h1h1v4h1M4 9h1"]
 
 
 def test_nothing_is_drawn_of_nothing(plot: Plot) -> None:
@@ -51,17 +63,22 @@ def test_nothing_is_drawn_of_nothing(plot: Plot) -> None:
     assert paths(plot) == []
 
 
-def test_cells_of_a_column_that_touch_and_have_one_colour_are_one_line(plot: Plot) -> None:
-    draw_heat(plot, np.array([[1, 0], [1, 2], [0, 0]], np.int64), [10, 20, 30], 100, 70)
-    # Half of the column each, and all of it.
-    assert paths(plot) == ["M15 0v2", "M25 1v1"]
-    assert {path.get("stroke-width") for path in plot.root.iter("path")} == {"10"}
-    assert {path.get("transform") for path in plot.root.iter("path")} == {"translate(0 100)scale(1 -10)"}
+def test_cells_of_a_row_that_touch_and_have_one_colour_are_one_line(plot: Plot) -> None:
+    draw_heat(plot, np.array([[1, 1, 0, 1], [1, 1, 2, 0]], np.int64), [10, 20.4, 30, 40, 50], 100, 80)
+    # Half of the columns each, and all of the last two.
+    assert paths(plot) == ["M10 0.5h20M10 1.5h20", "M40 0.5h10M30 1.5h10"]
+    [group] = plot.root.iter("g")
+    assert group.get("transform") == "translate(0 100)scale(1 -10)"
 
 
 def test_cells_of_a_colour_with_others_between_them_are_one_path(plot: Plot) -> None:
-    draw_heat(plot, np.array([[1], [5], [0], [1], [5]], np.int64), [10, 20], 50, 0)
-    assert "M15 1v1m0 2v1" in paths(plot)
+    draw_heat(plot, np.array([[1, 5, 1, 1], [9, 5, 9, 9]], np.int64), [0, 10, 20, 30, 40], 50, 0)
+    assert "M0 0.5h10m10 0h20" in paths(plot)
+
+
+def test_columns_without_a_width_are_not_drawn(plot: Plot) -> None:
+    draw_heat(plot, np.array([[1, 1]], np.int64), [10, 10.2, 20], 50, 0)
+    assert paths(plot) == ["M10 0.5h10"]
 
 
 def test_a_cell_is_coloured_by_its_share_of_its_column() -> None:

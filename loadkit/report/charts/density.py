@@ -66,13 +66,16 @@ def _draw(plot: Plot, shape: _Shape, x: Scale, floor: float) -> None:
     edges = np.geomspace(x.low, x.high, bins + 1)
     counts = shape.found.binned(edges)
     tall = (_ROOM - 10) / max(1, int(counts.max()))
-    points: list[tuple[float, float]] = []
-    for at in np.flatnonzero(counts).tolist():
-        begin, end, top = x.at(float(edges[at])), x.at(float(edges[at + 1])), floor - max(1.0, float(counts[at]) * tall)
-        if points and points[-1][0] < begin - 0.05:
-            points += [(points[-1][0], floor), (begin, floor)]
-        points += [(begin, top), (end, top)]
-    draw_area(plot, points, floor, "one", _said(shape))
+    used = np.flatnonzero(counts)
+    steps = [
+        (
+            x.at(float(edges[at])),
+            x.at(float(edges[at + 1])),
+            floor - (max(1.0, float(counts[at]) * tall) if counts[at] else 0),
+        )
+        for at in range(int(used[0]), int(used[-1]) + 1)
+    ]
+    draw_area(plot, steps, floor, "one", _said(shape))
     plot.path(f"M{plot.left} {number(floor)}H{plot.right}", inked("grid"))
     p50 = shape.found.percentile("50")
     if p50 is not None:

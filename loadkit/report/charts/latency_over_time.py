@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from loadkit.report.charts.chart import Chart, finished
 from loadkit.report.charts.slices import Slice
 from loadkit.report.charts.timeline import MEASURED, draw_timeline, shown_time, time_scale
-from loadkit.report.page import Column, Table, time_or_dash
+from loadkit.report.kernel import STOLEN
+from loadkit.report.page import Column, Table, share_or_dash, time_or_dash
 from loadkit.report.record import RunRecord
 from loadkit.report.svg.heat import draw_heat, draw_heat_key
 from loadkit.report.svg.line import draw_steps
@@ -20,7 +22,8 @@ from loadkit.units import format_count, format_duration
 
 __all__ = ["latency_over_time"]
 
-_MOST_ROWS = 44
+_MOST_ROWS = 40
+_STOLEN = f"Red below the axis: the host took more than {STOLEN:.0%} of this machine's CPU time (steal)."
 _LINES = (("p50_ns", "p50", "text", "", 1.5), ("p99_ns", "p99", "two", "", 2.0), ("max_ns", "max", "four", "2 3", 1.5))
 
 
@@ -43,6 +46,10 @@ def latency_over_time(record: RunRecord, slices: Sequence[Slice]) -> Chart:
     plot.upright(y, log_ticks(y, format_duration), "latency, log")
     _draw_cells(plot, x, y, slices)
     draw_timeline(plot, x, slices, record)
+    stolen = [one for one in slices if (one.stolen or 0) > STOLEN]
+    for one in stolen:
+        begin, end = x.at(one.from_s), x.at(one.t_s)
+        plot.box(begin, plot.bottom + 2, end - begin, 4, "bad", f"{one.stolen:.0%} stolen")
     beside = []
     for field, name, ink, dash, width in _LINES:
         steps = [(x.at(one.from_s), x.at(one.t_s), _at(y, getattr(one, field))) for one in slices]
@@ -52,6 +59,8 @@ def latency_over_time(record: RunRecord, slices: Sequence[Slice]) -> Chart:
             beside.append((last, name, ink))
     plot.labels_beside(beside)
     draw_heat_key(plot, plot.left, plot.height - 14)
+    if stolen:
+        chart = replace(chart, says=f"{chart.says} {_STOLEN}")
     return finished(chart, plot, _table(slices))
 
 
@@ -93,12 +102,15 @@ def _said(slices: Sequence[Slice]) -> str:
 
 
 def _table(slices: Sequence[Slice]) -> Table:
-    columns = (Column("from", is_text=True), *map(Column, ("replies", "p50", "p99", "max")))
+    is_known = any(one.stolen for one in slices)
+    titles = ("replies", "p50", "p99", "max", *(["stolen"] if is_known else []))
+    columns = (Column("from", is_text=True), *map(Column, titles))
     rows = tuple(
         (
             shown_time(one.from_s),
             format_count(one.replied),
             *map(time_or_dash, (one.p50_ns, one.p99_ns, one.max_ns)),
+            *([share_or_dash(one.stolen)] if is_known else []),
         )
         for one in slices
     )

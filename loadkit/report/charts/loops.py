@@ -43,11 +43,12 @@ def batches(record: RunRecord) -> Chart:
     for at, (end, ink, _) in enumerate(found):
         plot.box(plot.right - 150 + 80 * at, 4, 12, 12, ink)
         plot.label(plot.right - 133 + 80 * at, 14, end)
+        bars = []
         for column, share in enumerate(shares[end].tolist()):
             if share:
                 top = min(y.at(share), plot.bottom - 1)
-                x = plot.left + room * (column + 0.1) + width * at
-                plot.box(x, top, width, plot.bottom - top, ink, f"{end}: {share:.2%}")
+                bars.append((plot.left + room * (column + 0.1) + width * at, top, width, plot.bottom - top))
+        plot.boxes(bars, ink)
     names = [(plot.left + room * (column + 0.5), text) for column, text in enumerate(_ranges(edges))]
     plot.across_columns(names, "events of a wake-up (epoll_wait)")
     says = "A reply waits in its batch for those before it: one event per wake-up is a loop with time to spare."

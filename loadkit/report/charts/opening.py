@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from loadkit.report.charts.chart import Chart, finished
+from loadkit.report.figures import shown
 from loadkit.report.page import Column, Table
 from loadkit.report.record import RunRecord
 from loadkit.report.svg.bars import Bar, draw_columns
@@ -39,6 +40,8 @@ def connection_ramp(record: RunRecord) -> Chart:
         )
         plot.labels_beside([(height, "requested", "two")])
         says += "; dashed the rate that was requested"
+    p99 = shown(record, "connect.p99")
+    says += f". The p99 of connect was {p99}" if p99 else ""
     columns = (Column("tenth", is_text=True), Column("connects per second"))
     table = Table(columns, tuple((str(at), format_rate(rate)) for at, rate in enumerate(rates, 1)))
     return finished(Chart(name, title, f"{says}."), plot, table)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from loadkit.errors import OptionError
 from loadkit.measure.histogram import LEAST_ABOVE
+from loadkit.report.charts.band import Band
 from loadkit.report.charts.chart import Chart, finished
 from loadkit.report.charts.counted import Counted, counted
 from loadkit.report.figures import count_of_all, parse_selector, shown
 from loadkit.report.page import Column, Table
 from loadkit.report.record import RunRecord
 from loadkit.report.slo import parse_slo
-from loadkit.report.svg.line import draw_cross, draw_line
+from loadkit.report.svg.line import draw_between, draw_cross, draw_line
 from loadkit.report.svg.plot import Plot
 from loadkit.report.svg.scale import Scale, log_scale, log_ticks, nines_ticks
 from loadkit.units import format_count, format_duration
@@ -24,12 +25,16 @@ from loadkit.units import format_count, format_duration
 __all__ = ["spectrum"]
 
 _SERIES = (("latency", "one", ""), ("service", "three", "7 4"), ("lateness", "four", "2 4"), ("held", "two", "1 4"))
-_POINTS = 120
+_POINTS = 80
 _SAYS = (
     "The value that each percentile has; the further right, the rarer. It counts all messages that were due, so what "
     "never came back is later than everything else."
 )
 _UNSUPPORTED = " The grey dots go on where fewer than ten messages lie above, so that one unlucky message decides."
+_BAND = (
+    " The pale band is where 95 of 100 curves of latency lie if the seconds of this run are drawn anew; two runs "
+    "differ by more."
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,19 +53,24 @@ class _Curve:
         return self.of - self.found.count
 
 
-def spectrum(record: RunRecord, percentiles: Sequence[str]) -> Chart:
-    """Returns the chart, whose table has these percentiles; without a picture if nothing came back."""
+def spectrum(record: RunRecord, percentiles: Sequence[str], band: Band | None) -> Chart:
+    """Returns the chart, whose table has these percentiles; without a picture if nothing came back.
+
+    `band` is that of latency, None if the run is too short for one.
+    """
     title = "Percentile spectrum"
     curves = list(_curves(record))
     if not curves:
         return Chart("spectrum", title, "No reply came in the measured time, so there are no percentiles.")
     of = max(curve.of for curve in curves)
-    plot = Plot("spectrum", title, _said(record, percentiles), height=350, margins=(26, 84, 66, 68))
+    plot = Plot("spectrum", title, _said(record, percentiles), height=324, margins=(26, 84, 40, 68))
     x = Scale(1.0, max(10.0, float(of)), plot.left, plot.right, is_log=True)
     marks = list(_objectives(record, [curve.name for curve in curves]))
     y = _heights(curves, [bound for _, bound, _, _ in marks], plot)
     plot.upright(y, log_ticks(y, format_duration), "time, log")
     plot.across(x, nines_ticks(x), "percentile")
+    if band and curves[0].name == "latency":
+        _draw_band(plot, curves[0], band, x, y)
     beside = []
     for curve in reversed(curves):
         last = _draw(plot, curve, x, y)
@@ -70,6 +80,7 @@ def spectrum(record: RunRecord, percentiles: Sequence[str]) -> Chart:
         share = float(percentile) / 100
         draw_cross(plot, x.at(1 / (1 - share)), y.at(max(1.0, bound)), "good" if is_met else "bad", _met(expr, is_met))
     says = _SAYS + (_UNSUPPORTED if of > LEAST_ABOVE else "")
+    says += _BAND if band else ""
     says += " A cross is an objective: green if it was met, red if it was missed." if marks else ""
     return finished(Chart("spectrum", title, says), plot, _table(record, curves, percentiles))
 
@@ -112,6 +123,19 @@ def _draw(plot: Plot, curve: _Curve, x: Scale, y: Scale) -> float:
         elif len(points) > 1 or not edges[edges <= supported].size:
             draw_line(plot, points, "muted", "1 5", 1.6, says=f"{curve.name}: too few samples")
     return y.at(float(max(1, curve.found.high[-1])))
+
+
+def _draw_band(plot: Plot, curve: _Curve, band: Band, x: Scale, y: Scale) -> None:
+    """Draws the band as far as the count supports the curve, and values are known."""
+    places = np.geomspace(1.0, max(1.0 + 1e-9, curve.of / LEAST_ABOVE), _POINTS // 2)
+    shares = np.ceil(curve.of * (1 - 1 / places) - 1e-6) / curve.found.count
+    known = shares <= 1
+    ends = np.array(band.at(np.maximum(shares[known], 1e-9).tolist()))
+    low, high = (
+        [(x.at(place), y.at(max(1, value))) for place, value in zip(places[known].tolist(), side, strict=True)]
+        for side in ends.T.tolist()
+    )
+    draw_between(plot, low, high, "band", "latency: 95 of 100 draws")
 
 
 def _points(curve: _Curve, places: NDArray[np.float64], x: Scale, y: Scale) -> list[tuple[float, float] | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree.ElementTree import SubElement
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,20 +28,17 @@ def levels_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 def draw_heat(plot: Plot, counts: NDArray[np.int64], edges: list[float], floor: float, top: float) -> None:
     """Draws a cell for each count above 0: columns between the `edges`, rows of one height from the floor to the top.
 
-    A column is a line as wide as itself, and a row is 1 high before it is scaled: a cell takes six characters and not
-    thirty.
+    A colour is one path, whose lines are as wide as a row: rows are 1 high before they are scaled, and cells that touch
+    are one line, which takes eight characters.
     """
     levels = levels_of(counts)
     move = f"translate(0 {number(floor)})scale(1 {(top - floor) / counts.shape[0]:.4g})"
+    group = plot.group({"fill": "none", "shape-rendering": "crispEdges", "transform": move})
+    columns = [round(edge) for edge in edges]
     for level, ink in enumerate(HEAT, 1):
-        by_width: dict[str, list[str]] = {}
-        for column in range(levels.shape[1]):
-            data = _runs(levels[:, column] == level, (edges[column] + edges[column + 1]) / 2)
-            if data:
-                by_width.setdefault(number(edges[column + 1] - edges[column]), []).append(data)
-        for width, parts in by_width.items():
-            shape = {"stroke-width": width, "shape-rendering": "crispEdges", "transform": move}
-            plot.path("".join(parts), {**inked(ink), **shape})
+        data = "".join(_row(levels[row] == level, row, columns) for row in range(levels.shape[0]))
+        if data:
+            SubElement(group, "path", {**inked(ink), "d": data})
 
 
 def draw_heat_key(plot: Plot, x: float, y: float) -> None:
@@ -49,13 +48,14 @@ def draw_heat_key(plot: Plot, x: float, y: float) -> None:
         plot.label(x + 62 * at + 18, y + 10, word, ink="muted")
 
 
-def _runs(is_here: NDArray[np.bool_], x: float) -> str:
-    """Returns the lines of a column's cells: those that touch are one."""
+def _row(is_here: NDArray[np.bool_], row: int, columns: list[int]) -> str:
+    """Returns the lines of the cells in a row: those that touch are one."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], is_here, [False])).astype(np.int8))).tolist()
-    if not edges:
-        return ""
-    steps = [
-        f"m0 {begin - end}v{after - begin}"
-        for end, begin, after in zip(edges[1::2], edges[2::2], edges[3::2], strict=False)
-    ]
-    return f"M{number(x)} {edges[0]}v{edges[1] - edges[0]}{''.join(steps)}"
+    data: list[str] = []
+    pen = 0
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        start, width = columns[begin], columns[end] - columns[begin]
+        if width:
+            data.append(f"m{start - pen} 0h{width}" if data else f"M{start} {row}.5h{width}")
+            pen = start + width
+    return "".join(data)

@@ -42,6 +42,7 @@ INKS: dict[str, Ink] = {
     "two": Ink("#b42318", "#ff9a8f"),
     "three": Ink("#0a6b5e", "#5fd4c0"),
     "four": Ink("#6a3fb5", "#c4a7ff"),
+    "band": Ink("#cfe2f6", "#1d3f63"),
     **dict(zip(HEAT, _HEAT, strict=True)),
 }
 

@@ -93,13 +93,25 @@ class Plot:
 
     def columns(self, edges: Iterable[float]) -> None:
         """Says where the columns are whose numbers are in the table, for a script that shows those below a pointer."""
-        self.root.set("data-columns", " ".join(map(number, edges)))
+        self.root.set("data-columns", " ".join(f"{edge:.0f}" for edge in edges))
 
     # -- what is drawn
 
     def path(self, data: str, attributes: dict[str, str], says: str = "") -> Element:
         """Draws a path; `says` is shown while a pointer rests on it."""
         return self._titled(SubElement(self.root, "path", {"fill": "none", **attributes, "d": data}), says)
+
+    def group(self, attributes: dict[str, str]) -> Element:
+        """Returns a group, whose parts have these attributes."""
+        return SubElement(self.root, "g", attributes)
+
+    def boxes(self, boxes: Iterable[tuple[float, float, float, float]], ink: str) -> None:
+        """Fills rectangles (x, y, width, height) of one colour."""
+        data = "".join(
+            f"M{number(x)} {number(y)}h{number(wide)}v{number(high)}h{number(-wide)}z" for x, y, wide, high in boxes
+        )
+        if data:
+            self.path(data, filled(ink))
 
     def box(self, x: float, y: float, width: float, height: float, ink: str, says: str = "", **more: str) -> Element:
         """Fills a rectangle."""

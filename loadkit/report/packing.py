@@ -1,0 +1,200 @@
+"""A record as it stands inside a page: its JSON and the counts of its histograms, deflated together, in base 85.
+
+Most of a record is its histograms, and each is deflated by itself already, so that the whole cannot be deflated any
+more. Here they are taken out of the JSON, and their counters are written as numbers that take few bits (rice.py). What
+is packed is, one behind the other:
+
+    the JSON on one line, with `~` in place of each `hdr` that is taken out, and `~3` for one that stood there before,
+    as number 3 from 0;
+    a line with [highest_ns, counters in use] of each of them, as JSON, or [highest_ns, -1, 5, 6, …] of one that is
+    the sum of others, numbers 5, 6, …: a phase is the sum of its rows in the series;
+    of all but the sums, in turn, how many counters of 0 are before each one in use; then what each of these has,
+    less 1.
+
+A text that would not come back as it is stays in the JSON, such as one that another zlib has deflated.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loadkit.measure.histogram import MOST_VALUES, counts_length, decode_used, encode_used
+from loadkit.report import base85, rice
+
+__all__ = ["packed", "unpacked"]
+
+# A quotation mark inside a text of JSON has a backslash before it, so both are a field wherever they stand.
+_FIELD = re.compile(r'(?<="hdr":)"([A-Za-z0-9+/=]+)"')
+_MARK = re.compile(rb'(?<="hdr":)~([0-9]*)')
+# Several times as many as an hour's page has.
+_MOST_HISTOGRAMS, _MOST_COUNTERS = 4_000, 3_000_000
+_HIGHEST = counts_length(2**63 - 1)
+_SUM = -1
+
+_Numbers = NDArray[np.int64]
+
+
+class _Used(NamedTuple):
+    """A histogram: the counters in use, and what they have."""
+
+    highest_ns: int
+    indices: _Numbers
+    counts: _Numbers
+
+
+def packed(text: str, sums: Mapping[str, Sequence[str]] = {}) -> str:
+    """Returns a record's JSON, which is one line, as text without `<`.
+
+    `sums` has encoded histograms, and others that each may be the sum of.
+    """
+    found = _taken_out(text)
+    seen: dict[str, int] = {}
+
+    def mark(field: re.Match[str]) -> str:
+        if field[1] not in found:
+            return field[0]
+        if field[1] in seen:
+            return f"~{seen[field[1]]}"
+        seen[field[1]] = len(seen)
+        return "~"
+
+    lean = _FIELD.sub(mark, text).encode()
+    parts = {total: of for total, of in sums.items() if _is_sum(found, total, of)}
+    heads = [
+        [one.highest_ns, _SUM, *map(seen.__getitem__, parts[name])]
+        if name in parts
+        else [one.highest_ns, one.indices.size]
+        for name, one in found.items()
+    ]
+    numbers = _as_bytes([one for name, one in found.items() if name not in parts])
+    data = zlib.compress(b"\n".join((lean, msgspec.json.encode(heads), numbers)))
+    return base85.encode(data)
+
+
+def unpacked(text: bytes, most_bytes: int) -> bytes:
+    """Returns the JSON that `packed` had. Raises ValueError for another text, and for one of more than `most_bytes`."""
+    try:
+        inflater = zlib.decompressobj()
+        data = inflater.decompress(base85.decode(text), most_bytes)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if not inflater.eof or data.count(b"\n") < 2:
+        raise ValueError("it is cut off, or has too much in it")
+    lean, heads, numbers = data.split(b"\n", 2)
+    histograms = [encode_used(*one).encode() for one in _histograms(_heads(heads), numbers)]
+    return b"".join(_pieces(lean, histograms, most_bytes))
+
+
+# -- taken out
+
+
+def _taken_out(text: str) -> dict[str, _Used]:
+    """Returns the histograms of a record by their encodings, in the order in which they come first."""
+    found: dict[str, _Used] = {}
+    room = _MOST_COUNTERS
+    for encoded in dict.fromkeys(_FIELD.findall(text)):
+        histogram = _find_same(encoded)
+        if histogram is not None and histogram.indices.size <= room and len(found) < _MOST_HISTOGRAMS:
+            found[encoded] = histogram
+            room -= histogram.indices.size
+    return found
+
+
+def _find_same(encoded: str) -> _Used | None:
+    """Returns what is encoded, if encoding that comes to the same text."""
+    try:
+        found = _Used(*decode_used(encoded))
+    except ValueError:
+        return None
+    return found if encode_used(*found) == encoded else None
+
+
+def _is_sum(found: Mapping[str, _Used], total: str, parts: Sequence[str]) -> bool:
+    """Whether all are there, and a histogram is the sum of several others."""
+    if len(parts) < 2 or total in parts or not found.keys() >= {total, *parts}:
+        return False
+    several = [found[part] for part in parts]
+    if sum(one.indices.size for one in several) > _MOST_COUNTERS // 4:
+        return False
+    whole, wanted = _sum_of(found[total].highest_ns, several), found[total]
+    return np.array_equal(whole.indices, wanted.indices) and np.array_equal(whole.counts, wanted.counts)
+
+
+def _sum_of(highest_ns: int, several: Sequence[_Used]) -> _Used:
+    sums = np.zeros(max(int(one.indices[-1]) + 1 if one.indices.size else 0 for one in several), np.int64)
+    for one in several:
+        sums[one.indices] += one.counts
+    (used,) = np.nonzero(sums)
+    return _Used(highest_ns, used, sums[used])
+
+
+def _as_bytes(histograms: Collection[_Used]) -> bytes:
+    gaps = [np.diff(one.indices, prepend=-1) - 1 for one in histograms]
+    return rice.as_bytes(np.concatenate([np.zeros(0, np.int64), *gaps, *(one.counts - 1 for one in histograms)]))
+
+
+# -- put back
+
+
+def _heads(text: bytes) -> list[list[int]]:
+    if text.count(b",") > 10 * _MOST_HISTOGRAMS:
+        raise ValueError("too many histograms")
+    try:
+        heads = msgspec.json.decode(text, type=list[list[int]])
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    if any(len(head) < 2 or not 2 <= head[0] < 2**63 or head[1] < _SUM for head in heads):
+        raise ValueError("a histogram of another range, or of less than no counters")
+    return heads
+
+
+def _histograms(heads: Sequence[Sequence[int]], data: bytes) -> list[_Used]:
+    sizes = [max(0, size) for _, size, *_ in heads]
+    total = sum(sizes)
+    if total > _MOST_COUNTERS:
+        raise ValueError("too many counters")
+    numbers = rice.numbers_of(data, 2 * total)
+    gaps, counts = numbers[:total], numbers[total:] + 1
+    if total and (gaps.max() > _HIGHEST or counts.max() > MOST_VALUES):
+        raise ValueError("a counter that no histogram has")
+    found = []
+    for (highest_ns, *_), size, end in zip(heads, sizes, itertools.accumulate(sizes), strict=True):
+        found.append(_Used(highest_ns, np.cumsum(gaps[end - size : end] + 1) - 1, counts[end - size : end]))
+    return list(_with_sums(heads, found))
+
+
+def _with_sums(heads: Sequence[Sequence[int]], found: Sequence[_Used]) -> Iterator[_Used]:
+    room = _MOST_COUNTERS
+    for (_, size, *parts), one in zip(heads, found, strict=True):
+        if size == _SUM:
+            if not parts or not all(0 <= part < len(found) and heads[part][1] != _SUM for part in parts):
+                raise ValueError("a sum of histograms that are not there")
+            room -= sum(heads[part][1] for part in parts)
+            if room < 0:
+                raise ValueError("too many counters")
+            one = _sum_of(one.highest_ns, [found[part] for part in parts])
+        if one.indices.size and (one.indices[-1] >= counts_length(one.highest_ns) or one.counts.sum() > MOST_VALUES):
+            raise ValueError("a counter that no histogram has")
+        yield one
+
+
+def _pieces(lean: bytes, histograms: Sequence[bytes], most_bytes: int) -> Iterator[bytes]:
+    """Yields the JSON in pieces with the histograms in their places, as long as there is room for them."""
+    room, at, begin = most_bytes - len(lean), 0, 0
+    for mark in _MARK.finditer(lean):
+        number = int(mark[1]) if mark[1] else at
+        at += not mark[1]
+        if number >= len(histograms) or room < 0:
+            raise ValueError("it refers to a histogram that it does not have, or has too much in it")
+        room -= len(histograms[number]) + 2
+        yield b'%b"%b"' % (lean[begin : mark.start()], histograms[number])
+        begin = mark.end()
+    yield lean[begin:]
