@@ -14,7 +14,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -235,13 +235,21 @@ def _zeros(length: int) -> Counts:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Histogram:
-    """Counts with their exact sum, minimum and maximum. Merging is adding; the empty one is its identity."""
+    """Counts with their exact sum, minimum and maximum. Merging is adding; the empty one is its identity.
+
+    `count` is the number of values, added up once: that takes as long as a merge.
+    """
 
     highest_ns: int
     counts: Counts
     sum_ns: int = 0
     min_ns: int = 0
     max_ns: int = 0
+    count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        is_empty = self.counts is _zeros(len(self.counts))
+        object.__setattr__(self, "count", 0 if is_empty else int(self.counts.sum()))
 
     @classmethod
     def empty(cls, highest_ns: int) -> Histogram:
@@ -272,11 +280,6 @@ class Histogram:
         counts = np.zeros(counts_length(highest_ns), np.int64)
         counts[used] = values
         return cls(highest_ns, counts, sum_ns, lowest_of(int(used[0])), highest_of(int(used[-1])))
-
-    @property
-    def count(self) -> int:
-        """The number of values."""
-        return int(self.counts.sum())
 
     @property
     def mean_ns(self) -> float:
@@ -341,5 +344,13 @@ class Histogram:
 
     def encode(self) -> str:
         """Returns HdrHistogram's base64 V2 encoding, readable by every HdrHistogram library."""
+        if not self.count:
+            return _encoded_empty(self.highest_ns)
         (used,) = np.nonzero(self.counts)
         return encode_used(self.highest_ns, used, self.counts[used])
+
+
+@functools.cache
+def _encoded_empty(highest_ns: int) -> str:
+    nothing = np.zeros(0, np.int64)
+    return encode_used(highest_ns, nothing, nothing)
