@@ -142,8 +142,8 @@ def test_without_host_and_port_it_asks_the_server_of_its_environment(
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        pytest.param(["-s", "0"], ["--size", "least, 1"], id="nothing to send"),
-        pytest.param(["-s", "1MiB"], ["--size", "most, 64 KiB"], id="a load"),
+        pytest.param(["-s", "0"], ["--size", "minimum of 1"], id="nothing to send"),
+        pytest.param(["-s", "1MiB"], ["--size", "maximum of 64 KiB"], id="a load"),
         pytest.param(["--timeout", "2"], ["--timeout", "unit"], id="no unit"),
         pytest.param(["127.0.0.1:0"], ["port 0"], id="port 0"),
     ],
