@@ -106,6 +106,21 @@ def test_a_signal_that_came_with_an_answer_is_not_waited_with_until_all_workers_
             os.close(fd)
 
 
+def test_a_signal_that_the_program_has_a_use_for_does_not_end_the_wait_for_it() -> None:
+    former = signal.signal(signal.SIGURG, lambda *_: None)
+    try:
+        with Interrupts() as interrupts, Forker(interrupts) as forker:
+            pipe, theirs = os.pipe()
+            signal.raise_signal(signal.SIGURG)  # before the forker can be ready
+            forker.fork(theirs, pipe).close()
+            signal.raise_signal(signal.SIGURG)
+            forker.fork(theirs, pipe).close()
+            for fd in (pipe, theirs):
+                os.close(fd)
+    finally:
+        signal.signal(signal.SIGURG, former)
+
+
 def test_workers_cannot_start_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Forker, "is_in_worker", True)
     with pytest.raises(WorkerError, match="belongs under `if __name__"):
