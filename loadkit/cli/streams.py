@@ -22,7 +22,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 from loadkit.standard_streams import fill
 
@@ -83,14 +83,19 @@ class Stream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Writes the text, or drops it."""
-        if not self._is_gone:
-            try:
-                self._send(text.encode(self._encoding, _ERRORS))
-            except (BrokenPipeError, ConnectionResetError):
-                self._is_gone = True
-            except OSError as error:
-                self._say_lost(f"cannot be written: {error.strerror}")
+        self.write_encoded(text.encode(self._encoding, _ERRORS))
         return len(text)
+
+    def write_encoded(self, data: bytes) -> None:
+        """Writes encoded text, or drops it."""
+        if self._is_gone:
+            return
+        try:
+            self._send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            self._is_gone = True
+        except OSError as error:
+            self._say_lost(f"cannot be written: {error.strerror}")
 
     def _send(self, data: bytes) -> None:
         patience_s = 0.0 if self._dropped else self.patience_s
@@ -114,6 +119,30 @@ class Stream(io.TextIOBase):
         if self is sys.stdout and not self._has_said:
             self._has_said = True
             sys.stderr.write(f"loadkit: standard output {why}: not all of it is there\n")
+
+
+class _ShellStream(Stream):
+    """For a shell that asks what to complete: click writes bytes to it, for which a stream needs a `buffer`.
+
+    Elsewhere it must have none: click would print UTF-8 into it in an ASCII locale, whatever the stream escapes.
+    """
+
+    @property
+    def buffer(self) -> _Bytes:
+        """What takes bytes."""
+        return _Bytes(self)
+
+
+class _Bytes(io.RawIOBase):
+    """A stream for those who write bytes."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def write(self, data: Any) -> int:
+        """Writes the bytes, or drops them."""
+        self._stream.write_encoded(bytes(data))
+        return len(data)
 
 
 @contextlib.contextmanager
@@ -164,11 +193,8 @@ def install() -> None:
     """Puts both streams in place. To be called before anything is opened that stays open."""
     with contextlib.suppress(OSError):
         fill()
-    if "_LOADKIT_COMPLETE" in os.environ:
-        # A shell asks. Click writes bytes to it, for which a stream needs a `buffer`; but where there is one, click
-        # prints UTF-8 into it in an ASCII locale, whatever the stream escapes.
-        return
-    sys.stdout = Stream(1, _encoding_of(sys.stdout), None)
+    kind = _ShellStream if "_LOADKIT_COMPLETE" in os.environ else Stream
+    sys.stdout = kind(1, _encoding_of(sys.stdout), None)
     sys.stderr = Stream(2, _encoding_of(sys.stderr), _PATIENCE_S)
 
 

@@ -149,6 +149,21 @@ def test_a_command_ends_as_usual_whatever_its_streams_lead_to(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("asked", ["bash_source", "bash_complete"])
+def test_what_a_shell_asks_for_is_dropped_if_it_cannot_be_written(tmp_path: Path, asked: str) -> None:
+    program = "import sys; sys.argv[0] = 'loadkit'; from loadkit.__main__ import main; main()"
+    env = {**os.environ, "_LOADKIT_COMPLETE": asked, "COMP_WORDS": "loadkit bla", "COMP_CWORD": "1"}
+    for condition, lines in (("full", 1), ("gone", 0)):
+        with led_to(condition) as fd:
+            command = [sys.executable, "-c", program]
+            done = subprocess.run(
+                command, env=env, cwd=tmp_path, stdout=fd, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            )
+        assert (done.returncode, done.stderr.count("\n")) == (0, lines), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
 def test_a_report_waits_for_its_reader(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     fill(writing)
