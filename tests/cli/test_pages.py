@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import click
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from loadkit.cli.app import app
 from loadkit.errors import OptionError
@@ -186,6 +193,38 @@ def test_the_first_run_of_the_readme_is_one(loadkit: Loadkit) -> None:
 def _labels(text: str) -> list[str]:
     # An objective is met or not, and a worker has a number.
     return list(dict.fromkeys(re.findall(r"^(?!SLO)([A-Za-z][\w-]*(?: [a-zA-Z]+)*)  +\S", text, re.MULTILINE)))
+
+
+class _Gateway(http.server.BaseHTTPRequestHandler):
+    """Takes note of what is pushed, as a Pushgateway does."""
+
+    pushed: ClassVar[list[tuple[str, str]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.pushed.append((self.path, body))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        """Says nothing."""
+
+
+@pytest.mark.slow
+def test_the_line_for_a_pushgateway_pushes_the_totals(loadkit: Loadkit, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        assert not os.environ.get("LOADKIT_SKIP_NOTHING"), "curl is missing"
+        pytest.skip("curl is missing")
+    [line] = [line for line in commands(page("metrics")) if line.startswith("curl ")]
+    assert loadkit("report", str(ROOT / "tests/golden/open_loop.json"), "-o", "run.om").returncode == 0
+    with http.server.HTTPServer(("127.0.0.1", 0), _Gateway) as gateway:
+        threading.Thread(target=gateway.handle_request, daemon=True).start()
+        here = line.replace("gateway.example:9091", f"127.0.0.1:{gateway.server_port}")
+        subprocess.run(["sh", "-c", here], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    [(path, body)] = _Gateway.pushed
+    assert path == "/metrics/job/blast"
+    found = {one.name for family in text_string_to_metric_families(body) for one in family.samples}
+    assert {"loadkit_messages_replied_total", "loadkit_latency_seconds_bucket", "loadkit_verdict"} <= found
 
 
 @pytest.mark.slow
