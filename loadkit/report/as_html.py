@@ -22,11 +22,11 @@ from loadkit.report.charts.chart import Chart
 from loadkit.report.charts.every import charts_of
 from loadkit.report.charts.slices import series_of
 from loadkit.report.glance import glance
-from loadkit.report.html_parts import block, in_details, table_of
+from loadkit.report.html_parts import block, in_details, table_of, table_of_texts
 from loadkit.report.html_style import SCRIPT, policy, style
 from loadkit.report.html_tree import Child, element, quoted, written
 from loadkit.report.packing import packed
-from loadkit.report.page import DEFAULT, Column, Layout, Page, Part, Table
+from loadkit.report.page import DEFAULT, Layout, Page, Part
 from loadkit.report.record import RunRecord, measured
 from loadkit.report.run_page import run_page
 from loadkit.report.serve import ServeRecord
@@ -68,13 +68,18 @@ def _embedded(record: RunRecord | ServeRecord) -> str:
 
 
 def _sums(record: RunRecord) -> dict[str, list[str]]:
-    """Returns the latencies of the run and of each phase, and those of their rows, which should add up to them."""
+    """Returns the latencies of the run and of each phase, and those of their rows, which should add up to them.
+
+    Of `disturbed` it is all latencies: in a run that was disturbed it is most of them.
+    """
     holds = {phase.name for phase in record.phases if phase.kind == PhaseKind.HOLD}
+    latency = measured(record.histograms, "latency").hdr
     found = [(measured(phase.histograms, "latency").hdr, {phase.name}) for phase in record.phases]
-    return {
+    sums = {
         total: [row.latency.hdr for row in record.intervals if row.phase in names and row.latency.hdr]
-        for total, names in (*found, (measured(record.histograms, "latency").hdr, holds))
+        for total, names in (*found, (latency, holds))
     }
+    return {record.disturbed.hdr: [latency], **sums} if record.disturbed else sums
 
 
 def _lean(value: Any) -> Any:
@@ -178,9 +183,12 @@ def _folded(record: RunRecord, page: Page) -> Iterator[Element]:
 
 
 def _values(values: Mapping[str, Any], origins: Mapping[str, str]) -> Element:
+    """Returns a table of them; what nothing is known of is in the record alone, unless it says where that came from."""
     titles = ("value", "", "from") if origins else ("value", "")
-    rows = tuple((name, _said(value), origins.get(name, ""))[: len(titles)] for name, value in values.items())
-    return table_of(Table(tuple(Column(title, is_text=title != "from") for title in titles), rows), "values")
+    known = ((name, value) for name, value in values.items() if value is not None or name in origins)
+    return table_of_texts(
+        titles, ((name, _said(value), origins.get(name, ""))[: len(titles)] for name, value in known), "values"
+    )
 
 
 def _said(value: object) -> str:

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from loadkit.report.html_tree import Child, element, quoted
 from loadkit.report.page import Command, Note, Objective, Part, Point, Row, Table
 
-__all__ = ["block", "in_details", "table_of"]
+__all__ = ["block", "in_details", "table_of", "table_of_texts"]
 
 
 def block(parts: Iterable[Part]) -> Iterator[Element]:
@@ -50,6 +50,13 @@ def table_of(table: Table, says: str = "table") -> Element:
             body.append(element("tr", map(_cell, row, texts, itertools.chain([True], itertools.repeat(False)))))
     head = _head([column.title for column in table.columns], texts)
     return _scrolled(element("table", head, element("tbody", body)), says)
+
+
+def table_of_texts(titles: Sequence[str], rows: Iterable[Sequence[str]], says: str) -> Element:
+    """Returns a table whose cells are all texts, of any length."""
+    cells = (element("tr", element("th", first), (element("td", text) for text in others)) for first, *others in rows)
+    head = element("thead", element("tr", (element("th" if title else "td", title) for title in titles)))
+    return _scrolled(element("table", head, element("tbody", cells), class_="t"), says)
 
 
 def in_details(summary: str, children: Iterable[Child], *, is_open: bool = False) -> Element:

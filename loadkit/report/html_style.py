@@ -17,7 +17,7 @@ h1{font-size:1.35rem;line-height:1.25;margin:0 0 .6rem;overflow-wrap:anywhere}
 h2{font-size:1.1rem;margin:1.8rem 0 .6rem;border-bottom:1px solid var(--grid)}
 h3{font-size:1rem;margin:0 0 .2rem}
 p,ul{margin:.4rem 0}
-li,p,td.t,th.t,code{overflow-wrap:anywhere}
+li,p,td.t,th.t,.t td,code{overflow-wrap:anywhere}
 code{font-family:ui-monospace,monospace;font-size:.92em;background:var(--panel);padding:.05em .3em}
 .verdict{font-weight:600;font-size:1.1rem;margin:0;padding:.6rem .8rem;background:var(--panel)}
 .verdict{border-left:.5rem solid var(--warn)}
@@ -33,13 +33,14 @@ code{font-family:ui-monospace,monospace;font-size:.92em;background:var(--panel);
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,34rem),1fr));gap:1.6rem 2rem}
 figure{margin:0;min-width:0;break-inside:avoid}
 svg{display:block;width:100%;max-width:46rem;height:auto}
+@media (max-width:34rem){svg{font-size:15.5px}}
 .scroll{overflow-x:auto;max-width:100%}
 details .scroll{max-height:24rem;overflow-y:auto}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.15rem .6rem .15rem 0;text-align:right;white-space:nowrap;font-weight:400}
 th,td{border-bottom:1px solid var(--grid)}
 thead th{color:var(--muted)}
-.t,tbody th{text-align:left}td.t{white-space:normal}.rows th{vertical-align:top;color:var(--muted)}
+.t,.t td,.t th,tbody th{text-align:left}td.t,.t td{white-space:normal}.rows th{vertical-align:top;color:var(--muted)}
 summary{cursor:pointer;margin:.3rem 0}
 output{display:block;min-height:1.4em;font-size:.85rem;color:var(--muted)}
 @media print{body{max-width:none;padding:0;font-size:10pt}
@@ -58,7 +59,8 @@ const head=all("thead th").map(h=>h.textContent);
 svg.after(out);
 svg.addEventListener("pointermove",e=>{const r=svg.getBoundingClientRect(),x=(e.clientX-r.left)*box.width/r.width;
 const at=edges.findLastIndex(edge=>edge<=x),row=rows[at];
-out.textContent=row&&at+1<edges.length?[...row.cells].map((c,i)=>head[i]+" "+c.textContent).join(" \\u00b7 "):"";});
+const said=(c,i)=>c.textContent&&head[i]+" "+c.textContent;
+out.textContent=row&&at+1<edges.length?[...row.cells].map(said).filter(Boolean).join(" \\u00b7 "):"";});
 svg.addEventListener("pointerleave",()=>out.textContent="");});
 """
 

@@ -20,6 +20,8 @@ Child = Element | str | None
 _QUOTED = re.compile(r"`([^`]+)`")
 # What the standard lets an author leave out (HTML, 13.1.2.4): a tenth of a page of tables.
 _OPTIONAL = re.compile(r"</(?:td|th|tr|thead|tbody|li|dt|dd)>")
+# In SVG an element that is empty may end where it begins.
+_EMPTY = re.compile(r"(<(path|rect) [^<>]*)></\2>")
 # A line of the file for each: whoever reads a difference between two pages reads these.
 _LINES = re.compile(
     r"(?=<(?:section|figure|figcaption|details|summary|table|tr|li|div|h2|h3|p|svg|path|main|header|footer)[ >])"
@@ -46,7 +48,7 @@ def quoted(text: str) -> list[Child]:
 
 def written(root: Element) -> str:
     """Returns the tree as text of HTML, with nothing in it that a terminal or a CI runner obeys."""
-    text = _OPTIONAL.sub("", tostring(root, encoding="unicode", method="html"))
+    text = _OPTIONAL.sub("", _EMPTY.sub(r"\1/>", tostring(root, encoding="unicode", method="html")))
     return printable_page(_LINES.sub("\n", text))
 
 

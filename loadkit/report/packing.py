@@ -6,10 +6,10 @@ is packed is, one behind the other:
 
     the JSON on one line, with `~` in place of each `hdr` that is taken out, and `~3` for one that stood there before,
     as number 3 from 0;
-    a line with [highest_ns, counters in use] of each of them, as JSON, or [highest_ns, -1, 5, 6, …] of one that is
-    the sum of others, numbers 5, 6, …: a phase is the sum of its rows in the series;
-    of all but the sums, in turn, how many counters of 0 are before each one in use; then what each of these has,
-    less 1.
+    a line with [highest_ns, counters in use] of each of them, as JSON; behind these two may be the numbers of others:
+    it is their sum, less the counters that are its own. A phase is the sum of its rows in the series, and less the
+    messages that were not disturbed it is `disturbed`. Others have a lower number, or are no sums;
+    of all of them, in turn, how many counters of 0 are before each one in use; then what each of these has, less 1.
 
 A text that would not come back as it is stays in the JSON, such as one that another zlib has deflated.
 """
@@ -37,7 +37,6 @@ _MARK = re.compile(rb'(?<="hdr":)~([0-9]*)')
 # Several times as many as an hour's page has.
 _MOST_HISTOGRAMS, _MOST_COUNTERS = 4_000, 3_000_000
 _HIGHEST = counts_length(2**63 - 1)
-_SUM = -1
 
 _Numbers = NDArray[np.int64]
 
@@ -53,7 +52,7 @@ class _Used(NamedTuple):
 def packed(text: str, sums: Mapping[str, Sequence[str]] = {}) -> str:
     """Returns a record's JSON, which is one line, as text without `<`.
 
-    `sums` has encoded histograms, and others that each may be the sum of.
+    `sums` has encoded histograms, and others whose sum each of them may be, or most of it.
     """
     found = _taken_out(text)
     seen: dict[str, int] = {}
@@ -67,15 +66,13 @@ def packed(text: str, sums: Mapping[str, Sequence[str]] = {}) -> str:
         return "~"
 
     lean = _FIELD.sub(mark, text).encode()
-    parts = {total: of for total, of in sums.items() if _is_sum(found, total, of)}
+    rests = _rests(found, sums)
+    own = {name: rests.get(name, one) for name, one in found.items()}
     heads = [
-        [one.highest_ns, _SUM, *map(seen.__getitem__, parts[name])]
-        if name in parts
-        else [one.highest_ns, one.indices.size]
-        for name, one in found.items()
+        [one.highest_ns, one.indices.size, *(seen[part] for part in (sums[name] if name in rests else ()))]
+        for name, one in own.items()
     ]
-    numbers = _as_bytes([one for name, one in found.items() if name not in parts])
-    data = zlib.compress(b"\n".join((lean, msgspec.json.encode(heads), numbers)))
+    data = zlib.compress(b"\n".join((lean, msgspec.json.encode(heads), _as_bytes(own.values()))))
     return base85.encode(data)
 
 
@@ -117,23 +114,43 @@ def _find_same(encoded: str) -> _Used | None:
     return found if encode_used(*found) == encoded else None
 
 
-def _is_sum(found: Mapping[str, _Used], total: str, parts: Sequence[str]) -> bool:
-    """Whether all are there, and a histogram is the sum of several others."""
-    if len(parts) < 2 or total in parts or not found.keys() >= {total, *parts}:
-        return False
-    several = [found[part] for part in parts]
-    if sum(one.indices.size for one in several) > _MOST_COUNTERS // 4:
-        return False
-    whole, wanted = _sum_of(found[total].highest_ns, several), found[total]
-    return np.array_equal(whole.indices, wanted.indices) and np.array_equal(whole.counts, wanted.counts)
+def _rests(found: Mapping[str, _Used], sums: Mapping[str, Sequence[str]]) -> dict[str, _Used]:
+    """Returns what the sums have more than the histograms that may be them, for those that it is less to write of."""
+    rests: dict[str, _Used] = {}
+    before: set[str] = set()
+    for name, one in found.items():
+        parts = sums.get(name, ())
+        if parts and all(part in found and (part not in sums or part in before) for part in parts):
+            several = [found[part] for part in parts]
+            if sum(part.indices.size for part in several) <= _MOST_COUNTERS // 4:
+                rest = _without(_sum_of(one.highest_ns, several), one)
+                if rest is not None and rest.indices.size < one.indices.size:
+                    rests[name] = rest
+        before.add(name)
+    return rests
 
 
 def _sum_of(highest_ns: int, several: Sequence[_Used]) -> _Used:
-    sums = np.zeros(max(int(one.indices[-1]) + 1 if one.indices.size else 0 for one in several), np.int64)
+    sums = np.zeros(max(_length(one) for one in several), np.int64)
     for one in several:
         sums[one.indices] += one.counts
     (used,) = np.nonzero(sums)
     return _Used(highest_ns, used, sums[used])
+
+
+def _without(whole: _Used, part: _Used) -> _Used | None:
+    """Returns the whole without a part of it; None if it is no part of it."""
+    if _length(part) > _length(whole):
+        return None
+    counts = np.zeros(_length(whole), np.int64)
+    counts[whole.indices] = whole.counts
+    counts[part.indices] -= part.counts
+    (used,) = np.nonzero(counts)
+    return _Used(whole.highest_ns, used, counts[used]) if counts.min(initial=0) >= 0 else None
+
+
+def _length(one: _Used) -> int:
+    return int(one.indices[-1]) + 1 if one.indices.size else 0
 
 
 def _as_bytes(histograms: Collection[_Used]) -> bytes:
@@ -151,13 +168,13 @@ def _heads(text: bytes) -> list[list[int]]:
         heads = msgspec.json.decode(text, type=list[list[int]])
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
-    if any(len(head) < 2 or not 2 <= head[0] < 2**63 or head[1] < _SUM for head in heads):
+    if any(len(head) < 2 or not 2 <= head[0] < 2**63 or min(head[1:]) < 0 for head in heads):
         raise ValueError("a histogram of another range, or of less than no counters")
     return heads
 
 
 def _histograms(heads: Sequence[Sequence[int]], data: bytes) -> list[_Used]:
-    sizes = [max(0, size) for _, size, *_ in heads]
+    sizes = [size for _, size, *_ in heads]
     total = sum(sizes)
     if total > _MOST_COUNTERS:
         raise ValueError("too many counters")
@@ -168,22 +185,25 @@ def _histograms(heads: Sequence[Sequence[int]], data: bytes) -> list[_Used]:
     found = []
     for (highest_ns, *_), size, end in zip(heads, sizes, itertools.accumulate(sizes), strict=True):
         found.append(_Used(highest_ns, np.cumsum(gaps[end - size : end] + 1) - 1, counts[end - size : end]))
-    return list(_with_sums(heads, found))
+    _add_up(heads, found)
+    if any(_length(one) > counts_length(one.highest_ns) or one.counts.sum() > MOST_VALUES for one in found):
+        raise ValueError("a counter that no histogram has")
+    return found
 
 
-def _with_sums(heads: Sequence[Sequence[int]], found: Sequence[_Used]) -> Iterator[_Used]:
+def _add_up(heads: Sequence[Sequence[int]], found: list[_Used]) -> None:
+    """Puts the sums in the places of what they have more than their histograms."""
     room = _MOST_COUNTERS
-    for (_, size, *parts), one in zip(heads, found, strict=True):
-        if size == _SUM:
-            if not parts or not all(0 <= part < len(found) and heads[part][1] != _SUM for part in parts):
-                raise ValueError("a sum of histograms that are not there")
-            room -= sum(heads[part][1] for part in parts)
-            if room < 0:
-                raise ValueError("too many counters")
-            one = _sum_of(one.highest_ns, [found[part] for part in parts])
-        if one.indices.size and (one.indices[-1] >= counts_length(one.highest_ns) or one.counts.sum() > MOST_VALUES):
-            raise ValueError("a counter that no histogram has")
-        yield one
+    for number, ((highest_ns, _, *parts), rest) in enumerate(zip(heads, tuple(found), strict=True)):
+        if not parts:
+            continue
+        if not all(part < number or (part < len(found) and len(heads[part]) == 2) for part in parts):
+            raise ValueError("a sum of histograms that are not there")
+        room -= sum(found[part].indices.size for part in parts)
+        one = _without(_sum_of(highest_ns, [found[part] for part in parts]), rest) if room >= 0 else None
+        if one is None:
+            raise ValueError("too many counters, or a sum that has less than is its own")
+        found[number] = one
 
 
 def _pieces(lean: bytes, histograms: Sequence[bytes], most_bytes: int) -> Iterator[bytes]:

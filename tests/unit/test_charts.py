@@ -180,10 +180,11 @@ def _share_between(band: Band, low: float, high: float) -> float:
     return float(np.mean([(top - floor) / (top + floor) for floor, top in pairs]))
 
 
-def test_the_band_has_the_percentiles_of_the_run_in_it_and_is_wider_where_few_seconds_decide() -> None:
-    band = band_of(run("minute"), series_of(run("minute")))
+@pytest.mark.parametrize("name", ["minute", "hour"])
+def test_the_band_has_the_percentiles_of_the_run_in_it_and_is_wider_where_few_seconds_decide(name: str) -> None:
+    band = band_of(run(name), series_of(run(name)))
     assert band is not None
-    latency = measured(run("minute").histograms, "latency")
+    latency = measured(run(name).histograms, "latency")
     for percentile in ("50", "90", "99", "99.9"):
         [(low, high)] = band.at([float(percentile) / 100])
         value = latency.percentiles[percentile]

@@ -111,12 +111,14 @@ _ONE = [_HIGHEST_NS, 1]
         pytest.param(_page_of(b'{"hdr":~}', []), id="a histogram that is not there"),
         pytest.param(_page_of(b'{"hdr":~7}', [_ONE], [0, 0]), id="a number that no histogram has"),
         pytest.param(_page_of(b'{"hdr":~' + b"9" * 5_000 + b"}", []), id="a number of 5,000 digits"),
-        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, -1]], [0, 0]), id="the sum of nothing"),
-        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, -1, 2]], [0, 0]), id="the sum of what is not there"),
-        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, -1, 1]], [0, 0]), id="the sum of itself"),
-        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, -1, -2]], [0, 0]), id="the sum of one before all"),
-        pytest.param(_page_of(b"{}", [_ONE, [2_000, -1, 0]], [9_999, 0]), id="a sum beyond its range"),
-        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, -1, 0, 0]], [0, 2**52]), id="a sum of too many values"),
+        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, 0, 2]], [0, 0]), id="the sum of what is not there"),
+        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, 0, 1]], [0, 0]), id="the sum of itself"),
+        pytest.param(_page_of(b"{}", [[_HIGHEST_NS, 0, 1], [_HIGHEST_NS, 0, 0]]), id="sums of each other"),
+        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, 0, -2]], [0, 0]), id="the sum of one before all"),
+        pytest.param(_page_of(b"{}", [_ONE, [2_000, 0, 0]], [9_999, 0]), id="a sum beyond its range"),
+        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, 0, 0, 0]], [0, 2**52]), id="a sum of too many values"),
+        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, 1, 0]], [0, 0, 0, 1]), id="a sum that has less"),
+        pytest.param(_page_of(b"{}", [_ONE, [_HIGHEST_NS, 1, 0]], [0, 9, 0, 0]), id="a sum that has not so much"),
     ],
 )
 def test_what_is_not_packed_by_us_is_refused(text: bytes) -> None:
@@ -134,9 +136,9 @@ _LARGE = [2**62, 20_000]
         pytest.param(
             _page_of(b'{"hdr":~},' + b'{"hdr":~0},' * 90_000, [_LARGE], [0] * 40_000), id="one histogram many times"
         ),
-        pytest.param(_page_of(b"{}", [[2**62, -1]] * 50_000), id="many histograms of nothing"),
+        pytest.param(_page_of(b"{}", [[2**62, 0]] * 50_000), id="many histograms of nothing"),
         pytest.param(
-            _page_of(b"{}", [_LARGE, *[[2**62, -1, *[0] * 100]] * 300], [0] * 40_000), id="many sums of many histograms"
+            _page_of(b"{}", [_LARGE, *[[2**62, 0, *[0] * 100]] * 300], [0] * 40_000), id="many sums of many histograms"
         ),
         pytest.param(_page_of(b"{}", [[2**62, 2_999_999]], b"\x35" * 2_000), id="many numbers of many bits"),
     ],
@@ -171,11 +173,22 @@ def test_a_histogram_that_is_the_sum_of_others_is_packed_as_their_numbers() -> N
     assert len(with_sum) < 0.7 * len(without)
 
 
+def test_a_histogram_that_is_most_of_another_is_packed_as_the_rest_of_it() -> None:
+    chance = np.random.default_rng(1)
+    values = chance.integers(0, 10**9, 3_000).tolist()
+    rows, total, most = [_encoded(values[::2]), _encoded(values[1::2])], _encoded(values), _encoded(values[:2_900])
+    text = json.dumps([{"hdr": one} for one in (total, most, *rows)], separators=(",", ":"))
+    without, with_rest = packed(text, {total: rows}), packed(text, {total: rows, most: [total]})
+    assert unpacked(with_rest.encode(), _MOST) == unpacked(without.encode(), _MOST) == text.encode()
+    assert len(with_rest) < 0.7 * len(without)
+
+
 @pytest.mark.parametrize("of", ["others", "too few", "itself", "what is not there"])
 def test_what_is_no_sum_is_packed_as_it_is(of: str) -> None:
     rows = [_encoded([at, 5, 10**6 * at]) for at in (1, 2, 3)]
     total = _encoded([1, 5, 10**6, 2, 5, 2 * 10**6])
     text = json.dumps([{"hdr": one} for one in (total, *rows)], separators=(",", ":"))
+    assert unpacked(packed(text, {total: rows[:2], rows[0]: [total]}).encode(), _MOST) == text.encode()
     said = {"others": rows, "too few": rows[:1], "itself": [total, *rows], "what is not there": [*rows[:2], "AAAA"]}
     assert unpacked(packed(text, {total: said[of]}).encode(), _MOST) == text.encode()
 

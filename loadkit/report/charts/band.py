@@ -34,18 +34,19 @@ _ENDS = (0.025, 0.975)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Band:
-    """Draws of a run: `values` in their order, and how many values of each draw are that or less."""
+    """Draws of a run: the ends of each column of counters, and how many values of each draw are up to it."""
 
-    values: Numbers
+    low: Numbers
+    high: Numbers
     running: NDArray[np.float64]
 
     def at(self, shares: Sequence[float]) -> list[tuple[int, int]]:
         """Returns the values between which these shares of all values end in 95 of 100 draws."""
         ranks = np.ceil(np.outer(self.running[:, -1], shares) - 1e-6)
         places = [np.searchsorted(one, rank) for one, rank in zip(self.running, ranks, strict=True)]
-        found = np.sort(self.values[np.minimum(places, self.values.size - 1)], axis=0)
-        low, high = (found[round(end * (_DRAWS - 1))].tolist() for end in _ENDS)
-        return list(zip(low, high, strict=True))
+        found = np.sort(np.minimum(places, self.high.size - 1), axis=0)
+        low, high = (found[round(end * (_DRAWS - 1))] for end in _ENDS)
+        return list(zip(self.low[low].tolist(), self.high[high].tolist(), strict=True))
 
 
 def band_of(record: RunRecord, series: Sequence[SeriesRow]) -> Band | None:
@@ -61,8 +62,9 @@ def band_of(record: RunRecord, series: Sequence[SeriesRow]) -> Band | None:
     columns = np.zeros(int(whole.indices[-1]) + 1, np.int64)
     columns[whole.indices] = np.arange(whole.indices.size) // apart
     counts = np.stack([_counts(group, columns) for group in groups])
-    last = np.minimum(np.arange(apart - 1, whole.indices.size + apart - 1, apart), whole.indices.size - 1)
-    return Band(whole.high[last], np.cumsum(_weights(len(groups)) @ counts, axis=1))
+    first = np.arange(0, whole.indices.size, apart)
+    last = np.minimum(first + apart - 1, whole.indices.size - 1)
+    return Band(whole.high[first], whole.high[last], np.cumsum(_weights(len(groups)) @ counts, axis=1))
 
 
 def _counts(group: Sequence[Counted], columns: Numbers) -> NDArray[np.float64]:

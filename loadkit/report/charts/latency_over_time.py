@@ -18,7 +18,7 @@ from loadkit.report.svg.heat import draw_heat, draw_heat_key
 from loadkit.report.svg.line import draw_steps
 from loadkit.report.svg.plot import Plot
 from loadkit.report.svg.scale import Scale, log_scale, log_ticks
-from loadkit.units import format_count, format_duration
+from loadkit.units import format_duration
 
 __all__ = ["latency_over_time"]
 
@@ -103,12 +103,11 @@ def _said(slices: Sequence[Slice]) -> str:
 
 def _table(slices: Sequence[Slice]) -> Table:
     is_known = any(one.stolen for one in slices)
-    titles = ("replies", "p50", "p99", "max", *(["stolen"] if is_known else []))
+    titles = ("p50", "p99", "max", *(["stolen"] if is_known else []))
     columns = (Column("from", is_text=True), *map(Column, titles))
     rows = tuple(
         (
             shown_time(one.from_s),
-            format_count(one.replied),
             *map(time_or_dash, (one.p50_ns, one.p99_ns, one.max_ns)),
             *([share_or_dash(one.stolen)] if is_known else []),
         )

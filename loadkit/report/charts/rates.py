@@ -117,8 +117,13 @@ def _range(values: Sequence[float], what: str) -> str:
 
 
 def _table(slices: Sequence[Slice]) -> Table:
-    columns = (Column("from", is_text=True), Column("phase", is_text=True), Column("replies per second"))
-    rows = tuple((shown_time(one.from_s), ", ".join(one.phases), format_rate(one.per_s(one.replied))) for one in slices)
+    columns = (Column("from", is_text=True), Column("replies per second"), Column("phase"))
+    phases = [", ".join(one.phases) for one in slices]
+    rows = tuple(
+        # A phase stands where it begins.
+        (shown_time(one.from_s), format_rate(one.per_s(one.replied)).removesuffix("/s"), phase if phase != last else "")
+        for one, phase, last in zip(slices, phases, ["", *phases], strict=False)
+    )
     return Table(columns, rows)
 
 

@@ -44,7 +44,7 @@ def waterfall(record: RunRecord) -> Chart | None:
     if not ways:
         return Chart(name, title, "Not measured: every stage took no time at all.")
     shown = [stage for stage in journey.stages if any(way.stages[stage] >= _LEAST * way.total_ns for way in ways)]
-    plot = Plot(name, title, _said(ways), height=_ROOM * len(shown) + 92, margins=(44, 16, 44, 16))
+    plot = Plot(name, title, _said(ways), height=_ROOM * len(shown) + 92, margins=(44, 20, 44, 20))
     x = Scale(0.0, 1.0, plot.left, plot.right)
     ticks = [Tick(share / 4, f"{share * 25}%") for share in range(5)]
     plot.across(x, ticks, "share of the time of a message")

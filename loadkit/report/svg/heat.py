@@ -33,7 +33,7 @@ def draw_heat(plot: Plot, counts: NDArray[np.int64], edges: list[float], floor: 
     """
     levels = levels_of(counts)
     move = f"translate(0 {number(floor)})scale(1 {(top - floor) / counts.shape[0]:.4g})"
-    group = plot.group({"fill": "none", "shape-rendering": "crispEdges", "transform": move})
+    group = plot.group({"fill": "none", "shape-rendering": "crispEdges", "stroke-linecap": "butt", "transform": move})
     columns = [round(edge) for edge in edges]
     for level, ink in enumerate(HEAT, 1):
         data = "".join(_row(levels[row] == level, row, columns) for row in range(levels.shape[0]))

@@ -89,8 +89,8 @@ def _draw(plot: Plot, data: str, ink: str, dash: str, width: float, halo: bool, 
     if not data:
         return
     if halo:
-        plot.path(data, {**inked("page"), "stroke-width": number(width + _HALO), "stroke-linejoin": "round"})
-    attributes = {**inked(ink), "stroke-width": number(width), "stroke-linejoin": "round", "stroke-linecap": "round"}
+        plot.path(data, {**inked("page"), "stroke-width": number(width + _HALO)})
+    attributes = {**inked(ink), "stroke-width": number(width)}
     plot.path(data, attributes | ({"stroke-dasharray": dash} if dash else {}), says)
 
 

@@ -13,6 +13,7 @@ __all__ = ["WIDTH", "Plot", "number"]
 
 WIDTH = 600
 _TEXT = 13  # size of letters, in the units of the picture
+_LINE = 15  # from a label to the next below it: on a phone letters are larger (html_style.py)
 _USUAL = "muted"
 
 
@@ -20,6 +21,11 @@ def number(value: float) -> str:
     """Returns a coordinate: a tenth of a unit is less than what can be seen."""
     text = f"{value:.1f}"
     return text.removesuffix(".0") if text != "-0.0" else "0"
+
+
+def _write(into: Element, x: float, y: float, text: str, **attributes: str) -> None:
+    place = {"x": number(x), "y": number(y)}
+    SubElement(into, "text", {**attributes, **place}).text = text
 
 
 class Plot:
@@ -50,6 +56,8 @@ class Plot:
                 "aria-labelledby": f"{name}-t {name}-d",
                 "font-family": "system-ui, sans-serif",
                 "font-size": str(_TEXT),
+                "stroke-linecap": "round",
+                "stroke-linejoin": "round",
                 **filled(_USUAL),  # of texts: most of them have this colour
             },
         )
@@ -62,28 +70,33 @@ class Plot:
         """Draws the axis below: a line up for each tick, and below it its text; `what` says what the values are."""
         ticks = list(ticks)
         self._grid([f"M{number(scale.at(tick.value))} {self.top}V{self.bottom}" for tick in ticks])
-        last = -1000.0
+        last, shown = -1000.0, []
         for tick in ticks:
             x, half = scale.at(tick.value), len(tick.text) * _TEXT * 0.31
             if x - half > last + 7:  # the next text begins where the last one has ended
-                self.label(x, self.bottom + 16, tick.text, anchor="middle", ink="muted")
+                shown.append((x, tick.text))
                 last = x + half
-        self.label((self.left + self.right) / 2, self.bottom + 33, what, anchor="middle", ink="muted")
+        self._below(shown, what)
 
     def across_columns(self, names: Sequence[tuple[float, str]], what: str) -> None:
         """Writes the names of columns below their middles, as many of them as there is room for."""
         widest = max((len(name) for _, name in names), default=0) * _TEXT * 0.6 + 6
         apart = (self.right - self.left) / max(1, len(names))
-        for x, name in names[:: max(1, math.ceil(widest / apart))]:
-            self.label(x, self.bottom + 16, name, anchor="middle", ink="muted")
-        self.label((self.left + self.right) / 2, self.bottom + 33, what, anchor="middle", ink="muted")
+        self._below(names[:: max(1, math.ceil(widest / apart))], what)
+
+    def _below(self, texts: Iterable[tuple[float, str]], what: str) -> None:
+        group = self.group({"text-anchor": "middle"})
+        for x, text in texts:
+            _write(group, x, self.bottom + 16, text)
+        _write(group, (self.left + self.right) / 2, self.bottom + 33, what)
 
     def upright(self, scale: Scale, ticks: Iterable[Tick], what: str = "") -> None:
         """Draws the axis at the left; `what` stands above it."""
         ticks = list(ticks)
         self._grid([f"M{self.left} {number(scale.at(tick.value))}H{self.right}" for tick in ticks])
+        group = self.group({"text-anchor": "end"})
         for tick in ticks:
-            self.label(self.left - 6, scale.at(tick.value) + 4, tick.text, anchor="end", ink="muted")
+            _write(group, self.left - 6, scale.at(tick.value) + 4, tick.text)
         if what:
             self.label(2, 13, what, ink="muted")
 
@@ -122,20 +135,20 @@ class Plot:
         self, x: float, y: float, text: str, *, anchor: str = "start", ink: str = "text", bold: bool = False
     ) -> None:
         """Writes a text, whose baseline begins, has its middle or ends at a place."""
-        attributes = {**({} if ink == _USUAL else filled(ink)), "x": number(x), "y": number(y)}
+        attributes = {} if ink == _USUAL else filled(ink)
         if anchor != "start":
             attributes["text-anchor"] = anchor
         if bold:
             attributes["font-weight"] = "bold"
-        SubElement(self.root, "text", attributes).text = text
+        _write(self.root, x, y, text, **attributes)
 
     def labels_beside(self, labels: Sequence[tuple[float, str, str]]) -> None:
         """Writes (height, text, ink) right of the room, each no nearer to the next than its letters are high."""
-        last = float(self.top) - _TEXT
+        last = float(self.top) - _LINE
         ordered = sorted(labels)
         for left, (y, text, ink) in zip(range(len(ordered), 0, -1), ordered, strict=True):
             # Those that come after this one need their room too.
-            last = min(max(y + 4, last + _TEXT), self.bottom + 4 - (left - 1) * _TEXT)
+            last = min(max(y + 4, last + _LINE), self.bottom - 1 - (left - 1) * _LINE)
             self.label(self.right + 5, last, text, ink=ink, bold=True)
 
     def _titled(self, element: Element, says: str) -> Element:
