@@ -87,6 +87,7 @@ class Blaster:
         InvalidRun, because they say nothing about the server.
         """
         __tracebackhide__ = True
+        from loadkit.errors import LoadkitError
         from loadkit.library.blast import blast_blocking
 
         with contextlib.suppress(RuntimeError):
@@ -98,24 +99,31 @@ class Blaster:
         with self._open_lock() as lock:
             while lock and not _take_turn(lock):
                 time.sleep(0.05)
-            with environment(policy):
-                # A run that Ctrl-C ends is kept too, before it ends the tests.
-                record = blast_blocking(
-                    target, profile, cast("BlastOptions", options), lambda record: paths.append(self._keep(record))
-                )
+            try:
+                with environment(policy):
+                    # A run that Ctrl-C ends is kept too, before it ends the tests.
+                    record = blast_blocking(
+                        target, profile, cast("BlastOptions", options), lambda record: paths.append(self._keep(record))
+                    )
+            except LoadkitError as error:
+                raise error.with_traceback(None) from None  # its line says all of it, and no frame of loadkit's more
         return self._take(record, paths[0], policy)
 
     async def run(self, target: Target = None, **options: Any) -> BlastResult:
         """Does the same from a coroutine: the event loop of the test goes on, and with it a server in that loop."""
         __tracebackhide__ = True
         from loadkit import blast
+        from loadkit.errors import LoadkitError
 
         options, policy = self._merge(options)
         with self._open_lock() as lock:
             while lock and not _take_turn(lock):
                 await asyncio.sleep(0.05)
-            with environment(policy):
-                record = await blast(target, **options)
+            try:
+                with environment(policy):
+                    record = await blast(target, **options)
+            except LoadkitError as error:
+                raise error.with_traceback(None) from None
         return self._take(record, self._keep(record), policy)
 
     def _open_lock(self) -> AbstractContextManager[TextIO | None]:

@@ -299,6 +299,35 @@ def span_of(path: Path) -> tuple[float, float]:
     return started, started + record["window"]["end_ns"] / 1e9
 
 
+def test_an_error_that_the_reader_can_fix_comes_without_the_frames_of_loadkit(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+def test_no_server(blast):
+    blast("127.0.0.1:1")
+
+def test_misspelt(blast):
+    async def test():
+        await blast.run(conections=5)
+    asyncio.run(test())
+
+def test_expected(blast):
+    import loadkit
+    with pytest.raises(loadkit.TargetError, match="refused"):
+        blast("127.0.0.1:1")
+""",
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "E  *UnreachableError: 127.0.0.1:1: the first connection failed: *",
+            "E  *OptionError: conections: unknown key; did you mean 'connections'?",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*loadkit/library*")
+    result.stdout.no_fnmatch_line("*loadkit/run*")
+
+
 def test_it_is_inert_where_it_is_not_used(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,
