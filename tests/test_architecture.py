@@ -30,6 +30,7 @@ _FLOOR = {
     "endpoint",
     "limits",
     "imports",
+    "reserve",
     "version",
 }
 _PLAN = _FLOOR | {"profile", "plan"}
@@ -45,6 +46,7 @@ _MAY_IMPORT = {
     "host": {"procfs", "cgroup", "sockets", "errors"},
     "limits": {"errors", "units"},
     "imports": {"errors", "limits"},
+    "reserve": set[str](),
     "sockets": {"procfs", "endpoint"},
     "endpoint": set[str](),
     "version": set[str](),

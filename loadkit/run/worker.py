@@ -21,12 +21,11 @@ from loadkit.log import log
 from loadkit.measure.board import Board
 from loadkit.measure.settings import Value
 from loadkit.plan.split import ServeShard, Shard
+from loadkit.reserve import Reserve
 from loadkit.run.control import PipeControl
 from loadkit.run.signals import ignore
 
 __all__ = ["listen_on", "name_process", "run_worker"]
-
-_RESERVE_BYTES = 4 << 20  # Python takes memory from the system by the MiB
 
 
 def run_worker(pipe: Connection, board_fd: int) -> int:
@@ -35,16 +34,17 @@ def run_worker(pipe: Connection, board_fd: int) -> int:
     Returns the exit status. If it is 1, the reason was sent to the parent.
     """
     control = PipeControl(pipe)
-    # Given back when there is no more memory, so that this can be reported. It takes none itself: nothing writes to it.
-    reserve = bytearray(_RESERVE_BYTES)
+    reserve = None  # given back when there is no more memory, so that this can be reported
     try:
+        reserve = Reserve()
         work, layout = pipe.recv()
         _do(work, Board(layout, board_fd), control)
         return 0
     except EOFError:
         return 0
     except BaseException as error:
-        reserve.clear()
+        if reserve:
+            reserve.give_back()
         reason = _say(error)
     with contextlib.suppress(OSError):
         control.failed(reason)

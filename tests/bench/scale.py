@@ -88,8 +88,7 @@ def row(size: str, engine: str, record: dict[str, Any], targets: Targets) -> tup
     blast_bytes, serve_bytes = (memory[name] / count for name in ("blast_bytes", "serve_bytes"))
     off = memory["estimated_bytes"] / memory["used_bytes"] - 1
     name = f"{engine} {size}"
-    echoed = record["phases"][0]["messages"]["replied"]
-    targets.hold(f"{name}: connections not echoed", count - echoed, 0)
+    targets.hold(f"{name}: connections without a reply", count - record["histograms"]["first_byte"]["count"], 0)
     targets.hold(f"{name}: the doctor's estimate is off by", abs(off), MOST_OFF)
     targets.hold(f"{name}: closing, s", closing, MOST_CLOSING_S)
     if engine == "native":

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from loadkit.measure.memory import process_memory
+from tests.conftest import Serve, Served
+
 from .conftest import Run, assert_adds_up
 
 pytestmark = pytest.mark.slow
@@ -17,6 +20,7 @@ Blast = Callable[..., Run]
 
 MIB = 2**20
 MOST_MORE = 20 * MIB
+MOST_WORKER_BYTES = 5e6  # `make bench-scale` asks for 4e6, with a hundred of them
 
 
 def peak(blast: Blast, *options: str) -> tuple[Run, int]:
@@ -83,3 +87,14 @@ def test_a_rate_far_above_what_both_ends_can_do_is_held_for_as_long_as_asked(bla
     assert crowded - usual < MOST_MORE
     # The run is over soon after the window, however much is left.
     assert intervals[-1]["t_s"] * 1e9 - run.record["window"]["end_ns"] < 2e9
+
+
+def pss_of(served: Served) -> int:
+    """Returns the proportional set size of all its workers, in bytes."""
+    found = [process_memory(pid) for pid in served.workers]
+    return sum(memory.pss_bytes for memory in found if memory)
+
+
+def test_an_extra_worker_of_serve_takes_what_it_writes_alone(serve: Serve) -> None:
+    few, many = pss_of(serve("-w", "4")), pss_of(serve("-w", "24"))
+    assert 1e6 < (many - few) / 20 < MOST_WORKER_BYTES

@@ -18,13 +18,13 @@ from loadkit.engine.aio.timer import Timer
 from loadkit.engine.base import STOP_NS
 from loadkit.measure.names import PROOFS
 from loadkit.measure.tally import FOLD_NS
+from loadkit.reserve import Reserve
 from loadkit.units import NS_PER_S
 
 __all__ = ["Blasting"]
 
 _FAILED = PROOFS.index("failed")
 _DRAIN_TICK_S = 0.02
-_RESERVE_BYTES = 4 << 20
 
 clock = time.monotonic_ns
 
@@ -39,9 +39,8 @@ class Blasting(Swarm):
         self._done: asyncio.Future[None] = self.loop.create_future()
         self._timer = Timer(self.loop, self._on_time)
         self._tick_handle: asyncio.TimerHandle | None = None
-        # Given back when there is no more memory: uvloop reads through NULL where it gets none to end with. Until then
-        # it takes none, for nothing writes to it.
-        self._reserve = bytearray(_RESERVE_BYTES)
+        # Given back when there is no more memory: uvloop reads through NULL where it gets none to end with.
+        self._reserve = Reserve()
 
     async def run(self) -> None:
         """Runs the shard from the common start to the last close."""
@@ -81,7 +80,7 @@ class Blasting(Swarm):
         if not isinstance(error, MemoryError):
             loop.default_exception_handler(context)
         elif not self._done.done():
-            self._reserve.clear()
+            self._reserve.give_back()
             self.is_over = True
             self._done.set_exception(error)
 
