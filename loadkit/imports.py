@@ -14,8 +14,8 @@ from loadkit.limits import LIMITS, refusal
 
 __all__ = ["importing", "shadow_of"]
 
-# What loadkit needs beside the standard library: pyproject.toml.
-DEPENDENCIES = ("click", "msgspec", "numpy", "rich", "uvloop")
+# What loadkit needs beside the standard library, and what `--metrics` does: pyproject.toml.
+DEPENDENCIES = ("click", "msgspec", "numpy", "prometheus_client", "rich", "uvloop")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from loadkit.errors import OptionError, PreflightError, TargetError
+from loadkit.imports import importing
 from loadkit.profile.both import BothEnds
 from loadkit.units import NS_PER_S
 
@@ -77,7 +78,8 @@ def run_metrics(asked: MetricsAsked) -> Iterator[RunMetrics]:
         yield RunMetrics(asked, None)
         return
     try:
-        from loadkit.run.metrics import Endpoint
+        with importing():
+            from loadkit.run.metrics import Endpoint
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prometheus_client":
             raise

@@ -16,6 +16,7 @@ import pytest
 
 from loadkit.errors import PreflightError
 from loadkit.imports import DEPENDENCIES, importing, shadow_of
+from loadkit.library.metrics import MetricsAsked, run_metrics
 from tests.pages import ROOT
 
 
@@ -59,6 +60,16 @@ def test_an_import_that_fails_because_of_the_wrong_module_names_its_file(folder:
     assert f"{folder}/{name}.py" in str(caught.value)
 
 
+def test_a_wrong_client_of_prometheus_is_named_by_a_run_that_needs_it(folder: Path) -> None:
+    (folder / "prometheus_client.py").write_text("x = 1\n")
+    for name in [one for one in sys.modules if one.startswith(("prometheus_client", "loadkit.run.metrics"))]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    with pytest.raises(PreflightError) as caught, run_metrics(MetricsAsked("0", 0)):
+        pass
+    assert str(caught.value).startswith(f"{folder}/prometheus_client.py is imported in the place of")
+
+
 def test_the_right_module_is_not_blamed() -> None:
     import queue
 
@@ -91,4 +102,6 @@ def test_a_module_whose_file_cannot_be_opened_is_said_with_the_limit() -> None:
 
 def test_the_modules_that_loadkit_needs_are_those_that_come_with_its_wheel() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert [re.split(r"\W", one)[0] for one in project["dependencies"]] == list(DEPENDENCIES)
+    needed = [*project["dependencies"], *project["optional-dependencies"]["metrics"]]
+    names = [re.split(r"[^\w-]", one)[0].replace("-", "_") for one in needed]
+    assert sorted(names) == sorted(DEPENDENCIES)
