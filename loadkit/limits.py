@@ -19,6 +19,7 @@ from loadkit.units import format_size
 __all__ = [
     "Ulimit",
     "limit_of",
+    "of_cpu",
     "of_memory",
     "open_descriptors",
     "refusal",
@@ -185,6 +186,12 @@ def of_memory(pid: int | None = None) -> str:
         if soft[limit] != resource.RLIM_INFINITY
     ]
     return f"{' and '.join(set_)} per process: raise it, or use fewer connections or workers" if set_ else ""
+
+
+def of_cpu(pid: int) -> str:
+    """Returns the limit of a process's CPU time; empty if none is set. Raises OSError as `of_memory` does."""
+    soft = resource.prlimit(pid, resource.RLIMIT_CPU)[0]
+    return "" if soft == resource.RLIM_INFINITY else f"`ulimit -t` is {soft:,} s per process: raise it"
 
 
 def _size(limit: int) -> str:

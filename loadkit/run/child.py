@@ -13,8 +13,8 @@ from loadkit.run.lifeline import has_ended, kill, open_pidfd
 __all__ = ["LOST", "STATUS", "Child"]
 
 LOST = 255  # instead of an exit status, if the forker was killed or hangs and so does not report how the process ended
-# What the forker says of the end, as subprocess has it: minus the signal's number. Behind it are the limits of memory
-# that the process had, in words, if it died as a process may that gets no more.
+# What the forker says of the end, as subprocess has it: minus the signal's number. Behind it are the limits, in words,
+# that may have ended the process.
 STATUS = struct.Struct("i")
 _SAID_BYTES = 4096
 
@@ -34,7 +34,7 @@ class Child:
         self._status_fd = status_fd
         self._pidfd = open_pidfd(pid)
         self._status: int | None = None
-        self.limits = ""  # of its memory, if one of them may have ended it
+        self.limits = ""  # which of them may have ended it, in words
         self._is_untold = False  # the forker is gone
         self._ended_s: float | None = None  # seen by the pidfd
 

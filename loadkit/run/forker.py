@@ -30,7 +30,7 @@ from types import TracebackType
 
 from loadkit.errors import WorkerError
 from loadkit.imports import shadow_of
-from loadkit.limits import of_memory, refusal, setting_up
+from loadkit.limits import of_cpu, of_memory, refusal, setting_up
 from loadkit.run.child import STATUS, Child
 from loadkit.run.interpreter import FAILED, READY, Interpreter, restore, say_end
 from loadkit.run.lifeline import die_with_parent
@@ -43,6 +43,8 @@ _INT = struct.Struct("i")
 _WAIT_S = 1.0
 # How libraries end a process that gets no more memory: uvloop reads through NULL, others abort.
 _FOR_MEMORY = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
+# How the kernel ends a process that has used up its CPU time: at the soft limit, and at the hard one (getrlimit(2)).
+_FOR_CPU = (signal.SIGXCPU, signal.SIGKILL)
 # What all workers share the pages of. The engines are imported by name: native is not there without a compiler.
 _PRELOADED = ("loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.native.engine", "uvloop.loop")
 
@@ -244,9 +246,12 @@ def _reap(status_fds: dict[int, int], options: int = os.WNOHANG) -> None:
 
 
 def _limits_of(pid: int, status: int) -> str:
-    """Returns the limits of memory that a process had which died as libraries do that get no more; empty if none."""
+    """Returns which limits of the process may have ended it, by its status; empty if none."""
     with contextlib.suppress(OSError):
-        return of_memory(pid) if -status in _FOR_MEMORY else ""
+        if -status in _FOR_MEMORY and (limits := of_memory(pid)):
+            return f"it may have got no more memory: {limits}"
+        if -status in _FOR_CPU and (limit := of_cpu(pid)):
+            return f"it may have used up its CPU time: {limit}"
     return ""
 
 

@@ -84,8 +84,7 @@ class Worker:
         if status == LOST:
             return "lost: the process that it was forked from was killed, or hangs"
         if status < 0:
-            limits = f"; it may have got no more memory: {self._child.limits}" if self._child.limits else ""
-            return f"killed by {name_of(-status)}{limits}"
+            return "; ".join(filter(None, (f"killed by {name_of(-status)}", self._child.limits)))
         return self.failure or f"exit status {status}"
 
     def kill(self) -> None:

@@ -64,17 +64,35 @@ def test_a_worker_that_gets_no_more_memory_says_so_in_one_line(blast: Blast, eng
     assert (reason["code"], reason["party"]) == ("worker-died", "machine")
 
 
-def test_a_worker_that_dies_under_a_limit_of_memory_names_the_limit_as_what_may_be_the_cause(blast: Blast) -> None:
+@pytest.mark.parametrize(
+    ("limit", "most", "number", "died"),
+    [
+        (
+            resource.RLIMIT_AS,
+            2**33,
+            signal.SIGSEGV,
+            "killed by SIGSEGV; it may have got no more memory: `ulimit -v` is 8 GiB per process: raise it, or use "
+            "fewer connections or workers",
+        ),
+        (
+            resource.RLIMIT_CPU,
+            10_000,
+            signal.SIGXCPU,
+            "killed by SIGXCPU; it may have used up its CPU time: `ulimit -t` is 10,000 s per process: raise it",
+        ),
+    ],
+    ids=["memory", "CPU time"],
+)
+def test_a_worker_that_dies_under_a_limit_names_it_as_what_may_be_the_cause(
+    blast: Blast, limit: int, most: int, number: signal.Signals, died: str
+) -> None:
     run = blast("-c", "20", "-w", "1", "-R", "100", "-d", "60s", "--warmup", "0s")
     [worker] = run.workers("loadkit-blast-0")
     run.wait_until_open(worker, 20)
-    resource.prlimit(worker, resource.RLIMIT_AS, (2**33, 2**33))
-    os.kill(worker, signal.SIGSEGV)
+    resource.prlimit(worker, limit, (most, most))
+    os.kill(worker, number)
     assert run.end() == 4
-    assert [one["died"] for one in run.record["workers"]] == [
-        "killed by SIGSEGV; it may have got no more memory: `ulimit -v` is 8 GiB per process: raise it, or use fewer "
-        "connections or workers"
-    ]
+    assert [one["died"] for one in run.record["workers"]] == [died]
 
 
 @pytest.mark.lengthy
