@@ -66,7 +66,7 @@ Examples:
     shell_complete=complete_profiles,
     help="a scenario: `loadkit profiles` lists those shipped",
 )
-@output_option("write the run here too")
+@output_option("also write the run to FILE")
 @layout_options
 @github_option
 @click.option(

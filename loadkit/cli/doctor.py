@@ -65,9 +65,9 @@ def doctor(
     as_object: bool,
     fix_script: str | None,
 ) -> int:
-    """Say whether this machine can hold N connections, and the exact lines that fix what is in the way.
+    """Say whether this machine can hold N connections, and print the line that fixes each thing that is missing.
 
-    Without HOST:PORT both ends are here, as `loadkit blast` has them. Exit status 1: it cannot.
+    Without HOST:PORT both ends are here, as `loadkit blast` has them. Exit status 1 means that it cannot.
     """
     require_memory(TO_READ_BYTES)
     from loadkit.doctor.as_json import as_json

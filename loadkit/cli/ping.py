@@ -45,7 +45,7 @@ def ping(target: str, timeout: int, size: int) -> int:
     """Ask an echo server whether it echoes: connect, send a message, compare what comes back.
 
     HOST:PORT is where `loadkit serve` listens in the same environment (LOADKIT_SERVE_LISTEN), or 127.0.0.1:7000.
-    Exit status 1: it does not.
+    Exit status 1 means that it does not echo.
     """
     from loadkit.endpoint import place_of, reached_at
     from loadkit.plan.target import Target

@@ -18,6 +18,12 @@ Examples:
   loadkit blast --profile my.toml"""
 
 
+_SHOW_EXAMPLES = """\b
+Examples:
+  loadkit profiles show steady                  its file, with comments
+  loadkit profiles show ramp > my.toml          the beginning of your own"""
+
+
 @click.group(
     cls=HintingGroup,
     invoke_without_command=True,
@@ -42,7 +48,7 @@ def list_profiles() -> None:
         click.echo(f"{name:<{width}}  {load_profile(name, {})[0].about}")
 
 
-@profiles.command("show")
+@profiles.command("show", epilog=_SHOW_EXAMPLES)
 @click.argument("name", shell_complete=complete_profiles)
 def show_profile(name: str) -> None:
     """Print a profile's file, to read or to start your own from."""

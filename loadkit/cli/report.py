@@ -33,9 +33,9 @@ Examples:
 @click.option(
     "--table",
     is_flag=True,
-    help="in place of a report: a row for each RECORD as CSV, with every figure; on stdout, or with -o FILE.csv there",
+    help="print a row for each RECORD as CSV, with every figure, in place of a report; -o FILE.csv writes it there",
 )
-@output_option("write the report or the record here too")
+@output_option("also write it to FILE")
 @layout_options
 @github_option
 def report(
@@ -49,9 +49,9 @@ def report(
 ) -> int:
     """Print the report of a record; several of the same load on the same target are merged.
 
-    Runs that followed one another become one longer run, runs that went on side by side one larger load. Percentiles
-    are those of all values. The verdict is worked out anew, also of a single record. The exit status does not say how
-    the run went; that of `loadkit blast` does.
+    Runs that followed one another become one longer run. Runs that went on side by side become one larger load.
+    Percentiles are of all values. The verdict is worked out again, also for a single record. The exit status does not
+    say how the run went; that of `loadkit blast` does.
     """
     require_memory(TO_READ_BYTES)
     from loadkit.errors import OptionError

@@ -64,18 +64,18 @@ Examples:
     metavar="FILE",
     help="write here, as JSON, where the server listens, once it is ready",
 )
-@output_option("write the record here when the server ends", SERVE_FORMATS)
+@output_option("write the run to FILE when the server ends", SERVE_FORMATS)
 @click.option("-q", "--quiet", cls=GroupedOption, group=Group.OUTPUT, is_flag=True, help="print nothing but errors")
 def serve(
     listen: str, profile: str | None, ready_file: str | None, output: tuple[str, ...], quiet: bool, **values: Any
 ) -> int:
     """Echo what every connection sends, or run your own server, with one worker process per core.
 
-    HOST:PORT is 127.0.0.1:7000 by default; 0.0.0.0:7000 listens everywhere, a name on each of its addresses. Port 0
-    finds a free one. A link-local address names its interface: [fe80::1%eth0]:7000. The first Ctrl-C or SIGTERM stops
-    accepting and lets open connections finish, the second leaves at once.
+    HOST:PORT is 127.0.0.1:7000 by default. 0.0.0.0:7000 listens on every address, and a name on each of its addresses.
+    Port 0 is a free port. A link-local address names its interface: [fe80::1%eth0]:7000. The first Ctrl-C or SIGTERM
+    stops accepting and lets open connections finish; the second one ends the server at once.
 
-    FACTORY of --app, which each worker imports, makes an asyncio.Protocol or is an async function (reader, writer).
+    Each worker imports FACTORY of --app: it makes an asyncio.Protocol, or is an async function (reader, writer).
     """
     check_outputs(output, {"--ready-file": ready_file}, SERVE_FORMATS)
     ready = ReadyFile(ready_file)
