@@ -72,8 +72,8 @@ def quantity(kind: type[Count | Duration | Size], bounds: Bounds) -> dict[str, A
 def _click_option(
     name: str, option: Option, hint: Any, default: object, is_repeatable: bool
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    is_plain = default is None or isinstance(default, bool) or default == ()
-    help_text = option.help if is_plain else f"{option.help} [{_shown(default)}]"
+    is_plain = default is None or default == ()
+    help_text = option.help if is_plain else f"{option.help} [{_shown(default, option)}]"
     more: dict[str, Any] = {"cls": GroupedOption, "group": option.group, "help": help_text, "default": None}
     if hint in (bool, bool | None):
         more["is_flag"] = True
@@ -93,7 +93,10 @@ def _metavar(hint: Any) -> str:
     return "RATE"
 
 
-def _shown(default: object) -> str:
+def _shown(default: object, option: Option) -> str:
+    if isinstance(default, bool):
+        on, _, off = option.flags[-1].partition("/")
+        return on if default else off
     if isinstance(default, Duration):
         return format_duration(default).replace(" ", "")
     if isinstance(default, Size):
