@@ -86,9 +86,10 @@ test-page: $(VENV)/installed
 bench bench-start bench-page bench-watching bench-neighbours bench-instructions bench-scale ramp-rates: \
 	export PYTHONPATH := $(CURDIR)
 
-# What a page costs to write, in CPU time and bytes: the best of ten, of made-up runs of a minute and an hour.
+# What a page costs to write, in CPU time and bytes: the best of ten, of made-up runs of a minute, quiet and disturbed, and
+# an hour, and of real ones: make bench-page RECORDS="a.json b.json".
 bench-page: $(VENV)/installed
-	$(BIN)/python tests/bench/html_page.py
+	$(BIN)/python tests/bench/html_page.py $(RECORDS)
 
 # The picture of a page in README.md and docs/, from a run that is made for it: on a machine with nothing else to do.
 picture: $(VENV)/installed

@@ -97,6 +97,36 @@ def _minute() -> RunRecord:
     return with_series(made_up_record(plan, samples), *rows_of(60, 1, _PER_S))
 
 
+def _disturbed() -> RunRecord:
+    """A minute whose workers wait for their cores, as on a machine with other work.
+
+    It takes as much to write as a real one does: 2,000 messages of a second have 1,500 latencies to three digits.
+    """
+    chance = np.random.default_rng(2)
+    record, rows, whole = _minute(), [], Histogram.empty(HIGHEST_NS)
+    for start in range(2, 62):
+        median = chance.lognormal(np.log(60 * MS), 0.4)
+        one = Histogram.of(chance.lognormal(np.log(median), 0.6, _PER_S).astype(np.int64).tolist(), HIGHEST_NS)
+        whole = whole.merge(one)
+        rows.append(
+            Interval(float(start), start + 1.0, "hold", 0, _PER_S, 64 * _PER_S, 0, IntervalLatency.of(one), open=100)
+        )
+    wide = {
+        name: histogram_record(
+            Histogram.of(chance.lognormal(np.log(at), 1.0, whole.count).astype(np.int64).tolist(), HIGHEST_NS), 0
+        )
+        for name, at in (("service", 5 * MS), ("lateness", 40 * MS), ("held", 10 * MS))
+    }
+    found = with_series(record, rows, whole)
+    hold = msgspec.structs.replace(found.phases[2], histograms=found.phases[2].histograms | wide)
+    return msgspec.structs.replace(
+        found,
+        histograms=found.histograms | wide,
+        phases=(*found.phases[:2], hold, *found.phases[3:]),
+        disturbed=found.histograms["latency"],
+    )
+
+
 def _hour() -> RunRecord:
     return with_series(_minute(), *rows_of(3600, 6, _PER_S))
 
@@ -129,6 +159,7 @@ def _idle() -> RunRecord:
 PICTURED: dict[str, Callable[[], RunRecord]] = {
     **RUNS,
     "awkward": awkward,
+    "disturbed": _disturbed,
     "hour": _hour,
     "idle": _idle,
     "million": _million,

@@ -1,10 +1,15 @@
-"""What a page costs: CPU time to write it, and its size. `make bench-page` prints the best of ten."""
+"""What a page costs: CPU time to write it, and its size. `make bench-page` prints the best of ten.
+
+Of made-up runs, and of the records that RECORDS names: `make bench-page RECORDS="a.json b.json"`.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 
 from loadkit.report.as_html import as_html
+from loadkit.report.reading import load
 from loadkit.report.record import RunRecord
 from tests.pictured import PICTURED
 
@@ -20,10 +25,15 @@ def _cost_s(record: RunRecord) -> tuple[float, int]:
 
 def main() -> None:
     """Prints a line for each run."""
-    for name in ("minute", "hour"):
-        record = PICTURED[name]()
-        costs = [_cost_s(record) for _ in range(_TIMES)]
-        print(f"{name}: {min(costs)[0] * 1e3:.0f} ms of CPU time, {costs[0][1]:,} B")
+    for name in ("minute", "disturbed", "hour"):
+        _print_cost(name, PICTURED[name]())
+    for path in sys.argv[1:]:
+        _print_cost(path, load(path))
+
+
+def _print_cost(name: str, record: RunRecord) -> None:
+    costs = [_cost_s(record) for _ in range(_TIMES)]
+    print(f"{name}: {min(costs)[0] * 1e3:.0f} ms of CPU time, {costs[0][1]:,} B")
 
 
 if __name__ == "__main__":
