@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from loadkit.report.packing import unpacked
+from loadkit.report.svg.ink import INKS
 from tests.browser.chromium import Tab
 from tests.browser.conftest import Serve
 from tests.pictured import PICTURED
@@ -45,6 +47,11 @@ for (const one of document.querySelectorAll("h1,h2,h3,p,li,th,td,dt,dd,summary,c
   const [a, b] = [light(ink), light(on)].sort((x, y) => y - x);
   said.push([one.textContent.slice(0, 40), (a + 0.05) / (b + 0.05)]);
 } return said; })()
+"""
+# The colour that each kind of line and area is drawn in.
+_INKS = """
+[...document.querySelectorAll("svg[class], svg [class]")].map(one => { const name = one.getAttribute("class");
+return ["." + name, getComputedStyle(one)[name[0] == "s" ? "stroke" : "fill"]]; })
 """
 _PICTURES = """
 [...document.querySelectorAll("svg")].map(svg => { const box = svg.getBoundingClientRect();
@@ -94,6 +101,16 @@ def _assert_drawn(eye: Tab, tab: Tab, names: set[str]) -> None:
         assert box["height"] >= 70, box
         assert colours > 8, (box, colours)
         assert 0.01 < covered < 0.99, (box, covered)
+
+
+def _drawn_inks(path: Path) -> set[tuple[str, str]]:
+    """The lines (s) and areas (f) of the pictures, by the names of their colours."""
+    return set(re.findall(r'<(?:path|rect|text|svg)[^>]* class="(s|f)-(\w+)"', path.read_text()))
+
+
+def _rgb(ink: str) -> str:
+    red, green, blue = bytes.fromhex(INKS[ink].light[1:])
+    return f"rgb({red}, {green}, {blue})"
 
 
 def _charts(path: Path) -> set[str]:
@@ -155,6 +172,7 @@ def test_where_styles_and_scripts_are_refused_the_page_is_read_all_the_same(
         _assert_legible(tab)
         _assert_drawn(eye, tab, _charts(path))
         assert tab.value("document.querySelectorAll('output').length") == 0
+        assert dict(tab.value(_INKS)) == {f".{kind}-{name}": _rgb(name) for kind, name in _drawn_inks(path)}
     assert {one for one in tab.requested() if not one.endswith("/favicon.ico")} == {url}
 
 
