@@ -15,19 +15,28 @@ class Sights:
     """Looks at the phases `wanted`, and at those histograms of each."""
 
     def __init__(self, board: Board, wanted: Mapping[int, Collection[str]]) -> None:
-        self._board = board
-        self._wanted = wanted
-        self._sampler = Sampler(self)
-        self._seen: Mapping[int, SoFar] | None = None
+        # Beside this, not within it: in a circle of two the board's mapping, and its descriptor, would stay until the
+        # garbage collector comes.
+        self._sight = _Sight(board, wanted)
+        self._sampler = Sampler(self._sight)
 
     def look(self, now: int) -> Mapping[int, SoFar] | None:
         """Returns what these phases have so far, None if a second has not passed since the last time."""
-        if not self._wanted:
+        if not self._sight.wanted:
             return None
-        self._seen = None
+        self._sight.seen = None
         self._sampler.look(now)
-        return self._seen
+        return self._sight.seen
+
+
+class _Sight:
+    """What was seen last."""
+
+    def __init__(self, board: Board, wanted: Mapping[int, Collection[str]]) -> None:
+        self._board = board
+        self.wanted = wanted
+        self.seen: Mapping[int, SoFar] | None = None
 
     def add(self, from_ns: int, t_ns: int) -> None:
         """Reads the board."""
-        self._seen = {phase: read_so_far(self._board, phase, times) for phase, times in self._wanted.items()}
+        self.seen = {phase: read_so_far(self._board, phase, times) for phase, times in self.wanted.items()}
