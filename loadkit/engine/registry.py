@@ -49,13 +49,14 @@ def _way_out(able: tuple[EngineName, ...], missing: EngineName, needs: Collectio
     return f"leave {' and '.join(need.value for need in needs if engines_with(need) == (missing,))} out"
 
 
-def get_engine(name: EngineName) -> Engine:
-    """Returns the engine of that name. Raises PreflightError for one that is not installed."""
-    return _engine(choose_engine(name).name)
-
-
 @functools.cache
-def _engine(chosen: EngineName) -> Engine:
+def get_engine(name: EngineName) -> Engine:
+    """Returns the engine of that name. Raises PreflightError for one that is not installed.
+
+    An engine that was there once is not looked for again: a forked worker would write to 200 KB more of the memory that
+    it shares with the others.
+    """
+    chosen = choose_engine(name).name
     if chosen is EngineName.FAKE:
         from loadkit.engine.fake import FakeEngine
 

@@ -28,7 +28,7 @@ import time
 from multiprocessing.connection import Connection
 from types import TracebackType
 
-from loadkit.errors import WorkerError
+from loadkit.errors import PreflightError, WorkerError
 from loadkit.imports import shadow_of
 from loadkit.limits import of_cpu, of_memory, refusal, setting_up
 from loadkit.run.child import STATUS, Child
@@ -45,7 +45,8 @@ _WAIT_S = 1.0
 _FOR_MEMORY = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
 # How the kernel ends a process that has used up its CPU time: at the soft limit, and at the hard one (getrlimit(2)).
 _FOR_CPU = (signal.SIGXCPU, signal.SIGKILL)
-# What all workers share the pages of. The engines are imported by name: native is not there without a compiler.
+# What all workers share the pages of, beside the engines that are there. The last two are imported by name: native is
+# not there without a compiler.
 _PRELOADED = ("loadkit.run.worker", "loadkit.engine.aio.loop", "loadkit.engine.native.engine", "uvloop.loop")
 
 
@@ -175,6 +176,8 @@ def _fork_for(parent: socket.socket, wake_read: int) -> None:
 
 
 def _warm_up() -> None:
+    from loadkit.engine.registry import get_engine
+    from loadkit.profile.engines import ENGINES
     from loadkit.run.worker import name_process
 
     name_process("loadkit-forker")
@@ -185,6 +188,9 @@ def _warm_up() -> None:
             # A module that is not installed is not needed; one that another module shadows is an error.
             if shadow_of(error):
                 raise
+    for engine in ENGINES:
+        with contextlib.suppress(PreflightError):
+            get_engine(engine)
     # A page stays shared until a process writes to it, and the garbage collector writes to every object that it visits.
     gc.collect()
     gc.freeze()
