@@ -25,6 +25,7 @@ __all__ = [
     "format_share",
     "format_size",
     "plural",
+    "times",
     "with_unit",
 ]
 
@@ -243,6 +244,11 @@ def plural(count: float, noun: str) -> str:
     """Prints a count with its noun: `1 error`, `2,000 errors`, `0 replies`."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{format_count(count)} {noun if count == 1 else many}"
+
+
+def times(count: int) -> str:
+    """Prints how often something happened: `once`, `2,000 times`."""
+    return "once" if count == 1 else plural(count, "time")
 
 
 def format_rate(hz: float) -> str:

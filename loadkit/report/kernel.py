@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from loadkit.measure.kernel import KernelSamples
 from loadkit.report.record import Finding, Kernel, Party
-from loadkit.units import NS_PER_S, format_count, plural
+from loadkit.units import NS_PER_S, format_count, plural, times
 
 __all__ = ["KERNEL_RULES", "KernelRule", "kernel_missing", "kernel_record"]
 
@@ -95,7 +95,8 @@ def _counters(
         before, since = seen.counted(*names)
         if not before and not since:
             return None
-        said = text.format(n=plural(before + since, noun), when=_when(before, since))
+        count = times(before + since) if noun == "time" else plural(before + since, noun)
+        said = text.format(n=count, when=_when(before, since))
         return said, local if seen.is_local else remote
 
     return KernelRule(code, kind, tuple(dict.fromkeys((local, remote, "machine"))), look)
@@ -151,11 +152,11 @@ def _softnet(seen: _Seen) -> tuple[str, Party] | None:
     lost, squeezed = seen.softnet.get("dropped", 0), seen.softnet.get("squeezed", 0)
     if not lost and squeezed * NS_PER_S <= seen.span_ns:
         return None
-    text = (
-        f"a CPU's full queue dropped {plural(lost, 'packet')}, and its budget ran out {plural(squeezed, 'time')}. "
-        f"Raise net.core.netdev_max_backlog and netdev_budget, or use more receive queues"
-    )
-    return text, "machine"
+    parts = [f"a CPU's full queue dropped {plural(lost, 'packet')}"] if lost else []
+    if squeezed:
+        parts.append(f"the packets of soft interrupts used up a CPU's budget {times(squeezed)}")
+    way_out = "Raise net.core.netdev_max_backlog and netdev_budget, or use more receive queues"
+    return f"{', and '.join(parts)}. {way_out}", "machine"
 
 
 def _softirq(seen: _Seen) -> tuple[str, Party] | None:

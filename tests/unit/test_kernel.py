@@ -125,7 +125,20 @@ def test_one_of_a_kind_is_singular() -> None:
     record = kernel_record(samples, 10**9, is_local=True)
     assert record is not None
     for one in record.findings:
-        assert re.search(r"\b1 (connection|connect|segment|time|TIME_WAIT)\b", one.text), one.text
+        assert re.search(r"\b(1 (connect|segment|TIME_WAIT)|once)\b", one.text), one.text
+
+
+def test_soft_interrupts_are_said_to_have_done_only_what_they_did() -> None:
+    def said(**softnet: int) -> str:
+        record = kernel_record(KernelSamples({}, softnet, {}, {}), 10**9, is_local=True)
+        assert record is not None
+        return record.findings[0].text.partition(". ")[0]
+
+    assert said(dropped=1, squeezed=0) == "a CPU's full queue dropped 1 packet"
+    assert said(squeezed=2) == "the packets of soft interrupts used up a CPU's budget 2 times"
+    assert said(dropped=3, squeezed=1) == (
+        "a CPU's full queue dropped 3 packets, and the packets of soft interrupts used up a CPU's budget once"
+    )
 
 
 def test_on_loopback_soft_interrupts_do_the_receiver_s_work() -> None:

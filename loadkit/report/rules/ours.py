@@ -5,7 +5,7 @@ from __future__ import annotations
 from loadkit.report.evidence import Evidence
 from loadkit.report.evidence.workers import OWN_DELAY
 from loadkit.report.record import Party
-from loadkit.units import format_count, format_duration
+from loadkit.units import format_count, format_duration, times
 
 __all__ = ["own_party", "say_busy", "say_own_cause", "say_standstills"]
 
@@ -48,9 +48,8 @@ def say_standstills(evidence: Evidence) -> str:
     if worker and worker.standstills is not None and worker.standstill_ns is not None and evidence.record.merged == 1:
         count, sum_ns = worker.standstills, worker.standstill_ns
     others = f" ({format_count(stood.count - count)} more in other workers)" if stood.count > count else ""
-    times = "once" if count == 1 else f"{format_count(count)} times"
     longest = ""
     if stood.longest_ns is not None and stood.longest_at_ns is not None:
         at = f"{format_duration(stood.longest_at_ns)} after the start"
         longest = f", at {at}" if count == 1 else f", the longest {format_duration(stood.longest_ns)} at {at}"
-    return f"blast worker {stood.worker} stood still {times}, for {format_duration(sum_ns)}{longest}{others}"
+    return f"blast worker {stood.worker} stood still {times(count)}, for {format_duration(sum_ns)}{longest}{others}"
