@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["live_screen"]
 
 _FRAME_NS = NS_PER_S // 2
-# The verdict so far takes as long as the record, 10 to 20 ms: so seldom that it costs half a percent of a core. Frames
-# take a quarter (`make bench-watching`, 2026-11-26).
-_JUDGED_SHARE = 200
+# The verdict so far takes as long as the record, 10 to 20 ms: so seldom that it costs a third of a percent of a core.
+# Frames take a quarter (`make bench-watching`, 2026-11-26), and on a busy machine all of it takes twice as much.
+_JUDGED_SHARE = 300
 _LEAST_JUDGED_NS = NS_PER_S
 _FIRST_JUDGED_NS = 2 * NS_PER_S  # of the measured time; before that there is little to judge
 # Frames wait for room for so long, once; a terminal that takes none gets no more until it has room.

@@ -37,7 +37,7 @@ def message_counts(part: PhaseSamples) -> Messages:
 
 def run_connections(load: Load, parts: Parts, samples: RunSamples) -> Connections:
     """Returns the connections of a run. `asked` is at least the number that the load has."""
-    counters = parts.whole.counters
+    counters = parts.whole
     return Connections(
         asked=max(counters["asked"], load.connections),
         opened=counters["opened"],

@@ -7,11 +7,11 @@ from typing import Any
 
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.run_samples import RunSamples, ServeSamples, WorkerEnd
-from loadkit.measure.samples import WorkerSamples, merge
+from loadkit.measure.samples import WorkerSamples
 from loadkit.measure.settings import read_settings
 from loadkit.plan.load import Load
 from loadkit.plan.phases import PhaseKind
-from loadkit.report.parts import Parts, numbers_of, phases_of
+from loadkit.report.parts import Parts, numbers_of, phases_of, total_of
 from loadkit.report.record import SocketSetting, Window, WorkerRecord
 from loadkit.report.wakeups import phase_wakeups, window_wakeups, worker_wakeups
 
@@ -26,18 +26,18 @@ def blast_workers(load: Load, samples: RunSamples, parts: Parts) -> tuple[Worker
 def _blast_worker(load: Load, worker: WorkerSamples, ends: Sequence[WorkerEnd], parts: Parts) -> WorkerRecord:
     measured = phases_of(load, worker.phases, PhaseKind.HOLD)
     hold, ramp = measured.counters, worker.phases[0].counters
-    whole = merge(worker.phases, load.highest_ns)
+    whole = total_of(worker.phases)
     return _worker_record(
         worker,
         ends,
         hold,
         parts.window.measured_ns if parts.window else 0,
         measured.histograms["standstill"],
-        opened=whole.counters["opened"],
+        opened=whole["opened"],
         replied=hold["window_replied"],
-        sent_bytes=whole.counters["sent_bytes"],
-        received_bytes=whole.counters["received_bytes"],
-        errors=sum(whole.errors.values()),
+        sent_bytes=whole["sent_bytes"],
+        received_bytes=whole["received_bytes"],
+        errors=sum(count for phase in worker.phases for count in phase.errors.values()),
         wakeups=worker_wakeups(phase_wakeups([worker], numbers_of(load, PhaseKind.HOLD))),
         ramp_busy_share=ramp["busy_ns"] / parts.ramp_ns if parts.ramp_ns > 0 and ramp["waits"] else None,
     )
