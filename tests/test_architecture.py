@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -139,12 +140,16 @@ def _reaches(path: Path, tree: ast.AST, modules: set[str]) -> set[str]:
     return {name if name in modules else name.rpartition(".")[0] for name in names} & modules
 
 
-def _circles(sources: dict[Path, str]) -> list[str]:
+def _import_circles(sources: dict[Path, str]) -> list[str]:
     """Returns one circle for each set of modules that import each other."""
     modules = {_module(path) for path in sources}
-    edges = {_module(path): _reaches(path, ast.parse(source), modules) for path, source in sources.items()}
+    return _circles({_module(path): _reaches(path, ast.parse(source), modules) for path, source in sources.items()})
+
+
+def _circles(edges: dict[str, set[str]]) -> list[str]:
+    """Returns one circle for each set of nodes that reach each other."""
     found, seen = [], set[str]()
-    for start in sorted(modules):
+    for start in sorted(edges):
         came_from = {start: start}
         line = [start]
         for module in line:
@@ -236,7 +241,7 @@ def test_a_layer_never_imports_one_above_it() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert _circles({path: path.read_text() for path in _FILES}) == []
+    assert _import_circles({path: path.read_text() for path in _FILES}) == []
 
 
 @pytest.mark.parametrize(
@@ -255,8 +260,8 @@ def test_the_rule_sees_circles(one: str, other: str) -> None:
     through = {engine / "stamps.py": "from .fake import X"} if "stamps" in one else {}
     modules = {engine / "base.py": one, engine / "fake.py": other, **through}
     way = " -> ".join(f"loadkit.engine.{name}" for name in ("base", *(["stamps"] if through else []), "fake", "base"))
-    assert _circles(modules) == [way]
-    assert _circles({**modules, engine / "fake.py": "import loadkit.engine.fake, loadkit.units"}) == []
+    assert _import_circles(modules) == [way]
+    assert _import_circles({**modules, engine / "fake.py": "import loadkit.engine.fake, loadkit.units"}) == []
 
 
 def test_fenced_libraries_are_imported_in_their_place_alone() -> None:
@@ -327,6 +332,90 @@ def test_the_rules_see_what_they_forbid(rule: object, where: str, source: str) -
 )
 def test_the_rules_let_pass_what_they_allow(rule: object, where: str, source: str) -> None:
     assert not rule(_PACKAGE / where, source)  # type: ignore[operator]
+
+
+# A comment, a string or a character, or a directive with the lines that it continues on.
+_NO_CODE = re.compile(
+    r"""/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|^[ \t]*#(?:\\\n|[^\n])*""", re.DOTALL | re.MULTILINE
+)
+_NAMES = re.compile(r"(?<![\w.])(?<!->)[A-Za-z_]\w*")
+
+
+def _c_parts(source: str) -> Iterator[tuple[str, set[str]]]:
+    """Yields each function with the names that its body has; and "" with those of data that is initialized."""
+    code = re.sub(r"__attribute__\(\(.*?\)\)", " ", _NO_CODE.sub(" ", source))
+    depth, begin, head = 0, 0, ""
+    for match in re.finditer(r"[{};]", code):
+        at = match.start()
+        if match[0] == "{":
+            depth += 1
+            if depth == 1:
+                head, begin = code[begin:at], at
+        elif match[0] == "}":
+            depth -= 1
+            if depth == 0:
+                function = re.fullmatch(r"[^=;]*?(\w+)\s*\([^=;]*\)\s*", head)
+                yield function[1] if function else "", set(_NAMES.findall(code[begin:at]))
+                begin = match.end()
+        elif depth == 0:
+            begin = match.end()
+
+
+def _c_reaches(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Returns which other files each C file calls, or names a function of, in the inline functions it calls too."""
+    parts = {name: list(_c_parts(source)) for name, source in sources.items()}
+    inline = {
+        function: names for file, of in parts.items() if file.endswith(".h") for function, names in of if function
+    }
+    static = {
+        (file, function)
+        for file, source in sources.items()
+        for function in re.findall(r"^static [^;={]*?(\w+)\(", _NO_CODE.sub(" ", source), re.MULTILINE)
+    }
+    home = {
+        function: file
+        for file, of in parts.items()
+        for function, _ in of
+        if function and file.endswith(".c") and (file, function) not in static
+    }
+    edges = {}
+    for file in (file for file in sources if file.endswith(".c")):
+        reached = set[str]().union(*(names for _, names in parts[file]))
+        own = {function for function, _ in parts[file]}
+        waiting = reached & set(inline)
+        while waiting:
+            more = inline[waiting.pop()] - reached
+            reached |= more
+            waiting |= more & set(inline)
+        edges[file] = {home[name] for name in reached - own if name in home} - {file}
+    return edges
+
+
+def test_no_files_of_c_call_each_other_in_a_circle() -> None:
+    files = [path for path in _PACKAGE.rglob("*.[ch]") if "native" in path.parts]
+    edges = _c_reaches({path.name: path.read_text(encoding="utf-8") for path in files})
+    assert edges["blast.c"] > {"events.c", "phases.c", "connections.c"}
+    assert _circles(edges) == []
+
+
+@pytest.mark.parametrize(
+    ("low", "header"),
+    [
+        pytest.param("void low(void) { high(); }", "", id="by a call"),
+        pytest.param("static void own(void) { high (); }\nvoid low(void) {}", "", id="in a function of its own"),
+        pytest.param("void low(void) {}\nvoid (*table[])(void) = {high};", "", id="in a table"),
+        pytest.param("void low(void) { pass(); }", "static inline void pass(void) { high(); }", id="by a header"),
+    ],
+)
+def test_the_rule_sees_circles_of_c(low: str, header: str) -> None:
+    high = "__attribute__((noinline)) void high(void) { if (1) { low(); } }"
+    assert _circles(_c_reaches({"high.c": high, "low.c": low, "both.h": header})) == ["high.c -> low.c -> high.c"]
+
+
+def test_the_rule_lets_files_of_c_call_what_is_below() -> None:
+    high = "static void own(void) { low(); }\nvoid high(void) { own(); }"
+    low = 'void low(void) { puts("high()"); /* high() */ x->high = y.high; own(); }\nvoid own(void) {}'
+    assert _circles(_c_reaches({"high.c": high, "low.c": low})) == []
 
 
 def test_no_line_of_c_has_more_than_120_columns() -> None:

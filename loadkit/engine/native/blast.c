@@ -15,23 +15,6 @@
 
 /* -- standstills */
 
-void blast_stood(struct blast *blast, int64_t from, int64_t until, bool is_in_turn) {
-    struct board *board = &blast->board;
-    int64_t *state = board->state;
-    standstills_note(&blast->standstills, from, until);
-    /* Each phase has its own part of it. */
-    for (int64_t at = from, end; at < until; at = end) {
-        int64_t *page = board_page(board, at);
-        end = earlier(until, board->page_until);
-        board_record(board, page, HISTOGRAM_standstill, end - at);
-        if (is_in_turn) page[COUNT_busy_ns] -= end - at; /* it was no work */
-        bool is_measured = blast->phase_plans[(page - board->first_page) / board->page_words].is_measured;
-        if (!is_measured || end - at <= state[STATE_standstill_ns]) continue;
-        state[STATE_standstill_ns] = end - at;
-        state[STATE_standstill_at_ns] = at;
-    }
-}
-
 /* A wait that was to end at `asked` at the latest has ended. */
 static void note_wait(struct blast *blast, int64_t asked, int64_t ended) {
     if (ended - asked > STANDSTILL_NS) blast_stood(blast, asked, ended, false);
@@ -77,7 +60,7 @@ int blast_open(struct blast *blast, int control_fd) {
 }
 
 void blast_close(struct blast *blast) {
-    connections_close(blast);
+    slots_close(blast);
     prober_close(&blast->prober);
     poller_close(&blast->poller);
     free_blast_parts(blast);
@@ -147,9 +130,10 @@ static bool has_work(const struct blast *blast) {
 
 static void fill_some(struct blast *blast) {
     int64_t now = clock_ns();
+    blast_enter_phases(blast, now);
     for (int i = 0; i < ROUND && blast->fill_at < blast->fill_end && blast->fill_at < blast->live_count; i++) {
         struct connection *connection = &blast->slots[blast->live[blast->fill_at++]];
-        messages_replied(blast, connection, now, false);
+        connection_go_on(blast, connection, now, false);
     }
     if (blast->fill_at >= blast->live_count) blast->fill_end = 0;
     if (blast->fill_at >= blast->fill_end) blast->fill_at = blast->fill_end = 0;

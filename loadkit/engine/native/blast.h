@@ -224,19 +224,10 @@ struct blast {
     unsigned char *buffer;
 };
 
-/* blast.c: its life, its standstills, and the loop */
-int blast_open(struct blast *blast, int control_fd);
-void blast_close(struct blast *blast);
-/* Samples TCP_INFO of up to `most` connections, different ones each time. */
-void blast_look_at_tcp(struct blast *blast, uint32_t most);
-/* Opens the run's first connection at `at`. */
-void blast_open_first(struct blast *blast, int64_t at);
-/* Begins the connects of the ramp: `connect_hz` per second over all workers, of which the turn's are this worker's. */
-void blast_start(struct blast *blast, int64_t start, double connect_hz, struct turn turn);
-/* The connects of the ramp wait until the worker with `state` has settled `connects` of its own. */
-void blast_start_after(struct blast *blast, const int64_t *state, int64_t connects);
-/* Works for `linger_ns`, or until something has to be said; returns TURN_ flags. */
-int blast_turn(struct blast *blast, int64_t linger_ns);
+/* The files, from the lowest to the highest. A lower one calls none above it: it returns what came of its work, and who
+ * called it decides what follows. So no phase begins, and no connection ends, in the middle of other work. */
+
+/* standstills.c */
 /* Notes a reading of the clock; a long gap since the last one is a standstill. */
 void blast_stood(struct blast *blast, int64_t from, int64_t until, bool is_in_turn);
 static inline void blast_see(struct blast *blast, int64_t now) {
@@ -244,27 +235,6 @@ static inline void blast_see(struct blast *blast, int64_t now) {
     blast->seen_ns = now;
 }
 static inline int64_t earlier(int64_t one, int64_t other) { return one < other ? one : other; }
-
-/* phases.c: the time line */
-/* The ramp ends at `at`, and the phases follow one another. */
-void blast_begin_phases(struct blast *blast, int64_t at);
-/* Enters the phases that have begun by now. */
-void blast_enter_due_phases(struct blast *blast, int64_t now);
-static inline void blast_enter_phases(struct blast *blast, int64_t now) {
-    if (blast->next_phase_ns <= now) blast_enter_due_phases(blast, now);
-}
-/* Takes messages off what may be sent; with the last one's reply the drain begins. */
-void blast_spend(struct blast *blast, int64_t count);
-/* Begins the drain if the last of --messages has its reply, or if there is no connection, and none to come. */
-void blast_end_traffic(struct blast *blast);
-/* Waits for replies for `longest_ns`. Messages that are due and wait for room may go out for `held_ns`. */
-void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns);
-/* Whether the drain waits for nothing any more. */
-bool blast_is_drained(const struct blast *blast);
-/* When the drain ends at the latest. It is longer by what the worker stood still: no reply could be read then. */
-int64_t blast_drain_end(const struct blast *blast);
-/* Counts what was left unanswered and closes everything. */
-void blast_finish(struct blast *blast);
 /* Open connections that have had a reply: for the parent, up to the window's start. It may look later than that, and a
  * short window is over by then. */
 static inline void blast_count_answered(struct blast *blast, int change) {
@@ -275,13 +245,21 @@ static inline bool is_ending(const struct blast *blast) {
     return blast->stage >= STAGE_DRAIN || (blast->is_spent && !blast->waiting_count);
 }
 
-/* connections.c: their lives */
-int connections_open(struct blast *blast, uint32_t limit);
-void connections_close(struct blast *blast);
-/* `is_scheduled`: it is on a schedule, and counts as opening until its first reply. Else it replaces one that ended. */
-void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_scheduled);
-/* A phase has begun without our knowing: moves what is under way and belongs to it there, from the ramp. */
-void connections_move_to_phase(struct blast *blast, int64_t began);
+/* slots.c: where connections stand */
+int slots_open(struct blast *blast, uint32_t limit);
+void slots_close(struct blast *blast);
+/* NULL: there is none left. */
+struct connection *slot_take(struct blast *blast);
+void slot_free(struct blast *blast, struct connection *connection);
+static inline uint32_t slot_number(const struct blast *blast, const struct connection *connection) {
+    return (uint32_t)(connection - blast->slots);
+}
+/* Whether it is established, and not over. */
+static inline bool is_live(const struct connection *connection) {
+    return connection->state == OPEN || connection->state == RETIRING;
+}
+/* Marks it as broken; blast_mend does the rest. */
+void connection_fail(struct blast *blast, struct connection *connection, int step, int number);
 /* Its first reply has come, or it has ended without. */
 void connection_note_settled(struct blast *blast, struct connection *connection);
 static inline void connection_settle(struct blast *blast, struct connection *connection) {
@@ -291,9 +269,6 @@ static inline void connection_settle(struct blast *blast, struct connection *con
 void connection_prove(struct blast *blast, struct connection *connection, int proof);
 /* Keeps what came on the run's first connection. */
 void connection_keep(struct blast *blast, const unsigned char *bytes, size_t length);
-void connection_on_event(struct blast *blast, uint64_t token, uint32_t events);
-/* Its connect has failed, or has been given up. */
-void connection_not_opened(struct blast *blast, struct connection *connection, int number);
 void connection_push_deadline(struct blast *blast, struct connection *connection, int64_t at);
 static inline void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at) {
     if (!connection->timer_ns || connection->timer_ns > at) connection_push_deadline(blast, connection, at);
@@ -309,19 +284,6 @@ static inline void connection_watch(struct blast *blast, struct connection *conn
     if (blast->options.is_edge_triggered) interest = ALL_EDGES;
     if (connection->interest != interest) connection_change_watch(blast, connection, interest);
 }
-/* Marks it as broken; blast_mend does the rest. */
-void connection_fail(struct blast *blast, struct connection *connection, int step, int number);
-/* Its time is over: it closes once its replies have come. */
-void connection_retire(struct blast *blast, struct connection *connection, int64_t due, bool reopens);
-void connection_end(struct blast *blast, struct connection *connection, int64_t due, bool is_own_event);
-void connection_finish(struct blast *blast, struct connection *connection, int64_t now);
-void blast_mend_broken(struct blast *blast);
-static inline void blast_mend(struct blast *blast) {
-    if (blast->broken_slot != NONE || blast->orphaned) blast_mend_broken(blast);
-}
-static inline uint32_t slot_number(const struct blast *blast, const struct connection *connection) {
-    return (uint32_t)(connection - blast->slots);
-}
 
 /* sockets.c: what they are made of */
 uint32_t next_route(struct blast *blast);
@@ -330,10 +292,7 @@ int socket_make(const struct blast *blast, struct route *route);
 /* Connects the socket, or another one in its place; 0, or -1 with errno. */
 int socket_connect(const struct blast *blast, struct route *route, int *fd);
 
-/* overdue.c: when their time is over */
-void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now);
-
-/* messages.c: what goes out and comes in */
+/* messages.c: what goes out */
 static inline bool has_room(const struct blast *blast, const struct connection *connection) {
     return connection->state == OPEN && connection->pending_count < blast->options.depth &&
            connection->written == connection->owed;
@@ -343,15 +302,14 @@ static inline struct message *pending_at(const struct blast *blast, const struct
     if (place >= blast->options.depth) place -= blast->options.depth;
     return &blast->pending[(size_t)slot_number(blast, connection) * blast->options.depth + place];
 }
+/* Takes messages off what may be sent; with the last one's reply the drain begins. */
+void messages_spend(struct blast *blast, int64_t count);
 /* Notes `count` messages as sent; their times are the same for all. */
 void messages_note(struct blast *blast, struct connection *connection, struct message message, uint32_t count);
 /* Writes what is owed, as far as the socket takes it. */
 void messages_write(struct blast *blast, struct connection *connection);
-void messages_read(struct blast *blast, struct connection *connection, uint32_t events);
 /* Sends what waits, the older first, or in a closed loop the next messages, while there is room. */
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now);
-/* Whole replies have come, or the closed loop begins: goes on, retires, or stops. */
-void messages_replied(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event);
 /* Sends what waited on connections that are over, as far as others have room; counts it as unsent if none is to come.
  */
 void messages_give_orphans(struct blast *blast);
@@ -363,5 +321,71 @@ void messages_orphan(struct blast *blast, struct connection *connection);
 void messages_drop_due(struct blast *blast);
 void queue_push(struct blast *blast, struct queue *queue, int64_t intended);
 int64_t queue_pop(struct blast *blast, struct queue *queue);
+
+/* replies.c: what comes in */
+/* What one read brought: so many bytes, which ended so many replies. 0 bytes: there is nothing to go on with. */
+struct came {
+    size_t length;
+    uint32_t replies;
+};
+struct came replies_read(struct blast *blast, struct connection *connection);
+
+/* connections.c: their lives */
+/* `is_scheduled`: it is on a schedule, and counts as opening until its first reply. Else it replaces one that ended. */
+void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_scheduled);
+/* It is established since `at`, and so many bytes of its first message are on their way. */
+void connection_opened(struct blast *blast, struct connection *connection, int64_t at, int64_t written);
+/* Its connect has failed, or has been given up. */
+void connection_not_opened(struct blast *blast, struct connection *connection, int number);
+/* Whole replies have come, or the closed loop begins: goes on, retires, or stops. */
+void connection_go_on(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event);
+/* Its time is over: it closes once its replies have come. */
+void connection_retire(struct blast *blast, struct connection *connection, int64_t due, bool reopens);
+void connection_finish(struct blast *blast, struct connection *connection, int64_t now);
+/* A phase has begun without our knowing: moves what is under way and belongs to it there, from the ramp. */
+void connections_move_to_phase(struct blast *blast, int64_t began);
+void blast_mend_broken(struct blast *blast);
+static inline void blast_mend(struct blast *blast) {
+    if (blast->broken_slot != NONE || blast->orphaned) blast_mend_broken(blast);
+}
+
+/* phases.c: the time line */
+/* The ramp ends at `at`, and the phases follow one another. */
+void blast_begin_phases(struct blast *blast, int64_t at);
+/* Enters the phases that have begun by now. */
+void blast_enter_due_phases(struct blast *blast, int64_t now);
+static inline void blast_enter_phases(struct blast *blast, int64_t now) {
+    if (blast->next_phase_ns <= now) blast_enter_due_phases(blast, now);
+}
+/* Begins the drain if the last of --messages has its reply, or if there is no connection, and none to come. */
+void blast_end_traffic(struct blast *blast);
+/* Waits for replies for `longest_ns`. Messages that are due and wait for room may go out for `held_ns`. */
+void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns);
+/* Whether the drain waits for nothing any more. */
+bool blast_is_drained(const struct blast *blast);
+/* When the drain ends at the latest. It is longer by what the worker stood still: no reply could be read then. */
+int64_t blast_drain_end(const struct blast *blast);
+/* Counts what was left unanswered and closes everything. */
+void blast_finish(struct blast *blast);
+
+/* events.c: what epoll reports of them */
+void connection_on_event(struct blast *blast, uint64_t token, uint32_t events);
+
+/* overdue.c: when their time is over */
+void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now);
+
+/* blast.c: its life, and the loop */
+int blast_open(struct blast *blast, int control_fd);
+void blast_close(struct blast *blast);
+/* Samples TCP_INFO of up to `most` connections, different ones each time. */
+void blast_look_at_tcp(struct blast *blast, uint32_t most);
+/* Opens the run's first connection at `at`. */
+void blast_open_first(struct blast *blast, int64_t at);
+/* Begins the connects of the ramp: `connect_hz` per second over all workers, of which the turn's are this worker's. */
+void blast_start(struct blast *blast, int64_t start, double connect_hz, struct turn turn);
+/* The connects of the ramp wait until the worker with `state` has settled `connects` of its own. */
+void blast_start_after(struct blast *blast, const int64_t *state, int64_t connects);
+/* Works for `linger_ns`, or until something has to be said; returns TURN_ flags. */
+int blast_turn(struct blast *blast, int64_t linger_ns);
 
 #endif

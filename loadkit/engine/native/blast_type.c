@@ -80,7 +80,7 @@ static int open_blast(PyObject *object, PyObject *args, PyObject *kwargs) {
     int64_t under_way = options->size > INT32_MAX / options->depth ? INT32_MAX : options->size * options->depth;
     if (board_open(&blast->board, self->core.words.buf, self->core.words.len / 8, blast->phases) ||
         stream_open(&blast->stream, options->period, under_way) ||
-        connections_open(blast, slot_limit((uint64_t)options->most_slots)) ||
+        slots_open(blast, slot_limit((uint64_t)options->most_slots)) ||
         read_probes(&blast->prober, &blast->board, probes) || blast_open(blast, control_fd)) {
         if (!PyErr_Occurred()) PyErr_SetFromErrno(PyExc_OSError);
         return -1;

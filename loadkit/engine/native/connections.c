@@ -1,8 +1,6 @@
-/* Connections: opened, watched, ended. */
+/* Connections: opened, ended, and followed by others. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "blast.h"
@@ -12,96 +10,6 @@
 /* A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
  * that refuses, short enough that a restarted one is found. */
 #define RETRY_NS (NS_PER_S / 10)
-/* So few deadlines are kept though they do not count any more. */
-enum { FEW_DEADLINES = 1024 };
-/* -- slots */
-
-static void *reserve(size_t bytes) {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-int connections_open(struct blast *blast, uint32_t limit) {
-    blast->slot_limit = limit;
-    blast->free_slot = blast->broken_slot = NONE;
-    blast->slots_bytes = limit * sizeof *blast->slots;
-    blast->pending_bytes = (size_t)limit * blast->options.depth * sizeof *blast->pending;
-    blast->live_bytes = limit * sizeof *blast->live;
-    blast->slots = reserve(blast->slots_bytes);
-    blast->pending = reserve(blast->pending_bytes);
-    blast->live = reserve(blast->live_bytes);
-    return blast->slots && blast->pending && blast->live ? 0 : -1;
-}
-
-void connections_close(struct blast *blast) {
-    for (uint32_t i = 0; i < blast->slot_count; i++)
-        if (blast->slots[i].state != FREE && blast->slots[i].fd >= 0) close(blast->slots[i].fd);
-    blast->slot_count = 0;
-    if (blast->slots) munmap(blast->slots, blast->slots_bytes);
-    if (blast->pending) munmap(blast->pending, blast->pending_bytes);
-    if (blast->live) munmap(blast->live, blast->live_bytes);
-    blast->slots = NULL;
-    blast->pending = NULL;
-    blast->live = NULL;
-}
-
-static struct connection *take_slot(struct blast *blast) {
-    struct connection *connection;
-    if (blast->free_slot != NONE) {
-        connection = &blast->slots[blast->free_slot];
-        blast->free_slot = connection->link;
-    } else if (blast->slot_count < blast->slot_limit) {
-        connection = &blast->slots[blast->slot_count++];
-        connection->fd = -1;
-    } else {
-        return NULL;
-    }
-    blast->used_count++;
-    return connection;
-}
-
-static void free_slot(struct blast *blast, struct connection *connection) {
-    connection->state = FREE;
-    connection->generation++;
-    blast->used_count--;
-    connection->link = blast->free_slot;
-    blast->free_slot = slot_number(blast, connection);
-}
-
-/* -- what epoll watches */
-
-void connection_change_watch(struct blast *blast, struct connection *connection, enum interest interest) {
-    static const uint32_t events[] = {
-        [CONNECTS] = EPOLLOUT,
-        [READS] = EPOLLIN | EPOLLRDHUP,
-        [READS_AND_WRITES] = EPOLLIN | EPOLLRDHUP | EPOLLOUT,
-        [ALL_EDGES] = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLOUT | EPOLLET,
-    };
-    if (connection->state == BROKEN) return;
-    uint64_t token = token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
-    int failed = connection->interest ? poller_change(&blast->poller, connection->fd, events[interest], token)
-                                      : poller_add(&blast->poller, connection->fd, events[interest], token);
-    if (failed)
-        connection_fail(blast, connection, STEP_connect, errno);
-    else
-        connection->interest = (uint8_t)interest;
-}
-
-/* Drops the deadlines that do not count any more: a connection with a short life leaves that of its last message. */
-static void tidy_deadlines(struct blast *blast) {
-    struct deadline *heap = blast->deadlines.heap;
-    size_t kept = 0;
-    for (size_t i = 0; i < blast->deadlines.count; i++)
-        if (blast->slots[heap[i].slot].timer_ns == heap[i].at_ns) heap[kept++] = heap[i];
-    deadlines_keep(&blast->deadlines, kept);
-}
-
-void connection_push_deadline(struct blast *blast, struct connection *connection, int64_t at) {
-    /* Of those that count there is one a slot. */
-    if (blast->deadlines.count > FEW_DEADLINES + 2 * (size_t)blast->slot_count) tidy_deadlines(blast);
-    connection->timer_ns = at;
-    if (deadlines_push(&blast->deadlines, at, slot_number(blast, connection))) blast->is_out_of_memory = true;
-}
 
 /* -- opening */
 
@@ -124,33 +32,6 @@ static void try_again(struct blast *blast, uint32_t route) {
     blast->retries[place] = (struct retry){clock_ns() + RETRY_NS, route};
 }
 
-void connection_note_settled(struct blast *blast, struct connection *connection) {
-    blast->opening_count -= connection->is_opening;
-    connection->is_opening = false;
-    blast->check_ns = 0;
-    if (!connection->first) return;
-    connection->first = false;
-    blast->board.state[STATE_settled_ns] = clock_ns();
-    blast->board.state[STATE_settled]++;
-}
-
-void connection_prove(struct blast *blast, struct connection *connection, int proof) {
-    if (connection != blast->first.connection) return;
-    blast->first.connection = NULL;
-    if (proof == PROOF_right) settings_note(&blast->settings, connection->fd, blast->board.state);
-    /* As long as the ramp is not said, another one would be a second connection to a target that may be wrong. */
-    if (proof == PROOF_failed && !blast->is_started) connection->has_successor = false;
-    __atomic_store_n(&blast->board.state[STATE_proved], proof, __ATOMIC_RELEASE);
-}
-
-void connection_keep(struct blast *blast, const unsigned char *bytes, size_t length) {
-    struct first *first = &blast->first;
-    size_t room = CAME_BYTES - first->came_length;
-    if (length > room) length = room;
-    memcpy(first->came + first->came_length, bytes, length);
-    first->came_length += (uint32_t)length;
-}
-
 void connection_not_opened(struct blast *blast, struct connection *connection, int number) {
     board_count(&blast->board, COUNT_failed_connects, connection->due_ns, 1);
     board_error(&blast->board, STEP_connect, number, clock_ns());
@@ -159,7 +40,7 @@ void connection_not_opened(struct blast *blast, struct connection *connection, i
     if (connection->has_successor && !is_ending(blast)) try_again(blast, connection->route);
     if (connection->fd >= 0) close(connection->fd);
     connection->fd = -1;
-    free_slot(blast, connection);
+    slot_free(blast, connection);
 }
 
 static void publish_open(struct blast *blast) {
@@ -169,11 +50,10 @@ static void publish_open(struct blast *blast) {
     if (!state[STATE_open]) blast->alone_ns = blast->seen_ns;
 }
 
-/* It is established; `written` bytes of its first message may be on their way already. */
-static void opened(struct blast *blast, struct connection *connection, int64_t at, int64_t written) {
+/* It is established; `written` bytes of its first message may be on their way already. The phases that have begun by
+ * then are entered. */
+void connection_opened(struct blast *blast, struct connection *connection, int64_t at, int64_t written) {
     struct board *board = &blast->board;
-    /* Its first message is the new phase's if one has begun, and then counts against --messages. */
-    blast_enter_phases(blast, at);
     int64_t *page = board_page(board, connection->due_ns);
     board_begin_write(board);
     page[COUNT_opened]++;
@@ -195,7 +75,7 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
     int64_t intended = blast->options.is_open_loop ? OPENING : at;
     messages_note(blast, connection, (struct message){intended, intended, at}, 1);
     connection->written = written;
-    if (blast->is_sending) blast_spend(blast, 1);
+    if (blast->is_sending) messages_spend(blast, 1);
     messages_write(blast, connection);
     bool is_exchanging = blast->is_sending && blast->options.lifetime_ns == 0;
     if ((blast->is_sending && !is_exchanging) || blast->waiting.first != NONE) messages_fill(blast, connection, at);
@@ -226,14 +106,14 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     int64_t now = clock_ns();
     blast_see(blast, now);
     connection->established_ns = now;
-    /* If a phase ends with `now`, then before we decide by it, not between the first message and its being noted. */
-    blast_enter_phases(blast, now);
-    if (!is_ending(blast)) {
+    /* A phase that has begun by now has to be entered first: the message is its, and counts against --messages. That is
+     * not for us to do. The next wait reports the connection as established, and it sends then. */
+    if (!is_ending(blast) && now < blast->next_phase_ns) {
         size_t length;
         const unsigned char *bytes = stream_at(&blast->stream, 0, blast->options.size, &length);
         ssize_t taken = send(connection->fd, bytes, length, MSG_NOSIGNAL);
         if (taken >= 0) {
-            opened(blast, connection, now, taken);
+            connection_opened(blast, connection, now, taken);
             return;
         }
         if (errno != EAGAIN) {
@@ -252,7 +132,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
 void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_scheduled) {
     bool is_first = is_scheduled && blast->stage == STAGE_RAMP;
     board_count(&blast->board, COUNT_asked, due, 1);
-    struct connection *connection = take_slot(blast);
+    struct connection *connection = slot_take(blast);
     if (!connection) {
         /* More slots than file descriptors there are none: the system would have said the same. */
         board_count(&blast->board, COUNT_failed_connects, due, 1);
@@ -281,19 +161,6 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
         connection_not_opened(blast, connection, errno);
     else
         connect_slot(blast, connection);
-}
-
-/* Out of line, as it guards its stack: connection_on_event, which is there for each reply, need not. */
-static __attribute__((noinline)) void finish_connect(struct blast *blast, struct connection *connection) {
-    int number = 0;
-    socklen_t length = sizeof number;
-    if (getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &number, &length)) number = errno;
-    const struct route *route = &blast->routes[connection->route];
-    if (!number && route->may_meet_itself && meets_itself(connection->fd, &route->destination)) number = ECONNREFUSED;
-    if (number)
-        connection_not_opened(blast, connection, number);
-    else
-        opened(blast, connection, clock_ns(), 0);
 }
 
 static void move(int64_t *from, int64_t *to, int counter, int64_t amount) {
@@ -334,25 +201,6 @@ void connections_move_to_phase(struct blast *blast, int64_t began) {
     board_end_write(&blast->board);
 }
 
-/* -- events */
-
-void connection_on_event(struct blast *blast, uint64_t token, uint32_t events) {
-    struct connection *connection = &blast->slots[slot_of(token)];
-    if (!is_of_generation(token, connection->generation)) return;
-    if (connection->state == CONNECTING) {
-        if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
-        finish_connect(blast, connection);
-        if (!is_of_generation(token, connection->generation)) return;
-        /* What came with it is read below: edge-triggered, it is not said again. */
-    }
-    if ((events & EPOLLOUT) && connection->written < connection->owed) {
-        messages_write(blast, connection);
-        if (connection->state == OPEN) messages_fill(blast, connection, clock_ns());
-    }
-    bool is_live = connection->state == OPEN || connection->state == RETIRING;
-    if (is_live && (events & ~(uint32_t)EPOLLOUT)) messages_read(blast, connection, events);
-}
-
 /* -- ending */
 
 /* Takes it out of those that messages are spread over; the last one takes its place. */
@@ -389,7 +237,7 @@ static void close_slot(struct blast *blast, struct connection *connection, int64
     close(connection->fd);
     connection->fd = -1;
     board_count(&blast->board, COUNT_closed, now, 1);
-    free_slot(blast, connection);
+    slot_free(blast, connection);
     publish_open(blast);
 }
 
@@ -411,7 +259,7 @@ static bool connect_anew(struct blast *blast, struct connection *connection, int
     return true;
 }
 
-void connection_end(struct blast *blast, struct connection *connection, int64_t due, bool is_own_event) {
+static void end(struct blast *blast, struct connection *connection, int64_t due, bool is_own_event) {
     if (connection->state == RETIRING) blast->retiring_count--;
     bool reopens = connection->has_successor && !is_ending(blast);
     if (reopens && is_own_event && blast->options.closes_by_rst && connect_anew(blast, connection, due)) return;
@@ -427,17 +275,17 @@ void connection_retire(struct blast *blast, struct connection *connection, int64
     leave_live(blast, connection);
     connection->state = RETIRING;
     blast->retiring_count++;
-    if (!connection->pending_count) connection_end(blast, connection, due, false);
+    if (!connection->pending_count) end(blast, connection, due, false);
 }
 
-void connection_fail(struct blast *blast, struct connection *connection, int step, int number) {
-    if (connection->state == BROKEN) return;
-    connection->broke_from = connection->state;
-    connection->state = BROKEN;
-    connection->step = (uint8_t)step;
-    connection->failure = (int16_t)number;
-    connection->link = blast->broken_slot;
-    blast->broken_slot = slot_number(blast, connection);
+void connection_go_on(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event) {
+    if (!is_live(connection)) return;
+    bool is_exchanging = blast->options.lifetime_ns == 0 && blast->is_sending; /* churn: one exchange a connection */
+    if (connection->state == RETIRING || is_exchanging) {
+        if (!connection->pending_count) end(blast, connection, now, is_own_event);
+    } else {
+        messages_fill(blast, connection, now);
+    }
 }
 
 static void count_pending(struct blast *blast, struct connection *connection, int counter) {
@@ -501,7 +349,7 @@ void connection_finish(struct blast *blast, struct connection *connection, int64
         connection_settle(blast, connection);
         close(connection->fd);
         connection->fd = -1;
-        free_slot(blast, connection);
+        slot_free(blast, connection);
         return;
     }
     count_pending(blast, connection, COUNT_unanswered);

@@ -1,4 +1,4 @@
-/* What goes out and comes in on open connections. */
+/* What goes out: messages that are due, that wait for room, and that are written. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -83,6 +83,13 @@ static void drop_waiting(struct blast *blast) {
     }
 }
 
+void messages_spend(struct blast *blast, int64_t count) {
+    if (!blast->is_counting || (blast->budget -= count) > 0) return;
+    schedule_clear(&blast->due);
+    blast->is_spent = true;
+    blast->is_sending = false;
+}
+
 void messages_drop_due(struct blast *blast) {
     struct board *board = &blast->board;
     int64_t left = schedule_left(&blast->due);
@@ -91,7 +98,7 @@ void messages_drop_due(struct blast *blast) {
         page[COUNT_intended] += left;
         page[COUNT_unsent] += left;
         if (blast->is_full) page[COUNT_waited] += left;
-        blast_spend(blast, left);
+        messages_spend(blast, left);
     }
     schedule_clear(&blast->due);
     blast->is_full = false;
@@ -157,7 +164,7 @@ void messages_write(struct blast *blast, struct connection *connection) {
 static void count_due(struct blast *blast, int64_t intended) {
     schedule_advance(&blast->due);
     board_count(&blast->board, COUNT_intended, intended, 1);
-    blast_spend(blast, 1);
+    messages_spend(blast, 1);
 }
 
 /* Sends a message that waited. Until the worker looked at the schedule it was late because of the worker, and because
@@ -198,7 +205,6 @@ static bool fill_from_schedule(struct blast *blast, struct connection *connectio
 }
 
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now) {
-    if (blast->is_sending) blast_enter_phases(blast, now); /* it may close the connection */
     if (!has_room(blast, connection)) return;
     if (blast->waiting_count && fill_from_waiting(blast, connection)) {
         /* What is due has to wait until it is written, too. */
@@ -208,7 +214,7 @@ void messages_fill(struct blast *blast, struct connection *connection, int64_t n
         uint32_t room = blast->options.depth - connection->pending_count;
         uint32_t count = blast->is_counting && blast->budget < room ? (uint32_t)blast->budget : room;
         messages_note(blast, connection, (struct message){now, now, now}, count);
-        blast_spend(blast, count);
+        messages_spend(blast, count);
     } else {
         return;
     }
@@ -284,140 +290,4 @@ bool messages_take_due(struct blast *blast) {
         blast->waiting_count++;
     }
     return true;
-}
-
-/* -- in */
-
-/* Whether a reply came after the time-out, as of the wait that told of it, less what we stood still. A standstill
- * counts from when the wait was to end: where that was this message's own deadline, the time-out and its grain had
- * passed by then. */
-static bool is_late(const struct blast *blast, const struct message *message, int64_t since) {
-    int64_t stood = standstills_since(&blast->standstills, message->sent);
-    return since - message->sent - stood > (stood ? 2 * blast->grain_ns : 0);
-}
-
-static void record_reply(struct blast *blast, const struct message *message, int64_t now, int64_t *now_page) {
-    struct board *board = &blast->board;
-    if (message->intended == OPENING) return;
-    now_page[COUNT_window_replied]++;
-    int64_t *page = board_page(board, message->intended);
-    int64_t latency = now - message->intended, service = now - message->sent, late = message->taken - message->intended;
-    int64_t index = board_index(board, latency);
-    bool has_stood = message->intended < blast->standstills.until;
-    page[COUNT_replied]++;
-    board_add(board, page, HISTOGRAM_latency, latency, index);
-    /* In a closed loop the two are the same. */
-    board_add(board, page, HISTOGRAM_service, service, service == latency ? index : board_index(board, service));
-    if (!has_stood && late * 10 <= latency) return;
-    board_record(board, page, HISTOGRAM_disturbed, latency);
-    page[COUNT_stood] += has_stood;
-}
-
-/* Counts the replies that these bytes end; returns their number. `*wrong` becomes REPLY_TIMEOUT if one is too late. */
-static uint32_t count_replies(struct blast *blast, struct connection *connection, int64_t length, int64_t now,
-                              int *wrong) {
-    const uint32_t depth = blast->options.depth;
-    const int64_t size = blast->options.size, oldest = blast->poller.last.return_ns - blast->options.timeout_ns;
-    const struct message *ring = &blast->pending[(size_t)slot_number(blast, connection) * depth];
-    uint32_t completed = 0, first = connection->pending_first;
-    int64_t into = connection->into + length, *page = board_page(&blast->board, now);
-    page[COUNT_received_bytes] += length;
-    for (; into >= size; into -= size, completed++) {
-        const struct message *message = &ring[first];
-        if (message->sent < oldest && is_late(blast, message, oldest)) {
-            *wrong = OWN_REPLY_TIMEOUT;
-            break;
-        }
-        record_reply(blast, message, now, page);
-        if (++first == depth) first = 0;
-    }
-    connection->into = into;
-    connection->pending_first = first;
-    connection->pending_count -= completed;
-    blast->pending_count -= completed;
-    if (completed) blast->board.state[STATE_replied_ns] = now;
-    return completed;
-}
-
-static void note_first_byte(struct blast *blast, struct connection *connection, int64_t now) {
-    struct board *board = &blast->board;
-    connection_settle(blast, connection);
-    blast_count_answered(blast, 1);
-    int64_t *page = board_page(board, connection->due_ns);
-    board_record(board, page, HISTOGRAM_first_byte, now - connection->established_ns);
-}
-
-static void take(struct blast *blast, struct connection *connection, int64_t length, int64_t now) {
-    struct board *board = &blast->board;
-    int wrong = 0;
-    if (connection->received + length > connection->written)
-        wrong = OWN_EXTRA_BYTES;
-    else if (blast->options.is_checked &&
-             !stream_matches(&blast->stream, connection->received, blast->buffer, (size_t)length))
-        wrong = OWN_WRONG_BYTES;
-    board_begin_write(board);
-    if (!connection->received) note_first_byte(blast, connection, now);
-    bool is_first = connection == blast->first.connection;
-    if (is_first) connection_keep(blast, blast->buffer, (size_t)length);
-    connection->received += length;
-    uint32_t completed = 0;
-    if (wrong)
-        board_count(board, COUNT_received_bytes, now, length);
-    else
-        completed = count_replies(blast, connection, length, now, &wrong);
-    board_end_write(board);
-    if (is_first && completed) connection_prove(blast, connection, PROOF_right);
-    if (wrong)
-        connection_fail(blast, connection, STEP_receive, wrong);
-    else if (completed)
-        messages_replied(blast, connection, now, true);
-}
-
-static void read_on_later(struct blast *blast, struct connection *connection) {
-    if (connection->is_ready) return;
-    if (blast->ready_count == blast->ready_capacity) {
-        size_t capacity = blast->ready_capacity ? 2 * blast->ready_capacity : BATCH;
-        uint64_t *ready = realloc(blast->ready, capacity * sizeof *ready);
-        if (!ready) {
-            blast->is_out_of_memory = true;
-            return;
-        }
-        blast->ready = ready;
-        blast->ready_capacity = capacity;
-    }
-    connection->is_ready = true;
-    blast->ready[blast->ready_count++] =
-        token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
-}
-
-void messages_read(struct blast *blast, struct connection *connection, uint32_t events) {
-    uint32_t generation = connection->generation;
-    for (int reads = 0; reads < READS_A_TURN;) {
-        ssize_t length = stamper_receive(&blast->stamper, &blast->board, connection->fd, blast->buffer, READ_BYTES);
-        if (length <= 0) {
-            if (length < 0 && errno == EINTR) continue;
-            if (length < 0 && errno == EAGAIN) return;
-            connection_fail(blast, connection, STEP_receive, length ? errno : OWN_CLOSED_BY_PEER);
-            return;
-        }
-        blast->read_ns = clock_ns();
-        blast_see(blast, blast->read_ns);
-        take(blast, connection, length, blast->read_ns);
-        if (!blast->options.is_edge_triggered) return;
-        /* Ended, broken, or opened anew in its place: nothing was read of that one yet. */
-        if (connection->generation != generation || connection->state == BROKEN || !connection->received) return;
-        if (length < READ_BYTES && !(events & HIDES_MORE)) return;
-        reads++;
-    }
-    read_on_later(blast, connection);
-}
-
-void messages_replied(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event) {
-    if (connection->state == BROKEN) return;
-    bool is_exchanging = blast->options.lifetime_ns == 0 && blast->is_sending; /* churn: one exchange a connection */
-    if (connection->state == RETIRING || is_exchanging) {
-        if (!connection->pending_count) connection_end(blast, connection, now, is_own_event);
-    } else {
-        messages_fill(blast, connection, now);
-    }
 }

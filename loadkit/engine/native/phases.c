@@ -116,13 +116,6 @@ void blast_end_traffic(struct blast *blast) {
     end_if_stranded(blast);
 }
 
-void blast_spend(struct blast *blast, int64_t count) {
-    if (!blast->is_counting || (blast->budget -= count) > 0) return;
-    schedule_clear(&blast->due);
-    blast->is_spent = true;
-    blast->is_sending = false;
-}
-
 void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns) {
     int64_t now = clock_ns();
     if (blast->stage < STAGE_DRAIN) blast->drain_from_ns = now;
