@@ -34,8 +34,8 @@ _FLOOR = {
     "reserve",
     "version",
 }
-_PLAN = _FLOOR | {"profile", "plan"}
-_MEASURED = _PLAN | {"wire", "measure"}
+_PLAN = _FLOOR | {"profile", "wire", "plan"}
+_MEASURED = _PLAN | {"measure"}
 _MAY_IMPORT = {
     "printable": set[str](),
     "log": {"printable"},
@@ -52,8 +52,8 @@ _MAY_IMPORT = {
     "endpoint": set[str](),
     "version": set[str](),
     "profile": _FLOOR,
-    "plan": _FLOOR | {"profile"},
-    "wire": _PLAN,
+    "wire": _FLOOR | {"profile"},
+    "plan": _FLOOR | {"profile", "wire"},
     "measure": _PLAN,
     "engine": _MEASURED,
     "report": _MEASURED,

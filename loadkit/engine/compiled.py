@@ -23,6 +23,8 @@ from loadkit.measure.names import (
 from loadkit.measure.tokens import HEAD_WORDS, NOTE_WORDS
 from loadkit.plan.load import LEAST_PROBED_BYTES, MOST_PROBED_BYTES
 from loadkit.profile.serve import ProbePeers
+from loadkit.wire.protocol import REPLY_ERRORS
+from loadkit.wire.wires import RULES
 
 __all__ = ["SHARED", "is_installed", "matches_board", "matches_options", "native_missing"]
 
@@ -37,6 +39,8 @@ SHARED: Mapping[str, object] = {
     "PROOFS": PROOFS,
     "PROBE_PEERS": tuple(ProbePeers),
     "PEER_KINDS": PEER_KINDS,
+    "WIRES": tuple(RULES),
+    "REPLY_ERRORS": REPLY_ERRORS,
     "ERRNOS": ERRNOS,
     "SUM_CARRY": SUM_CARRY,
     "SUB_BUCKETS": SUB_BUCKETS,

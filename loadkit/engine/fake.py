@@ -38,7 +38,7 @@ class FakeEngine:
     def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Notes what a perfect peer would have given."""
         load = shard.load
-        tally = Tally(slot, load.size_bytes, due_is_sent=not load.open_loop)
+        tally = Tally(slot, shard.wire.script.size, due_is_sent=not load.open_loop)
         control.ready()
         start = control.wait_start()
         tally.begin_phase(0, start)

@@ -95,6 +95,8 @@ def _open(shard: Shard, sees_waits: bool) -> Probes:
         raise NoProbes("not_compiled")
     if not sees_waits:
         raise NoProbes("no_waits")
+    if not shard.wire.rule.says_hello:
+        raise NoProbes("no_echo")
     load = shard.load
     count = max(1, min(_PROBES, _MOST_PROBES // shard.of))
     deadline = time.monotonic() + _OPEN_S

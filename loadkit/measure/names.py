@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import errno
 
+from loadkit.wire.protocol import REPLY_ERRORS
+
 __all__ = [
     "COUNTERS",
+    "EXTRA_BYTES",
     "HISTOGRAMS",
     "JOURNEY_SOURCES",
     "MOST_SETTINGS",
@@ -24,6 +27,7 @@ __all__ = [
     "WAKEUP_SOURCES",
     "OwnError",
     "error_name",
+    "place_of",
 ]
 
 # The number of socket options that a slot has room for, and the words of each: the length of its value, then the value.
@@ -120,6 +124,7 @@ JOURNEY_SOURCES = (
     "not_compiled",
     "refused",
     "full",
+    "no_echo",
 )
 # Whether the target's first reply was right: not known yet, right, or the first connection failed.
 PROOFS = ("unknown", "right", "failed")
@@ -166,7 +171,8 @@ STAGES = (
     "total",
 )
 STAGE = "stage_"  # begins the names of the stages' histograms
-STEPS = ("connect", "send", "receive", "close")
+# Where an error happened. At `reply` it is a reply that breaks its rule (wire/protocol.py).
+STEPS = ("connect", "send", "receive", "close", "reply")
 
 
 class OwnError:
@@ -185,9 +191,20 @@ class OwnError:
     CUT = 150  # still open when the serve end ended
 
 
+# What came is more than what was asked for.
+EXTRA_BYTES = "EXTRA_BYTES"
 _OWN_NAMES = {value: name for name, value in vars(OwnError).items() if name.isupper()}
 
 
-def error_name(number: int) -> str:
-    """Returns `ECONNREFUSED`, or our own name such as `WRONG_BYTES`."""
+def place_of(error: str) -> tuple[str, int]:
+    """Returns the step, and its number there, at which what is wrong with a reply is counted."""
+    if error in REPLY_ERRORS:
+        return "reply", REPLY_ERRORS.index(error) + 1
+    return "receive", getattr(OwnError, error)
+
+
+def error_name(number: int, step: str = "receive") -> str:
+    """Returns `ECONNREFUSED`, or our own name such as `WRONG_BYTES`; the step `reply` has numbers of its own."""
+    if step == "reply":
+        return REPLY_ERRORS[number - 1]
     return _OWN_NAMES.get(number) or errno.errorcode.get(number) or f"ERRNO_{number}"

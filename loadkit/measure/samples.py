@@ -64,7 +64,7 @@ def read_totals(board: Board) -> dict[str, int]:
 def _read_page(page: Page, highest_ns: int) -> PhaseSamples:
     counts = page.errors.copy()  # nonzero() raises RuntimeError if the array changes meanwhile
     errors = {
-        (STEPS[step], error_name(int(number))): int(counts[step, number])
+        (STEPS[step], error_name(int(number), STEPS[step])): int(counts[step, number])
         for step, number in zip(*np.nonzero(counts), strict=True)
     }
     return PhaseSamples(

@@ -49,6 +49,7 @@ class Tally:
         room for it, so it is sent at the moment at which it is due
     unsent: intended
     sent: intended, taken, sent
+    outgoing: sent, bytes, of each message, if messages have several lengths; of one length there is `size`
     openings: sent, of the first message of a connection in an open loop, which is not on the schedule
     replied: intended, taken, sent, replied
     exchanges: sent, replied, in a closed loop whose next message is sent at the moment at which the reply came. Its
@@ -69,6 +70,7 @@ class Tally:
         "extra",
         "first_bytes",
         "openings",
+        "outgoing",
         "replied",
         "sent",
         "size",
@@ -85,6 +87,7 @@ class Tally:
         self.unsent: list[int] = []
         self.sent: list[int] = []
         self.openings: list[int] = []
+        self.outgoing: list[int] = []
         self.replied: list[int] = []
         self.exchanges: list[int] = []
         self.connected: list[int] = []
@@ -141,6 +144,9 @@ class Tally:
         if self.openings:
             for page, rows in self._by_phase(self.openings, 1):
                 page.counters[_AT["sent_bytes"]] += len(rows) * self.size
+        if self.outgoing:
+            for page, rows in self._by_phase(self.outgoing, 2):
+                page.counters[_AT["sent_bytes"]] += int(rows[:, 1].sum())
         if self.replied:
             self._fold_replied()
         if self.exchanges:

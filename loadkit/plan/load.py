@@ -14,6 +14,7 @@ from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, sockets_of
 from loadkit.profile.blast import LONGEST_RUN, Close, Profile
 from loadkit.profile.both import Stamps
 from loadkit.units import NS_PER_S, Duration
+from loadkit.wire.wires import Wire, echo_wire
 
 __all__ = ["Load", "build_load"]
 
@@ -48,6 +49,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     stamps: Annotated[Stamps, asked_by("stamps")]
     sockets: Annotated[SocketValues, asked_by(*SOCKET_OPTIONS)] = {}
     highest_ns: Annotated[int, worked_out()]  # the histograms' upper end
+
+    @property
+    def wire(self) -> Wire:
+        """What its connections send, and take for replies."""
+        return echo_wire(self.size_bytes, self.check)
 
     @property
     def probe_bytes(self) -> int:

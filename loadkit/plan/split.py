@@ -16,6 +16,7 @@ from loadkit.plan.placement import Placement
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import Route
 from loadkit.profile.engines import EngineName
+from loadkit.wire.wires import Wire
 
 __all__ = ["ServeShard", "Shard", "split", "split_serve"]
 
@@ -41,6 +42,11 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...]
     ramp: Turn  # its connects of the ramp, without the run's first connection
     connects_before: int  # all those of worker index - ramp.lanes, whose turn comes first; 0: no such worker
+
+    @property
+    def wire(self) -> Wire:
+        """What its connections send, and take for replies. It follows from the load, and is sent to no worker."""
+        return self.load.wire
 
     @property
     def opens_first(self) -> bool:

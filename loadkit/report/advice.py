@@ -133,6 +133,16 @@ _TABLE: dict[tuple[str, str], Known] = {
     ("receive", "EXTRA_BYTES"): Known(
         "more came back than was sent", "check that the target is an echo server; if it is, it has a bug", "target"
     ),
+    ("reply", "TOO_LONG"): Known(
+        "the reply was longer than it may be",
+        "check that the target speaks the protocol that the replies are taken for",
+        "target",
+    ),
+    ("reply", "BAD_LENGTH"): Known(
+        "the reply stated a length that cannot be one",
+        "check that the target speaks the protocol that the replies are taken for",
+        "target",
+    ),
     ("receive", "REPLY_TIMEOUT"): Known(
         "no reply within --timeout",
         "the server is stuck, or the load is too high for it; lower --rate, or raise --timeout",

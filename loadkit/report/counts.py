@@ -55,7 +55,9 @@ def _lost(load: Load, phases: Sequence[PhaseSamples]) -> int:
         return 0
     first = min(numbers_of(load, PhaseKind.HOLD))
     broke = [phase.errors for phase in phases[first:-1]]
-    return sum(count for errors in broke for (step, _name), count in errors.items() if step in ("send", "receive"))
+    return sum(
+        count for errors in broke for (step, _name), count in errors.items() if step in ("send", "receive", "reply")
+    )
 
 
 def run_histograms(load: Load, parts: Parts) -> Histograms:

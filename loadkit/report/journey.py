@@ -55,6 +55,7 @@ _MISSING = {
     "not_compiled": "the compiled part is missing: install loadkit again with a C compiler and Python's headers",
     "refused": "the serve end refuses probes from this address: start it with `loadkit serve --probes`",
     "full": "the serve end already answers as many probes as it can: use fewer workers (-w), or more there",
+    "no_echo": "only an echo server can be asked for it: to others a probe's first message is an error",
     "none": "no worker had a connection to send a probe next to",
 }
 

@@ -85,7 +85,7 @@ def _counts(board: Board, name: str, phase: int, times: Mapping[str, Buckets] = 
 def errors_by_kind(counts: NDArray[np.int64]) -> dict[tuple[str, str], int]:
     """Returns counters of a board, by step and errno, as step and name -> count of those that are not 0."""
     places = zip(*(places.tolist() for places in counts.nonzero()), strict=True)
-    return {(STEPS[step], error_name(number)): int(counts[step, number]) for step, number in places}
+    return {(STEPS[step], error_name(number, STEPS[step])): int(counts[step, number]) for step, number in places}
 
 
 def _buckets(board: Board, phase: int, time: str, bounds: tuple[int, ...]) -> Buckets:

@@ -12,8 +12,8 @@ from loadkit.plan.build import Plan
 from loadkit.plan.load import Load
 from loadkit.report.advice import advise
 from loadkit.units import format_duration, format_size
-from loadkit.wire.echo import EchoFraming
 from loadkit.wire.recognise import guess, show
+from loadkit.wire.script import Stream
 
 __all__ = ["first_failure"]
 
@@ -83,7 +83,7 @@ def _other_bytes(load: Load, name: str, first_bytes: bytes) -> str:
 
 def _right(load: Load, first_bytes: bytes) -> int:
     """Returns how many of the first bytes are those of the message."""
-    framing = EchoFraming(load.size_bytes)
+    stream = Stream(load.wire.script)
     return next(
-        (at for at in range(len(first_bytes)) if not framing.matches(at, first_bytes[at : at + 1])), len(first_bytes)
+        (at for at in range(len(first_bytes)) if not stream.matches(at, first_bytes[at : at + 1])), len(first_bytes)
     )

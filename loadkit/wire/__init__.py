@@ -1,1 +1,1 @@
-"""Bytes <-> messages, no I/O. A framing says what a message looks like and where a reply ends."""
+"""Bytes <-> messages, no I/O. A wire is a script (what goes out) and a rule (where a reply ends, if it is right)."""

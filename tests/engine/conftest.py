@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loadkit.engine.base import Engine
@@ -24,6 +25,7 @@ from loadkit.measure.names import PROOFS
 from loadkit.measure.samples import PhaseSamples, merge, read_board
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.engine import ChosenEngine
+from loadkit.plan.load import Load
 from loadkit.plan.serve import SETTLE_NS, build_serve_plan
 from loadkit.plan.split import Shard, split
 from loadkit.plan.target import Route, Target
@@ -31,6 +33,7 @@ from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
+from loadkit.wire.wires import Wire
 from tests.golden.made_up import changed
 from tests.under_way import PATIENCE_S, wait_for
 
@@ -140,6 +143,16 @@ class HandControl:
         self._theirs.close()
 
 
+class Wired(Load, frozen=True, kw_only=True):
+    """A load with another wire than its options say."""
+
+    given: Wire
+
+    @property
+    def wire(self) -> Wire:
+        return self.given
+
+
 class Blasting:
     """A plan under way: a thread for each shard, all on one board.
 
@@ -147,7 +160,7 @@ class Blasting:
     the test says `ramp_ns`.
     """
 
-    def __init__(self, engine: Engine, plan: Plan, proves: bool = False) -> None:
+    def __init__(self, engine: Engine, plan: Plan, proves: bool = False, wire: Wire | None = None) -> None:
         self.plan = plan
         self.board = Board(
             BoardLayout(plan.here.workers, len(plan.load.phases), plan.load.highest_ns, plan.load.journey)
@@ -159,10 +172,16 @@ class Blasting:
         self._controls = [HandControl(start_ns, None if proves else start_ns) for _ in range(plan.here.workers)]
         self._threads = [
             threading.Thread(target=self._run, args=(shard, control), daemon=True)
-            for shard, control in zip(split(plan.load, plan.here, plan.target.port), self._controls, strict=True)
+            for shard, control in zip(self._shards(wire), self._controls, strict=True)
         ]
         for thread in self._threads:
             thread.start()
+
+    def _shards(self, wire: Wire | None) -> Iterator[Shard]:
+        for shard in split(self.plan.load, self.plan.here, self.plan.target.port):
+            if wire:
+                shard = msgspec.structs.replace(shard, load=Wired(**msgspec.structs.asdict(shard.load), given=wire))
+            yield shard
 
     def _run(self, shard: Shard, control: HandControl) -> None:
         try:
@@ -338,11 +357,16 @@ def server(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
-    """Blasts in threads, with options as on the command line and `phases` as in a profile."""
+    """Blasts in threads, with options as on the command line, `phases` as in a profile, and any wire."""
     started: list[Blasting] = []
 
     def start(
-        port: int, address: str = LOOPBACK, routes: tuple[Route, ...] = (), proves: bool = False, **options: Any
+        port: int,
+        address: str = LOOPBACK,
+        routes: tuple[Route, ...] = (),
+        proves: bool = False,
+        wire: Wire | None = None,
+        **options: Any,
     ) -> Blasting:
         edge_triggered = request.node.stash.get(EDGE_TRIGGERED, False)
         values = {"workers": "1", "pin": False, "edge_triggered": edge_triggered, **options}
@@ -351,7 +375,7 @@ def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
         profile, sources = load_profile(None, values)
         host = replace(read_host(), nofile_hard=20_000)
         plan = build_plan(profile, sources, host, Target(address, (address,), port), _chosen(engine))
-        blasting = Blasting(engine, changed(plan, routes=routes or plan.here.routes), proves)
+        blasting = Blasting(engine, changed(plan, routes=routes or plan.here.routes), proves, wire)
         started.append(blasting)
         return blasting
 

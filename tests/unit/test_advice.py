@@ -7,6 +7,7 @@ import pytest
 from loadkit.measure.names import STEPS, OwnError, error_name
 from loadkit.report.advice import EXHAUSTED, advise, explain, main_error, say_cause
 from loadkit.report.record import Advised
+from loadkit.wire.protocol import REPLY_ERRORS
 
 _OWN = [error_name(number) for name, number in vars(OwnError).items() if name.isupper()]
 _COMMON = (
@@ -32,6 +33,12 @@ def test_what_goes_wrong_in_a_connect_has_its_own_advice(name: str) -> None:
 @pytest.mark.parametrize("name", ["ECONNRESET", "CLOSED_BY_PEER", "WRONG_BYTES", "EXTRA_BYTES", "REPLY_TIMEOUT"])
 def test_what_goes_wrong_in_a_receive_has_its_own_advice(name: str) -> None:
     assert "man 3 errno" not in advise("receive", name)
+
+
+@pytest.mark.parametrize("name", REPLY_ERRORS)
+def test_what_can_be_wrong_with_a_reply_has_its_own_advice_and_is_the_target_s(name: str) -> None:
+    assert "man 3 errno" not in advise("reply", name)
+    assert explain("reply", name).party == "target"
 
 
 @pytest.mark.parametrize("name", ["EPIPE", "ECONNRESET", "CLOSED_BY_PEER", "ENOBUFS", "ETIMEDOUT"])

@@ -14,7 +14,8 @@ from loadkit.errors import PreflightError
 from loadkit.limits import open_descriptors
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.histogram import counts_length
-from loadkit.measure.names import COUNTERS, HISTOGRAMS, STATE, STEPS, OwnError, error_name
+from loadkit.measure.names import COUNTERS, HISTOGRAMS, STATE, STEPS, OwnError, error_name, place_of
+from loadkit.wire.protocol import REPLY_ERRORS
 
 _LAYOUT = BoardLayout(workers=2, phases=3, highest_ns=10**6)
 
@@ -159,6 +160,14 @@ def test_a_name_that_the_board_does_not_have_is_a_bug(board: Board, call: object
 )
 def test_errors_have_the_kernel_s_names_or_ours(number: int, name: str) -> None:
     assert error_name(number) == name
+
+
+def test_what_is_wrong_with_a_reply_has_a_number_at_a_step_of_its_own() -> None:
+    for error in REPLY_ERRORS:
+        step, number = place_of(error)
+        assert (step, error_name(number, step)) == ("reply", error)
+        assert number > 0  # as on the board, where 0 is no number of an error
+    assert place_of("WRONG_BYTES") == ("receive", OwnError.WRONG_BYTES)
 
 
 def test_our_error_numbers_are_above_the_kernel_s_and_fit_the_board(board: Board) -> None:

@@ -7,13 +7,14 @@ import pytest
 from loadkit.errors import UnreachableError
 from loadkit.plan.target import EMBEDDED, Target
 from loadkit.run.first import first_failure
-from loadkit.wire.echo import EchoFraming
+from loadkit.wire.echo import echo_script
+from loadkit.wire.script import Stream
 from tests.golden.made_up import MS, made_up_plan, page
 
 _PLAN = made_up_plan(
     target=Target("example.org", ("192.0.2.7",), 6379), timeout_ns=300 * MS, connect_timeout_ns=700 * MS
 )
-_ECHO = bytes(EchoFraming(_PLAN.load.size_bytes).messages[0])
+_ECHO = bytes(Stream(echo_script(_PLAN.load.size_bytes)).messages[0])
 _NO_ECHO = "it is not an echo server, or it"
 _LIMIT = (
     f"{_NO_ECHO} turns connections away: see its log, and its limit of connections (loadkit serve --max-connections)"
@@ -141,5 +142,5 @@ def test_a_server_of_our_own_is_called_so() -> None:
 )
 def test_of_a_long_message_no_more_is_said_than_the_first_bytes_tell(error: str, said: str) -> None:
     plan = made_up_plan(size_bytes=1024)
-    first_bytes = bytes(EchoFraming(1024).messages[0][:128])
+    first_bytes = bytes(Stream(echo_script(1024)).messages[0][:128])
     assert f"sent back {said}" in str(first_failure(plan, 40_000, page(errors={("receive", error): 1}), first_bytes))

@@ -175,6 +175,7 @@ def test_of_few_messages_nothing_is_said() -> None:
         ("no_stamps", "refuses SO_TIMESTAMPING"),
         ("no_waits", "this engine does not show when it waits"),
         ("not_compiled", "the compiled part is missing"),
+        ("no_echo", "only an echo server can be asked"),
         ("same_clock", "no probe's message was replied to"),
     ],
 )

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkit.wire.echo import EchoFraming
+from loadkit.wire.echo import echo_script
 from loadkit.wire.recognise import recognise, show
+from loadkit.wire.script import Stream
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,9 @@ def test_what_is_like_none_of_them_has_no_name(first_bytes: bytes) -> None:
 
 @pytest.mark.parametrize("size", [1, 64, 251, 4096])
 def test_an_echo_is_none_of_them_wherever_it_begins(size: int) -> None:
-    for message in EchoFraming(size).messages:
-        assert recognise(bytes(message[:128])) is None
+    stream = Stream(echo_script(size))
+    for start in range(len(stream.script.content)):
+        assert recognise(bytes(stream.piece(start, min(size, 128)))) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ r"""One connection of the swarm: what it has sent, what it waits for, what it ha
 
 A RETIRING connection is past its lifetime: it sends nothing new and closes with its last reply. A message's times are
 noted when it goes out and when its reply is whole. Everything else about it follows from its place in the stream
-(wire/echo.py).
+(wire/script.py).
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.base import CAME_BYTES
 from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import stamp_received
-from loadkit.measure.names import OwnError
+from loadkit.measure.names import EXTRA_BYTES, OwnError, place_of
 from loadkit.plan.target import Route
 from loadkit.profile.blast import Close
+from loadkit.wire.protocol import Unexpected
 
 __all__ = ["OPENING", "Connection", "State"]
 
@@ -126,7 +127,7 @@ class Connection(asyncio.Protocol):
             pending = self.pending
             swarm.note_exchange((pending[2], now))
             pending[0] = pending[2] = now  # pending[1], when it was taken, is not needed here
-            self.expected = message = swarm.messages[at % swarm.period]
+            self.expected = message = swarm.messages[at % swarm.cycle]
             self.transport.write(message)
             if len(swarm.exchanges) >= swarm.fold_length:
                 swarm.watch.seen_ns = now
@@ -144,19 +145,21 @@ class Connection(asyncio.Protocol):
         if self is swarm.first:
             swarm.came = (swarm.came + chunk[:CAME_BYTES])[:CAME_BYTES]
         self.received = received + len(chunk)
-        wrong, completed, noted = 0, 0, 0
-        if self.received > self.sent:
-            wrong = OwnError.EXTRA_BYTES
-        elif swarm.check and not swarm.framing.matches(received, chunk):
-            wrong = OwnError.WRONG_BYTES
-        else:
-            completed = swarm.framing.completed(received, len(chunk))
-            wrong, noted = self._take_replies(completed, now)
+        step, wrong, noted = "receive", 0, 0
+        try:
+            completed = self._count_replies(chunk)
+        except Unexpected as unexpected:
+            completed = unexpected.replies
+            step, wrong = place_of(unexpected.error)
+        if completed:
+            late, noted = self._take_replies(completed, now)
+            if late:
+                step, wrong = "receive", late
         # The bytes of the replies that were noted are counted with them.
         if len(chunk) != noted * swarm.size:
             swarm.tally.extra.extend((now, len(chunk) - noted * swarm.size))
         if wrong:
-            swarm.broken(self, "receive", wrong)
+            swarm.broken(self, step, wrong)
         if wrong or not completed:
             return
         self.expected = None
@@ -165,6 +168,16 @@ class Connection(asyncio.Protocol):
         swarm.replied(self, now)
         if len(swarm.tally.replied) >= swarm.fold_length:
             swarm.tally.fold()
+
+    def _count_replies(self, chunk: bytes) -> int:
+        """Returns how many replies end within bytes that are counted as received. Raises Unexpected.
+
+        This is the echo's: all that it needs to know of a connection is how many bytes have come.
+        """
+        if self.received > self.sent:
+            raise Unexpected(EXTRA_BYTES, 0)
+        _, replies = self.swarm.framing.feed(self.received - len(chunk), chunk)
+        return replies
 
     def _take_replies(self, count: int, now: int) -> tuple[int, int]:
         """Notes whole replies. Returns a number of OwnError, or 0 if they are in time, and how many were noted."""
@@ -233,13 +246,15 @@ class Connection(asyncio.Protocol):
     def _write(self, intended: int, taken: int, sent: int) -> None:
         swarm = self.swarm
         at = self.sent
-        self.sent = at + swarm.size
+        message = swarm.messages[at % swarm.cycle]
+        self.sent = at + (swarm.size or swarm.script.length(at))
         self.pending += (intended, taken, sent)
         if not self.timer_ns:
             swarm.need_reply_by(self, sent + swarm.timeout_ns)
-        message = swarm.messages[at % swarm.period]
-        # The shorter path compares a whole chunk, so nothing else may be under way. Without a check it is not taken.
-        self.expected = message if self.received == at and at and swarm.check else None
+        if not swarm.size:
+            swarm.tally.outgoing.extend((sent, self.sent - at))
+        # The shorter path compares a whole chunk, so nothing else may be under way.
+        self.expected = message if self.received == at and at and swarm.foresees else None
         self.transport.write(message)
 
     def hold(self, intended: int) -> None:

@@ -9,7 +9,9 @@ from loadkit.engine.aio.context import BlastContext
 from loadkit.engine.aio.watch import Watch
 from loadkit.measure.names import STAMP_SOURCES
 from loadkit.measure.tally import FOLD_EVERY, Tally
-from loadkit.wire.echo import EchoFraming
+from loadkit.wire.echo import Echo
+from loadkit.wire.script import Stream
+from loadkit.wire.wires import framing_of
 
 __all__ = ["Crowd"]
 
@@ -31,14 +33,18 @@ class Crowd(abc.ABC, Generic[Member]):
         self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
         self.sets_sockets = bool(load.sockets)
         self.closed_loop = not load.open_loop
-        self.framing = EchoFraming(load.size_bytes)
-        self.messages = self.framing.messages
-        self.period = self.framing.period
-        self.size = load.size_bytes
+        rule = shard.wire.rule
+        self.script = shard.wire.script
+        self.stream = Stream(self.script)
+        self.messages = self.stream.messages
+        self.cycle = self.stream.cycle
+        self.framing = framing_of(rule, self.stream)
+        self.size = self.script.size  # 0: messages have several lengths
         self.depth = load.depth
-        self.check = load.check
+        # Whether a reply is known to the byte: then a right one can take a shorter path.
+        self.foresees = isinstance(rule, Echo) and rule.check and self.size > 0
         self.timeout_ns = load.timeout_ns
-        self.tally = Tally(slot, load.size_bytes, due_is_sent=self.closed_loop)
+        self.tally = Tally(slot, self.size, due_is_sent=self.closed_loop)
         self.watch = Watch(slot, self.tally, load.phases, context.last_wait)
         self.exchanges = self.tally.exchanges
         self.note_exchange = self.tally.exchanges.extend

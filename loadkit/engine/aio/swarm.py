@@ -22,6 +22,7 @@ import numpy as np
 from loadkit.engine.aio.connection import OPENING, Connection, State
 from loadkit.engine.aio.connects import Connects
 from loadkit.engine.aio.context import BlastContext
+from loadkit.engine.aio.framed_connection import FramedConnection
 from loadkit.engine.aio.long_connection import LongConnection
 from loadkit.engine.aio.oldest import OldestFirst
 from loadkit.engine.aio.sampling import Sampling
@@ -33,7 +34,8 @@ from loadkit.measure.tally import record
 from loadkit.measure.tcp_info import is_unacknowledged
 from loadkit.plan.target import Route
 from loadkit.profile.blast import Close
-from loadkit.wire.echo import PIECE_BYTES
+from loadkit.wire.echo import Echo
+from loadkit.wire.script import PIECE_BYTES
 
 __all__ = ["Swarm"]
 
@@ -50,7 +52,9 @@ class Swarm(Timeline):
     def __init__(self, context: BlastContext) -> None:
         super().__init__(context)
         self.loop = context.loop
-        self._kind = Connection if self.load.size_bytes <= PIECE_BYTES else LongConnection
+        self._kind = Connection if self.script.longest <= PIECE_BYTES else LongConnection
+        if not isinstance(self.shard.wire.rule, Echo):
+            self._kind = FramedConnection
         self._connects = Connects(self.loop, self.shard, self.watch, self.timeouts.grain_ns, self._connect_failed)
         self._expiring: OldestFirst[tuple[int, Connection]] = OldestFirst(lambda one: one[1].state is State.CLOSED)
         self._retiring: set[Connection] = set()
@@ -142,7 +146,7 @@ class Swarm(Timeline):
     def _close_all(self, now: int) -> None:
         """Counts what was left unanswered, and closes every connection."""
         if self.live:
-            replies = [connection.received // self.size for connection in self.live]
+            replies = [self.script.count(one.sent) - len(one.pending) // 3 for one in self.live]
             record(self.slot.pages[0], "per_connection", np.array(replies, np.int64))
         for connection in [*self.live, *self._retiring]:
             if connection.pending and not connection.received:

@@ -16,6 +16,9 @@ BLAST_ROWS: tuple[str, ...]
 PHASE_ROWS: tuple[str, ...]
 ROUTE_ROWS: tuple[str, ...]
 SERVE_ROWS: tuple[str, ...]
+RULE_ROWS: tuple[str, ...]
+WIRES: tuple[str, ...]
+REPLY_ERRORS: tuple[str, ...]
 SETTING_ROWS: tuple[str, ...]
 # Other numbers are there to be compared (engine/compiled.py, tests/engine/native/test_board.py).
 HELLO_BYTES: int
@@ -33,6 +36,9 @@ HELLO_TEXT: str
 WELCOME_TEXT: str
 REFUSAL_TEXT: str
 
+def take_replies(
+    rule: Mapping[str, int | bytes], progress: tuple[int, int], chunk: bytes, /
+) -> tuple[tuple[int, int], int, int]: ...
 def give_back_zeros(object: object, /) -> int: ...
 def connection_number(machine: bytes, fd: int, is_accepted: bool, number: int, /) -> int: ...
 
@@ -43,6 +49,8 @@ class Blast:
         words: NDArray[np.int64],
         control_fd: int,
         options: Mapping[str, int],
+        script: tuple[bytes, tuple[int, ...]],
+        rule: Mapping[str, int | bytes],
         phases: tuple[Mapping[str, float], ...],
         routes: tuple[Mapping[str, int | str | None], ...],
         settings: tuple[Mapping[str, int | bytes], ...],

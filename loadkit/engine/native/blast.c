@@ -25,7 +25,7 @@ static void free_blast_parts(struct blast *blast) {
     schedule_close(&blast->connects);
     schedule_close(&blast->due);
     deadlines_close(&blast->deadlines);
-    stream_close(&blast->stream);
+    script_close(&blast->script);
     free(blast->looks.gaps);
     free(blast->nodes);
     free(blast->retries);

@@ -14,7 +14,7 @@
  * and touched only as far as used; a slot is addressed by its number, and its generation tells its tenants apart.
  * Messages without a reply are a ring of `depth` entries a slot in a second such array. Messages that wait for room on
  * their connection are nodes of one pool of MOST_WAITING; beyond that they stay in the schedule, which needs no memory.
- * What is sent is a stream that needs no memory (stream.h): a connection remembers how many bytes it owes and how many
+ * What is sent is a stream that needs no memory (script.h): a connection remembers how many bytes it owes and how many
  * the socket took, so a partial write is continued from there. One buffer receives for all. Nothing else is allocated,
  * and nothing per message.
  *
@@ -39,12 +39,13 @@
 #include "rows.h"
 #include "settings.h"
 #include "schedule.h"
+#include "script.h"
 #include "looks.h"
 #include "standstills.h"
 #include "stamps.h"
-#include "stream.h"
 #include "tcp_watch.h"
 #include "turns.h"
+#include "wire.h"
 
 /* Due events handled before replies are read again; and connections filled. */
 enum { ROUND = 128 };
@@ -134,17 +135,17 @@ struct retry {
 /* lifetime_ns, messages: -1 is none. opening: of those that a schedule asks for, so many may be without their first
  * reply. awake_ns: before something is due we do not sleep any more. keepalive_s: 0 is none. is_endless: the last of
  * the messages ends the run, and no duration does. connects_in_a_loop: a connect of the ramp is due when there is room
- * for it, and no rate says when. chooses_ports: the kernel has no IP_LOCAL_PORT_RANGE. period: of the stream.
- * most_slots: no more connections than that are open at once. */
+ * for it, and no rate says when. chooses_ports: the kernel has no IP_LOCAL_PORT_RANGE. most_slots: no more connections
+ * than that are open at once. */
 #define BLAST_ROWS(X)                                                                                            \
-    X(integer, size, 1, INT64_MAX) X(integer, lifetime_ns, -1, LONGEST_NS) X(integer, timeout_ns, 0, LONGEST_NS) \
+    X(integer, lifetime_ns, -1, LONGEST_NS) X(integer, timeout_ns, 0, LONGEST_NS) \
     X(integer, connect_timeout_ns, 0, LONGEST_NS) X(integer, held_ns, 0, LONGEST_NS)                             \
     X(integer, messages, -1, INT64_MAX) X(count, depth, 1, UINT32_MAX) X(integer, index, 0, INT64_MAX)           \
     X(integer, of, 1, INT64_MAX) X(integer, opening, 1, INT64_MAX) X(integer, awake_ns, 0, NS_PER_S)             \
     X(integer, keepalive_s, 0, INT16_MAX) X(flag, is_endless, 0, 1) X(flag, is_open_loop, 0, 1)                  \
     X(flag, is_checked, 0, 1) X(flag, closes_by_rst, 0, 1) X(flag, connects_in_a_loop, 0, 1)                     \
     X(flag, is_edge_triggered, 0, 1) X(flag, chooses_ports, 0, 1) X(flag, reads_stamps, 0, 1)                    \
-    X(integer, port, 0, UINT16_MAX) X(integer, period, 1, 256) X(integer, most_slots, 1, INT64_MAX)
+    X(integer, port, 0, UINT16_MAX) X(integer, most_slots, 1, INT64_MAX)
 struct options {
     BLAST_ROWS(AS_FIELD)
 };
@@ -160,7 +161,8 @@ struct first {
 struct blast {
     struct board board;
     struct poller poller;
-    struct stream stream;
+    struct script script;
+    struct rule rule;
     struct prober prober;
     struct stamper stamper;
     struct settings settings;
@@ -176,8 +178,9 @@ struct blast {
 
     struct connection *slots;
     struct message *pending; /* ring of depth a slot */
+    struct progress *progress; /* of replies, for each slot; NULL: an echo, which needs none */
     uint32_t slot_count, slot_limit, used_count, free_slot, broken_slot; /* used: not free */
-    size_t slots_bytes, pending_bytes;
+    size_t slots_bytes, pending_bytes, progress_bytes;
     uint32_t *live; /* the open connections that messages are spread over */
     uint32_t live_count, sampled; /* the second: the place of the one that was last looked at */
     size_t live_bytes;

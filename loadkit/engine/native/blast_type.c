@@ -8,6 +8,7 @@
 
 #include "blast.h"
 #include "probe_types.h"
+#include "wire_types.h"
 
 #define HOLDER struct options
 static const struct row blast_rows[] = ROWS(BLAST_ROWS);
@@ -60,26 +61,49 @@ static int read_routes(struct blast *blast, PyObject *routes) {
     return 0;
 }
 
+/* A period of the stream, and the ends of the messages of a cycle. */
+static int read_script(struct script *script, PyObject *values, int64_t depth) {
+    const char *content;
+    Py_ssize_t period;
+    PyObject *ends;
+    if (!PyArg_ParseTuple(values, "y#O!;a script", &content, &period, &PyTuple_Type, &ends)) return -1;
+    Py_ssize_t count = PyTuple_Size(ends);
+    if (period < 1 || count < 1 || count > UINT32_MAX)
+        return refuse(PyExc_ValueError, "a script has content, and a message");
+    int64_t *copy = malloc((size_t)count * sizeof *copy), before = 0;
+    if (!copy) return PyErr_NoMemory(), -1;
+    for (Py_ssize_t i = 0; i < count; before = copy[i++]) {
+        copy[i] = PyLong_AsLongLong(PyTuple_GetItem(ends, i));
+        if (PyErr_Occurred() || copy[i] <= before) {
+            free(copy);
+            return PyErr_Occurred() ? -1 : refuse(PyExc_ValueError, "a message ends behind the one before");
+        }
+    }
+    int failed = script_open(script, (const unsigned char *)content, (size_t)period, copy, (uint32_t)count, depth);
+    free(copy);
+    return failed;
+}
+
 static int open_blast(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct blast_object *self = (struct blast_object *)object;
-    static char *names[] = {"words", "control_fd", "options", "phases", "routes", "settings", "probes", NULL};
+    static char *names[] = {"words",  "control_fd", "options",  "script", "rule",
+                            "phases", "routes",     "settings", "probes", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
-    PyObject *values, *phases, *routes, *settings, *probes;
+    PyObject *values, *script, *rule, *phases, *routes, *settings, *probes;
     int control_fd;
     self->blast.poller.timer_fd = -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!O!O!O!:Blast", names, &self->core.words, &control_fd, &values,
-                                     &PyTuple_Type, &phases, &PyTuple_Type, &routes, &PyTuple_Type, &settings,
-                                     &PyTuple_Type, &probes))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!OO!O!O!O!:Blast", names, &self->core.words, &control_fd,
+                                     &values, &PyTuple_Type, &script, &rule, &PyTuple_Type, &phases, &PyTuple_Type,
+                                     &routes, &PyTuple_Type, &settings, &PyTuple_Type, &probes))
         return -1;
-    if (rows_read(values, blast_rows, options)) return -1;
+    if (rows_read(values, blast_rows, options) || read_rule(&blast->rule, rule)) return -1;
     if (options->index >= options->of) return refuse(PyExc_ValueError, "index has to be below of");
     if (read_phases(blast, phases) || read_routes(blast, routes) || read_settings(&blast->settings, settings))
         return -1;
     stamper_open(&blast->stamper, options->reads_stamps);
-    int64_t under_way = options->size > INT32_MAX / options->depth ? INT32_MAX : options->size * options->depth;
     if (board_open(&blast->board, self->core.words.buf, self->core.words.len / 8, blast->phases) ||
-        stream_open(&blast->stream, options->period, under_way) ||
+        read_script(&blast->script, script, options->depth) ||
         slots_open(blast, slot_limit((uint64_t)options->most_slots)) ||
         read_probes(&blast->prober, &blast->board, probes) || blast_open(blast, control_fd)) {
         if (!PyErr_Occurred()) PyErr_SetFromErrno(PyExc_OSError);

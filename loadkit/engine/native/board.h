@@ -40,7 +40,7 @@
     X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_code) X(back) \
     X(network) X(peer) X(busy) X(wake) X(batch) X(read) X(total)
 #define HEAD_NAMES(X) X(count) X(sum) X(min) X(max) X(dropped) X(carry)
-#define STEP_NAMES(X) X(connect) X(send) X(receive) X(close)
+#define STEP_NAMES(X) X(connect) X(send) X(receive) X(close) X(reply)
 #define PROOF_NAMES(X) X(unknown) X(right) X(failed)
 #define OWN_ERRORS(X)                                                                                                  \
     X(WRONG_BYTES, 140) X(CLOSED_BY_PEER, 141) X(REPLY_TIMEOUT, 142) X(EXTRA_BYTES, 143) X(CONNECT_TIMEOUT, 144)       \

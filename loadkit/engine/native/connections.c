@@ -91,6 +91,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     connection->state = CONNECTING;
     connection->owed = connection->written = connection->received = connection->into = 0;
     connection->pending_first = connection->pending_count = 0;
+    if (blast->progress) blast->progress[slot_number(blast, connection)] = (struct progress){{0, 0}};
     connection->held_first = connection->held_last = NONE;
     connection->place = NONE;
     int failed = socket_connect(blast, route, &connection->fd);
@@ -110,7 +111,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
      * not for us to do. The next wait reports the connection as established, and it sends then. */
     if (!is_ending(blast) && now < blast->next_phase_ns) {
         size_t length;
-        const unsigned char *bytes = stream_at(&blast->stream, 0, blast->options.size, &length);
+        const unsigned char *bytes = script_at(&blast->script, 0, script_length(&blast->script, 0), &length);
         ssize_t taken = send(connection->fd, bytes, length, MSG_NOSIGNAL);
         if (taken >= 0) {
             connection_opened(blast, connection, now, taken);
@@ -170,7 +171,7 @@ static void move(int64_t *from, int64_t *to, int counter, int64_t amount) {
 
 /* In the ramp a message goes out when it is due, and only the first ones of a closed loop are counted. In a phase that
  * counts them each is one of --messages; what is beyond these stays in the ramp, which ends at `began`. */
-static void move_message(struct blast *blast, struct message *message, int64_t began) {
+static void move_message(struct blast *blast, struct message *message, int64_t length, int64_t began) {
     int64_t *ramp = blast->board.first_page, *page = board_page(&blast->board, message->sent);
     const struct phase *phase = &blast->phase_plans[(page - ramp) / blast->board.page_words];
     if (message->intended != OPENING && phase->is_measured && blast->options.messages >= 0 && blast->budget-- <= 0) {
@@ -178,11 +179,18 @@ static void move_message(struct blast *blast, struct message *message, int64_t b
         message->intended = message->taken = began - 1;
         return;
     }
-    move(ramp, page, COUNT_sent_bytes, blast->options.size);
+    move(ramp, page, COUNT_sent_bytes, length);
     if (message->intended == OPENING) return;
     move(ramp, page, COUNT_intended, 1);
     move(ramp, page, COUNT_sent, 1);
     move(ramp, page, COUNT_window_sent, 1);
+}
+
+/* Where the oldest message begins that has no reply. */
+static int64_t oldest_position(const struct blast *blast, const struct connection *connection) {
+    int64_t position = connection->owed;
+    for (uint32_t k = 0; k < connection->pending_count; k++) position -= script_length(&blast->script, position - 1);
+    return position;
 }
 
 /* Otherwise its reply would be counted in the phase, and it in the ramp. */
@@ -193,9 +201,12 @@ void connections_move_to_phase(struct blast *blast, int64_t began) {
         if (connection->state == CONNECTING && connection->due_ns >= began) {
             move(blast->board.first_page, board_page(&blast->board, connection->due_ns), COUNT_asked, 1);
         }
+        int64_t position = connection->state == FREE ? 0 : oldest_position(blast, connection);
         for (uint32_t k = 0; connection->state != FREE && k < connection->pending_count; k++) {
             struct message *message = pending_at(blast, connection, k);
-            if (message->sent >= began) move_message(blast, message, began);
+            int64_t length = script_length(&blast->script, position);
+            if (message->sent >= began) move_message(blast, message, length, began);
+            position += length;
         }
     }
     board_end_write(&blast->board);

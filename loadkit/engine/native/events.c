@@ -40,20 +40,25 @@ static void read_on_later(struct blast *blast, struct connection *connection) {
         token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
 }
 
-static void go_on(struct blast *blast, struct connection *connection, int64_t now) {
-    blast_enter_phases(blast, now); /* it may close the connection */
-    connection_go_on(blast, connection, now, true);
+/* Returns how many bytes that brought. */
+static size_t read_once(struct blast *blast, struct connection *connection) {
+    struct came came = replies_read(blast, connection);
+    if (came.replies) {
+        blast_enter_phases(blast, blast->read_ns); /* it may close the connection */
+        connection_go_on(blast, connection, blast->read_ns, true);
+    }
+    return came.length;
 }
 
-static void read_some(struct blast *blast, struct connection *connection, uint32_t events) {
-    uint32_t generation = connection->generation;
+/* Edge-triggered: reads until there is nothing more, or it has had its turn. */
+static void read_edge(struct blast *blast, struct connection *connection, uint64_t token, uint32_t events) {
     for (int reads = 0; reads < READS_A_TURN; reads++) {
-        struct came came = replies_read(blast, connection);
-        if (came.replies) go_on(blast, connection, blast->read_ns);
-        if (!blast->options.is_edge_triggered || !came.length) return;
+        size_t length = read_once(blast, connection);
+        if (!length) return;
         /* Ended, broken, or opened anew in its place: nothing was read of that one yet. */
-        if (connection->generation != generation || connection->state == BROKEN || !connection->received) return;
-        if (came.length < READ_BYTES && !(events & HIDES_MORE)) return;
+        bool is_same = is_of_generation(token, connection->generation) && connection->received;
+        if (!is_same || connection->state == BROKEN) return;
+        if (length < READ_BYTES && !(events & HIDES_MORE)) return;
     }
     read_on_later(blast, connection);
 }
@@ -73,5 +78,9 @@ void connection_on_event(struct blast *blast, uint64_t token, uint32_t events) {
         blast_enter_phases(blast, now);
         if (connection->state == OPEN) messages_fill(blast, connection, now);
     }
-    if (is_live(connection) && (events & ~(uint32_t)EPOLLOUT)) read_some(blast, connection, events);
+    if (!is_live(connection) || !(events & ~(uint32_t)EPOLLOUT)) return;
+    if (blast->options.is_edge_triggered)
+        read_edge(blast, connection, token, events);
+    else
+        read_once(blast, connection);
 }

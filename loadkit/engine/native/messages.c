@@ -113,7 +113,7 @@ void messages_drop_due(struct blast *blast) {
 
 void messages_note(struct blast *blast, struct connection *connection, struct message message, uint32_t count) {
     struct board *board = &blast->board;
-    int64_t bytes = count * blast->options.size;
+    int64_t bytes = script_span(&blast->script, connection->owed, count);
     for (uint32_t i = 0; i < count; i++) *pending_at(blast, connection, connection->pending_count++) = message;
     board_begin_write(board);
     int64_t *page = board_page(board, message.sent);
@@ -142,7 +142,7 @@ void messages_write(struct blast *blast, struct connection *connection) {
     while (connection->written < connection->owed) {
         size_t length;
         const unsigned char *bytes =
-            stream_at(&blast->stream, connection->written, connection->owed - connection->written, &length);
+            script_at(&blast->script, connection->written, connection->owed - connection->written, &length);
         ssize_t taken = send(connection->fd, bytes, length, MSG_NOSIGNAL);
         if (taken < 0) {
             if (errno == EINTR) continue;

@@ -8,13 +8,14 @@
 #include "blast.h"
 #include "probe_types.h"
 #include "serve.h"
+#include "wire_types.h"
 #include "zeros.h"
 
 /* What Python compares with its own (compiled.py), or takes from here. */
 #define LISTS(X)                                                                                              \
     X(STATE, STATE_NAMES) X(COUNTERS, COUNTER_NAMES) X(HISTOGRAMS, HISTOGRAM_NAMES) X(STAGES, STAGE_NAMES)    \
     X(HEAD, HEAD_NAMES) X(STEPS, STEP_NAMES) X(PROOFS, PROOF_NAMES) X(PROBE_PEERS, PROBE_PEER_NAMES)          \
-    X(PEER_KINDS, PEER_KIND_NAMES)
+    X(PEER_KINDS, PEER_KIND_NAMES) X(WIRES, WIRE_NAMES) X(REPLY_ERRORS, REPLY_ERROR_NAMES)
 #define NUMBERS(X)                                                                                            \
     X(ERRNOS) X(SUM_CARRY) X(SUB_BUCKETS) X(TAIL_ROWS) X(MOST_SETTINGS) X(SETTING_WORDS) X(TOKENS_HEAD_WORDS) \
     X(TOKENS_NOTE_WORDS) X(STANDSTILL_NS) X(REMEMBERED) X(BEAT_NS) X(GAP_NS) X(GAPS) X(EDGE_NS)               \
@@ -59,7 +60,8 @@ static int fill_module(PyObject *module) {
     if (core_add_type(module, &blast_type) || core_add_type(module, &serve_type) ||
         core_add_type(module, &prober_type) || core_add_type(module, &answers_type))
         return -1;
-    if (blast_add_names(module) || serve_add_names(module) || settings_add_names(module)) return -1;
+    if (blast_add_names(module) || serve_add_names(module) || settings_add_names(module) || wires_add_names(module))
+        return -1;
     return add_lists(module) || add_values(module) ? -1 : 0;
 }
 
@@ -86,6 +88,9 @@ static PyMethodDef module_methods[] = {
     {"connection_number", connection_number, METH_VARARGS,
      "What both ends of a connection on one machine know: of its key, a file descriptor, whether it was accepted "
      "there, a number."},
+    {"take_replies", take_replies, METH_VARARGS,
+     "Takes bytes by a rule, with a connection's progress: the progress behind them, how many replies they end, and "
+     "what is wrong (0: nothing)."},
     {"give_back_zeros", give_back_zeros_of, METH_O,
      "Gives back the pages of an object that hold only zeros; how many bytes."},
     {NULL, NULL, 0, NULL},

@@ -157,9 +157,11 @@ void blast_finish(struct blast *blast) {
     int64_t now = clock_ns();
     schedule_cut(&blast->due, now);
     messages_drop_due(blast);
-    for (uint32_t i = 0; i < blast->live_count; i++)
-        board_record(&blast->board, blast->board.first_page, HISTOGRAM_per_connection,
-                     blast->slots[blast->live[i]].received / blast->options.size);
+    for (uint32_t i = 0; i < blast->live_count; i++) {
+        const struct connection *connection = &blast->slots[blast->live[i]];
+        int64_t replies = script_count(&blast->script, connection->owed) - connection->pending_count;
+        board_record(&blast->board, blast->board.first_page, HISTOGRAM_per_connection, replies);
+    }
     for (uint32_t i = 0; i < blast->slot_count; i++)
         if (blast->slots[i].state != FREE) connection_finish(blast, &blast->slots[i], now);
     if (!blast->board.state[STATE_finished_ns]) blast->board.state[STATE_finished_ns] = now;

@@ -11,7 +11,10 @@ static bool is_late(const struct blast *blast, const struct message *message, in
     return since - message->sent - stood > (stood ? 2 * blast->grain_ns : 0);
 }
 
-static void record_reply(struct blast *blast, const struct message *message, int64_t now, int64_t *now_page) {
+/* In line with both callers, also where it is called twice: out of line a reply takes 36 instructions more. */
+#define IN_LINE static inline __attribute__((always_inline))
+
+IN_LINE void record_reply(struct blast *blast, const struct message *message, int64_t now, int64_t *now_page) {
     struct board *board = &blast->board;
     if (message->intended == OPENING) return;
     now_page[COUNT_window_replied]++;
@@ -28,30 +31,36 @@ static void record_reply(struct blast *blast, const struct message *message, int
     page[COUNT_stood] += has_stood;
 }
 
-/* Counts the replies that these bytes end; returns their number. `*wrong` becomes REPLY_TIMEOUT if one is too late. */
-static uint32_t count_replies(struct blast *blast, struct connection *connection, int64_t length, int64_t now,
-                              int *wrong) {
-    const uint32_t depth = blast->options.depth;
-    const int64_t size = blast->options.size, oldest = blast->poller.last.return_ns - blast->options.timeout_ns;
-    const struct message *ring = &blast->pending[(size_t)slot_number(blast, connection) * depth];
-    uint32_t completed = 0, first = connection->pending_first;
-    int64_t into = connection->into + length, *page = board_page(&blast->board, now);
-    page[COUNT_received_bytes] += length;
-    for (; into >= size; into -= size, completed++) {
-        const struct message *message = &ring[first];
-        if (message->sent < oldest && is_late(blast, message, oldest)) {
-            *wrong = OWN_REPLY_TIMEOUT;
-            break;
-        }
-        record_reply(blast, message, now, page);
-        if (++first == depth) first = 0;
-    }
-    connection->into = into;
+/* Counts the reply to a message. Returns false if it is too late, and counts as none: sent before `oldest`. */
+IN_LINE bool count_reply(struct blast *blast, const struct message *message, int64_t oldest, int64_t now,
+                         int64_t *page) {
+    if (message->sent < oldest && is_late(blast, message, oldest)) return false;
+    record_reply(blast, message, now, page);
+    return true;
+}
+
+static inline int64_t oldest_in_time(const struct blast *blast) {
+    return blast->poller.last.return_ns - blast->options.timeout_ns;
+}
+
+/* The oldest messages have their replies; the next one is at `first` of the ring. */
+static inline void let_go(struct blast *blast, struct connection *connection, uint32_t first, uint32_t replies,
+                          int64_t now) {
     connection->pending_first = first;
-    connection->pending_count -= completed;
-    blast->pending_count -= completed;
-    if (completed) blast->board.state[STATE_replied_ns] = now;
-    return completed;
+    connection->pending_count -= replies;
+    blast->pending_count -= replies;
+    if (replies) blast->board.state[STATE_replied_ns] = now;
+}
+
+static inline const struct message *ring_of(const struct blast *blast, const struct connection *connection) {
+    return &blast->pending[(size_t)slot_number(blast, connection) * blast->options.depth];
+}
+
+static int check_echo(const struct blast *blast, const struct connection *connection, int64_t length) {
+    if (connection->received + length > connection->written) return OWN_EXTRA_BYTES;
+    bool is_right = !blast->options.is_checked ||
+                    script_matches(&blast->script, connection->received, blast->buffer, (size_t)length);
+    return is_right ? 0 : OWN_WRONG_BYTES;
 }
 
 static void note_first_byte(struct blast *blast, struct connection *connection, int64_t now) {
@@ -62,29 +71,97 @@ static void note_first_byte(struct blast *blast, struct connection *connection, 
     board_record(board, page, HISTOGRAM_first_byte, now - connection->established_ns);
 }
 
-static uint32_t take(struct blast *blast, struct connection *connection, int64_t length, int64_t now) {
-    struct board *board = &blast->board;
-    int wrong = 0;
-    if (connection->received + length > connection->written)
-        wrong = OWN_EXTRA_BYTES;
-    else if (blast->options.is_checked &&
-             !stream_matches(&blast->stream, connection->received, blast->buffer, (size_t)length))
-        wrong = OWN_WRONG_BYTES;
-    board_begin_write(board);
+/* So many bytes have come, whatever they are. Returns the page of their counters. */
+IN_LINE int64_t *count_bytes(struct blast *blast, struct connection *connection, size_t length, int64_t now) {
     if (!connection->received) note_first_byte(blast, connection, now);
-    bool is_first = connection == blast->first.connection;
-    if (is_first) connection_keep(blast, blast->buffer, (size_t)length);
-    connection->received += length;
-    uint32_t completed = 0;
-    if (wrong)
-        board_count(board, COUNT_received_bytes, now, length);
-    else
-        completed = count_replies(blast, connection, length, now, &wrong);
-    board_end_write(board);
-    if (is_first && completed) connection_prove(blast, connection, PROOF_right);
-    if (!wrong) return completed;
-    connection_fail(blast, connection, STEP_receive, wrong);
+    if (connection == blast->first.connection) connection_keep(blast, blast->buffer, length);
+    connection->received += (int64_t)length;
+    int64_t *page = board_page(&blast->board, now);
+    page[COUNT_received_bytes] += (int64_t)length;
+    return page;
+}
+
+/* What came is counted, and wrong if there is a number. Returns the replies to go on after. */
+IN_LINE uint32_t settle(struct blast *blast, struct connection *connection, uint32_t replies, int step, int number) {
+    if (replies && connection == blast->first.connection) connection_prove(blast, connection, PROOF_right);
+    if (!number) return replies;
+    connection_fail(blast, connection, step, number);
     return 0;
+}
+
+/* Counts the echoes that end with these bytes, which are received: they end where the messages do. `*wrong` becomes
+ * REPLY_TIMEOUT if one is too late. `one_size`: of every message; 0: they have several lengths. */
+IN_LINE uint32_t count_echoes(struct blast *blast, struct connection *connection, int64_t length, int64_t now,
+                              int64_t *page, int64_t one_size, int *wrong) {
+    const struct message *ring = ring_of(blast, connection);
+    const uint32_t depth = blast->options.depth;
+    const int64_t oldest = oldest_in_time(blast);
+    uint32_t replies = 0, first = connection->pending_first;
+    int64_t into = connection->into + length;
+    int64_t size = one_size ? one_size : script_find_length(&blast->script, connection->received - into);
+    for (; into >= size; replies++) {
+        if (!count_reply(blast, &ring[first], oldest, now, page)) {
+            *wrong = OWN_REPLY_TIMEOUT;
+            break;
+        }
+        if (++first == depth) first = 0;
+        into -= size;
+        if (!one_size) size = script_find_length(&blast->script, connection->received - into);
+    }
+    connection->into = into;
+    let_go(blast, connection, first, replies, now);
+    return replies;
+}
+
+/* Apart, so that messages of one size, as nearly all are, take no branch for the others. */
+static __attribute__((noinline)) uint32_t count_several(struct blast *blast, struct connection *connection,
+                                                        int64_t length, int64_t now, int64_t *page, int *wrong) {
+    return count_echoes(blast, connection, length, now, page, 0, wrong);
+}
+
+static uint32_t take_echoes(struct blast *blast, struct connection *connection, size_t length, int64_t now) {
+    int wrong = check_echo(blast, connection, (int64_t)length);
+    uint32_t replies = 0;
+    board_begin_write(&blast->board);
+    int64_t *page = count_bytes(blast, connection, length, now);
+    int64_t size = blast->script.size;
+    if (!wrong && size > 0)
+        replies = count_echoes(blast, connection, (int64_t)length, now, page, size, &wrong);
+    else if (!wrong)
+        replies = count_several(blast, connection, (int64_t)length, now, page, &wrong);
+    board_end_write(&blast->board);
+    return settle(blast, connection, replies, STEP_receive, wrong);
+}
+
+/* The same of any other wire: its framing says where a reply ends. */
+static __attribute__((noinline)) uint32_t take_framed(struct blast *blast, struct connection *connection, size_t length,
+                                                      int64_t now) {
+    struct progress *progress = &blast->progress[slot_number(blast, connection)];
+    const struct message *ring = ring_of(blast, connection);
+    uint32_t replies = 0, first = connection->pending_first;
+    int step = STEP_receive, wrong = 0;
+    board_begin_write(&blast->board);
+    int64_t *page = count_bytes(blast, connection, length, now);
+    for (size_t at = 0; at < length && !wrong;) {
+        if (replies == connection->pending_count) {
+            wrong = OWN_EXTRA_BYTES;
+            break;
+        }
+        struct taken taken = rule_take(&blast->rule, progress, blast->buffer + at, length - at);
+        at += taken.length;
+        if (taken.wrong) {
+            step = STEP_reply;
+            wrong = taken.wrong;
+        } else if (taken.is_whole && !count_reply(blast, &ring[first], oldest_in_time(blast), now, page)) {
+            wrong = OWN_REPLY_TIMEOUT;
+        } else if (taken.is_whole) {
+            if (++first == blast->options.depth) first = 0;
+            replies++;
+        }
+    }
+    let_go(blast, connection, first, replies, now);
+    board_end_write(&blast->board);
+    return settle(blast, connection, replies, step, wrong);
 }
 
 struct came replies_read(struct blast *blast, struct connection *connection) {
@@ -98,5 +175,8 @@ struct came replies_read(struct blast *blast, struct connection *connection) {
     }
     blast->read_ns = clock_ns();
     blast_see(blast, blast->read_ns);
-    return (struct came){(size_t)length, take(blast, connection, length, blast->read_ns)};
+    uint32_t replies = __builtin_expect(blast->rule.wire == WIRE_echo, 1)
+                           ? take_echoes(blast, connection, (size_t)length, blast->read_ns)
+                           : take_framed(blast, connection, (size_t)length, blast->read_ns);
+    return (struct came){(size_t)length, replies};
 }

@@ -21,14 +21,14 @@ from loadkit.plan.target import Route
 from loadkit.profile.blast import Close
 from loadkit.profile.serve import ProbePeers
 from loadkit.units import NS_PER_S
-from loadkit.wire.echo import period_of
+from loadkit.wire.protocol import MOST_REPLY_BYTES
+from loadkit.wire.wires import RULES, Rule
 
-__all__ = ["TABLES", "blast_values", "phase_values", "route_values", "serve_values"]
+__all__ = ["TABLES", "blast_values", "phase_values", "route_values", "rule_values", "serve_values"]
 
 _MOST_SLOTS = 1 << 24
 
 _BLAST: Mapping[str, Callable[[Shard], int]] = {
-    "size": lambda shard: shard.load.size_bytes,
     "lifetime_ns": lambda shard: _or(shard.load.lifetime_ns, -1),
     "timeout_ns": lambda shard: shard.load.timeout_ns,
     "connect_timeout_ns": lambda shard: shard.load.connect_timeout_ns,
@@ -48,7 +48,6 @@ _BLAST: Mapping[str, Callable[[Shard], int]] = {
     "is_edge_triggered": lambda shard: shard.edge_triggered,
     "chooses_ports": lambda _shard: not knows_port_range(),
     "port": lambda shard: shard.port,
-    "period": lambda shard: period_of(shard.load.size_bytes),
     # A phase with more connections may begin while those of the last are still waiting for their last replies.
     "most_slots": lambda shard: 2 * shard.connections + 1024,
 }
@@ -60,6 +59,17 @@ _SERVE: Mapping[str, Callable[[ServePlan], int]] = {
     "most_slots": lambda _plan: min(free_descriptors(), _MOST_SLOTS),
     "probe_peers": lambda plan: list(ProbePeers).index(plan.probes),
     "is_edge_triggered": lambda plan: plan.edge_triggered,
+}
+
+# A rule has some of these; what it has not is 0 for the core.
+_RULE: Mapping[str, int | bool | bytes] = {
+    "length": 0,
+    "delimiter": b"",
+    "offset": 0,
+    "width": 0,
+    "is_little": False,
+    "adjust": 0,
+    "most": MOST_REPLY_BYTES,
 }
 
 _PHASE: Mapping[str, Callable[[PhasePlan, PhasePlan, Shard], float]] = {
@@ -90,6 +100,7 @@ TABLES = {
     "SERVE_ROWS": {*_SERVE, "reads_stamps", "index"},
     "PHASE_ROWS": {*_PHASE},
     "ROUTE_ROWS": {*_ROUTE},
+    "RULE_ROWS": {*_RULE, "wire"},
     "SETTING_ROWS": {"family", "level", "number", "value"},  # engine/settings.py
 }
 
@@ -118,6 +129,12 @@ def phase_values(shard: Shard) -> tuple[dict[str, float], ...]:
 def route_values(shard: Shard) -> tuple[dict[str, int | str | None], ...]:
     """Returns a worker's routes."""
     return tuple({name: value(route, shard) for name, value in _ROUTE.items()} for route in shard.routes)
+
+
+def rule_values(rule: Rule) -> dict[str, int | bool | bytes]:
+    """Returns what makes a reply."""
+    values = {name: getattr(rule, name, nothing) for name, nothing in _RULE.items()}
+    return values | {"wire": list(RULES.values()).index(type(rule))}
 
 
 def _or(value: int | None, default: int) -> int:

@@ -28,6 +28,11 @@ int slots_open(struct blast *blast, uint32_t limit) {
     blast->slots = reserve(blast->slots_bytes);
     blast->pending = reserve(blast->pending_bytes);
     blast->live = reserve(blast->live_bytes);
+    if (blast->rule.wire != WIRE_echo) {
+        blast->progress_bytes = limit * sizeof *blast->progress;
+        blast->progress = reserve(blast->progress_bytes);
+        if (!blast->progress) return -1;
+    }
     return blast->slots && blast->pending && blast->live ? 0 : -1;
 }
 
@@ -38,9 +43,11 @@ void slots_close(struct blast *blast) {
     if (blast->slots) munmap(blast->slots, blast->slots_bytes);
     if (blast->pending) munmap(blast->pending, blast->pending_bytes);
     if (blast->live) munmap(blast->live, blast->live_bytes);
+    if (blast->progress) munmap(blast->progress, blast->progress_bytes);
     blast->slots = NULL;
     blast->pending = NULL;
     blast->live = NULL;
+    blast->progress = NULL;
 }
 
 struct connection *slot_take(struct blast *blast) {

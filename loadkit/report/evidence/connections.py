@@ -13,7 +13,7 @@ from loadkit.report.record import Advised, Party, RunRecord
 
 __all__ = ["Connections", "Missing", "broke", "cause_of"]
 
-_BREAKS = ("send", "receive")
+_BREAKS = ("send", "receive", "reply")
 _WRONG = ("WRONG_BYTES", "EXTRA_BYTES")
 
 

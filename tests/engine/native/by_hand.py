@@ -22,13 +22,14 @@ from loadkit.measure.samples import PhaseSamples, read_worker
 from loadkit.plan.pacing import LinearPace
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
-from loadkit.wire.echo import EchoFraming
+from loadkit.wire.echo import Echo, echo_script
 from tests.engine.conftest import LOOPBACK, serve_options, wait_for
 
 if missing := native_missing():
     pytest.skip(f"the native engine: {missing}", allow_module_level=True)
 
 from loadkit.engine.native import _core
+from loadkit.engine.native.rows import rule_values
 
 # AddressSanitizer keeps freed memory in quarantine: there LeakSanitizer's word is the one that counts (sanitize.py).
 IS_SANITIZED = "sanitize" in _core.__file__
@@ -150,7 +151,6 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
         "words": words,
         "control_fd": control_fd,
         "options": {
-            "size": 1,
             "lifetime_ns": -1,
             "timeout_ns": 10 * second,
             "connect_timeout_ns": 5 * second,
@@ -171,9 +171,10 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
             "chooses_ports": False,
             "reads_stamps": False,
             "port": 9,
-            "period": EchoFraming(1).period,
             "most_slots": 16,
         },
+        "script": a_script(1),
+        "rule": rule_values(Echo(check=True)),
         "phases": (a_phase(second), a_phase(3600 * second), a_phase(second, is_drain=True)),
         "routes": (a_route(),),
         "settings": (),
@@ -186,6 +187,12 @@ def changed(good: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in changes.items() if name in good["options"]}
     more = {name: value for name, value in changes.items() if name not in good["options"]}
     return {**good, "options": {**good["options"], **options}, **more}
+
+
+def a_script(size: int) -> tuple[bytes, tuple[int, ...]]:
+    """An echo's script as the core is told of it."""
+    script = echo_script(size)
+    return script.content, script.ends
 
 
 def a_route(**changes: Any) -> dict[str, Any]:

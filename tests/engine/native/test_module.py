@@ -17,6 +17,7 @@ import uvloop
 
 from loadkit.measure.board import BoardLayout
 from loadkit.units import NS_PER_S
+from loadkit.wire.echo import Echo
 from tests.engine.conftest import LOOPBACK, Blast, Server, serve_options, wait_for
 
 from .by_hand import (
@@ -28,6 +29,7 @@ from .by_hand import (
     changed,
     memory_bytes,
     open_files,
+    rule_values,
 )
 
 pytestmark = pytest.mark.slow
@@ -68,6 +70,8 @@ def test_churned_connections_leave_neither_files_nor_memory_behind(
     wait_for(lambda: open_files() <= files)
 
 
+ECHO = rule_values(Echo(check=True))
+
 BAD_BLASTS: dict[str, dict[str, Any]] = {
     "no phase": {"phases": ()},
     "a phase that is none": {"phases": (1, 2, 3)},
@@ -92,10 +96,21 @@ BAD_BLASTS: dict[str, dict[str, Any]] = {
     "nothing may be opening": {"opening": 0},
     "awake for minutes": {"awake_ns": 60 * NS_PER_S},
     "no such time of idleness": {"keepalive_s": -1},
-    "no bytes": {"size": 0},
-    "fewer than no bytes": {"size": -1},
-    "no period": {"period": 0},
-    "a period longer than a byte": {"period": 257},
+    "a script that is none": {"script": ("abc",)},
+    "a script without content": {"script": (b"", (1,))},
+    "a script without a message": {"script": (b"abc", ())},
+    "a message of no bytes": {"script": (b"abc", (3, 3))},
+    "a first message of no bytes": {"script": (b"abc", (0, 3))},
+    "a message that ends before it begins": {"script": (b"abc", (3, 2))},
+    "a message that ends beyond all numbers": {"script": (b"abc", (3, 2**63))},
+    "a message that ends at a text": {"script": (b"abc", (3, "4"))},
+    "a rule that is none": {"rule": None},
+    "a rule with nothing in it": {"rule": {}},
+    "a wire that is none": {"rule": {**ECHO, "wire": 99}},
+    "a reply of no bytes": {"rule": {**ECHO, "wire": 1}},
+    "a delimiter of no bytes": {"rule": {**ECHO, "wire": 2}},
+    "a delimiter of 17 bytes": {"rule": {**ECHO, "wire": 2, "delimiter": bytes(17)}},
+    "a length of 9 bytes": {"rule": {**ECHO, "wire": 3, "width": 9}},
     "no depth": {"depth": 0},
     "a depth that wraps to none": {"depth": 2**32},
     "a depth that wraps to one": {"depth": 2**32 + 1},
@@ -105,7 +120,7 @@ BAD_BLASTS: dict[str, dict[str, Any]] = {
     "a part of nothing": {"of": 0},
     "a part past the last": {"index": 1},
     "too large a number": {"timeout_ns": 2**63},
-    "text for a number": {"size": "1"},
+    "text for a number": {"depth": "1"},
     "a control that is no file": {"control_fd": -1},
     "settings that are none": {"settings": (1,)},
     "a setting without a value": {"settings": ({"family": 0, "level": 1, "number": 7},)},

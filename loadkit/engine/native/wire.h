@@ -1,0 +1,60 @@
+/* Where replies end, and whether they are right: the only code that a protocol needs. wire/ has the same in Python, as
+ * the reference; tests/wire runs the two against each other.
+ *
+ * The echo is none of these: its reply follows from the script alone, and replies.c takes it inline. Each other wire
+ * has a function that takes bytes of one reply. It is called again for what is behind them, and keeps nothing but its
+ * rule, which is the same for all connections, and two words per connection.
+ */
+#ifndef LOADKIT_WIRE_H
+#define LOADKIT_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rows.h"
+
+/* Of wire/wires.py, in its order. */
+#define WIRE_NAMES(X) X(echo) X(fixed) X(delimited) X(prefixed)
+/* What can be wrong with a reply, from 1 on: wire/protocol.py. */
+#define REPLY_ERROR_NAMES(X) X(TOO_LONG) X(BAD_LENGTH)
+#define AS_WIRE(name) WIRE_##name,
+#define AS_REPLY_ERROR(name) REPLY_##name,
+enum { WIRE_NAMES(AS_WIRE) WIRE_COUNT };
+enum { REPLY_RIGHT, REPLY_ERROR_NAMES(AS_REPLY_ERROR) };
+
+/* What a framing is told, each of its own (wire/fixed.py, delimited.py, prefixed.py); the others are 0. length: of a
+ * reply. delimiter: what ends one. offset, width, is_little, adjust: where the length stands, of how many bytes (0: a
+ * varint), in which order, and what is to be added to it. most: bytes that a reply may have. */
+#define RULE_ROWS(X)                                                                                          \
+    X(integer, wire, 0, WIRE_COUNT - 1) X(integer, length, 0, MOST_REPLY) X(value, delimiter, 0, 0)           \
+    X(integer, offset, 0, INT32_MAX) X(integer, width, 0, 8) X(flag, is_little, 0, 1)                         \
+    X(integer, adjust, INT32_MIN, INT32_MAX) X(integer, most, 0, MOST_REPLY)
+#define MOST_REPLY (INT64_C(1) << 60)
+struct rule {
+    RULE_ROWS(AS_FIELD)
+    uint8_t failure[16]; /* of the delimiter: how much of it is matched still when the next byte is another one */
+};
+
+/* Of a connection: all 0 between replies. */
+struct progress {
+    uint64_t words[2];
+};
+
+/* So many of the bytes belong to the reply, and whether it ends with them; or what is wrong with it. */
+struct taken {
+    size_t length;
+    bool is_whole;
+    uint8_t wrong;
+};
+
+typedef struct taken take_reply(const struct rule *rule, struct progress *progress, const unsigned char *bytes,
+                                size_t length);
+take_reply fixed_take, delimited_take, prefixed_take;
+
+/* Works out what follows from what the rule was told. */
+void rule_prepare(struct rule *rule);
+/* Of at least one byte; not of the echo. */
+struct taken rule_take(const struct rule *rule, struct progress *progress, const unsigned char *bytes, size_t length);
+
+#endif

@@ -1,0 +1,45 @@
+"""The wires: what goes out is a script, and what comes back follows a rule. Rules in a table, each with its framing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from loadkit.wire.delimited import Delimited, DelimitedFraming
+from loadkit.wire.echo import Echo, EchoFraming, echo_script
+from loadkit.wire.fixed import Fixed, FixedFraming
+from loadkit.wire.prefixed import Prefixed, PrefixedFraming
+from loadkit.wire.protocol import Framing
+from loadkit.wire.script import Script, Stream
+
+__all__ = ["RULES", "Rule", "Wire", "echo_wire", "framing_of"]
+
+Rule = Echo | Fixed | Delimited | Prefixed
+# In the order of native/wire.h, by the name that they have there.
+RULES: dict[str, type[Rule]] = {"echo": Echo, "fixed": Fixed, "delimited": Delimited, "prefixed": Prefixed}
+
+
+class Wire(msgspec.Struct, frozen=True):
+    """What connections send, and what they take for replies."""
+
+    script: Script
+    rule: Rule
+
+
+def echo_wire(size: int, check: bool) -> Wire:
+    """Returns the wire of an echo of `size` bytes."""
+    return Wire(echo_script(size), Echo(check))
+
+
+def framing_of(rule: Rule, stream: Stream) -> Framing[Any]:
+    """Returns the framing of a rule; `stream` is what the connections send."""
+    match rule:
+        case Echo():
+            return EchoFraming(rule, stream)
+        case Fixed():
+            return FixedFraming(rule)
+        case Delimited():
+            return DelimitedFraming(rule)
+        case Prefixed():
+            return PrefixedFraming(rule)

@@ -1,0 +1,157 @@
+"""What every engine has to do with a script of its own, whatever the content, and with replies of any rule."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from loadkit.engine.base import Engine
+from loadkit.measure.names import JOURNEY_SOURCES
+from loadkit.wire.delimited import LINE, Delimited
+from loadkit.wire.echo import Echo
+from loadkit.wire.fixed import Fixed
+from loadkit.wire.prefixed import Prefixed
+from loadkit.wire.script import PIECE_BYTES, Script
+from loadkit.wire.wires import Rule, Wire
+
+from .conftest import Blast, Peer, Server, run
+
+pytestmark = pytest.mark.slow
+
+_SEVERAL = {
+    "short": (b"GET one\r\nGET two\r\nSET three 3\r\n", (9, 18, 31)),
+    "of all lengths": (bytes(range(251)), tuple(itertools.accumulate([1, 64, 1000, 3, 70_000, 64]))),
+    "longer than a piece": (bytes(range(239)), tuple(itertools.accumulate([10, PIECE_BYTES + 7, 2]))),
+}
+_LOOPS = {"closed loop": {}, "open loop": {"rate": "500"}}
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("loop", _LOOPS)
+@pytest.mark.parametrize("several", _SEVERAL)
+def test_messages_of_several_lengths_are_sent_in_turn_and_come_back(
+    server: Server, blast: Blast, several: str, loop: str, depth: int
+) -> None:
+    script = Script(*_SEVERAL[several])
+    port, _board, _control = server()
+    options = {"connections": "1", "messages": "50", "duration": "30s", "depth": str(depth), **_LOOPS[loop]}
+    whole = run(blast(port, wire=Wire(script, Echo(check=True)), **options))
+    assert whole.errors == {}
+    # The connection's first message, and fifty more.
+    sizes = [end - begin for begin, end in itertools.pairwise((0, *script.ends))]
+    sent = sum(itertools.islice(itertools.cycle(sizes), 51))
+    assert whole.counters["sent_bytes"] == whole.counters["received_bytes"] == sent
+    assert whole.histograms["per_connection"].max_ns == 51
+
+
+def test_a_wrong_byte_is_found_in_a_message_of_another_length(blast: Blast, peer: Peer) -> None:
+    def echo_wrongly(sock: socket.socket, _number: int) -> None:
+        came = 0
+        while chunk := sock.recv(65536):
+            at = 40 - came  # in the second message of the second cycle
+            came += len(chunk)
+            sock.sendall(chunk if not 0 <= at < len(chunk) else chunk[:at] + b"?" + chunk[at + 1 :])
+
+    wire = Wire(Script(*_SEVERAL["short"]), Echo(check=True))
+    whole = run(blast(peer(echo_wrongly), wire=wire, connections="1", messages="20"))
+    assert whole.errors == {("receive", "WRONG_BYTES"): 1}
+    assert whole.counters["replied"] == 4  # three of the first cycle, one of the second
+
+
+# -- other wires than the echo
+
+_LINES = Wire(Script(b"get 1\nget 22\nget 333\n", (6, 13, 21)), LINE)
+
+
+def _answers(answer: Callable[[bytes], bytes], size: int = 0) -> Callable[[socket.socket, int], None]:
+    """A server of lines: each has this answer, which goes out in pieces of `size` bytes, or whole."""
+
+    def behave(sock: socket.socket, _number: int) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with sock.makefile("rb") as lines:
+            for line in lines:
+                reply = answer(line)
+                for at in range(0, len(reply), size or len(reply)):
+                    sock.sendall(reply[at : at + (size or len(reply))])
+
+    return behave
+
+
+def _in_words(line: bytes) -> bytes:
+    """A reply whose length depends on the message."""
+    return b"OK " * (len(line) % 7) + line
+
+
+_REPLIES: dict[str, tuple[Rule, Callable[[bytes], bytes]]] = {
+    "line": (LINE, _in_words),
+    "until": (Delimited(b"\r\n.\r\n"), lambda line: b"+OK\r\n" + line + b"\r\n.\r\n"),
+    "bytes": (Fixed(100), lambda line: line.ljust(100, b".")),
+    "length": (Prefixed(0, 2), lambda line: struct.pack(">H", len(line)) + line),
+}
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+@pytest.mark.parametrize("loop", [*_LOOPS, "churn"])
+@pytest.mark.parametrize("size", [0, 1], ids=["whole", "byte by byte"])
+@pytest.mark.parametrize("rule", _REPLIES)
+def test_replies_of_any_rule_are_counted_one_by_one(
+    blast: Blast, peer: Peer, rule: str, size: int, loop: str, depth: int
+) -> None:
+    what, answer = _REPLIES[rule]
+    wire = msgspec.structs.replace(_LINES, rule=what)
+    loops = {**_LOOPS, "churn": {"lifetime": "0"}}
+    options = {"connections": "2", "messages": "40", "duration": "30s", "depth": str(depth), **loops[loop]}
+    blasting = blast(peer(_answers(answer, size)), wire=wire, **options)
+    whole = run(blasting)
+    assert whole.errors == {}
+    assert blasting.phase("hold").counters["replied"] == 40
+    # What came is what these messages are answered with: each connection begins with the first.
+    if loop != "churn":
+        lines = [b"get 1\n", b"get 22\n", b"get 333\n"]
+        cycle = sum(len(answer(line)) for line in lines)
+        assert cycle * (42 // 3 - 2) <= whole.counters["received_bytes"] <= cycle * (42 // 3 + 2)
+
+
+@pytest.mark.parametrize(
+    ("rule", "reply", "error"),
+    [
+        pytest.param(Delimited(b"\n", most=8), b"123456789\n", ("reply", "TOO_LONG"), id="a line too long"),
+        pytest.param(Prefixed(0, 8, most=100), b"\0\0\1\0\0\0\0\0", ("reply", "TOO_LONG"), id="a length of 2^40"),
+        pytest.param(Prefixed(0, 1, adjust=-1), b"\0", ("reply", "BAD_LENGTH"), id="a length below its header"),
+        pytest.param(LINE, b"a\nb", ("receive", "EXTRA_BYTES"), id="more than was asked for"),
+        pytest.param(LINE, b"a\nb\n", ("receive", "EXTRA_BYTES"), id="two replies to one message"),
+    ],
+)
+def test_a_reply_that_keeps_to_no_rule_is_an_error_of_its_own(
+    blast: Blast, peer: Peer, rule: Rule, reply: bytes, error: tuple[str, str]
+) -> None:
+    wire = msgspec.structs.replace(_LINES, rule=rule)
+    whole = run(blast(peer(_answers(lambda _line: reply)), wire=wire, connections="2", messages="4"))
+    assert whole.errors == {error: 2}
+    assert whole.counters["replied"] == (2 if error[0] == "receive" else 0)
+
+
+def test_a_reply_that_never_ends_is_not_in_time(blast: Blast, peer: Peer) -> None:
+    endless = _answers(lambda _line: b"never")
+    whole = run(blast(peer(endless), wire=_LINES, connections="1", messages="1", timeout="100ms"))
+    assert whole.errors == {("receive", "REPLY_TIMEOUT"): 1}
+    assert whole.counters["received_bytes"] == 5
+
+
+def test_no_probe_says_hello_to_what_is_no_echo(engine: Engine, blast: Blast, peer: Peer) -> None:
+    said: list[bytes] = []
+
+    def answer(line: bytes) -> bytes:
+        said.append(line)
+        return line
+
+    blasting = blast(peer(_answers(answer)), wire=_LINES, connections="1", messages="3", duration="30s", journey=True)
+    assert run(blasting).errors == {}
+    assert {line.split()[0] for line in said} == {b"get"}
+    sources = {"no_echo", "no_waits"} if engine.name == "uvloop" else {"no_echo"}
+    assert JOURNEY_SOURCES[blasting.board.slots[0].get("journey_source")] in sources
