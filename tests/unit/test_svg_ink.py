@@ -10,7 +10,7 @@ from loadkit.report.svg.ink import HEAT, INKS, filled, inked, rules, variables
 
 # WCAG 2.2, 1.4.3: 4.5 for text. Ours holds lines to the same.
 _LEAST = 4.5
-_BACKGROUNDS = ("page", "panel")
+_BACKGROUNDS = ("page", "panel", "band")
 _DECORATION = (*_BACKGROUNDS, "grid", *HEAT)
 
 
