@@ -82,16 +82,20 @@ def _series(tag: str, whole: Histogram, rows: list[Interval], span: tuple[float,
 
     If they have more than the phase, they are not its rows: then the phase is one line.
     """
-    found = [(row, _decoded(row)) for row in rows if row.latency.hdr is not None]
+    shown = list[tuple[Interval, int]]()  # with its highest time: a histogram has 200 kB, and a day 86,400 rows
     counts = whole.counts.copy()
-    for row, latency in found:
+    for row in rows:
+        if row.latency.hdr is None:
+            continue
+        latency = _decoded(row)
         if latency.highest_ns != whole.highest_ns:
             raise RecordError(f"intervals: the latency of {row.phase} has another range than that of its phase")
         counts -= latency.counts
+        shown.append((row, row.latency.max or latency.max_ns))
     if counts.min() < 0:
-        found, counts = [], whole.counts
-    for row, latency in found:
-        yield _Line(max(0.0, row.from_s), tag, row.t_s, row.latency.max or latency.max_ns, row.latency.hdr or "")
+        shown, counts = [], whole.counts
+    for row, max_ns in shown:
+        yield _Line(max(0.0, row.from_s), tag, row.t_s, max_ns, row.latency.hdr or "")
     if counts.any():
         rest = Histogram(whole.highest_ns, counts)
         yield _Line(span[0], tag, span[1], whole.max_ns, rest.encode())

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,10 @@ import pytest
 
 from loadkit.report.merge import merge_records
 from loadkit.report.reading import MOST_BYTES, load
+from loadkit.report.record import RunRecord
 from tests.hostile.records import golden
+from tests.hostile.test_records import FORMATS
+from tests.unit.odd_runs import row_of, with_rows
 
 pytestmark = pytest.mark.slow
 
@@ -195,6 +199,26 @@ def test_what_is_large_is_merged_in_no_more_time_than_it_has_values(tmp_path: Pa
     assert merge_records([one, other]).merged == 2
     # A second of CPU time; by pairs, twenty and more.
     assert time.process_time() - used_s < 10
+
+
+def _peak_bytes(write: Callable[[RunRecord], str], rows: int) -> int:
+    """The most memory that a format takes of a run with so many rows, beside the record."""
+    ms = 10**6
+    record = with_rows([ms] * 2 * rows, *(row_of(second, [ms] * 4) for second in range(2, 2 + rows)))
+    tracemalloc.start()
+    try:
+        write(record)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_row_costs_a_format_no_more_memory_than_what_it_writes_of_it(name: str) -> None:
+    _peak_bytes(FORMATS[name], 1)  # what is imported, and kept
+    few, many = _peak_bytes(FORMATS[name], 20), _peak_bytes(FORMATS[name], 120)
+    # A histogram has 90 kB: those of a day's rows would be 8 GB.
+    assert (many - few) / 100 < 20_000
 
 
 def test_what_is_too_much_is_refused_in_one_line_and_bounded_memory(tmp_path: Path) -> None:
