@@ -54,7 +54,7 @@ soak: $(VENV)/installed
 # Whether what the doctor says can run does, what it says cannot does not, and does with each fix: namespaces, rlimits and
 # control groups of its own, as root. Some minutes.
 doctor-truth: $(VENV)/installed
-	$(BIN)/python -m pytest tests/truth/test_doctor.py
+	$(BIN)/python -m pytest --timeout 600 tests/truth/test_doctor.py
 
 # Each of five signals 200 times to a blast and to a server, spread evenly over their first second: three minutes.
 signals: $(VENV)/installed

@@ -13,6 +13,7 @@ from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level
 from loadkit.limits import TO_RUN_BYTES, Ulimit
 from loadkit.plan.memory import (
+    LEAST_READ,
     PARENT_DATA_BYTES,
     PARENT_SPACE_BYTES,
     USER_BYTES,
@@ -79,6 +80,8 @@ def _memory(demand: Demand, letter: str) -> _Need:
     is_space = letter == "v"
     times = 2 if is_space else 1  # mapped, and read at the end
     parent = (PARENT_SPACE_BYTES if is_space else PARENT_DATA_BYTES) + times * boards
+    # What no run has recorded is not read: a run with the fewest kinds of times takes so much less.
+    unread = round(boards * (1 - LEAST_READ))
     users, board, each = _largest_worker(demand)
     worker = (WORKER_SPACE_BYTES + board if is_space else WORKER_DATA_BYTES) + users * each
     if parent >= worker:
@@ -93,7 +96,7 @@ def _memory(demand: Demand, letter: str) -> _Need:
             f"about {format_size(total)} = {format_size(worker - users * each)} of a worker + {users:,} connections x "
             f"{each:,} B"
         )
-    least = max(round(total * _SURE), TO_RUN_BYTES[_RLIMITS[letter]])
+    least = max(round(max(parent - unread, worker) * _SURE), TO_RUN_BYTES[_RLIMITS[letter]])
     enough = max(round(total * _ENOUGH), least)
     what = "address space" if is_space else "data"
     return _Need(total, words, least, enough, f"beyond it a process gets no more {what}, and the run ends")

@@ -35,14 +35,14 @@ def judged(limit: Ulimit, *, connections: int = 100, engine: EngineName = Engine
 @pytest.mark.parametrize(
     ("letter", "mebibytes", "level"),
     [
-        # 168 + 2 x 203 = 574 MiB: refused below 0.85, warned of below 1.15 of it
-        ("v", 487, Level.FAIL),
-        ("v", 488, Level.WARN),
+        # 168 + 2 x 203 = 574 MiB: warned of below 1.15 of it; refused below 0.85 of 168 + 1.44 x 203 = 460 MiB
+        ("v", 391, Level.FAIL),
+        ("v", 392, Level.WARN),
         ("v", 660, Level.WARN),
         ("v", 661, Level.OK),
-        # 130 + 203 = 333 MiB
-        ("d", 283, Level.FAIL),
-        ("d", 284, Level.WARN),
+        # 130 + 203 = 333 MiB; 130 + 0.44 x 203 = 219 MiB
+        ("d", 186, Level.FAIL),
+        ("d", 187, Level.WARN),
         ("d", 383, Level.OK),
         ("f", 199, Level.FAIL),
         ("f", 200, Level.OK),
