@@ -41,6 +41,7 @@ th,td{padding:.15rem .6rem .15rem 0;text-align:right;white-space:nowrap;font-wei
 th,td{border-bottom:1px solid var(--grid)}
 thead th{color:var(--muted)}
 .t,.t td,.t th,tbody th{text-align:left}td.t,.t td{white-space:normal}.rows th{vertical-align:top;color:var(--muted)}
+.t td:nth-child(3){white-space:nowrap}
 summary{cursor:pointer;margin:.3rem 0}
 output{display:block;min-height:1.4em;font-size:.85rem;color:var(--muted)}
 @media print{body{max-width:none;padding:0;font-size:10pt}

@@ -122,7 +122,7 @@ def _rests(found: Mapping[str, _Used], sums: Mapping[str, Sequence[str]]) -> dic
         parts = sums.get(name, ())
         if parts and all(part in found and (part not in sums or part in before) for part in parts):
             several = [found[part] for part in parts]
-            if sum(part.indices.size for part in several) <= _MOST_COUNTERS // 4:
+            if sum(part.indices.size for part in several) <= _MOST_COUNTERS // 2:
                 rest = _without(_sum_of(one.highest_ns, several), one)
                 if rest is not None and rest.indices.size < one.indices.size:
                     rests[name] = rest

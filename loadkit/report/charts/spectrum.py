@@ -63,7 +63,7 @@ def spectrum(record: RunRecord, percentiles: Sequence[str], band: Band | None) -
     if not curves:
         return Chart("spectrum", title, "No reply came in the measured time, so there are no percentiles.")
     of = max(curve.of for curve in curves)
-    plot = Plot("spectrum", title, _said(record, percentiles), height=324, margins=(26, 84, 40, 68))
+    plot = Plot("spectrum", title, _said(record, percentiles), height=324, margins=(26, 96, 40, 68))
     x = Scale(1.0, max(10.0, float(of)), plot.left, plot.right, is_log=True)
     marks = list(_objectives(record, [curve.name for curve in curves]))
     y = _heights(curves, [bound for _, bound, _, _ in marks], plot)

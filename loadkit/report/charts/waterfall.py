@@ -76,7 +76,7 @@ def _draw(plot: Plot, x: Scale, ways: list[_Way], stage: str, y: float) -> None:
     words = STAGE_WORDS.get(stage, stage)
     times = " | ".join(format_duration(way.stages[stage]) for way in ways)
     plot.label(plot.left + 2, y + 13, words)
-    plot.label(plot.right - 2, y + 13, times, anchor="end", ink="muted")
+    plot.label(plot.right - 6, y + 13, times, anchor="end", ink="muted")
     for at, way in enumerate(ways):
         before = 0.0
         for name, time in way.stages.items():

@@ -40,7 +40,7 @@ class Plot:
         title: str,
         says: str,
         height: int = 300,
-        margins: tuple[int, int, int, int] = (38, 84, 40, 68),
+        margins: tuple[int, int, int, int] = (38, 96, 40, 68),
         width: int = WIDTH,
     ) -> None:
         top, right, bottom, left = margins
@@ -73,7 +73,7 @@ class Plot:
         last, shown = -1000.0, []
         for tick in ticks:
             x, half = scale.at(tick.value), len(tick.text) * _TEXT * 0.31
-            if x - half > last + 7:  # the next text begins where the last one has ended
+            if x - half > last + 12:  # the next text begins where the last one has ended, on a phone too
                 shown.append((x, tick.text))
                 last = x + half
         self._below(shown, what)
