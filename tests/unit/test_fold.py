@@ -35,7 +35,8 @@ from loadkit.report.algebra import (
     rules_of,
 )
 from loadkit.report.fold import ONE_RUN, UnlikeError, fold
-from loadkit.report.record import Fairness, HistogramRecord, Interval, RunRecord
+from loadkit.report.record import Fairness, HistogramRecord, Interval, RunRecord, SocketSetting
+from tests.golden.made_up import RUNS
 
 # The rules that go into the fields of what they merge, which then need rules as well.
 _INSIDE = {rule.name for rule in (EACH, EITHER, COMMON, TOGETHER, ROWS, SERIES, SERVE_END)}
@@ -188,3 +189,27 @@ def test_connections_that_are_open_are_added_side_by_side_and_not_over_time() ->
     more = msgspec.structs.replace(row, open=50)
     assert fold(row, more, Way.BESIDE).open == 80
     assert fold(row, more, Way.AFTER).open == 50
+
+
+def test_what_both_ends_did_in_a_row_is_added() -> None:
+    row = Interval(1, 2, "hold", 1, 1, 64, 2, IntervalLatency(None, None, None), 3, 4, 5, 6, 7, 10.0, 8)
+    for way in Way:
+        both = fold(row, row, way)
+        assert (both.errors, both.wakeups, both.events, both.serve_wakeups, both.serve_events) == (4, 6, 8, 10, 12)
+        assert (both.tcp_samples, both.cwnd, both.retransmits) == (14, 10.0, 16)
+
+
+def test_messages_that_a_journey_leaves_out_are_added() -> None:
+    journey = RUNS["journey"]().journey
+    assert journey is not None
+    left_out = dict.fromkeys(("unanswered", "stepped", "disordered", "unstamped", "lost"), 3)
+    both = fold(msgspec.structs.replace(journey, **left_out), msgspec.structs.replace(journey, **left_out), Way.AFTER)
+    assert {name: getattr(both, name) for name in left_out} == dict.fromkeys(left_out, 6)
+    assert (both.probes, both.count) == (2 * journey.probes, 2 * journey.count)
+
+
+def test_socket_options_are_of_one_run_and_a_merged_record_says_so() -> None:
+    sockets = {"tos": SocketSetting(184, "option")}
+    record = msgspec.structs.replace(RUNS["native"](), sockets=sockets, sockets_missing=None)
+    both = fold(record, record, Way.AFTER)
+    assert (both.sockets, both.sockets_missing) == (None, ONE_RUN)
