@@ -69,9 +69,15 @@ static uint32_t find_message(const struct script *script, int64_t place) {
     return low;
 }
 
-int64_t script_find_length(const struct script *script, int64_t position) {
+__attribute__((noinline)) int64_t script_find_length(const struct script *script, int64_t position) {
     uint32_t number = find_message(script, position % script->cycle);
     return script->ends[number] - (number ? script->ends[number - 1] : 0);
+}
+
+__attribute__((noinline)) int64_t script_find_span(const struct script *script, int64_t position, uint32_t count) {
+    int64_t end = position;
+    while (count--) end += script_find_length(script, end);
+    return end - position;
 }
 
 int64_t script_count(const struct script *script, int64_t position) {

@@ -33,6 +33,8 @@ const unsigned char *script_at(const struct script *script, int64_t position, in
 bool script_matches(const struct script *script, int64_t position, const unsigned char *bytes, size_t length);
 /* The length of the message that begins, or goes on, at `position`; of a cycle with more than one. */
 int64_t script_find_length(const struct script *script, int64_t position);
+/* The length of so many messages, the first of which begins there. */
+int64_t script_find_span(const struct script *script, int64_t position, uint32_t count);
 /* How many whole messages are before `position`. */
 int64_t script_count(const struct script *script, int64_t position);
 
@@ -43,10 +45,7 @@ static inline int64_t script_length(const struct script *script, int64_t positio
 
 /* The length of `count` messages, the first of which begins at `position`. */
 static inline int64_t script_span(const struct script *script, int64_t position, uint32_t count) {
-    if (script->size) return count * script->size;
-    int64_t end = position;
-    while (count--) end += script_find_length(script, end);
-    return end - position;
+    return __builtin_expect(script->size > 0, 1) ? count * script->size : script_find_span(script, position, count);
 }
 
 #endif
