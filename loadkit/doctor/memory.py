@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator
 
 from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
-from loadkit.plan.memory import FIRST_PROCESS_BYTES, WORKER_BYTES, estimate_memory
+from loadkit.errors import PreflightError
+from loadkit.host import Host
+from loadkit.plan.capacity import IMBALANCE, workers_for
+from loadkit.plan.memory import START_BYTES, MemoryEstimate, estimate_memory
 from loadkit.units import format_size
 
 __all__ = ["check_memory"]
 
-# The calculation was up to an eighth above what runs took (3,000 and 10,000 connections in control groups, 2-core VM,
-# Linux 6.18). With less than this share of it, a run is killed, or its ramp stops.
+# With less than this share of it, a run is killed, or its ramp stops. In control groups of version 1 (2-core VM, Linux
+# 6.18), 3,000 connections took 17 % and 10,000 took 27 % less than calculated, for a group is charged 5.6 of the 9.2 KB
+# of a connection there; but the ramp keeps up to a quarter of the limit free (run/ramp.py).
 _SURE = 0.85
 _TIGHT = 0.8  # of what is available: under load, buffers are added to what idle connections hold
 
@@ -26,34 +31,27 @@ def check_memory(demand: Demand) -> Iterator[Finding]:
 
 
 def _memory(demand: Demand, available: int) -> Finding:
-    estimate = estimate_memory(
-        demand.connections,
-        kernel_ends=demand.ends,
-        blast=not demand.serves_alone,
-        serve=demand.embedded or demand.serves_alone,
-        engine=demand.engine,
-        workers=demand.workers,
-    )
+    estimate = _estimate(demand, demand.connections)
     total = estimate.total_bytes
     seen = f"{format_size(available)} available{_because(demand, available)}"
     needed = (
         f"about {format_size(total)} = kernel {format_size(estimate.kernel_bytes)} + connections "
-        f"{format_size(estimate.user_bytes)} + {demand.workers:,} workers x {format_size(WORKER_BYTES)} + "
-        f"{format_size(FIRST_PROCESS_BYTES)}"
+        f"{format_size(estimate.user_bytes)} + {demand.workers:,} workers {format_size(estimate.workers_bytes)} + what "
+        f"starts them {format_size(START_BYTES)}"
     )
     if total <= available * _TIGHT:
         return Finding("memory", Level.OK, seen, needed)
     level = Level.FAIL if total * _SURE > available else Level.WARN
     if not demand.connections:
-        fits = max(0, int((available * _TIGHT - FIRST_PROCESS_BYTES) / WORKER_BYTES))
+        each_worker = estimate.workers_bytes / max(1, demand.workers)
+        fits = max(0, int((available * _TIGHT - START_BYTES) / each_worker))
         why = f"with what is available {fits:,} workers fit, before they have a connection"
         return Finding("memory", level, seen, needed, why, f"-w {fits}, or more memory" if fits else "more memory")
-    # Fewer connections take fewer workers too.
-    each = (total - FIRST_PROCESS_BYTES) / max(1, demand.connections)
-    fits, keep = (max(0, int((part * available - FIRST_PROCESS_BYTES) / each)) for part in (1, _TIGHT))
+    fits, keep = (_most(demand, part * available) for part in (1, _TIGHT))
+    each = (estimate.kernel_bytes + estimate.user_bytes) // demand.connections
     why = (
         f"with what is available {fits:,} idle connections fit, fewer with data in their buffers: each takes "
-        f"{format_size(each)} with its part of the workers"
+        f"{format_size(each)} beside the processes"
     )
     fix = f"-c {keep}, or more memory" if keep > 0 else "more memory"
     if _because(demand, available):
@@ -61,6 +59,39 @@ def _memory(demand: Demand, available: int) -> Finding:
         key = "MemoryHigh" if demand.host.cgroup.memory_file == "memory.high" else "MemoryMax"
         fix += f": docker run --memory={-(-wanted // 2**20)}m, or systemd {key}={-(-wanted // 2**20)}M"
     return Finding("memory", level, seen, needed, why, fix)
+
+
+def _estimate(demand: Demand, connections: int) -> MemoryEstimate:
+    """Returns what so many of its connections take, with the workers that they need."""
+    blast = _workers(demand, demand.blast_workers, connections, 1.0)
+    serve = _workers(demand, demand.serve_workers, connections, IMBALANCE)
+    return estimate_memory(
+        connections, kernel_ends=demand.ends, blast_workers=blast, serve_workers=serve, engine=demand.engine
+    )
+
+
+def _workers(demand: Demand, workers: int, connections: int, imbalance: float) -> int:
+    """Returns how many of an end's `workers` are left with so few connections.
+
+    Where files decide how many there are, fewer connections have fewer of them. Those of the cores, or of -w, stay.
+    """
+    if workers > _needed(demand.connections, imbalance, demand.host):
+        return workers
+    return min(workers, max(len(demand.host.worker_cores), _needed(connections, imbalance, demand.host)))
+
+
+def _needed(connections: int, imbalance: float, host: Host) -> int:
+    """Returns how many workers so many connections need for their files; 0 where a process can hold none."""
+    try:
+        return workers_for(round(connections * imbalance), host)
+    except PreflightError:
+        return 0
+
+
+def _most(demand: Demand, available: float) -> int:
+    """Returns the most connections, up to those that were asked for, that take no more than what is available."""
+    totals = range(demand.connections + 1)
+    return max(0, bisect.bisect_right(totals, available, key=lambda each: _estimate(demand, each).total_bytes) - 1)
 
 
 def _because(demand: Demand, available: int) -> str:

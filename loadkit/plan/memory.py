@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from loadkit.profile.engines import EngineName
 
 __all__ = [
-    "FIRST_PROCESS_BYTES",
     "KERNEL_BYTES",
     "LEAST_READ",
     "PARENT_DATA_BYTES",
     "PARENT_SPACE_BYTES",
+    "START_BYTES",
     "USER_BYTES",
     "WORKER_BYTES",
     "WORKER_DATA_BYTES",
@@ -32,8 +32,19 @@ USER_BYTES = {
     EngineName.UVLOOP: (1_950, 1_460),
     EngineName.ASYNCIO: (2_250, 1_900),
 }
-FIRST_PROCESS_BYTES = 40_000_000  # interpreter, numpy and uvloop, whose pages the workers share
-WORKER_BYTES = 4_300_000  # a worker's own pages, its part of the board among them
+# A worker of each end: its own pages, those of the board that it writes, its page tables and stack, and what the
+# command reads of its board at the end. In control groups with 1, 2 and 8 workers of an end and 10 connections (kernel
+# 6.18, 2026-11-26), one more took 4.9 to 5.3, 6.8 to 7.1 and 6.9 to 7.0 MB at the blast end, in the order below, and
+# 4.4, 5.3 to 5.6 and 5.3 to 5.4 MB at the serve end.
+WORKER_BYTES = {
+    EngineName.NATIVE: (5_100_000, 4_400_000),
+    EngineName.UVLOOP: (7_000_000, 5_600_000),
+    EngineName.ASYNCIO: (7_000_000, 5_500_000),
+}
+# The process that forks the workers, whose interpreter, numpy and uvloop they share, and what the command itself grows
+# by from the moment when it asks how much is free: with 23 MB in use by then, 31.8 to 34.1 MB in the same runs. Pages
+# of files are not in it: the kernel drops them when it needs room.
+START_BYTES = 34_000_000
 
 # What one process has mapped, whether or not it is in memory, which `ulimit -v` limits, and its data among that, which
 # `ulimit -d` limits. The process that starts the workers maps both boards, and reads them into as much memory again at
@@ -57,22 +68,22 @@ class MemoryEstimate:
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
-        return self.kernel_bytes + self.user_bytes + self.workers_bytes
+        """All of it, with what starts the workers."""
+        return self.kernel_bytes + self.user_bytes + self.workers_bytes + START_BYTES
 
 
 def estimate_memory(
-    connections: int, *, kernel_ends: int, blast: bool, serve: bool, engine: EngineName, workers: int
+    connections: int, *, kernel_ends: int, blast_workers: int, serve_workers: int, engine: EngineName
 ) -> MemoryEstimate:
     """Returns the memory that `connections` will take on this machine.
 
-    `kernel_ends` is how many ends of a connection this machine's kernel holds: 2 if both ends are here. `blast` and
-    `serve` say which ends are loadkit's own, and `workers` is the number of processes of both. The fake engine counts
-    as native.
+    `kernel_ends` is how many ends of a connection this machine's kernel holds: 2 if both ends are here. The workers are
+    the processes of each end, 0 where that end is not loadkit's own. The fake engine counts as native.
     """
-    blast_bytes, serve_bytes = USER_BYTES.get(engine, USER_BYTES[EngineName.NATIVE])
+    known = engine if engine in USER_BYTES else EngineName.NATIVE
+    (blast_user, serve_user), (blast_worker, serve_worker) = USER_BYTES[known], WORKER_BYTES[known]
     return MemoryEstimate(
         kernel_bytes=connections * kernel_ends * KERNEL_BYTES,
-        user_bytes=connections * (blast_bytes * blast + serve_bytes * serve),
-        workers_bytes=FIRST_PROCESS_BYTES + workers * WORKER_BYTES,
+        user_bytes=connections * (blast_user * (blast_workers > 0) + serve_user * (serve_workers > 0)),
+        workers_bytes=blast_workers * blast_worker + serve_workers * serve_worker,
     )

@@ -66,10 +66,9 @@ def memory_record(plan: Plan, samples: RunSamples) -> Memory | None:
     estimate = estimate_memory(
         memory.connections,
         kernel_ends=2 if is_here(plan.target) else 1,
-        blast=True,
-        serve=here.serve is not None,
+        blast_workers=here.workers,
+        serve_workers=here.serve.workers if here.serve else 0,
         engine=here.engine,
-        workers=here.workers + (here.serve.workers if here.serve else 0),
     )
     return Memory(
         connections=memory.connections,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -8,31 +9,33 @@ from loadkit.cgroup import CgroupLimits
 from loadkit.doctor.demand import demand_of_serve_plan
 from loadkit.doctor.finding import Finding, Level
 from loadkit.doctor.memory import check_memory
-from loadkit.plan.memory import FIRST_PROCESS_BYTES, KERNEL_BYTES, USER_BYTES, WORKER_BYTES
+from loadkit.plan.memory import KERNEL_BYTES, START_BYTES, USER_BYTES, WORKER_BYTES
 from loadkit.plan.serve import build_serve_plan
 from loadkit.plan.target import Target
 from loadkit.profile.engines import EngineName
 from loadkit.profile.serve import ServeProfile
 from loadkit.units import Count
 from tests.golden.made_up import ENGINE
-from tests.unit.examined import LOCAL, REMOTE, codes, find
+from tests.unit.examined import LOCAL, REMOTE, codes, demanded, find
 from tests.unit.made_up import made_up_host
 
 _BLAST, _SERVE = USER_BYTES[EngineName.NATIVE]
-_PROCESSES = FIRST_PROCESS_BYTES + 2 * WORKER_BYTES
+_BLAST_WORKER, _SERVE_WORKER = WORKER_BYTES[EngineName.NATIVE]
 
 
 @pytest.mark.parametrize(
-    ("target", "serve", "each"),
+    ("target", "serve", "each", "workers"),
     [
-        pytest.param(None, False, 2 * KERNEL_BYTES + _BLAST + _SERVE, id="embedded"),
-        pytest.param(LOCAL, False, 2 * KERNEL_BYTES + _BLAST, id="somebody's server here"),
-        pytest.param(REMOTE, False, KERNEL_BYTES + _BLAST, id="elsewhere"),
-        pytest.param(None, True, KERNEL_BYTES + _SERVE, id="the serve end alone"),
+        pytest.param(None, False, 2 * KERNEL_BYTES + _BLAST + _SERVE, _BLAST_WORKER + _SERVE_WORKER, id="embedded"),
+        pytest.param(LOCAL, False, 2 * KERNEL_BYTES + _BLAST, 2 * _BLAST_WORKER, id="somebody's server here"),
+        pytest.param(REMOTE, False, KERNEL_BYTES + _BLAST, 2 * _BLAST_WORKER, id="elsewhere"),
+        pytest.param(None, True, KERNEL_BYTES + _SERVE, 2 * _SERVE_WORKER, id="the serve end alone"),
     ],
 )
-def test_memory_is_the_ends_that_are_here_and_the_processes(target: Target | None, serve: bool, each: int) -> None:
-    needed = 10_000 * each + _PROCESSES
+def test_memory_is_the_ends_that_are_here_and_the_processes(
+    target: Target | None, serve: bool, each: int, workers: int
+) -> None:
+    needed = 10_000 * each + workers + START_BYTES
 
     def level(available: int) -> Level:
         return find("memory", 10_000, target, serve=serve, memory_available_bytes=available).level
@@ -44,7 +47,7 @@ def test_memory_is_the_ends_that_are_here_and_the_processes(target: Target | Non
 
 
 def test_memory_says_how_many_workers_would_fit_before_they_have_a_connection() -> None:
-    host = made_up_host(memory_available_bytes=FIRST_PROCESS_BYTES + 1_000 * WORKER_BYTES)
+    host = made_up_host(memory_available_bytes=START_BYTES + 1_000 * WORKER_BYTES[ENGINE.name][1])
 
     def found(workers: int) -> Finding:
         demand = demand_of_serve_plan(
@@ -52,7 +55,7 @@ def test_memory_says_how_many_workers_would_fit_before_they_have_a_connection() 
         )
         return next(finding for finding in check_memory(demand) if finding.code == "memory")
 
-    # 0.8 x 1,000 workers and the first process's 40 MB, which are 9.3 workers: less 1.9
+    # 0.8 x 1,000 workers and what starts them, 34 MB, which are 6.1 workers: less 1.2
     assert found(798).level is Level.OK
     assert found(799).level is Level.WARN
     assert (found(5_000).level, found(5_000).fix) == (Level.FAIL, "-w 798, or more memory")
@@ -60,13 +63,34 @@ def test_memory_says_how_many_workers_would_fit_before_they_have_a_connection() 
 
 
 def test_memory_says_how_many_connections_would_fit() -> None:
-    each = 2 * KERNEL_BYTES + _BLAST + _SERVE + 2 * WORKER_BYTES / 10_000  # with its part of the workers
-    available = FIRST_PROCESS_BYTES + round(5_000.5 * each)
+    each = 2 * KERNEL_BYTES + _BLAST + _SERVE
+    processes = START_BYTES + _BLAST_WORKER + _SERVE_WORKER  # with fewer connections too
+    available = processes + round(5_000.5 * each)
     found = find("memory", 10_000, None, memory_available_bytes=available)
     assert "5,000 idle connections fit" in found.why
-    kept = int((0.8 * available - FIRST_PROCESS_BYTES) / each)  # a fifth is kept back
+    assert found.why.endswith("each takes 9.22 KiB beside the processes")
+    kept = int((0.8 * available - processes) / each)  # a fifth is kept back
     assert 2_900 < kept < 5_000
     assert found.fix == f"-c {kept}, or more memory"
+
+
+def test_fewer_connections_have_fewer_workers_where_files_decide_how_many_there_are() -> None:
+    each = KERNEL_BYTES + _BLAST
+    # 200,000 need 11 workers of 19,800; 110,000 need 6.
+    available = START_BYTES + 110_000 * each + 6 * _BLAST_WORKER
+    found = find("memory", 200_000, REMOTE, memory_available_bytes=available, port_high=2**20)
+    assert "+ 11 workers 53.5 MiB + what starts them 32.4 MiB" in found.needed
+    assert found.why.startswith("with what is available 110,000 idle connections fit")
+    # 20,000 need 2, and as many as there are cores are there anyway.
+    scarce = START_BYTES + 10_000 * each + 2 * _BLAST_WORKER
+    assert "10,000 idle" in find("memory", 200_000, REMOTE, memory_available_bytes=scarce, port_high=2**20).why
+
+
+def test_workers_that_were_asked_for_stay_with_fewer_connections() -> None:
+    available = START_BYTES + 5_000 * (KERNEL_BYTES + _BLAST) + 20 * _BLAST_WORKER
+    demand = replace(demanded(10_000, REMOTE, memory_available_bytes=available), blast_workers=20)
+    found = next(finding for finding in check_memory(demand) if finding.code == "memory")
+    assert "5,000 idle connections fit" in found.why
 
 
 def test_where_not_even_the_workers_fit_no_number_of_connections_is_advised() -> None:
@@ -80,7 +104,7 @@ def test_the_control_group_s_limit_counts_where_it_is_tighter() -> None:
     found = find("memory", 10_000, None, cgroup=group)
     assert found.level is Level.FAIL
     assert found.seen == "100 MiB available (the control group's memory.max 256 MiB less 156 MiB in use)"
-    needed = 10_000 * (2 * KERNEL_BYTES + _BLAST + _SERVE) + _PROCESSES
+    needed = 10_000 * (2 * KERNEL_BYTES + _BLAST + _SERVE) + START_BYTES + _BLAST_WORKER + _SERVE_WORKER
     mib = math.ceil(needed / 0.8 / 2**20 + 156)
     assert found.fix.endswith(f"or more memory: docker run --memory={mib}m, or systemd MemoryMax={mib}M")
     roomy = CgroupLimits(memory_max_bytes=2**40, memory_used_bytes=0)

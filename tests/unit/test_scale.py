@@ -65,9 +65,12 @@ def test_memory_stands_beside_what_the_doctor_reckons(plan: object, kernel_ends:
     memory = memory_record(changed(plan, engine=EngineName.NATIVE), samples_of(memory=taken))
     assert memory is not None
     assert memory.used_bytes == 152_000_000 + (500_000 if serve else 0)
-    workers = 4 if serve else 2
     estimate = estimate_memory(
-        10_000, kernel_ends=kernel_ends, blast=True, serve=serve, engine=EngineName.NATIVE, workers=workers
+        10_000,
+        kernel_ends=kernel_ends,
+        blast_workers=2,
+        serve_workers=2 if serve else 0,
+        engine=EngineName.NATIVE,
     )
     assert memory.estimated_bytes == estimate.total_bytes
     assert memory_record(_PLAN, samples_of()) is None
