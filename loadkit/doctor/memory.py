@@ -10,14 +10,14 @@ from loadkit.doctor.finding import Finding, Level, sysctl_fix
 from loadkit.errors import PreflightError
 from loadkit.host import Host
 from loadkit.plan.capacity import IMBALANCE, workers_for
-from loadkit.plan.memory import START_BYTES, MemoryEstimate, estimate_memory
+from loadkit.plan.memory import START_BYTES, MemoryEstimate, estimate_memory, kept_free
 from loadkit.units import format_size
 
 __all__ = ["check_memory"]
 
 # With less than this share of it, a run is killed, or its ramp stops. In control groups of version 1 (2-core VM, Linux
 # 6.18), 3,000 connections took 17 % and 10,000 took 27 % less than calculated, for a group is charged 5.6 of the 9.2 KB
-# of a connection there; but the ramp keeps up to a quarter of the limit free (run/ramp.py).
+# of a connection there; but the ramp keeps up to a quarter of the limit free (kept_free).
 _SURE = 0.85
 _TIGHT = 0.8  # of what is available: under load, buffers are added to what idle connections hold
 
@@ -39,15 +39,16 @@ def _memory(demand: Demand, available: int) -> Finding:
         f"{format_size(estimate.user_bytes)} + {demand.workers:,} workers {format_size(estimate.workers_bytes)} + what "
         f"starts them {format_size(START_BYTES)}"
     )
-    if total <= available * _TIGHT:
+    limit = _limit(demand, available)
+    if total <= _usable(demand, available, limit):
         return Finding("memory", Level.OK, seen, needed)
     level = Level.FAIL if total * _SURE > available else Level.WARN
     if not demand.connections:
         each_worker = estimate.workers_bytes / max(1, demand.workers)
-        fits = max(0, int((available * _TIGHT - START_BYTES) / each_worker))
+        fits = max(0, int((_usable(demand, available, limit) - START_BYTES) / each_worker))
         why = f"with what is available {fits:,} workers fit, before they have a connection"
         return Finding("memory", level, seen, needed, why, f"-w {fits}, or more memory" if fits else "more memory")
-    fits, keep = (_most(demand, part * available) for part in (1, _TIGHT))
+    fits, keep = (_most(demand, most) for most in (available, _usable(demand, available, limit)))
     each = (estimate.kernel_bytes + estimate.user_bytes) // demand.connections
     why = (
         f"with what is available {fits:,} idle connections fit, fewer with data in their buffers: each takes "
@@ -55,10 +56,31 @@ def _memory(demand: Demand, available: int) -> Finding:
     )
     fix = f"-c {keep}, or more memory" if keep > 0 else "more memory"
     if _because(demand, available):
-        wanted = round(total / _TIGHT) + (demand.host.cgroup.memory_used_bytes or 0)
+        wanted = _wanted(demand, total, demand.host.cgroup.memory_used_bytes or 0)
         key = "MemoryHigh" if demand.host.cgroup.memory_file == "memory.high" else "MemoryMax"
-        fix += f": docker run --memory={-(-wanted // 2**20)}m, or systemd {key}={-(-wanted // 2**20)}M"
+        fix += f": docker run --memory={wanted}m, or systemd {key}={wanted}M"
     return Finding("memory", level, seen, needed, why, fix)
+
+
+def _limit(demand: Demand, available: int) -> int:
+    """Returns the memory that the available is a part of: the machine's, or the control group's limit."""
+    is_machine = available == demand.host.memory_available_bytes
+    return (demand.host.memory_bytes if is_machine else demand.host.cgroup.memory_max_bytes) or available
+
+
+def _usable(demand: Demand, available: int, limit: int) -> int:
+    """Returns what a run may take of the available memory: blast's ramp stops where less than kept_free is left."""
+    kept = 0 if demand.serves_alone else kept_free(limit)
+    return int(min(available * _TIGHT, available - kept))
+
+
+def _wanted(demand: Demand, total: int, used: int) -> int:
+    """Returns the least limit, in MiB, with which that much is usable."""
+
+    def usable(mebibytes: int) -> int:
+        return _usable(demand, (mebibytes << 20) - used, mebibytes << 20)
+
+    return bisect.bisect_left(range(1 << 40), total, key=usable)
 
 
 def _estimate(demand: Demand, connections: int) -> MemoryEstimate:
@@ -88,7 +110,7 @@ def _needed(connections: int, imbalance: float, host: Host) -> int:
         return 0
 
 
-def _most(demand: Demand, available: float) -> int:
+def _most(demand: Demand, available: int) -> int:
     """Returns the most connections, up to those that were asked for, that take no more than what is available."""
     totals = range(demand.connections + 1)
     return max(0, bisect.bisect_right(totals, available, key=lambda each: _estimate(demand, each).total_bytes) - 1)

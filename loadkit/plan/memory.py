@@ -21,6 +21,7 @@ __all__ = [
     "WORKER_SPACE_BYTES",
     "MemoryEstimate",
     "estimate_memory",
+    "kept_free",
 ]
 
 # An end: TCP 2,368, inode 832, file and dentry 192 each, epitem, its place in the table of fds, slabs that are not
@@ -56,6 +57,9 @@ START_BYTES = 34_000_000
 LEAST_READ = 0.44
 PARENT_SPACE_BYTES, PARENT_DATA_BYTES = 168 * 2**20, 130 * 2**20
 WORKER_SPACE_BYTES, WORKER_DATA_BYTES = 125 * 2**20, 65 * 2**20
+# A twentieth of the memory is left to the machine, or to the control group, within these limits. If there is little
+# memory, a quarter is enough: a small container could open nothing otherwise.
+_MARGIN, _LEAST_MARGIN, _MOST_MARGIN, _OF_LITTLE = 20, 64 << 20, 1 << 30, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +91,8 @@ def estimate_memory(
         user_bytes=connections * (blast_user * (blast_workers > 0) + serve_user * (serve_workers > 0)),
         workers_bytes=blast_workers * blast_worker + serve_workers * serve_worker,
     )
+
+
+def kept_free(total: int) -> int:
+    """Returns how many bytes of a machine's memory, or of a control group's limit, the ramp leaves free."""
+    return min(max(total // _MARGIN, min(_LEAST_MARGIN, total // _OF_LITTLE)), _MOST_MARGIN)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from loadkit.measure.memory import Room
 from loadkit.measure.run_samples import TENTHS, tenth_of
+from loadkit.plan.memory import kept_free
 from loadkit.run.crew import Look
 from loadkit.units import format_size
 
 __all__ = ["Ramp"]
 
 _HEARD_NS = 200_000_000
-# A twentieth of the memory is left to the machine, or to the control group, within these limits. If there is little
-# memory, a quarter is enough: a small container could open nothing otherwise.
-_MARGIN, _LEAST_MARGIN, _MOST_MARGIN, _OF_LITTLE = 20, 64 << 20, 1 << 30, 4
 
 
 class Ramp:
@@ -52,8 +50,7 @@ class Ramp:
             self.tenths.append(max(0, before + (at - before) * (full - was) // (opened - was) - self.start_ns))
 
     def _check_room(self, room: Room, now: int) -> None:
-        least = min(_LEAST_MARGIN, room.total_bytes // _OF_LITTLE)
-        margin = min(max(room.total_bytes // _MARGIN, least), _MOST_MARGIN)
+        margin = kept_free(room.total_bytes)
         if room.free_bytes < margin:
             self._stopped_ns = now
             self.stopped = (

@@ -437,3 +437,25 @@ def test_memory_of_a_control_group_decides_what_can_run(tmp_path: Path) -> None:
     [fewer], [more] = re.findall(r"^-c (\d+)", fix), re.findall(r"--memory=(\d+)m", fix)
     assert opened(int(fewer), 100) == int(fewer)
     assert opened(10_000, int(more)) == 10_000
+
+
+@pytest.mark.lengthy
+@pytest.mark.parametrize(
+    ("engine", "workers", "mebibytes"),
+    [("native", 8, 200), ("uvloop", 1, 150), ("uvloop", 8, 200), ("asyncio", 8, 200)],
+)
+def test_what_is_advised_in_little_memory_opens_beside_the_processes_of_any_engine(
+    engine: str, workers: int, mebibytes: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.json"
+
+    def blast(connections: int) -> subprocess.CompletedProcess[str]:
+        asked = ("blast", "-c", str(connections), "-w", str(workers), "--engine", engine, "-q", *_SHORT.split())
+        return _in_group("memory", mebibytes * 2**20, *asked, "--no-progress", "-o", str(path))
+
+    refused = blast(15_000)
+    assert (refused.returncode, refused.stderr[:17]) == (1, "loadkit: memory: "), refused
+    [advised] = re.findall(r"; fix: -c (\d+), or more memory", refused.stderr)
+    said = blast(int(advised))
+    assert "memory" not in said.stderr
+    assert json.loads(path.read_text())["connections"]["opened"] == int(advised)
