@@ -8,6 +8,7 @@ is, and is told of nothing else. What goes on afterwards is native/journey.h's.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import struct
@@ -61,10 +62,12 @@ class Probes:
         return self.size, _PERIOD_NS, machine_key(), tuple((sock.detach(), kind) for sock, kind in self.sockets)
 
 
+@functools.cache
 def machine_key(boot_id: Path = _BOOT_ID) -> bytes:
     """Returns the 128 bits of this boot of this machine, whose clock all its containers share. They are not for others.
 
-    If the kernel does not tell, they are random: no peer's clock is taken for ours then.
+    If the kernel does not tell, they are random: no peer's clock is taken for ours then. Read once, before workers are
+    forked: each of them would write to 50 KB more of what it shares with the others.
     """
     try:
         return int(boot_id.read_bytes().replace(b"-", b""), 16).to_bytes(_KEY_BYTES, "little")

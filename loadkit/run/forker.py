@@ -176,6 +176,7 @@ def _fork_for(parent: socket.socket, wake_read: int) -> None:
 
 
 def _warm_up() -> None:
+    from loadkit.engine.probes import machine_key
     from loadkit.engine.registry import get_engine
     from loadkit.profile.engines import ENGINES
     from loadkit.run.worker import name_process
@@ -191,6 +192,7 @@ def _warm_up() -> None:
     for engine in ENGINES:
         with contextlib.suppress(PreflightError):
             get_engine(engine)
+    machine_key()
     # A page stays shared until a process writes to it, and the garbage collector writes to every object that it visits.
     gc.collect()
     gc.freeze()

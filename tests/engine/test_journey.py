@@ -429,8 +429,8 @@ def test_a_probe_that_goes_is_forgotten(server: Server) -> None:
 
 def test_a_machine_without_a_boot_id_has_a_clock_of_its_own(tmp_path: Path) -> None:
     assert probes.machine_key() == probes.machine_key()
-    nowhere = tmp_path / "boot_id"
-    assert probes.machine_key(nowhere) != probes.machine_key(nowhere)
+    nowhere, nor_here = tmp_path / "boot_id", tmp_path / "another"
+    assert probes.machine_key(nowhere) != probes.machine_key(nor_here)
     assert len(probes.machine_key()) == len(probes.machine_key(nowhere)) == 16
 
 
