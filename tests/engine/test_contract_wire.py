@@ -131,8 +131,10 @@ def test_a_reply_that_keeps_to_no_rule_is_an_error_of_its_own(
     blast: Blast, peer: Peer, rule: Rule, reply: bytes, error: tuple[str, str]
 ) -> None:
     wire = msgspec.structs.replace(_LINES, rule=rule)
-    whole = run(blast(peer(_answers(lambda _line: reply)), wire=wire, connections="2", messages="4"))
+    blasting = blast(peer(_answers(lambda _line: reply)), wire=wire, connections="2", messages="4")
+    whole = run(blasting)
     assert whole.errors == {error: 2}
+    assert blasting.proved() == "failed"
     assert whole.counters["replied"] == (2 if error[0] == "receive" else 0)
 
 

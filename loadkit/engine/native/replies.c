@@ -81,12 +81,15 @@ IN_LINE int64_t *count_bytes(struct blast *blast, struct connection *connection,
     return page;
 }
 
-/* What came is counted, and wrong if there is a number. Returns the replies to go on after. */
+/* What came is counted, and wrong if there is a number: then a right reply before it proves nothing. Returns how many
+ * replies to go on after. */
 IN_LINE uint32_t settle(struct blast *blast, struct connection *connection, uint32_t replies, int step, int number) {
-    if (replies && connection == blast->first.connection) connection_prove(blast, connection, PROOF_right);
-    if (!number) return replies;
-    connection_fail(blast, connection, step, number);
-    return 0;
+    if (number) {
+        connection_fail(blast, connection, step, number);
+        return 0;
+    }
+    if (connection == blast->first.connection && replies) connection_prove(blast, connection, PROOF_right);
+    return replies;
 }
 
 /* Counts the echoes that end with these bytes, which are received: they end where the messages do. `*wrong` becomes
