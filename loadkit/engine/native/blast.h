@@ -300,10 +300,16 @@ static inline bool has_room(const struct blast *blast, const struct connection *
     return connection->state == OPEN && connection->pending_count < blast->options.depth &&
            connection->written == connection->owed;
 }
-static inline struct message *pending_at(const struct blast *blast, const struct connection *connection, uint32_t i) {
+static inline struct message *ring_of(const struct blast *blast, const struct connection *connection) {
+    return &blast->pending[(size_t)slot_number(blast, connection) * blast->options.depth];
+}
+/* Where message number `i` of those without a reply is in the ring. */
+static inline uint32_t pending_place(const struct blast *blast, const struct connection *connection, uint32_t i) {
     uint32_t place = connection->pending_first + i;
-    if (place >= blast->options.depth) place -= blast->options.depth;
-    return &blast->pending[(size_t)slot_number(blast, connection) * blast->options.depth + place];
+    return place < blast->options.depth ? place : place - blast->options.depth;
+}
+static inline struct message *pending_at(const struct blast *blast, const struct connection *connection, uint32_t i) {
+    return &ring_of(blast, connection)[pending_place(blast, connection, i)];
 }
 /* Takes messages off what may be sent; with the last one's reply the drain begins. */
 void messages_spend(struct blast *blast, int64_t count);

@@ -290,13 +290,11 @@ void connection_retire(struct blast *blast, struct connection *connection, int64
 }
 
 void connection_go_on(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event) {
-    if (!is_live(connection)) return;
     bool is_exchanging = blast->options.lifetime_ns == 0 && blast->is_sending; /* churn: one exchange a connection */
-    if (connection->state == RETIRING || is_exchanging) {
-        if (!connection->pending_count) end(blast, connection, now, is_own_event);
-    } else {
+    if (connection->state == OPEN && !is_exchanging)
         messages_fill(blast, connection, now);
-    }
+    else if (is_live(connection) && !connection->pending_count)
+        end(blast, connection, now, is_own_event);
 }
 
 static void count_pending(struct blast *blast, struct connection *connection, int counter) {

@@ -111,16 +111,27 @@ void messages_drop_due(struct blast *blast) {
 
 /* -- out */
 
+static inline void note_pending(const struct blast *blast, struct connection *connection, struct message message,
+                                uint32_t count) {
+    struct message *ring = ring_of(blast, connection);
+    uint32_t place = pending_place(blast, connection, connection->pending_count);
+    connection->pending_count += count;
+    for (; count; count--) {
+        ring[place] = message;
+        if (++place == blast->options.depth) place = 0;
+    }
+}
+
 void messages_note(struct blast *blast, struct connection *connection, struct message message, uint32_t count) {
     struct board *board = &blast->board;
     int64_t bytes = script_span(&blast->script, connection->owed, count);
-    for (uint32_t i = 0; i < count; i++) *pending_at(blast, connection, connection->pending_count++) = message;
+    note_pending(blast, connection, message, count);
     board_begin_write(board);
     int64_t *page = board_page(board, message.sent);
     page[COUNT_sent_bytes] += bytes;
     if (message.intended != OPENING) {
         page[COUNT_window_sent] += count;
-        page = board_page(board, message.intended);
+        if (message.intended != message.sent) page = board_page(board, message.intended);
         page[COUNT_sent] += count;
         /* In a closed loop a message is due when there is room for it; what a schedule wants was counted when due. */
         if (!blast->options.is_open_loop) {
@@ -173,16 +184,16 @@ static void note_waited(struct blast *blast, struct connection *connection, int6
     messages_note(blast, connection, (struct message){intended, looks_after(&blast->looks, intended), sent}, 1);
 }
 
-/* Sends what waits, while there is room. Returns whether anything did. */
-static __attribute__((noinline)) bool fill_from_waiting(struct blast *blast, struct connection *connection) {
+/* Whether anything waits for this connection, or for any. */
+static bool waits_for(const struct blast *blast, const struct connection *connection) {
+    return connection->held_first != NONE || blast->waiting.first != NONE;
+}
+
+/* Sends what waits, while there is room. */
+static __attribute__((noinline)) void fill_from_waiting(struct blast *blast, struct connection *connection) {
     int64_t sent = clock_ns();
-    bool has_any = false;
-    while (connection->pending_count < blast->options.depth &&
-           (connection->held_first != NONE || blast->waiting.first != NONE)) {
+    while (connection->pending_count < blast->options.depth && waits_for(blast, connection))
         note_waited(blast, connection, take_waiting(blast, connection), sent);
-        has_any = true;
-    }
-    return has_any;
 }
 
 /* Takes messages out of the schedule that found no place before, while there is room. Returns whether there was one. */
@@ -206,8 +217,9 @@ static bool fill_from_schedule(struct blast *blast, struct connection *connectio
 
 void messages_fill(struct blast *blast, struct connection *connection, int64_t now) {
     if (!has_room(blast, connection)) return;
-    if (blast->waiting_count && fill_from_waiting(blast, connection)) {
+    if (blast->waiting_count && waits_for(blast, connection)) {
         /* What is due has to wait until it is written, too. */
+        fill_from_waiting(blast, connection);
     } else if (blast->is_full) {
         if (!fill_from_schedule(blast, connection)) return;
     } else if (blast->is_sending) {

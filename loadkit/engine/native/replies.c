@@ -52,10 +52,6 @@ static inline void let_go(struct blast *blast, struct connection *connection, ui
     if (replies) blast->board.state[STATE_replied_ns] = now;
 }
 
-static inline const struct message *ring_of(const struct blast *blast, const struct connection *connection) {
-    return &blast->pending[(size_t)slot_number(blast, connection) * blast->options.depth];
-}
-
 static int check_echo(const struct blast *blast, const struct connection *connection, int64_t length) {
     if (connection->received + length > connection->written) return OWN_EXTRA_BYTES;
     bool is_right = !blast->options.is_checked ||
