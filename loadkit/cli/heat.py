@@ -15,7 +15,8 @@ import numpy as np
 from rich.style import Style
 from rich.text import Text
 
-from loadkit.measure.histogram import Histogram, index_of
+from loadkit.measure.buckets import index_of
+from loadkit.measure.histogram import Histogram
 from loadkit.units import format_duration
 
 __all__ = ["FINE", "Look", "bar", "binned", "heat_strip", "sparkline"]

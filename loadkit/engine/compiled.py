@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping
 
 from loadkit.measure.board import ERRNOS, HEAD, SUM_CARRY, TAIL_ROWS
-from loadkit.measure.histogram import SUB_BUCKETS
+from loadkit.measure.buckets import SUB_BUCKETS
 from loadkit.measure.names import (
     COUNTERS,
     HISTOGRAMS,

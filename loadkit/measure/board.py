@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.limits import setting_up
-from loadkit.measure.histogram import counts_length
+from loadkit.measure.buckets import counts_length
 from loadkit.measure.names import COUNTERS, HISTOGRAMS, STAGE, STAGES, STATE, STEPS, OwnError
 from loadkit.measure.tokens import Tokens, WorkerTokens, token_words
 from loadkit.units import format_size

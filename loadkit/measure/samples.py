@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.measure.board import SUM_CARRY, Board, Page
-from loadkit.measure.histogram import Histogram, index_of
+from loadkit.measure.buckets import index_of
+from loadkit.measure.histogram import Histogram
 from loadkit.measure.names import COUNTERS, HISTOGRAMS, STAGES, STATE, STEPS, error_name
 
 __all__ = [

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.measure.board import SUM_CARRY, Page, Slot
+from loadkit.measure.buckets import index_of
 from loadkit.measure.cpu import CpuMeter
-from loadkit.measure.histogram import index_of
 from loadkit.measure.names import COUNTERS, STATE
 from loadkit.units import NS_PER_S
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadkit.measure.histogram import Histogram, counts_length, highest_of
+from loadkit.measure.buckets import counts_length, highest_of
+from loadkit.measure.histogram import Histogram
 from loadkit.measure.names import WAKEUP_SOURCES
 from loadkit.measure.samples import PhaseSamples
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from loadkit.errors import RecordError
-from loadkit.measure.histogram import DIGITS, SUB_BUCKETS, Histogram, buckets_of, highest_of, lowest_of
+from loadkit.measure.buckets import DIGITS, SUB_BUCKETS, buckets_of, highest_of, lowest_of
+from loadkit.measure.histogram import Histogram
 from loadkit.report.histograms import decoded
 from loadkit.report.record import RunRecord, measured
 from loadkit.units import format_count

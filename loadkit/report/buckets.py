@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.errors import LoadkitError
-from loadkit.measure.histogram import Histogram, index_of
+from loadkit.measure.buckets import index_of
+from loadkit.measure.histogram import Histogram
 from loadkit.measure.names import TIMES
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S

@@ -13,7 +13,8 @@ from fractions import Fraction
 import numpy as np
 
 from loadkit.errors import RecordError
-from loadkit.measure.histogram import Counts, Histogram, highest_of, index_of
+from loadkit.measure.buckets import Counts, highest_of, index_of
+from loadkit.measure.histogram import Histogram
 from loadkit.report.record import HistogramRecord
 from loadkit.units import format_duration
 

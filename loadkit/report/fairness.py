@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadkit.measure.histogram import Histogram, highest_of, lowest_of
+from loadkit.measure.buckets import highest_of, lowest_of
+from loadkit.measure.histogram import Histogram
 from loadkit.measure.samples import WorkerSamples, merge
 from loadkit.report.histograms import decoded, histogram_record
 from loadkit.report.record import Fairness, HistogramRecord

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from loadkit.errors import RecordError
-from loadkit.measure.histogram import Histogram, highest_of, lowest_of, percentiles_supported, rank_of
+from loadkit.measure.buckets import highest_of, lowest_of
+from loadkit.measure.histogram import Histogram, percentiles_supported, rank_of
 from loadkit.report.record import PERCENTILES, HistogramRecord
 
 __all__ = ["decoded", "histogram_record", "percentiles_of"]

@@ -26,7 +26,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.histogram import MOST_VALUES, counts_length, decode_used, encode_used
+from loadkit.measure.buckets import MOST_VALUES, counts_length
+from loadkit.measure.encoding import add_used, decode_used, encode_used
 from loadkit.report import base85, rice
 
 __all__ = ["packed", "unpacked"]
@@ -131,11 +132,7 @@ def _rests(found: Mapping[str, _Used], sums: Mapping[str, Sequence[str]]) -> dic
 
 
 def _sum_of(highest_ns: int, several: Sequence[_Used]) -> _Used:
-    sums = np.zeros(max(_length(one) for one in several), np.int64)
-    for one in several:
-        sums[one.indices] += one.counts
-    (used,) = np.nonzero(sums)
-    return _Used(highest_ns, used, sums[used])
+    return _Used(highest_ns, *add_used((one.indices, one.counts) for one in several))
 
 
 def _without(whole: _Used, part: _Used) -> _Used | None:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.measure.board import Board
-from loadkit.measure.histogram import Histogram, counts_length, highest_of, lowest_of
+from loadkit.measure.buckets import counts_length, highest_of, lowest_of
+from loadkit.measure.histogram import Histogram
 from loadkit.measure.kernel import cpu_ticks, stolen_ticks
 from loadkit.measure.names import COUNTERS, STATE
 from loadkit.measure.samples import read_histogram, read_totals

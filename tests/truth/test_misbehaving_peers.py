@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from loadkit.measure.histogram import Histogram, lowest_of
+from loadkit.measure.buckets import lowest_of
+from loadkit.measure.histogram import Histogram
 
 from .conftest import Run, assert_adds_up, errors_of
 from .witness import FIRST, timely, witnessed

@@ -13,7 +13,7 @@ import pytest
 from loadkit.errors import PreflightError
 from loadkit.limits import open_descriptors
 from loadkit.measure.board import Board, BoardLayout
-from loadkit.measure.histogram import counts_length
+from loadkit.measure.buckets import counts_length
 from loadkit.measure.names import COUNTERS, HISTOGRAMS, STATE, STEPS, OwnError, error_name, place_of
 from loadkit.wire.protocol import REPLY_ERRORS
 

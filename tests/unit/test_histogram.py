@@ -9,16 +9,10 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from loadkit.measure.buckets import MOST_VALUES, bounds_of, counts_length, highest_of, index_of, lowest_of
+from loadkit.measure.encoding import _words, _words_one_by_one, add_used
 from loadkit.measure.histogram import (
-    MOST_VALUES,
     Histogram,
-    _words,
-    _words_one_by_one,
-    bounds_of,
-    counts_length,
-    highest_of,
-    index_of,
-    lowest_of,
     percentiles_supported,
     rank_of,
     values_needed,
@@ -354,3 +348,10 @@ def test_the_bounds_of_counters_are_those_of_each(values: list[int]) -> None:
     low, high = bounds_of(indices)
     assert low.tolist() == [lowest_of(one) for one in indices.tolist()]
     assert high.tolist() == [highest_of(one) for one in indices.tolist()]
+
+
+def test_counters_in_use_of_several_add_up() -> None:
+    nothing, several = np.zeros(0, np.int64), [(np.array([3, 7]), np.array([1, 2**53])), (np.array([7]), np.array([1]))]
+    used, counts = add_used([*several, (nothing, nothing)])
+    assert (used.tolist(), counts.tolist()) == ([3, 7], [1, 2**53 + 1])
+    assert [found.tolist() for found in add_used([])] == [[], []]

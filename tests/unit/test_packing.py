@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from loadkit.measure.histogram import Histogram, encode_used
+from loadkit.measure.encoding import encode_used
+from loadkit.measure.histogram import Histogram
 from loadkit.report import rice
 from loadkit.report.packing import packed, unpacked
 

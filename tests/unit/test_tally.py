@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loadkit.measure.board import SUM_CARRY, Board, BoardLayout, Slot
-from loadkit.measure.histogram import Histogram, counts_length, highest_of
+from loadkit.measure.buckets import counts_length, highest_of
+from loadkit.measure.histogram import Histogram
 from loadkit.measure.names import COUNTERS, STEPS
 from loadkit.measure.samples import PhaseSamples, read_histogram, read_worker
 from loadkit.measure.tally import Tally, record

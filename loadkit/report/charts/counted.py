@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loadkit.measure.histogram import bounds_of, decode_used, percentiles_supported, rank_of
+from loadkit.measure.buckets import bounds_of
+from loadkit.measure.encoding import add_used, decode_used
+from loadkit.measure.histogram import percentiles_supported, rank_of
 
 __all__ = ["Counted", "Numbers", "counted", "joined"]
 
@@ -65,10 +67,7 @@ def joined(several: Iterable[Counted]) -> Counted | None:
         return None
     if len(parts) == 1:
         return parts[0]
-    places, counts = (np.concatenate([getattr(one, name) for one in parts]) for name in ("indices", "counts"))
-    sums = np.bincount(places, weights=counts)
-    (indices,) = np.nonzero(sums)
-    return _counted(indices, sums[indices].astype(np.int64))
+    return _counted(*add_used((one.indices, one.counts) for one in parts))
 
 
 def _counted(indices: Numbers, counts: Numbers) -> Counted:

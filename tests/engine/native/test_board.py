@@ -16,7 +16,7 @@ from loadkit.engine.aio import echo, outbox, pauses, serving, wakeups
 from loadkit.engine.compiled import SHARED, matches_board, matches_options, native_missing
 from loadkit.measure import tally, tcp_watch
 from loadkit.measure.board import SUM_CARRY
-from loadkit.measure.histogram import counts_length, highest_of, index_of, lowest_of
+from loadkit.measure.buckets import counts_length, highest_of, index_of, lowest_of
 from loadkit.measure.names import COUNTERS, HISTOGRAMS
 from loadkit.plan.pacing import LinearPace
 from loadkit.units import NS_PER_S
