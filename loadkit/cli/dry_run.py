@@ -28,8 +28,7 @@ def _target(plan: Plan) -> str:
     target = plan.target
     if not target.embedded:
         return place_of(target.host, target.port)
-    first, *more = target.addresses
-    return f"an embedded server on {first}" + (f" to {more[-1]}" if more else "")
+    return f"an embedded server on {target.span}"
 
 
 def _phase(phase: PhasePlan, load: Load) -> str:

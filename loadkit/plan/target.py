@@ -23,6 +23,12 @@ class Target(msgspec.Struct, frozen=True):
     embedded: bool = False
     is_local: bool = False
 
+    @property
+    def span(self) -> str:
+        """Its addresses for people: `127.0.0.1 to 127.0.0.153`."""
+        first, *more = self.addresses
+        return f"{first} to {more[-1]}" if more else first
+
 
 class Route(msgspec.Struct, frozen=True):
     """`connections` of them go from `source` (None: the kernel's choice, no bind) to `destination`.

@@ -47,10 +47,9 @@ def headline(record: RunRecord) -> str:
 def target_line(record: RunRecord) -> str:
     """Returns where the connections went."""
     target = record.target
-    first, *more = target.addresses
-    addresses = f"{first} to {more[-1]}" if more else first
-    name = "embedded server on " if target.embedded else f"{target.host} = " if target.host != first else ""
-    return f"{name}{addresses}, port {record.port}" if record.port else f"{name}{addresses}"
+    is_named = target.host != target.addresses[0]
+    name = "embedded server on " if target.embedded else f"{target.host} = " if is_named else ""
+    return f"{name}{target.span}, port {record.port}" if record.port else f"{name}{target.span}"
 
 
 def load_line(record: RunRecord) -> str:
