@@ -67,7 +67,7 @@ def machine_key(boot_id: Path = _BOOT_ID) -> bytes:
     """Returns the 128 bits of this boot of this machine, whose clock all its containers share. They are not for others.
 
     If the kernel does not tell, they are random: no peer's clock is taken for ours then. Read once, before workers are
-    forked: each of them would write to 50 KB more of what it shares with the others.
+    forked: each of them would write to 100 KB more of what it shares with the others.
     """
     try:
         return int(boot_id.read_bytes().replace(b"-", b""), 16).to_bytes(_KEY_BYTES, "little")

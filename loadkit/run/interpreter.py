@@ -106,9 +106,8 @@ class Interpreter:
                     watched.remove(self._said_fd)
             if self.socket.fileno() in ready:
                 break
-            if (
-                not ready and time.monotonic() >= deadline
-            ):  # else it was a signal that the program around us has a use for
+            # A wait that ends before was ended by a signal that the program around us has a use for.
+            if not ready and time.monotonic() >= deadline:
                 raise _not_ready(f"is not ready after {_READY_S:.0f} s", said)
         answer = self.socket.recv(64 * 1024)
         if answer[:1] == FAILED:

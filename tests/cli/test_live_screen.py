@@ -21,6 +21,7 @@ RUN = (
     "-o run.json"
 )
 AFTER = "; echo ended $?"
+TAKEN, PUT_BACK = ["1", "0", "0"], ["0", "1", "1"]  # modes of the terminal
 
 
 def shows_all(lines: list[str]) -> bool:
@@ -37,6 +38,11 @@ def is_on(lines: list[str]) -> bool:
 
 def has_ended(lines: list[str]) -> bool:
     return any(re.search(r"ended \d+$", line) for line in lines)
+
+
+def modes(screen: Terminal) -> list[str]:
+    """Whether the terminal shows its other screen, has a cursor, and wraps lines."""
+    return screen.state("alternate_on", "cursor_flag", "wrap_flag")
 
 
 def settings(screen: Terminal, folder: Path, name: str) -> str:
@@ -72,10 +78,10 @@ def test_the_panel_fits_80_columns_and_24_rows_and_q_stops_the_run_gently(tmp_pa
         assert any(line.startswith("asked 500/s, now ") for line in lines)
         assert any(line.startswith("open 20 of 20, ") for line in lines)
         assert any(line.startswith("SLO missed  latency.p50>5s  (") for line in lines)
-        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["1", "0", "0"]
+        assert modes(screen) == TAKEN
         screen.press("q")
         lines = screen.wait_for(has_ended)
-        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+        assert modes(screen) == PUT_BACK
         assert any(line.endswith("ended 130") for line in lines)
         assert settings(screen, tmp_path, "after") == before
 
@@ -99,7 +105,7 @@ def test_the_terminal_is_put_back_when_the_run_ends_by(way: str, status: int, tm
             os.kill(parent, signal.Signals[way])
         lines = screen.wait_for(has_ended)
         assert any(line.endswith(f"ended {status}") for line in lines)
-        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+        assert modes(screen) == PUT_BACK
         assert settings(screen, tmp_path, "after") == before
 
 
@@ -133,7 +139,7 @@ def test_it_is_put_back_when_there_is_a_bug_in_the_panel(tmp_path: Path) -> None
         screen.run(RUN.replace("$LOADKIT", f"{sys.executable} buggy.py") + AFTER)
         lines = screen.wait_for(has_ended)
         assert "AssertionError: a bug" in lines
-        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+        assert modes(screen) == PUT_BACK
         assert settings(screen, tmp_path, "after") == before
 
 
@@ -152,7 +158,7 @@ def test_one_that_goes_on_in_the_background_leaves_the_terminal_to_the_shell_and
         screen.run("wait %1; echo ended $?")
         lines = screen.wait_for(has_ended)
         assert any(line.endswith("ended 143") for line in lines)
-        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+        assert modes(screen) == PUT_BACK
 
 
 def test_back_in_the_foreground_it_is_drawn_again_and_heeds_keys(tmp_path: Path) -> None:
@@ -166,7 +172,7 @@ def test_back_in_the_foreground_it_is_drawn_again_and_heeds_keys(tmp_path: Path)
         screen.press("q")
         lines = screen.wait_for(has_ended)
         assert any(line.endswith("ended 130") for line in lines)
-        assert screen.state("alternate_on", "cursor_flag", "wrap_flag") == ["0", "1", "1"]
+        assert modes(screen) == PUT_BACK
 
 
 def test_without_keys_it_says_what_stops_it(tmp_path: Path) -> None:
