@@ -189,6 +189,7 @@ class OwnError:
     APP_FAILED = 148  # an exception came out of the app that the serve end runs
     NOT_ACCEPTED = 149  # the kernel said that it was open, and the peer never acknowledged a byte: its accept queue
     CUT = 150  # still open when the serve end ended
+    SEND_TIMEOUT = 151  # the peer replied to a message, and did not take the rest of it
 
 
 # What came is more than what was asked for.

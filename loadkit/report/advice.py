@@ -148,6 +148,11 @@ _TABLE: dict[tuple[str, str], Known] = {
         "the server is stuck, or the load is too high for it; lower --rate, or raise --timeout",
         "target",
     ),
+    ("send", "SEND_TIMEOUT"): Known(
+        "the target replied before it had read the message, and did not take the rest within --timeout",
+        "check that the target speaks the protocol of the messages, or raise --timeout",
+        "target",
+    ),
     (_ANY, "CLOSED_BY_PEER"): Known(
         "the target closed them",
         "see its log for a limit, an idle timeout or a crash",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import struct
+import threading
 from collections.abc import Callable
 
 import msgspec
@@ -19,7 +20,7 @@ from loadkit.wire.prefixed import Prefixed
 from loadkit.wire.script import PIECE_BYTES, Script
 from loadkit.wire.wires import Rule, Wire
 
-from .conftest import Blast, Peer, Server, run
+from .conftest import TIMEOUT_S, Blast, Peer, Server, run
 
 pytestmark = pytest.mark.slow
 
@@ -143,6 +144,28 @@ def test_a_reply_that_never_ends_is_not_in_time(blast: Blast, peer: Peer) -> Non
     whole = run(blast(peer(endless), wire=_LINES, connections="1", messages="1", timeout="100ms"))
     assert whole.errors == {("receive", "REPLY_TIMEOUT"): 1}
     assert whole.counters["received_bytes"] == 5
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_peer_that_replies_before_it_has_read_and_reads_no_further_has_a_deadline(
+    blast: Blast, peer: Peer, depth: int
+) -> None:
+    over = threading.Event()
+
+    def answer_early(sock: socket.socket, _number: int) -> None:
+        sock.recv(1)
+        sock.sendall(b"OK\n")
+        assert over.wait(TIMEOUT_S)
+
+    # More than two sockets on loopback keep.
+    wire = Wire(Script(bytes(range(251)), (64 * 2**20,)), LINE)
+    options = {"connections": "1", "messages": "9", "timeout": "200ms", "depth": str(depth)}
+    try:
+        whole = run(blast(peer(answer_early), wire=wire, **options))
+    finally:
+        over.set()
+    assert whole.errors == {("send", "SEND_TIMEOUT"): 1}
+    assert whole.counters["sent"] == whole.counters["replied"] == 1
 
 
 def test_no_probe_says_hello_to_what_is_no_echo(engine: Engine, blast: Blast, peer: Peer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from select import POLLIN
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +27,10 @@ class Swarm:
         self.watch = SimpleNamespace(standstills=Standstills(), asked_ns=NEVER, age=lambda since, now: now - since)
         sock = SimpleNamespace(fileno=lambda: 4711)
         self.connection: Any = SimpleNamespace(
-            pending=[0, 0, 0], transport=SimpleNamespace(get_extra_info=lambda _name: sock), timer_ns=0
+            pending=[0, 0, 0],
+            waits_since=lambda: 0,
+            transport=SimpleNamespace(get_extra_info=lambda _name: sock),
+            timer_ns=0,
         )
         self.broken_at: list[int] = []
         self.now = 0
@@ -54,7 +58,7 @@ def run(swarm: Swarm) -> int:
 
 
 def readable(monkeypatch: pytest.MonkeyPatch, is_readable: bool) -> None:
-    monkeypatch.setattr(timeouts, "is_readable", lambda fd: fd == 4711 and is_readable)
+    monkeypatch.setattr(timeouts, "has_events", lambda fd, events: (fd, events) == (4711, POLLIN) and is_readable)
 
 
 def test_a_connection_without_a_byte_is_given_up_when_the_time_is_over(

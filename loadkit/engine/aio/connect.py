@@ -16,7 +16,7 @@ from loadkit.measure.settings import Value
 from loadkit.plan.target import Route
 from loadkit.units import NS_PER_S
 
-__all__ = ["has_events", "is_readable", "keep_alive", "open_route"]
+__all__ = ["has_events", "keep_alive", "open_route"]
 
 
 def keep_alive(sock: socket.socket, idle_ns: int) -> None:
@@ -25,13 +25,8 @@ def keep_alive(sock: socket.socket, idle_ns: int) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_ns // NS_PER_S)
 
 
-def is_readable(fd: int) -> bool:
-    """Whether something has come that the loop has not read yet, the end of the stream included."""
-    return has_events(fd, select.POLLIN)
-
-
 def has_events(fd: int, events: int) -> bool:
-    """Whether the kernel has one of these events of poll(2) for it, or an error."""
+    """Whether the kernel has one of these events of poll(2) for it that the loop has not come to yet, or an error."""
     polled = select.poll()
     polled.register(fd, events)
     return bool(polled.poll(0))

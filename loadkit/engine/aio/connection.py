@@ -218,6 +218,10 @@ class Connection(asyncio.Protocol):
 
     # -- called by the swarm
 
+    def waits_since(self) -> int | None:
+        """Since when it waits for the peer; None if it waits for nothing."""
+        return self.pending[2] if self.pending else None
+
     def has_room(self) -> bool:
         """Whether a message may go out now."""
         return len(self.pending) < 3 * self.swarm.depth and not self.paused and self.state is State.OPEN

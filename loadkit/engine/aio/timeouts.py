@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from loadkit.engine.aio.connect import is_readable
+import select
+
+from loadkit.engine.aio.connect import has_events
 from loadkit.engine.aio.connection import Connection
 from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.aio.deadlines import Deadlines
@@ -46,22 +48,30 @@ class Timeouts:
     def judge(self, now: int) -> None:
         """Ends the connections whose oldest message has waited too long."""
         for connection in self._deadlines.due(now):
-            if connection.pending:
-                self._judge_one(connection, now)
+            since = connection.waits_since()
+            if since is not None:
+                self._judge_one(connection, since, now)
 
-    def _judge_one(self, connection: Connection, now: int) -> None:
-        sent = connection.pending[2]
-        until = sent + self._timeout_ns + self._watch.standstills.since(sent)
+    def _judge_one(self, connection: Connection, since: int, now: int) -> None:
+        until = since + self._timeout_ns + self._watch.standstills.since(since)
         # What has come is read first, and judged by the wait that reported it. That takes a turn, which may be as long
         # as a standstill without being one; bytes that keep coming and end no reply are not waited for any longer.
         is_over = now > until + 2 * self.grain_ns + STANDSTILL_NS
         if until > now:
             self._deadlines.push(connection, until)
-        elif not is_over and is_readable(connection.transport.get_extra_info("socket").fileno()):
+        elif not is_over and _has_moved(connection):
             self._deadlines.push(connection, now + self.grain_ns)
-        else:
+        elif connection.pending:
             self._swarm.broken(connection, "receive", OwnError.REPLY_TIMEOUT)
+        else:
+            self._swarm.broken(connection, "send", OwnError.SEND_TIMEOUT)
 
     def tidy(self, live: int) -> None:
         """Lets go of connections that are closed; so many are `live`."""
         self._deadlines.tidy(live)
+
+
+def _has_moved(connection: Connection) -> bool:
+    """Whether the kernel has what it waits for, and the loop has not come to it: a reply, or room for a message."""
+    fd = connection.transport.get_extra_info("socket").fileno()
+    return has_events(fd, select.POLLIN if connection.pending else select.POLLOUT)

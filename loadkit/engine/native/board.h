@@ -44,7 +44,8 @@
 #define PROOF_NAMES(X) X(unknown) X(right) X(failed)
 #define OWN_ERRORS(X)                                                                                                  \
     X(WRONG_BYTES, 140) X(CLOSED_BY_PEER, 141) X(REPLY_TIMEOUT, 142) X(EXTRA_BYTES, 143) X(CONNECT_TIMEOUT, 144)       \
-    X(UNKNOWN, 145) X(RUN_ENDED, 146) X(AT_LIMIT, 147) X(APP_FAILED, 148) X(NOT_ACCEPTED, 149) X(CUT, 150)
+    X(UNKNOWN, 145) X(RUN_ENDED, 146) X(AT_LIMIT, 147) X(APP_FAILED, 148) X(NOT_ACCEPTED, 149) X(CUT, 150)          \
+    X(SEND_TIMEOUT, 151)
 
 #define AS_STATE(name) STATE_##name,
 #define AS_COUNTER(name) COUNT_##name,

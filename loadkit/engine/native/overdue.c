@@ -3,13 +3,22 @@
 
 #include "blast.h"
 
+/* Since when a connection waits for the peer; NEVER if it waits for nothing. Its last message may have its reply before
+ * all of it is written, and then waits for room alone. No other has taken its place in the ring. */
+static int64_t waits_since(const struct blast *blast, const struct connection *connection) {
+    if (connection->state == CONNECTING) return connection->established_ns;
+    if (connection->pending_count) return pending_at(blast, connection, 0)->sent;
+    if (connection->written == connection->owed) return NEVER;
+    return pending_at(blast, connection, blast->options.depth - 1)->sent;
+}
+
 /* When a connection has waited too long, without the worker's own standstills; NEVER if it waits for nothing. */
 static int64_t expires_at(const struct blast *blast, const struct connection *connection) {
+    int64_t since = waits_since(blast, connection);
+    if (since == NEVER) return NEVER;
     bool is_connecting = connection->state == CONNECTING;
-    if (!is_connecting && !connection->pending_count) return NEVER;
-    int64_t began = is_connecting ? connection->established_ns : pending_at(blast, connection, 0)->sent;
     int64_t timeout = is_connecting ? blast->options.connect_timeout_ns : blast->options.timeout_ns;
-    return look_at_timeout(blast, began + timeout + standstills_since(&blast->standstills, began));
+    return look_at_timeout(blast, since + timeout + standstills_since(&blast->standstills, since));
 }
 
 /* Takes what the kernel has of a connection and epoll has not reported, as if it had. More may have been ready than a
@@ -25,8 +34,10 @@ static __attribute__((noinline, cold)) void take_unreported(struct blast *blast,
 static void expire(struct blast *blast, struct connection *connection) {
     if (connection->state == CONNECTING)
         connection_not_opened(blast, connection, OWN_CONNECT_TIMEOUT);
-    else
+    else if (connection->pending_count)
         connection_fail(blast, connection, STEP_receive, OWN_REPLY_TIMEOUT);
+    else
+        connection_fail(blast, connection, STEP_send, OWN_SEND_TIMEOUT);
 }
 
 static bool is_alive(const struct connection *connection) {
