@@ -1,4 +1,4 @@
-"""The seam between connection.py and swarm.py: what connections share, and what they report."""
+"""The seam between connection.py and what is above it: what connections share, and what they report."""
 
 from __future__ import annotations
 

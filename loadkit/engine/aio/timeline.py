@@ -42,9 +42,9 @@ class Stage(enum.Enum):
 
 
 class Timeline(Crowd[Connection]):
-    """A shard under way, but for the lives of its connections (swarm.py), and for the loop around it (blasting.py).
+    """A shard under way, but for its connections (slots.py, opening.py, swarm.py), and for the loop around it.
 
-    The three are one object, as struct blast is one: they are asked at each message, and a step between them costs more
+    They are one object, as struct blast is one: they are asked at each message, and a step between them costs more
     than what most of the methods do.
     """
 
