@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.full_listener import full_listener
 from tests.receiving import receive
 
 from .conftest import LOOPBACK, TIMEOUT_S, Behaviour, Blast, Peer, hold_back, run
@@ -184,9 +185,7 @@ def test_a_port_nobody_listens_on_refuses_each_connect(blast: Blast) -> None:
 
 
 def test_a_connect_that_is_not_answered_times_out(blast: Blast) -> None:
-    # A full accept queue drops the SYN: the backlog of 0 takes one connection (tcp(7), somaxconn).
-    with socket.create_server((LOOPBACK, 0), backlog=0) as full:
+    with full_listener() as full:
         port = full.getsockname()[1]
-        with socket.create_connection((LOOPBACK, port)):
-            blasting = blast(port, connections="3", duration="100ms", connect_timeout="300ms", rate="1")
-            assert run(blasting).errors == {("connect", "CONNECT_TIMEOUT"): 3}
+        blasting = blast(port, connections="3", duration="100ms", connect_timeout="300ms", rate="1")
+        assert run(blasting).errors == {("connect", "CONNECT_TIMEOUT"): 3}

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.full_listener import full_listener
 from tests.receiving import receive
 from tests.under_way import wait_for
 
@@ -161,8 +162,7 @@ def test_a_port_that_is_dead_is_told_in_a_line(blast: Blast, engine: tuple[str, 
 
 
 def test_a_target_that_answers_no_connect_is_told_in_a_line(blast: Blast, engine: tuple[str, ...]) -> None:
-    # A full accept queue drops the SYN: the backlog of 0 takes one connection (tcp(7), somaxconn).
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+    with full_listener() as full:
         place = f"127.0.0.1:{full.getsockname()[1]}"
         line = line_of(blast(place, "-c", "50", "-d", "60s", "--connect-timeout", "300ms", *engine))
     assert line.startswith(f"loadkit: {place}: no answer to the first connect within 300 ms; ")

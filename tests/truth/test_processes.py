@@ -6,7 +6,6 @@ import contextlib
 import os
 import resource
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Serve
+from tests.full_listener import full_listener
 from tests.under_way import wait_for
 
 from .conftest import Run, assert_adds_up, errors_of, processes, wait_for_processes
@@ -147,8 +147,7 @@ def test_ctrl_c_during_the_ramp_reports_what_was_opened(blast: Blast) -> None:
 
 
 def test_ctrl_c_does_not_wait_for_a_first_connection_that_nobody_answers(blast: Blast) -> None:
-    # A full accept queue drops the SYN: the backlog of 0 takes one connection (tcp(7), somaxconn).
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+    with full_listener() as full:
         port = full.getsockname()[1]
         run = blast(f"127.0.0.1:{port}", "-c", "10", "--connect-timeout", "10m")
         syn_sent = f":{port:04X} 02 "

@@ -23,7 +23,7 @@ from loadkit.plan.pacing import LinearPace
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import Echo, echo_script
-from tests.engine.conftest import LOOPBACK, serve_options, wait_for
+from tests.engine.conftest import LOOPBACK, TIMEOUT_S, serve_options, wait_for
 
 if missing := native_missing():
     pytest.skip(f"the native engine: {missing}", allow_module_level=True)
@@ -116,11 +116,15 @@ class Turns:
         return {name: after[name] - before[name] for name in after}
 
     def turn_until(self, counter: str, count: int) -> list[int]:
-        """Has turns until a counter has grown by so much; returns by how much in each."""
+        """Has turns, each when something has come, until a counter grew by so much; returns by how much in each."""
         grown: list[int] = []
+        ready = select.poll()
+        ready.register(self.core.fileno(), select.POLLIN)
+        deadline = time.monotonic() + TIMEOUT_S
         while sum(grown) < count:
+            assert time.monotonic() < deadline, f"{counter} grows by {sum(grown)} of {count}"
+            ready.poll(5)
             grown.append(self.turn()[counter])
-            assert len(grown) < 10_000
         return grown
 
 
@@ -235,16 +239,21 @@ def send_one(core: Core, listener: socket.socket) -> None:
     core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
 
 
-def lose_edges(epoll_fd: int, connections: int = 1) -> None:
+def lose_edges(
+    epoll_fd: int, events: int, connections: int = 1, meanwhile: Callable[[], object] = lambda: None
+) -> None:
     """Waits in an edge-triggered core's place until so many are reported: an edge is reported once (epoll(7)).
 
-    A connection is writable as well, unlike the timer and what the parent says.
+    `events` are those of the edge, and each connection is writable as well: the timer and the parent are not. What
+    `meanwhile` does is done again and again: nothing else may have the edge come.
     """
     lost = set[int]()
+    wanted = events | select.EPOLLOUT
     with select.epoll.fromfd(os.dup(epoll_fd)) as epoll:
 
         def are_lost() -> bool:
-            lost.update(token for token, events in epoll.poll(0) if events & select.EPOLLOUT)
+            meanwhile()
+            lost.update(token for token, reported in epoll.poll(0) if reported & wanted == wanted)
             return len(lost) == connections
 
         wait_for(are_lost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from loadkit.measure.tcp_info import read_tcp_info
 from loadkit.plan.pacing import LinearPace
 from loadkit.units import NS_PER_S
 from tests.engine.conftest import LOOPBACK, Blast, Server, run
+from tests.full_listener import full_listener
 from tests.namespaces import own_network
 
 from .by_hand import Core, a_route, lose_edges, paced, send_one
@@ -148,7 +150,7 @@ def test_what_came_with_an_edge_that_was_lost_is_read_when_its_time_is_over(
         with Core(phases=_ONE, port=listener.getsockname()[1], **options) as core:
             send_one(core, listener)
             answer(core.sockets[-1])
-            lose_edges(core.blast.fileno())
+            lose_edges(core.blast.fileno(), select.EPOLLIN)
             core.turn_until(lambda: core.slot.get("open") == 0 or core.phase(1).counters["replied"] == 1)
             phase = core.phase(1)
     assert phase.counters["received_bytes"] == received_bytes
@@ -160,15 +162,13 @@ def test_what_came_with_an_edge_that_was_lost_is_read_when_its_time_is_over(
 
 
 def test_a_connect_whose_edge_was_lost_is_found_when_its_time_is_over() -> None:
-    # A full accept queue drops the SYN, which is sent again after a second (tcp(7), somaxconn).
-    with socket.create_server((LOOPBACK, 0), backlog=0) as listener:
-        port = listener.getsockname()[1]
-        options = {"connect_timeout_ns": 5 * NS_PER_S // 2, "is_edge_triggered": True}
-        with socket.create_connection((LOOPBACK, port)), Core(port=port, **options) as core:
+    options = {"connect_timeout_ns": 5 * NS_PER_S // 2, "is_edge_triggered": True}
+    with full_listener() as listener:  # the SYN is sent again after a second
+        with Core(port=listener.getsockname()[1], **options) as core:
             core.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 1)
             core.turn_until(lambda: core.phase(0).counters["asked"] == 1)
             assert core.slot.get("open") == 0
             listener.accept()[0].close()
-            lose_edges(core.blast.fileno())
+            lose_edges(core.blast.fileno(), select.EPOLLOUT)
             core.turn_until(lambda: core.slot.get("settled") == 1 or core.slot.get("open") == 1)
             assert (core.slot.get("open"), core.phase(0).errors) == (1, {})

@@ -18,7 +18,8 @@ from loadkit.engine.base import Engine
 from loadkit.measure.samples import PhaseSamples
 from loadkit.plan.pacing import LinearPace
 from loadkit.units import NS_PER_S
-from tests.engine.conftest import EDGE_TRIGGERED, LOOPBACK, Blast, Peer, wait_for
+from tests.engine.conftest import EDGE_TRIGGERED, Blast, Peer, wait_for
+from tests.full_listener import full_listener
 
 from .by_hand import (
     MOST_PIECES,
@@ -204,10 +205,8 @@ def test_a_half_close_that_comes_with_the_end_of_the_connect_is_not_lost(
     engine: Engine, request: pytest.FixtureRequest
 ) -> None:
     with contextlib.ExitStack() as open_sockets:
-        # A full accept queue drops the SYN (listen(2)); the next one comes after a second, when there is room again.
-        listener = open_sockets.enter_context(socket.create_server((LOOPBACK, 0), backlog=0))
+        listener = open_sockets.enter_context(full_listener())  # the SYN is sent again after a second
         port = listener.getsockname()[1]
-        open_sockets.enter_context(socket.create_connection((LOOPBACK, port)))
         edge_triggered = request.node.stash[EDGE_TRIGGERED]
         core = open_sockets.enter_context(Core(port=port, is_edge_triggered=edge_triggered, timeout_ns=2 * NS_PER_S))
         core.blast.start(time.monotonic_ns(), 1000.0, 0, 1, 1)

@@ -19,6 +19,7 @@ from tests.engine.conftest import LOOPBACK, Server, wait_for
 
 from .by_hand import (
     MOST_PIECES,
+    Turns,
     lose_edges,
     pieces_of_anything,
     reset,
@@ -155,7 +156,7 @@ def test_what_an_edge_that_was_lost_would_have_reported_is_found_all_the_same(id
             sender.sendall(b"message")
             closer.close()
             reset(resetter)
-            lose_edges(worker.core.fileno(), connections=3)
+            lose_edges(worker.core.fileno(), select.EPOLLIN, connections=3)
             while not (now := worker.counters())["sent_bytes"] or now["closed"] < 2:
                 worker.turn()
             assert sender.recv(64) == b"message"
@@ -163,30 +164,39 @@ def test_what_an_edge_that_was_lost_would_have_reported_is_found_all_the_same(id
 
 
 def test_an_echo_that_was_owed_goes_on_though_the_edge_was_lost() -> None:
-    sent = bytes(2**16)
     with serve_turns(is_edge_triggered=True) as worker, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect((LOOPBACK, worker.port))
         client.setblocking(False)
         worker.turn_until("opened", 1)
-        total = 0
-        with contextlib.suppress(BlockingIOError):  # as far as both ends' buffers go
-            while True:
-                total += client.send(sent)
-                worker.turn()
-        got = 0
-        while not got:
-            got += _read_all(client)
-        lose_edges(worker.core.fileno())
-        while got < total:
+        sent, got = overfill(worker, client), 0
+
+        def read() -> None:
+            nonlocal got
+            with contextlib.suppress(BlockingIOError):
+                while chunk := client.recv(1 << 20):
+                    got += len(chunk)
+
+        # It comes once a third of the send buffer is free (sock_writeable), however late what makes it so is.
+        lose_edges(worker.core.fileno(), select.EPOLLOUT, meanwhile=read)
+        while got < sent:
             worker.turn()
-            got += _read_all(client)
+            read()
 
 
-def _read_all(sock: socket.socket) -> int:
-    """Reads what is there; returns how much."""
-    length = 0
-    with contextlib.suppress(BlockingIOError):
-        while chunk := sock.recv(1 << 20):
-            length += len(chunk)
-    return length
+def overfill(worker: Turns, client: socket.socket) -> int:
+    """Sends until the worker owes some of it and nothing more goes out; returns how much did."""
+    sent = 0
+
+    def is_full() -> bool:
+        nonlocal sent
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sent += client.send(bytes(2**16))
+                worker.turn()
+        worker.turn()
+        counters = worker.counters()
+        return counters["received_bytes"] > counters["sent_bytes"]
+
+    wait_for(is_full)
+    return sent
