@@ -143,6 +143,16 @@ _TABLE: dict[tuple[str, str], Known] = {
         "check that the target speaks the protocol that the replies are taken for",
         "target",
     ),
+    ("reply", "BAD_CODE"): Known(
+        "the reply did not begin with a code of three digits",
+        "check that the target speaks SMTP, FTP or NNTP, and what it says first (--first '' --first-expect line-code)",
+        "target",
+    ),
+    ("reply", "WRONG_REPLY"): Known(
+        "the reply ended where it should, and did not say what --check asks for",
+        "the network did its work: see the first of them, and the log of the target",
+        "target",
+    ),
     ("receive", "REPLY_TIMEOUT"): Known(
         "no reply within --timeout",
         "the server is stuck, or the load is too high for it; lower --rate, or raise --timeout",

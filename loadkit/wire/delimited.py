@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -32,17 +33,20 @@ class DelimitedFraming:
         self._delimiter = rule.delimiter
         self._most = rule.most
 
-    def feed(self, progress: tuple[int, bytes], chunk: bytes) -> tuple[tuple[int, bytes], int]:
+    def feed(self, progress: tuple[int, bytes], chunk: bytes) -> tuple[tuple[int, bytes], Sequence[int]]:
         """Takes bytes. Raises Unexpected for a reply that is too long."""
         length, tail = progress
-        text, at, replies = tail + chunk, 0, 0
-        length -= len(tail)  # of the reply before the text
+        kept = len(tail)
+        text, at = tail + chunk, 0
+        ends: list[int] = []
+        length -= kept  # of the reply before the text
         while (found := text.find(self._delimiter, at)) >= 0:
             end = found + len(self._delimiter)
             if length + end - at > self._most:
-                raise Unexpected(TOO_LONG, replies)
-            length, at, replies = 0, end, replies + 1
+                raise Unexpected(TOO_LONG, ends)
+            length, at = 0, end
+            ends.append(end - kept)
         length += len(text) - at
         if length > self._most:
-            raise Unexpected(TOO_LONG, replies)
-        return (length, text[max(at, len(text) - len(self._delimiter) + 1) :]), replies
+            raise Unexpected(TOO_LONG, ends)
+        return (length, text[max(at, len(text) - len(self._delimiter) + 1) :]), ends

@@ -8,6 +8,7 @@ divide the size, for else all messages would be alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -50,11 +51,15 @@ class EchoFraming:
         self._size = stream.script.size
         self._check = rule.check
 
-    def feed(self, progress: int, chunk: bytes) -> tuple[int, int]:
+    def feed(self, progress: int, chunk: bytes) -> tuple[int, Sequence[int]]:
         """Takes bytes: the replies end where the messages do. Raises Unexpected for other bytes, if it checks them."""
         if self._check and not self._stream.matches(progress, chunk):
-            raise Unexpected(WRONG_BYTES, 0)
+            raise Unexpected(WRONG_BYTES)
         behind = progress + len(chunk)
         if self._size:
-            return behind, behind // self._size - progress // self._size
-        return behind, self._script.count(behind) - self._script.count(progress)
+            return behind, range(self._size - progress % self._size, len(chunk) + 1, self._size)
+        ends, end = [], progress
+        for _ in range(self._script.count(behind) - self._script.count(progress)):
+            end = self._script.end(end)
+            ends.append(end - progress)
+        return behind, ends

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Mapping
 
 from loadkit.units import Size, format_size
+from loadkit.wire.coded import Coded
 from loadkit.wire.delimited import Delimited
 from loadkit.wire.echo import Echo
-from loadkit.wire.escapes import unescape
 from loadkit.wire.fixed import Fixed
 from loadkit.wire.prefixed import Prefixed
+from loadkit.wire.texts import unescape
 from loadkit.wire.wires import Rule
 
 __all__ = ["MOST_EXPECTED_BYTES", "Expect"]
@@ -20,14 +21,15 @@ __all__ = ["MOST_EXPECTED_BYTES", "Expect"]
 MOST_EXPECTED_BYTES = 2**30
 _MOST_DELIMITER_BYTES = 16
 _MOST_OFFSET = 2**16
+_LEAST_CODED_BYTES = 4
 _FIELD = re.compile(r"u(8|16|24|32|40|48|56|64)(be|le)?|varint")
-_QUOTED = re.compile(r"""(['"])((?:\\.|(?!\1).)*)\1(?:,(.*))?""", re.DOTALL)
+_QUOTED = re.compile(r"""(['"])((?:(?!\1).)*)\1(?:,(.*))?""", re.DOTALL)
 
 
 class Expect(str):
     """A framing as text. It is checked when it is read."""
 
-    expected = r"echo, line, bytes:N, until:'TEXT' or len:FIELD, such as len:u32be,offset=4"
+    expected = r"echo, line, line-code, bytes:N, until:'TEXT' or len:FIELD, such as len:u32be,offset=4"
 
     @classmethod
     def parse(cls, value: object) -> Expect:
@@ -92,6 +94,13 @@ def _line(named: Mapping[str, str]) -> Rule:
     return Delimited(b"\n", _most(named))
 
 
+def _coded(named: Mapping[str, str]) -> Rule:
+    most = _most(named)
+    if most < _LEAST_CODED_BYTES:
+        raise ValueError(f"max= of line-code is at least {_LEAST_CODED_BYTES} B: three digits and the line's end")
+    return Coded(most)
+
+
 def _bytes(text: str, _whole: str) -> Rule:
     length = int(Size.parse(text))
     if not 1 <= length <= MOST_EXPECTED_BYTES:
@@ -117,15 +126,19 @@ def _length(text: str, whole: str) -> Rule:
         raise ValueError(
             f"expected len:FIELD with u8, u16be, u16le, u24be, … u64le or varint, got {field!r} in {whole!r}"
         )
-    named = _named(more, whole, "offset", "adjust", "max") if comma else {}
+    named = _named(more, whole, "offset", "adjust", "max", "until") if comma else {}
+    until = unescape(named.get("until", ""))
+    if "until" in named and len(until) != 1:
+        raise ValueError(f"expected until= and the byte that the last message begins with, got {named['until']!r}")
     return Prefixed(
         offset=_integer(named, "offset", 0, _MOST_OFFSET),
         width=int(found[1]) // 8 if found[1] else 0,
         is_little=found[2] == "le",
         adjust=_integer(named, "adjust", -(2**31), 2**31 - 1),
         most=_most(named),
+        until=until,
     )
 
 
-_PLAIN: Mapping[str, Callable[[Mapping[str, str]], Rule]] = {"echo": _echo, "line": _line}
+_PLAIN: Mapping[str, Callable[[Mapping[str, str]], Rule]] = {"echo": _echo, "line": _line, "line-code": _coded}
 _ARGUED: Mapping[str, Callable[[str, str], Rule]] = {"bytes": _bytes, "until": _until, "len": _length}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -25,7 +26,7 @@ class FixedFraming:
     def __init__(self, rule: Fixed) -> None:
         self._length = rule.length
 
-    def feed(self, progress: int, chunk: bytes) -> tuple[int, int]:
+    def feed(self, progress: int, chunk: bytes) -> tuple[int, Sequence[int]]:
         """Takes bytes: a reply ends with each `length` of them."""
-        replies, progress = divmod(progress + len(chunk), self._length)
-        return progress, replies
+        ends = range(self._length - progress, len(chunk) + 1, self._length)
+        return (progress + len(chunk)) % self._length, ends

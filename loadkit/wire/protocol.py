@@ -6,16 +6,20 @@ a value that it hands out and gets back with the next bytes. Each framing has a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-__all__ = ["MOST_REPLY_BYTES", "REPLY_ERRORS", "Framing", "Unexpected"]
+__all__ = ["MOST_REPLY_BYTES", "REPLY_ERRORS", "WRONG_REPLY", "Framing", "Unexpected"]
 
 Progress = TypeVar("Progress")
 
 # What can be wrong with a reply, in the order of native/wire.h, and how it is called in a record: at the step `reply`.
-TOO_LONG, BAD_LENGTH = REPLY_ERRORS = (
+# report/advice.py says what each means.
+TOO_LONG, BAD_LENGTH, BAD_CODE, WRONG_REPLY = REPLY_ERRORS = (
     "TOO_LONG",  # it has, or says that it has, more bytes than the rule allows
     "BAD_LENGTH",  # the length that it states cannot be one
+    "BAD_CODE",  # its first line does not begin with a code of three digits
+    "WRONG_REPLY",  # it ends where it should, and says something else than --check asks for: wire/check.py
 )
 # No rule allows a longer reply: native/wire.h.
 MOST_REPLY_BYTES = 1 << 60
@@ -24,14 +28,14 @@ MOST_REPLY_BYTES = 1 << 60
 class Unexpected(Exception):
     """A reply is not what it should be.
 
-    `error` says what is wrong, `replies` how many whole ones ended within the same bytes before it. Nothing of the
+    `error` says what is wrong, `ends` where whole replies ended within the same bytes before it. Nothing of the
     connection is read any more.
     """
 
-    def __init__(self, error: str, replies: int) -> None:
+    def __init__(self, error: str, ends: Sequence[int] = ()) -> None:
         super().__init__(error)
         self.error = error
-        self.replies = replies
+        self.ends = ends
 
 
 class Framing(Protocol[Progress]):
@@ -42,5 +46,5 @@ class Framing(Protocol[Progress]):
 
     begin: Progress  # of a connection on which nothing has come, or whose last reply is whole
 
-    def feed(self, progress: Progress, chunk: bytes) -> tuple[Progress, int]:
-        """Takes bytes. Returns the progress behind them, and how many replies end within them. Raises Unexpected."""
+    def feed(self, progress: Progress, chunk: bytes) -> tuple[Progress, Sequence[int]]:
+        """Takes bytes. Returns the progress behind them, and where in them replies end. Raises Unexpected."""

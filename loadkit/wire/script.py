@@ -48,6 +48,11 @@ class Script(msgspec.Struct, frozen=True):
         number = bisect_right(self.ends, position % self.ends[-1])
         return self.ends[number] - (self.ends[number - 1] if number else 0)
 
+    def end(self, position: int) -> int:
+        """Returns where the message ends that byte `position` belongs to."""
+        cycles, place = divmod(position, self.ends[-1])
+        return cycles * self.ends[-1] + self.ends[bisect_right(self.ends, place)]
+
     def count(self, position: int) -> int:
         """Returns how many whole messages are before byte `position`."""
         cycles, place = divmod(position, self.ends[-1])

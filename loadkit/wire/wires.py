@@ -6,18 +6,29 @@ from typing import Any
 
 import msgspec
 
+from loadkit.wire.coded import Coded, CodedFraming
 from loadkit.wire.delimited import Delimited, DelimitedFraming
 from loadkit.wire.echo import Echo, EchoFraming, echo_script
 from loadkit.wire.fixed import Fixed, FixedFraming
 from loadkit.wire.prefixed import Prefixed, PrefixedFraming
 from loadkit.wire.protocol import Framing
 from loadkit.wire.script import Script, Stream
+from loadkit.wire.unmarked import Closed, Quiet, Silent, UnmarkedFraming
 
 __all__ = ["RULES", "Rule", "Wire", "echo_wire", "framing_of"]
 
-Rule = Echo | Fixed | Delimited | Prefixed
+Rule = Echo | Fixed | Delimited | Prefixed | Coded | Closed | Quiet | Silent
 # In the order of native/wire.h, by the name that they have there.
-RULES: dict[str, type[Rule]] = {"echo": Echo, "fixed": Fixed, "delimited": Delimited, "prefixed": Prefixed}
+RULES: dict[str, type[Rule]] = {
+    "echo": Echo,
+    "fixed": Fixed,
+    "delimited": Delimited,
+    "prefixed": Prefixed,
+    "coded": Coded,
+    "closed": Closed,
+    "quiet": Quiet,
+    "silent": Silent,
+}
 
 
 class Wire(msgspec.Struct, frozen=True):
@@ -43,3 +54,7 @@ def framing_of(rule: Rule, stream: Stream) -> Framing[Any]:
             return DelimitedFraming(rule)
         case Prefixed():
             return PrefixedFraming(rule)
+        case Coded():
+            return CodedFraming(rule)
+        case Closed() | Quiet() | Silent():
+            return UnmarkedFraming(rule)

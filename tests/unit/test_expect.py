@@ -1,4 +1,4 @@
-"""Framings as text, to rules; and the escapes in them."""
+"""Framings as text, to rules."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadkit.wire.coded import Coded
 from loadkit.wire.delimited import LINE, Delimited
 from loadkit.wire.echo import Echo
-from loadkit.wire.escapes import escape, unescape
 from loadkit.wire.expect import MOST_EXPECTED_BYTES, Expect
 from loadkit.wire.fixed import Fixed
 from loadkit.wire.prefixed import Prefixed
@@ -20,11 +20,13 @@ _RULES = {
     "echo": Echo(check=True),
     "line": Delimited(LINE.delimiter, MOST_EXPECTED_BYTES),
     "line,max=4KiB": Delimited(b"\n", 4096),
+    "line-code": Coded(MOST_EXPECTED_BYTES),
+    "line-code,max=512": Coded(512),
     "bytes:64": Fixed(64),
     "bytes:1KiB": Fixed(1024),
     r"until:'\n.\n'": Delimited(b"\n.\n", MOST_EXPECTED_BYTES),
     r"until:\r\n": Delimited(b"\r\n", MOST_EXPECTED_BYTES),
-    r"until:'it\'s, max=1',max=1k": Delimited(b"it's, max=1", 1000),
+    r"until:'it\x27s, max=1',max=1k": Delimited(b"it's, max=1", 1000),
     'until:"a\'b"': Delimited(b"a'b", MOST_EXPECTED_BYTES),
     r"until:\xff\0": Delimited(b"\xff\x00", MOST_EXPECTED_BYTES),
     "until:é": Delimited(b"\xc3\xa9", MOST_EXPECTED_BYTES),
@@ -32,6 +34,8 @@ _RULES = {
     "len:u16be": Prefixed(0, 2, most=MOST_EXPECTED_BYTES),
     "len:u24le,adjust=1": Prefixed(0, 3, is_little=True, adjust=1, most=MOST_EXPECTED_BYTES),
     "len:u32be,offset=1,adjust=-4,max=1MiB": Prefixed(1, 4, adjust=-4, most=2**20),
+    "len:u32be,offset=1,adjust=-4,until=Z": Prefixed(1, 4, adjust=-4, most=MOST_EXPECTED_BYTES, until=b"Z"),
+    r"len:u16le,until=\x00": Prefixed(0, 2, is_little=True, most=MOST_EXPECTED_BYTES, until=b"\x00"),
     "len:u64le": Prefixed(0, 8, is_little=True, most=MOST_EXPECTED_BYTES),
     "len:varint,offset=1": Prefixed(1, 0, most=MOST_EXPECTED_BYTES),
 }
@@ -44,6 +48,9 @@ _WRONG = {
     "line,max=0": "from 1 B",
     "line,max=2GiB": "from 1 B to 1 GiB",
     "echo,max=1k": "echo takes no max=",
+    "line-code,max=3": "at least 4 B",
+    "len:u8,until=": "the byte that the last message begins with",
+    "len:u8,until=ZZ": "the byte that the last message begins with",
     "bytes": "lacks its argument",
     "bytes:": "expected",
     "bytes:0": "from 1 B",
@@ -55,8 +62,8 @@ _WRONG = {
     "until:'a',offset=1": "expected max=",
     "until:12345678901234567": "got 17",
     r"until:\q": r"unknown escape \q",
-    r"until:\x1": r"unknown escape \x",
-    "until:\\": "unknown escape \\",
+    r"until:\x1": "two hexadecimal digits",
+    "until:\\": "a backslash at the end",
     "len": "lacks its argument",
     "len:u32": "u16be",
     "len:u12be": "u16be",
@@ -65,7 +72,7 @@ _WRONG = {
     "len:u8,offset=1,offset=2": "once each",
     "len:u8,adjust=one": "expected adjust=",
     "len:u8,": "expected offset=",
-    "len:u8,width=2": "expected offset=, adjust=, max=",
+    "len:u8,width=2": "expected offset=, adjust=, max=, until=",
 }
 
 
@@ -85,13 +92,6 @@ def test_what_is_no_framing_is_refused_in_one_line(text: str, said: str) -> None
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(ValueError, match="expected echo, line"):
         Expect.parse(64)
-
-
-@given(st.binary(max_size=40))
-def test_escaped_bytes_are_read_back(content: bytes) -> None:
-    assert escape(content).isascii()
-    assert escape(content).isprintable()
-    assert unescape(escape(content)) == content
 
 
 @given(st.text(max_size=40))

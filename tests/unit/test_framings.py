@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadkit.engine.compiled import native_missing
+from loadkit.wire.coded import Coded
 from loadkit.wire.delimited import Delimited
 from loadkit.wire.echo import echo_script
 from loadkit.wire.fixed import Fixed
 from loadkit.wire.prefixed import Prefixed
 from loadkit.wire.protocol import REPLY_ERRORS, Unexpected
 from loadkit.wire.script import Stream
+from loadkit.wire.unmarked import Closed, Quiet, Silent
 from loadkit.wire.wires import RULES, Rule, framing_of
 
 _CORPUS = Path(__file__).with_name("framings")
@@ -64,10 +66,10 @@ def _feed_python(rule: Rule, pieces: list[bytes]) -> Fed:
     progress, replies = framing.begin, []
     for piece in pieces:
         try:
-            progress, ended = framing.feed(progress, piece)
+            progress, ends = framing.feed(progress, piece)
         except Unexpected as unexpected:
-            return Fed((*replies, unexpected.replies), unexpected.error)
-        replies.append(ended)
+            return Fed((*replies, len(unexpected.ends)), unexpected.error)
+        replies.append(len(ends))
     return Fed(tuple(replies), None)
 
 
@@ -131,10 +133,26 @@ _RULES: st.SearchStrategy[Rule] = st.one_of(
     st.builds(Delimited, st.text("ab\n", min_size=1, max_size=16).map(str.encode), st.integers(1, 40)),
     st.builds(Prefixed, _FEW, st.integers(0, 8), st.booleans(), st.integers(-6, 6), st.integers(0, 40)),
     st.builds(Prefixed, _FEW, st.integers(0, 8), st.booleans(), st.sampled_from([-(2**31), 2**31 - 1])),
+    st.builds(
+        Prefixed,
+        _FEW,
+        st.integers(0, 8),
+        st.booleans(),
+        st.integers(-6, 6),
+        st.integers(0, 40),
+        st.sampled_from([b"\x00", b"a", b"\x80"]),
+    ),
+    st.builds(Coded, st.integers(4, 40)),
+    st.builds(Closed, st.integers(1, 40)),
+    st.builds(Quiet, st.integers(1, 40), st.integers(1, 40)),
+    st.builds(Silent),
 )
 # Few different bytes, so that delimiters are found, and lengths are short; and any.
 _BYTES = st.one_of(
     st.text("ab\n", max_size=60).map(str.encode),
+    st.lists(st.sampled_from(["250-", "250 ", "250\n", "\n", "25", "0", "a", "\r\n"]), max_size=20).map(
+        lambda pieces: "".join(pieces).encode()
+    ),
     st.lists(st.sampled_from([0, 0, 0, 1, 2, 5, 0x80, 0x81, 0xFF]), max_size=60).map(bytes),
     st.binary(max_size=60),
 )

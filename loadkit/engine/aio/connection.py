@@ -149,7 +149,7 @@ class Connection(asyncio.Protocol):
         try:
             completed = self._count_replies(chunk)
         except Unexpected as unexpected:
-            completed = unexpected.replies
+            completed = len(unexpected.ends)
             step, wrong = place_of(unexpected.error)
         if completed:
             late, noted = self._take_replies(completed, now)
@@ -175,9 +175,9 @@ class Connection(asyncio.Protocol):
         This is the echo's: all that it needs to know of a connection is how many bytes have come.
         """
         if self.received > self.sent:
-            raise Unexpected(EXTRA_BYTES, 0)
-        _, replies = self.swarm.framing.feed(self.received - len(chunk), chunk)
-        return replies
+            raise Unexpected(EXTRA_BYTES)
+        _, ends = self.swarm.framing.feed(self.received - len(chunk), chunk)
+        return len(ends)
 
     def _take_replies(self, count: int, now: int) -> tuple[int, int]:
         """Notes whole replies. Returns a number of OwnError, or 0 if they are in time, and how many were noted."""

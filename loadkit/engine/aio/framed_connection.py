@@ -37,11 +37,11 @@ class FramedConnection(LongConnection):
     def _count_replies(self, chunk: bytes) -> int:
         framing, awaited = self.swarm.framing, len(self.pending) // 3
         try:
-            self.progress, replies = framing.feed(self.progress, chunk)
+            self.progress, ends = framing.feed(self.progress, chunk)
         except Unexpected as unexpected:
-            if unexpected.replies < awaited:
+            if len(unexpected.ends) < awaited:
                 raise
-            replies = awaited + 1
-        if replies > awaited or (replies == awaited and self.progress != framing.begin):
-            raise Unexpected(EXTRA_BYTES, awaited)
-        return replies
+            raise Unexpected(EXTRA_BYTES, unexpected.ends[:awaited]) from None
+        if len(ends) > awaited or (len(ends) == awaited and (not ends or ends[-1] < len(chunk))):
+            raise Unexpected(EXTRA_BYTES, ends[:awaited])
+        return len(ends)

@@ -69,6 +69,8 @@ _RULE: Mapping[str, int | bool | bytes] = {
     "width": 0,
     "is_little": False,
     "adjust": 0,
+    "until": b"",
+    "quiet_ns": 0,
     "most": MOST_REPLY_BYTES,
 }
 

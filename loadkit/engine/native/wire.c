@@ -2,9 +2,9 @@
 #include "wire.h"
 
 static take_reply *const takes[WIRE_COUNT] = {
-    [WIRE_fixed] = fixed_take,
-    [WIRE_delimited] = delimited_take,
-    [WIRE_prefixed] = prefixed_take,
+    [WIRE_fixed] = fixed_take,     [WIRE_delimited] = delimited_take, [WIRE_prefixed] = prefixed_take,
+    [WIRE_coded] = coded_take,     [WIRE_closed] = unmarked_take,     [WIRE_quiet] = unmarked_take,
+    [WIRE_silent] = unmarked_take,
 };
 
 /* Knuth, Morris and Pratt (1977). */

@@ -15,21 +15,23 @@
 #include "rows.h"
 
 /* Of wire/wires.py, in its order. */
-#define WIRE_NAMES(X) X(echo) X(fixed) X(delimited) X(prefixed)
+#define WIRE_NAMES(X) X(echo) X(fixed) X(delimited) X(prefixed) X(coded) X(closed) X(quiet) X(silent)
 /* What can be wrong with a reply, from 1 on: wire/protocol.py. */
-#define REPLY_ERROR_NAMES(X) X(TOO_LONG) X(BAD_LENGTH)
+#define REPLY_ERROR_NAMES(X) X(TOO_LONG) X(BAD_LENGTH) X(BAD_CODE) X(WRONG_REPLY)
 #define AS_WIRE(name) WIRE_##name,
 #define AS_REPLY_ERROR(name) REPLY_##name,
 enum { WIRE_NAMES(AS_WIRE) WIRE_COUNT };
 enum { REPLY_RIGHT, REPLY_ERROR_NAMES(AS_REPLY_ERROR) };
 
-/* What a framing is told, each of its own (wire/fixed.py, delimited.py, prefixed.py); the others are 0. length: of a
- * reply. delimiter: what ends one. offset, width, is_little, adjust: where the length stands, of how many bytes (0: a
- * varint), in which order, and what is to be added to it. most: bytes that a reply may have. */
+/* What a framing is told, each of its own (wire/fixed.py, delimited.py, prefixed.py, unmarked.py); the others are 0.
+ * length: of a reply. delimiter: what ends one. offset, width, is_little, adjust: where the length stands, of how many
+ * bytes (0: a varint), in which order, and what is to be added to it. until: the first byte of the last part; empty: a
+ * reply has one part. quiet_ns: without a byte. most: bytes that a reply, or a part of it, may have. */
 #define RULE_ROWS(X)                                                                                          \
     X(integer, wire, 0, WIRE_COUNT - 1) X(integer, length, 0, MOST_REPLY) X(value, delimiter, 0, 0)           \
     X(integer, offset, 0, INT32_MAX) X(integer, width, 0, 8) X(flag, is_little, 0, 1)                         \
-    X(integer, adjust, INT32_MIN, INT32_MAX) X(integer, most, 0, MOST_REPLY)
+    X(integer, adjust, INT32_MIN, INT32_MAX) X(value, until, 0, 0) X(integer, quiet_ns, 0, LONGEST_NS)        \
+    X(integer, most, 0, MOST_REPLY)
 #define MOST_REPLY (INT64_C(1) << 60)
 struct rule {
     RULE_ROWS(AS_FIELD)
@@ -50,7 +52,7 @@ struct taken {
 
 typedef struct taken take_reply(const struct rule *rule, struct progress *progress, const unsigned char *bytes,
                                 size_t length);
-take_reply fixed_take, delimited_take, prefixed_take;
+take_reply fixed_take, delimited_take, prefixed_take, coded_take, unmarked_take;
 
 /* Works out what follows from what the rule was told. */
 void rule_prepare(struct rule *rule);

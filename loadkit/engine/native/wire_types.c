@@ -10,6 +10,7 @@ int read_rule(struct rule *rule, PyObject *values) {
     if (rule->wire == WIRE_fixed && !rule->length) return refuse(PyExc_ValueError, "a reply has a length");
     if (rule->wire == WIRE_delimited && !rule->delimiter.length)
         return refuse(PyExc_ValueError, "a delimiter has a byte");
+    if (rule->until.length > 1) return refuse(PyExc_ValueError, "the last part is told by one byte");
     rule_prepare(rule);
     return 0;
 }
