@@ -153,7 +153,7 @@ def _run_samples(
         engine=get_engine(plan.here.engine).version(),
         workers=measured.workers,
         ends=measured.ends,
-        stranded_ns=stranded_at_ns(measured.workers),
+        stranded_ns=stranded_at_ns(measured.workers) or course.stranded_ns,
         intervals=measured.intervals,
         interrupted=interrupted,
         aborted=course.aborted,

@@ -21,6 +21,7 @@ from loadkit.plan.build import Plan
 from loadkit.plan.phases import PhaseKind
 from loadkit.report.conditions import parse_condition
 from loadkit.run.abort import Conditions, Span
+from loadkit.run.alone import Alone
 from loadkit.run.crew import Look, Word, Words, closing_ns
 from loadkit.run.ramp import Ramp
 from loadkit.units import NS_PER_S
@@ -60,7 +61,7 @@ class Course:
 
     `next_ns` is when it wants the next look. `start_ns` is when the first connection opens, `ramp` is None until that
     had a right reply, `window` until the ramp is over, `stop_ns` until something ends the run early, `aborted` unless
-    that is one of its conditions.
+    that is one of its conditions, `stranded_ns` unless that is the end of the last connection while others were due.
     """
 
     def __init__(self, plan: Plan, now: int) -> None:
@@ -70,11 +71,13 @@ class Course:
         self.window: tuple[int, int] | None = None
         self.stop_ns: int | None = None
         self.aborted: AbortSample | None = None
+        self.stranded_ns: int | None = None
         self.end_ns = self.start_ns
         self.next_ns = now
         self.is_over = False
         self._load = plan.load
         self._workers = plan.here.workers
+        self._alone = Alone(plan.load)
         self._conditions = Conditions([parse_condition(text) for text in plan.given.abort_on], plan.load)
         self._ramp_end_ns: int | None = None
         self._hold_ns: int | None = None
@@ -96,7 +99,9 @@ class Course:
         if self.stop_ns is None:
             words = self._stop(now) if signals or _is_broken(look) else self._go_on(look, now)
         words += self._pass_edges(look, now)
-        if self.stop_ns is None and look.stranded_ns and now > look.stranded_ns + _STRANDED_NS:
+        if self.ramp:
+            self._alone.note(look, now, stood_ns)
+        if self.stop_ns is None and self._is_stranded(look, now):
             words += self._stop(now)
         words += self._judge(look, now)
         self.is_over = self.stage is Stage.FAILED or not look.running or signals > 1 or now > self._give_up_ns()
@@ -115,6 +120,14 @@ class Course:
             return []
         self.aborted = self._conditions.judge(look.seen, self._spans(now), now)
         return self._stop(now) if self.aborted else []
+
+    def _is_stranded(self, look: Look, now: int) -> bool:
+        """Whether no connection is open, and none is worth waiting for."""
+        if look.stranded_ns:
+            return now > look.stranded_ns + _STRANDED_NS
+        if not look.finished_ns and self._alone.is_for_good(self.stage is Stage.RAMP):
+            self.stranded_ns = self._alone.since_ns
+        return self.stranded_ns is not None
 
     def _stop(self, now: int) -> list[Word]:
         self.stop_ns, self._stood_stopping_ns = now, 0

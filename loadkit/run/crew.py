@@ -57,6 +57,9 @@ class Look:
     failed: int = 0  # … that failed
     settled: int = 0  # … that opened or failed
     settled_ns: int = 0  # when the last of them did; one that did while we counted may be in it
+    open: int = 0  # connections that are open
+    opened: int = 0  # connections that have opened so far, in the ramp and in any phase
+    unopened: int = 0  # connects that have failed so far, in the ramp and in any phase
     finished_ns: int = 0  # when the last worker was done with its last message; 0: one is not
     stranded_ns: int = 0  # when those not done had no connection left, nor could open one; 0: one has
     running: int = 0  # workers whose process has not ended

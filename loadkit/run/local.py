@@ -37,7 +37,7 @@ __all__ = ["LocalCrew", "look_at"]
 # A worker that has not ended this long after it was told to leave hangs, and is killed.
 _LEAVE_NS = 2 * NS_PER_S
 _ASKED, _FAILED = COUNTERS.index("asked"), COUNTERS.index("failed_connects")
-_REPLIED = COUNTERS.index("replied")
+_OPENED, _REPLIED = COUNTERS.index("opened"), COUNTERS.index("replied")
 _SENT = [COUNTERS.index(name) for name in ("sent", "replied", "failed", "unanswered")]
 _WAITS = [COUNTERS.index(name) for name in ("busy_ns", "blocked_ns", "wakeups", "events")]
 _SETTLED, _SETTLED_NS = STATE.index("settled"), STATE.index("settled_ns")
@@ -256,6 +256,9 @@ def look_at(
         failed=int(board.counters[:, 0, _FAILED].sum()),
         settled=sum(states[_SETTLED]),
         settled_ns=max(states[_SETTLED_NS]),
+        open=sum(states[_OPEN]),
+        opened=int(board.counters[:, :, _OPENED].sum()),
+        unopened=int(board.counters[:, :, _FAILED].sum()),
         finished_ns=max(finished) if all(finished) else 0,
         stranded_ns=max(unfinished) if unfinished and all(unfinished) else 0,
         running=running,

@@ -24,6 +24,7 @@ Blast = Callable[..., Run]
         pytest.param(("-d", "10m", "--warmup", "0s", "-R", "1k"), id="d in an open loop"),
         pytest.param(("-d", "10m", "--warmup", "5m"), id="d, in the warm-up", marks=pytest.mark.lengthy),
         pytest.param(("-n", "100m", "--lifetime", "0", "--timeout", "1s"), id="n in churn"),
+        pytest.param(("-c", "9k", "--connect-rate", "100", "--timeout", "1s"), id="in a ramp of 90 s"),
     ],
 )
 def test_a_run_whose_server_is_killed_ends_as_invalid(serve: Serve, blast: Blast, options: tuple[str, ...]) -> None:

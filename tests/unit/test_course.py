@@ -40,8 +40,8 @@ def plan_of(**options: Any) -> Plan:
 class Run:
     """A course and its clock. `said` is (ms, word, ms from then until it begins or None)."""
 
-    def __init__(self, **options: Any) -> None:
-        self.plan = plan_of(**options)
+    def __init__(self, plan: Plan | None = None, **options: Any) -> None:
+        self.plan = plan or plan_of(**options)
         self.course = Course(self.plan, 0)
         self.look = Look(running=self.plan.here.workers)
         self.now = 0
@@ -220,6 +220,68 @@ def test_without_a_connection_a_run_goes_on_for_two_seconds() -> None:
     assert run.said[-1][1] is Words.STOP
 
 
+# Ten connections in 100 s; a reply may take 3 s.
+LONG_RAMP = {"connect_rate": "0.1", "timeout": "3s", "duration": "60s"}
+
+
+def test_a_ramp_whose_target_is_gone_ends_once_a_connect_has_failed_and_none_was_open_for_a_time_out() -> None:
+    run = Run(**LONG_RAMP).until_ramp()
+    run.tick(asked=3, settled=3, open=3, opened=3)
+    run.tick(open=0)
+    gone = run.now
+    run.until(lambda: run.now >= gone + 20 * S)
+    assert run.course.stop_ns is None  # the next connect may succeed
+    run.tick(asked=4, settled=4, failed=1, unopened=1)
+    assert run.said[-1][1] is Words.STOP
+    assert run.course.stranded_ns == gone
+
+
+def test_a_ramp_whose_connects_fail_while_others_are_open_or_for_less_than_a_time_out_goes_on() -> None:
+    run = Run(**LONG_RAMP).until_ramp()
+    run.tick(asked=3, settled=3, open=2, opened=2, failed=1, unopened=1)
+    run.tick(after=20_000, asked=9, settled=9, failed=7, unopened=7)
+    run.tick(open=0)
+    run.until(lambda: run.now >= 25 * S)  # what failed before they were gone does not count
+    for number in range(4):  # each of them opens, and breaks before the next look
+        run.tick(after=2500, opened=3 + number, unopened=8 + number)
+    assert run.course.stop_ns is None
+    run.tick(after=4000)  # but this process stood still meanwhile, and perhaps the workers did
+    assert run.course.stop_ns is None
+
+
+@pytest.mark.parametrize(
+    ("options", "is_over"),
+    [
+        pytest.param({"lifetime": "1s"}, False, id="a duration of churn"),  # a target that is started again is found
+        pytest.param({"lifetime": "1s", "messages": "1k", "duration": None}, True, id="n in churn"),
+        pytest.param({"messages": "1k", "duration": None}, True, id="n"),
+    ],
+)
+def test_in_churn_a_ramp_is_given_up_where_messages_alone_end_the_run(options: dict[str, Any], is_over: bool) -> None:
+    run = Run(**{**LONG_RAMP, **options}).until_ramp()
+    run.tick(open=1, opened=1)
+    run.tick(open=0, unopened=1)
+    run.until(lambda: run.course.stop_ns or run.now > 20 * S)
+    assert (run.course.stop_ns is not None) == is_over
+
+
+# The second phase opens eight more in ten minutes.
+GROWING = [{"name": name, "duration": "10m", "connections": count} for name, count in (("a", "1"), ("b", "9"))]
+
+
+def test_a_phase_that_opens_more_is_given_up_as_a_ramp_is() -> None:
+    profile = load_profile(None, {"phases": GROWING, "timeout": "3s"})
+    run = Run(build_plan(*profile, made_up_host(), None, ENGINE)).until_ramp()
+    run.tick(settled=1, asked=1, open=1, opened=1)
+    run.tick()
+    run.tick(open=0)
+    gone = run.now
+    run.until(lambda: run.now >= gone + 600 * S)
+    assert run.course.stop_ns is None
+    run.tick(unopened=1)
+    assert (run.said[-1][1], run.course.stranded_ns) == (Words.STOP, gone)
+
+
 def test_where_there_is_no_room_no_more_are_opened_and_the_run_goes_on_with_those_begun() -> None:
     run = Run().until_ramp()
     assert run.tick(settled=4, asked=5, room=PLENTY) == []
@@ -304,6 +366,8 @@ AFTER = {
                     "room": st.sampled_from([None, FULL, PLENTY]),
                     "finished_ns": st.sampled_from([0, 1]),
                     "stranded_ns": st.sampled_from([0, 1]),
+                    "open": st.integers(0, 1),
+                    "unopened": st.integers(0, 1),
                     "has_deaths": st.just(value=True),
                     "running": st.integers(0, 2),
                     "signals": st.integers(0, 1),
