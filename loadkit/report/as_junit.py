@@ -18,8 +18,8 @@ from collections.abc import Iterator
 
 from loadkit.printable import page, printable
 from loadkit.report.escape import xml
-from loadkit.report.figures import shown
 from loadkit.report.record import PERCENTILES, RunRecord, SloRecord
+from loadkit.report.selector import shown
 from loadkit.report.summary import (
     aborted_line,
     bytes_line,

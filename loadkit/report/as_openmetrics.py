@@ -19,7 +19,6 @@ from loadkit.plan.target import Target
 from loadkit.printable import page
 from loadkit.report.buckets import Buckets, bounds_of, of_histogram
 from loadkit.report.families import MOST_VALUES, Counts, Family, Sample, View, WorkerView, families_of, gauge
-from loadkit.report.figures import read
 from loadkit.report.histograms import decoded
 from loadkit.report.record import (
     PERCENTILES,
@@ -30,6 +29,7 @@ from loadkit.report.record import (
     ServerRecord,
     WorkerRecord,
 )
+from loadkit.report.selector import read
 from loadkit.report.serve import ServeRecord
 from loadkit.units import NS_PER_S
 from loadkit.version import __version__

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from loadkit.report.as_csv import Cell, csv_page
-from loadkit.report.figures import NS, Figure, Selector, every_figure, read
+from loadkit.report.figures import NS, Figure, every_figure
 from loadkit.report.record import RunRecord
+from loadkit.report.selector import Selector, read
 
 __all__ = ["as_table", "table_row"]
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from loadkit.errors import OptionError
 from loadkit.plan.load import Load
 from loadkit.plan.phases import PhaseKind
-from loadkit.report.figures import Figure, find_problem
+from loadkit.report.figures import Figure
+from loadkit.report.selector import find_problem
 from loadkit.report.slo import Slo, parse_slo
 from loadkit.report.so_far import Found
 from loadkit.units import NS_PER_S, Duration, format_duration
@@ -93,7 +94,10 @@ def _find_problem(condition: Condition, load: Load) -> str | None:
     if problem:
         return problem
     if figure.so_far is None:
-        return f"{figure.name} is not known before the run has ended; use failed, error_ratio or latency.p99"
+        return (
+            f"{figure.name} counts messages still under way when the run ends, so before that it is 0; use failed or "
+            f"error_ratio, or latency.p99, which counts those under way for longer than its bound as late"
+        )
     phases = [load.phases[at] for at in condition.phases(load)]
     kinds = {phase.kind for phase in phases}
     if kinds == {PhaseKind.DRAIN}:

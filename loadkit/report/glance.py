@@ -7,9 +7,9 @@ from xml.etree.ElementTree import Element
 
 from loadkit.measure.histogram import rank_of
 from loadkit.report.charts.band import Band
-from loadkit.report.figures import count_of_all, parse_selector, shown
 from loadkit.report.html_tree import element
 from loadkit.report.record import RunRecord, measured
+from loadkit.report.selector import count_of_all, parse_selector, shown
 from loadkit.units import format_count, format_duration, format_rate
 
 __all__ = ["glance"]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loadkit.errors import OptionError
-from loadkit.report.figures import Figure, Selector, find_problem, parse_selector, read
+from loadkit.report.figures import Figure
 from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.selector import Selector, find_problem, parse_selector, read
 
 __all__ = ["Slo", "check", "check_possible", "parse_slo"]
 

@@ -18,8 +18,9 @@ from loadkit.plan.phases import PhaseKind
 from loadkit.printable import shell_line
 from loadkit.profile.spell import option_words
 from loadkit.report.evidence import Evidence
-from loadkit.report.figures import BYTES_PER_S, PER_S, count_of_all
+from loadkit.report.figures import BYTES_PER_S, PER_S
 from loadkit.report.record import RunRecord, SloRecord
+from loadkit.report.selector import count_of_all
 from loadkit.report.slo import Slo, parse_slo
 from loadkit.units import NS_PER_S
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from loadkit.errors import OptionError
 from loadkit.plan.phases import PhaseKind
 from loadkit.report.conditions import parse_condition
-from loadkit.report.figures import shown
 from loadkit.report.record import Aborted, Finding, Messages, RunRecord, SloRecord
+from loadkit.report.selector import shown
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_share, format_size, plural
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from loadkit.report.as_text import as_text
-from loadkit.report.figures import parse_selector, read
 from loadkit.report.merge import merge_records
 from loadkit.report.reading import load
 from loadkit.report.record import VERSION
+from loadkit.report.selector import parse_selector, read
 from loadkit.report.verdict import judge
 from loadkit.report.writing import encode
 

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from loadkit.report.as_table import as_table, table_row
-from loadkit.report.figures import FIGURES, NS, figure_named, read
+from loadkit.report.figures import FIGURES, NS, figure_named
+from loadkit.report.selector import read
 from tests.golden.made_up import RUNS
 from tests.unit.odd_runs import ODD_RUNS
 from tests.unit.test_as_csv import read_back

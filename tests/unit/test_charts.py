@@ -16,9 +16,9 @@ from loadkit.report.charts.chart import Chart
 from loadkit.report.charts.counted import counted, joined
 from loadkit.report.charts.every import charts_of
 from loadkit.report.charts.slices import MOST, series_of, slices_of
-from loadkit.report.figures import shown
 from loadkit.report.page import DEFAULT
 from loadkit.report.record import Interval, RunRecord, SloRecord, measured
+from loadkit.report.selector import shown
 from tests.pictured import PICTURED
 
 _NUMBERS = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")

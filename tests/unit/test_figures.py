@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from loadkit.measure.names import TIMES
-from loadkit.report.figures import FIGURES, PARTS, SHARE, Figure, figure_named, parse_selector, read, shown
+from loadkit.report.figures import FIGURES, PARTS, SHARE, Figure, figure_named
 from loadkit.report.record import Messages
+from loadkit.report.selector import parse_selector, read, shown
 from tests.golden.made_up import RUNS
 
 

@@ -18,9 +18,10 @@ from loadkit.measure.names import TIMES
 from loadkit.report.as_junit import as_junit
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
-from loadkit.report.figures import FIGURES, PARTS, count_of_all, parse_selector, shown
+from loadkit.report.figures import FIGURES, PARTS
 from loadkit.report.reading import load
 from loadkit.report.record import PERCENTILES, RunRecord
+from loadkit.report.selector import count_of_all, parse_selector, shown
 from loadkit.report.summary import bytes_line, connections_line, headline, lost_line, messages_line
 from tests.golden.made_up import MS, REMOTE, made_up_plan, made_up_record, steady
 

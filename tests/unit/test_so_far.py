@@ -10,7 +10,8 @@ from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.names import COUNTERS
 from loadkit.measure.samples import PhaseSamples
 from loadkit.measure.so_far import SoFar, read_so_far, sum_of
-from loadkit.report.figures import FIGURES, figure_named, read
+from loadkit.report.figures import FIGURES, figure_named
+from loadkit.report.selector import read
 from loadkit.report.so_far import WAYS, Stretch
 from tests.golden.made_up import (
     HIGHEST_NS,

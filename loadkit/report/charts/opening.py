@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from loadkit.report.charts.chart import Chart, finished
-from loadkit.report.figures import shown
 from loadkit.report.page import Column, Table
 from loadkit.report.record import RunRecord
+from loadkit.report.selector import shown
 from loadkit.report.svg.bars import Bar, draw_columns
 from loadkit.report.svg.ink import inked
 from loadkit.report.svg.plot import Plot, number

@@ -13,9 +13,9 @@ from loadkit.measure.histogram import LEAST_ABOVE
 from loadkit.report.charts.band import Band
 from loadkit.report.charts.chart import Chart, finished
 from loadkit.report.charts.counted import Counted, counted
-from loadkit.report.figures import count_of_all, parse_selector, shown
 from loadkit.report.page import Column, Table
 from loadkit.report.record import RunRecord
+from loadkit.report.selector import count_of_all, parse_selector, shown
 from loadkit.report.slo import parse_slo
 from loadkit.report.svg.line import draw_between, draw_cross, draw_line
 from loadkit.report.svg.plot import Plot
