@@ -233,7 +233,8 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
         tuple[str, ...],
         option(
             "end the run early, with exit status 3: 'error_ratio>1%' is judged on all so far, "
-            "'latency.p99>1s for 5s' on each of the last seconds (repeatable)",
+            "'latency.p99>1s for 5s' on each of the last seconds; unanswered is no condition, for it is counted when "
+            "the run ends (repeatable)",
             "--abort-on",
             group=Group.MEASURING,
             metavar="CONDITION",

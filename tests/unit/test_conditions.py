@@ -61,7 +61,11 @@ def test_what_is_no_condition_is_answered_with_what_is(text: str, says: str) -> 
     [
         ("unsent>5", "unsent is counted when hold is over, and the run with it; use held.p99 or error_ratio"),
         ("phase=hold:unsent>5", "unsent is counted when hold is over, and the run with it; use held.p99"),
-        ("unanswered>5", "unanswered is not known before the run has ended; use failed, error_ratio or latency.p99"),
+        (
+            "unanswered>5",
+            "unanswered counts messages still under way when the run ends, so before that it is 0; use failed or "
+            "error_ratio, or latency.p99, which counts those under way for longer than its bound as late",
+        ),
         ("phase=burst:errors>5", "this run has no phase 'burst'; there are ramp, warm-up, hold, drain"),
         ("phase=hold:replies_per_s<5", "replies_per_s is of the measured time, not of a phase"),
         ("phase=drain:errors>5", "the drain is over too soon to be ended early"),
