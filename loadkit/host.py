@@ -98,6 +98,25 @@ class Host:
         return min((limit for limit in limits if limit is not None), default=None)
 
 
+# The facts that are one number of one file below /proc/sys.
+_SYSCTLS = {
+    "nr_open": "fs/nr_open",
+    "file_max": "fs/file-max",
+    "epoll_watches": "fs/epoll/max_user_watches",
+    "pid_max": "kernel/pid_max",
+    "threads_max": "kernel/threads-max",
+    "somaxconn": "net/core/somaxconn",
+    "syn_backlog": "net/ipv4/tcp_max_syn_backlog",
+    "syncookies": "net/ipv4/tcp_syncookies",
+    "timestamps": "net/ipv4/tcp_timestamps",
+    "tw_max": "net/ipv4/tcp_max_tw_buckets",
+    "tw_reuse": "net/ipv4/tcp_tw_reuse",
+    "tw_reuse_delay_ms": "net/ipv4/tcp_tw_reuse_delay",
+    "conntrack_max": "net/netfilter/nf_conntrack_max",
+    "conntrack_used": "net/netfilter/nf_conntrack_count",
+}
+
+
 def read_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Host:
     """Reads the facts; `proc` and `sys` are other roots in tests.
 
@@ -120,27 +139,16 @@ def read_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Host:
         memory_available_bytes=memory.get("MemAvailable"),
         nofile_soft=_limit(soft),
         nofile_hard=_limit(hard),
-        nr_open=_number(proc / "sys/fs/nr_open"),
-        file_max=_number(proc / "sys/fs/file-max"),
         files_used=file_nr[0] if file_nr else None,
-        somaxconn=_number(proc / "sys/net/core/somaxconn"),
         port_low=low,
         port_high=high,
         reserved_ports=_reserved(proc / "sys/net/ipv4/ip_local_reserved_ports", low, high),
-        tw_reuse=_number(proc / "sys/net/ipv4/tcp_tw_reuse"),
-        tw_reuse_delay_ms=_number(proc / "sys/net/ipv4/tcp_tw_reuse_delay"),
-        timestamps=_number(proc / "sys/net/ipv4/tcp_timestamps"),
         loopback_addresses=count_loopback(),
-        tw_max=_number(proc / "sys/net/ipv4/tcp_max_tw_buckets"),
         time_waits=sockets.get("tw"),
-        syn_backlog=_number(proc / "sys/net/ipv4/tcp_max_syn_backlog"),
-        syncookies=_number(proc / "sys/net/ipv4/tcp_syncookies"),
         page_bytes=resource.getpagesize(),
         tcp_mem_pages=(tcp_mem[0], tcp_mem[1], tcp_mem[2]) if tcp_mem else None,
         tcp_used_pages=sockets.get("mem"),
         tcp_sockets=sockets.get("inuse"),
-        conntrack_max=_number(proc / "sys/net/netfilter/nf_conntrack_max"),
-        conntrack_used=_number(proc / "sys/net/netfilter/nf_conntrack_count"),
         cgroup=read_cgroup(proc, sys),
         capabilities=_of_status(proc, "CapEff", 16),
         seccomp=_of_status(proc, "Seccomp", 10),
@@ -153,12 +161,10 @@ def read_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Host:
         tasks_of_user=_count_tasks(proc, os.getuid()),
         tasks=_tasks(proc),
         tasks_seen=_count_tasks(proc),
-        pid_max=_number(proc / "sys/kernel/pid_max"),
-        threads_max=_number(proc / "sys/kernel/threads-max"),
-        epoll_watches=_number(proc / "sys/fs/epoll/max_user_watches"),
         governor=_governors(sys / "devices/system/cpu"),
         clock_source=_word(sys / "devices/system/clocksource/clocksource0/current_clocksource"),
         steal_share=_steal_share(proc),
+        **{name: _number(proc / "sys" / path) for name, path in _SYSCTLS.items()},
     )
 
 

@@ -129,19 +129,13 @@ def blast(
     require_memory()
     from loadkit.library.prepare import prepare_blast, run_at_first_reachable
     from loadkit.report.build import build_record
-    from loadkit.report.summary import aborted_line, complaints
 
     summary = find_summary(github and not dry_run)
     check_outputs(output, {"GITHUB_STEP_SUMMARY": summary})
     has_screen = live and _can_have_screen("--no-progress" if no_progress else "--quiet" if quiet else None)
     prepared = prepare_blast(target, profile, given(values), origins(click.get_current_context()))
     if dry_run:
-        from loadkit.cli.dry_run import dry_run_line
-        from loadkit.report.writing import encode
-
-        click.echo(encode(prepared.plan), nl=False)
-        say(dry_run_line(prepared.plan), quiet or not sys.stderr.isatty())
-        return 0
+        return _print_plan(prepared.plan, quiet)
     say_warnings(prepared.check_machine(), quiet)
     for path in files(output):
         check_writable(path)
@@ -157,18 +151,32 @@ def blast(
         prepared, samples = run_at_first_reachable(prepared, run, lambda text: say(text, quiet))
         interrupts.begin_report()
         record = build_record(prepared.plan, prepared.host, samples)
-        layout = Layout(title, percentiles)
-        is_whole = publish(
-            record, output, summary, find_json(output), quiet, lambda: _begin_to_print(interrupts), layout
-        )
-        for line in complaints(record) if quiet else ():
-            click.echo(printable(f"loadkit: {line}"), err=True)
-        if aborted := aborted_line(record):
-            click.echo(printable(f"loadkit: aborted: {aborted}"), err=True)
+        begin, layout = partial(_begin_to_print, interrupts), Layout(title, percentiles)
+        is_whole = publish(record, output, summary, find_json(output), quiet, begin, layout)
+        _complain(record, quiet)
         if not interrupts.count:
             metrics.end(record)
             linger(metrics, interrupts, quiet)
     return _exit_status(record, interrupts, is_whole)
+
+
+def _print_plan(plan: Plan, quiet: bool) -> int:
+    """Prints what would run, and returns the exit status."""
+    from loadkit.cli.dry_run import dry_run_line
+    from loadkit.report.writing import encode
+
+    click.echo(encode(plan), nl=False)
+    say(dry_run_line(plan), quiet or not sys.stderr.isatty())
+    return 0
+
+
+def _complain(record: RunRecord, quiet: bool) -> None:
+    """Says on standard error what ended the run early, and what --quiet leaves out of a report that is bad news."""
+    from loadkit.report.summary import aborted_line, complaints
+
+    aborted = aborted_line(record)
+    for line in (*(complaints(record) if quiet else ()), *([f"aborted: {aborted}"] if aborted else ())):
+        click.echo(printable(f"loadkit: {line}"), err=True)
 
 
 def _shown(view: Callable[[Plan], _View], interrupts: Interrupts, metrics: RunMetrics) -> Callable[[Plan], RunSamples]:
