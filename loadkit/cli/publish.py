@@ -79,7 +79,10 @@ def publish_serve(
 
 
 def publish_table(paths: Sequence[str], output: Sequence[str]) -> bool:
-    """Writes a table with a row for each record that can be read, to the files or on stdout; says why others cannot."""
+    """Writes a table with a row for each record that can be read, to the files or on stdout; says why others cannot.
+
+    Without any such record nothing is written.
+    """
     from loadkit.report.as_table import as_table, table_row
     from loadkit.report.reading import load
     from loadkit.report.verdict import judged
@@ -90,6 +93,8 @@ def publish_table(paths: Sequence[str], output: Sequence[str]) -> bool:
             rows.append(table_row(judged(load(path)), path))
         except RecordError as error:
             problems.append(str(error))
+    if not rows:
+        return _say([*problems, "no table was written, for no record could be read"])
     text = as_table(rows)
     for name in files(output):
         try:

@@ -46,6 +46,16 @@ def test_a_record_that_was_cut_off_is_one_line_and_the_others_have_their_rows(lo
     assert "; missing.json: cannot be read: " in line
 
 
+def test_without_any_record_that_can_be_read_nothing_is_written(loadkit: Loadkit, runs: Path) -> None:
+    (runs / "runs.csv").write_text("of yesterday")
+    done = loadkit("report", "cut.json", "missing.json", "--table", "-o", "runs.csv", "-o", "-")
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("loadkit: cut.json: damaged, or not a record: ")
+    assert line.endswith("; no table was written, for no record could be read")
+    assert (runs / "runs.csv").read_text() == "of yesterday"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
