@@ -1067,6 +1067,22 @@ _NAMED = [
     ),
     pytest.param(
         _OPEN,
+        _run(exchanged([90 * MS] * 2_000, [40 * MS] * 2_000, intended=2_000, unsent=2_000, waited=3_900, **_WAITED)),
+        "schedule-missed",
+        "loadkit",
+        ["never sent, and messages were late (lateness p99 40 ms) for longer than they waited for room (p99 30 ms)"],
+        id="unsent, later at our end than held",
+    ),
+    pytest.param(
+        _OPEN,
+        _run(exchanged([MS] * 2_000, intended=2_000, unsent=2_000, waited=1)),
+        "schedule-missed",
+        "loadkit",
+        ["were never sent, and the target did not hold them up: 1 message waited for room: this end fell behind"],
+        id="unsent, and hardly any waited",
+    ),
+    pytest.param(
+        _OPEN,
         _run(exchanged([MS] * 2_000, intended=2_000, unsent=2_000, **_of(0.97))),
         "saturated",
         "loadkit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +12,19 @@ from loadkit.report.evidence.cores import Cores
 from loadkit.report.evidence.workers import OWN_DELAY, Workers
 from loadkit.report.record import RunRecord
 
-__all__ = ["Messages"]
+__all__ = ["Messages", "OurCause"]
 
 # Lateness by which messages may stay unsent.
 LATE_NS = 10_000_000
+
+
+class OurCause(enum.Enum):
+    """What shows that this end left messages unsent."""
+
+    BUSY = "a worker had no time to spare"
+    STOOD = "standstills are long enough for half of it"
+    LATE = "messages were late for longer than they waited for room"
+    FEW_WAITED = "few of them waited for room"
 
 
 @dataclass(frozen=True)
@@ -62,20 +72,16 @@ class Messages:
         return messages.unsent / messages.intended if self.asked.is_open_loop and messages.intended else 0.0
 
     @cached_property
-    def is_unsent_ours(self) -> bool:
-        """Whether it was this end that left messages unsent.
-
-        It was if a worker had no time to spare, if standstills are long enough for half of it, if messages were late
-        for longer than they waited for room, or if few of them waited at all.
-        """
-        late, held = self.p99("lateness"), self.p99("held")
+    def unsent_by_us(self) -> OurCause | None:
+        """What shows that this end left messages unsent: the first of its causes that does; None if the target did."""
         messages = self.record.messages
-        return (
-            not self.cores.has_time
-            or 2 * self.workers.standstill_share >= self.unsent_share
-            or late > max(LATE_NS, held)
-            or 2 * messages.waited < messages.unsent
-        )
+        if not self.cores.has_time:
+            return OurCause.BUSY
+        if 2 * self.workers.standstill_share >= self.unsent_share:
+            return OurCause.STOOD
+        if self.p99("lateness") > max(LATE_NS, self.p99("held")):
+            return OurCause.LATE
+        return OurCause.FEW_WAITED if 2 * messages.waited < messages.unsent else None
 
     @cached_property
     def misses_rate(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from loadkit.report.evidence import Evidence
 from loadkit.report.evidence.asked import MISSING
 from loadkit.report.evidence.connections import broke, cause_of
+from loadkit.report.evidence.messages import OurCause
 from loadkit.report.record import Advised, Messages
 from loadkit.report.rules.ours import own_party, say_busy, say_own_cause
 from loadkit.report.rules.rule import ANY_ERROR, Said, rule
@@ -56,7 +57,7 @@ def nothing_due(evidence: Evidence) -> Iterator[Said]:
     "target",
 )
 def rate_missed(evidence: Evidence) -> Iterator[Said]:
-    if evidence.messages.misses_rate and not evidence.messages.is_unsent_ours:
+    if evidence.messages.misses_rate and not evidence.messages.unsent_by_us:
         yield Said(
             f"{_unsent(evidence)} were never sent: they waited for room on a connection (held p99 "
             f"{format_duration(evidence.messages.p99('held'))}), while this end had time to spare. The target is "
@@ -93,13 +94,27 @@ def schedule_missed(evidence: Evidence) -> Iterator[Said]:
     """Messages that were due and not sent, or not even seen, if neither the target nor a full core explains it."""
     if not evidence.messages.misses_rate:
         yield from _never_due(evidence)
-    elif evidence.messages.is_unsent_ours and not evidence.workers.is_busy:
-        why = "the target did not hold them up" if evidence.cores.has_time else "this end had no time to spare"
+    elif evidence.messages.unsent_by_us and not evidence.workers.is_busy:
         yield Said(
-            f"{_unsent(evidence)} were never sent, and {why}: this end fell behind its schedule"
+            f"{_unsent(evidence)} were never sent{_why_unsent(evidence)}: this end fell behind its schedule"
             f"{say_own_cause(evidence)}. Lower --rate, use more --workers, or use an idle machine",
             own_party(evidence),
         )
+
+
+def _why_unsent(evidence: Evidence) -> str:
+    """Says what shows that this end left messages unsent; nothing if that is the cause that is named behind it."""
+    messages = evidence.messages
+    match messages.unsent_by_us:
+        case OurCause.BUSY:
+            return ", and this end had no time to spare"
+        case OurCause.LATE:
+            late, held = (format_duration(messages.p99(name)) for name in ("lateness", "held"))
+            return f", and messages were late (lateness p99 {late}) for longer than they waited for room (p99 {held})"
+        case OurCause.FEW_WAITED:
+            waited = plural(evidence.record.messages.waited, "message")
+            return f", and the target did not hold them up: {waited} waited for room"
+    return ""
 
 
 def _never_due(evidence: Evidence) -> Iterator[Said]:
