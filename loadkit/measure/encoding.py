@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from loadkit.measure.buckets import DIGITS, MOST_VALUES, Counts, counts_length
 
-__all__ = ["add_used", "decode_used", "encode_used"]
+__all__ = ["Decode", "add_used", "decode_used", "encode_used"]
+
+# What decodes a histogram: `decode_used`, or what remembers that it has.
+Decode = Callable[[str], tuple[int, Counts, Counts]]
 
 # HdrHistogram's V2 encoding (HdrHistogram_c, hdr_histogram_log.c): a frame, and a payload that zlib has compressed.
 _FRAME, _PAYLOAD = struct.Struct(">II"), struct.Struct(">IIIIQQd")

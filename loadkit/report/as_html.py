@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 
 import msgspec
 
+from loadkit.measure.encoding import Decode, decode_used
 from loadkit.plan.phases import PhaseKind
 from loadkit.printable import cleaned
 from loadkit.report.charts.band import band_of
@@ -43,7 +44,8 @@ _VALUE = 300  # characters of a value of a plan that stand in a table; the recor
 
 def as_html(record: RunRecord | ServeRecord, layout: Layout = DEFAULT) -> str:
     """Returns the page, ending in a line feed; its last element but one is the record."""
-    body = _run_page(record, layout) if isinstance(record, RunRecord) else _serve_page(record, layout)
+    decode = functools.cache(decode_used)  # once for a chart and for the record in the page
+    body = _run_page(record, layout, decode) if isinstance(record, RunRecord) else _serve_page(record, layout)
     sheet = style()
     head = element(
         "head",
@@ -58,12 +60,13 @@ def as_html(record: RunRecord | ServeRecord, layout: Layout = DEFAULT) -> str:
     root = element("html", head, element("body", body, class_=state), lang="en")
     text = written(root)
     end = text.rindex("</body>")
-    return f"<!DOCTYPE html>\n{text[:end]}\n{_embedded(record)}\n<script>{SCRIPT}</script>\n{text[end:]}\n"
+    return f"<!DOCTYPE html>\n{text[:end]}\n{_embedded(record, decode)}\n<script>{SCRIPT}</script>\n{text[end:]}\n"
 
 
-def _embedded(record: RunRecord | ServeRecord) -> str:
+def _embedded(record: RunRecord | ServeRecord, decode: Decode) -> str:
     """Returns the record as a block of data, which no browser runs, without what is null where that is the default."""
-    text = packed(encode_line(_lean(record)).rstrip("\n"), _sums(record) if isinstance(record, RunRecord) else {})
+    sums = _sums(record) if isinstance(record, RunRecord) else {}
+    text = packed(encode_line(_lean(record)).rstrip("\n"), sums, decode)
     return f'<script type="application/octet-stream" id="loadkit-record">{text}</script>'
 
 
@@ -120,9 +123,9 @@ def _section(title: str, children: Iterable[Child]) -> Element | None:
     return element("section", element("h2", title), found) if found else None
 
 
-def _run_page(record: RunRecord, layout: Layout) -> Iterator[Child]:
+def _run_page(record: RunRecord, layout: Layout, decode: Decode) -> Iterator[Child]:
     page, shown = run_page(record, layout=layout), cleaned(record)
-    series = series_of(shown)
+    series = series_of(shown, decode)
     band = band_of(shown, series)
     yield _header(record, page, layout)
     yield element(

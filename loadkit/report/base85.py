@@ -12,14 +12,21 @@ __all__ = ["decode", "encode"]
 
 _ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~"
 _CHARACTERS = np.frombuffer(_ALPHABET, np.uint8)
+_BASE = np.uint32(85)
 _POWERS = np.array([85**4, 85**3, 85**2, 85, 1], np.int64)
 
 
 def encode(data: bytes) -> str:
     """Returns the text of bytes."""
     missing = -len(data) % 4
-    words = np.frombuffer(data + bytes(missing), ">u4").astype(np.int64)
-    text = _CHARACTERS[words[:, None] // _POWERS % 85].tobytes()
+    words = np.frombuffer(data + bytes(missing), ">u4").astype(np.uint32)
+    characters = np.empty((words.size, 5), np.uint8)
+    for place in (4, 3, 2, 1, 0):
+        # To divide by one number takes numpy a twentieth of what a different one for each does.
+        upper = words // _BASE
+        characters[:, place] = _CHARACTERS[words - upper * _BASE]
+        words = upper
+    text = characters.tobytes()
     return str(text[: len(text) - missing], "ascii")
 
 

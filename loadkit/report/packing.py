@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.measure.buckets import MOST_VALUES, counts_length
-from loadkit.measure.encoding import add_used, decode_used, encode_used
+from loadkit.measure.encoding import Decode, add_used, decode_used, encode_used
 from loadkit.report import base85, rice
 
 __all__ = ["packed", "unpacked"]
@@ -50,12 +50,12 @@ class _Used(NamedTuple):
     counts: _Numbers
 
 
-def packed(text: str, sums: Mapping[str, Sequence[str]] = {}) -> str:
+def packed(text: str, sums: Mapping[str, Sequence[str]] = {}, decode: Decode = decode_used) -> str:
     """Returns a record's JSON, which is one line, as text without `<`.
 
     `sums` has encoded histograms, and others whose sum each of them may be, or most of it.
     """
-    found = _taken_out(text)
+    found = _taken_out(text, decode)
     seen: dict[str, int] = {}
 
     def mark(field: re.Match[str]) -> str:
@@ -94,22 +94,22 @@ def unpacked(text: bytes, most_bytes: int) -> bytes:
 # -- taken out
 
 
-def _taken_out(text: str) -> dict[str, _Used]:
+def _taken_out(text: str, decode: Decode) -> dict[str, _Used]:
     """Returns the histograms of a record by their encodings, in the order in which they come first."""
     found: dict[str, _Used] = {}
     room = _MOST_COUNTERS
     for encoded in dict.fromkeys(_FIELD.findall(text)):
-        histogram = _find_same(encoded)
+        histogram = _find_same(encoded, decode)
         if histogram is not None and histogram.indices.size <= room and len(found) < _MOST_HISTOGRAMS:
             found[encoded] = histogram
             room -= histogram.indices.size
     return found
 
 
-def _find_same(encoded: str) -> _Used | None:
+def _find_same(encoded: str, decode: Decode) -> _Used | None:
     """Returns what is encoded, if encoding that comes to the same text."""
     try:
-        found = _Used(*decode_used(encoded))
+        found = _Used(*decode(encoded))
     except ValueError:
         return None
     return found if encode_used(*found) == encoded else None

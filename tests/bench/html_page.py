@@ -5,8 +5,11 @@ Of made-up runs, and of the records that RECORDS names: `make bench-page RECORDS
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in the command: threads that wait for work use CPU time, too
 
 from loadkit.report.as_html import as_html
 from loadkit.report.reading import load

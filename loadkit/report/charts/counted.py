@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadkit.measure.buckets import bounds_of
-from loadkit.measure.encoding import add_used, decode_used
+from loadkit.measure.encoding import Decode, add_used, decode_used
 from loadkit.measure.histogram import percentiles_supported, rank_of
 
 __all__ = ["Counted", "Numbers", "counted", "joined"]
@@ -49,12 +49,12 @@ class Counted:
         return np.bincount(places, weights=self.counts, minlength=edges.size - 1).astype(np.int64)
 
 
-def counted(hdr: str | None) -> Counted | None:
+def counted(hdr: str | None, decode: Decode = decode_used) -> Counted | None:
     """Returns what an encoding has; None if there is none, it is of no value, or it is damaged."""
     if hdr is None:
         return None
     try:
-        _, indices, counts = decode_used(hdr)
+        _, indices, counts = decode(hdr)
     except ValueError:
         return None
     return _counted(indices, counts) if indices.size else None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from loadkit.measure.encoding import Decode, decode_used
 from loadkit.report.charts.counted import Counted, counted, joined
 from loadkit.report.record import Interval, RunRecord
 
@@ -50,9 +51,9 @@ class Slice:
         return count / max(1e-3, self.t_s - self.from_s)
 
 
-def series_of(record: RunRecord) -> list[SeriesRow]:
+def series_of(record: RunRecord, decode: Decode = decode_used) -> list[SeriesRow]:
     """Returns the rows of the record's series that have a length, each decoded once."""
-    return [SeriesRow(row, counted(row.latency.hdr)) for row in record.intervals if 0 <= row.from_s < row.t_s]
+    return [SeriesRow(row, counted(row.latency.hdr, decode)) for row in record.intervals if 0 <= row.from_s < row.t_s]
 
 
 def slices_of(series: Sequence[SeriesRow], most: int = MOST) -> list[Slice]:
