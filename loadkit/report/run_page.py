@@ -179,10 +179,8 @@ def _cpu(record: RunRecord) -> str:
             parts.append(f"{end} not measured ({reason})" if reason else f"{end} not measured")
             continue
         busy = _busy(cpu.user_ns + cpu.system_ns, record) if end == "blast" else ""
-        parts.append(
-            f"{end} {(cpu.user_ns + cpu.system_ns) / 1e3:.1f} us (user {cpu.user_ns / 1e3:.1f}, system "
-            f"{cpu.system_ns / 1e3:.1f}{busy})"
-        )
+        whole, user, system = map(format_duration, (cpu.user_ns + cpu.system_ns, cpu.user_ns, cpu.system_ns))
+        parts.append(f"{end} {whole} (user {user}, system {system}{busy})")
     return ", ".join(parts)
 
 
@@ -194,7 +192,7 @@ def _busy(cpu_ns: float, record: RunRecord) -> str:
         return ""
     if wakeups.busy_ns / replied > cpu_ns / 2:
         return ""
-    return f"; {wakeups.busy_ns / replied / 1e3:.1f} working, the rest polling to be on time"
+    return f"; {format_duration(wakeups.busy_ns / replied)} working, the rest polling to be on time"
 
 
 def _phases(record: RunRecord) -> Table:

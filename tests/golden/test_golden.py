@@ -105,4 +105,4 @@ def test_cpu_time_spent_awake_to_be_on_time_is_told_from_work() -> None:
     record = RUNS["native"]()
     assert "polling" not in as_text(record)
     awake = msgspec.structs.replace(record, wakeups=msgspec.structs.replace(record.wakeups, busy_ns=10**9))
-    assert "; 250.0 working, the rest polling to be on time" in " ".join(as_text(awake).split())
+    assert "; 250 us working, the rest polling to be on time" in " ".join(as_text(awake).split())
