@@ -24,6 +24,7 @@ from loadkit.measure.tokens import HEAD_WORDS, NOTE_WORDS
 from loadkit.plan.load import LEAST_PROBED_BYTES, MOST_PROBED_BYTES
 from loadkit.profile.serve import ProbePeers
 from loadkit.wire.protocol import REPLY_ERRORS
+from loadkit.wire.script import FRESH, PATCH_DIGITS_SHIFT, PATCH_SHIFT
 from loadkit.wire.wires import RULES
 
 __all__ = ["SHARED", "is_installed", "matches_board", "matches_options", "native_missing"]
@@ -41,6 +42,9 @@ SHARED: Mapping[str, object] = {
     "PEER_KINDS": PEER_KINDS,
     "WIRES": tuple(RULES),
     "REPLY_ERRORS": REPLY_ERRORS,
+    "FRESH": FRESH,
+    "PATCH_SHIFT": PATCH_SHIFT,
+    "PATCH_DIGITS_SHIFT": PATCH_DIGITS_SHIFT,
     "ERRNOS": ERRNOS,
     "SUM_CARRY": SUM_CARRY,
     "SUB_BUCKETS": SUB_BUCKETS,

@@ -30,7 +30,9 @@ from loadkit.plan.target import Route
 from loadkit.profile.blast import Close
 from loadkit.wire.protocol import Unexpected
 
-__all__ = ["OPENING", "Connection", "State"]
+__all__ = ["OPENING", "Bytes", "Connection", "State"]
+
+Bytes = bytes | bytearray | memoryview
 
 # The `intended` of a message that is not on the schedule: the first message of a connection, in an open loop.
 OPENING = -1
@@ -59,6 +61,7 @@ class Connection(asyncio.Protocol):
         "has_successor",
         "held",
         "opening",
+        "origin",
         "paused",
         "pending",
         "place",
@@ -82,12 +85,13 @@ class Connection(asyncio.Protocol):
         self.pending: list[int] = []
         self.held: deque[int] | None = None
         self.paused = False
-        self.sent = 0  # bytes of the stream, of all messages so far
+        self.origin = swarm.next_origin()  # where in the stream it begins
+        self.sent = 0  # bytes of the stream from there on, of all messages so far
         self.received = 0
         self.timer_ns = 0  # when its replies are next checked for the time-out; 0: no check is due
         self.place = -1  # index among the swarm's open connections
         self.established_ns = 0
-        self.expected: bytes | memoryview | None = None  # the next chunk of a free-running closed loop, if it is right
+        self.expected: Bytes | None = None  # the next chunk of a free-running closed loop, if it is right
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
 
     # -- called by the loop
@@ -127,7 +131,7 @@ class Connection(asyncio.Protocol):
             pending = self.pending
             swarm.note_exchange((pending[2], now))
             pending[0] = pending[2] = now  # pending[1], when it was taken, is not needed here
-            self.expected = message = swarm.messages[at % swarm.cycle]
+            self.expected = message = swarm.messages[(self.origin + at) % swarm.cycle]
             self.transport.write(message)
             if len(swarm.exchanges) >= swarm.fold_length:
                 swarm.watch.seen_ns = now
@@ -176,7 +180,7 @@ class Connection(asyncio.Protocol):
         """
         if self.received > self.sent:
             raise Unexpected(EXTRA_BYTES)
-        _, ends = self.swarm.framing.feed(self.received - len(chunk), chunk)
+        _, ends = self.swarm.framing.feed(self.origin + self.received - len(chunk), chunk)
         return len(ends)
 
     def _take_replies(self, count: int, now: int) -> tuple[int, int]:
@@ -249,9 +253,11 @@ class Connection(asyncio.Protocol):
 
     def _write(self, intended: int, taken: int, sent: int) -> None:
         swarm = self.swarm
-        at = self.sent
-        message = swarm.messages[at % swarm.cycle]
-        self.sent = at + (swarm.size or swarm.script.length(at))
+        at, place = self.sent, self.origin + self.sent
+        message: Bytes = swarm.messages[place % swarm.cycle]
+        self.sent = at + (swarm.size or swarm.script.length(place))
+        if swarm.is_patched:
+            message = self._patched(message, place, sent)
         self.pending += (intended, taken, sent)
         if not self.timer_ns:
             swarm.need_reply_by(self, sent + swarm.timeout_ns)
@@ -260,6 +266,10 @@ class Connection(asyncio.Protocol):
         # The shorter path compares a whole chunk, so nothing else may be under way.
         self.expected = message if self.received == at and at and swarm.foresees else None
         self.transport.write(message)
+
+    def _patched(self, message: Bytes, place: int, sent: int) -> Bytes:
+        """Returns a message, or its first piece, with what is fresh in it. That is in none but a LongConnection."""
+        return message
 
     def hold(self, intended: int) -> None:
         """Keeps a message that is due until there is room."""

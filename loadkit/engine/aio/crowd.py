@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import time
 from typing import Generic, TypeVar
 
 from loadkit.engine.aio.context import BlastContext
@@ -40,6 +41,9 @@ class Crowd(abc.ABC, Generic[Member]):
         self.cycle = self.stream.cycle
         self.framing = framing_of(rule, self.stream)
         self.size = self.script.size  # 0: messages have several lengths
+        self.is_patched = bool(self.script.patches)
+        self._begun = self._noted = 0  # connections of this worker, and messages with something fresh
+        self._wall_ns = time.time_ns() - time.monotonic_ns()
         self.depth = load.depth
         # Whether a reply is known to the byte: then a right one can take a shorter path.
         self.foresees = isinstance(rule, Echo) and rule.check and self.size > 0
@@ -59,6 +63,24 @@ class Crowd(abc.ABC, Generic[Member]):
         # The run's first connection, until its first reply is known to be right or wrong, and what came on it.
         self.first: Member | None = None
         self.came = b""
+
+    # -- what a connection sends
+
+    def next_origin(self) -> int:
+        """Returns where in the stream the next connection of this worker begins."""
+        self._begun += 1
+        return self.script.origin(self.last_number)
+
+    @property
+    def last_number(self) -> int:
+        """The number, among all connections of the run, of the one that began last."""
+        return self.shard.index + (self._begun - 1) * self.shard.of
+
+    def next_values(self, connection: int, sent: int) -> tuple[int, ...]:
+        """Returns what is fresh in the next message, in the order of FRESH, on a connection of that number."""
+        number = self.shard.index + self._noted * self.shard.of
+        self._noted += 1
+        return number, connection, self.shard.index, sent + self._wall_ns
 
     # -- what a connection reports
 

@@ -38,7 +38,8 @@ class Opening(Slots):
     def __init__(self, context: BlastContext) -> None:
         super().__init__(context)
         self.loop = context.loop
-        self._kind = Connection if self.script.longest <= PIECE_BYTES else LongConnection
+        is_short = self.script.longest <= PIECE_BYTES and not self.is_patched
+        self._kind = Connection if is_short else LongConnection
         if not isinstance(self.shard.wire.rule, Echo):
             self._kind = FramedConnection
         self._connects = Connects(self.loop, self.shard, self.watch, self.timeouts.grain_ns, self._connect_failed)

@@ -70,7 +70,9 @@ class Slots(Timeline):
     def _count_replies(self) -> None:
         """Records how many replies each open connection had: at the end."""
         if self.live:
-            replies = [self.script.count(one.sent) - len(one.pending) // 3 for one in self.live]
+            count = self.script.count
+            sent = [count(one.origin + one.sent) - count(one.origin) for one in self.live]
+            replies = [messages - len(one.pending) // 3 for messages, one in zip(sent, self.live, strict=True)]
             record(self.slot.pages[0], "per_connection", np.array(replies, np.int64))
 
     # -- one of them

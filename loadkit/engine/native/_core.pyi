@@ -1,3 +1,4 @@
+from array import array
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,6 +20,7 @@ SERVE_ROWS: tuple[str, ...]
 RULE_ROWS: tuple[str, ...]
 WIRES: tuple[str, ...]
 REPLY_ERRORS: tuple[str, ...]
+FRESH: tuple[str, ...]
 SETTING_ROWS: tuple[str, ...]
 # Other numbers are there to be compared (engine/compiled.py, tests/engine/native/test_board.py).
 HELLO_BYTES: int
@@ -36,6 +38,16 @@ HELLO_TEXT: str
 WELCOME_TEXT: str
 REFUSAL_TEXT: str
 
+# Of the parts of a script, as native/rows.py makes them; `typing.Buffer` came with Python 3.12.
+Buffer = bytes | bytearray | memoryview | array[int]
+
+def try_script(
+    script: tuple[Buffer, int, Buffer, Buffer, int, int],
+    place: tuple[int, int, int],
+    fresh: tuple[int, int, int, int, int],
+    reply: bytes,
+    /,
+) -> tuple[bytes, int, int, int, int]: ...
 def take_replies(
     rule: Mapping[str, int | bytes], progress: tuple[int, int], chunk: bytes, /
 ) -> tuple[tuple[int, int], int, int]: ...
@@ -49,7 +61,7 @@ class Blast:
         words: NDArray[np.int64],
         control_fd: int,
         options: Mapping[str, int],
-        script: tuple[bytes, tuple[int, ...]],
+        script: tuple[Buffer, int, Buffer, Buffer, int, int],
         rule: Mapping[str, int | bytes],
         phases: tuple[Mapping[str, float], ...],
         routes: tuple[Mapping[str, int | str | None], ...],

@@ -15,8 +15,9 @@
  * Messages without a reply are a ring of `depth` entries a slot in a second such array. Messages that wait for room on
  * their connection are nodes of one pool of MOST_WAITING; beyond that they stay in the schedule, which needs no memory.
  * What is sent is a stream that needs no memory (script.h): a connection remembers how many bytes it owes and how many
- * the socket took, so a partial write is continued from there. One buffer receives for all. Nothing else is allocated,
- * and nothing per message.
+ * the socket took, so a partial write is continued from there. If connections begin in several places of the stream, or
+ * if anything is fresh in messages, there is a third array (struct origin). One buffer receives for all. Nothing else
+ * is allocated, and nothing per message.
  *
  * Time. Each reading of the clock is compared with the one before: a gap of more than STANDSTILL_NS between two of
  * them, or a wait that is that much longer than asked, is a standstill of ours (standstills.h), not the target's doing.
@@ -59,6 +60,8 @@ enum { MOST_WAITING = 1 << 16 };
 #define OPENING INT64_MIN
 /* One read. Larger reads save system calls on bulk transfers; the buffer should stay in the second-level cache. */
 enum { READ_BYTES = 256 * 1024 };
+/* Messages with anything fresh in them are written so many bytes at a time. */
+enum { WRITE_BYTES = 256 * 1024 };
 /* Reads of one connection in one turn when edge-triggered (level-triggered has one, and epoll comes back to it). */
 enum { READS_A_TURN = 16 };
 /* What is kept of the bytes that came on the run's first connection. */
@@ -116,6 +119,12 @@ struct route {
     X(real, change_hz_per_s, INT64_MIN, INT64_MAX) X(integer, total, 0, INT64_MAX) X(integer, fewer, 0, INT64_MAX)
 struct phase {
     PHASE_ROWS(AS_FIELD)
+};
+
+/* Of a connection, if the script has several places to begin, or anything fresh: where it begins, and what is fresh in
+ * its last messages (struct fresh). */
+struct origin {
+    int64_t position, conn, first_n, now_ns;
 };
 
 struct node { /* a message that waits */
@@ -179,6 +188,12 @@ struct blast {
     struct connection *slots;
     struct message *pending; /* ring of depth a slot */
     struct progress *progress; /* of replies, for each slot; NULL: an echo, which needs none */
+    struct origin *origins; /* for each slot; NULL: all begin alike, and nothing is fresh */
+    size_t origins_bytes;
+    int64_t one_size; /* of every message, if nothing else is to be known of it; else 0 */
+    int64_t begun, noted; /* connections and messages, where there are origins */
+    int64_t wall_ns; /* from the clock to the time of day */
+    unsigned char *outgoing; /* where messages are written, if anything is fresh in them */
     uint32_t slot_count, slot_limit, used_count, free_slot, broken_slot; /* used: not free */
     size_t slots_bytes, pending_bytes, progress_bytes;
     uint32_t *live; /* the open connections that messages are spread over */
@@ -286,6 +301,32 @@ static inline void connection_watch(struct blast *blast, struct connection *conn
     /* Edge-triggered it is watched for everything from the beginning, and never changed. */
     if (blast->options.is_edge_triggered) interest = ALL_EDGES;
     if (connection->interest != interest) connection_change_watch(blast, connection, interest);
+}
+
+/* origins.c: where they begin, and what is fresh in what they send */
+int origins_open(struct blast *blast, uint32_t limit);
+void origins_close(struct blast *blast);
+void origin_begin(struct blast *blast, const struct connection *connection);
+static inline int64_t origin_of(const struct blast *blast, const struct connection *connection) {
+    return blast->origins ? blast->origins[slot_number(blast, connection)].position : 0;
+}
+/* So many messages are sent. Returns how long they are. */
+int64_t origin_note(struct blast *blast, const struct connection *connection, int64_t sent, uint32_t count);
+/* What is to be written next, as far as it is there in one piece. */
+const unsigned char *origin_bytes(struct blast *blast, const struct connection *connection, int64_t wanted,
+                                  size_t *length);
+static inline const unsigned char *stream_bytes(struct blast *blast, const struct connection *connection,
+                                                int64_t wanted, size_t *length) {
+    if (__builtin_expect(blast->origins != NULL, 0)) return origin_bytes(blast, connection, wanted, length);
+    return script_at(&blast->script, connection->written, wanted, length);
+}
+/* The same of its first message, which is not noted yet: it will be, as sent at that time, or it is not sent. */
+const unsigned char *origin_first_bytes(struct blast *blast, const struct connection *connection, int64_t sent,
+                                        size_t *length);
+static inline const unsigned char *first_bytes(struct blast *blast, const struct connection *connection, int64_t sent,
+                                               size_t *length) {
+    if (__builtin_expect(blast->origins != NULL, 0)) return origin_first_bytes(blast, connection, sent, length);
+    return script_at(&blast->script, 0, script_length(&blast->script, 0), length);
 }
 
 /* sockets.c: what they are made of */

@@ -8,6 +8,7 @@
 
 #include "blast.h"
 #include "probe_types.h"
+#include "script_types.h"
 #include "wire_types.h"
 
 #define HOLDER struct options
@@ -23,6 +24,7 @@ static const struct row route_rows[] = ROWS(ROUTE_ROWS);
 struct blast_object {
     struct core core;
     Py_buffer before;
+    struct script_buffers buffers;
     struct blast blast;
 };
 
@@ -61,29 +63,6 @@ static int read_routes(struct blast *blast, PyObject *routes) {
     return 0;
 }
 
-/* A period of the stream, and the ends of the messages of a cycle. */
-static int read_script(struct script *script, PyObject *values, int64_t depth) {
-    const char *content;
-    Py_ssize_t period;
-    PyObject *ends;
-    if (!PyArg_ParseTuple(values, "y#O!;a script", &content, &period, &PyTuple_Type, &ends)) return -1;
-    Py_ssize_t count = PyTuple_Size(ends);
-    if (period < 1 || count < 1 || count > UINT32_MAX)
-        return refuse(PyExc_ValueError, "a script has content, and a message");
-    int64_t *copy = malloc((size_t)count * sizeof *copy), before = 0;
-    if (!copy) return PyErr_NoMemory(), -1;
-    for (Py_ssize_t i = 0; i < count; before = copy[i++]) {
-        copy[i] = PyLong_AsLongLong(PyTuple_GetItem(ends, i));
-        if (PyErr_Occurred() || copy[i] <= before) {
-            free(copy);
-            return PyErr_Occurred() ? -1 : refuse(PyExc_ValueError, "a message ends behind the one before");
-        }
-    }
-    int failed = script_open(script, (const unsigned char *)content, (size_t)period, copy, (uint32_t)count, depth);
-    free(copy);
-    return failed;
-}
-
 static int open_blast(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct blast_object *self = (struct blast_object *)object;
     static char *names[] = {"words",  "control_fd", "options",  "script", "rule",
@@ -103,7 +82,7 @@ static int open_blast(PyObject *object, PyObject *args, PyObject *kwargs) {
         return -1;
     stamper_open(&blast->stamper, options->reads_stamps);
     if (board_open(&blast->board, self->core.words.buf, self->core.words.len / 8, blast->phases) ||
-        read_script(&blast->script, script, options->depth) ||
+        read_script(&blast->script, &self->buffers, script) ||
         slots_open(blast, slot_limit((uint64_t)options->most_slots)) ||
         read_probes(&blast->prober, &blast->board, probes) || blast_open(blast, control_fd)) {
         if (!PyErr_Occurred()) PyErr_SetFromErrno(PyExc_OSError);
@@ -116,6 +95,7 @@ static void close_blast(PyObject *object) {
     struct blast_object *self = (struct blast_object *)object;
     blast_close(&self->blast);
     if (self->before.obj) PyBuffer_Release(&self->before);
+    release_script(&self->buffers);
 }
 
 static struct blast *blast_of(PyObject *self) {

@@ -92,6 +92,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     connection->owed = connection->written = connection->received = connection->into = 0;
     connection->pending_first = connection->pending_count = 0;
     if (blast->progress) blast->progress[slot_number(blast, connection)] = (struct progress){{0, 0}};
+    if (blast->origins) origin_begin(blast, connection);
     connection->held_first = connection->held_last = NONE;
     connection->place = NONE;
     int failed = socket_connect(blast, route, &connection->fd);
@@ -111,7 +112,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
      * not for us to do. The next wait reports the connection as established, and it sends then. */
     if (!is_ending(blast) && now < blast->next_phase_ns) {
         size_t length;
-        const unsigned char *bytes = script_at(&blast->script, 0, script_length(&blast->script, 0), &length);
+        const unsigned char *bytes = first_bytes(blast, connection, now, &length);
         ssize_t taken = send(connection->fd, bytes, length, MSG_NOSIGNAL);
         if (taken >= 0) {
             connection_opened(blast, connection, now, taken);
@@ -188,7 +189,7 @@ static void move_message(struct blast *blast, struct message *message, int64_t l
 
 /* Where the oldest message begins that has no reply. */
 static int64_t oldest_position(const struct blast *blast, const struct connection *connection) {
-    int64_t position = connection->owed;
+    int64_t position = origin_of(blast, connection) + connection->owed;
     for (uint32_t k = 0; k < connection->pending_count; k++) position -= script_length(&blast->script, position - 1);
     return position;
 }

@@ -16,7 +16,14 @@ from collections.abc import Callable, Sequence
 from loadkit.engine.base import STOP_NS, Control
 from loadkit.engine.listening import drop_syns
 from loadkit.engine.native import _core
-from loadkit.engine.native.rows import blast_values, phase_values, route_values, rule_values, serve_values
+from loadkit.engine.native.rows import (
+    blast_values,
+    phase_values,
+    route_values,
+    rule_values,
+    script_values,
+    serve_values,
+)
 from loadkit.engine.probes import Probes, machine_key, open_probes
 from loadkit.engine.settings import setting_values
 from loadkit.engine.stamps import choose_stamps
@@ -199,7 +206,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
         words=slot.words,
         control_fd=control.fileno(),
         options=blast_values(shard, choose_stamps(shard.load.stamps, slot)),
-        script=(shard.wire.script.content, shard.wire.script.ends),
+        script=script_values(shard.wire.script, shard.load.depth),
         rule=rule_values(shard.wire.rule),
         phases=phase_values(shard),
         routes=route_values(shard),

@@ -124,7 +124,8 @@ static inline void note_pending(const struct blast *blast, struct connection *co
 
 void messages_note(struct blast *blast, struct connection *connection, struct message message, uint32_t count) {
     struct board *board = &blast->board;
-    int64_t bytes = script_span(&blast->script, connection->owed, count);
+    int64_t size = blast->one_size;
+    int64_t bytes = __builtin_expect(size > 0, 1) ? count * size : origin_note(blast, connection, message.sent, count);
     note_pending(blast, connection, message, count);
     board_begin_write(board);
     int64_t *page = board_page(board, message.sent);
@@ -152,8 +153,7 @@ void messages_note(struct blast *blast, struct connection *connection, struct me
 void messages_write(struct blast *blast, struct connection *connection) {
     while (connection->written < connection->owed) {
         size_t length;
-        const unsigned char *bytes =
-            script_at(&blast->script, connection->written, connection->owed - connection->written, &length);
+        const unsigned char *bytes = stream_bytes(blast, connection, connection->owed - connection->written, &length);
         ssize_t taken = send(connection->fd, bytes, length, MSG_NOSIGNAL);
         if (taken < 0) {
             if (errno == EINTR) continue;

@@ -7,6 +7,7 @@
 
 #include "blast.h"
 #include "probe_types.h"
+#include "script_types.h"
 #include "serve.h"
 #include "wire_types.h"
 #include "zeros.h"
@@ -15,14 +16,15 @@
 #define LISTS(X)                                                                                              \
     X(STATE, STATE_NAMES) X(COUNTERS, COUNTER_NAMES) X(HISTOGRAMS, HISTOGRAM_NAMES) X(STAGES, STAGE_NAMES)    \
     X(HEAD, HEAD_NAMES) X(STEPS, STEP_NAMES) X(PROOFS, PROOF_NAMES) X(PROBE_PEERS, PROBE_PEER_NAMES)          \
-    X(PEER_KINDS, PEER_KIND_NAMES) X(WIRES, WIRE_NAMES) X(REPLY_ERRORS, REPLY_ERROR_NAMES)
+    X(PEER_KINDS, PEER_KIND_NAMES) X(WIRES, WIRE_NAMES) X(REPLY_ERRORS, REPLY_ERROR_NAMES) \
+    X(FRESH, FRESH_NAMES)
 #define NUMBERS(X)                                                                                            \
     X(ERRNOS) X(SUM_CARRY) X(SUB_BUCKETS) X(TAIL_ROWS) X(MOST_SETTINGS) X(SETTING_WORDS) X(TOKENS_HEAD_WORDS) \
     X(TOKENS_NOTE_WORDS) X(STANDSTILL_NS) X(REMEMBERED) X(BEAT_NS) X(GAP_NS) X(GAPS) X(EDGE_NS)               \
     X(MOST_WAITING) X(CAME_BYTES) X(TCP_WATCHED) X(TCP_LOOKS) X(BATCH) X(ACCEPTS_A_TURN) X(IDLE_A_TURN)       \
     X(LEAST_PROBED_BYTES) X(MOST_PROBED_BYTES) X(MOST_PROBES) X(MACHINE_KEY_BYTES) X(HELLO_BYTES)             \
     X(TRAILER_BYTES) X(MOST_ANSWERS) X(REFUSED_OFF) X(REFUSED_FULL) X(AWAKE_NS) X(TURN_HEARD) X(TURN_PHASE)   \
-    X(TURN_DONE) X(CONNECTION_BYTES) X(PEER_BYTES)
+    X(TURN_DONE) X(CONNECTION_BYTES) X(PEER_BYTES) X(PATCH_SHIFT) X(PATCH_DIGITS_SHIFT)
 #define TEXTS(X) X(HELLO_TEXT) X(WELCOME_TEXT) X(REFUSAL_TEXT)
 enum { CONNECTION_BYTES = sizeof(struct connection), PEER_BYTES = sizeof(struct peer) };
 
@@ -88,6 +90,10 @@ static PyMethodDef module_methods[] = {
     {"connection_number", connection_number, METH_VARARGS,
      "What both ends of a connection on one machine know: of its key, a file descriptor, whether it was accepted "
      "there, a number."},
+    {"try_script", try_script, METH_VARARGS,
+     "Of a script, at (a position, so many bytes, a connection) with (fresh values, and the step of the first): the "
+     "bytes, the length of the message there, how many are before it, where the connection begins, and whether a reply "
+     "matches."},
     {"take_replies", take_replies, METH_VARARGS,
      "Takes bytes by a rule, with a connection's progress: the progress behind them, how many replies they end, and "
      "what is wrong (0: nothing)."},

@@ -159,7 +159,9 @@ void blast_finish(struct blast *blast) {
     messages_drop_due(blast);
     for (uint32_t i = 0; i < blast->live_count; i++) {
         const struct connection *connection = &blast->slots[blast->live[i]];
-        int64_t replies = script_count(&blast->script, connection->owed) - connection->pending_count;
+        int64_t origin = origin_of(blast, connection);
+        int64_t sent = script_count(&blast->script, origin + connection->owed) - script_count(&blast->script, origin);
+        int64_t replies = sent - connection->pending_count;
         board_record(&blast->board, blast->board.first_page, HISTOGRAM_per_connection, replies);
     }
     for (uint32_t i = 0; i < blast->slot_count; i++)

@@ -59,6 +59,18 @@ static int check_echo(const struct blast *blast, const struct connection *connec
     return is_right ? 0 : OWN_WRONG_BYTES;
 }
 
+/* Of a connection that has an origin: what is fresh is not checked. */
+static int check_from_origin(const struct blast *blast, const struct connection *connection, int64_t length) {
+    const struct script *script = &blast->script;
+    int64_t position = origin_of(blast, connection) + connection->received;
+    if (connection->received + length > connection->written) return OWN_EXTRA_BYTES;
+    bool is_right =
+        !blast->options.is_checked ||
+        (script->patch_count ? script_matches_but_for_patches(script, position, blast->buffer, (size_t)length)
+                             : script_matches(script, position, blast->buffer, (size_t)length));
+    return is_right ? 0 : OWN_WRONG_BYTES;
+}
+
 IN_LINE void note_first_byte(struct blast *blast, struct connection *connection, int64_t now) {
     struct board *board = &blast->board;
     connection_settle(blast, connection);
@@ -97,7 +109,8 @@ IN_LINE uint32_t count_echoes(struct blast *blast, struct connection *connection
     const int64_t oldest = oldest_in_time(blast);
     uint32_t replies = 0, first = connection->pending_first;
     int64_t into = connection->into + length;
-    int64_t size = one_size ? one_size : script_find_length(&blast->script, connection->received - into);
+    const int64_t origin = one_size ? 0 : origin_of(blast, connection);
+    int64_t size = one_size ? one_size : script_length(&blast->script, origin + connection->received - into);
     for (; into >= size; replies++) {
         if (!count_reply(blast, &ring[first], oldest, now, page)) {
             *wrong = OWN_REPLY_TIMEOUT;
@@ -105,7 +118,7 @@ IN_LINE uint32_t count_echoes(struct blast *blast, struct connection *connection
         }
         if (++first == depth) first = 0;
         into -= size;
-        if (!one_size) size = script_find_length(&blast->script, connection->received - into);
+        if (!one_size) size = script_length(&blast->script, origin + connection->received - into);
     }
     connection->into = into;
     let_go(blast, connection, first, replies, now);
@@ -119,11 +132,12 @@ static __attribute__((noinline)) uint32_t count_several(struct blast *blast, str
 }
 
 static uint32_t take_echoes(struct blast *blast, struct connection *connection, size_t length, int64_t now) {
-    int wrong = check_echo(blast, connection, (int64_t)length);
+    int64_t size = blast->one_size;
+    int wrong = size > 0 ? check_echo(blast, connection, (int64_t)length)
+                         : check_from_origin(blast, connection, (int64_t)length);
     uint32_t replies = 0;
     board_begin_write(&blast->board);
     int64_t *page = count_bytes(blast, connection, length, now);
-    int64_t size = blast->script.size;
     if (!wrong && size > 0)
         replies = count_echoes(blast, connection, (int64_t)length, now, page, size, &wrong);
     else if (!wrong)

@@ -6,7 +6,9 @@ when the engine is loaded (engine/compiled.py), so the two sides cannot drift ap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from loadkit.engine.base import MOST_OWED_BYTES
 from loadkit.engine.descriptors import free_descriptors
@@ -22,9 +24,12 @@ from loadkit.profile.blast import Close
 from loadkit.profile.serve import ProbePeers
 from loadkit.units import NS_PER_S
 from loadkit.wire.protocol import MOST_REPLY_BYTES
+from loadkit.wire.script import Script, stretched
 from loadkit.wire.wires import RULES, Rule
 
-__all__ = ["TABLES", "blast_values", "phase_values", "route_values", "rule_values", "serve_values"]
+__all__ = ["TABLES", "blast_values", "phase_values", "route_values", "rule_values", "script_values", "serve_values"]
+
+Buffer: TypeAlias = "bytes | bytearray | memoryview | array[int]"
 
 _MOST_SLOTS = 1 << 24
 
@@ -137,6 +142,17 @@ def rule_values(rule: Rule) -> dict[str, int | bool | bytes]:
     """Returns what makes a reply."""
     values = {name: getattr(rule, name, nothing) for name, nothing in _RULE.items()}
     return values | {"wire": list(RULES.values()).index(type(rule))}
+
+
+def script_values(script: Script, depth: int) -> tuple[Buffer, int, Buffer, Buffer, int, int]:
+    """Returns what connections send; `depth` messages may be under way on each."""
+    ends, patches = _words(script.ends), _words(script.patches)
+    return stretched(script, depth), len(script.content), ends, patches, script.block, script.starts
+
+
+def _words(numbers: Sequence[int]) -> Buffer:
+    """Returns numbers as 64-bit words: those of a pool are some already."""
+    return numbers if isinstance(numbers, array | memoryview) else array("q", numbers)
 
 
 def _or(value: int | None, default: int) -> int:

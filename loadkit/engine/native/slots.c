@@ -33,7 +33,7 @@ int slots_open(struct blast *blast, uint32_t limit) {
         blast->progress = reserve(blast->progress_bytes);
         if (!blast->progress) return -1;
     }
-    return blast->slots && blast->pending && blast->live ? 0 : -1;
+    return blast->slots && blast->pending && blast->live ? origins_open(blast, limit) : -1;
 }
 
 void slots_close(struct blast *blast) {
@@ -44,6 +44,7 @@ void slots_close(struct blast *blast) {
     if (blast->pending) munmap(blast->pending, blast->pending_bytes);
     if (blast->live) munmap(blast->live, blast->live_bytes);
     if (blast->progress) munmap(blast->progress, blast->progress_bytes);
+    origins_close(blast);
     blast->slots = NULL;
     blast->pending = NULL;
     blast->live = NULL;

@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ if missing := native_missing():
     pytest.skip(f"the native engine: {missing}", allow_module_level=True)
 
 from loadkit.engine.native import _core
-from loadkit.engine.native.rows import rule_values
+from loadkit.engine.native.rows import rule_values, script_values
 
 # AddressSanitizer keeps freed memory in quarantine: there LeakSanitizer's word is the one that counts (sanitize.py).
 IS_SANITIZED = "sanitize" in _core.__file__
@@ -193,10 +194,17 @@ def changed(good: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {**good, "options": {**good["options"], **options}, **more}
 
 
-def a_script(size: int) -> tuple[bytes, tuple[int, ...]]:
+def a_script(size: int, depth: int = 16) -> tuple[Any, ...]:
     """An echo's script as the core is told of it."""
-    script = echo_script(size)
-    return script.content, script.ends
+    return script_values(echo_script(size), depth)
+
+
+def any_script(content: bytes, *ends: int, **changes: Any) -> tuple[Any, ...]:
+    """The same of any script, whether it can be one or not."""
+    period, patches, block, starts = len(content), (), 1, 1
+    values = {"period": period, "ends": ends, "patches": patches, "block": block, "starts": starts, **changes}
+    words = (array("q", values["ends"]), array("q", values["patches"]))
+    return content, values["period"], *words, values["block"], values["starts"]
 
 
 def a_route(**changes: Any) -> dict[str, Any]:

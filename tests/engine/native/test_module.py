@@ -18,6 +18,7 @@ import uvloop
 from loadkit.measure.board import BoardLayout
 from loadkit.units import NS_PER_S
 from loadkit.wire.echo import Echo
+from loadkit.wire.script import pack_patch
 from tests.engine.conftest import LOOPBACK, Blast, Server, serve_options, wait_for
 
 from .by_hand import (
@@ -25,6 +26,7 @@ from .by_hand import (
     _core,
     a_phase,
     a_route,
+    any_script,
     arguments,
     changed,
     memory_bytes,
@@ -97,13 +99,22 @@ BAD_BLASTS: dict[str, dict[str, Any]] = {
     "awake for minutes": {"awake_ns": 60 * NS_PER_S},
     "no such time of idleness": {"keepalive_s": -1},
     "a script that is none": {"script": ("abc",)},
-    "a script without content": {"script": (b"", (1,))},
-    "a script without a message": {"script": (b"abc", ())},
-    "a message of no bytes": {"script": (b"abc", (3, 3))},
-    "a first message of no bytes": {"script": (b"abc", (0, 3))},
-    "a message that ends before it begins": {"script": (b"abc", (3, 2))},
-    "a message that ends beyond all numbers": {"script": (b"abc", (3, 2**63))},
-    "a message that ends at a text": {"script": (b"abc", (3, "4"))},
+    "a script without content": {"script": any_script(b"", 1)},
+    "a script without a message": {"script": any_script(b"abc")},
+    "a script with a longer period": {"script": any_script(b"abc", 3, period=4)},
+    "a script with no place to begin": {"script": any_script(b"abc", 3, starts=0)},
+    "a script with places that are the same": {"script": any_script(b"abc", 3, block=0)},
+    "a message of no bytes": {"script": any_script(b"abc", 3, 3)},
+    "a first message of no bytes": {"script": any_script(b"abc", 0, 3)},
+    "a message that ends before it begins": {"script": any_script(b"abc", 3, 2)},
+    "ends that are no words": {"script": (b"abc", 3, (3,), b"", 1, 1)},
+    "a patch of no digits": {"script": any_script(b"abc", 3, patches=(pack_patch(0, 0, 0),))},
+    "a patch of 20 digits": {"script": any_script(bytes(30), 30, patches=(pack_patch(0, 20, 0),))},
+    "a patch past the end": {"script": any_script(b"abc", 3, patches=(pack_patch(2, 2, 0),))},
+    "a patch of nothing known": {"script": any_script(b"abc", 3, patches=(pack_patch(0, 1, 4),))},
+    "a patch before the beginning": {"script": any_script(b"abc", 3, patches=(pack_patch(-1, 1, 0),))},
+    "patches over each other": {"script": any_script(b"abc", 3, patches=(pack_patch(0, 2, 0), pack_patch(1, 2, 0)))},
+    "a patch in content that is not whole messages": {"script": any_script(b"abc", 2, patches=(pack_patch(0, 1, 0),))},
     "a rule that is none": {"rule": None},
     "a rule with nothing in it": {"rule": {}},
     "a wire that is none": {"rule": {**ECHO, "wire": 99}},
