@@ -16,6 +16,7 @@ from loadkit.plan.placement import Placement
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import Route
 from loadkit.profile.engines import EngineName
+from loadkit.wire.script import Script
 from loadkit.wire.wires import Wire
 
 __all__ = ["ServeShard", "Shard", "split", "split_serve"]
@@ -42,11 +43,13 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...]
     ramp: Turn  # its connects of the ramp, without the run's first connection
     connects_before: int  # all those of worker index - ramp.lanes, whose turn comes first; 0: no such worker
+    script: Script | None = None  # what is in the pool, of a load that has one; each worker maps it
 
     @property
     def wire(self) -> Wire:
-        """What its connections send, and take for replies. It follows from the load, and is sent to no worker."""
-        return self.load.wire
+        """What its connections send, and take for replies. It is sent to no worker: it follows from the load."""
+        wire = self.load.wire
+        return msgspec.structs.replace(wire, script=self.script) if self.script else wire
 
     @property
     def opens_first(self) -> bool:

@@ -6,8 +6,8 @@ of multiprocessing does the same; what it unpickles, registers and looks up in e
 
 Forker to parent, over a socket that keeps messages apart: `R` when it is ready, or `E` and why it cannot be. What is
 written to its standard error until then is for the parent to read, who quotes its last line if there is neither.
-Parent to forker: `F` with the file descriptors of the worker's pipe, its board and its status pipe; answered by the
-pid, or minus the errno. Forker to parent, over a worker's status pipe: how it ended. The forker ends when the parent
+Parent to forker: `F` with the file descriptors of the worker's pipe, its board, what else it is to have, and its status
+pipe; answered by the pid, or minus the errno. Forker to parent, over a worker's status pipe: how it ended. The forker ends when the parent
 closes the socket, and first kills the workers that are left. If the parent or the forker is killed, the kernel kills
 what it has started (run/lifeline.py).
 """
@@ -25,6 +25,7 @@ import socket
 import struct
 import sys
 import time
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -41,6 +42,8 @@ __all__ = ["Forker", "main"]
 
 _INT = struct.Struct("i")
 _WAIT_S = 1.0
+# File descriptors of a worker beside its pipe and its board; one message takes 253 (unix(7), SCM_RIGHTS).
+_MOST_MORE = 200
 # How libraries end a process that gets no more memory: uvloop reads through NULL, others abort.
 _FOR_MEMORY = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
 # How the kernel ends a process that has used up its CPU time: at the soft limit, and at the hard one (getrlimit(2)).
@@ -83,8 +86,8 @@ class Forker:
     ) -> None:
         self._interpreter.close()
 
-    def fork(self, pipe_fd: int, board_fd: int) -> Child:
-        """Forks a worker, which is told the rest over its pipe.
+    def fork(self, pipe_fd: int, board_fd: int, *more: int) -> Child:
+        """Forks a worker, which is told the rest over its pipe. It has `more` file descriptors, up to _MOST_MORE.
 
         Raises PreflightError or WorkerError, and Interrupted at a signal.
         """
@@ -93,7 +96,7 @@ class Forker:
         with setting_up("start a worker"):
             read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            pid = self._ask(pipe_fd, board_fd, write)
+            pid = self._ask(pipe_fd, board_fd, *more, write)
             if pid < 0:
                 raise refusal(OSError(-pid, os.strerror(-pid)), "start a worker")
         except BaseException:
@@ -214,7 +217,7 @@ def _say(error: Exception) -> str:
 def _obey(parent: socket.socket, status_fds: dict[int, int]) -> bool:
     """Forks a worker if the parent requests one; returns False if the parent is gone."""
     try:
-        message, fds, _flags, _address = socket.recv_fds(parent, 64, 3)
+        message, fds, flags, _address = socket.recv_fds(parent, 64, 3 + _MOST_MORE)
     except ConnectionError:  # it went before it had read the last answer: unix(7), ECONNRESET
         return False
     for fd in fds:
@@ -224,14 +227,14 @@ def _obey(parent: socket.socket, status_fds: dict[int, int]) -> bool:
     if not message:
         return False
     pid, forker_pid = -errno.EMFILE, os.getpid()
-    if len(fds) == 3:  # else the limit of open files truncated them: cmsg(3), MSG_CTRUNC
+    if not flags & socket.MSG_CTRUNC:  # else the limit of open files truncated them: cmsg(3)
         try:
             pid = os.fork()
         except OSError as error:
             pid = -(error.errno or errno.EAGAIN)
     if pid == 0:
         die_with_parent(forker_pid)
-        _be_worker(*fds[:2])
+        _be_worker(fds[:-1])
     if pid > 0:
         status_fds[pid] = fds.pop()
     for fd in fds:
@@ -266,20 +269,19 @@ def _limits_of(pid: int, status: int) -> str:
 # -- in the worker
 
 
-def _be_worker(pipe_fd: int, board_fd: int) -> None:
+def _be_worker(fds: list[int]) -> None:
     from loadkit.run.worker import run_worker
 
     Forker.is_in_worker = True
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Closes the forker's descriptors and those of other workers: a pipe ends when all its holders have closed it.
-    first, second = sorted((pipe_fd, board_fd))
-    os.closerange(3, first)
-    os.closerange(first + 1, second)
-    os.closerange(second + 1, os.sysconf("SC_OPEN_MAX"))
+    for before, kept in pairwise((2, *sorted(fds), os.sysconf("SC_OPEN_MAX"))):
+        os.closerange(before + 1, kept)
     status = 1
     try:
-        status = run_worker(Connection(pipe_fd), board_fd)
+        pipe_fd, board_fd, *more = fds
+        status = run_worker(Connection(pipe_fd), board_fd, *more)
     finally:
         # An app may have printed something.
         for stream in (sys.stdout, sys.stderr):

@@ -9,6 +9,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 
+import msgspec
+
 from loadkit.endpoint import family_of, sockaddr_of
 from loadkit.engine.aio.importing import import_app, said_in_a_line
 from loadkit.engine.registry import get_engine
@@ -23,14 +25,16 @@ from loadkit.measure.settings import Value
 from loadkit.plan.split import ServeShard, Shard
 from loadkit.reserve import Reserve
 from loadkit.run.control import PipeControl
+from loadkit.run.pool import attach
 from loadkit.run.signals import ignore
 
 __all__ = ["listen_on", "name_process", "run_worker"]
 
 
-def run_worker(pipe: Connection, board_fd: int) -> int:
+def run_worker(pipe: Connection, board_fd: int, *more: int) -> int:
     """Does the work that the parent sends over the pipe: a shard, or a part of serving.
 
+    Of a shard whose messages are in a pool, `more` has the pool (run/pool.py).
     Returns the exit status. If it is 1, the reason was sent to the parent.
     """
     control = PipeControl(pipe)
@@ -38,6 +42,8 @@ def run_worker(pipe: Connection, board_fd: int) -> int:
     try:
         reserve = Reserve()
         work, layout = pipe.recv()
+        if isinstance(work, Shard) and more:
+            work = msgspec.structs.replace(work, script=attach(more[0]))
         _do(work, Board(layout, board_fd), control)
         return 0
     except EOFError:

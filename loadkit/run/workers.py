@@ -26,7 +26,7 @@ _READY_S = 60.0
 class Worker:
     """A worker process, from the parent's side."""
 
-    def __init__(self, forker: Forker, work: Shard | ServeShard, board: Board) -> None:
+    def __init__(self, forker: Forker, work: Shard | ServeShard, board: Board, *more: int) -> None:
         self.work = work
         self.index = work.index
         self.failure: str | None = None
@@ -37,7 +37,7 @@ class Worker:
             self.pipe, theirs = connection.Pipe()
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(self.pipe.close)
-            self._child = forker.fork(theirs.fileno(), board.fd)
+            self._child = forker.fork(theirs.fileno(), board.fd, *more)
             undo.pop_all()
         self.say(work, board.layout)
         self._slot = board.slots[work.index]
@@ -103,7 +103,7 @@ class Worker:
         self._child.close()
 
 
-def start_workers(forker: Forker, works: Sequence[Shard | ServeShard], board: Board) -> list[Worker]:
+def start_workers(forker: Forker, works: Sequence[Shard | ServeShard], board: Board, *more: int) -> list[Worker]:
     """Starts a worker for each and waits until all are ready.
 
     Raises WorkerError with the first one's reason, and Interrupted at a signal.
@@ -111,7 +111,7 @@ def start_workers(forker: Forker, works: Sequence[Shard | ServeShard], board: Bo
     workers: list[Worker] = []
     try:
         forker.interrupts.check()
-        workers.extend(Worker(forker, work, board) for work in works)
+        workers.extend(Worker(forker, work, board, *more) for work in works)
         deadline = time.monotonic() + _READY_S
         while not all(worker.is_ready for worker in workers):
             waiting = [worker for worker in workers if not worker.is_ready]

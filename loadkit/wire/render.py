@@ -48,6 +48,11 @@ class Message(msgspec.Struct, frozen=True):
         return math.fsum(_mean(part) for part in self.parts)
 
     @property
+    def fresh(self) -> int:
+        """How many fields it has that are written just before it is sent."""
+        return sum(isinstance(part, Fresh) for part in self.parts)
+
+    @property
     def varies(self) -> bool:
         """Whether it is written differently each time."""
         return any(isinstance(part, Written) for part in self.parts)
