@@ -7,9 +7,9 @@ of multiprocessing does the same; what it unpickles, registers and looks up in e
 Forker to parent, over a socket that keeps messages apart: `R` when it is ready, or `E` and why it cannot be. What is
 written to its standard error until then is for the parent to read, who quotes its last line if there is neither.
 Parent to forker: `F` with the file descriptors of the worker's pipe, its board, what else it is to have, and its status
-pipe; answered by the pid, or minus the errno. Forker to parent, over a worker's status pipe: how it ended. The forker ends when the parent
-closes the socket, and first kills the workers that are left. If the parent or the forker is killed, the kernel kills
-what it has started (run/lifeline.py).
+pipe; answered by the pid, or minus the errno. Forker to parent, over a worker's status pipe: how it ended. The forker
+ends when the parent closes the socket, and first kills the workers that are left. If the parent or the forker is
+killed, the kernel kills what it has started (run/lifeline.py).
 """
 
 from __future__ import annotations
