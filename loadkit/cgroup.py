@@ -66,12 +66,12 @@ def _memory(proc: Path, sys: Path) -> Iterator[tuple[int, int, str]]:
     for group in _groups(proc, sys):
         for name in ("memory.max", "memory.high"):
             if (limit := _number(group / name)) is not None:
-                used = (_number(group / "memory.current") or 0) - _reclaimable(group, "inactive_file")
+                used = (_number(group / "memory.current") or 0) - _reclaimable(group, "", "file_mapped")
                 yield limit, max(0, used), name
     for group in _groups(proc, sys, "memory"):
         limit = _number(group / "memory.limit_in_bytes")
         if limit is not None and limit < _NO_LIMIT:
-            used = (_number(group / "memory.usage_in_bytes") or 0) - _reclaimable(group, "total_inactive_file")
+            used = (_number(group / "memory.usage_in_bytes") or 0) - _reclaimable(group, "total_", "total_mapped_file")
             yield limit, max(0, used), "memory.limit_in_bytes"
 
 
@@ -123,16 +123,19 @@ def _groups(proc: Path, sys: Path, controller: str = "") -> Iterator[Path]:
         yield group
 
 
-def _reclaimable(group: Path, key: str) -> int:
+def _reclaimable(group: Path, prefix: str, mapped: str) -> int:
     """Returns the page cache that is given back when memory is asked for, which counts as used.
 
-    Without this a container that has read a large file would look full.
+    Without this a container that has read a large file would look full. At its limit the kernel takes pages of files
+    from both lists of the group before it kills: the inactive one first, and when that is short, the active one's
+    (try_charge and shrink_lruvec, inactive_is_low, in mm/memcontrol.c and mm/vmscan.c; si_mem_available counts both of
+    the machine, too). Of the active ones, as many stay as are mapped: programs would read them again and again. tmpfs
+    and shared memory are in neither list; reclaimable slab has the inodes of open sockets, which stay.
     """
-    for line in text_of(group / "memory.stat").splitlines():
-        name, _, value = line.partition(" ")
-        if name == key and value.isdigit():
-            return int(value)
-    return 0
+    rows = (line.partition(" ") for line in text_of(group / "memory.stat").splitlines())
+    found = {name: int(value) for name, _, value in rows if value.isdigit()}
+    active = max(0, found.get(f"{prefix}active_file", 0) - found.get(mapped, 0))
+    return found.get(f"{prefix}inactive_file", 0) + active
 
 
 def _number(path: Path) -> int | None:

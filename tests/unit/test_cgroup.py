@@ -58,7 +58,18 @@ def test_page_cache_that_can_go_is_not_in_use(tmp_path: Path) -> None:
     files = {
         "memory.max": f"{500 * _MIB}\n",
         "memory.current": f"{400 * _MIB}\n",
-        "memory.stat": f"anon 1000\ninactive_file {150 * _MIB}\nactive_file 3\n",
+        # Of the active files a program has 20 MiB mapped; the pages of shared memory are of no file.
+        "memory.stat": f"anon 1000\nfile_mapped {20 * _MIB}\nshmem {30 * _MIB}\n"
+        f"inactive_file {150 * _MIB}\nactive_file {60 * _MIB}\n",
+    }
+    assert _machine(tmp_path, "0::/\n", files).memory_used_bytes == (400 - 150 - 40) * _MIB
+
+
+def test_page_cache_that_programs_have_mapped_stays(tmp_path: Path) -> None:
+    files = {
+        "memory.max": f"{500 * _MIB}\n",
+        "memory.current": f"{400 * _MIB}\n",
+        "memory.stat": f"file_mapped {80 * _MIB}\ninactive_file {150 * _MIB}\nactive_file {60 * _MIB}\n",
     }
     assert _machine(tmp_path, "0::/\n", files).memory_used_bytes == 250 * _MIB
 
@@ -104,7 +115,8 @@ def test_a_container_of_version_1_sees_its_limits_at_each_controllers_root(tmp_p
     files = {
         "memory/memory.limit_in_bytes": f"{512 * _MIB}\n",
         "memory/memory.usage_in_bytes": f"{150 * _MIB}\n",
-        "memory/memory.stat": f"inactive_file 1\ntotal_inactive_file {50 * _MIB}\n",
+        "memory/memory.stat": f"inactive_file 1\nactive_file 2\ntotal_mapped_file {10 * _MIB}\n"
+        f"total_inactive_file {30 * _MIB}\ntotal_active_file {30 * _MIB}\n",
         "pids/pids.max": "200\n",
         "pids/pids.current": "7\n",
         "cpu,cpuacct/cpu.cfs_quota_us": "150000\n",
