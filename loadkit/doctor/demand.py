@@ -70,6 +70,8 @@ class Demand:
     networks: tuple[str, ...] = ()  # that sources were asked for from
     is_own_target: bool = False  # one of this machine's own addresses, other than loopback
     barred: tuple[Barred, ...] = ()
+    unsettled: tuple[str, ...] = ()  # sources that an interface has, and that the kernel lets no socket have yet
+    lacks_v6: bool = False  # IPv6 is switched off on the loopback interface
     interface: str = "lo"  # by which connections to the target leave
     open_files: int = 0  # of the process that would start the workers
     ulimits: tuple[Ulimit, ...] = ()  # of that process, which the workers inherit

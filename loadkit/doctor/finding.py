@@ -65,6 +65,7 @@ _OF_A_NAMESPACE = (
     "net.ipv4.tcp_syncookies",
     "net.ipv4.tcp_timestamps",
     "net.ipv4.tcp_tw_reuse",
+    "net.ipv6.conf.lo.",
 )
 
 

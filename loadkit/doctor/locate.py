@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from loadkit.doctor.demand import Barred, Demand
-from loadkit.doctor.route import find_interface
+from loadkit.doctor.route import find_interface, is_unsettled
 from loadkit.limits import open_descriptors, ulimits
+from loadkit.procfs import text_of
 from loadkit.sockets import find_obstacle, find_source, is_own_address
 
 __all__ = ["locate"]
+
+_V6_OFF = Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6")
 
 
 def locate(demand: Demand) -> Demand:
@@ -30,5 +34,7 @@ def locate(demand: Demand) -> Demand:
         demand,
         is_own_target=not demand.loopback and all(is_own_address(address, target.port) for address in target.addresses),
         barred=barred,
+        unsettled=tuple(one.source for one in barred if one.source and is_unsettled(one.source)),
+        lacks_v6=text_of(_V6_OFF).strip() == "1",
         interface=(find_interface(first, source) if source else None) or "lo",
     )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-from loadkit.doctor.demand import Barred, Demand
+from loadkit.doctor.demand import Demand
 from loadkit.doctor.finding import Finding, Level, sysctl_fix
-from loadkit.endpoint import bare, is_v6, zone_of
-from loadkit.plan.addresses import PER_TUPLE, held_ports, is_loopback, source_addresses, tuples_for
+from loadkit.doctor.ways import ADD_LOOPBACK, check_ways
+from loadkit.endpoint import is_v6
+from loadkit.plan.addresses import PER_TUPLE, held_ports, source_addresses, tuples_for
 from loadkit.plan.capacity import ports_of
 from loadkit.plan.time_wait import TIME_WAIT_S, kept_for_s, ports_kept
 from loadkit.sockets import LOOPBACK_ADDRESSES
@@ -21,7 +19,6 @@ __all__ = ["check_ports"]
 
 # Of the whole port range, as root; those below 1024 are for services.
 _ALL_PORTS, _WHOLE = "net.ipv4.ip_local_port_range=1024 65535", 64_512
-_ADD_LOOPBACK = "ip addr add 127.0.0.1/8 dev lo"
 
 
 def check_ports(demand: Demand) -> Iterator[Finding]:
@@ -32,7 +29,7 @@ def check_ports(demand: Demand) -> Iterator[Finding]:
             yield Finding("time-wait", Level.OK, seen, "none")
         return
     yield _ports(demand)
-    yield from _ways(demand)
+    yield from check_ways(demand)
     if demand.churn_hz is not None:
         yield _time_wait_ports(demand, demand.churn_hz)
         if demand.host.tw_max is not None:
@@ -83,16 +80,22 @@ def _ways_out(demand: Demand, ports: int, used: int, waiting: int) -> tuple[list
     fixes, sysctls = list[str](), tuple[str, ...]()
     if waiting and demand.connections <= pairs * ports - used + waiting:
         fixes.append(f"wait {TIME_WAIT_S:g} s until the {waiting:,} in TIME_WAIT are gone")
-    if not demand.loopback:
-        fixes.append(_more_sources(demand, ports))
-    elif _lacks_loopback(demand):
-        fixes.append(f"{_ADD_LOOPBACK} (as root), and loadkit takes as many of its addresses as it needs")
-    elif demand.target and is_v6(demand.target.addresses[0]):
-        fixes.append("127.0.0.1 in its place, because of 127.0.0.0/8 loadkit takes as many addresses as it needs")
+    if ports:  # else no number of addresses would do
+        fixes += _more_addresses(demand, ports)
     if _widens(demand) and (not fixes or demand.connections <= pairs * _WHOLE - used):
         fixes.append(sysctl_fix(_ALL_PORTS))
         sysctls = (_ALL_PORTS,)
     return fixes or ["fewer ports in net.ipv4.ip_local_reserved_ports"], sysctls
+
+
+def _more_addresses(demand: Demand, ports: int) -> Iterator[str]:
+    """Yields the way to as many pairs of addresses as it takes, if there is one."""
+    if not demand.loopback:
+        yield _more_sources(demand, ports)
+    elif _lacks_loopback(demand):
+        yield f"{ADD_LOOPBACK} (as root), and loadkit takes as many of its addresses as it needs"
+    elif demand.target and is_v6(demand.target.addresses[0]):
+        yield "127.0.0.1 in its place, because of 127.0.0.0/8 loadkit takes as many addresses as it needs"
 
 
 def _more_sources(demand: Demand, ports: int) -> str:
@@ -112,74 +115,6 @@ def _lacks_loopback(demand: Demand) -> bool:
     """Whether connections stay on loopback of IPv4, and not all of its addresses are there."""
     is_v4 = demand.loopback and demand.target is not None and not is_v6(demand.target.addresses[0])
     return is_v4 and demand.host.loopback_addresses < LOOPBACK_ADDRESSES
-
-
-def _ways(demand: Demand) -> Iterator[Finding]:
-    """Judges whether there is a way from each source to each destination."""
-    lost = [one for one in demand.barred if one.source is None]
-    if lost:
-        yield _no_route(demand, lost[0])
-    barred = {one.source: one.errno for one in demand.barred if one.source is not None}
-    # On loopback they are there without being added, as a rule.
-    asked = {
-        one.source for one in demand.routes if one.source and (one.source in barred or not is_loopback(one.source))
-    }
-    if asked:
-        yield _sources(demand, len(asked), barred)
-
-
-def _no_route(demand: Demand, lost: Barred) -> Finding:
-    seen, needed = f"no route to {lost.destination} from here", "a route"
-    why = f"connect() fails: {os.strerror(lost.errno)} ({errno.errorcode[lost.errno]})"
-    fix = f"ip route get {lost.destination} shows the way, which takes an interface that is up, its address and a route"
-    if is_loopback(lost.destination):
-        fix = f"{_ADD_LOOPBACK if demand.host.loopback_addresses else 'ip link set lo up'} (as root)"
-    return Finding("route", Level.FAIL, seen, needed, why, fix)
-
-
-def _sources(demand: Demand, asked: int, barred: Mapping[str, int]) -> Finding:
-    seen, needed = f"{asked - len(barred):,} of {asked:,} source address(es) can be connected from", "all of them"
-    if not barred:
-        return Finding("sources", Level.OK, seen, needed)
-    missing = [source for source, number in barred.items() if number == errno.EADDRNOTAVAIL]
-    confined = [source for source in barred if source not in missing and is_loopback(source)]
-    others = [source for source in barred if source not in missing and source not in confined]
-    reasons, fixes = list[str](), list[str]()
-    if missing:
-        reasons.append(f"{_such_as(demand, missing)}: no interface of this machine has it (EADDRNOTAVAIL)")
-        fixes.append(_add(missing, demand.interface))
-    if confined:
-        reasons.append(f"{_such_as(demand, confined)}: a loopback address reaches this machine only")
-        fixes.append("a --source that the target can answer to")
-    if others:
-        number = barred[others[0]]
-        reasons.append(f"{_such_as(demand, others)}: {os.strerror(number)} ({errno.errorcode[number]})")
-        fixes.append("a --source that connects to the target")
-    return Finding("sources", Level.FAIL, seen, needed, "; ".join(reasons), "; and ".join(fixes))
-
-
-def _such_as(demand: Demand, sources: Sequence[str]) -> str:
-    count = sum(route.connections for route in demand.routes if route.source in sources)
-    return f"{count:,} connections cannot be made from these addresses, such as {sources[0]}"
-
-
-def _add(missing: Sequence[str], interface: str) -> str:
-    """Returns the lines that make the addresses this machine's.
-
-    bind() takes an IPv4 address of a local route, and of IPv6 only one that an interface has. That has to be the
-    interface towards the target, for neighbours are told of its own addresses alone (RFC 4861, 7.2.3).
-    """
-    v4 = [address for address in missing if not is_v6(address) and not is_loopback(address)]
-    zoned = [address for address in missing if zone_of(address)]
-    v6 = [address for address in missing if is_v6(address) and not zone_of(address)]
-    lines = [_ADD_LOOPBACK] if len(v4) + len(v6) + len(zoned) < len(missing) else []
-    if v4:
-        networks = " ".join(map(str, ipaddress.collapse_addresses(map(ipaddress.IPv4Network, v4))))
-        lines.append(f"for net in {networks}; do ip route add local $net dev lo; done")
-    if v6:
-        lines.append(f"for one in {' '.join(v6)}; do ip -6 addr add $one/128 dev {interface} nodad; done")
-    lines += [f"ip -6 addr add {bare(address)}/64 dev {zone_of(address)} nodad" for address in zoned]
-    return f"{'; '.join(lines)} (as root; other machines have to route them here)"
 
 
 def _time_wait_ports(demand: Demand, churn_hz: float) -> Finding:
@@ -260,7 +195,7 @@ def _to_reuse_soon(demand: Demand) -> tuple[str, ...]:
 def _that_many_sources(demand: Demand, count: int) -> str:
     """Returns the option for `count` sources; those of loopback are there without being added, as a rule."""
     if demand.loopback and demand.target and not is_v6(demand.target.addresses[0]):
-        first = f"{_ADD_LOOPBACK} (as root) and " if _lacks_loopback(demand) else ""
+        first = f"{ADD_LOOPBACK} (as root) and " if _lacks_loopback(demand) else ""
         return f"{first}--source 127.1.0.0/{32 - (count + 1).bit_length()}"  # its first and last address are no hosts
     return f"--source CIDR with {count:,} addresses of this machine (ip addr add ... for those it has not)"
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from loadkit.endpoint import bare, is_v6, zone_of
 from loadkit.procfs import text_of
 
-__all__ = ["find_interface"]
+__all__ = ["find_interface", "is_unsettled"]
 
 _SIOCGIFADDR = 0x8915
 _UP = 0x1  # RTF_UP
+# IFA_F_DADFAILED and IFA_F_TENTATIVE of linux/if_addr.h: duplicate address detection has failed, or goes on (RFC 4862).
+_UNSETTLED = 0x08 | 0x40
 
 AddressOf = Callable[[str], str | None]
 
@@ -63,12 +65,24 @@ def _by_routes(address: str, proc: Path) -> str | None:
     return best[1] if best else None
 
 
+def is_unsettled(source: str, proc: Path = Path("/proc")) -> bool:
+    """Whether an interface has this IPv6 address, but no socket can have it yet, or ever."""
+    found = is_v6(source) and _find_v6(source, proc)
+    return bool(found and int(found[4], 16) & _UNSETTLED)
+
+
 def _holder_of_v6(source: str, proc: Path) -> str | None:
     if zone_of(source):
         return zone_of(source)
-    wanted = f"{int(ipaddress.IPv6Address(bare(source))):032x}"
+    found = _find_v6(source, proc)
+    return found[-1] if found else None
+
+
+def _find_v6(address: str, proc: Path) -> list[str] | None:
+    """Returns its line of /proc/net/if_inet6: address, and as hexadecimal index, prefix, scope and flags; interface."""
+    wanted, zone = f"{int(ipaddress.IPv6Address(bare(address))):032x}", zone_of(address)
     for line in text_of(proc / "net/if_inet6").splitlines():
         fields = line.split()
-        if fields and fields[0] == wanted:
-            return fields[-1]
+        if len(fields) == 6 and fields[0] == wanted and zone in ("", fields[-1]):
+            return fields
     return None

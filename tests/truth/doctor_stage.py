@@ -43,6 +43,13 @@ while True:
         if not message:
             peers.pop(fd).close()
 """
+# sys.argv[1] connections to the other machine's server.
+_OTHERS = """
+import socket, sys, time
+kept = [socket.create_connection(("10.9.0.2", 7000)) for _ in range(int(sys.argv[1]))]
+print("ready", flush=True)
+time.sleep(600)
+"""
 _OTHER_MACHINE = """
 ip link add v0 type veth peer name v1 netns {pid}
 ip addr add 10.9.0.1/24 dev v0; ip -6 addr add fd00:9::1/64 dev v0 nodad; ip link set v0 up
@@ -66,6 +73,10 @@ class Stage:
         """Starts echo servers of both families, on the other machine if there is one."""
         for family in ("AF_INET", "AF_INET6"):
             self._start(*self._inside, sys.executable, "-S", "-c", _ECHO, family)
+
+    def connect(self, count: int) -> None:
+        """Has another process of this machine keep so many connections to the other one open."""
+        self._start(sys.executable, "-S", "-c", _OTHERS, str(count))
 
     def _start(self, *command: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -135,6 +146,8 @@ def main() -> None:
         shell(asked["setup"])
         if asked["serves"]:
             stage.serve()
+        if asked["others"]:
+            stage.connect(asked["others"])
         for line in asked["before"]:
             loadkit(*line)
         found: dict[str, Any] = {}

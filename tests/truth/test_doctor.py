@@ -43,6 +43,7 @@ class Case:
     doctor: str | None = None
     setup: str = ""  # lines of a shell, with `ports LOW HIGH` and `put NAME VALUE` of net.ipv4
     before: tuple[str, ...] = ()  # runs of loadkit that come first
+    others: int = 0  # connections to the target that another process has open
     is_remote: bool = False  # 10.9.0.2 and fd00:9::2 are another machine, which routes 10.8.0.0/16 and fd00:8::/64 here
     has_loopback: bool = True
     fixes: int = 0  # how many of those printed are tried
@@ -54,7 +55,7 @@ _HERE, _THERE, _THERE_V6 = "127.0.0.1:7000", "10.9.0.2:7000", "[fd00:9::2]:7000"
 # 200 ports of a pair of addresses, none of which TIME_WAIT gives back within a minute.
 _FEW = "ports 40000 40199; put tcp_tw_reuse 0\n"
 _ONE_LOOPBACK = "ip addr add 127.0.0.1/32 dev lo; ip addr del 127.0.0.1/8 dev lo\n"
-_NO_V6_DAD = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad\n"
+_SPARE = "ip link add d0 type veth peer name d1\n"  # an interface that is down
 _NONLOCAL = "put ip_nonlocal_bind 1; echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind\n"
 
 
@@ -88,6 +89,29 @@ _CASES = {
     "what is left of reserved ports": Case(
         f"{_THERE} -c 100", setup=_FEW + "put ip_local_reserved_ports 40000-40099", is_remote=True
     ),
+    "all ports are reserved": Case(
+        f"{_THERE} -c 1",
+        Says.CANNOT,
+        "ports",
+        setup=_FEW + "put ip_local_reserved_ports 40000-40199",
+        is_remote=True,
+        fixes=1,
+    ),
+    "all ports are reserved, loopback": Case(
+        f"{_HERE} -c 1", Says.CANNOT, "ports", setup=_FEW + "put ip_local_reserved_ports 40000-40199", fixes=1
+    ),
+    "a port": Case(f"{_THERE} -c 1", setup="ports 40000 40000", is_remote=True),
+    "one port for two": Case(
+        f"{_THERE} -c 2", Says.CANNOT, "ports", setup="ports 40000 40000", is_remote=True, fixes=2
+    ),
+    "ports below 1024": Case(
+        f"{_THERE} -c 100", setup="put ip_unprivileged_port_start 0; ports 100 199", is_remote=True
+    ),
+    "the target's port is one of the range": Case(f"{_HERE} -c 300", setup="ports 6950 7049; put tcp_tw_reuse 0"),
+    "ports that other processes have": Case(
+        f"{_THERE} -c 101", Says.CANNOT, "ports", setup=_FEW, others=100, is_remote=True, fixes=2
+    ),
+    "what other processes leave": Case(f"{_THERE} -c 100", setup=_FEW, others=100, is_remote=True),
     "one address of IPv6": Case("[::1]:7000 -c 201", Says.CANNOT, "ports", setup=_FEW, fixes=2),
     "ports of TIME_WAIT": Case(
         f"{_THERE} -c 101",
@@ -117,6 +141,12 @@ _CASES = {
         f"{_HERE} -c 10 --source 127.0.0.2", Says.CANNOT, "sources", setup=_ONE_LOOPBACK, fixes=1
     ),
     "loopback that is down": Case("-c 10", Says.CANNOT, "route", has_loopback=False, fixes=1),
+    "loopback without IPv6": Case(
+        "[::1]:7000 -c 10", Says.CANNOT, "route", setup="echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6", fixes=1
+    ),
+    "loopback that has lost ::1": Case(
+        "[::1]:7000 -c 10", Says.CANNOT, "route", setup="ip -6 addr del ::1/128 dev lo", fixes=1
+    ),
     # -- sources
     "a source of this machine": Case(f"{_THERE} -c 10 --source 10.9.0.1", is_remote=True),
     "a source that a local route has": Case(
@@ -146,7 +176,46 @@ _CASES = {
         "[::1]:7000 -c 10 --source fd00:8::/125", Says.CANNOT, "sources", fixes=1
     ),
     "a source of loopback, IPv6": Case(f"{_THERE_V6} -c 10 --source ::1", Says.CANNOT, "sources", is_remote=True),
+    "a source that is not settled yet, IPv6": Case(
+        f"{_THERE_V6} -c 10 --source fd00:9::5",
+        Says.CANNOT,
+        "sources",
+        setup="ip -6 addr add fd00:9::5/64 dev v0",
+        is_remote=True,
+    ),
+    "as many sources as it takes": Case(
+        f"{_THERE} -c 400 --source 10.8.0.0/30", setup=_FEW + "ip route add local 10.8.0.0/24 dev lo", is_remote=True
+    ),
+    "one connection more than the sources have ports": Case(
+        f"{_THERE} -c 401 --source 10.8.0.0/30",
+        Says.CANNOT,
+        "ports",
+        setup=_FEW + "ip route add local 10.8.0.0/24 dev lo",
+        is_remote=True,
+        fixes=2,
+    ),
+    "a source of an interface that is down": Case(
+        f"{_THERE} -c 10 --source 10.8.0.1", setup=_SPARE + "ip addr add 10.8.0.1/32 dev d0", is_remote=True
+    ),
+    "a source of an interface that is down, IPv6": Case(
+        f"{_THERE_V6} -c 10 --source fd00:8::1",
+        setup=_SPARE + "ip -6 addr add fd00:8::1/128 dev d0 nodad",
+        is_remote=True,
+    ),
+    # -- routes
     "a target that no route leads to": Case("10.99.0.1:7000 -c 10", Says.CANNOT, "route"),
+    **{
+        f"a target that the routes call {kind}": Case(
+            "10.99.0.1:7000 -c 10", Says.CANNOT, "route", setup=f"ip route add {kind} 10.99.0.0/16"
+        )
+        for kind in ("blackhole", "prohibit", "unreachable")
+    },
+    **{
+        f"a target that the routes call {kind}, IPv6": Case(
+            "[fd99::1]:7000 -c 10", Says.CANNOT, "route", setup=f"ip -6 route add {kind} fd99::/64 dev lo"
+        )
+        for kind in ("blackhole", "unreachable")
+    },
     # -- TIME_WAIT: 20 connections that last 200 ms are 100 a second
     "closed connections that there are ports for": Case(
         f"{_HERE} -c 20 --lifetime 200ms --close fin -d 1700ms --warmup 0s", setup=_FEW
@@ -352,6 +421,7 @@ def _stage(case: Case, folder: Path) -> dict[str, Any]:
         "setup": f"{_PRELUDE}{case.setup}",
         "serves": not case.blast.startswith("-c"),
         "before": [line.split() for line in case.before],
+        "others": case.others,
         "is_remote": case.is_remote,
         "doctor": doctor,
         "blast": blast,
@@ -383,12 +453,13 @@ run()
 
 
 def _in_group(
-    controller: str, limit: int, *arguments: str, unrefused: bool = False
+    controller: str, limit: int, *arguments: str, unrefused: bool = False, first: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Runs loadkit in a control group of its own with that limit."""
+    """Runs loadkit in a control group of its own with that limit, after what a shell is to do `first` in the group."""
     with control_group(controller, limit) as enter:
         how = ("-c", _UNREFUSED) if unrefused else ("-m", "loadkit")
-        command = (*enter, sys.executable, *how, *arguments)
+        shell = ("/bin/sh", "-ec", f'{first}\nexec "$@"', "sh") if first else ()
+        command = (*enter, *shell, sys.executable, *how, *arguments)
         return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
 
 
@@ -437,6 +508,19 @@ def test_memory_of_a_control_group_decides_what_can_run(tmp_path: Path) -> None:
     [fewer], [more] = re.findall(r"^-c (\d+)", fix), re.findall(r"--memory=(\d+)m", fix)
     assert opened(int(fewer), 100) == int(fewer)
     assert opened(10_000, int(more)) == 10_000
+
+
+@pytest.mark.lengthy
+def test_page_cache_of_a_control_group_is_room_whether_its_pages_are_active_or_not(tmp_path: Path) -> None:
+    path, cache = tmp_path / "run.json", tmp_path / "cache"
+    # What is read twice is active (mark_page_accessed in mm/swap.c). It is written in the group, whose it is then.
+    fill = f"head -c {150 * 2**20} /dev/zero > {cache}; sync {cache}; cat {cache} {cache} > /dev/null"
+    group = ("memory", 250 * 2**20)
+    found = _finding("memory", _in_group(*group, "doctor", "--json", "-c", "10k", first=fill))
+    assert found["level"] == "ok", found
+    cache.unlink()
+    _in_group(*group, "blast", "-c", "10k", "-q", *_SHORT.split(), "--no-progress", "-o", str(path), first=fill)
+    assert json.loads(path.read_text())["connections"]["opened"] == 10_000
 
 
 @pytest.mark.lengthy

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loadkit.doctor.route import find_interface
+from loadkit.doctor.route import find_interface, is_unsettled
 
 # 0.0.0.0/0 by eth0, 10.1.0.0/16 by eth1, 10.1.2.0/24 by eth2 which is down; hexadecimal, the last byte first
 _ROUTES = """Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
@@ -12,7 +12,12 @@ eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
 eth1\t0000010A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
 eth2\t0002010A\t00000000\t0000\t0\t0\t0\t00FFFFFF\t0\t0\t0
 """
-_V6 = "20010db8000000000000000000000007 02 40 00 80     eth3\n"
+_V6 = """20010db8000000000000000000000007 02 40 00 80     eth3
+20010db8000000000000000000000009 02 40 00 c0     eth3
+20010db800000000000000000000000a 02 40 00 88     eth3
+fe800000000000000000000000000001 02 40 20 c0     eth3
+fe800000000000000000000000000001 03 40 20 80     eth4
+"""
 
 
 @pytest.fixture
@@ -55,3 +60,19 @@ def test_an_address_of_this_machine_s_own_needs_no_card(proc: Path) -> None:
 
 def test_no_routes_no_interface(tmp_path: Path) -> None:
     assert find_interface("10.0.0.1", "10.9.9.9", tmp_path, lambda _: None) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "is_so"),
+    [
+        pytest.param("2001:db8::7", False, id="permanent"),
+        pytest.param("2001:db8::9", True, id="tentative"),
+        pytest.param("2001:db8::a", True, id="another machine has it"),
+        pytest.param("2001:db8::b", False, id="not here"),
+        pytest.param("fe80::1%eth3", True, id="tentative on this interface"),
+        pytest.param("fe80::1%eth4", False, id="and not on that"),
+        pytest.param("10.1.2.3", False, id="IPv4"),
+    ],
+)
+def test_an_ipv6_address_is_settled_once_no_other_machine_has_it(proc: Path, source: str, is_so: bool) -> None:
+    assert is_unsettled(source, proc) is is_so
