@@ -40,4 +40,5 @@ def _phase(phase: PhasePlan, load: Load) -> str:
     if phase.rate_hz is None:
         return f"{text} in a closed loop"
     low, high = phase.rate_hz
-    return f"{text} at {format_rate(low)}" + (f" to {format_rate(high)}" if high != low else "")
+    text += f" at {format_rate(low)}" + (f" to {format_rate(high)}" if high != low else "")
+    return f"{text}, Poisson, seed {load.seed}" if load.is_random else text

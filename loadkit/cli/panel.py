@@ -155,7 +155,8 @@ class Panel:
         if phase.rate_hz is None:
             return "one message after the other" if not self._plan.load.open_loop else "no rate in this phase"
         low, high = phase.rate_hz
-        return format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
+        asked = format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
+        return f"{asked}, Poisson" if self._plan.load.is_random else asked
 
     def _sparks(self, columns: Sequence[_Second]) -> list[Text]:
         if not columns:

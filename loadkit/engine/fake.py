@@ -15,8 +15,9 @@ from loadkit.engine.base import Control
 from loadkit.measure.board import Slot
 from loadkit.measure.names import PROOFS
 from loadkit.measure.tally import FOLD_EVERY, Tally
+from loadkit.plan.arrivals import arrival_times
 from loadkit.plan.pacing import LinearPace, due_times
-from loadkit.plan.phases import PhaseKind, PhasePlan
+from loadkit.plan.phases import PhaseKind
 from loadkit.plan.serve import ServePlan
 from loadkit.plan.split import Shard
 
@@ -57,7 +58,7 @@ class FakeEngine:
                 tally.begin_phase(index, begin)
                 slot.set("phase", index)
                 most = budget if phase.kind is PhaseKind.HOLD else None
-                for due in itertools.islice(self._due(phase, begin, shard), most):
+                for due in itertools.islice(self._due(index, begin, shard), most):
                     self._message(tally, due)
                     slot.set("replied_ns", due + REPLY_NS)
                     if len(tally.sent) >= 2 * FOLD_EVERY:
@@ -97,12 +98,16 @@ class FakeEngine:
         tally.sent.extend((due, due, due))
         tally.replied.extend((due, due, due, due + REPLY_NS))
 
-    def _due(self, phase: PhasePlan, begin: int, shard: Shard) -> Iterator[int]:
+    def _due(self, index: int, begin: int, shard: Shard) -> Iterator[int]:
         """A closed loop at 1 ms a reply is a schedule too: 1,000 messages a second on each connection."""
+        load, phase = shard.load, shard.load.phases[index]
         if phase.kind is PhaseKind.DRAIN:
             return iter(())
         rate = phase.rate_hz or (1e9 / REPLY_NS * phase.connections,) * 2
-        return due_times(LinearPace(begin, phase.duration_ns, *rate), shard.index, shard.of)
+        pace = LinearPace(begin, phase.duration_ns, *rate)
+        if load.is_random:
+            return arrival_times(pace, load.arrivals_seed(index), shard.index, shard.of)
+        return due_times(pace, shard.index, shard.of)
 
     def _wait(self, control: Control, said: Callable[[], int | None]) -> int | None:
         """Waits until the parent has said when something begins; None if it ends the run instead."""

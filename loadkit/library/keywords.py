@@ -24,6 +24,8 @@ class BlastOptions(TypedDict, total=False):
     duration: str | float | None
     messages: str | int | None
     rate: str | float | None
+    arrivals: Literal["even", "exp"] | None
+    seed: str | int | None
     workers: str | int | None
     size: str | int | None
     depth: str | int | None

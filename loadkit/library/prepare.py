@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ from loadkit.run.target import resolve, resolve_listen
 from loadkit.sockets import read_sockets
 
 __all__ = ["PreparedBlast", "PreparedServe", "prepare_blast", "prepare_serve", "run_at_first_reachable"]
+
+# Of a seed that nobody gave: short enough to be typed again.
+SEED_BITS = 32
 
 _Result = TypeVar("_Result")
 
@@ -86,7 +90,7 @@ def prepare_blast(
     raise_nofile()
     engine = choose_engine(profile.engine, needs_of(profile))
     check_settings(sockets_of(profile))
-    asked = _Asked(profile, sources, profile_name, as_given(options), engine)
+    asked = _Asked(profile, sources, profile_name, as_given(options), engine, secrets.randbits(SEED_BITS))
     if target is None:
         prepared = _prepare(asked, None, ())
     else:
@@ -107,6 +111,7 @@ class _Asked:
     name: str | None
     options: GivenOptions
     engine: ChosenEngine
+    fresh_seed: int
 
 
 def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) -> PreparedBlast:
@@ -123,6 +128,7 @@ def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) ->
             name=asked.name,
             sockets=sockets,
             options=asked.options,
+            fresh_seed=asked.fresh_seed,
         )
     except PreflightError as error:
         if profile.phases:

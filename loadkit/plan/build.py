@@ -82,14 +82,16 @@ def build_plan(
     name: str | None = None,
     sockets: Sockets | None = None,
     options: GivenOptions | None = None,
+    fresh_seed: int = 0,
 ) -> Plan:
     """Decides a blast run against `target`, or against an embedded server when it is None.
 
     `options` are those given beside the profile `name`; `profile` has them already. `sockets` are those around the
-    target's port, if they are known: the run avoids their ports.
+    target's port, if they are known: the run avoids their ports. `fresh_seed` is for random values if no
+    seed was given.
     Raises OptionError, ProfileError or PreflightError for what cannot work.
     """
-    load = build_load(profile)
+    load = build_load(profile, fresh_seed)
     where, placement = place(load, profile, host, target, engine, sockets)
     return Plan(
         target=where,

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import msgspec
 
+from loadkit.chance import ARRIVALS, stream
 from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.phases import PhaseKind, PhasePlan, connect_rate_of, phases_of
 from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, sockets_of
-from loadkit.profile.blast import LONGEST_RUN, Close, Profile
+from loadkit.profile.blast import LONGEST_RUN, Arrivals, Close, Profile
 from loadkit.profile.both import Stamps
 from loadkit.units import NS_PER_S, Duration
 from loadkit.wire.wires import Wire, echo_wire
@@ -35,6 +36,9 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     connect_rate_hz: Annotated[float | None, asked_by("connect_rate", otherwise=DERIVED)]
     phases: Annotated[tuple[PhasePlan, ...], asked_by("phases", "rate", "duration", "warmup")]
     messages: Annotated[int | None, asked_by("messages")]
+    arrivals: Annotated[Arrivals, asked_by("arrivals")] = Arrivals.EVEN
+    # What its random values follow from; None: it has none. Of runs that were merged: None, if they had different ones.
+    seed: Annotated[int | None, asked_by("seed", otherwise=DERIVED)] = None
     size_bytes: Annotated[int, asked_by("size")]
     depth: Annotated[int, asked_by("depth")]
     lifetime_ns: Annotated[int | None, asked_by("lifetime")]
@@ -69,6 +73,15 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return any(phase.rate_hz is not None for phase in self.phases)
 
     @property
+    def is_random(self) -> bool:
+        """Whether messages go out on a schedule of random arrivals."""
+        return self.open_loop and self.arrivals is Arrivals.EXP
+
+    def arrivals_seed(self, phase: int) -> int:
+        """Returns the seed of the random arrivals of a phase, by its number: each has a process of its own."""
+        return stream(self.seed or 0, ARRIVALS, phase)
+
+    @property
     def is_endless(self) -> bool:
         """Whether the last of --messages ends the run, and no duration does: the hold is the longest there may be."""
         longest = max(phase.duration_ns for phase in self.phases if phase.kind is PhaseKind.HOLD)
@@ -88,7 +101,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     def messages_span_ns(self) -> int | None:
         """How long so many --messages take at the rates asked for, from the start of the window; 0 in a closed loop.
 
-        More than the schedule has end with its last measured phase. None without --messages.
+        More than the schedule has end with its last measured phase. Of random arrivals it is a guess. None without
+        --messages.
         """
         if self.messages is None:
             return None
@@ -116,8 +130,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return sum(sum(phase.rate_hz or ()) / 2 * phase.duration_ns for phase in held) / total_ns
 
 
-def build_load(profile: Profile) -> Load:
-    """Returns what a profile asks of a target. Raises OptionError or ProfileError for what cannot work anywhere."""
+def build_load(profile: Profile, fresh_seed: int = 0) -> Load:
+    """Returns what a profile asks of a target; `fresh_seed` is for random values if it has no seed.
+
+    Raises OptionError or ProfileError for what cannot work anywhere.
+    """
     phases = phases_of(profile)
     span_ns = sum(phase.duration_ns for phase in phases)
     return Load(
@@ -125,6 +142,8 @@ def build_load(profile: Profile) -> Load:
         connect_rate_hz=None if profile.connect_rate == math.inf else connect_rate_of(profile, phases[0].connections),
         phases=phases,
         messages=_int(profile.messages),
+        arrivals=profile.arrivals,
+        seed=_seed(profile, fresh_seed),
         size_bytes=int(profile.size),
         depth=int(profile.depth),
         lifetime_ns=_int(profile.lifetime),
@@ -139,6 +158,12 @@ def build_load(profile: Profile) -> Load:
         sockets=sockets_of(profile),
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
     )
+
+
+def _seed(profile: Profile, fresh_seed: int) -> int | None:
+    if profile.seed is not None:
+        return int(profile.seed)
+    return fresh_seed if profile.arrivals is Arrivals.EXP else None
 
 
 def _int(value: int | None) -> int | None:

@@ -47,12 +47,19 @@ class LinearPace:
 
     def time(self, k: int) -> int:
         """Returns when event k is due, in nanoseconds on the time line of `begin_ns`."""
+        return self.begin_ns + round(self.after_ns(k))
+
+    def after_ns(self, events: float) -> float:
+        """Returns how long after the beginning so many events were due, in nanoseconds. It need not be a whole number.
+
+        The rate is taken to go on changing after the end. If it comes to 0 before so many events, the time is later.
+        """
         change = (self.end_hz - self.start_hz) / (self.duration_ns / NS_PER_S)
         if change == 0:
-            return self.begin_ns + round(k * NS_PER_S / self.start_hz)
-        root = math.sqrt(max(0.0, self.start_hz**2 + 2 * k * change))
-        seconds = 2 * k / (self.start_hz + root) if k else 0.0
-        return self.begin_ns + round(seconds * NS_PER_S)
+            return events * NS_PER_S / self.start_hz
+        root = math.sqrt(max(0.0, self.start_hz * self.start_hz + 2 * events * change))
+        seconds = 2 * events / (self.start_hz + root) if events else 0.0
+        return seconds * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import math
 import msgspec
 
 from loadkit.errors import OptionError, ProfileError
-from loadkit.profile.blast import LONGEST_RUN, PhaseSpec, Profile
+from loadkit.profile.blast import LONGEST_RUN, Arrivals, PhaseSpec, Profile
 from loadkit.units import NS_PER_S, Duration, format_count, format_duration, format_rate
 
 __all__ = ["PhaseKind", "PhasePlan", "connect_rate_of", "phases_of"]
@@ -128,6 +128,8 @@ def _check_loop(profile: Profile, phases: tuple[PhasePlan, ...]) -> None:
         if profile.phases:
             raise ProfileError("phases: the measured ones all have rate 0 and send nothing; give one of them a rate")
         raise OptionError("--rate 0 sends nothing; give a rate, or leave it out for a closed loop")
+    if profile.arrivals is Arrivals.EXP and not paced:
+        raise OptionError("--arrivals exp needs a --rate: in a closed loop the replies decide when messages go out")
     if profile.lifetime == 0 and paced:
         raise OptionError("--lifetime 0 (close after one exchange) is a closed loop; leave --rate out, or give a time")
 

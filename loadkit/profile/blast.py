@@ -10,12 +10,13 @@ from typing import Annotated
 
 import msgspec
 
+from loadkit.chance import MOST_SEED
 from loadkit.profile.both import BothEnds
 from loadkit.profile.option import Group, option
 from loadkit.profile.tags import Tag
 from loadkit.units import ConnectRate, Count, Duration, Pace, Size
 
-__all__ = ["LONGEST_RUN", "Close", "PhaseSpec", "Profile"]
+__all__ = ["LONGEST_RUN", "Arrivals", "Close", "PhaseSpec", "Profile"]
 
 # The most that a run takes which --messages ends, without a --duration: no run goes on for ever.
 LONGEST_RUN = Duration.parse("24h")
@@ -30,6 +31,16 @@ class Close(enum.StrEnum):
 
     RST = "rst"
     FIN = "fin"
+
+
+class Arrivals(enum.StrEnum):
+    """When messages of a rate are due: at even intervals, or at random as users who know nothing of each other act.
+
+    The intervals of exp have the exponential distribution, so that arrivals are a Poisson process.
+    """
+
+    EVEN = "even"
+    EXP = "exp"
 
 
 class PhaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -90,6 +101,27 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
             group=Group.LOAD,
             at_least=0,
             at_most=MOST_HZ,
+        ),
+    ] = None
+    # Even, as wrk2 and vegeta have it: what a run shows then is the target's doing, and two runs are alike.
+    arrivals: Annotated[
+        Arrivals,
+        option(
+            "when messages of --rate are due; even: at equal intervals; exp: at random ones with the exponential "
+            "distribution (a Poisson process), as independent users send them",
+            "--arrivals",
+            group=Group.LOAD,
+        ),
+    ] = Arrivals.EVEN
+    seed: Annotated[
+        Count | None,
+        option(
+            "what random values follow from: the same seed repeats them [a new one for each run; the report has it]",
+            "--seed",
+            group=Group.LOAD,
+            metavar="N",
+            at_least=0,
+            at_most=MOST_SEED,
         ),
     ] = None
     workers: Annotated[

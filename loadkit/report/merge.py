@@ -69,8 +69,10 @@ def _merge(left: RunRecord, right: RunRecord, way: Way) -> RunRecord:
         "serve": _serve_cpu(left, right, both, way) if _has_cpu(left) and _has_cpu(right) else None,
     }
     reasons = {reason for one in (left, right) for reason in one.cpu_per_reply_missing.values()} - {NO_REPLY}
+    seed = left.load.seed if left.load.seed == right.load.seed else None
     return msgspec.structs.replace(
         both,
+        load=msgspec.structs.replace(both.load, seed=seed),
         run=_ids(left, right),
         rates=make_rates(both.window, both.connecting),
         cpu_per_reply_ns=cpu,

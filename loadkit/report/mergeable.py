@@ -2,7 +2,7 @@
 
 The load is what is requested of the target: connections, rates, phases, messages. The sum is checked against the
 objectives of all. What ran it and where may differ: the engine, workers, cores, the ports and addresses that
-connections came from, and the place of an embedded server, which each run starts anew.
+connections came from, the place of an embedded server, which each run starts anew, and the seed of random values.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ def _refuse_unlike(name: str, record: RunRecord, other_name: str, other: RunReco
 def _identity(record: RunRecord) -> dict[str, Any]:
     """What runs must have in common, as plain values by name."""
     plain: dict[str, Any] = msgspec.to_builtins({"load": record.load, "target": _target(record.target)})
+    del plain["load"]["seed"]  # what follows from it at random is different in each run, unless one is repeated
     return plain
 
 

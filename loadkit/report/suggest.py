@@ -98,8 +98,10 @@ class _Run:
         return max(messages.intended - messages.replied, waited) > _BEHIND * messages.intended
 
     def again(self, output: str, **changes: Any) -> str:
-        """Returns the same command with other options."""
+        """Returns the same command with other options; with the same ones, and the same random values."""
         options = {**self.record.given.options, **changes}
+        if not changes and self.record.load.seed is not None:
+            options["seed"] = str(self.record.load.seed)
         profile = self.record.given.profile
         words = [*(("--profile", profile) if profile else ()), *option_words(options), "-o", output]
         return self.command(["blast"], words)

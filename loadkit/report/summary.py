@@ -6,6 +6,7 @@ Every output format says these in the same words.
 from __future__ import annotations
 
 from loadkit.errors import OptionError
+from loadkit.plan.load import Load
 from loadkit.plan.phases import PhaseKind
 from loadkit.report.conditions import parse_condition
 from loadkit.report.record import Aborted, Finding, Messages, RunRecord, SloRecord
@@ -25,6 +26,7 @@ __all__ = [
     "lost_line",
     "measured_line",
     "messages_line",
+    "seed_text",
     "slo_margin",
     "slo_value",
     "standstills_line",
@@ -65,11 +67,17 @@ def load_line(record: RunRecord) -> str:
         )
     low, high = min(map(min, rates)), max(map(max, rates))
     asked = format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
+    drawn = f" (Poisson, {seed_text(load)})" if load.is_random else ""
     sent = "nothing measured"
     if record.window and record.window.measured_ns:
         sent = f"{format_rate(record.window.sent * NS_PER_S / record.window.measured_ns)} sent"
     each = " of each run" if record.merged > record.in_a_row else ""  # the others ran side by side with it
-    return f"open loop at {asked} requested{each}, {sent}; {shape}"
+    return f"open loop at {asked} requested{each}{drawn}, {sent}; {shape}"
+
+
+def seed_text(load: Load) -> str:
+    """Names the seed of a load; runs that were merged may have had different ones."""
+    return "seeds of their own" if load.seed is None else f"seed {load.seed}"
 
 
 def crowd_line(record: RunRecord) -> str | None:

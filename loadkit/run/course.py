@@ -246,14 +246,16 @@ class Course:
     def actual_window(self, workers: Sequence[WorkerSamples]) -> tuple[int | None, int | None]:
         """Returns the planned window, cut where the last worker ended its traffic: by a signal or a death.
 
-        One that --messages ended is over with the last reply, or when so many take that long at the rate asked for.
+        One that --messages ended is over with the last reply, or when so many take that long at the rate asked for;
+        at random arrivals the last of them is due when it is.
         """
         if self.window is None or self.end_ns <= self.window[0]:
             return None, None
         last = self.traffic_end_ns(workers)
         if self._is_spent(workers):
             replied = max(worker.state["replied_ns"] for worker in workers)
-            last = max(self.window[0] + (self._load.messages_span_ns or 0), replied)
+            span_ns = 0 if self._load.is_random else self._load.messages_span_ns or 0
+            last = max(self.window[0] + span_ns, replied)
         if last <= self.window[0]:
             return None, None
         return self.window[0], min(self.window[1], last)

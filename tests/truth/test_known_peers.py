@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from loadkit.chance import ARRIVALS, stream
+from loadkit.plan.arrivals import arrival_times
+from loadkit.plan.pacing import LinearPace
+
 from .conftest import Run, assert_adds_up, start_peer
 from .witness import FIRST, timely, witnessed
 
@@ -230,3 +234,36 @@ def test_a_reply_after_the_timeout_is_none(
         timely(service <= most, service)
     errors = {row["error"] for row in record["errors"]}
     assert errors == {"REPLY_TIMEOUT"}
+
+
+def _lindley(intended: list[int], services: list[int]) -> float:
+    """The mean time from intended to done, ns, of a server that takes one message after the other."""
+    done = total = 0
+    for at, service in zip(intended, services, strict=True):
+        done = max(done, at) + service
+        total += done - at
+    return total / len(intended)
+
+
+@witnessed()
+def test_random_arrivals_queue_as_theory_says_and_latency_has_the_wait(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...]
+) -> None:
+    """M/D/1, by the times that were intended and by what the peer took for each message."""
+    peer = timed_peer("serial", 5, behind=FIRST)
+    options = ("-c", "30", "-R", "110", "-d", "2s", "--warmup", "0s", "--arrivals", "exp", "--seed", "7")
+    record = run(blast, peer.port, *options, *engine, wrapper=FIRST)
+    intended = list(arrival_times(LinearPace(0, 2000 * MS, 110, 110), stream(7, ARRIVALS, 1), 0, 1))
+    messages, latency = record["messages"], record["histograms"]["latency"]
+    assert messages["intended"] == len(intended)
+    timely(messages["unsent"] == 0, messages)
+    log = peer.end()[30:]  # without the first message of each connection
+    assert len(log) == messages["replied"]
+    services = [written - max(came, before) for (_, before), (came, written) in pairwise([(0, 0), *log])]
+    # No server can be faster than that; the rest is the way there and back, and both ends' wake-ups.
+    if messages["unsent"] == 0:
+        ratio = latency["mean"] / _lindley(intended, services)
+        assert ratio >= 0.98
+        timely(ratio <= 1.25, ratio)
+    # Even arrivals at 55 % of capacity would never wait; these do, for 0.55 / (2 x 0.45) of a service on average.
+    assert latency["mean"] > 1.25 * sum(services) / len(services)

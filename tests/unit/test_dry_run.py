@@ -27,6 +27,13 @@ _HERE = "nothing was opened; the run would have 1,000 connections to an embedded
         ),
         pytest.param(
             None,
+            {"rate": "5k", "warmup": "0s", "arrivals": "exp", "seed": 7},
+            f"{_HERE}1 worker to blast, 1 to serve (uvloop); ramp 100 ms or as long as it takes, hold 10 s at "
+            f"5,000/s, Poisson, seed 7",
+            id="random arrivals",
+        ),
+        pytest.param(
+            None,
             {"messages": "2k"},
             f"{_HERE}1 worker to blast, 1 to serve (uvloop); ramp 100 ms or as long as it takes, hold for 2,000 "
             f"messages in a closed loop",

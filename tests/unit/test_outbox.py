@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadkit.engine.aio.outbox import Outbox
+from loadkit.engine.aio.schedule import Schedule
 from loadkit.plan.pacing import LinearPace
 from loadkit.units import NS_PER_S
 
@@ -88,7 +89,7 @@ class MadeUpSwarm:
 
 def _with_messages(swarm: MadeUpSwarm, count: int) -> None:
     """A schedule of so many messages begins, all of which are due by now."""
-    swarm.outbox.begin(LinearPace(0, NS_PER_S, count, count), 0, 1, count)
+    swarm.outbox.begin(Schedule(LinearPace(0, NS_PER_S, count, count), 0, 1, count))
 
 
 def test_the_end_of_a_connection_is_no_more_work_where_many_messages_wait() -> None:

@@ -80,6 +80,25 @@ def test_without_a_rate_the_loop_is_closed() -> None:
     assert plan.load.asked_rate_hz is None
 
 
+@pytest.mark.parametrize(
+    ("options", "seed", "origin"),
+    [
+        pytest.param({"rate": "1k"}, None, "derived", id="nothing is random"),
+        pytest.param({"rate": "1k", "arrivals": "exp"}, 99, "derived", id="no seed was given"),
+        pytest.param({"rate": "1k", "arrivals": "exp", "seed": 7}, 7, "option", id="a seed was given"),
+        pytest.param({"rate": "1k", "arrivals": "exp", "seed": 0}, 0, "option", id="seed 0 is a seed"),
+    ],
+)
+def test_a_run_has_one_seed_and_says_where_it_came_from(options: dict[str, Any], seed: int | None, origin: str) -> None:
+    plan = build_plan(*load_profile(None, options), _HOST, None, ENGINE, fresh_seed=99)
+    assert (plan.load.seed, plan.origins.load["seed"]) == (seed, origin)
+
+
+def test_random_arrivals_need_a_rate() -> None:
+    with pytest.raises(OptionError, match="--arrivals exp needs a --rate"):
+        _plan(arrivals="exp")
+
+
 def test_phases_take_what_they_do_not_say_from_the_profile() -> None:
     profile = Profile(
         connections=Count(100),

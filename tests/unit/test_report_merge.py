@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram
+from loadkit.profile.blast import Arrivals
 from loadkit.report.merge import merge_records
 from loadkit.report.reading import load
 from loadkit.report.record import (
@@ -50,6 +51,24 @@ from tests.golden.made_up import (
 )
 
 _MINUTES = itertools.count()
+
+
+def _drawn(record: RunRecord, arrivals: str, seed: int | None) -> RunRecord:
+    load = msgspec.structs.replace(record.load, arrivals=Arrivals(arrivals), seed=seed)
+    return msgspec.structs.replace(record, load=load)
+
+
+@pytest.mark.parametrize(("seeds", "merged"), [((1, 2), None), ((1, 1), 1), ((1, None), None)])
+def test_runs_with_different_seeds_are_added_up(seeds: tuple[int, int | None], merged: int | None) -> None:
+    one, other = (_drawn(_record([MS]), "exp", seed) for seed in seeds)
+    both = merge_records([one, other])
+    assert both.messages.replied == 2
+    assert both.load.seed == merged
+
+
+def test_runs_with_different_arrivals_are_not_added_up() -> None:
+    with pytest.raises(RecordError, match=r'load\.arrivals is "exp" in run 1, "even" in run 2'):
+        merge_records([_drawn(_record([MS]), "exp", 1), _drawn(_record([MS]), "even", None)])
 
 
 def _record(latencies: list[int], seconds: int = 10, opened: int = 100, **more: Any) -> RunRecord:

@@ -16,6 +16,7 @@ from loadkit.errors import RecordError
 from loadkit.plan.build import build_plan
 from loadkit.plan.phases import PhaseKind
 from loadkit.plan.target import Target
+from loadkit.profile.blast import Arrivals
 from loadkit.profile.read import load_profile
 from loadkit.profile.spell import as_given, option_words
 from loadkit.report.as_text import as_text
@@ -179,6 +180,18 @@ ALL_WORDS = (
     ],
 )
 def test_the_rate_that_comes_next(record: RunRecord, command: str) -> None:
+    assert next_command(record)[0] == command
+
+
+@pytest.mark.parametrize(
+    ("state", "command"),
+    [
+        pytest.param("suspect", "loadkit blast db.example:7000 --seed 7 -o run.json", id="the same"),
+        pytest.param("valid", "loadkit blast db.example:7000 -R 800 -o higher.json", id="another rate"),
+    ],
+)
+def test_a_run_that_is_repeated_has_the_same_random_values(state: State, command: str) -> None:
+    record = _judged(_record(FLAT, arrivals=Arrivals.EXP, seed=7), state, "run-delay")
     assert next_command(record)[0] == command
 
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from loadkit.plan.target import Target
+from loadkit.profile.blast import Arrivals
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
 from loadkit.report.record import Reason, RunRecord, SloRecord, Verdict
@@ -137,6 +138,14 @@ def test_the_target_is_named_with_its_addresses(target: Target, line: str) -> No
 
 def test_an_open_loop_says_the_rate_asked_and_the_rate_achieved() -> None:
     assert load_line(_record(500.0)).startswith("open loop at 500/s requested, 400/s sent; 64 B messages, depth 1")
+
+
+@pytest.mark.parametrize(("seed", "said"), [(7, "seed 7"), (None, "seeds of their own")])
+def test_random_arrivals_are_named_with_what_repeats_them(seed: int | None, said: str) -> None:
+    record = _record(500.0)
+    drawn = msgspec.structs.replace(record.load, arrivals=Arrivals.EXP, seed=seed)
+    line = load_line(msgspec.structs.replace(record, load=drawn))
+    assert line.startswith(f"open loop at 500/s requested (Poisson, {said}), 400/s sent; 64 B messages")
 
 
 def test_a_closed_loop_says_what_it_hides() -> None:

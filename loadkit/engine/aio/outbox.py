@@ -12,8 +12,7 @@ from collections import deque
 from loadkit.engine.aio.connection import Connection
 from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.aio.pauses import Looks
-from loadkit.engine.aio.schedule import NEVER, Schedule
-from loadkit.plan.pacing import LinearPace
+from loadkit.engine.aio.schedule import NEVER, Schedule, Scheduled
 
 __all__ = ["Outbox"]
 
@@ -37,7 +36,7 @@ class Outbox:
     def __init__(self, swarm: Crowd[Connection]) -> None:
         self._swarm = swarm
         self._tally = swarm.tally
-        self._due = Schedule()
+        self._due: Scheduled = Schedule()
         self._turn = 0
         self.homeless = deque[int]()
         self.looks = Looks(clock())
@@ -56,9 +55,9 @@ class Outbox:
 
     # -- phases
 
-    def begin(self, pace: LinearPace, index: int, of: int, most: int) -> None:
-        """A phase begins, with a schedule of its own; no more than `most` messages of it may be begun."""
-        self._due = Schedule(pace, index, of, most)
+    def begin(self, schedule: Scheduled) -> None:
+        """A phase begins, with a schedule of its own."""
+        self._due = schedule
 
     def end_phase(self, at_ns: int, now: int) -> None:
         """The phase ended at `at_ns`. What it has left is counted there, and takes no time of the next phase."""

@@ -20,7 +20,7 @@ from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.aio.drain import Drain
 from loadkit.engine.aio.openings import Openings
 from loadkit.engine.aio.outbox import Outbox
-from loadkit.engine.aio.schedule import NEVER
+from loadkit.engine.aio.schedule import NEVER, RandomSchedule, Schedule, Scheduled
 from loadkit.engine.aio.timeouts import Timeouts
 from loadkit.plan.pacing import LinearPace, every, share
 from loadkit.plan.phases import PhaseKind
@@ -163,12 +163,18 @@ class Timeline(Crowd[Connection]):
         self.next_phase_ns = at_ns + phase.duration_ns
         self._change_connections(before.connections, phase.connections, at_ns, phase.duration_ns)
         if phase.rate_hz is not None:
-            most = self.budget if is_measured else NEVER
-            self.outbox.begin(LinearPace(at_ns, phase.duration_ns, *phase.rate_hz), *self._part, most)
+            pace = LinearPace(at_ns, phase.duration_ns, *phase.rate_hz)
+            self.outbox.begin(self._schedule(index, pace, self.budget if is_measured else NEVER))
         elif not self.sending:
             self.sending = True
             self.free_running = self.shard.messages is None and not self._is_churning_exchanges
             self._fill_all()
+
+    def _schedule(self, phase: int, pace: LinearPace, most: int) -> Scheduled:
+        """Returns this worker's messages of a phase, no more than `most` of them."""
+        if self.load.is_random:
+            return RandomSchedule(pace, self.load.arrivals_seed(phase), *self._part, most)
+        return Schedule(pace, *self._part, most)
 
     def _change_connections(self, before: int, after: int, at_ns: int, duration_ns: int) -> None:
         """Additional connections open evenly over the phase; superfluous ones end at its beginning."""

@@ -51,6 +51,18 @@ def try_script(
 def take_replies(
     rule: Mapping[str, int | bytes], progress: tuple[int, int], chunk: bytes, /
 ) -> tuple[tuple[int, int], int, int]: ...
+def random_times(
+    begin_ns: int,
+    until_ns: int,
+    hz: float,
+    change_hz_per_s: float,
+    seed: int,
+    index: int,
+    of: int,
+    most: int,
+    cut_ns: int,
+    /,
+) -> tuple[list[int], int]: ...
 def give_back_zeros(object: object, /) -> int: ...
 def connection_number(machine: bytes, fd: int, is_accepted: bool, number: int, /) -> int: ...
 

@@ -154,7 +154,8 @@ struct retry {
     X(integer, keepalive_s, 0, INT16_MAX) X(flag, is_endless, 0, 1) X(flag, is_open_loop, 0, 1)                  \
     X(flag, is_checked, 0, 1) X(flag, closes_by_rst, 0, 1) X(flag, connects_in_a_loop, 0, 1)                     \
     X(flag, is_edge_triggered, 0, 1) X(flag, chooses_ports, 0, 1) X(flag, reads_stamps, 0, 1)                    \
-    X(integer, port, 0, UINT16_MAX) X(integer, most_slots, 1, INT64_MAX)
+    X(integer, port, 0, UINT16_MAX) X(integer, most_slots, 1, INT64_MAX)                                         \
+    X(flag, is_random, 0, 1) X(integer, seed, 0, INT64_MAX)
 struct options {
     BLAST_ROWS(AS_FIELD)
 };
@@ -220,6 +221,7 @@ struct blast {
     struct first first;
     bool is_started; /* we know when the connects of the ramp begin */
     struct schedule connects, due;
+    struct arrivals arrivals; /* of the messages that are due, if they are random */
     struct deadlines deadlines;
     int64_t next_phase_ns, drain_from_ns, drain_until_ns, held_until_ns;
     int64_t read_ns; /* the clock at the last read: what falls due within a batch is done within it */

@@ -8,6 +8,7 @@
 #include "blast.h"
 #include "probe_types.h"
 #include "script_types.h"
+#include "schedule_types.h"
 #include "serve.h"
 #include "wire_types.h"
 #include "zeros.h"
@@ -97,6 +98,10 @@ static PyMethodDef module_methods[] = {
     {"take_replies", take_replies, METH_VARARGS,
      "Takes bytes by a rule, with a connection's progress: the progress behind them, how many replies they end, and "
      "what is wrong (0: nothing)."},
+    {"random_times", random_times, METH_VARARGS,
+     "Random arrivals from a beginning to an end (ns), at a rate and its change, of a seed, of worker index of so "
+     "many: "
+     "the first so many times, and how many are left up to a cut."},
     {"give_back_zeros", give_back_zeros_of, METH_O,
      "Gives back the pages of an object that hold only zeros; how many bytes."},
     {NULL, NULL, 0, NULL},

@@ -1,5 +1,6 @@
 /* The time line of the blast end: its phases, how many messages are left, and the drain. */
 #include "blast.h"
+#include "chance.h"
 
 void blast_begin_phases(struct blast *blast, int64_t at) {
     int64_t began = at;
@@ -21,6 +22,25 @@ static void leave_phase(struct blast *blast, int64_t at) {
         for (int i = 0; i < ROUND && blast->due.next_ns < at && blast->waiting_count == 0; i++)
             if (!messages_take_due(blast)) break;
     messages_drop_due(blast);
+}
+
+/* When messages of the phase that begins at `at` are due. */
+static struct pace pace_of_phase(struct blast *blast, int64_t at) {
+    const struct phase *phase = &blast->phase_plans[blast->phase];
+    int64_t index = blast->options.index, of = blast->options.of;
+    if (blast->options.is_random) {
+        uint64_t seed =
+            chance_word(chance_word((uint64_t)blast->options.seed, CHANCE_ARRIVALS), (uint64_t)blast->phase);
+        arrivals_begin(&blast->arrivals, seed, index, of);
+        return pace_at_random(&blast->arrivals, at, at + phase->duration_ns - 1, phase->start_hz,
+                              phase->change_hz_per_s);
+    }
+    return (struct pace){.begin_ns = at,
+                         .start_hz = phase->start_hz,
+                         .change_hz_per_s = phase->change_hz_per_s,
+                         .next = index,
+                         .step = of,
+                         .total = phase->total};
 }
 
 static void enter_phase(struct blast *blast, int index, int64_t at) {
@@ -64,14 +84,9 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     for (int64_t i = 0; i < phase->fewer && blast->live_count; i++)
         connection_retire(blast, &blast->slots[blast->live[blast->live_count - 1]], at, false);
     if (phase->is_paced) {
-        struct pace pace = {.begin_ns = at,
-                            .start_hz = phase->start_hz,
-                            .change_hz_per_s = phase->change_hz_per_s,
-                            .next = blast->options.index,
-                            .step = blast->options.of,
-                            .total = phase->total};
+        struct pace pace = pace_of_phase(blast, at);
         if (blast->is_counting) pace_limit(&pace, blast->budget);
-        if (pace.total) schedule_append(&blast->due, pace);
+        if (phase->total) schedule_append(&blast->due, pace);
     } else if (!blast->is_sending) {
         blast->is_sending = true;
         blast->fill_at = 0;

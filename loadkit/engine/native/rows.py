@@ -53,6 +53,8 @@ _BLAST: Mapping[str, Callable[[Shard], int]] = {
     "is_edge_triggered": lambda shard: shard.edge_triggered,
     "chooses_ports": lambda _shard: not knows_port_range(),
     "port": lambda shard: shard.port,
+    "is_random": lambda shard: shard.load.is_random,
+    "seed": lambda shard: shard.load.seed or 0,
     # A phase with more connections may begin while those of the last are still waiting for their last replies.
     "most_slots": lambda shard: 2 * shard.connections + 1024,
 }

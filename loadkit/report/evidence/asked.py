@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,6 +71,14 @@ class Asked:
         """How many messages the schedule has in the measured phases."""
         each = [sum(phase.rate_hz or ()) / 2 * phase.duration_ns / NS_PER_S for phase in self.holds]
         return float(sum(each)) * self.record.merged
+
+    @property
+    def random_slack(self) -> float:
+        """How many fewer messages random arrivals may come to than the mean number that is planned; else 0.
+
+        A Poisson process has a variance as large as its mean. One in 10**9 runs is more than six deviations below it.
+        """
+        return 6 * math.sqrt(self.planned_messages) if self.load.is_random else 0.0
 
     @property
     def span_ns(self) -> int:

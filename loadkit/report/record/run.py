@@ -32,7 +32,7 @@ __all__ = ["FORMAT", "MINOR", "VERSION", "RunId", "RunRecord", "Span", "Tool"]
 FORMAT = "loadkit-record"
 VERSION = 2
 # Goes up by one when fields are added to the version. A reader leaves out the keys that it does not know.
-MINOR = 2
+MINOR = 3
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,7 +121,7 @@ def _never_due(evidence: Evidence) -> Iterator[Said]:
     asked, messages = evidence.asked, evidence.record.messages
     is_whole = asked.span_ns >= _WHOLE * asked.planned_ns
     # Each worker's share of each phase is rounded.
-    slack = len(evidence.record.workers) * len(asked.holds)
+    slack = len(evidence.record.workers) * len(asked.holds) + asked.random_slack
     if not asked.is_open_loop or asked.is_cut or not is_whole or not messages.intended:
         return
     if messages.intended < (1 - MISSING) * asked.planned_messages - slack:

@@ -177,6 +177,8 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
             "reads_stamps": False,
             "port": 9,
             "most_slots": 16,
+            "is_random": False,
+            "seed": 0,
         },
         "script": a_script(1),
         "rule": rule_values(Echo(check=True)),
