@@ -17,7 +17,7 @@ How a run flows, each arrow a function from one frozen value to the next:
 
 Layers, a lower one never imports a higher one:
 
-    cli, sync > library > run, doctor > engine, report > measure > plan > wire > profile > errors, units, host
+    cli, sync > library > run, doctor > engine, report > measure > plan > profile > wire > errors, units, host
 
 As a library: `await loadkit.blast(...)` and `async with loadkit.serve(...)`, or the same of `loadkit.sync` without an
 event loop. The names below are imported when they are asked for, so that `import loadkit` costs nothing.

@@ -28,6 +28,7 @@ class BlastOptions(TypedDict, total=False):
     seed: str | int | None
     workers: str | int | None
     size: str | int | None
+    expect: str | None
     depth: str | int | None
     connect_rate: str | float | None
     opening: str | int | None

@@ -15,7 +15,9 @@ from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, sockets_of
 from loadkit.profile.blast import LONGEST_RUN, Arrivals, Close, Profile
 from loadkit.profile.both import Stamps
 from loadkit.units import NS_PER_S, Duration
-from loadkit.wire.wires import Wire, echo_wire
+from loadkit.wire.echo import Echo, echo_script
+from loadkit.wire.expect import Expect
+from loadkit.wire.wires import Rule, Wire
 
 __all__ = ["Load", "build_load"]
 
@@ -52,12 +54,24 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     journey: Annotated[bool, asked_by("journey")]
     stamps: Annotated[Stamps, asked_by("stamps")]
     sockets: Annotated[SocketValues, asked_by(*SOCKET_OPTIONS)] = {}
+    expect: Annotated[str, asked_by("expect")] = "echo"  # wire/expect.py
     highest_ns: Annotated[int, worked_out()]  # the histograms' upper end
 
     @property
     def wire(self) -> Wire:
         """What its connections send, and take for replies."""
-        return echo_wire(self.size_bytes, self.check)
+        return Wire(echo_script(self.size_bytes), self.rule)
+
+    @property
+    def rule(self) -> Rule:
+        """Where a reply ends, and if it is an echo, whether its content is compared."""
+        rule = Expect(self.expect).rule
+        return Echo(self.check) if isinstance(rule, Echo) else rule
+
+    @property
+    def echoes(self) -> bool:
+        """Whether a reply is the message again."""
+        return isinstance(self.rule, Echo)
 
     @property
     def probe_bytes(self) -> int:
@@ -156,6 +170,7 @@ def build_load(profile: Profile, fresh_seed: int = 0) -> Load:
         journey=profile.journey,
         stamps=profile.stamps,
         sockets=sockets_of(profile),
+        expect=str(profile.expect),
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
     )
 

@@ -15,6 +15,7 @@ from loadkit.profile.both import BothEnds
 from loadkit.profile.option import Group, option
 from loadkit.profile.tags import Tag
 from loadkit.units import ConnectRate, Count, Duration, Pace, Size
+from loadkit.wire.expect import Expect
 
 __all__ = ["LONGEST_RUN", "Arrivals", "Close", "PhaseSpec", "Profile"]
 
@@ -147,6 +148,16 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
             at_most=2**30,
         ),
     ] = Size(64)
+    expect: Annotated[
+        Expect,
+        option(
+            "where a reply ends: echo (the message comes back), line, line-code, bytes:N, until:'TEXT', len:FIELD; see "
+            "docs/protocols.md",
+            "--expect",
+            group=Group.LOAD,
+            metavar="FRAMING",
+        ),
+    ] = Expect("echo")
     depth: Annotated[
         Count,
         option(

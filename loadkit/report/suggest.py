@@ -156,7 +156,7 @@ def _aborted(run: _Run) -> tuple[str, str] | None:
 
 
 def _silent(run: _Run) -> tuple[str, str] | None:
-    if not run.is_invalid or run.record.messages.replied or not run.place:
+    if not run.is_invalid or run.record.messages.replied or not run.place or not run.record.load.echoes:
         return None
     return run.command(["ping"]), "does it echo at all?"
 

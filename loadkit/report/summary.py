@@ -58,7 +58,8 @@ def load_line(record: RunRecord) -> str:
     """Returns whether the loop was open, the requested and the achieved rate, and what was sent."""
     load = record.load
     triggering = " (edge-triggered)" if any(one.edge_triggered for one in record.placements) else ""
-    shape = f"{format_size(load.size_bytes)} messages, depth {load.depth}, {record.tool.engine}{triggering}"
+    replies = "" if load.echoes else f", replies {load.expect}"
+    shape = f"{format_size(load.size_bytes)} messages{replies}, depth {load.depth}, {record.tool.engine}{triggering}"
     rates = _hold_rates(record)
     if not rates:
         return (

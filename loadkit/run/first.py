@@ -10,9 +10,9 @@ from loadkit.errors import TargetError, UnreachableError
 from loadkit.measure.samples import PhaseSamples
 from loadkit.plan.build import Plan
 from loadkit.plan.load import Load
-from loadkit.report.advice import advise
+from loadkit.report.advice import advise, explain
 from loadkit.units import format_duration, format_size
-from loadkit.wire.recognise import guess, show
+from loadkit.wire.recognise import guess, recognise, show
 from loadkit.wire.script import Stream
 
 __all__ = ["first_failure"]
@@ -35,8 +35,10 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes)
     if plan.target.embedded:
         where = f"the embedded server at {place_of(plan.here.routes[0].destination, port)}"
     step, name = next(iter(ramp.errors), ("receive", "UNKNOWN"))
-    if name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(load, first_bytes) < len(first_bytes):
-        return TargetError(f"{where} {_other_bytes(load, name, first_bytes)}; loadkit blasts echo servers so far")
+    if not load.echoes and step in ("reply", "receive") and (said := _framed(load, step, name, first_bytes)):
+        return TargetError(f"{where} {said}")
+    if load.echoes and (name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(load, first_bytes) < len(first_bytes)):
+        return TargetError(f"{where} {_other_bytes(load, name, first_bytes)}; --expect is for other protocols")
     if name == "ECONNREFUSED":
         return UnreachableError(
             where,
@@ -68,6 +70,26 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes)
     if step == "connect":
         return UnreachableError(where, reason, advise(step, name))
     return TargetError(f"{where}: {reason}; {advise(step, name)}")
+
+
+def _framed(load: Load, step: str, name: str, first_bytes: bytes) -> str | None:
+    """Returns what to say of a target that gave no right reply and is no echo; None if the error is like any other."""
+    expected, protocol = f"--expect {load.expect}", recognise(first_bytes)
+    looks = f", this looks like {protocol}" if protocol else ""
+    if step == "reply":
+        return f"replied `{show(first_bytes)}`{looks}: {explain(step, name).cause} ({expected}, {name})"
+    if name == "EXTRA_BYTES":
+        return f"sent more than the first message's reply, `{show(first_bytes)}`{looks}: is it {expected}?"
+    came = f"after `{show(first_bytes)}`{looks}, which is no whole reply" if first_bytes else "without a reply"
+    if name in _ENDED:
+        return f"{_ENDED[name]} {came} ({expected}): see its log, and what it is sent"
+    if name == "REPLY_TIMEOUT":
+        what = f"sent `{show(first_bytes)}`{looks}, and no end of it" if first_bytes else "did not reply"
+        return (
+            f"{what} within {format_duration(load.timeout_ns)} ({expected}): check what it is sent and where its "
+            f"replies end, or raise --timeout"
+        )
+    return None
 
 
 def _other_bytes(load: Load, name: str, first_bytes: bytes) -> str:

@@ -8,14 +8,14 @@ import msgspec
 
 from loadkit.wire.coded import Coded, CodedFraming
 from loadkit.wire.delimited import Delimited, DelimitedFraming
-from loadkit.wire.echo import Echo, EchoFraming, echo_script
+from loadkit.wire.echo import Echo, EchoFraming
 from loadkit.wire.fixed import Fixed, FixedFraming
 from loadkit.wire.prefixed import Prefixed, PrefixedFraming
 from loadkit.wire.protocol import Framing
 from loadkit.wire.script import Script, Stream
 from loadkit.wire.unmarked import Closed, Quiet, Silent, UnmarkedFraming
 
-__all__ = ["RULES", "Rule", "Wire", "echo_wire", "framing_of"]
+__all__ = ["RULES", "Rule", "Wire", "framing_of"]
 
 Rule = Echo | Fixed | Delimited | Prefixed | Coded | Closed | Quiet | Silent
 # In the order of native/wire.h, by the name that they have there.
@@ -36,11 +36,6 @@ class Wire(msgspec.Struct, frozen=True):
 
     script: Script
     rule: Rule
-
-
-def echo_wire(size: int, check: bool) -> Wire:
-    """Returns the wire of an echo of `size` bytes."""
-    return Wire(echo_script(size), Echo(check))
 
 
 def framing_of(rule: Rule, stream: Stream) -> Framing[Any]:

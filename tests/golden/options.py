@@ -18,6 +18,7 @@ from loadkit.profile.engines import EngineName
 from loadkit.profile.option import Option, options_of
 from loadkit.profile.serve import ServeProfile
 from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, exact_duration, exact_size
+from loadkit.wire.expect import Expect
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +59,7 @@ _WRITTEN = {
     ConnectRate: "str | float",
     Pace: "str | float",
     Place: "str | int",
+    Expect: "str",
 }
 _DOCS = """# Options
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from loadkit.wire.echo import WRONG_BYTES, Echo, EchoFraming, echo_script
 from loadkit.wire.protocol import Unexpected
 from loadkit.wire.script import PIECE_BYTES, Script, Stream
-from loadkit.wire.wires import echo_wire, framing_of
+from loadkit.wire.wires import Wire, framing_of
 
 _SIZES = st.sampled_from([1, 2, 64, 241, 250, 251, 252, 502, 4096, 4097, 5 * 251])
 
@@ -92,8 +92,7 @@ def test_replies_to_messages_of_several_lengths_end_where_these_do() -> None:
 
 
 def test_the_wire_of_an_echo_has_its_script_and_its_framing() -> None:
-    wire = echo_wire(64, check=False)
-    assert wire.script == echo_script(64)
+    wire = Wire(echo_script(64), Echo(check=False))
     assert wire.rule.says_hello
     progress, ends = framing_of(wire.rule, Stream(wire.script)).feed(0, b"x" * 64)
     assert (progress, list(ends)) == (64, [64])

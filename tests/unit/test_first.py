@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from loadkit.errors import UnreachableError
@@ -27,41 +28,40 @@ _LIMIT = (
         pytest.param(
             ("receive", "WRONG_BYTES"),
             b"-ERR unknown command\r\n",
-            "replied `-ERR unknown command` to an echo message: this looks like Redis; loadkit blasts echo servers so "
-            "far",
+            "replied `-ERR unknown command` to an echo message: this looks like Redis; --expect is for other protocols",
             id="a known protocol",
         ),
         pytest.param(
             ("receive", "WRONG_BYTES"),
             b"hello\r\n",
-            "replied `hello` to an echo message: it is not an echo server; loadkit blasts echo servers so far",
+            "replied `hello` to an echo message: it is not an echo server; --expect is for other protocols",
             id="an unknown one",
         ),
         pytest.param(
             ("receive", "ECONNRESET"),
             b"ERROR\r\n",
-            "replied `ERROR` to an echo message: this looks like memcached; loadkit blasts echo servers so far",
+            "replied `ERROR` to an echo message: this looks like memcached; --expect is for other protocols",
             id="what came tells more than how it ended",
         ),
         pytest.param(
             ("receive", "EXTRA_BYTES"),
             _ECHO + b"!",
-            "sent back more than the 64 B of the first message: it is not an echo server; loadkit blasts echo servers "
-            "so far",
+            "sent back more than the 64 B of the first message: it is not an echo server; --expect is for other "
+            "protocols",
             id="more than the message",
         ),
         pytest.param(
             ("receive", "EXTRA_BYTES"),
             b"HTTP/1.1 400 Bad Request\r\n" + b"x" * 100,
-            "replied `HTTP/1.1 400 Bad Request…` to an echo message: this looks like HTTP; loadkit blasts echo servers "
-            "so far",
+            "replied `HTTP/1.1 400 Bad Request…` to an echo message: this looks like HTTP; --expect is for other "
+            "protocols",
             id="more than the message, and other bytes",
         ),
         pytest.param(
             ("receive", "WRONG_BYTES"),
             _ECHO[:-1] + b"!",
-            "sent back other bytes than the 64 B it got, from byte 64 on: it is not an echo server; loadkit blasts "
-            "echo servers so far",
+            "sent back other bytes than the 64 B it got, from byte 64 on: it is not an echo server; --expect is for "
+            "other protocols",
             id="an echo that goes wrong",
         ),
         pytest.param(
@@ -144,3 +144,64 @@ def test_of_a_long_message_no_more_is_said_than_the_first_bytes_tell(error: str,
     plan = made_up_plan(size_bytes=1024)
     first_bytes = bytes(Stream(echo_script(1024)).messages[0][:128])
     assert f"sent back {said}" in str(first_failure(plan, 40_000, page(errors={("receive", error): 1}), first_bytes))
+
+
+@pytest.mark.parametrize(
+    ("error", "came", "text"),
+    [
+        pytest.param(
+            ("reply", "TOO_LONG"),
+            b"HTTP/1.1 400 Bad Request\r\n",
+            "replied `HTTP/1.1 400 Bad Request`, this looks like HTTP: the reply was longer than it may be "
+            "(--expect len:u32be, TOO_LONG)",
+            id="a length that is none",
+        ),
+        pytest.param(
+            ("receive", "EXTRA_BYTES"),
+            b"\x00\x00\x00\x00\x00",
+            r"sent more than the first message's reply, `\x00\x00\x00\x00\x00`: is it --expect len:u32be?",
+            id="more than a reply",
+        ),
+        pytest.param(
+            ("receive", "CLOSED_BY_PEER"),
+            b"",
+            "closed the first connection without a reply (--expect len:u32be): see its log, and what it is sent",
+            id="closed",
+        ),
+        pytest.param(
+            ("receive", "ECONNRESET"),
+            b"\x00",
+            r"reset the first connection after `\x00`, which is no whole reply (--expect len:u32be): see its log, and "
+            r"what it is sent",
+            id="reset in the middle",
+        ),
+        pytest.param(
+            ("receive", "REPLY_TIMEOUT"),
+            b"",
+            "did not reply within 300 ms (--expect len:u32be): check what it is sent and where its replies end, or "
+            "raise --timeout",
+            id="silent",
+        ),
+        pytest.param(
+            ("receive", "REPLY_TIMEOUT"),
+            b"SSH-2.0-x\r\n",
+            "sent `SSH-2.0-x`, this looks like SSH, and no end of it within 300 ms (--expect len:u32be): check what it "
+            "is sent and where its replies end, or raise --timeout",
+            id="no end",
+        ),
+        pytest.param(
+            ("receive", "ETIMEDOUT"),
+            b"",
+            ": the first connection failed: Connection timed out (ETIMEDOUT); the kernel got no acknowledgement for "
+            "minutes: check whether the peer is up, and the path to it",
+            id="an error like any other",
+        ),
+    ],
+)
+def test_the_line_says_what_was_seen_of_a_target_that_is_no_echo(
+    error: tuple[str, str], came: bytes, text: str
+) -> None:
+    load = msgspec.structs.replace(_PLAN.load, expect="len:u32be")
+    plan = msgspec.structs.replace(_PLAN, load=load)
+    failed = first_failure(plan, 6379, page(errors={error: 1}, received_bytes=len(came)), came)
+    assert str(failed) == f"example.org:6379{' ' * (text[0] != ':')}{text}"
