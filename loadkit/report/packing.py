@@ -11,7 +11,9 @@ is packed is, one behind the other:
     messages that were not disturbed it is `disturbed`. Others have a lower number, or are no sums;
     of all of them, in turn, how many counters of 0 are before each one in use; then what each of these has, less 1.
 
-A text that would not come back as it is stays in the JSON, such as one that another zlib has deflated.
+A histogram comes back with the same counts, encoded by loadkit and deflated by the zlib of the one who reads the page:
+as it was, if both wrote the record. Counts are whole numbers on all of the way, and none is rounded. What cannot be
+decoded, or is too much, stays in the JSON as it is.
 """
 
 from __future__ import annotations
@@ -99,20 +101,14 @@ def _taken_out(text: str, decode: Decode) -> dict[str, _Used]:
     found: dict[str, _Used] = {}
     room = _MOST_COUNTERS
     for encoded in dict.fromkeys(_FIELD.findall(text)):
-        histogram = _find_same(encoded, decode)
-        if histogram is not None and histogram.indices.size <= room and len(found) < _MOST_HISTOGRAMS:
+        try:
+            histogram = _Used(*decode(encoded))
+        except ValueError:
+            continue
+        if histogram.indices.size <= room and len(found) < _MOST_HISTOGRAMS:
             found[encoded] = histogram
             room -= histogram.indices.size
     return found
-
-
-def _find_same(encoded: str, decode: Decode) -> _Used | None:
-    """Returns what is encoded, if encoding that comes to the same text."""
-    try:
-        found = _Used(*decode(encoded))
-    except ValueError:
-        return None
-    return found if encode_used(*found) == encoded else None
 
 
 def _rests(found: Mapping[str, _Used], sums: Mapping[str, Sequence[str]]) -> dict[str, _Used]:
