@@ -57,13 +57,15 @@ def _whole(workers: Sequence[WorkerSamples]) -> Histogram:
 
 
 def fairness_line(blast: Fairness | None, serve: Fairness | None) -> str | None:
-    """Says how evenly the connections were served, by the replies that they got; None if it is not known."""
+    """Says how evenly several connections were served, by the replies that they got; None if it is not known."""
     ends = [("blast", blast, "replies"), ("serve", serve, "bytes")]
-    parts = [f"{end} {_said(one, unit)}" for end, one, unit in ends if one]
+    parts = [f"{end} {_said(one, unit)}" for end, one, unit in ends if one and one.connections > 1]
     return "; ".join(parts) or None
 
 
 def _said(fairness: Fairness, unit: str) -> str:
     least, most = (format_count(value or 0) for value in (fairness.least, fairness.most))
+    if least == most:
+        return f"{least} {unit} on each of {plural(fairness.connections, 'connection')}"
     jain = "" if fairness.jain is None else f", Jain's index {fairness.jain:.3f}"
     return f"{least} to {most} {unit} per connection{jain} ({plural(fairness.connections, 'connection')})"

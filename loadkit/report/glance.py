@@ -27,7 +27,7 @@ def _box(name: str, value: str | None, below: str = "") -> Element:
 
 def _boxes(record: RunRecord, band: Band | None) -> Iterator[tuple[str, str | None, str]]:
     asked = record.load.asked_rate_hz
-    yield "replies", shown(record, "replies_per_s"), f"of {format_rate(asked)} requested" if asked else "closed loop"
+    yield "replies", shown(record, "replies_per_s"), _requested(asked)
     for part in ("50", "99", "99.9"):
         value = shown(record, f"latency.p{part}")
         yield f"latency p{part}", value, _between(record, band, part) if band and value else ""
@@ -44,6 +44,10 @@ def _boxes(record: RunRecord, band: Band | None) -> Iterator[tuple[str, str | No
     window = record.window
     runs = f"in {record.merged} runs" if record.merged > 1 else ""
     yield "measured", format_duration(window.measured_ns) if window else None, runs
+
+
+def _requested(rate_hz: float | None) -> str:
+    return "closed loop" if rate_hz is None else f"of {format_rate(rate_hz)} requested"
 
 
 def _between(record: RunRecord, band: Band, percentile: str) -> str:

@@ -46,7 +46,10 @@ summary{cursor:pointer;margin:.3rem 0}
 output{display:block;min-height:1.4em;font-size:.85rem;color:var(--muted)}
 @media print{body{max-width:none;padding:0;font-size:10pt}
 details::details-content{content-visibility:visible;height:auto}
-details .scroll{max-height:none}summary,output{display:none}section{break-inside:auto}}
+.charts{display:block}figure{break-inside:auto;margin-bottom:1.2rem}svg,tr,figcaption{break-inside:avoid}
+h2,h3,figcaption,summary{break-after:avoid}
+.scroll,details .scroll{overflow:visible;max-height:none}table{font-size:7.5pt}th,td{padding-right:.4rem}
+figure summary,output{display:none}section{break-inside:auto}}
 """
 
 # With a pointer over a picture of columns the numbers of one stand below it; before a page is printed, the tables that

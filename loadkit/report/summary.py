@@ -99,11 +99,10 @@ def crowd_line(record: RunRecord) -> str | None:
 def connections_line(record: RunRecord) -> str:
     """Returns how many of the requested connections opened, and how fast."""
     connections = record.connections
-    peak = "-" if connections.peak is None else format_count(connections.peak)
+    peak, rate = "-" if connections.peak is None else format_count(connections.peak), shown(record, "connects_per_s")
     return (
         f"{shown(record, 'opened')} opened of {format_count(connections.asked)} requested, "
-        f"{shown(record, 'failed_connects')} failed, peak {peak}, "
-        f"at {shown(record, 'connects_per_s') or 'an unknown rate'}"
+        f"{shown(record, 'failed_connects')} failed, peak {peak}{f', at {rate}' if rate else ''}"
     )
 
 

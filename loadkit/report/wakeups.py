@@ -89,11 +89,10 @@ def wakeups_line(end: str, wakeups: Wakeups, replied: int) -> str:
     """Says what a wake-up brings: many events mean a loop that never catches up; one means a wake-up per message."""
     if wakeups.wakeups is None or wakeups.batch is None or wakeups.blocked_ns is None or wakeups.busy_ns is None:
         return f"{end} about {plural(wakeups.events, 'event')} in {plural(wakeups.waits, 'turn')} of the loop"
-    each = f"{wakeups.batch.mean or 0.0:.1f} events each"
-    probes = wakeups.probe_wakeups or 0
-    if replied:
-        each += f", {(wakeups.wakeups - probes) / replied:.2g} per reply"
-    text = f"{end} {format_count(wakeups.wakeups)} ({each})"
+    text, probes = f"{end} {format_count(wakeups.wakeups)}", wakeups.probe_wakeups or 0
+    if wakeups.wakeups:
+        per_reply = f", {(wakeups.wakeups - probes) / replied:.2g} per reply" if replied else ""
+        text += f" ({wakeups.batch.mean or 0.0:.1f} events each{per_reply})"
     if probes:
         text += f", {format_count(probes)} of them for probes alone"
     if wakeups.blocked_ns + wakeups.busy_ns:

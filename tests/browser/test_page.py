@@ -158,6 +158,22 @@ def test_on_paper_the_page_is_light_and_every_table_is_open(tab: Tab, written: C
     assert tab.printed().startswith(b"%PDF")
 
 
+def test_on_paper_no_table_is_cut_off_and_the_folded_ones_have_their_titles(
+    tab: Tab, written: Callable[[str], Path]
+) -> None:
+    tab.show(width=700, paper=True)  # a sheet of A4 without its margins
+    tab.open(written("minute").as_uri())
+    # What scrolls is not broken where a sheet ends: it ends there.
+    found = tab.value(
+        "[...document.querySelectorAll('.scroll')].map(s => [getComputedStyle(s).overflow,"
+        " s.scrollWidth <= s.clientWidth, s.scrollHeight <= s.clientHeight])"
+    )
+    assert len(found) > 10
+    assert set(map(tuple, found)) == {("visible", True, True)}
+    titles = "[...document.querySelectorAll('main > section > details > summary')].map(s => s.checkVisibility())"
+    assert set(tab.value(titles)) == {True}
+
+
 def test_where_styles_and_scripts_are_refused_the_page_is_read_all_the_same(
     eye: Tab, tab: Tab, written: Callable[[str], Path], served: Serve
 ) -> None:

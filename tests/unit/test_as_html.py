@@ -216,3 +216,9 @@ def test_nothing_of_a_page_is_imported_unless_it_is_asked_for(arguments: list[st
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+def test_a_rate_of_0_is_one_that_was_requested() -> None:
+    text = as_html(PICTURED["idle"]())
+    assert "of 0/s requested" in text
+    assert "closed loop" not in text

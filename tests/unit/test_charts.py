@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from loadkit.measure.series import IntervalLatency
 from loadkit.report.charts.band import Band, band_of
 from loadkit.report.charts.chart import Chart
 from loadkit.report.charts.counted import counted, joined
@@ -37,6 +38,10 @@ def charts(name: str) -> dict[str, Chart]:
 def drawn(record: RunRecord) -> list[Chart]:
     series = series_of(record)
     return charts_of(record, DEFAULT.percentiles, series, band_of(record, series))
+
+
+def _chart_of(record: RunRecord, name: str) -> Chart:
+    return next(chart for chart in drawn(record) if chart.name == name)
 
 
 def _pictures() -> Iterator[tuple[str, Chart, Element]]:
@@ -157,6 +162,27 @@ def test_the_spectrum_marks_each_objective_on_a_percentile() -> None:
     assert spectrum.table is not None
     rows = {row[0]: row[1] for row in spectrum.table.rows if isinstance(row, tuple)}
     assert rows["p99"] == shown(run("minute"), "latency.p99")
+
+
+def test_the_spectrum_of_one_reply_is_a_line_up_to_the_median() -> None:
+    """Which any number of values supports; what is rarer is not drawn as if it were known."""
+    spectrum = charts("one reply")["spectrum"]
+    assert "latency" in titles(spectrum)
+    assert "latency: too few samples" not in titles(spectrum)
+
+
+def test_connections_are_whole_and_those_that_were_closed_at_once_are_seen() -> None:
+    quick = Interval(0.0, 1.0, "ramp", 1, 1, 64, 0, IntervalLatency(None, None, None), open=0)
+    chart = _chart_of(msgspec.structs.replace(run("one reply"), intervals=(quick,)), "connections")
+    assert "opened" in texts(chart)
+    assert not [text for text in texts(chart) if re.fullmatch(r"0\.[0-9]+", text)]
+    held = msgspec.structs.replace(quick, open=1)
+    assert "open" in texts(_chart_of(msgspec.structs.replace(run("one reply"), intervals=(held,)), "connections"))
+
+
+def test_the_distributions_say_what_stands_at_the_edge_only_if_there_is_something() -> None:
+    assert "left edge" not in charts("idle")["densities"].says
+    assert "What is below 10 ns stands at the left edge." in charts("saturated")["densities"].says
 
 
 def test_what_never_came_back_is_later_than_everything_and_drawn_as_never() -> None:

@@ -46,7 +46,7 @@ def test_where_none_got_anything_there_is_no_index() -> None:
     found = fairness_record(_workers([0, 0, 0]), "replies")
     assert found is not None
     assert (found.least, found.most, found.jain) == (0, 0, None)
-    assert fairness_line(found, None) == "blast 0 to 0 replies per connection (3 connections)"
+    assert fairness_line(found, None) == "blast 0 replies on each of 3 connections"
 
 
 def test_what_is_missing_has_its_reason() -> None:
@@ -102,9 +102,13 @@ def test_what_serve_ends_of_other_versions_counted_is_added_whatever_its_range()
 
 
 def test_the_line_names_both_ends() -> None:
-    blast, serve = (fairness_record(_workers(got), unit) for got, unit in (([9, 10], "replies"), ([640], "bytes")))
+    blast, serve = (fairness_record(_workers(got), unit) for got, unit in (([9, 10], "replies"), ([64, 64], "bytes")))
     assert fairness_line(blast, serve) == (
-        "blast 9 to 10 replies per connection, Jain's index 0.997 (2 connections); serve 640 to 640 bytes per "
-        "connection, Jain's index 1.000 (1 connection)"
+        "blast 9 to 10 replies per connection, Jain's index 0.997 (2 connections); serve 64 bytes on each of 2 "
+        "connections"
     )
     assert fairness_line(None, None) is None
+
+
+def test_one_connection_is_neither_served_evenly_nor_unevenly() -> None:
+    assert fairness_line(fairness_record(_workers([9]), "replies"), None) is None

@@ -39,7 +39,8 @@ def densities(record: RunRecord) -> Chart:
     shapes = list(_shapes(record))
     if not shapes:
         return Chart("densities", title, "Nothing was measured.")
-    least = max(_LEAST_NS, min(int(one.found.low[0]) for one in shapes))
+    shortest = min(int(one.found.low[0]) for one in shapes)
+    least = max(_LEAST_NS, shortest)
     most = max(least * 2, *(int(one.found.high[-1]) for one in shapes))
     height = _ROOM * len(shapes) + 62
     plot = Plot("densities", title, "; ".join(map(_said, shapes)), height=height, margins=(18, 74, 44, 86))
@@ -49,8 +50,10 @@ def densities(record: RunRecord) -> Chart:
         _draw(plot, shape, x, plot.top + _ROOM * (at + 1))
     says = (
         "How the values of each time are spread: the higher, the more of them. Each has its own height. "
-        f"The mark is its p50. What is below {format_duration(least)} stands at the left edge."
+        "The mark is its p50."
     )
+    if shortest < least:
+        says += f" What is below {format_duration(least)} stands at the left edge."
     return finished(Chart("densities", title, says), plot, _table(shapes))
 
 

@@ -21,7 +21,9 @@ def connection_ramp(record: RunRecord) -> Chart:
     if opening is None:
         reason = record.opening_missing or "the run did not open all of its first connections"
         return Chart(name, title, f"Not measured: {reason}.")
-    opened = f"{plural(opening.opened, 'connection')} opened in {format_duration(opening.duration_ns)}"
+    opened = f"{plural(opening.opened, 'connection')} opened"
+    if opening.duration_ns:
+        opened += f" in {format_duration(opening.duration_ns)}"
     if not opening.deciles_per_s:
         return Chart(name, title, f"{opened}: too few, or too fast, for the rate of each tenth.")
     asked = record.load.connect_rate_hz

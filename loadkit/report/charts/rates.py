@@ -18,6 +18,7 @@ from loadkit.units import NS_PER_S, format_count, format_rate
 __all__ = ["connections_over_time", "errors_over_time", "replies_over_time"]
 
 _HEIGHT = 254
+_WHOLE = 5  # an axis that reaches so far has no parts of a connection
 
 
 def replies_over_time(record: RunRecord, slices: Sequence[Slice]) -> Chart:
@@ -71,12 +72,14 @@ def connections_over_time(record: RunRecord, slices: Sequence[Slice]) -> Chart:
         total += one.opened
         sums.append(total)
     known = [one.open for one in slices if one.open is not None]
+    if not any(known):  # each was closed again before its stretch ended
+        known = []
     most = max([*known, *([] if known else sums)])
     says = f"{format_count(total)} connections were opened" + (
         f", at most {format_count(max(known))} open" if known else ""
     )
     plot = Plot(name, title, says, height=_HEIGHT)
-    x, y = time_scale(plot, slices), linear_scale(most, plot.bottom, plot.top)
+    x, y = time_scale(plot, slices), linear_scale(max(_WHOLE, most), plot.bottom, plot.top)
     plot.upright(y, linear_ticks(y, compact), "connections")
     draw_timeline(plot, x, slices, record)
     values = [one.open for one in slices] if known else sums

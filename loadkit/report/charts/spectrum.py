@@ -26,6 +26,7 @@ __all__ = ["spectrum"]
 
 _SERIES = (("latency", "one", ""), ("service", "three", "7 4"), ("lateness", "four", "2 4"), ("held", "two", "1 4"))
 _POINTS = 80
+_MEDIAN = 2.0  # 1 / (1 - p) of p50, which any number of values supports
 _SAYS = (
     "The value that each percentile has; the further right, the rarer. It counts all messages that were due, so what "
     "never came back is later than everything else."
@@ -79,7 +80,7 @@ def spectrum(record: RunRecord, percentiles: Sequence[str], band: Band | None) -
     for percentile, bound, is_met, expr in marks:
         share = float(percentile) / 100
         draw_cross(plot, x.at(1 / (1 - share)), y.at(max(1.0, bound)), "good" if is_met else "bad", _met(expr, is_met))
-    says = _SAYS + (_UNSUPPORTED if of > LEAST_ABOVE else "")
+    says = _SAYS + (_UNSUPPORTED if of > _MEDIAN else "")
     says += _BAND if band else ""
     says += " A cross is an objective: green if it was met, red if it was missed." if marks else ""
     return finished(Chart("spectrum", title, says), plot, _table(record, curves, percentiles))
@@ -111,8 +112,8 @@ def _draw(plot: Plot, curve: _Curve, x: Scale, y: Scale) -> float:
         begin = x.at(curve.of / curve.lost)
         plot.box(begin, plot.top, plot.right - begin, plot.bottom - plot.top, "panel", "never came back")
         plot.label(min(begin + 4, plot.right - 40), plot.top + 14, "never", ink="bad")
-    supported = curve.of / LEAST_ABOVE
-    edges = np.geomspace(1.0, max(1.0 + 1e-9, float(curve.of)), _POINTS)
+    supported = max(_MEDIAN, curve.of / LEAST_ABOVE)
+    edges = np.geomspace(1.0, max(_MEDIAN, float(curve.of)), _POINTS)
     for inside, is_known in ((edges <= supported, True), (edges >= supported, False)):
         places = edges[inside]
         if 1.0 < supported < curve.of:

@@ -218,11 +218,11 @@ def _how_they_ended(rows: Sequence[Advised]) -> str:
 
 @rule("few-samples", "finding", "too few replies for a p99", "request")
 def few_samples(evidence: Evidence) -> Iterator[Said]:
-    latency = evidence.workers.latency
+    latency, asked = evidence.workers.latency, evidence.asked
+    more = "--messages" if asked.load.messages else "--duration or --rate" if asked.is_open_loop else "--duration"
     if latency.count and latency.percentiles["99"] is None:
         yield Said(
-            f"{plural(latency.count, 'reply')} cannot support a p99, which needs 1,000. Raise --duration or --rate to "
-            f"get one",
+            f"{plural(latency.count, 'reply')} cannot support a p99, which needs 1,000. Raise {more} to get one",
             "request",
         )
 
