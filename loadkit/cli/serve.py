@@ -6,12 +6,13 @@ import contextlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from loadkit.cli.environment import Command, origins
+from loadkit.cli.environment import PREFIX, Command, origins
 from loadkit.cli.metrics import linger, say_where
 from loadkit.cli.options import GroupedOption, given, profile_options
 from loadkit.cli.output import check_outputs, files, output_option
@@ -19,8 +20,8 @@ from loadkit.cli.preflight import say_warnings
 from loadkit.cli.publish import publish_serve
 from loadkit.cli.streams import end_soon
 from loadkit.endpoint import place_of
-from loadkit.errors import OutputError
-from loadkit.library.files import ReadyFile, check_writable
+from loadkit.errors import OptionError, OutputError
+from loadkit.library.files import ReadyFile, check_writable, remove_old_ready_file
 from loadkit.library.metrics import run_metrics
 from loadkit.limits import require_memory
 from loadkit.plan.origins import DEFAULT
@@ -51,8 +52,38 @@ Examples:
   loadkit serve 127.0.0.1:0 --ready-file r.json a free port, named in r.json"""
 
 
+class _Serve(Command):
+    """A command that leaves no old ready file to the program that waits for one, whatever is wrong with its options."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Takes the options apart."""
+        typed = list(args)  # which takes them out
+        try:
+            return super().parse_args(context, args)
+        except click.UsageError:
+            remove_old_ready_file(_ready_file(typed))
+            raise
+
+    def invoke(self, context: click.Context) -> Any:
+        """Runs it."""
+        try:
+            return super().invoke(context)
+        except OptionError:
+            remove_old_ready_file(context.params["ready_file"])
+            raise
+
+
+def _ready_file(typed: Sequence[str]) -> str | None:
+    """Returns the value of --ready-file among arguments that could not be taken apart."""
+    for at in reversed(range(len(typed))):
+        name, equals, value = typed[at].partition("=")
+        if name == "--ready-file":
+            return value if equals else next(iter(typed[at + 1 : at + 2]), None)
+    return os.environ.get(f"{PREFIX}_SERVE_READY_FILE")
+
+
 @click.command(
-    cls=Command, epilog=_EXAMPLES, short_help="run an echo server, or your own, with one worker process per core"
+    cls=_Serve, epilog=_EXAMPLES, short_help="run an echo server, or your own, with one worker process per core"
 )
 @click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar="LOADKIT_SERVE_LISTEN")
 @profile_options(ServeProfile)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "check_writable",
     "keep",
     "keep_new",
+    "remove_old_ready_file",
     "rescue",
     "write_whole",
 ]
@@ -37,6 +39,7 @@ NOWHERE = "no other folder takes the record"
 
 # A new file of ours, or no file.
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LONGEST_READY = 2**20  # bytes; a worker takes some 40
 # As a shell has it: the umask removes bits from it, and a default ACL of the folder applies.
 _MODE = 0o666
 
@@ -247,6 +250,18 @@ class ReadyFile:
         if self._ours is not None:
             os.close(self._ours)
             self._ours = None
+
+
+def remove_old_ready_file(path: str | None) -> None:
+    """Removes what an earlier process has left there, where no ReadyFile can be made of it. No other file is touched.
+
+    A path from options that make no sense may be anyone's, so a file goes only if it says where something listens.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        if path and stat.S_ISREG(os.lstat(path).st_mode):
+            listening = json.loads(Path(path).read_bytes()[:_LONGEST_READY])
+            if isinstance(listening, dict) and {"pid", "port"} <= listening.keys():
+                Path(path).unlink()
 
 
 def _beside(path: str) -> str:

@@ -135,6 +135,31 @@ def test_the_ready_file_of_an_earlier_start_is_gone_before_anything_can_fail(ser
         assert not ready.exists()
 
 
+OLD = '{"host": "127.0.0.1", "port": 7000, "pid": 1}'
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "is_left"),
+    [
+        pytest.param(("--ready-file", "r.json", "--no-such-option"), OLD, False, id="an option"),
+        pytest.param(("--ready-file=r.json", "127.0.0.1:0", "and more"), OLD, False, id="an argument"),
+        pytest.param(("--ready-file", "r.json", "-o", "./r.json"), OLD, False, id="a name twice"),
+        pytest.param(("--no-such-option",), OLD, False, id="named by the environment"),
+        pytest.param(("--ready-file", "r.json", "--no-such-option"), '{"port": 1}', True, id="another file"),
+    ],
+)
+def test_wrong_usage_too_leaves_no_ready_file_of_an_earlier_start(
+    tmp_path: Path, options: tuple[str, ...], there: str, is_left: bool
+) -> None:
+    ready = tmp_path / "r.json"
+    ready.write_text(there)
+    command = [sys.executable, "-m", "loadkit", "serve", *options]
+    environment = {**os.environ, "LOADKIT_SERVE_READY_FILE": "r.json"} if len(options) == 1 else None
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 2
+    assert ready.exists() is is_left
+
+
 @pytest.mark.parametrize("options", [("--ready-file", ""), ("--ready-file", "a.json", "-o", "./a.json")], ids=" ".join)
 def test_outputs_that_cannot_be_are_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "loadkit", "serve", "127.0.0.1:0", *options]
