@@ -1,8 +1,8 @@
 """The pytest plugin: a server to load, a load to put on it, and tests that fail by an SLO.
 
-Here are the fixtures and the hooks, which pytest finds by their names; `blaster.py` is what the `blast` fixture gives,
-`outcome.py` how a run becomes an outcome of a test, `records.py` where records are kept, and `summary.py` what stands
-at the end of a session.
+Here are the fixtures and the hooks, which pytest finds by their names; `marks.py` is what the marker may say,
+`blaster.py` what the `blast` fixture gives, `outcome.py` how a run becomes an outcome of a test, `records.py` where
+records are kept, and `summary.py` what stands at the end of a session.
 
 Every pytest run of an environment with loadkit imports this package. So nothing else of loadkit is imported until a
 fixture is asked for. docs/python.md shows its use.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loadkit.pytest_plugin.blaster import Blaster, BlastResult
+from loadkit.pytest_plugin.marks import check_marks
 from loadkit.pytest_plugin.outcome import InvalidRun, check_policy
 from loadkit.pytest_plugin.records import RECORD_DIR, check_record_folder
 from loadkit.pytest_plugin.summary import summary_lines
@@ -80,6 +81,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "loadkit(**options): options of the blasts of this test, and invalid='skip'")
     check_policy(config.getini("loadkit_invalid"))
     check_record_folder(config)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuses marker arguments that nothing reads, whether the test has a blast or not."""
+    check_marks(item)
 
 
 @pytest.hookimpl(wrapper=True)

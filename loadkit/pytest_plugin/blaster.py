@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import fcntl
 import time
 from collections.abc import Callable, Mapping
@@ -75,7 +74,6 @@ class Blaster:
         forget(self._item)
         self._defaults: dict[str, Any] = {"invalid": request.config.getini("loadkit_invalid")}
         for mark in reversed(list(self._item.iter_markers("loadkit"))):
-            _check_mark(mark)
             self._defaults |= mark.kwargs
 
     def __call__(self, target: Target = None, **options: Any) -> BlastResult:
@@ -171,20 +169,3 @@ def _stops_the_loop() -> Exception:
     from loadkit.errors import OptionError
 
     return OptionError("blast() would stop the event loop that this test runs in: use `await blast.run(…)`")
-
-
-def _check_mark(mark: pytest.Mark) -> None:
-    """Fails the test in its setup if the marker has an argument that no blast would read."""
-    from loadkit.library.keywords import BlastOptions
-
-    known = (*BlastOptions.__annotations__, "profile", "invalid")
-    told = "@pytest.mark.loadkit takes options of blast() by their names, and nothing reads"
-    if mark.args:
-        pytest.fail(f"{told} {', '.join(map(repr, mark.args))}", pytrace=False)
-    for name in mark.kwargs:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            pytest.fail(f"{told} {name!r}; {hint}", pytrace=False)
-    if "invalid" in mark.kwargs:
-        check_policy(mark.kwargs["invalid"])

@@ -283,12 +283,43 @@ def test_no_policy(blast):
 @pytest.mark.loadkit(profile="smoke", invalid="skip", slo=["errors==0"])
 def test_read(blast):
     pass
+
+@pytest.mark.loadkit(conections=5)
+def test_misspelt_without_a_blast():
+    pass
+
+@pytest.mark.loadkit(connections=5, rate="1k")
+def test_without_a_blast():
+    pass
+
+@pytest.mark.loadkit(connections=5)
+def test_that_may_ask_for_it(request):
+    request.getfixturevalue("blast")
+
+@pytest.mark.loadkit
+def test_with_the_module_s_alone():
+    pass
+
+@pytest.mark.loadkit(conections=5)
+@pytest.mark.skip
+def test_skipped(blast):
+    pass
+
+@pytest.mark.loadkit(connections=5)
+class TestSome:
+    def test_with(self, blast):
+        pass
+
+    def test_without(self):
+        pass
 """,
     )
-    result.assert_outcomes(passed=1, errors=3)
+    result.assert_outcomes(passed=5, errors=5, skipped=1)
     takes = "@pytest.mark.loadkit takes options of blast() by their names, and nothing reads"
-    result.stdout.fnmatch_lines([f"{takes} 'conections'; did you mean 'connections'[?]"])
+    result.stdout.fnmatch_lines([f"{takes} 'conections'; did you mean 'connections'[?]"] * 2)
     result.stdout.fnmatch_lines([f"{takes} 'steady'"])
+    unread = "@pytest.mark.loadkit(connections=5, rate='1k'): nothing reads it, for this test has no `blast` fixture"
+    result.stdout.fnmatch_lines([unread])
     result.stdout.fnmatch_lines(["*expected one of error, skip, allow*"])
 
 
