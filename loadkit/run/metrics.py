@@ -6,29 +6,24 @@ that goes wrong here touches the run.
 
 from __future__ import annotations
 
-import io
-import logging
 import os
 import select
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from socketserver import ThreadingMixIn
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from loadkit.endpoint import family_of, place_of, say_error, sockaddr_of
+from loadkit.endpoint import place_of, say_error
 from loadkit.errors import PreflightError
 from loadkit.limits import setting_up, thread_starts
 from loadkit.report.families import Family, Labels, View, families_of
+from loadkit.run.scrapes import ScrapeServer
 from loadkit.run.serve import bind_advice
 from loadkit.run.signals import hold
 from loadkit.run.target import resolve_listen
@@ -37,13 +32,6 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["Endpoint"]
-
-# Scrapes at once: two Prometheus servers of a pair, a person with curl, and some that hang.
-_MOST_SCRAPES = 8
-_PATIENCE_S = 10.0
-_PAUSE_S = 0.1
-
-_log = logging.getLogger("loadkit")
 
 
 class Endpoint:
@@ -61,7 +49,7 @@ class Endpoint:
         registry = CollectorRegistry()
         registry.register(_Board(self))
         try:
-            self._server = _Server(where.addresses[0], where.port)
+            self._server = ScrapeServer(where.addresses[0], where.port)
         except OSError as error:
             at = place_of(where.addresses[0], where.port)
             raise PreflightError(
@@ -119,8 +107,13 @@ class Endpoint:
         poller = select.poll()
         poller.register(self._server, select.POLLIN)
         poller.register(self._stopped, select.POLLIN)
-        while self._stopped not in (fd for fd, _event in poller.poll()):
-            self._server.handle_request()
+        while True:
+            ready = [fd for fd, _event in poller.poll(self._server.end_overdue())]
+            if self._stopped in ready:
+                break
+            if ready:
+                self._server.handle_request()
+        self._server.end_waiting()
 
 
 def _plain(app: WSGIApplication) -> WSGIApplication:
@@ -153,64 +146,3 @@ class _Board(Collector):
     def describe(self) -> Iterator[Metric]:
         """Has the registry not collect to find the names."""
         return iter(())
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    """One thread per scrape, few of them at once; one that is too many is closed."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, address: str, port: int) -> None:
-        self.address_family = family_of(address)
-        self._free = threading.Semaphore(_MOST_SCRAPES)
-        super().__init__(sockaddr_of(address, port), _Handler)
-
-    def server_bind(self) -> None:
-        """Binds without asking a name server what this machine is called, as http.server does."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = "localhost", self.server_address[1]
-        self.setup_environ()
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """Accepts a connection; without file descriptors it waits a moment, or it would ask again and again."""
-        try:
-            return super().get_request()
-        except OSError:
-            time.sleep(_PAUSE_S)
-            raise
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts the thread of a scrape."""
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no room for a thread
-            self._free.release()
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answers a scrape."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing of a scraper that has gone, or sent what is no HTTP."""
-        _log.debug("a scrape failed", exc_info=True)
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = _PATIENCE_S
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Logs no requests."""
-
-    def get_stderr(self) -> TextIO:
-        """Returns where wsgiref writes tracebacks to."""
-        return io.StringIO()
