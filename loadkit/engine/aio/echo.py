@@ -101,7 +101,7 @@ class Echo(Serving):
         self._answering = context.answering
         self._kind = IdleEchoConnection if context.plan.idle_timeout_ns else EchoConnection
         self.connections: set[EchoConnection] = set()
-        self.owing = Owing(lambda: self.connections)
+        self.owing = Owing(self.loop, lambda: self.connections)
         self._idle = deque[EchoConnection]()  # to be closed if they still are
         self.received_bytes = 0
         self._unsent_bytes = 0
