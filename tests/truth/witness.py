@@ -128,6 +128,19 @@ class Witness:
             Seen(tuple(overslept), stolen / ticks, max(0, busy - own) * cores / ticks) if ticks else Seen((), 0.0, 0.0)
         )
 
+    def attempt(self, test: Callable[[], None]) -> None:
+        """Does it, and again as long as something is not `timely` while the witnesses see a disturbance."""
+        for left in reversed(range(TRIES)):
+            self.look()
+            try:
+                test()
+                return
+            except UntimelyError as failure:
+                seen = self.look()
+                if not left or not seen.is_disturbed:
+                    failure.add_note(str(seen))
+                    raise
+
     def close(self) -> None:
         """Ends them."""
         for process in self.processes.values():
@@ -154,16 +167,7 @@ def witnessed(behind: tuple[str, ...] = FIRST) -> Callable[[Callable[..., None]]
         @functools.wraps(test)
         def attempt(*args: Any, **kwargs: Any) -> None:
             with contextlib.closing(Witness(behind)) as witness:
-                for left in reversed(range(TRIES)):
-                    witness.look()
-                    try:
-                        test(*args, **kwargs)
-                        break
-                    except UntimelyError as failure:
-                        seen = witness.look()
-                        if not left or not seen.is_disturbed:
-                            failure.add_note(str(seen))
-                            raise
+                witness.attempt(lambda: test(*args, **kwargs))
 
         return attempt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import socket
@@ -279,7 +280,27 @@ def open_files() -> int:
 
 
 def memory_bytes(key: str) -> int:
-    """One of the sizes in /proc/self/status: RssAnon leaves out the boards, VmSize has reservations too."""
+    """One of the sizes in /proc/self/status: VmSize has reservations too."""
     lines = Path("/proc/self/status").read_text().splitlines()
     [line] = [line for line in lines if line.startswith(f"{key}:")]
     return int(line.split()[1]) * 1024
+
+
+# Of these, `uordblks` are the bytes in use in arenas and `hblkhd` those in maps of their own.
+_MALLINFO = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+
+
+class _Mallinfo(ctypes.Structure):
+    """Mallinfo2 of malloc.h (mallinfo(3))."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _MALLINFO.split())
+
+
+def allocated_bytes() -> int:
+    """How much malloc has handed out in this process, in all of its arenas; 0 if the C library does not say."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        return 0
+    libc.mallinfo2.restype = _Mallinfo
+    found = libc.mallinfo2()
+    return int(found.uordblks + found.hblkhd)

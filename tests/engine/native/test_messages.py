@@ -254,8 +254,7 @@ def _cpu_ns_of_an_end(rate_hz: float, waited: int) -> float:
 
 def test_the_end_of_a_connection_is_no_more_work_where_many_messages_wait() -> None:
     """To move them all took 1 ms, and the turns of an end without them 150 us."""
-    for _ in range(3):  # other processes may have had the caches
-        alone, crowded = _cpu_ns_of_an_end(0.001, 0), _cpu_ns_of_an_end(1e7, _MOST_WAITING)
-        if crowded < 3 * alone:
-            return
-    raise AssertionError(f"{crowded:,.0f} ns with messages that wait, {alone:,.0f} ns without")
+    # The least of some: what other processes leave of the caches only adds to it.
+    alone = min(_cpu_ns_of_an_end(0.001, 0) for _ in range(3))
+    crowded = min(_cpu_ns_of_an_end(1e7, _MOST_WAITING) for _ in range(3))
+    assert crowded < 3 * alone, f"{crowded:,.0f} ns with messages that wait, {alone:,.0f} ns without"

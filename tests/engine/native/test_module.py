@@ -26,6 +26,7 @@ from .by_hand import (
     _core,
     a_phase,
     a_route,
+    allocated_bytes,
     any_script,
     arguments,
     changed,
@@ -56,18 +57,14 @@ def test_churned_connections_leave_neither_files_nor_memory_behind(
         assert whole.counters["opened"] >= messages
         wait_for(lambda: board.slots[0].get("open") == 0)
 
-    def growth() -> int:
-        before = memory_bytes("RssAnon")
-        churn(exchanges)
-        gc.collect()
-        return memory_bytes("RssAnon") - before
-
     churn(1_000)  # what is had once and kept: threads' arenas, buffers, imports
     gc.collect()
-    files = open_files()
-    # The least that malloc hands out is 32 bytes: 40,000 of those are 1.2 MiB, each time. A worker of 50 connections
-    # and its thread come and go within less, but for what the process about them takes in one of three.
-    assert any(growth() < 2**20 or IS_SANITIZED for _ in range(3))
+    files, before, objects = open_files(), allocated_bytes(), sys.getallocatedblocks()
+    churn(exchanges)
+    gc.collect()
+    # The least that malloc hands out is 32 bytes. Half of that for each is none for most.
+    assert allocated_bytes() - before < 16 * exchanges
+    assert sys.getallocatedblocks() - objects < exchanges // 2
     # What others left may have gone, and the last ones may still be on their way out.
     wait_for(lambda: open_files() <= files)
 
