@@ -7,13 +7,13 @@ Generators, OOPSLA 2014): a counter that goes up by the golden ratio, mixed.
 
 from __future__ import annotations
 
-__all__ = ["ARRIVALS", "MOST_SEED", "PAUSES", "share_at", "stream", "word_at"]
+__all__ = ["ARRIVALS", "MESSAGES", "MOST_SEED", "PAUSES", "share_at", "stream", "word_at"]
 
 # A record is JSON, and some readers take its numbers for floats.
 MOST_SEED = 2**53 - 1
 
 # What a run uses its seed for, a stream each. native/chance.h has the same numbers.
-ARRIVALS, PAUSES = 1, 2
+ARRIVALS, PAUSES, MESSAGES = 1, 2, 3
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1

@@ -6,21 +6,24 @@ from loadkit.endpoint import place_of
 from loadkit.plan.build import Plan
 from loadkit.plan.load import Load
 from loadkit.plan.phases import PhaseKind, PhasePlan
-from loadkit.units import format_count, format_duration, format_rate, plural
+from loadkit.units import format_count, format_duration, format_rate, format_size, plural
 
 __all__ = ["dry_run_line"]
 
 
 def dry_run_line(plan: Plan) -> str:
-    """Returns connections, target, workers, engine and phases of a plan."""
+    """Returns connections, target, workers, engine, pool of messages and phases of a plan."""
     load, here = plan.load, plan.here
     ends = f"{plural(here.workers, 'worker')} to blast"
     if here.serve:
         ends += f", {format_count(here.serve.workers)} to serve"
+    pool = ""
+    if load.pool:
+        pool = f"; a pool of {plural(load.pool.messages, 'message')} in {format_size(load.pool.memory_bytes)}"
     phases = ", ".join(_phase(phase, load) for phase in load.phases if phase.kind is not PhaseKind.DRAIN)
     return (
         f"nothing was opened; the run would have {plural(load.connections, 'connection')} to {_target(plan)}; {ends} "
-        f"({here.engine}); {phases}"
+        f"({here.engine}){pool}; {phases}"
     )
 
 

@@ -35,7 +35,7 @@ class GroupedOption(click.Option):
         text = self.resolve_envvar_value(ctx)
         if text is None or not self.multiple:
             return super().value_from_envvar(ctx)
-        return tuple(self._between.split(" ".join(text.split())))
+        return tuple(self._between.split(" ".join(text.split()))) if self._between.pattern else (text,)
 
 
 def profile_options(kind: type[msgspec.Struct]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

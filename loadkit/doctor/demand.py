@@ -77,6 +77,7 @@ class Demand:
     ulimits: tuple[Ulimit, ...] = ()  # of that process, which the workers inherit
     blast_board_bytes: int = 0  # the shared memory in which workers count
     serve_board_bytes: int = 0
+    pool_bytes: int = 0  # of messages that are made before the run, which all workers share
     fallback: str | None = None  # as in ChosenEngine
 
     @property
@@ -133,6 +134,7 @@ def demand_of_plan(host: Host, plan: Plan, sockets: Sockets | None = None) -> De
         # Each of these has one message.
         churn_most=load.connections + (load.messages or 0) if by_fin and counted and not lifetime_ns else None,
         is_counted=counted,
+        pool_bytes=load.pool.memory_bytes if load.pool else 0,
         churn_s=churn_span_s(load.phases),
         sockets=sockets,
         fallback=here.fallback,

@@ -34,10 +34,11 @@ def _memory(demand: Demand, available: int) -> Finding:
     estimate = _estimate(demand, demand.connections)
     total = estimate.total_bytes
     seen = f"{format_size(available)} available{_because(demand, available)}"
+    pool = f" + pool of messages {format_size(demand.pool_bytes)}" if demand.pool_bytes else ""
     needed = (
         f"about {format_size(total)} = kernel {format_size(estimate.kernel_bytes)} + connections "
         f"{format_size(estimate.user_bytes)} + {demand.workers:,} workers {format_size(estimate.workers_bytes)} + what "
-        f"starts them {format_size(START_BYTES)}"
+        f"starts them {format_size(START_BYTES)}{pool}"
     )
     limit = _limit(demand, available)
     if total <= _usable(demand, available, limit):
@@ -45,7 +46,7 @@ def _memory(demand: Demand, available: int) -> Finding:
     level = Level.FAIL if total * _SURE > available else Level.WARN
     if not demand.connections:
         each_worker = estimate.workers_bytes / max(1, demand.workers)
-        fits = max(0, int((_usable(demand, available, limit) - START_BYTES) / each_worker))
+        fits = max(0, int((_usable(demand, available, limit) - START_BYTES - demand.pool_bytes) / each_worker))
         why = f"with what is available {fits:,} workers fit, before they have a connection"
         return Finding("memory", level, seen, needed, why, f"-w {fits}, or more memory" if fits else "more memory")
     fits, keep = (_most(demand, most) for most in (available, _usable(demand, available, limit)))
@@ -88,7 +89,12 @@ def _estimate(demand: Demand, connections: int) -> MemoryEstimate:
     blast = _workers(demand, demand.blast_workers, connections, 1.0)
     serve = _workers(demand, demand.serve_workers, connections, IMBALANCE)
     return estimate_memory(
-        connections, kernel_ends=demand.ends, blast_workers=blast, serve_workers=serve, engine=demand.engine
+        connections,
+        kernel_ends=demand.ends,
+        blast_workers=blast,
+        serve_workers=serve,
+        engine=demand.engine,
+        pool_bytes=demand.pool_bytes,
     )
 
 

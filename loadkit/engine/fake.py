@@ -39,7 +39,8 @@ class FakeEngine:
     def blast(self, shard: Shard, slot: Slot, control: Control, before: Slot | None = None) -> None:
         """Notes what a perfect peer would have given."""
         load = shard.load
-        tally = Tally(slot, shard.wire.script.size, due_is_sent=not load.open_loop)
+        self._script, self._at = shard.wire.script, 0
+        tally = Tally(slot, self._script.size, due_is_sent=not load.open_loop)
         control.ready()
         start = control.wait_start()
         tally.begin_phase(0, start)
@@ -84,6 +85,7 @@ class FakeEngine:
             else:  # no schedule wanted it
                 tally.openings.append(due + CONNECT_NS)
                 tally.extra.extend((due + CONNECT_NS + REPLY_NS, tally.size))
+                self._count_bytes(tally, due + CONNECT_NS)
             tally.slot.set("settled_ns", due + CONNECT_NS + REPLY_NS)
             opened += 1
         if opened:
@@ -97,6 +99,16 @@ class FakeEngine:
             tally.due.append(due)
         tally.sent.extend((due, due, due))
         tally.replied.extend((due, due, due, due + REPLY_NS))
+        self._count_bytes(tally, due)
+
+    def _count_bytes(self, tally: Tally, sent: int) -> None:
+        """Counts the bytes of a message, and of its reply, if messages have several lengths."""
+        if tally.size:
+            return
+        length = self._script.length(self._at)
+        self._at += length
+        tally.outgoing.extend((sent, length))
+        tally.extra.extend((sent + REPLY_NS, length))
 
     def _due(self, index: int, begin: int, shard: Shard) -> Iterator[int]:
         """A closed loop at 1 ms a reply is a schedule too: 1,000 messages a second on each connection."""

@@ -28,6 +28,8 @@ class BlastOptions(TypedDict, total=False):
     seed: str | int | None
     workers: str | int | None
     size: str | int | None
+    send: str | Sequence[str] | None
+    order: Literal["turn", "random"] | None
     expect: str | None
     depth: str | int | None
     connect_rate: str | float | None

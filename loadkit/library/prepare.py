@@ -19,10 +19,12 @@ from loadkit.library.metrics import MetricsAsked
 from loadkit.plan.app import app_of, parse_app
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.engine import ChosenEngine, needs_of
+from loadkit.plan.messages import files_named
 from loadkit.plan.serve import ServePlan, build_serve_plan
 from loadkit.plan.sockets import sockets_of
 from loadkit.plan.target import Target
 from loadkit.profile.blast import Profile
+from loadkit.profile.contents import read_contents
 from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.profile.spell import GivenOptions, as_given
 from loadkit.report.conditions import check_watchable, parse_condition
@@ -90,7 +92,9 @@ def prepare_blast(
     raise_nofile()
     engine = choose_engine(profile.engine, needs_of(profile))
     check_settings(sockets_of(profile))
-    asked = _Asked(profile, sources, profile_name, as_given(options), engine, secrets.randbits(SEED_BITS))
+    contents = read_contents("--send", files_named(profile.send), read_host().free_memory_bytes)
+    fresh_seed = secrets.randbits(SEED_BITS)
+    asked = _Asked(profile, sources, profile_name, as_given(options), engine, fresh_seed, contents)
     if target is None:
         prepared = _prepare(asked, None, ())
     else:
@@ -112,6 +116,7 @@ class _Asked:
     options: GivenOptions
     engine: ChosenEngine
     fresh_seed: int
+    contents: Mapping[str, bytes]  # of the files that its messages name
 
 
 def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) -> PreparedBlast:
@@ -129,6 +134,7 @@ def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) ->
             sockets=sockets,
             options=asked.options,
             fresh_seed=asked.fresh_seed,
+            contents=asked.contents,
         )
     except PreflightError as error:
         if profile.phases:

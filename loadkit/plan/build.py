@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 
+from loadkit.errors import OptionError
 from loadkit.host import Host
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.load import Load, build_load
@@ -83,15 +85,17 @@ def build_plan(
     sockets: Sockets | None = None,
     options: GivenOptions | None = None,
     fresh_seed: int = 0,
+    contents: Mapping[str, bytes] | None = None,
 ) -> Plan:
     """Decides a blast run against `target`, or against an embedded server when it is None.
 
     `options` are those given beside the profile `name`; `profile` has them already. `sockets` are those around the
     target's port, if they are known: the run avoids their ports. `fresh_seed` is for random values if no
-    seed was given.
+    seed was given. `contents` has the files that messages name.
     Raises OptionError, ProfileError or PreflightError for what cannot work.
     """
-    load = build_load(profile, fresh_seed)
+    _check_messages(profile, sources)
+    load = build_load(profile, fresh_seed, contents, host.free_memory_bytes)
     where, placement = place(load, profile, host, target, engine, sockets)
     return Plan(
         target=where,
@@ -114,6 +118,17 @@ def build_plan(
             profile.abort_on,
         ),
     )
+
+
+def _check_messages(profile: Profile, sources: Sources) -> None:
+    """Refuses options about messages that exclude each other."""
+    if profile.send and sources.get("size", DEFAULT) != DEFAULT:
+        raise OptionError(
+            "--send and -s exclude each other: a text has the length that it has ({bytes:SIZE} is a field of any "
+            "length); leave one of them out"
+        )
+    if not profile.send and sources.get("order", DEFAULT) != DEFAULT:
+        raise OptionError("--order: there is nothing to order without --send; give the texts with --send")
 
 
 def _said(spec: PhaseSpec) -> dict[str, object]:

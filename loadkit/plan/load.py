@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 
 from loadkit.chance import ARRIVALS, stream
+from loadkit.plan.messages import Pool, SentFile, messages_of
 from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.phases import PhaseKind, PhasePlan, connect_rate_of, phases_of
@@ -17,6 +19,7 @@ from loadkit.profile.both import Stamps
 from loadkit.units import NS_PER_S, Duration
 from loadkit.wire.echo import Echo, echo_script
 from loadkit.wire.expect import Expect
+from loadkit.wire.render import Order
 from loadkit.wire.wires import Rule, Wire
 
 __all__ = ["Load", "build_load"]
@@ -41,7 +44,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: Annotated[Arrivals, asked_by("arrivals")] = Arrivals.EVEN
     # What its random values follow from; None: it has none. Of runs that were merged: None, if they had different ones.
     seed: Annotated[int | None, asked_by("seed", otherwise=DERIVED)] = None
-    size_bytes: Annotated[int, asked_by("size")]
+    size_bytes: Annotated[int, asked_by("size", "send")]  # their mean, rounded, if messages have several sizes
     depth: Annotated[int, asked_by("depth")]
     lifetime_ns: Annotated[int | None, asked_by("lifetime")]
     timeout_ns: Annotated[int, asked_by("timeout")]
@@ -55,6 +58,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     stamps: Annotated[Stamps, asked_by("stamps")]
     sockets: Annotated[SocketValues, asked_by(*SOCKET_OPTIONS)] = {}
     expect: Annotated[str, asked_by("expect")] = "echo"  # wire/expect.py
+    sizes: Annotated[str | None, asked_by("size")] = None  # how sizes are distributed, if they differ
+    send: Annotated[tuple[str, ...], asked_by("send")] = ()  # as it was given; @FILE names a file
+    order: Annotated[Order, asked_by("order")] = Order.TURN
+    files: Annotated[tuple[SentFile, ...], worked_out()] = ()  # that messages are made of
+    pool: Annotated[Pool | None, worked_out()] = None  # None: messages of one size, which need none
     highest_ns: Annotated[int, worked_out()]  # the histograms' upper end
 
     @property
@@ -144,21 +152,25 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return sum(sum(phase.rate_hz or ()) / 2 * phase.duration_ns for phase in held) / total_ns
 
 
-def build_load(profile: Profile, fresh_seed: int = 0) -> Load:
+def build_load(
+    profile: Profile, fresh_seed: int = 0, contents: Mapping[str, bytes] | None = None, memory: int | None = None
+) -> Load:
     """Returns what a profile asks of a target; `fresh_seed` is for random values if it has no seed.
 
-    Raises OptionError or ProfileError for what cannot work anywhere.
+    `contents` has the files that its messages name. No pool of messages is larger than `memory`, in bytes. Raises
+    OptionError or ProfileError for what cannot work anywhere.
     """
     phases = phases_of(profile)
     span_ns = sum(phase.duration_ns for phase in phases)
+    sent = messages_of(profile, contents or {}, memory)
     return Load(
         connections=max(phase.connections for phase in phases),
         connect_rate_hz=None if profile.connect_rate == math.inf else connect_rate_of(profile, phases[0].connections),
         phases=phases,
         messages=_int(profile.messages),
         arrivals=profile.arrivals,
-        seed=_seed(profile, fresh_seed),
-        size_bytes=int(profile.size),
+        seed=_seed(profile, fresh_seed, sent.pool),
+        size_bytes=sent.size_bytes,
         depth=int(profile.depth),
         lifetime_ns=_int(profile.lifetime),
         timeout_ns=int(profile.timeout),
@@ -171,14 +183,20 @@ def build_load(profile: Profile, fresh_seed: int = 0) -> Load:
         stamps=profile.stamps,
         sockets=sockets_of(profile),
         expect=str(profile.expect),
+        sizes=str(profile.size) if sent.pool and not profile.send else None,
+        send=profile.send,
+        order=profile.order,
+        files=sent.files,
+        pool=sent.pool,
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
     )
 
 
-def _seed(profile: Profile, fresh_seed: int) -> int | None:
+def _seed(profile: Profile, fresh_seed: int, pool: Pool | None) -> int | None:
     if profile.seed is not None:
         return int(profile.seed)
-    return fresh_seed if profile.arrivals is Arrivals.EXP else None
+    is_random = profile.arrivals is Arrivals.EXP or (pool is not None and pool.is_random)
+    return fresh_seed if is_random else None
 
 
 def _int(value: int | None) -> int | None:

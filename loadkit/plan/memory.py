@@ -69,15 +69,22 @@ class MemoryEstimate:
     kernel_bytes: int
     user_bytes: int
     workers_bytes: int
+    pool_bytes: int = 0  # of messages, which all workers share
 
     @property
     def total_bytes(self) -> int:
         """All of it, with what starts the workers."""
-        return self.kernel_bytes + self.user_bytes + self.workers_bytes + START_BYTES
+        return self.kernel_bytes + self.user_bytes + self.workers_bytes + self.pool_bytes + START_BYTES
 
 
 def estimate_memory(
-    connections: int, *, kernel_ends: int, blast_workers: int, serve_workers: int, engine: EngineName
+    connections: int,
+    *,
+    kernel_ends: int,
+    blast_workers: int,
+    serve_workers: int,
+    engine: EngineName,
+    pool_bytes: int = 0,
 ) -> MemoryEstimate:
     """Returns the memory that `connections` will take on this machine.
 
@@ -90,6 +97,7 @@ def estimate_memory(
         kernel_bytes=connections * kernel_ends * KERNEL_BYTES,
         user_bytes=connections * (blast_user * (blast_workers > 0) + serve_user * (serve_workers > 0)),
         workers_bytes=blast_workers * blast_worker + serve_workers * serve_worker,
+        pool_bytes=pool_bytes,
     )
 
 

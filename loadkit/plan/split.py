@@ -80,6 +80,8 @@ def split(load: Load, placement: Placement, port: int) -> tuple[Shard, ...]:
     routes: Sequence[Route] = placement.routes
     opened = load.phases[0].connections
     lanes = min(placement.lanes, placement.workers)
+    # What is in the pool each worker has from there.
+    sent = msgspec.structs.replace(load, send=(), files=()) if load.pool else load
     before = [0] * lanes  # connects of the workers of a lane that come first
     for index in range(placement.workers):
         connections = share(load.connections, index, placement.workers)
@@ -88,7 +90,7 @@ def split(load: Load, placement: Placement, port: int) -> tuple[Shard, ...]:
         first = index == 0  # connect number 0 is the run's first connection, which is not paced
         shards.append(
             Shard(
-                load=load,
+                load=sent,
                 index=index,
                 of=placement.workers,
                 engine=placement.engine,

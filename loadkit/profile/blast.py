@@ -11,11 +11,13 @@ from typing import Annotated
 import msgspec
 
 from loadkit.chance import MOST_SEED
+from loadkit.distribution import Shape, Sizes
 from loadkit.profile.both import BothEnds
 from loadkit.profile.option import Group, option
 from loadkit.profile.tags import Tag
-from loadkit.units import ConnectRate, Count, Duration, Pace, Size
+from loadkit.units import ConnectRate, Count, Duration, Pace
 from loadkit.wire.expect import Expect
+from loadkit.wire.render import Order
 
 __all__ = ["LONGEST_RUN", "Arrivals", "Close", "PhaseSpec", "Profile"]
 
@@ -138,16 +140,33 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = None
     # 64 B: small enough that the cost of a message, not of its bytes, is what is measured.
     size: Annotated[
-        Size,
+        Sizes,
         option(
-            "bytes of a message: 1k is 1,000 B, 1KiB is 1,024 B",
+            "bytes of a message: 1k is 1,000 B, 1KiB is 1,024 B; or sizes that differ: uniform:64B-4KiB, "
+            "normal:1KiB,100B (mean and deviation), exp:1KiB (mean), list:1KiB:90,1MiB:10 (values and weights)",
             "-s",
             "--size",
             group=Group.LOAD,
+            metavar="SIZE",
             at_least=1,
             at_most=2**30,
         ),
-    ] = Size(64)
+    ] = Sizes(Shape.CONSTANT, (64,))
+    send: Annotated[
+        tuple[str, ...],
+        option(
+            "what to send: a text with \\r \\n \\t \\0 \\xHH and fields such as {n} or {rand:1-100}, @FILE, hex:... or "
+            "base64:...; a connection sends several in turn (repeatable); see docs/protocols.md",
+            "--send",
+            group=Group.LOAD,
+            metavar="TEXT",
+            between="",
+        ),
+    ] = ()
+    order: Annotated[
+        Order,
+        option("how a connection goes through several --send: in turn, or at random", "--order", group=Group.LOAD),
+    ] = Order.TURN
     expect: Annotated[
         Expect,
         option(

@@ -13,6 +13,7 @@ from typing import Any, get_origin, get_type_hints
 
 import msgspec
 
+from loadkit.distribution import Distribution
 from loadkit.units import Duration, Size, exact_duration, exact_size
 
 __all__ = ["Bounds", "Group", "Option", "default_of", "names_of", "option", "options_of", "repeatable"]
@@ -24,9 +25,12 @@ class Bounds(msgspec.Struct, frozen=True):
     at_least: float
     at_most: float | None = None
 
-    def check(self, value: float | tuple[float, ...]) -> None:
-        """Raises ValueError, in words that stand behind the name of an option, for a value outside the bounds."""
-        for number in value if isinstance(value, tuple) else (value,):
+    def check(self, value: float | tuple[float, ...] | Distribution) -> None:
+        """Raises ValueError, in words that stand behind the name of an option, for a value outside the bounds.
+
+        A distribution has to be within them with all its values.
+        """
+        for number in (value.least, value.most) if isinstance(value, Distribution) else _numbers(value):
             if number < self.at_least:
                 raise ValueError(f"{_shown(value, number)} is below the minimum of {_shown(value, self.at_least)}")
             if self.at_most is not None and self.at_most < number < math.inf:  # `max` is infinite, and no number
@@ -54,6 +58,7 @@ class Option(msgspec.Struct, frozen=True):
     group: Group | None = None
     bare_unit: str = ""  # what a number without a unit is counted in; "": it needs one
     # What stands between several values in an environment variable: a pattern. Any other blanks are one blank by then.
+    # "": such a variable has one value, as it is.
     between: str = " "
 
     @property
@@ -105,8 +110,14 @@ def default_of(struct: type[msgspec.Struct], name: str) -> Any:
     return struct.__struct_defaults__[fields.index(name) - len(fields)]
 
 
+def _numbers(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _shown(value: object, number: float) -> str:
     """Prints a number in the unit of the value that it is or is compared with, with all its digits."""
+    if isinstance(value, Distribution):
+        value = value.unit(0)
     if isinstance(value, Duration):
         return exact_duration(number)
     if isinstance(value, Size):

@@ -13,6 +13,7 @@ from loadkit.report.record import Aborted, Finding, Messages, RunRecord, SloReco
 from loadkit.report.selector import shown
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_share, format_size, plural
+from loadkit.wire.render import Order
 
 __all__ = [
     "aborted_line",
@@ -59,7 +60,7 @@ def load_line(record: RunRecord) -> str:
     load = record.load
     triggering = " (edge-triggered)" if any(one.edge_triggered for one in record.placements) else ""
     replies = "" if load.echoes else f", replies {load.expect}"
-    shape = f"{format_size(load.size_bytes)} messages{replies}, depth {load.depth}, {record.tool.engine}{triggering}"
+    shape = f"{_messages_of(record)}{replies}, depth {load.depth}, {record.tool.engine}{triggering}"
     rates = _hold_rates(record)
     if not rates:
         return (
@@ -79,6 +80,23 @@ def load_line(record: RunRecord) -> str:
 def seed_text(load: Load) -> str:
     """Names the seed of a load; runs that were merged may have had different ones."""
     return "seeds of their own" if load.seed is None else f"seed {load.seed}"
+
+
+def _messages_of(record: RunRecord) -> str:
+    """Returns what was sent. If the lengths of messages differ, the mean is that of the messages of the window."""
+    load, window = record.load, record.window
+    if load.pool is None:
+        return f"{format_size(load.size_bytes)} messages"
+    what = f"messages of {load.sizes}" if load.sizes else f"messages of {plural(len(load.send), 'text')}"
+    if len(load.send) > 1:
+        what += " in turn" if load.order is Order.TURN else " at random"
+    facts = []
+    if window and window.sent:
+        # Of a schedule, the first message of a connection is none of those that are counted.
+        facts.append(f"mean {format_size(window.sent_bytes / (window.sent + window.opened * load.open_loop))}")
+    if load.pool.is_random and not load.is_random:  # else the arrivals name it
+        facts.append(seed_text(load))
+    return f"{what} ({', '.join(facts)})" if facts else what
 
 
 def crowd_line(record: RunRecord) -> str | None:

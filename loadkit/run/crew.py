@@ -19,6 +19,7 @@ from loadkit.measure.so_far import SoFar
 from loadkit.measure.throttling import ThrottlingSamples
 from loadkit.report.families import View
 from loadkit.run.signals import HasFileno
+from loadkit.wire.script import Script
 
 __all__ = ["Crew", "CrewSamples", "Look", "Totals", "Word", "Words", "WorkerTotals", "closing_ns"]
 
@@ -137,8 +138,11 @@ class Crew(Protocol):
     def view(self) -> View:
         """Returns what a scrape is shown. Unlike the others it may be called from any thread, once it has started."""
 
-    def first(self) -> tuple[PhaseSamples, bytes]:
-        """Returns what the worker of the run's first connection counted in the ramp, and how what came on it begins."""
+    def first(self) -> tuple[PhaseSamples, bytes, Script]:
+        """Returns what the worker of the run's first connection counted in the ramp, and how what came on it begins.
+
+        And what it sent: the run's script.
+        """
 
     def leave(self) -> int:
         """Tells them to end at once and kills those that hang. Returns when the last one had ended (monotonic ns)."""

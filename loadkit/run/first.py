@@ -13,7 +13,7 @@ from loadkit.plan.load import Load
 from loadkit.report.advice import advise, explain
 from loadkit.units import format_duration, format_size
 from loadkit.wire.recognise import guess, recognise, show
-from loadkit.wire.script import Stream
+from loadkit.wire.script import Script, Stream
 
 __all__ = ["first_failure"]
 
@@ -26,10 +26,11 @@ _ENDED = {
 }
 
 
-def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes) -> TargetError:
+def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes, script: Script) -> TargetError:
     """Returns the error that ends a run whose first connection had no right reply: UnreachableError if it never opened.
 
-    `port` is the target's, `ramp` what its worker counted until then, `first_bytes` how what came on it begins.
+    `port` is the target's, `ramp` what its worker counted until then, `first_bytes` how what came on it begins. It was
+    sent the first message of `script`.
     """
     load, where = plan.load, place_of(plan.target.host, port)
     if plan.target.embedded:
@@ -37,8 +38,8 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes)
     step, name = next(iter(ramp.errors), ("receive", "UNKNOWN"))
     if not load.echoes and step in ("reply", "receive") and (said := _framed(load, step, name, first_bytes)):
         return TargetError(f"{where} {said}")
-    if load.echoes and (name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(load, first_bytes) < len(first_bytes)):
-        return TargetError(f"{where} {_other_bytes(load, name, first_bytes)}; --expect is for other protocols")
+    if load.echoes and (name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(script, first_bytes) < len(first_bytes)):
+        return TargetError(f"{where} {_other_bytes(script, name, first_bytes)}; --expect is for other protocols")
     if name == "ECONNREFUSED":
         return UnreachableError(
             where,
@@ -52,7 +53,7 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes)
             "a firewall or a full accept queue may drop its packets: check the address and port, or raise "
             "--connect-timeout",
         )
-    came = f"{format_size(ramp.counters['received_bytes'])} of the {format_size(load.size_bytes)} of its reply"
+    came = f"{format_size(ramp.counters['received_bytes'])} of the {format_size(script.length(0))} of its reply"
     if name in _ENDED:
         when = f"after {came}" if first_bytes else "without a reply"
         return TargetError(
@@ -92,9 +93,10 @@ def _framed(load: Load, step: str, name: str, first_bytes: bytes) -> str | None:
     return None
 
 
-def _other_bytes(load: Load, name: str, first_bytes: bytes) -> str:
-    right, size = _right(load, first_bytes), format_size(load.size_bytes)
-    if name == "EXTRA_BYTES" and right >= min(len(first_bytes), load.size_bytes):
+def _other_bytes(script: Script, name: str, first_bytes: bytes) -> str:
+    right, length = _right(script, first_bytes), script.length(0)
+    size = format_size(length)
+    if name == "EXTRA_BYTES" and right >= min(len(first_bytes), length):
         return f"sent back more than the {size} of the first message: it is not an echo server"
     if right == len(first_bytes):
         return f"sent back other bytes than the {size} it got: it is not an echo server"
@@ -103,9 +105,9 @@ def _other_bytes(load: Load, name: str, first_bytes: bytes) -> str:
     return f"replied `{show(first_bytes)}` to an echo message: {guess(first_bytes)}"
 
 
-def _right(load: Load, first_bytes: bytes) -> int:
+def _right(script: Script, first_bytes: bytes) -> int:
     """Returns how many of the first bytes are those of the message."""
-    stream = Stream(load.wire.script)
+    stream = Stream(script)
     return next(
         (at for at in range(len(first_bytes)) if not stream.matches(at, first_bytes[at : at + 1])), len(first_bytes)
     )

@@ -23,6 +23,7 @@ from loadkit.run.crew import CrewSamples, Look, Totals, Word, Words, WorkerTotal
 from loadkit.run.exposed import errors_by_kind, view_of_run
 from loadkit.run.forker import Forker
 from loadkit.run.intervals import Series
+from loadkit.run.pool import attach, pool_of, shared
 from loadkit.run.sampler import Sampler
 from loadkit.run.serve import ServeGroup
 from loadkit.run.sights import Sights
@@ -31,6 +32,7 @@ from loadkit.run.surroundings import Surroundings
 from loadkit.run.watch import Watch
 from loadkit.run.workers import Worker, end_all, let_go, start_workers
 from loadkit.units import NS_PER_S
+from loadkit.wire.script import Script
 
 __all__ = ["LocalCrew", "look_at"]
 
@@ -62,6 +64,7 @@ class LocalCrew:
         self._has_deaths = False
         self._is_opening = False
         self._start_ns = 0
+        self._script = plan.load.wire.script
 
     def start(self) -> int:
         """Starts the serve end, then the workers. Returns the target's port: an embedded server chooses its own."""
@@ -72,7 +75,7 @@ class LocalCrew:
             self._undo.callback(self._close_group, self._group)
             port = self._group.port
         self._board = self._undo.enter_context(contextlib.closing(Board(BoardLayout.of_blast(load, here))))
-        self._workers = start_workers(forker, split(load, here, port), self._board)
+        self._workers = start_workers(forker, split(load, here, port), self._board, *self._make_pool())
         self._undo.callback(let_go, self._workers)  # they have ended by then, unless the run could not begin
         self._watch = Watch(self._workers)
         self._undo.callback(self._watch.close)
@@ -83,6 +86,15 @@ class LocalCrew:
         self._sights = Sights(self._board, wanted_of(conditions, load))
         self._surroundings.ready([forker.pid, *_pids(self._workers), *_pids(self._serving())])
         return port
+
+    def _make_pool(self) -> list[int]:
+        """Returns the file descriptor of the pool of messages, if there is one."""
+        script = pool_of(self._plan.load)
+        if script is None:
+            return []
+        fd = self._undo.enter_context(shared(script))
+        self._script = attach(fd)
+        return [fd]
 
     def end(self) -> None:
         """Ends and closes everything that was started."""
@@ -196,11 +208,14 @@ class LocalCrew:
             throttling=None,
         )
 
-    def first(self) -> tuple[PhaseSamples, bytes]:
-        """Returns what the worker of the first connection counted, and what it said of that one once it had failed."""
+    def first(self) -> tuple[PhaseSamples, bytes, Script]:
+        """Returns what the worker of the first connection counted, and what it said of that one once it had failed.
+
+        And the run's script, as that connection sent it.
+        """
         worker = self._workers[0]
         worker.listen()
-        return read_worker(self._board, 0).phases[0], worker.came
+        return read_worker(self._board, 0).phases[0], worker.came, self._script
 
     def _serve_samples(self) -> ServeSamples | None:
         group = self._group

@@ -14,16 +14,34 @@ import struct
 from array import array
 from collections.abc import Iterator
 
+from loadkit.errors import OptionError
 from loadkit.limits import setting_up
+from loadkit.plan.load import Load
+from loadkit.plan.messages import facts_of, script_of
+from loadkit.profile.contents import read_contents
 from loadkit.units import format_size
 from loadkit.wire.script import Script
 
-__all__ = ["attach", "shared"]
+__all__ = ["attach", "pool_of", "shared"]
 
 # How many bytes of content, ends and patches there are, and the script's block and starts.
 _HEAD = struct.Struct("=5q")
 _WORD = 8
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+def pool_of(load: Load) -> Script | None:
+    """Writes what is in the pool of a load; None if it has none.
+
+    Raises OptionError for a file of its messages that cannot be read, or is another one than when the run was planned.
+    """
+    if load.pool is None:
+        return None
+    contents = read_contents("--send", [file.name for file in load.files])
+    for file in load.files:
+        if facts_of(file.name, contents[file.name]) != file:
+            raise OptionError(f"--send: {file.name} has changed since the run was planned; run again")
+    return script_of(load.send, contents, load.order, load.sizes, load.pool, load.seed or 0)
 
 
 @contextlib.contextmanager

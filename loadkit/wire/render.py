@@ -70,6 +70,8 @@ def message_of(text: str, contents: Mapping[str, bytes]) -> Message:
     """Returns the message of a text. `contents` has those of its files. Raises TextError."""
     parsed = parse_text(text)
     if parsed.path is not None:
+        if not contents[parsed.path]:
+            raise TextError(2, "the file is empty")
         parts: tuple[bytes | Field, ...] = (contents[parsed.path],)
     else:
         parts = tuple(part if isinstance(part, bytes) else field_of(part, contents) for part in parsed.parts)

@@ -12,6 +12,7 @@ import msgspec
 
 from loadkit.cli.blast import blast
 from loadkit.cli.serve import serve
+from loadkit.distribution import Sizes
 from loadkit.profile.blast import Profile
 from loadkit.profile.both import Place
 from loadkit.profile.engines import EngineName
@@ -55,6 +56,7 @@ class ServeOptions(TypedDict, total=False):
 _WRITTEN = {
     Count: "str | int",
     Size: "str | int",
+    Sizes: "str | int",
     Rate: "str | float",
     ConnectRate: "str | float",
     Pace: "str | float",
@@ -164,4 +166,4 @@ def _bounds(option: Option, unit: type) -> str:
 def _quantity(number: float, unit: type) -> str:
     if unit is Duration:
         return exact_duration(number)
-    return exact_size(int(number)) if unit is Size else f"{number:,}"
+    return exact_size(int(number)) if unit in (Size, Sizes) else f"{number:,}"

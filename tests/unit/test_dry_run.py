@@ -40,6 +40,13 @@ _HERE = "nothing was opened; the run would have 1,000 connections to an embedded
             id="as many messages",
         ),
         pytest.param(
+            None,
+            {"messages": "2k", "send": ["get {rand:1-9}"]},
+            f"{_HERE}1 worker to blast, 1 to serve (uvloop); a pool of 65,536 messages in 1.06 MiB; ramp 100 ms or as "
+            f"long as it takes, hold for 2,000 messages in a closed loop",
+            id="a pool of messages",
+        ),
+        pytest.param(
             _REMOTE,
             {"rate": "1k:2k", "connections": 1, "warmup": "0s"},
             "nothing was opened; the run would have 1 connection to db.example:7000; 1 worker to blast (uvloop); ramp "

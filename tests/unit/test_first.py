@@ -15,6 +15,7 @@ from tests.golden.made_up import MS, made_up_plan, page
 _PLAN = made_up_plan(
     target=Target("example.org", ("192.0.2.7",), 6379), timeout_ns=300 * MS, connect_timeout_ns=700 * MS
 )
+_SCRIPT = echo_script(_PLAN.load.size_bytes)
 _ECHO = bytes(Stream(echo_script(_PLAN.load.size_bytes)).messages[0])
 _NO_ECHO = "it is not an echo server, or it"
 _LIMIT = (
@@ -103,7 +104,7 @@ _LIMIT = (
     ],
 )
 def test_the_line_says_what_was_seen(error: tuple[str, str], came: bytes, text: str) -> None:
-    failed = first_failure(_PLAN, 6379, page(errors={error: 1}, received_bytes=len(came)), came)
+    failed = first_failure(_PLAN, 6379, page(errors={error: 1}, received_bytes=len(came)), came, _SCRIPT)
     assert str(failed) == f"example.org:6379{' ' * (text[0] != ':')}{text}"
     assert failed.exit_status == 1
     assert isinstance(failed, UnreachableError) is (error in (("connect", "ECONNREFUSED"),))
@@ -125,7 +126,7 @@ def test_the_line_says_what_was_seen(error: tuple[str, str], came: bytes, text: 
     ],
 )
 def test_what_kept_it_from_connecting_is_named_with_its_advice(error: tuple[str, str], text: str) -> None:
-    failed = first_failure(_PLAN, 6379, page(errors={error: 1}), b"")
+    failed = first_failure(_PLAN, 6379, page(errors={error: 1}), b"", _SCRIPT)
     assert str(failed).startswith(f"example.org:6379: {text}")
     # Another address of the name may do.
     assert isinstance(failed, UnreachableError) is (error[0] == "connect")
@@ -133,7 +134,7 @@ def test_what_kept_it_from_connecting_is_named_with_its_advice(error: tuple[str,
 
 def test_a_server_of_our_own_is_called_so() -> None:
     plan = made_up_plan(target=Target(EMBEDDED, ("127.0.0.1",), 0, embedded=True))
-    failed = first_failure(plan, 40_000, page(errors={("receive", "CLOSED_BY_PEER"): 1}), b"")
+    failed = first_failure(plan, 40_000, page(errors={("receive", "CLOSED_BY_PEER"): 1}), b"", _SCRIPT)
     assert str(failed).startswith("the embedded server at 127.0.0.1:40000 closed the first connection")
 
 
@@ -143,7 +144,8 @@ def test_a_server_of_our_own_is_called_so() -> None:
 def test_of_a_long_message_no_more_is_said_than_the_first_bytes_tell(error: str, said: str) -> None:
     plan = made_up_plan(size_bytes=1024)
     first_bytes = bytes(Stream(echo_script(1024)).messages[0][:128])
-    assert f"sent back {said}" in str(first_failure(plan, 40_000, page(errors={("receive", error): 1}), first_bytes))
+    failed = first_failure(plan, 40_000, page(errors={("receive", error): 1}), first_bytes, echo_script(1024))
+    assert f"sent back {said}" in str(failed)
 
 
 @pytest.mark.parametrize(
@@ -203,5 +205,5 @@ def test_the_line_says_what_was_seen_of_a_target_that_is_no_echo(
 ) -> None:
     load = msgspec.structs.replace(_PLAN.load, expect="len:u32be")
     plan = msgspec.structs.replace(_PLAN, load=load)
-    failed = first_failure(plan, 6379, page(errors={error: 1}, received_bytes=len(came)), came)
+    failed = first_failure(plan, 6379, page(errors={error: 1}, received_bytes=len(came)), came, _SCRIPT)
     assert str(failed) == f"example.org:6379{' ' * (text[0] != ':')}{text}"

@@ -52,7 +52,7 @@ def test_without_profile_and_options_everything_is_a_default() -> None:
 def test_an_option_goes_before_the_profile_and_the_profile_before_the_default(place: Path) -> None:
     Path("a.toml").write_text('connections = 5\nsize = "1KiB"\n')
     profile, sources = load_profile("a.toml", {"size": "2KiB"})
-    assert (profile.connections, profile.size, profile.depth) == (5, 2048, 1)
+    assert (profile.connections, str(profile.size), profile.depth) == (5, "2KiB", 1)
     assert (sources["connections"], sources["size"], sources["depth"]) == ("profile", "option", "default")
 
 

@@ -84,7 +84,7 @@ def test_a_default_lies_within_the_option_s_own_bounds(kind: type[msgspec.Struct
 
 def test_the_defaults_are_the_documented_ones() -> None:
     profile = Profile()
-    assert (profile.connections, profile.size, profile.depth, profile.opening) == (1000, 64, 1, 4096)
+    assert (profile.connections, str(profile.size), profile.depth, profile.opening) == (1000, "64B", 1, 4096)
     assert (profile.timeout, profile.connect_timeout) == (10 * 10**9, 5 * 10**9)
     assert (profile.close, profile.engine, profile.check, profile.pin) == (Close.RST, EngineName.AUTO, True, True)
     # None: the plan decides

@@ -126,5 +126,5 @@ def test_how_many_messages_a_pool_has(texts: list[str], order: Order, size: int)
 def test_an_empty_message_cannot_be_sent(text: str) -> None:
     with pytest.raises(TextError, match="column 1: an empty message cannot be sent"):
         message_of(text, {})
-    with pytest.raises(TextError, match="column 1: an empty message cannot be sent"):
+    with pytest.raises(TextError, match="column 2: the file is empty"):
         message_of("@file", {"file": b""})
