@@ -69,7 +69,7 @@ def _sources(demand: Demand, asked: int, barred: Mapping[str, int]) -> Finding:
             f"{_such_as(demand, unsettled)}: the kernel asks the network whether another machine has it (tentative), "
             f"or one has it (dadfailed)"
         )
-        fixes.append("wait 2 s, and see `ip -6 addr`; an address that another machine has is none for this one")
+        fixes.append("wait 2 s, and see `ip -6 addr`; an address that another machine has cannot be this one's too")
     if missing:
         reasons.append(f"{_such_as(demand, missing)}: no interface of this machine has it (EADDRNOTAVAIL)")
         fixes.append(_add(missing, demand.interface))
