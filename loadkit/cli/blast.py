@@ -165,7 +165,7 @@ def _print_plan(plan: Plan, quiet: bool) -> int:
     from loadkit.cli.dry_run import dry_run_line
     from loadkit.report.writing import encode
 
-    click.echo(encode(plan), nl=False)
+    click.echo(encode(plan.shown), nl=False)
     say(dry_run_line(plan), quiet or not sys.stderr.isatty())
     return 0
 

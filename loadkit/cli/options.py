@@ -16,13 +16,15 @@ from loadkit.units import Count, Duration, Rate, Size, format_count, format_dura
 
 __all__ = ["GroupedOption", "given", "profile_options", "quantity"]
 
+# What stands between several values of a variable where blanks are a part of them: the end of a line, or nothing.
+_AS_IT_IS = ("\n", "")
 _METAVARS = {Duration: "DURATION", Size: "SIZE", Rate: "RATE", Count: "N"}
 
 
 class GroupedOption(click.Option):
     """An option that stands in a group of the help.
 
-    `between` is a pattern: what stands between several values in the option's environment variable.
+    `between` is a pattern: what stands between several values in the option's environment variable (profile/option.py).
     """
 
     def __init__(self, *words: Any, group: Group | None = None, between: str = " ", **more: Any) -> None:
@@ -35,7 +37,9 @@ class GroupedOption(click.Option):
         text = self.resolve_envvar_value(ctx)
         if text is None or not self.multiple:
             return super().value_from_envvar(ctx)
-        return tuple(self._between.split(" ".join(text.split()))) if self._between.pattern else (text,)
+        if self._between.pattern in _AS_IT_IS:
+            return tuple(text.split("\n")) if self._between.pattern else (text,)
+        return tuple(self._between.split(" ".join(text.split())))
 
 
 def profile_options(kind: type[msgspec.Struct]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

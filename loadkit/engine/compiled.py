@@ -11,6 +11,7 @@ from loadkit.measure.buckets import SUB_BUCKETS
 from loadkit.measure.names import (
     COUNTERS,
     HISTOGRAMS,
+    LAST_OWN,
     MOST_SETTINGS,
     PEER_KINDS,
     PROOFS,
@@ -23,6 +24,7 @@ from loadkit.measure.names import (
 from loadkit.measure.tokens import HEAD_WORDS, NOTE_WORDS
 from loadkit.plan.load import LEAST_PROBED_BYTES, MOST_PROBED_BYTES
 from loadkit.profile.serve import ProbePeers
+from loadkit.profile.setup import MOST_STEPS
 from loadkit.wire.protocol import REPLY_ERRORS
 from loadkit.wire.script import FRESH, PATCH_DIGITS_SHIFT, PATCH_SHIFT
 from loadkit.wire.wires import RULES
@@ -46,6 +48,8 @@ SHARED: Mapping[str, object] = {
     "PATCH_SHIFT": PATCH_SHIFT,
     "PATCH_DIGITS_SHIFT": PATCH_DIGITS_SHIFT,
     "ERRNOS": ERRNOS,
+    "LAST_OWN": LAST_OWN,
+    "MOST_STEPS": MOST_STEPS,
     "SUM_CARRY": SUM_CARRY,
     "SUB_BUCKETS": SUB_BUCKETS,
     "TAIL_ROWS": TAIL_ROWS,

@@ -46,6 +46,8 @@ class BlastOptions(TypedDict, total=False):
     slo: str | Sequence[str] | None
     abort_on: str | Sequence[str] | None
     tag: str | Sequence[str] | None
+    first: str | Sequence[str] | None
+    first_expect: str | Sequence[str] | None
     engine: Literal["auto", "native", "uvloop", "asyncio"] | None
     edge_triggered: bool | None
     pin: bool | None

@@ -28,6 +28,7 @@ from loadkit.profile.contents import read_contents
 from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.profile.spell import GivenOptions, as_given
 from loadkit.report.conditions import check_watchable, parse_condition
+from loadkit.report.counts import times_of
 from loadkit.report.slo import check_possible, parse_slo
 from loadkit.run.target import resolve, resolve_listen
 from loadkit.sockets import read_sockets
@@ -101,7 +102,7 @@ def prepare_blast(
         first, *others = resolve(target, profile.source)
         prepared = _prepare(asked, first, tuple(others))
     load = prepared.plan.load
-    check_possible(objectives, [phase.name for phase in load.phases], load.open_loop)
+    check_possible(objectives, [phase.name for phase in load.phases], times_of(load))
     check_watchable(conditions, load)
     return prepared
 

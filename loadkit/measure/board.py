@@ -45,7 +45,7 @@ TAIL_ROWS = 160
 # With many connections a sum of nanoseconds passes 2^63 within hours, so it is carry x SUM_CARRY + sum.
 HEAD = ("count", "sum", "min", "max", "dropped", "carry")
 SUM_CARRY = 1 << 62
-ERRNOS = 160  # Linux's highest is 133, EHWPOISON; OwnError has the rest
+ERRNOS = 192  # Linux's highest is 133, EHWPOISON; names.py has the rest
 # The most that a serve end's histograms count: bytes sent back on a connection, for which the compiled engine has 48
 # bits (native/serve.h). It times nothing but its own turns, whose ns end far below that.
 _MOST_OF_SERVE = 2**48 - 1

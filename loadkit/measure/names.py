@@ -14,6 +14,7 @@ __all__ = [
     "EXTRA_BYTES",
     "HISTOGRAMS",
     "JOURNEY_SOURCES",
+    "LAST_OWN",
     "MOST_SETTINGS",
     "PEER_KINDS",
     "PROOFS",
@@ -130,7 +131,7 @@ JOURNEY_SOURCES = (
 PROOFS = ("unknown", "right", "failed")
 # Whether the kernel stamps what comes in on ordinary connections, or why not.
 STAMP_SOURCES = ("none", "rx", "refused", "no_hook")
-TIMES = ("connect", "first_byte", "latency", "service", "lateness", "held")  # in nanoseconds
+TIMES = ("connect", "handshake", "first_byte", "latency", "service", "lateness", "held")  # in nanoseconds
 # disturbed: latencies with a standstill, or too much lateness of our own, in them. standstill: how long each took.
 # batch: the events of one wake-up. busy: the time between one return of epoll_wait and the next call. unread: from the
 # kernel's stamp until the read. rtt to delivery_rate: of TCP_INFO, delivery_rate in bytes per second. per_connection,
@@ -171,8 +172,9 @@ STAGES = (
     "total",
 )
 STAGE = "stage_"  # begins the names of the stages' histograms
-# Where an error happened. At `reply` it is a reply that breaks its rule (wire/protocol.py).
-STEPS = ("connect", "send", "receive", "close", "reply")
+# Where an error happened. At `reply` it is a reply that breaks its rule (wire/protocol.py), at `handshake` what goes
+# wrong between the connect and the first message (wire/setup.py).
+STEPS = ("connect", "send", "receive", "close", "reply", "handshake")
 
 
 class OwnError:
@@ -190,15 +192,20 @@ class OwnError:
     NOT_ACCEPTED = 149  # the kernel said that it was open, and the peer never acknowledged a byte: its accept queue
     CUT = 150  # still open when the serve end ended
     SEND_TIMEOUT = 151  # the peer replied to a message, and did not take the rest of it
+    HANDSHAKE_TIMEOUT = 152  # established, and not ready for its first message in time
 
 
+# Behind these, at the step `handshake`, is what can be wrong with a reply: one number for each of REPLY_ERRORS.
+LAST_OWN = 160
 # What came is more than what was asked for.
 EXTRA_BYTES = "EXTRA_BYTES"
 _OWN_NAMES = {value: name for name, value in vars(OwnError).items() if name.isupper()}
 
 
-def place_of(error: str) -> tuple[str, int]:
+def place_of(error: str, is_setup: bool = False) -> tuple[str, int]:
     """Returns the step, and its number there, at which what is wrong with a reply is counted."""
+    if is_setup:
+        return "handshake", _number_of(error)
     if error in REPLY_ERRORS:
         return "reply", REPLY_ERRORS.index(error) + 1
     return "receive", getattr(OwnError, error)
@@ -208,4 +215,11 @@ def error_name(number: int, step: str = "receive") -> str:
     """Returns `ECONNREFUSED`, or our own name such as `WRONG_BYTES`; the step `reply` has numbers of its own."""
     if step == "reply":
         return REPLY_ERRORS[number - 1]
+    if number > LAST_OWN:
+        return REPLY_ERRORS[number - LAST_OWN - 1]
     return _OWN_NAMES.get(number) or errno.errorcode.get(number) or f"ERRNO_{number}"
+
+
+def _number_of(error: str) -> int:
+    number: int = LAST_OWN + 1 + REPLY_ERRORS.index(error) if error in REPLY_ERRORS else getattr(OwnError, error)
+    return number

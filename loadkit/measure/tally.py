@@ -54,7 +54,9 @@ class Tally:
     replied: intended, taken, sent, replied
     exchanges: sent, replied, in a closed loop whose next message is sent at the moment at which the reply came. Its
         intended and sent are this replied, so it needs no note of its own in `sent`
-    connected: intended, established
+    connected: intended, established, of connections that take messages from then on
+    established: intended, established, of those that have a set-up first
+    shaken: intended, established, ready, of those whose set-up is done
     first_bytes: intended start of the connect, established, first byte
     extra: received, bytes of replies that are not whole yet. They are taken off when the reply is noted
     """
@@ -66,6 +68,7 @@ class Tally:
         "connected",
         "due",
         "due_is_sent",
+        "established",
         "exchanges",
         "extra",
         "first_bytes",
@@ -73,6 +76,7 @@ class Tally:
         "outgoing",
         "replied",
         "sent",
+        "shaken",
         "size",
         "slot",
         "unsent",
@@ -91,6 +95,8 @@ class Tally:
         self.replied: list[int] = []
         self.exchanges: list[int] = []
         self.connected: list[int] = []
+        self.established: list[int] = []
+        self.shaken: list[int] = []
         self.first_bytes: list[int] = []
         self.extra: list[int] = []
         self._starts = [-_FOREVER] + [_FOREVER] * (len(slot.pages) - 1)
@@ -153,6 +159,11 @@ class Tally:
             self._fold_exchanges()
         if self.connected:
             self._fold_connected()
+        if self.established:
+            for page, rows in self._by_phase(self.established, 2):
+                record(page, "connect", rows[:, 1] - rows[:, 0])
+        if self.shaken:
+            self._fold_shaken()
         if self.first_bytes:
             for page, rows in self._by_phase(self.first_bytes, 3):
                 record(page, "first_byte", rows[:, 2] - rows[:, 1])
@@ -201,9 +212,20 @@ class Tally:
     def _fold_connected(self) -> None:
         rows = _rows(self.connected, 2)
         for page, part in self._split(rows, 0):
-            page.counters[_AT["opened"]] += len(part)
             record(page, "connect", part[:, 1] - part[:, 0])
-        for page, part in self._split(rows, 1):
+        self._count_opened(rows, 1)
+
+    def _fold_shaken(self) -> None:
+        rows = _rows(self.shaken, 3)
+        for page, part in self._split(rows, 0):
+            record(page, "handshake", part[:, 2] - part[:, 1])
+        self._count_opened(rows, 2)
+
+    def _count_opened(self, rows: Rows, column: int) -> None:
+        """Counts connections, with when each was intended and, in that column, when it was open."""
+        for page, part in self._split(rows, 0):
+            page.counters[_AT["opened"]] += len(part)
+        for page, part in self._split(rows, column):
             page.counters[_AT["window_opened"]] += len(part)
 
     def _happened(self, rows: Rows, column: int, what: str) -> None:

@@ -17,9 +17,11 @@ from loadkit.plan.sockets import socket_origins
 from loadkit.plan.target import Target
 from loadkit.profile.blast import PhaseSpec, Profile
 from loadkit.profile.read import phased
+from loadkit.profile.setup import steps_of
 from loadkit.profile.spell import GivenOptions
 from loadkit.profile.tags import tags_of
 from loadkit.sockets import Sockets
+from loadkit.wire.setup import Step
 
 __all__ = ["Given", "Origins", "Plan", "build_plan"]
 
@@ -59,14 +61,24 @@ class Origins(msgspec.Struct, frozen=True):
         return origin not in (None, DEFAULT, DERIVED)
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A blast run, decided: one load, and its placements, one per machine."""
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A blast run, decided: one load, and its placements, one per machine.
+
+    `setup` is what is said on each connection before its first message, in clear. It goes to the workers, and into no
+    record; `shown` is the plan without it.
+    """
 
     target: Target
     load: Load
     placements: Annotated[tuple[Placement, ...], msgspec.Meta(min_length=1)]
     origins: Origins
     given: Given
+    setup: tuple[Step, ...] = ()
+
+    @property
+    def shown(self) -> Plan:
+        """The plan as it may be printed."""
+        return msgspec.structs.replace(self, setup=())
 
     @property
     def here(self) -> Placement:
@@ -95,7 +107,8 @@ def build_plan(
     Raises OptionError, ProfileError or PreflightError for what cannot work.
     """
     _check_messages(profile, sources)
-    load = build_load(profile, fresh_seed, contents, host.free_memory_bytes)
+    setup = steps_of(profile.first, profile.first_expect)
+    load = build_load(profile, fresh_seed, contents, host.free_memory_bytes, setup)
     where, placement = place(load, profile, host, target, engine, sockets)
     return Plan(
         target=where,
@@ -117,6 +130,7 @@ def build_plan(
             tags_of(profile.tag),
             profile.abort_on,
         ),
+        setup=setup,
     )
 
 

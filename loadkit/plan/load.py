@@ -16,18 +16,27 @@ from loadkit.plan.phases import PhaseKind, PhasePlan, connect_rate_of, phases_of
 from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, sockets_of
 from loadkit.profile.blast import LONGEST_RUN, Arrivals, Close, Profile
 from loadkit.profile.both import Stamps
+from loadkit.profile.setup import expected_of, hidden
 from loadkit.units import NS_PER_S, Duration
 from loadkit.wire.echo import Echo, echo_script
 from loadkit.wire.expect import Expect
 from loadkit.wire.render import Order
+from loadkit.wire.setup import Step
 from loadkit.wire.wires import Rule, Wire
 
-__all__ = ["Load", "build_load"]
+__all__ = ["Load", "Said", "build_load"]
 
 LEAST_PROBED_BYTES, MOST_PROBED_BYTES = 64, 16384  # engine/native/journey.h
 # How long past the longest latency asked for a histogram reaches; a message can be older than its timeout when it had
 # to wait for its turn.
 LEAST_HIGHEST = Duration.parse("60s")
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What is said before the first message, hidden (profile/setup.py), and what it is replied to with."""
+
+    text: str
+    expect: str
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +72,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     order: Annotated[Order, asked_by("order")] = Order.TURN
     files: Annotated[tuple[SentFile, ...], worked_out()] = ()  # that messages are made of
     pool: Annotated[Pool | None, worked_out()] = None  # None: messages of one size, which need none
+    # What is said on each connection before its first message.
+    setup: Annotated[tuple[Said, ...], asked_by("first", "first_expect")] = ()
     highest_ns: Annotated[int, worked_out()]  # the histograms' upper end
 
     @property
@@ -153,12 +164,16 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_load(
-    profile: Profile, fresh_seed: int = 0, contents: Mapping[str, bytes] | None = None, memory: int | None = None
+    profile: Profile,
+    fresh_seed: int = 0,
+    contents: Mapping[str, bytes] | None = None,
+    memory: int | None = None,
+    setup: tuple[Step, ...] = (),
 ) -> Load:
     """Returns what a profile asks of a target; `fresh_seed` is for random values if it has no seed.
 
-    `contents` has the files that its messages name. No pool of messages is larger than `memory`, in bytes. Raises
-    OptionError or ProfileError for what cannot work anywhere.
+    `contents` has the files that its messages name, `setup` the steps before them (profile/setup.py). No pool of
+    messages is larger than `memory`, in bytes. Raises OptionError or ProfileError for what cannot work anywhere.
     """
     phases = phases_of(profile)
     span_ns = sum(phase.duration_ns for phase in phases)
@@ -188,6 +203,10 @@ def build_load(
         order=profile.order,
         files=sent.files,
         pool=sent.pool,
+        setup=tuple(
+            Said(hidden(step.sends), str(expect))
+            for step, expect in zip(setup, expected_of(profile.first, profile.first_expect), strict=False)
+        ),
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
     )
 

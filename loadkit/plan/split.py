@@ -17,6 +17,7 @@ from loadkit.plan.serve import ServePlan
 from loadkit.plan.target import Route
 from loadkit.profile.engines import EngineName
 from loadkit.wire.script import Script
+from loadkit.wire.setup import Step
 from loadkit.wire.wires import Wire
 
 __all__ = ["ServeShard", "Shard", "split", "split_serve"]
@@ -44,6 +45,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     ramp: Turn  # its connects of the ramp, without the run's first connection
     connects_before: int  # all those of worker index - ramp.lanes, whose turn comes first; 0: no such worker
     script: Script | None = None  # what is in the pool, of a load that has one; each worker maps it
+    setup: tuple[Step, ...] = ()  # what is said on each connection before its first message
 
     @property
     def wire(self) -> Wire:
@@ -74,8 +76,8 @@ class ServeShard(msgspec.Struct, frozen=True):
     port: int
 
 
-def split(load: Load, placement: Placement, port: int) -> tuple[Shard, ...]:
-    """Returns the shards of a load on a machine, one per worker; `port` is the target's."""
+def split(load: Load, placement: Placement, port: int, setup: tuple[Step, ...] = ()) -> tuple[Shard, ...]:
+    """Returns the shards of a load on a machine, one per worker; `port` is the target's, `setup` what Plan has."""
     shards = []
     routes: Sequence[Route] = placement.routes
     opened = load.phases[0].connections
@@ -105,6 +107,7 @@ def split(load: Load, placement: Placement, port: int) -> tuple[Shard, ...]:
                     place=before[lane] + first, count=connects - first, lane=lane, lanes=lanes, of=placement.workers
                 ),
                 connects_before=share(opened, index - lanes, placement.workers) if index >= lanes else 0,
+                setup=setup,
             )
         )
         before[lane] += connects

@@ -14,6 +14,7 @@ from loadkit.chance import MOST_SEED
 from loadkit.distribution import Shape, Sizes
 from loadkit.profile.both import BothEnds
 from loadkit.profile.option import Group, option
+from loadkit.profile.setup import First, FirstExpect
 from loadkit.profile.tags import Tag
 from loadkit.units import ConnectRate, Count, Duration, Pace
 from loadkit.wire.expect import Expect
@@ -242,7 +243,7 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     connect_timeout: Annotated[
         Duration,
         option(
-            "a connection not established within this time has failed",
+            "a connection not established within this time has failed; what is said first (--first) has as long again",
             "--connect-timeout",
             group=Group.CONNECTIONS,
             at_least=10**6,
@@ -310,6 +311,28 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "--tag",
             group=Group.OUTPUT,
             metavar="KEY=VALUE",
+        ),
+    ] = ()
+    first: Annotated[
+        tuple[First, ...],
+        option(
+            r"say this on each connection before its first message, such as 'AUTH x\r\n', or @FILE; '' waits for a "
+            "greeting; no record has it (repeatable)",
+            "--first",
+            group=Group.CONNECTIONS,
+            metavar="TEXT",
+            between="\n",
+            is_secret=True,
+        ),
+    ] = ()
+    first_expect: Annotated[
+        tuple[FirstExpect, ...],
+        option(
+            "where the reply to each --first ends: line, bytes:N, until:'TEXT', len:FIELD, or none if nothing is "
+            "replied; without it each is a line (repeatable)",
+            "--first-expect",
+            group=Group.CONNECTIONS,
+            metavar="FRAMING",
         ),
     ] = ()
     phases: tuple[PhaseSpec, ...] = ()

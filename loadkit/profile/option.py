@@ -58,8 +58,9 @@ class Option(msgspec.Struct, frozen=True):
     group: Group | None = None
     bare_unit: str = ""  # what a number without a unit is counted in; "": it needs one
     # What stands between several values in an environment variable: a pattern. Any other blanks are one blank by then.
-    # "": such a variable has one value, as it is.
+    # The end of a line: each line is a value, as it is. "": such a variable has one value, as it is.
     between: str = " "
+    is_secret: bool = False  # its values are in no record, and in no printed command
 
     @property
     def flag(self) -> str:
@@ -76,10 +77,11 @@ def option(
     group: Group | None = None,
     bare_unit: str = "",
     between: str = " ",
+    is_secret: bool = False,
 ) -> Any:
     """Returns what a field is annotated with to be an option."""
     bounds = None if at_least is None else Bounds(at_least, at_most)
-    return msgspec.Meta(extra={"option": Option(help, flags, metavar, bounds, group, bare_unit, between)})
+    return msgspec.Meta(extra={"option": Option(help, flags, metavar, bounds, group, bare_unit, between, is_secret)})
 
 
 def options_of(struct: type[msgspec.Struct]) -> Mapping[str, Option]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from loadkit.profile.blast import Profile
 from loadkit.profile.option import options_of
+from loadkit.profile.setup import HIDDEN
 from loadkit.units import Duration, Pace, decimal
 
 __all__ = ["GivenOptions", "as_given", "option_words"]
@@ -17,8 +18,12 @@ GivenOptions = dict[str, str | bool | tuple[str, ...]]
 
 
 def as_given(options: Mapping[str, object]) -> GivenOptions:
-    """Returns the options of a command line or of a library call as text that would be read as the same values."""
-    return {name: _as_given(value) for name, value in options.items()}
+    """Returns the options of a command line or of a library call as text that would be read as the same values.
+
+    Of a secret one it says that it was given, and how often, unless it only names a file.
+    """
+    secret = {name for name, option in options_of(Profile).items() if option.is_secret}
+    return {name: _hidden(_as_given(value)) if name in secret else _as_given(value) for name, value in options.items()}
 
 
 def option_words(options: Mapping[str, object]) -> list[str]:
@@ -48,6 +53,16 @@ def _as_given(value: object) -> str | bool | tuple[str, ...]:
     if isinstance(value, list | tuple):
         return tuple(map(_text, value))
     return _text(value)
+
+
+def _hidden(given: str | bool | tuple[str, ...]) -> str | tuple[str, ...]:
+    if isinstance(given, tuple):
+        return tuple(map(_hidden_text, given))
+    return _hidden_text(str(given))
+
+
+def _hidden_text(text: str) -> str:
+    return text if not text or text.startswith("@") else HIDDEN
 
 
 def _text(value: object) -> str:

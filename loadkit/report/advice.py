@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loadkit.report.record import Advised, Party
+from loadkit.wire.protocol import REPLY_ERRORS
 
 __all__ = ["EXHAUSTED", "Known", "advise", "explain", "main_error", "say_cause"]
 
@@ -158,6 +159,33 @@ _TABLE: dict[tuple[str, str], Known] = {
         "the server is stuck, or the load is too high for it; lower --rate, or raise --timeout",
         "target",
     ),
+    # -- of the target, before a connection takes its first message
+    ("handshake", "CLOSED_BY_PEER"): Known(
+        "the target closed them in their set-up",
+        "see what its log says of --first: it may want another text, or have a limit",
+        "target",
+    ),
+    ("handshake", "HANDSHAKE_TIMEOUT"): Known(
+        "their set-up was not over within --connect-timeout",
+        "check --first, and that --first-expect says where its reply ends; or raise --connect-timeout",
+        "target",
+    ),
+    ("handshake", "EXTRA_BYTES"): Known(
+        "the target said more in their set-up than --first-expect tells of",
+        "check --first-expect; `--first ''` takes what the target says by itself",
+        "target",
+    ),
+    ("handshake", "RUN_ENDED"): Known(
+        "they were still being set up when the run ended", "lower --connect-rate, or raise --duration", "target"
+    ),
+    **{
+        ("handshake", name): Known(
+            f"a reply in their set-up was not what --first-expect tells of ({name})",
+            "check --first-expect, and what the target says of --first",
+            "target",
+        )
+        for name in REPLY_ERRORS
+    },
     ("send", "SEND_TIMEOUT"): Known(
         "the target replied before it had read the message, and did not take the rest within --timeout",
         "check that the target speaks the protocol of the messages, or raise --timeout",

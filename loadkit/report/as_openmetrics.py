@@ -34,10 +34,10 @@ from loadkit.report.serve import ServeRecord
 from loadkit.units import NS_PER_S
 from loadkit.version import __version__
 
-__all__ = ["as_openmetrics", "ended_families", "openmetrics_text", "run_info", "view_of_record"]
+__all__ = ["OF_CONNECTS", "as_openmetrics", "ended_families", "openmetrics_text", "run_info", "view_of_record"]
 
 # Most phases open no connection; each histogram is dozens of lines.
-_OF_CONNECTS = ("connect", "first_byte")
+OF_CONNECTS = ("connect", "handshake", "first_byte")
 _PERCENTILES = tuple(f"{percentile:g}" for percentile in PERCENTILES)
 
 
@@ -109,7 +109,7 @@ def _phase(phase: PhaseRecord, bounds: Mapping[str, tuple[int, ...]]) -> Counts:
 def _times(phase: PhaseRecord, bounds: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Buckets]]:
     for time in TIMES:
         histogram = phase.histograms[time]
-        if histogram is None or (time in _OF_CONNECTS and phase.kind != PhaseKind.RAMP and not histogram.count):
+        if histogram is None or (time in OF_CONNECTS and phase.kind != PhaseKind.RAMP and not histogram.count):
             continue
         try:
             yield time, of_histogram(bounds[time], decoded(histogram), histogram.dropped)

@@ -18,12 +18,12 @@ from loadkit.plan.load import Load
 from loadkit.plan.phases import PhaseKind
 from loadkit.profile.both import Stamps
 from loadkit.report.counts import (
-    NO_SCHEDULE,
     error_rows,
     message_counts,
     phase_record,
     run_connections,
     run_histograms,
+    times_missing,
 )
 from loadkit.report.diagnosis import diagnose
 from loadkit.report.fairness import fairness_missing, fairness_record
@@ -41,7 +41,6 @@ from loadkit.report.rates import (
     make_rates,
 )
 from loadkit.report.record import (
-    OF_A_SCHEDULE,
     Aborted,
     Bytes,
     Interval,
@@ -122,7 +121,7 @@ def _what_happened(plan: Plan, host: Host, samples: RunSamples, parts: Parts) ->
         cpu_per_reply_ns=cpu,
         cpu_per_reply_missing=cpu_missing(cpu, window, UNMEASURED_PHASES if server else NOT_JOINED),
         histograms=run_histograms(load, parts),
-        histograms_missing={} if load.open_loop else dict.fromkeys(OF_A_SCHEDULE, NO_SCHEDULE),
+        histograms_missing=times_missing(load),
         phases=_phases(load, samples, parts),
         workers=workers,
         intervals=tuple(_interval(row, load) for row in samples.intervals),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from loadkit.errors import OptionError
 from loadkit.plan.load import Load
 from loadkit.plan.phases import PhaseKind
+from loadkit.report.counts import times_of
 from loadkit.report.figures import Figure
 from loadkit.report.selector import find_problem
 from loadkit.report.slo import Slo, parse_slo
@@ -90,7 +91,7 @@ def check_watchable(conditions: Sequence[Condition], load: Load) -> None:
 
 def _find_problem(condition: Condition, load: Load) -> str | None:
     selector, figure = condition.objective.selector, condition.figure
-    problem = find_problem(selector, [phase.name for phase in load.phases], load.open_loop)
+    problem = find_problem(selector, [phase.name for phase in load.phases], times_of(load))
     if problem:
         return problem
     if figure.so_far is None:

@@ -16,6 +16,7 @@ from loadkit.report.histograms import histogram_record
 from loadkit.report.parts import Parts, numbers_of
 from loadkit.report.record import (
     OF_A_SCHEDULE,
+    OF_A_SETUP,
     Advised,
     Bytes,
     Connections,
@@ -25,9 +26,19 @@ from loadkit.report.record import (
 )
 from loadkit.report.wakeups import worker_wakeups
 
-__all__ = ["NO_SCHEDULE", "error_rows", "message_counts", "phase_record", "run_connections", "run_histograms"]
+__all__ = [
+    "NO_SETUP",
+    "error_rows",
+    "message_counts",
+    "phase_record",
+    "run_connections",
+    "run_histograms",
+    "times_missing",
+    "times_of",
+]
 
 NO_SCHEDULE = "closed loop: a message is due when the reply before it was read"
+NO_SETUP = "no --first: nothing is said before the first message"
 
 
 def message_counts(part: PhaseSamples) -> Messages:
@@ -60,15 +71,26 @@ def _lost(load: Load, phases: Sequence[PhaseSamples]) -> int:
     )
 
 
+def times_missing(load: Load) -> dict[str, str]:
+    """Returns the times that a run with this load does not have, and why."""
+    missing = {} if load.open_loop else dict.fromkeys(OF_A_SCHEDULE, NO_SCHEDULE)
+    return missing if load.setup else missing | dict.fromkeys(OF_A_SETUP, NO_SETUP)
+
+
+def times_of(load: Load) -> tuple[str, ...]:
+    """Returns the times that it does have."""
+    missing = times_missing(load)
+    return tuple(name for name in TIMES if name not in missing)
+
+
 def run_histograms(load: Load, parts: Parts) -> Histograms:
-    """Returns the times of a run: of the measured phases, but connect and first_byte of the ramp too."""
+    """Returns the times of a run: of the measured phases, but those of connections of the ramp too."""
     found, setup = _histograms(load, parts.hold), _histograms(load, parts.setup)
-    return found | {name: setup[name] for name in ("connect", "first_byte")}
+    return found | {name: setup[name] for name in ("connect", "handshake", "first_byte")}
 
 
 def _histograms(load: Load, part: PhaseSamples) -> Histograms:
-    names = TIMES if load.open_loop else [name for name in TIMES if name not in OF_A_SCHEDULE]
-    found = {name: histogram_record(part.histograms[name], part.dropped[name]) for name in names}
+    found = {name: histogram_record(part.histograms[name], part.dropped[name]) for name in times_of(load)}
     return {name: found.get(name) for name in TIMES}
 
 

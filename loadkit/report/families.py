@@ -135,6 +135,7 @@ _SERVE_ROWS = (
 )
 _TIMES = {
     "connect": "From the intended start of a connect until the connection was established.",
+    "handshake": "From an established connection until all that --first says was replied to.",
     "first_byte": "From the first message of a connection until the first byte of its reply.",
     "latency": "From when a message was due until its reply had been read.",
     "service": "From when a message was sent until its reply had been read.",

@@ -52,6 +52,7 @@ class OfTime:
 
 OF_TIMES: Mapping[str, OfTime] = {
     "connect": OfTime(lambda part: part.setup("asked"), "did not open", "connects"),
+    "handshake": OfTime(lambda part: part.setup("asked"), "were not ready", "connects"),
     "first_byte": OfTime(lambda part: part.setup("opened"), "had no first byte"),
     "latency": OfTime(lambda part: part.whole.messages.intended, "did not come back"),
     "service": OfTime(lambda part: part.whole.messages.sent, "did not come back"),

@@ -19,7 +19,7 @@ from loadkit.errors import RecordError
 from loadkit.report.host_facts import HostFacts
 from loadkit.report.packing import unpacked
 from loadkit.report.record import FORMAT, VERSION, RunRecord
-from loadkit.report.whole import check_whole, complete_histograms, run_problems
+from loadkit.report.whole import add_later_times, check_whole, complete_histograms, run_problems
 from loadkit.units import format_count, format_size
 
 __all__ = ["as_struct", "format_of", "load", "parse", "parse_fields", "read"]
@@ -65,6 +65,7 @@ def parse(path: str, text: bytes) -> RunRecord:
         )
     record = as_struct(path, fields, RunRecord)
     as_struct(path, record.host, HostFacts, "$.host")
+    add_later_times(record)
     check_whole(path, run_problems(record))
     complete_histograms(path, record)
     return record

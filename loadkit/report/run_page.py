@@ -123,7 +123,7 @@ def _errors(record: RunRecord) -> Table | None:
     columns = (
         Column("errors", 9),
         Column("phase", 12, is_text=True, gap=2),
-        Column("step", 9, is_text=True),
+        Column("step", 10, is_text=True),
         Column("error", 16, is_text=True),
         Column("advice", is_text=True),
     )

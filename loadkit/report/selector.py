@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
+from loadkit.measure.names import TIMES
 from loadkit.report.figures import Figure, figure_named
 from loadkit.report.of_all import Source, count_of
 from loadkit.report.record import OF_A_SCHEDULE, RunRecord
@@ -36,8 +37,8 @@ def parse_selector(text: str) -> Selector:
     return Selector(figure, match["phase"], match["label"], int(target) if target else None)
 
 
-def find_problem(selector: Selector, phases: Sequence[str], has_schedule: bool) -> str | None:
-    """Returns why a run with these phases cannot have the figure; None if it can."""
+def find_problem(selector: Selector, phases: Sequence[str], times: Container[str]) -> str | None:
+    """Returns why a run with these phases and histograms cannot have the figure; None if it can."""
     if selector.label is not None:
         return f"this run has no labels; leave '{selector.label}:' out"
     if selector.target is not None:
@@ -46,12 +47,15 @@ def find_problem(selector: Selector, phases: Sequence[str], has_schedule: bool) 
         return f"this run has no phase {selector.phase!r}; there are {', '.join(phases)}"
     if selector.phase is not None and not selector.figure.is_of_phases:
         return f"{selector.figure.name} is of the measured time, not of a phase; leave 'phase={selector.phase}:' out"
-    if selector.figure.time in OF_A_SCHEDULE and not has_schedule:
+    time = selector.figure.time
+    if time is None or time in times:
+        return None
+    if time in OF_A_SCHEDULE:
         return (
-            f"a closed loop has no {selector.figure.time}, because a message is due when the reply before it was read; "
-            f"give a --rate, or leave it out"
+            f"a closed loop has no {time}, because a message is due when the reply before it was read; give a --rate, "
+            f"or leave it out"
         )
-    return None
+    return f"this run has no {time}, because nothing is said before the first message; give a --first, or leave it out"
 
 
 def read(record: RunRecord, selector: Selector | str) -> Found:
@@ -62,7 +66,7 @@ def read(record: RunRecord, selector: Selector | str) -> Found:
     if isinstance(selector, str):
         selector = parse_selector(selector)
     names = [phase.name for phase in record.phases]
-    problem = find_problem(selector, names, has_schedule=True)  # a histogram that is missing has its own reason
+    problem = find_problem(selector, names, TIMES)  # a histogram that is missing has its own reason
     return Found(None, problem) if problem else selector.figure.of(_source(record, selector))
 
 

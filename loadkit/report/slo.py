@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from loadkit.errors import OptionError
@@ -67,10 +67,10 @@ def parse_slo(
     return Slo(text, selector, compare, bound)
 
 
-def check_possible(objectives: Sequence[Slo], phases: Sequence[str], has_schedule: bool) -> None:
-    """Raises OptionError for an objective on what a run with these phases, or without a schedule, cannot have."""
+def check_possible(objectives: Sequence[Slo], phases: Sequence[str], times: Container[str]) -> None:
+    """Raises OptionError for an objective on what a run with these phases and histograms cannot have."""
     for slo in objectives:
-        problem = find_problem(slo.selector, phases, has_schedule)
+        problem = find_problem(slo.selector, phases, times)
         if problem:
             raise OptionError(f"--slo: {slo.expr}: {problem}")
 

@@ -63,6 +63,7 @@ class Way:
 # The first byte of a connection has no counter: what is under way of it cannot be told from what is lost.
 WAYS: Mapping[str, Way] = {
     "connect": Way("asked", "opened", ("failed_connects",)),
+    "handshake": Way("asked", "opened", ("failed_connects",)),
     "first_byte": Way("opened", None),
     "latency": Way("intended", "replied", ("failed", "unanswered", "unsent")),
     "service": Way("sent", "replied", ("failed", "unanswered")),

@@ -15,12 +15,14 @@ import msgspec
 from loadkit.errors import RecordError
 from loadkit.measure.histogram import Histogram
 from loadkit.measure.names import TIMES
-from loadkit.report.record import OF_A_SCHEDULE, PERCENTILES, HistogramRecord, Interval, Journey, RunRecord
+from loadkit.report.counts import NO_SETUP
+from loadkit.report.record import OF_A_SCHEDULE, OF_A_SETUP, PERCENTILES, HistogramRecord, Interval, Journey, RunRecord
 
-__all__ = ["check_whole", "complete_histograms", "run_problems", "start_problem"]
+__all__ = ["add_later_times", "check_whole", "complete_histograms", "run_problems", "start_problem"]
 
 # Merging takes some milliseconds per histogram, and compares each run with each other one.
 MOST_HISTOGRAMS, MOST_RUNS = 2_000, 4_000
+_OPTIONAL = (*OF_A_SCHEDULE, *OF_A_SETUP)
 _NUMBER = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
 
 
@@ -38,7 +40,7 @@ def run_problems(record: RunRecord) -> Iterator[str]:
         for name in TIMES:
             if name not in histograms:
                 yield f"{where}.{name} is missing"
-            elif histograms[name] is None and (name not in record.histograms_missing or name not in OF_A_SCHEDULE):
+            elif histograms[name] is None and (name not in record.histograms_missing or name not in _OPTIONAL):
                 yield f"{where}.{name} is null, and no reason given"
     planned = [phase.kind.value for phase in record.load.phases]
     if planned != [phase.kind for phase in record.phases] or "hold" not in planned:
@@ -70,6 +72,17 @@ def start_problem(started: str) -> str | None:
     except (ValueError, OverflowError):
         return f"started: {started[:40]!r} is no time, such as 2026-01-31T12:00:00+00:00"
     return None
+
+
+def add_later_times(record: RunRecord) -> None:
+    """Says of an older record that it has no times which came later."""
+    for histograms in (record.histograms, *(phase.histograms for phase in record.phases)):
+        if any(name not in histograms for name in OF_A_SETUP):
+            found = {name: histograms.get(name) for name in TIMES if name in histograms or name in OF_A_SETUP}
+            histograms.clear()
+            histograms.update(found)
+            for name in OF_A_SETUP:
+                record.histograms_missing.setdefault(name, NO_SETUP)
 
 
 def complete_histograms(path: str, record: msgspec.Struct) -> None:

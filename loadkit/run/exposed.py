@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from loadkit.engine.registry import get_engine
 from loadkit.measure.board import SUM_CARRY, Board
-from loadkit.measure.names import COUNTERS, STATE, STEPS, TIMES, error_name
+from loadkit.measure.names import COUNTERS, STATE, STEPS, error_name
 from loadkit.plan.build import Plan
 from loadkit.plan.load import Load
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
-from loadkit.report.as_openmetrics import run_info
+from loadkit.report.as_openmetrics import OF_CONNECTS, run_info
 from loadkit.report.buckets import Buckets, bounds_of, counted, nothing
+from loadkit.report.counts import times_of
 from loadkit.report.families import Counts, View, WorkerView
-from loadkit.report.record import OF_A_SCHEDULE
 from loadkit.version import __version__
 
 __all__ = ["errors_by_kind", "view_of_run", "view_of_serve_end"]
@@ -55,9 +55,7 @@ def _times_of(load: Load, phase: PhasePlan) -> Iterator[str]:
     if phase.kind is PhaseKind.DRAIN:
         return  # no message is due in it
     opens = phase.kind is PhaseKind.RAMP or load.lifetime_ns is not None or _grows(load)
-    for time in TIMES:
-        if (opens or time not in ("connect", "first_byte")) and (load.open_loop or time not in OF_A_SCHEDULE):
-            yield time
+    yield from (time for time in times_of(load) if opens or time not in OF_CONNECTS)
 
 
 def _grows(load: Load) -> bool:

@@ -36,6 +36,8 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes,
     if plan.target.embedded:
         where = f"the embedded server at {place_of(plan.here.routes[0].destination, port)}"
     step, name = next(iter(ramp.errors), ("receive", "UNKNOWN"))
+    if step == "handshake":
+        return TargetError(f"{where}: {_shaken(name, first_bytes)}; {explain(step, name).advice}")
     if not load.echoes and step in ("reply", "receive") and (said := _framed(load, step, name, first_bytes)):
         return TargetError(f"{where} {said}")
     if load.echoes and (name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(script, first_bytes) < len(first_bytes)):
@@ -71,6 +73,12 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes,
     if step == "connect":
         return UnreachableError(where, reason, advise(step, name))
     return TargetError(f"{where}: {reason}; {advise(step, name)}")
+
+
+def _shaken(name: str, first_bytes: bytes) -> str:
+    """Says what became of the set-up of the first connection, and what came in it."""
+    came = f", after it said `{show(first_bytes)}`" if first_bytes else ", and it said nothing"
+    return f"the set-up of the first connection failed: {explain('handshake', name).cause}{came}"
 
 
 def _framed(load: Load, step: str, name: str, first_bytes: bytes) -> str | None:

@@ -75,7 +75,8 @@ class LocalCrew:
             self._undo.callback(self._close_group, self._group)
             port = self._group.port
         self._board = self._undo.enter_context(contextlib.closing(Board(BoardLayout.of_blast(load, here))))
-        self._workers = start_workers(forker, split(load, here, port), self._board, *self._make_pool())
+        shards = split(load, here, port, self._plan.setup)
+        self._workers = start_workers(forker, shards, self._board, *self._make_pool())
         self._undo.callback(let_go, self._workers)  # they have ended by then, unless the run could not begin
         self._watch = Watch(self._workers)
         self._undo.callback(self._watch.close)

@@ -33,6 +33,7 @@ from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
+from loadkit.wire.setup import Step
 from loadkit.wire.wires import Wire
 from tests.golden.made_up import changed
 from tests.under_way import PATIENCE_S, wait_for
@@ -160,7 +161,14 @@ class Blasting:
     the test says `ramp_ns`.
     """
 
-    def __init__(self, engine: Engine, plan: Plan, proves: bool = False, wire: Wire | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        plan: Plan,
+        proves: bool = False,
+        wire: Wire | None = None,
+        setup: tuple[Step, ...] = (),
+    ) -> None:
         self.plan = plan
         self.board = Board(
             BoardLayout(plan.here.workers, len(plan.load.phases), plan.load.highest_ns, plan.load.journey)
@@ -172,13 +180,13 @@ class Blasting:
         self._controls = [HandControl(start_ns, None if proves else start_ns) for _ in range(plan.here.workers)]
         self._threads = [
             threading.Thread(target=self._run, args=(shard, control), daemon=True)
-            for shard, control in zip(self._shards(wire), self._controls, strict=True)
+            for shard, control in zip(self._shards(wire, setup), self._controls, strict=True)
         ]
         for thread in self._threads:
             thread.start()
 
-    def _shards(self, wire: Wire | None) -> Iterator[Shard]:
-        for shard in split(self.plan.load, self.plan.here, self.plan.target.port):
+    def _shards(self, wire: Wire | None, setup: tuple[Step, ...]) -> Iterator[Shard]:
+        for shard in split(self.plan.load, self.plan.here, self.plan.target.port, setup):
             if wire:
                 shard = msgspec.structs.replace(shard, load=Wired(**msgspec.structs.asdict(shard.load), given=wire))
             yield shard
@@ -357,7 +365,7 @@ def server(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
-    """Blasts in threads, with options as on the command line, `phases` as in a profile, and any wire."""
+    """Blasts in threads, with options as on the command line, `phases` as in a profile, any wire and any set-up."""
     started: list[Blasting] = []
 
     def start(
@@ -366,6 +374,7 @@ def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
         routes: tuple[Route, ...] = (),
         proves: bool = False,
         wire: Wire | None = None,
+        setup: tuple[Step, ...] = (),
         **options: Any,
     ) -> Blasting:
         edge_triggered = request.node.stash.get(EDGE_TRIGGERED, False)
@@ -375,7 +384,7 @@ def blast(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Blast]:
         profile, sources = load_profile(None, values)
         host = replace(read_host(), nofile_hard=20_000)
         plan = build_plan(profile, sources, host, Target(address, (address,), port), _chosen(engine))
-        blasting = Blasting(engine, changed(plan, routes=routes or plan.here.routes), proves, wire)
+        blasting = Blasting(engine, changed(plan, routes=routes or plan.here.routes), proves, wire, setup)
         started.append(blasting)
         return blasting
 

@@ -20,7 +20,7 @@ from loadkit.measure.samples import PhaseSamples, WorkerSamples
 from loadkit.measure.series import IntervalLatency, IntervalSample
 from loadkit.plan.build import Given, Origins, Plan
 from loadkit.plan.engine import ChosenEngine
-from loadkit.plan.load import Load
+from loadkit.plan.load import Load, Said
 from loadkit.plan.origins import origins_of
 from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.placement import Placement
@@ -349,6 +349,25 @@ def _open_loop() -> RunRecord:
     return made_up_record(plan, steady(_spread(2_000), [20 * US] * 2_000))
 
 
+def _set_up() -> RunRecord:
+    """A remote server that greets, and wants a login before the first message."""
+    said = (Said("", "line"), Said("*** (9 B, sha256 c0ffee00)", "line-code"))
+    plan = made_up_plan(400.0, REMOTE, setup=said, slo=("handshake.p90<5ms",))
+    shaken = {"handshake": [700 * US + 10 * US * k for k in range(50)]}
+    workers = [
+        WorkerSamples(one.index, one.state, (_with(one.phases[0], shaken), *one.phases[1:]))
+        for one in steady(_spread(2_000), [20 * US] * 2_000).workers
+    ]
+    return made_up_record(plan, made_up_samples(*workers))
+
+
+def _with(part: PhaseSamples, times: Mapping[str, list[int]]) -> PhaseSamples:
+    """Returns the phase with further times."""
+    return replace(
+        part, histograms={**part.histograms, **{name: Histogram.of(of, HIGHEST_NS) for name, of in times.items()}}
+    )
+
+
 def _native() -> RunRecord:
     """The compiled engine, which counts its wake-ups, at both ends."""
     samples = steady(_spread(2_000), **woken([1] * 300 + [20] * 85))
@@ -432,6 +451,7 @@ RUNS = {
     "native": _native,
     "open_loop": _open_loop,
     "saturated": _saturated,
+    "set_up": _set_up,
 }
 
 

@@ -103,7 +103,13 @@ def _other(kind: type[msgspec.Struct], name: str) -> Any:
     if isinstance(default, bool):
         return not default
     if "tuple" in written:
-        return {"slo": ["errors==0"], "tag": ["build=1"]}.get(name, ["10.0.0.0/30"])
+        values = {
+            "slo": ["errors==0"],
+            "tag": ["build=1"],
+            "first": ["", "@login"],
+            "first_expect": ["line"],
+        }
+        return values.get(name, ["10.0.0.0/30"])
     if hint == bool | None:
         return True
     if hint is Expect:

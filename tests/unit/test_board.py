@@ -86,7 +86,7 @@ def test_its_size_is_sealed_a_worker_that_shrank_it_would_end_the_others(board: 
 
 def test_the_layout_s_words_are_the_sum_of_its_parts() -> None:
     histogram = 6 + counts_length(10**6)  # count, sum, min, max, dropped, carry
-    page = len(COUNTERS) + len(STEPS) * 160 + len(HISTOGRAMS) * histogram
+    page = len(COUNTERS) + len(STEPS) * 192 + len(HISTOGRAMS) * histogram
     assert (_LAYOUT.histogram_words, _LAYOUT.page_words) == (histogram, page)
     assert _LAYOUT.size_bytes == 8 * 2 * (len(STATE) + 3 * page)
 
@@ -134,7 +134,7 @@ def test_counters_and_errors_add_up_under_their_names(board: Board) -> None:
     assert page.errors.sum() == 4
 
 
-@pytest.mark.parametrize("number", [0, -1, 160, 10**6])
+@pytest.mark.parametrize("number", [0, -1, 192, 10**6])
 def test_an_error_number_that_no_counter_has_is_counted_as_unknown(board: Board, number: int) -> None:
     page = board.slots[0].pages[0]
     page.add_error("send", number)

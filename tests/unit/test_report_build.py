@@ -70,10 +70,13 @@ def test_rates_and_shares_are_of_what_happened_between_the_edges_whatever_phase_
 def test_a_closed_loop_has_no_lateness_and_no_held_and_says_why() -> None:
     record = _build(None, worker(0, ramp(), page(), exchanged([MS] * 100), page()))
     assert (record.histograms["lateness"], record.histograms["held"]) == (None, None)
-    assert {*record.histograms_missing} == {"lateness", "held"}
-    assert all("closed loop" in reason for reason in record.histograms_missing.values())
+    missing = dict(record.histograms_missing)
+    assert "no --first" in missing.pop("handshake")
+    assert {*missing} == {"lateness", "held"}
+    assert all("closed loop" in reason for reason in missing.values())
     assert [(phase.histograms["lateness"], phase.histograms["held"]) for phase in record.phases] == [(None, None)] * 4
-    assert _build(made_up_plan(10.0), worker(0, ramp(), page(), page(), page())).histograms_missing == {}
+    open_loop = _build(made_up_plan(10.0), worker(0, ramp(), page(), page(), page()))
+    assert {*open_loop.histograms_missing} == {"handshake"}
 
 
 def test_disturbances_are_those_of_the_measured_phases_and_the_longest_names_its_worker() -> None:

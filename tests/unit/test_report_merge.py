@@ -90,7 +90,10 @@ def _figures(record: RunRecord) -> dict[str, Any]:
         part["workers"] = sorted(part["workers"], key=repr)
     fields["verdict"]["reasons"] = sorted(fields["verdict"]["reasons"], key=repr)
     for part in (fields, *fields["phases"]):
-        for histogram in (*part["histograms"].values(), *([part["disturbed"]] if "disturbed" in part else [])):
+        for histogram in (
+            *filter(None, part["histograms"].values()),
+            *([part["disturbed"]] if "disturbed" in part else []),
+        ):
             counts = Histogram.decode(histogram.pop("hdr"), histogram["sum"]).counts
             histogram["counts"] = counts.nonzero()[0].tolist(), counts[counts.nonzero()].tolist()
     return fields

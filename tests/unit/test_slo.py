@@ -5,6 +5,7 @@ import pytest
 
 import loadkit
 from loadkit.errors import OptionError, RecordError
+from loadkit.measure.names import TIMES
 from loadkit.measure.samples import PhaseSamples
 from loadkit.report.record import RunRecord, SloRecord, measured
 from loadkit.report.slo import check, check_possible, parse_slo
@@ -68,7 +69,7 @@ def test_an_objective_is_read(text: str, figure: str, compare: str, bound: float
         pytest.param("latency.p<5ms", "p99.9", id="a percentile without its number"),
         pytest.param("latency.median<5ms", "p99.9", id="another part"),
         pytest.param("latency<5ms", "latency has .min, .mean, .max, or a percentile", id="a histogram without a part"),
-        pytest.param("speed>3", "there are connect, first_byte, latency", id="nothing near it"),
+        pytest.param("speed>3", "there are connect, handshake, first_byte, latency", id="nothing near it"),
         pytest.param("latncy.p99<5ms", "the nearest is latency.p99", id="a slip"),
         pytest.param("error_rate<1%", "the nearest is error_ratio", id="another tool's name"),
         pytest.param("p99<5ms", "the nearest are latency.p99, service.p99, connect.p99", id="a percentile alone"),
@@ -252,10 +253,10 @@ def test_ten_lie_above_a_percentile_lost_ones_among_them() -> None:
 @pytest.mark.parametrize("expr", ["lateness.p99<1ms", "held.max<1ms"])
 def test_a_closed_loop_has_neither_lateness_nor_held(expr: str) -> None:
     objectives = [parse_slo("latency.p99<1ms"), parse_slo(expr)]
-    check_possible(objectives, ["hold"], has_schedule=True)
-    check_possible(objectives[:1], ["hold"], has_schedule=False)
+    check_possible(objectives, ["hold"], TIMES)
+    check_possible(objectives[:1], ["hold"], {"latency"})
     with pytest.raises(OptionError, match=rf"^--slo: {expr}: a closed loop has no .*; give a --rate, or leave it out$"):
-        check_possible(objectives, ["hold"], has_schedule=False)
+        check_possible(objectives, ["hold"], {"latency"})
     (row,) = check(objectives[1:], _run(exchanged([MS] * 1_000)))
     assert row == SloRecord(expr, None, False, "closed loop: a message is due when the reply before it was read")
 
@@ -338,11 +339,19 @@ def test_a_figure_of_a_phase_is_that_phases_own(
     assert (row.reason or "").startswith(reason or "")
 
 
+def test_a_run_without_a_set_up_has_no_handshake(record: RunRecord) -> None:
+    objectives = [parse_slo("handshake.p99<1s")]
+    with pytest.raises(OptionError, match=r"^--slo: handshake.p99<1s: this run has no handshake, .* --first, "):
+        check_possible(objectives, ["hold"], {"latency", "lateness", "held"})
+    (row,) = check(objectives, record)
+    assert (row.ok, row.reason) == (False, "no --first: nothing is said before the first message")
+
+
 @pytest.mark.parametrize("expr", ["phase=lull:replied>0", "get:latency.p99<1s", "target=1:latency.p99<1s"])
 def test_a_part_that_a_run_does_not_have_is_refused_before_it(expr: str) -> None:
     with pytest.raises(OptionError, match=rf"^--slo: {expr}: this run has no .*$"):
-        check_possible([parse_slo(expr)], ["ramp", "hold"], has_schedule=True)
-    check_possible([parse_slo("phase=hold:replied>0")], ["ramp", "hold"], has_schedule=True)
+        check_possible([parse_slo(expr)], ["ramp", "hold"], TIMES)
+    check_possible([parse_slo("phase=hold:replied>0")], ["ramp", "hold"], TIMES)
 
 
 def test_objectives_keep_their_order(record: RunRecord) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from loadkit.engine.aio import timeouts
+from loadkit.engine.aio.connection import State
 from loadkit.engine.aio.pauses import STANDSTILL_NS, Standstills
 from loadkit.engine.aio.schedule import NEVER
 from loadkit.engine.aio.timeouts import Timeouts
@@ -29,6 +30,7 @@ class Swarm:
         self.connection: Any = SimpleNamespace(
             pending=[0, 0, 0],
             waits_since=lambda: 0,
+            state=State.OPEN,
             transport=SimpleNamespace(get_extra_info=lambda _name: sock),
             timer_ns=0,
         )

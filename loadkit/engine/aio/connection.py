@@ -1,9 +1,11 @@
 r"""One connection of the swarm: what it has sent, what it waits for, what it has read.
 
     NEW -> CONNECTING -> OPEN -> CLOSED
-                |          \-> RETIRING -> CLOSED
+                |  |       \-> RETIRING -> CLOSED
+                |  \-> HANDSHAKING -> OPEN, CLOSED
                 \-> CLOSED
 
+A HANDSHAKING connection says what is to be said before its first message (setup.py).
 A RETIRING connection is past its lifetime: it sends nothing new and closes with its last reply. A message's times are
 noted when it goes out and when its reply is whole. Everything else about it follows from its place in the stream
 (wire/script.py).
@@ -22,7 +24,6 @@ from collections import deque
 from loadkit.endpoint import meets_itself, reset_on_close
 from loadkit.engine.aio.connect import keep_alive
 from loadkit.engine.aio.crowd import Crowd
-from loadkit.engine.base import CAME_BYTES
 from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import stamp_received
 from loadkit.measure.names import EXTRA_BYTES, OwnError, place_of
@@ -45,6 +46,7 @@ class State(enum.Enum):
     """Where a connection is in its life."""
 
     CONNECTING = enum.auto()
+    HANDSHAKING = enum.auto()
     OPEN = enum.auto()
     RETIRING = enum.auto()
     CLOSED = enum.auto()
@@ -90,7 +92,7 @@ class Connection(asyncio.Protocol):
         self.received = 0
         self.timer_ns = 0  # when its replies are next checked for the time-out; 0: no check is due
         self.place = -1  # index among the swarm's open connections
-        self.established_ns = 0
+        self.established_ns = 0  # once it is open: since when it is
         self.expected: Bytes | None = None  # the next chunk of a free-running closed loop, if it is right
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
 
@@ -98,12 +100,18 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Notes the time of the connect and sends the first message."""
+        if self.take(transport):
+            self.state = State.OPEN
+            self.swarm.opened(self)
+
+    def take(self, transport: asyncio.BaseTransport) -> bool:
+        """It is established: notes when, and sets the socket up. Returns False if both its ends are the same."""
         self.established_ns = clock()
         self.swarm.watch.see(self.established_ns)
         self.transport = transport  # type: ignore[assignment]
         if self.route.may_meet_itself and meets_itself(transport.get_extra_info("socket")):
             self.swarm.met_itself(self)
-            return
+            return False
         # With a mark of 0 uvloop writes at once instead of at the end of the loop's turn: `sent` is then the time at
         # which the kernel has it, not the one at which it was queued behind a batch of reads.
         self.transport.set_write_buffer_limits(high=0)
@@ -115,8 +123,7 @@ class Connection(asyncio.Protocol):
         if self.swarm.sets_sockets:  # again: the transport has switched Nagle's algorithm off
             with contextlib.suppress(OSError):  # gone by now
                 apply_settings(transport.get_extra_info("socket"), self.swarm.load.sockets)
-        self.state = State.OPEN
-        self.swarm.opened(self)
+        return True
 
     def data_received(self, chunk: bytes) -> None:
         """Checks what came. In a free-running closed loop a whole and right reply takes a shorter path."""
@@ -147,7 +154,7 @@ class Connection(asyncio.Protocol):
         if not received:
             swarm.answered(self, now)
         if self is swarm.first:
-            swarm.came = (swarm.came + chunk[:CAME_BYTES])[:CAME_BYTES]
+            swarm.keep(chunk)
         self.received = received + len(chunk)
         step, wrong, noted = "receive", 0, 0
         try:
@@ -224,6 +231,8 @@ class Connection(asyncio.Protocol):
 
     def waits_since(self) -> int | None:
         """Since when it waits for the peer; None if it waits for nothing."""
+        if self.state is State.HANDSHAKING:
+            return self.established_ns
         return self.pending[2] if self.pending else None
 
     def has_room(self) -> bool:

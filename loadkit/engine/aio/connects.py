@@ -22,11 +22,12 @@ clock = time.monotonic_ns
 class Connects:
     """The connects that have begun and are neither established nor refused.
 
-    `failed` is called with the connection and an errno, or UNKNOWN of OwnError, when a connect fails; with None when it
-    is ended here. `next_ns` is when the oldest one may have taken too long.
+    `protocol` returns what the transport of a connection is made for. `failed` is called with the connection and an
+    errno, or UNKNOWN of OwnError, when a connect fails; with None when it is ended here. `next_ns` is when the oldest
+    one may have taken too long.
     """
 
-    __slots__ = ("_failed", "_grain_ns", "_loop", "_shard", "_under_way", "_watch", "next_ns")
+    __slots__ = ("_failed", "_grain_ns", "_loop", "_protocol", "_shard", "_under_way", "_watch", "next_ns")
 
     def __init__(
         self,
@@ -34,12 +35,14 @@ class Connects:
         shard: Shard,
         watch: Watch,
         grain_ns: int,
+        protocol: Callable[[Connection], asyncio.Protocol],
         failed: Callable[[Connection, int | None], None],
     ) -> None:
         self._loop = loop
         self._shard = shard
         self._watch = watch
         self._grain_ns = grain_ns
+        self._protocol = protocol
         self._failed = failed
         self._under_way: OldestFirst[tuple[int, asyncio.Task[None], Connection]] = OldestFirst(
             lambda one: one[1].done()
@@ -58,7 +61,8 @@ class Connects:
     async def _connect(self, connection: Connection) -> None:
         load = self._shard.load
         try:
-            await open_route(self._loop, lambda: connection, connection.route, self._shard.port, load.sockets)
+            protocol = self._protocol(connection)
+            await open_route(self._loop, lambda: protocol, connection.route, self._shard.port, load.sockets)
         except asyncio.CancelledError:
             if connection.state is State.CONNECTING:
                 self._failed(connection, None)

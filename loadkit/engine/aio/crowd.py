@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from loadkit.engine.aio.context import BlastContext
 from loadkit.engine.aio.watch import Watch
+from loadkit.engine.base import CAME_BYTES
 from loadkit.measure.names import STAMP_SOURCES
 from loadkit.measure.tally import FOLD_EVERY, Tally
 from loadkit.wire.echo import Echo
@@ -64,6 +65,10 @@ class Crowd(abc.ABC, Generic[Member]):
         self.first: Member | None = None
         self.came = b""
 
+    def keep(self, chunk: bytes) -> None:
+        """Keeps how what came on the run's first connection begins."""
+        self.came = (self.came + chunk[:CAME_BYTES])[:CAME_BYTES]
+
     # -- what a connection sends
 
     def next_origin(self) -> int:
@@ -90,7 +95,19 @@ class Crowd(abc.ABC, Generic[Member]):
 
     @abc.abstractmethod
     def opened(self, connection: Member) -> None:
-        """It is established."""
+        """It is established, and has nothing to say before its first message."""
+
+    @abc.abstractmethod
+    def established(self, connection: Member) -> bool:
+        """It is established, and its set-up may begin; False if the run is over."""
+
+    @abc.abstractmethod
+    def shaken(self, connection: Member, now: int) -> None:
+        """Its set-up is done."""
+
+    @abc.abstractmethod
+    def not_shaken(self, connection: Member, number: int) -> None:
+        """Its set-up has failed, with an errno or a number of the step `handshake`."""
 
     @abc.abstractmethod
     def met_itself(self, connection: Member) -> None:

@@ -26,7 +26,7 @@ class FramedConnection(LongConnection):
 
     def waits_since(self) -> int | None:
         """Since when it waits for a reply, or for room alone; None if it waits for nothing."""
-        if self.pending or not self.paused or self.state is State.CLOSED:
+        if self.pending or not self.paused or self.state in (State.HANDSHAKING, State.CLOSED):
             return super().waits_since()
         return self.last_ns
 

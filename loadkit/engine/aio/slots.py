@@ -2,7 +2,7 @@
 
 Messages are spread over the open connections, `live`, in no order. Each connection knows its place there, and the last
 one takes the place of one that leaves. A connection leaves when its life is over, and is in `_retiring` until its last
-reply has come.
+reply has come. Before it can take messages it is in `_shaking`, while its set-up lasts.
 
 Nothing here opens, sends or closes: what does is opening.py, outbox.py and swarm.py.
 """
@@ -33,6 +33,7 @@ class Slots(Timeline):
     def __init__(self, context: BlastContext) -> None:
         super().__init__(context)
         self._retiring: set[Connection] = set()
+        self._shaking: set[Connection] = set()
         self._sampling = Sampling()
         self._alone_ns = clock()  # when a connection was open last
         self._answered = 0  # open connections that have had a reply, until the measured time began
@@ -51,7 +52,7 @@ class Slots(Timeline):
         """Notes when a connection was open last, and samples some that are, ten times a second."""
         if self.live or self._retiring or self.stage is Stage.RAMP:
             self._alone_ns = now
-        self.timeouts.tidy(len(self.live) + len(self._retiring))
+        self.timeouts.tidy(len(self.live) + len(self._retiring) + len(self._shaking))
         self._sampling.look(self.slot.pages[self._phase], self.live)
 
     def _publish(self, now: int) -> None:

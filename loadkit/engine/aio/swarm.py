@@ -1,7 +1,8 @@
 r"""The blast end's connections, from the first message to the close.
 
-    CONNECTING -> OPEN -> CLOSED               a connection (connection.py)
-                     \-> RETIRING -> CLOSED    past its lifetime: closes with its last reply
+    CONNECTING -> OPEN -> CLOSED                     a connection (connection.py)
+          |          \-> RETIRING -> CLOSED          past its lifetime: closes with its last reply
+          \-> HANDSHAKING -> OPEN                    where something is said before the first message (setup.py)
 
 The same rooms as the compiled core: slots.py says where connections stand (native/slots.c), opening.py begins them and
 this ends them (connections.c), outbox.py has what waits to be sent (messages.c), connection.py takes replies
@@ -76,7 +77,8 @@ class Swarm(Opening):
         opens_later = not self.openings.has_enough and any(
             two.connections > one.connections for one, two in pairwise(later)
         )
-        return self.openings.due_ns == NEVER and not self._connects.are_under_way() and not opens_later
+        is_opening = self._connects.are_under_way() or self._shaking
+        return self.openings.due_ns == NEVER and not is_opening and not opens_later
 
     def _close_all(self, now: int) -> None:
         """Counts what was left unanswered, and closes every connection."""
@@ -87,6 +89,7 @@ class Swarm(Opening):
             self._count_pending(connection, "unanswered")
             self._close(connection, now)
         self._retiring.clear()
+        self._end_setups()
 
     # -- messages
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 
 from loadkit.engine.aio.connect import has_events
-from loadkit.engine.aio.connection import Connection
+from loadkit.engine.aio.connection import Connection, State
 from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.aio.deadlines import Deadlines
 from loadkit.engine.aio.pauses import STANDSTILL_NS
@@ -17,12 +17,13 @@ __all__ = ["Timeouts"]
 class Timeouts:
     """The reply time-outs of a worker. What the worker itself stood still does not count against a reply."""
 
-    __slots__ = ("_deadlines", "_swarm", "_timeout_ns", "_watch", "grain_ns")
+    __slots__ = ("_deadlines", "_setup_ns", "_swarm", "_timeout_ns", "_watch", "grain_ns")
 
     def __init__(self, swarm: Crowd[Connection]) -> None:
         self._swarm = swarm
         self._watch = swarm.watch
         self._timeout_ns = swarm.timeout_ns
+        self._setup_ns = swarm.load.connect_timeout_ns
         self._deadlines = Deadlines(min(swarm.timeout_ns, swarm.load.connect_timeout_ns))
         self.grain_ns = self._deadlines.grain_ns
 
@@ -53,7 +54,8 @@ class Timeouts:
                 self._judge_one(connection, since, now)
 
     def _judge_one(self, connection: Connection, since: int, now: int) -> None:
-        until = since + self._timeout_ns + self._watch.standstills.since(since)
+        is_shaking = connection.state is State.HANDSHAKING
+        until = since + (self._setup_ns if is_shaking else self._timeout_ns) + self._watch.standstills.since(since)
         # What has come is read first, and judged by the wait that reported it. That takes a turn, which may be as long
         # as a standstill without being one; bytes that keep coming and end no reply are not waited for any longer.
         is_over = now > until + 2 * self.grain_ns + STANDSTILL_NS
@@ -61,6 +63,8 @@ class Timeouts:
             self._deadlines.push(connection, until)
         elif not is_over and _has_moved(connection):
             self._deadlines.push(connection, now + self.grain_ns)
+        elif is_shaking:
+            self._swarm.not_shaken(connection, OwnError.HANDSHAKE_TIMEOUT)
         elif connection.pending:
             self._swarm.broken(connection, "receive", OwnError.REPLY_TIMEOUT)
         else:
@@ -74,4 +78,5 @@ class Timeouts:
 def _has_moved(connection: Connection) -> bool:
     """Whether the kernel has what it waits for, and the loop has not come to it: a reply, or room for a message."""
     fd = connection.transport.get_extra_info("socket").fileno()
-    return has_events(fd, select.POLLIN if connection.pending else select.POLLOUT)
+    is_full = not connection.pending and connection.state is not State.HANDSHAKING
+    return has_events(fd, select.POLLOUT if is_full else select.POLLIN)

@@ -75,6 +75,7 @@ class Blast:
         options: Mapping[str, int],
         script: tuple[Buffer, int, Buffer, Buffer, int, int],
         rule: Mapping[str, int | bytes],
+        setup: tuple[tuple[bytes, Mapping[str, int | bytes] | None], ...],
         phases: tuple[Mapping[str, float], ...],
         routes: tuple[Mapping[str, int | str | None], ...],
         settings: tuple[Mapping[str, int | bytes], ...],

@@ -26,6 +26,7 @@ static void free_blast_parts(struct blast *blast) {
     schedule_close(&blast->due);
     deadlines_close(&blast->deadlines);
     script_close(&blast->script);
+    setup_close(&blast->setup);
     free(blast->looks.gaps);
     free(blast->nodes);
     free(blast->retries);

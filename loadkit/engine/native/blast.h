@@ -3,8 +3,9 @@
  *     ramp -> traffic -> drain -> done          the worker (enum stage)
  *
  *     FREE -> CONNECTING -> OPEN -> FREE        a connection (enum state)
- *                |           |-> RETIRING -> FREE      past its lifetime: closes with its last reply
- *                |           |-> BROKEN -> FREE        failed; until the end of the event that found it out
+ *                |    |      |-> RETIRING -> FREE      past its lifetime: closes with its last reply
+ *                |    |      |-> BROKEN -> FREE        failed; until the end of the event that found it out
+ *                |    \-> HANDSHAKING -> OPEN, BROKEN  where something is said before the first message (setup.c)
  *                \-> FREE
  *
  * Everything that is due at a time (connects, messages, phases, deadlines, retries) is on one time line; the timerfd
@@ -68,12 +69,13 @@ enum { READS_A_TURN = 16 };
 enum { CAME_BYTES = 128 };
 
 enum stage { STAGE_RAMP, STAGE_TRAFFIC, STAGE_DRAIN, STAGE_DONE };
-enum state { FREE, CONNECTING, OPEN, RETIRING, BROKEN };
+/* Those before OPEN take no messages. */
+enum state { FREE, CONNECTING, HANDSHAKING, OPEN, RETIRING, BROKEN };
 enum interest { UNWATCHED, CONNECTS, READS, READS_AND_WRITES, ALL_EDGES };
 
 struct connection {
     int64_t due_ns;         /* when its connect was */
-    int64_t established_ns; /* while CONNECTING: when the connect began */
+    int64_t established_ns; /* while CONNECTING: when the connect began; while OPEN: since when it is */
     int64_t owed, written;  /* bytes of the stream: of all messages so far, and those that the socket took */
     int64_t received;
     int64_t into;     /* bytes of the reply that is under way */
@@ -86,7 +88,7 @@ struct connection {
     uint32_t held_first, held_last;
     uint32_t pending_first, pending_count;
     int16_t failure; /* while BROKEN: errno or an OWN_ number */
-    uint8_t step;    /* … and the step it happened in */
+    uint8_t step;    /* … and the step it happened in; while HANDSHAKING: that of the set-up */
     uint8_t state, broke_from;
     uint8_t interest;   /* what epoll watches it for: enum interest */
     bool first;         /* one of those that the ramp opens, and not settled yet */
@@ -160,6 +162,19 @@ struct options {
     BLAST_ROWS(AS_FIELD)
 };
 
+/* A step of what is said before the first message: bytes to send, and the rule of what comes back, if anything. */
+struct setup_step {
+    unsigned char *bytes;
+    size_t length;
+    struct rule rule;
+    bool is_answered;
+};
+enum { MOST_STEPS = 64 };
+struct setup {
+    struct setup_step *steps;
+    uint32_t count;
+};
+
 /* The run's first connection: its first reply says whether the target is what it is taken for. */
 struct first {
     bool is_due;                   /* the next connection that begins is it */
@@ -173,6 +188,7 @@ struct blast {
     struct poller poller;
     struct script script;
     struct rule rule;
+    struct setup setup;
     struct prober prober;
     struct stamper stamper;
     struct settings settings;
@@ -188,7 +204,7 @@ struct blast {
 
     struct connection *slots;
     struct message *pending; /* ring of depth a slot */
-    struct progress *progress; /* of replies, for each slot; NULL: an echo, which needs none */
+    struct progress *progress; /* of replies, for each slot; NULL: an echo without a set-up needs none */
     struct origin *origins; /* for each slot; NULL: all begin alike, and nothing is fresh */
     size_t origins_bytes;
     int64_t one_size; /* of every message, if nothing else is to be known of it; else 0 */
@@ -382,13 +398,26 @@ struct came {
 };
 struct came replies_read(struct blast *blast, struct connection *connection);
 
+/* setup.c: what is said before the first message */
+void setup_close(struct setup *setup);
+/* A connection is established. Returns whether its set-up is done: nothing in it waits. */
+bool setup_begin(struct blast *blast, struct connection *connection, int64_t at);
+/* There is room for what is left of a step. Returns whether the set-up is done. */
+bool setup_write(struct blast *blast, struct connection *connection);
+/* Returns how many bytes have come; `*is_done` becomes true if they end the set-up. */
+size_t setup_read(struct blast *blast, struct connection *connection, bool *is_done);
+/* It begins anew, with its first message. */
+void setup_end(struct blast *blast, struct connection *connection);
+
 /* connections.c: their lives */
 /* `is_scheduled`: it is on a schedule, and counts as opening until its first reply. Else it replaces one that ended. */
 void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_scheduled);
-/* It is established since `at`, and so many bytes of its first message are on their way. */
-void connection_opened(struct blast *blast, struct connection *connection, int64_t at, int64_t written);
-/* Its connect has failed, or has been given up. */
-void connection_not_opened(struct blast *blast, struct connection *connection, int number);
+/* It is established since `at`. */
+void connection_established(struct blast *blast, struct connection *connection, int64_t at);
+/* Its set-up is done since `at`. */
+void connection_shaken(struct blast *blast, struct connection *connection, int64_t at);
+/* Its connect or its set-up has failed, or has been given up. */
+void connection_not_opened(struct blast *blast, struct connection *connection, int step, int number);
 /* Whole replies have come, or the closed loop begins: goes on, retires, or stops. */
 void connection_go_on(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event);
 /* Its time is over: it closes once its replies have come. */

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "blast.h"
 #include "probe_types.h"
@@ -63,20 +64,48 @@ static int read_routes(struct blast *blast, PyObject *routes) {
     return 0;
 }
 
+/* A text, and the values of its rule or None. */
+static int read_step(PyObject *item, struct setup_step *step) {
+    const char *bytes;
+    Py_ssize_t length;
+    PyObject *rule;
+    if (!PyArg_ParseTuple(item, "y#O;a step of a set-up", &bytes, &length, &rule)) return -1;
+    step->bytes = malloc((size_t)length + 1);
+    if (!step->bytes) return PyErr_NoMemory(), -1;
+    memcpy(step->bytes, bytes, (size_t)length);
+    step->length = (size_t)length;
+    step->is_answered = rule != Py_None;
+    if (!step->is_answered) return 0;
+    if (read_rule(&step->rule, rule)) return -1;
+    return step->rule.wire == WIRE_echo ? refuse(PyExc_ValueError, "nothing comes back in a set-up") : 0;
+}
+
+static int read_setup(struct setup *setup, PyObject *steps) {
+    Py_ssize_t count = PyTuple_Size(steps);
+    if (count > MOST_STEPS) return refuse(PyExc_ValueError, "a set-up has too many steps");
+    setup->steps = calloc((size_t)count + 1, sizeof *setup->steps);
+    if (!setup->steps) return PyErr_NoMemory(), -1;
+    setup->count = (uint32_t)count;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (read_step(PyTuple_GetItem(steps, i), &setup->steps[i])) return -1;
+    return 0;
+}
+
 static int open_blast(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct blast_object *self = (struct blast_object *)object;
-    static char *names[] = {"words",  "control_fd", "options",  "script", "rule",
+    static char *names[] = {"words",  "control_fd", "options",  "script", "rule", "setup",
                             "phases", "routes",     "settings", "probes", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
-    PyObject *values, *script, *rule, *phases, *routes, *settings, *probes;
+    PyObject *values, *script, *rule, *setup, *phases, *routes, *settings, *probes;
     int control_fd;
     self->blast.poller.timer_fd = -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!OO!O!O!O!:Blast", names, &self->core.words, &control_fd,
-                                     &values, &PyTuple_Type, &script, &rule, &PyTuple_Type, &phases, &PyTuple_Type,
-                                     &routes, &PyTuple_Type, &settings, &PyTuple_Type, &probes))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!OO!O!O!O!O!:Blast", names, &self->core.words, &control_fd,
+                                     &values, &PyTuple_Type, &script, &rule, &PyTuple_Type, &setup, &PyTuple_Type,
+                                     &phases, &PyTuple_Type, &routes, &PyTuple_Type, &settings, &PyTuple_Type, &probes))
         return -1;
     if (rows_read(values, blast_rows, options) || read_rule(&blast->rule, rule)) return -1;
+    if (read_setup(&blast->setup, setup)) return -1;
     if (options->index >= options->of) return refuse(PyExc_ValueError, "index has to be below of");
     if (read_phases(blast, phases) || read_routes(blast, routes) || read_settings(&blast->settings, settings))
         return -1;

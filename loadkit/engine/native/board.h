@@ -32,20 +32,20 @@
     X(journeys_disordered) X(journeys_unstamped) X(stamps_stepped) X(tcp_samples) X(tcp_cwnd) X(tcp_retransmits)      \
     X(tcp_busy_us) X(tcp_rwnd_limited_us) X(tcp_sndbuf_limited_us) X(tcp_watched)
 #define HISTOGRAM_NAMES(X)                                                                                         \
-    X(connect) X(first_byte) X(latency) X(service) X(lateness) X(held) X(disturbed) X(standstill) X(batch) X(busy) \
-    X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate) X(per_connection)
+    X(connect) X(handshake) X(first_byte) X(latency) X(service) X(lateness) X(held) X(disturbed) X(standstill)     \
+    X(batch) X(busy) X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate) X(per_connection)
 /* Of a probe's message, in the order of its way: journey.h. Their histograms come after the others, where there are
  * any. */
 #define STAGE_NAMES(X)                                                                                         \
     X(held) X(late) X(send) X(queue) X(there) X(serve_busy) X(serve_wake) X(serve_batch) X(serve_code) X(back) \
     X(network) X(peer) X(busy) X(wake) X(batch) X(read) X(total)
 #define HEAD_NAMES(X) X(count) X(sum) X(min) X(max) X(dropped) X(carry)
-#define STEP_NAMES(X) X(connect) X(send) X(receive) X(close) X(reply)
+#define STEP_NAMES(X) X(connect) X(send) X(receive) X(close) X(reply) X(handshake)
 #define PROOF_NAMES(X) X(unknown) X(right) X(failed)
 #define OWN_ERRORS(X)                                                                                                  \
     X(WRONG_BYTES, 140) X(CLOSED_BY_PEER, 141) X(REPLY_TIMEOUT, 142) X(EXTRA_BYTES, 143) X(CONNECT_TIMEOUT, 144)       \
     X(UNKNOWN, 145) X(RUN_ENDED, 146) X(AT_LIMIT, 147) X(APP_FAILED, 148) X(NOT_ACCEPTED, 149) X(CUT, 150)          \
-    X(SEND_TIMEOUT, 151)
+    X(SEND_TIMEOUT, 151) X(HANDSHAKE_TIMEOUT, 152)
 
 #define AS_STATE(name) STATE_##name,
 #define AS_COUNTER(name) COUNT_##name,
@@ -63,7 +63,8 @@ enum { HISTOGRAM_NAMES(AS_HISTOGRAM) HISTOGRAMS };
 enum { STAGE_NAMES(AS_STAGE) STAGES };
 enum { STEP_NAMES(AS_STEP) STEPS };
 enum { PROOF_NAMES(AS_PROOF) PROOFS };
-enum { OWN_ERRORS(AS_OWN_ERROR) ERRNOS = 160 };
+/* At the step handshake, what can be wrong with a reply (wire.h) is counted behind these. */
+enum { OWN_ERRORS(AS_OWN_ERROR) LAST_OWN = 160, ERRNOS = 192 };
 /* The words that the head of a histogram has. */
 enum { HEAD_NAMES(AS_HEAD) HEAD_WORDS };
 /* A sum of nanoseconds passes 2^63 within hours of many connections: it is carry x SUM_CARRY + sum. */

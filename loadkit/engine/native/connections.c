@@ -6,6 +6,7 @@
 #include "blast.h"
 #include "itself.h"
 #include "tcp_info.h"
+#include "transport.h"
 
 /* A churning connection that could not be opened, or broke, is tried again after this: long enough not to hammer a peer
  * that refuses, short enough that a restarted one is found. */
@@ -32,13 +33,13 @@ static void try_again(struct blast *blast, uint32_t route) {
     blast->retries[place] = (struct retry){clock_ns() + RETRY_NS, route};
 }
 
-void connection_not_opened(struct blast *blast, struct connection *connection, int number) {
+void connection_not_opened(struct blast *blast, struct connection *connection, int step, int number) {
     board_count(&blast->board, COUNT_failed_connects, connection->due_ns, 1);
-    board_error(&blast->board, STEP_connect, number, clock_ns());
+    board_error(&blast->board, step, number, clock_ns());
     connection_prove(blast, connection, PROOF_failed);
     connection_settle(blast, connection);
     if (connection->has_successor && !is_ending(blast)) try_again(blast, connection->route);
-    if (connection->fd >= 0) close(connection->fd);
+    if (connection->fd >= 0) transport_end(connection->fd, connection->state != CONNECTING);
     connection->fd = -1;
     slot_free(blast, connection);
 }
@@ -50,14 +51,17 @@ static void publish_open(struct blast *blast) {
     if (!state[STATE_open]) blast->alone_ns = blast->seen_ns;
 }
 
-/* It is established; `written` bytes of its first message may be on their way already. The phases that have begun by
- * then are entered. */
-void connection_opened(struct blast *blast, struct connection *connection, int64_t at, int64_t written) {
+/* It takes messages since `at`; `written` bytes of the first one may be on their way already. The phases that have
+ * begun by then are entered. */
+static void opened(struct blast *blast, struct connection *connection, int64_t at, int64_t written) {
     struct board *board = &blast->board;
     int64_t *page = board_page(board, connection->due_ns);
     board_begin_write(board);
     page[COUNT_opened]++;
-    board_record(board, page, HISTOGRAM_connect, at - connection->due_ns);
+    if (__builtin_expect(connection->state == HANDSHAKING, 0))
+        board_record(board, page, HISTOGRAM_handshake, at - connection->established_ns);
+    else
+        board_record(board, page, HISTOGRAM_connect, at - connection->due_ns);
     board_page(board, at)[COUNT_window_opened]++;
     board_end_write(board);
     connection->established_ns = at;
@@ -83,6 +87,18 @@ void connection_opened(struct blast *blast, struct connection *connection, int64
     blast->check_ns = 0;
 }
 
+void connection_shaken(struct blast *blast, struct connection *connection, int64_t at) {
+    setup_end(blast, connection);
+    opened(blast, connection, at, 0);
+}
+
+void connection_established(struct blast *blast, struct connection *connection, int64_t at) {
+    if (!blast->setup.count)
+        opened(blast, connection, at, 0);
+    else if (setup_begin(blast, connection, at))
+        connection_shaken(blast, connection, clock_ns());
+}
+
 /* Connects the slot's socket. On loopback, and wherever else the answer comes before connect() returns, the first
  * message goes out at once: a socket that is not established yet refuses it with EAGAIN. That saves a wake-up, and two
  * changes of what epoll watches. */
@@ -97,29 +113,30 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     connection->place = NONE;
     int failed = socket_connect(blast, route, &connection->fd);
     if (failed && errno != EINPROGRESS) {
-        connection_not_opened(blast, connection, errno);
+        connection_not_opened(blast, connection, STEP_connect, errno);
         return;
     }
     /* If it says EINPROGRESS: on loopback it is established by now all the same. */
     if (route->may_meet_itself && meets_itself(connection->fd, &route->destination)) {
-        connection_not_opened(blast, connection, ECONNREFUSED);
+        connection_not_opened(blast, connection, STEP_connect, ECONNREFUSED);
         return;
     }
     int64_t now = clock_ns();
     blast_see(blast, now);
     connection->established_ns = now;
     /* A phase that has begun by now has to be entered first: the message is its, and counts against --messages. That is
-     * not for us to do. The next wait reports the connection as established, and it sends then. */
-    if (!is_ending(blast) && now < blast->next_phase_ns) {
+     * not for us to do. The next wait reports the connection as established, and it sends then. So it is where
+     * something else is said before the message. */
+    if (!is_ending(blast) && now < blast->next_phase_ns && !blast->setup.count) {
         size_t length;
         const unsigned char *bytes = first_bytes(blast, connection, now, &length);
-        ssize_t taken = send(connection->fd, bytes, length, MSG_NOSIGNAL);
+        ssize_t taken = transport_send(connection->fd, bytes, length);
         if (taken >= 0) {
-            connection_opened(blast, connection, now, taken);
+            opened(blast, connection, now, taken);
             return;
         }
         if (errno != EAGAIN) {
-            connection_not_opened(blast, connection, errno);
+            connection_not_opened(blast, connection, STEP_connect, errno);
             return;
         }
     }
@@ -160,7 +177,7 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
     connection->interest = UNWATCHED;
     connection->fd = socket_make(blast, &blast->routes[route]);
     if (connection->fd < 0)
-        connection_not_opened(blast, connection, errno);
+        connection_not_opened(blast, connection, STEP_connect, errno);
     else
         connect_slot(blast, connection);
 }
@@ -199,7 +216,7 @@ void connections_move_to_phase(struct blast *blast, int64_t began) {
     board_begin_write(&blast->board);
     for (uint32_t i = 0; i < blast->slot_count; i++) {
         const struct connection *connection = &blast->slots[i];
-        if (connection->state == CONNECTING && connection->due_ns >= began) {
+        if (connection->state != FREE && connection->state < OPEN && connection->due_ns >= began) {
             move(blast->board.first_page, board_page(&blast->board, connection->due_ns), COUNT_asked, 1);
         }
         int64_t position = connection->state == FREE ? 0 : oldest_position(blast, connection);
@@ -241,12 +258,7 @@ static void close_slot(struct blast *blast, struct connection *connection, int64
     blast_count_answered(blast, -(connection->received > 0));
     blast->is_full = false;
     blast->check_ns = 0;
-    if (by_rst) {
-        /* socket(7): close() then sends RST and leaves no TIME_WAIT. */
-        struct linger reset = {1, 0};
-        setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    }
-    close(connection->fd);
+    transport_end(connection->fd, by_rst);
     connection->fd = -1;
     board_count(&blast->board, COUNT_closed, now, 1);
     slot_free(blast, connection);
@@ -320,8 +332,12 @@ static void check_accepted(struct blast *blast, struct connection *connection) {
 
 static void bury(struct blast *blast, struct connection *connection) {
     int64_t now = clock_ns();
-    if (connection->broke_from == CONNECTING) {
-        connection_not_opened(blast, connection, connection->failure);
+    if (connection->broke_from < OPEN) {
+        bool is_silent = connection->failure == OWN_HANDSHAKE_TIMEOUT && !connection->received;
+        if (is_silent && is_unacknowledged(connection->fd))
+            connection_not_opened(blast, connection, STEP_connect, OWN_NOT_ACCEPTED);
+        else
+            connection_not_opened(blast, connection, connection->step, connection->failure);
         return;
     }
     if (connection->failure == OWN_REPLY_TIMEOUT && !connection->received) check_accepted(blast, connection);
@@ -349,10 +365,11 @@ void blast_mend_broken(struct blast *blast) {
 }
 
 void connection_finish(struct blast *blast, struct connection *connection, int64_t now) {
-    if (connection->state == CONNECTING) {
+    if (connection->state < OPEN) {
         /* One of the first is missing; a successor was asked for in vain. */
         if (connection->first) {
-            connection_not_opened(blast, connection, OWN_RUN_ENDED);
+            int step = connection->state == HANDSHAKING ? STEP_handshake : STEP_connect;
+            connection_not_opened(blast, connection, step, OWN_RUN_ENDED);
             return;
         }
         board_count(&blast->board, COUNT_asked, connection->due_ns, -1);

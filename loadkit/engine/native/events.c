@@ -15,12 +15,12 @@ static __attribute__((noinline)) void finish_connect(struct blast *blast, struct
     const struct route *route = &blast->routes[connection->route];
     if (!number && route->may_meet_itself && meets_itself(connection->fd, &route->destination)) number = ECONNREFUSED;
     if (number) {
-        connection_not_opened(blast, connection, number);
+        connection_not_opened(blast, connection, STEP_connect, number);
         return;
     }
     int64_t now = clock_ns();
     blast_enter_phases(blast, now);
-    connection_opened(blast, connection, now, 0);
+    connection_established(blast, connection, now);
 }
 
 static void read_on_later(struct blast *blast, struct connection *connection) {
@@ -64,15 +64,46 @@ static __attribute__((noinline)) void read_edge(struct blast *blast, struct conn
     read_on_later(blast, connection);
 }
 
+static void end_setup(struct blast *blast, struct connection *connection) {
+    int64_t now = clock_ns();
+    blast_enter_phases(blast, now);
+    connection_shaken(blast, connection, now);
+}
+
+/* Reads what has come before the first message; edge-triggered, until there is nothing more. */
+static void read_setup(struct blast *blast, struct connection *connection, uint32_t events) {
+    for (int reads = 0; reads < READS_A_TURN; reads++) {
+        bool is_done = false;
+        size_t length = setup_read(blast, connection, &is_done);
+        if (is_done) end_setup(blast, connection);
+        if (!length || connection->state != HANDSHAKING || !blast->options.is_edge_triggered) return;
+        if (length < READ_BYTES && !(events & HIDES_MORE)) return;
+    }
+    read_on_later(blast, connection);
+}
+
+/* Of a connection that is not open yet. Returns whether it is now, and there may be more to read: edge-triggered, what
+ * came with that is not said again. */
+static __attribute__((noinline)) bool open_by_event(struct blast *blast, struct connection *connection, uint64_t token,
+                                                    uint32_t events) {
+    if (connection->state == CONNECTING) {
+        if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return false;
+        finish_connect(blast, connection);
+        if (!is_of_generation(token, connection->generation)) return false;
+    } else if ((events & EPOLLOUT) && connection->written < connection->owed && setup_write(blast, connection)) {
+        end_setup(blast, connection);
+    }
+    if (connection->state == HANDSHAKING && (events & ~(uint32_t)EPOLLOUT)) {
+        read_setup(blast, connection, events);
+        return is_live(connection) && blast->options.is_edge_triggered;
+    }
+    return is_live(connection);
+}
+
 void connection_on_event(struct blast *blast, uint64_t token, uint32_t events) {
     struct connection *connection = &blast->slots[slot_of(token)];
     if (!is_of_generation(token, connection->generation)) return;
-    if (connection->state == CONNECTING) {
-        if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
-        finish_connect(blast, connection);
-        if (!is_of_generation(token, connection->generation)) return;
-        /* What came with it is read below: edge-triggered, it is not said again. */
-    }
+    if (connection->state < OPEN && !open_by_event(blast, connection, token, events)) return;
     if ((events & EPOLLOUT) && connection->written < connection->owed) {
         messages_write(blast, connection);
         int64_t now = clock_ns();

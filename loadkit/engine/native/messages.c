@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "blast.h"
+#include "transport.h"
 
 /* -- messages that wait */
 
@@ -154,7 +155,7 @@ void messages_write(struct blast *blast, struct connection *connection) {
     while (connection->written < connection->owed) {
         size_t length;
         const unsigned char *bytes = stream_bytes(blast, connection, connection->owed - connection->written, &length);
-        ssize_t taken = send(connection->fd, bytes, length, MSG_NOSIGNAL);
+        ssize_t taken = transport_send(connection->fd, bytes, length);
         if (taken < 0) {
             if (errno == EINTR) continue;
             if (errno != EAGAIN) {

@@ -6,7 +6,7 @@
 /* Since when a connection waits for the peer; NEVER if it waits for nothing. Its last message may have its reply before
  * all of it is written, and then waits for room alone. No other has taken its place in the ring. */
 static int64_t waits_since(const struct blast *blast, const struct connection *connection) {
-    if (connection->state == CONNECTING) return connection->established_ns;
+    if (connection->state < OPEN) return connection->established_ns;
     if (connection->pending_count) return pending_at(blast, connection, 0)->sent;
     if (connection->written == connection->owed) return NEVER;
     return pending_at(blast, connection, blast->options.depth - 1)->sent;
@@ -16,8 +16,8 @@ static int64_t waits_since(const struct blast *blast, const struct connection *c
 static int64_t expires_at(const struct blast *blast, const struct connection *connection) {
     int64_t since = waits_since(blast, connection);
     if (since == NEVER) return NEVER;
-    bool is_connecting = connection->state == CONNECTING;
-    int64_t timeout = is_connecting ? blast->options.connect_timeout_ns : blast->options.timeout_ns;
+    bool is_opening = connection->state < OPEN;
+    int64_t timeout = is_opening ? blast->options.connect_timeout_ns : blast->options.timeout_ns;
     return look_at_timeout(blast, since + timeout + standstills_since(&blast->standstills, since));
 }
 
@@ -33,7 +33,9 @@ static __attribute__((noinline, cold)) void take_unreported(struct blast *blast,
 
 static void expire(struct blast *blast, struct connection *connection) {
     if (connection->state == CONNECTING)
-        connection_not_opened(blast, connection, OWN_CONNECT_TIMEOUT);
+        connection_not_opened(blast, connection, STEP_connect, OWN_CONNECT_TIMEOUT);
+    else if (connection->state == HANDSHAKING)
+        connection_fail(blast, connection, STEP_handshake, OWN_HANDSHAKE_TIMEOUT);
     else if (connection->pending_count)
         connection_fail(blast, connection, STEP_receive, OWN_REPLY_TIMEOUT);
     else

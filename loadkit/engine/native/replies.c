@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "blast.h"
+#include "transport.h"
 
 /* Whether a reply came after the time-out, as of the wait that told of it, less what we stood still. A standstill
  * counts from when the wait was to end: where that was this message's own deadline, the time-out and its grain had
@@ -179,7 +180,7 @@ static __attribute__((noinline)) uint32_t take_framed(struct blast *blast, struc
 
 struct came replies_read(struct blast *blast, struct connection *connection) {
     ssize_t length;
-    do length = stamper_receive(&blast->stamper, &blast->board, connection->fd, blast->buffer, READ_BYTES);
+    do length = transport_receive(&blast->stamper, &blast->board, connection->fd, blast->buffer, READ_BYTES);
     while (length < 0 && errno == EINTR);
     if (length <= 0) {
         if (length < 0 && errno == EAGAIN) return (struct came){0, 0};

@@ -28,7 +28,7 @@ int slots_open(struct blast *blast, uint32_t limit) {
     blast->slots = reserve(blast->slots_bytes);
     blast->pending = reserve(blast->pending_bytes);
     blast->live = reserve(blast->live_bytes);
-    if (blast->rule.wire != WIRE_echo) {
+    if (blast->rule.wire != WIRE_echo || blast->setup.count) {
         blast->progress_bytes = limit * sizeof *blast->progress;
         blast->progress = reserve(blast->progress_bytes);
         if (!blast->progress) return -1;

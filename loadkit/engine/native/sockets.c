@@ -66,7 +66,7 @@ int socket_make(const struct blast *blast, struct route *route) {
     if (fd < 0) return -1;
     /* Nagle's algorithm holds back a segment that is not full while another is on its way (RFC 896): one message at a
      * time in one segment never is, and then the system call is saved. */
-    bool is_held_back = blast->options.depth > 1 || blast->script.longest > LEAST_SEGMENT;
+    bool is_held_back = blast->options.depth > 1 || blast->script.longest > LEAST_SEGMENT || blast->setup.count;
     if (is_held_back && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one)) goto failed;
     if (blast->options.keepalive_s && keep_alive(fd, blast->options.keepalive_s)) goto failed;
     if (blast->settings.are_given && settings_apply(&blast->settings, fd)) goto failed;

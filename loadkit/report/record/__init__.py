@@ -24,12 +24,13 @@ from loadkit.report.record.processes import (
 )
 from loadkit.report.record.run import FORMAT, MINOR, VERSION, RunId, RunRecord, Span, Tool
 from loadkit.report.record.series import Interval, PhaseRecord
-from loadkit.report.record.times import OF_A_SCHEDULE, PERCENTILES, HistogramRecord, Histograms, measured
+from loadkit.report.record.times import OF_A_SCHEDULE, OF_A_SETUP, PERCENTILES, HistogramRecord, Histograms, measured
 
 __all__ = [
     "FORMAT",
     "MINOR",
     "OF_A_SCHEDULE",
+    "OF_A_SETUP",
     "PERCENTILES",
     "STATES",
     "VERSION",

@@ -38,9 +38,9 @@ MINOR = 3
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A run. `messages` and `histograms` are of the measured phases (kind hold), rates and bytes of the window.
 
-    The connections of a run open before its window, in the ramp. So `connections`, `errors` and the histograms connect
-    and first_byte are of the whole run without its warm-up phases. `closing_ns` is the time from the end of the traffic
-    until every process of both ends had closed its connections and ended.
+    The connections of a run open before its window, in the ramp. So `connections`, `errors` and the histograms connect,
+    handshake and first_byte are of the whole run without its warm-up phases. `closing_ns` is the time from the end of
+    the traffic until every process of both ends had closed its connections and ended.
 
     `unread` is how long received bytes stayed in the receive buffers, from the kernel's stamp until they were read, for
     one read in sixteen (--stamps rx). `sockets` has the socket options of the blast end by name: what the kernel said

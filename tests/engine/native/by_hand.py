@@ -183,6 +183,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
         },
         "script": a_script(1),
         "rule": rule_values(Echo(check=True)),
+        "setup": (),
         "phases": (a_phase(second), a_phase(3600 * second), a_phase(second, is_drain=True)),
         "routes": (a_route(),),
         "settings": (),
