@@ -37,7 +37,7 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes,
         where = f"the embedded server at {place_of(plan.here.routes[0].destination, port)}"
     step, name = next(iter(ramp.errors), ("receive", "UNKNOWN"))
     if step == "handshake":
-        return TargetError(f"{where}: {_shaken(name, first_bytes)}; {explain(step, name).advice}")
+        return TargetError(f"{where} {_shaken(load, name, first_bytes)}; {explain(step, name).advice}")
     if not load.echoes and step in ("reply", "receive") and (said := _framed(load, step, name, first_bytes)):
         return TargetError(f"{where} {said}")
     if load.echoes and (name in ("EXTRA_BYTES", "WRONG_BYTES") or _right(script, first_bytes) < len(first_bytes)):
@@ -75,10 +75,17 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes,
     return TargetError(f"{where}: {reason}; {advise(step, name)}")
 
 
-def _shaken(name: str, first_bytes: bytes) -> str:
-    """Says what became of the set-up of the first connection, and what came in it."""
-    came = f", after it said `{show(first_bytes)}`" if first_bytes else ", and it said nothing"
-    return f"the set-up of the first connection failed: {explain('handshake', name).cause}{came}"
+def _shaken(load: Load, name: str, first_bytes: bytes) -> str:
+    """Says what became of the set-up of the first connection, and how what came in it began."""
+    protocol = recognise(first_bytes)
+    looks = f", this looks like {protocol}" if protocol else ""
+    came = f"after it said `{show(first_bytes)}`{looks}" if first_bytes else "and said nothing before"
+    what = {
+        **{ended: f"{said} during its set-up" for ended, said in _ENDED.items()},
+        "HANDSHAKE_TIMEOUT": f"did not finish the set-up within {format_duration(load.connect_timeout_ns)}",
+        "EXTRA_BYTES": "said more in the set-up than --first-expect tells of",
+    }
+    return f"{what.get(name, f'did not keep to --first-expect in the set-up ({name})')}, {came}"
 
 
 def _framed(load: Load, step: str, name: str, first_bytes: bytes) -> str | None:

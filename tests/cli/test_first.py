@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.pages import commands, page
 
 from .conftest import Loadkit
 
@@ -76,8 +79,10 @@ def test_a_target_that_refuses_the_login_is_told_of_with_what_it_said(loadkit: L
     done = loadkit("blast", f"127.0.0.1:{service}", *_SHORT, *wrong)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert line.startswith(f"loadkit: 127.0.0.1:{service}: the set-up of the first connection failed: the target ")
-    assert "after it said `220 ready, who is there?…`" in line
+    assert line.startswith(
+        f"loadkit: 127.0.0.1:{service} closed the first connection during its set-up, after it said "
+    )
+    assert "`220 ready, who is there?…`, this looks like SMTP or FTP; see what its log says of --first" in line
     assert _SECRET not in line
 
 
@@ -90,6 +95,27 @@ def test_the_environment_and_a_profile_say_it_too(loadkit: Loadkit, tmp_path: Pa
     assert said[0] == said[1]
     assert [one["expect"] for one in said[0]] == ["line", "line-code"]
     assert "AUTH" not in by_profile.stdout + by_environment.stdout
+
+
+class _Mail(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.wfile.write(b"220 mail.example ESMTP\r\n")
+        for line in self.rfile:
+            self.wfile.write(b"250-mail.example\r\n250 HELP\r\n" if line.startswith(b"EHLO") else b"250 OK\r\n")
+
+
+def test_the_example_of_the_page_runs(loadkit: Loadkit, tmp_path: Path) -> None:
+    [command] = [line for line in commands(page("protocols")) if "--first ''" in line]
+    words = shlex.split(command)
+    assert words[:3] == ["loadkit", "blast", "mail.example:25"]
+    with _Server(("127.0.0.1", 0), _Mail) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = loadkit("blast", f"127.0.0.1:{server.server_address[1]}", *words[3:], "-o", "run.json")
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["histograms"]["handshake"]["count"] == 50
+    assert record["errors"] == []
 
 
 @pytest.mark.parametrize(
