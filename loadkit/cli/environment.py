@@ -15,6 +15,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from loadkit.cli.options import SwitchOrValue
 from loadkit.errors import LoadkitError
 from loadkit.printable import printable
 from loadkit.profile.option import Group
@@ -33,6 +34,13 @@ _LEAST_GROUPS = 3
 
 class Command(click.Command):
     """A command whose options may come from the environment, and stand in groups in its help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the command line; a switch that takes a value as well has one."""
+        for parameter in self.params:
+            if isinstance(parameter, SwitchOrValue):
+                args = parameter.spelled_out(args)
+        return super().parse_args(ctx, args)
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the options, those of a group together; those of a command with hardly any groups as click does."""

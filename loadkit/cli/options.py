@@ -14,7 +14,10 @@ from loadkit.profile.engines import EngineName
 from loadkit.profile.option import Bounds, Group, Option, default_of, options_of, repeatable
 from loadkit.units import Count, Duration, Rate, Size, format_count, format_duration, format_size
 
-__all__ = ["GroupedOption", "given", "profile_options", "quantity"]
+__all__ = ["GroupedOption", "SwitchOrValue", "given", "profile_options", "quantity"]
+
+# As it stands on a command line: HOST:PORT, unix:PATH, a URL.
+_TARGET = re.compile(r"(?!starts:|contains:)(?:.*:[0-9]+|unix:.*|[a-z+]+://.*)", re.DOTALL)
 
 # What stands between several values of a variable where blanks are a part of them: the end of a line, or nothing.
 _AS_IT_IS = ("\n", "")
@@ -40,6 +43,34 @@ class GroupedOption(click.Option):
         if self._between.pattern in _AS_IT_IS:
             return tuple(text.split("\n")) if self._between.pattern else (text,)
         return tuple(self._between.split(" ".join(text.split())))
+
+
+class SwitchOrValue(GroupedOption):
+    """An option with a value that is a switch as well: `--check starts:OK`, `--no-check`, and `--check` alone.
+
+    `kind` reads the value. A target behind the switch is not taken for its value.
+    """
+
+    def __init__(self, *words: Any, kind: Any, off: str, **more: Any) -> None:
+        super().__init__(*words, **more)
+        self._kind = kind
+        self._off = off
+
+    def spelled_out(self, arguments: list[str]) -> list[str]:
+        """Returns the words of a command line with the value of each switch."""
+        on, words = self.opts[0], list(arguments)
+        end = words.index("--") if "--" in words else len(words)
+        for at, word in enumerate(words[:end]):
+            if word == self._off:
+                words[at] = f"{on}={self._kind.parse(False)}"
+            elif word == on and (at + 1 == end or words[at + 1].startswith("-") or _TARGET.fullmatch(words[at + 1])):
+                words[at] = f"{on}={self._kind.parse(True)}"
+        return words
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Returns its row of the help, with the switch that turns it off."""
+        row = super().get_help_record(ctx)
+        return row and (f"{row[0]} / {self._off}", row[1])
 
 
 def profile_options(kind: type[msgspec.Struct]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -79,7 +110,12 @@ def _click_option(
     is_plain = default is None or default == ()
     help_text = option.help if is_plain else f"{option.help} [{_shown(default, option)}]"
     more: dict[str, Any] = {"cls": GroupedOption, "group": option.group, "help": help_text, "default": None}
-    if hint in (bool, bool | None):
+    flags = option.flags
+    if "/" in flags[-1] and hint not in (bool, bool | None):
+        on, _, off = flags[-1].partition("/")
+        flags = (*flags[:-1], on)
+        more |= {"cls": SwitchOrValue, "kind": hint.__args__[0], "off": off, "metavar": option.metavar}
+    elif hint in (bool, bool | None):
         more["is_flag"] = True
     elif is_repeatable:
         more |= {"multiple": True, "default": (), "metavar": option.metavar, "between": option.between}
@@ -87,7 +123,7 @@ def _click_option(
         more["type"] = click.Choice([choice.value for choice in hint if choice is not EngineName.FAKE])
     else:
         more["metavar"] = option.metavar or _metavar(hint)
-    return click.option(*option.flags, name, **more)
+    return click.option(*flags, name, **more)
 
 
 def _metavar(hint: Any) -> str:

@@ -19,12 +19,14 @@ from loadkit.measure.names import (
     STAGES,
     STATE,
     STEPS,
+    WRONG_WORDS,
     OwnError,
 )
 from loadkit.measure.tokens import HEAD_WORDS, NOTE_WORDS
 from loadkit.plan.load import LEAST_PROBED_BYTES, MOST_PROBED_BYTES
 from loadkit.profile.serve import ProbePeers
 from loadkit.profile.setup import MOST_STEPS
+from loadkit.wire.check import JUDGES
 from loadkit.wire.protocol import REPLY_ERRORS
 from loadkit.wire.script import FRESH, PATCH_DIGITS_SHIFT, PATCH_SHIFT
 from loadkit.wire.wires import RULES
@@ -55,6 +57,8 @@ SHARED: Mapping[str, object] = {
     "TAIL_ROWS": TAIL_ROWS,
     "MOST_SETTINGS": MOST_SETTINGS,
     "SETTING_WORDS": SETTING_WORDS,
+    "WRONG_WORDS": WRONG_WORDS,
+    "JUDGES": JUDGES,
     "TOKENS_HEAD_WORDS": HEAD_WORDS,
     "TOKENS_NOTE_WORDS": NOTE_WORDS,
     "LEAST_PROBED_BYTES": LEAST_PROBED_BYTES,

@@ -41,7 +41,7 @@ class BlastOptions(TypedDict, total=False):
     warmup: str | float | None
     keepalive: str | None
     close: Literal["rst", "fin"] | None
-    check: bool | None
+    check: str | bool | None
     journey: bool | None
     slo: str | Sequence[str] | None
     abort_on: str | Sequence[str] | None

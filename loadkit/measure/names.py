@@ -26,6 +26,7 @@ __all__ = [
     "STEPS",
     "TIMES",
     "WAKEUP_SOURCES",
+    "WRONG_WORDS",
     "OwnError",
     "error_name",
     "place_of",
@@ -33,6 +34,8 @@ __all__ = [
 
 # The number of socket options that a slot has room for, and the words of each: the length of its value, then the value.
 MOST_SETTINGS, SETTING_WORDS = 8, 3
+# The words that a slot has for a wrong reply: as much as a report shows of it.
+WRONG_WORDS = 1 + 8
 STATE = (
     "sequence",  # odd while a batch is being folded in
     "phase",  # index of the phase the worker is in
@@ -56,6 +59,8 @@ STATE = (
     "stranded_ns",  # when its last connection was gone and no other could open; 0 before
     # What the kernel says of the socket options of a connection (measure/settings.py): length and value of each.
     *(f"setting_{word}" for word in range(MOST_SETTINGS * SETTING_WORDS)),
+    # How the first reply begins that did not say what it should (measure/wrong.py): its length, then bytes.
+    *(f"wrong_{word}" for word in range(WRONG_WORDS)),
 )
 COUNTERS = (
     "asked",  # connects begun

@@ -13,11 +13,13 @@ from loadkit.plan.messages import Pool, SentFile, messages_of
 from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.phases import PhaseKind, PhasePlan, connect_rate_of, phases_of
+from loadkit.plan.replies import content_of
 from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, sockets_of
 from loadkit.profile.blast import LONGEST_RUN, Arrivals, Close, Profile
 from loadkit.profile.both import Stamps
 from loadkit.profile.setup import expected_of, hidden
 from loadkit.units import NS_PER_S, Duration
+from loadkit.wire.check import EXACT, NOTHING, Check
 from loadkit.wire.echo import Echo, echo_script
 from loadkit.wire.expect import Expect
 from loadkit.wire.render import Order
@@ -74,12 +76,14 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     pool: Annotated[Pool | None, worked_out()] = None  # None: messages of one size, which need none
     # What is said on each connection before its first message.
     setup: Annotated[tuple[Said, ...], asked_by("first", "first_expect")] = ()
+    # What is compared if `check` says that a reply's content is: wire/check.py.
+    content: Annotated[str, asked_by("check")] = EXACT
     highest_ns: Annotated[int, worked_out()]  # the histograms' upper end
 
     @property
     def wire(self) -> Wire:
         """What its connections send, and take for replies."""
-        return Wire(echo_script(self.size_bytes), self.rule)
+        return Wire(echo_script(self.size_bytes), self.rule, Check(self.content).judging if self.check else NOTHING)
 
     @property
     def rule(self) -> Rule:
@@ -175,7 +179,7 @@ def build_load(
     `contents` has the files that its messages name, `setup` the steps before them (profile/setup.py). No pool of
     messages is larger than `memory`, in bytes. Raises OptionError or ProfileError for what cannot work anywhere.
     """
-    phases = phases_of(profile)
+    phases, content = phases_of(profile), content_of(profile)
     span_ns = sum(phase.duration_ns for phase in phases)
     sent = messages_of(profile, contents or {}, memory)
     return Load(
@@ -193,7 +197,7 @@ def build_load(
         opening=int(profile.opening),
         keepalive_ns=_int(profile.keepalive),
         close=profile.close,
-        check=profile.check,
+        check=content is not None,
         journey=profile.journey,
         stamps=profile.stamps,
         sockets=sockets_of(profile),
@@ -207,6 +211,7 @@ def build_load(
             Said(hidden(step.sends), str(expect))
             for step, expect in zip(setup, expected_of(profile.first, profile.first_expect), strict=False)
         ),
+        content=content or EXACT,
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
     )
 

@@ -17,6 +17,7 @@ from loadkit.profile.option import Group, option
 from loadkit.profile.setup import First, FirstExpect
 from loadkit.profile.tags import Tag
 from loadkit.units import ConnectRate, Count, Duration, Pace
+from loadkit.wire.check import Check
 from loadkit.wire.expect import Expect
 from loadkit.wire.render import Order
 
@@ -273,8 +274,15 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Close, option("how connections are closed: rst leaves no TIME_WAIT", "--close", group=Group.CONNECTIONS)
     ] = Close.RST
     check: Annotated[
-        bool, option("compare the content of every reply", "--check/--no-check", group=Group.MEASURING)
-    ] = True
+        Check | None,
+        option(
+            "what a reply has to say: exact (the message again), starts:TEXT, contains:TEXT, same (as the first one), "
+            "none [exact with --expect echo, else none]",
+            "--check/--no-check",
+            group=Group.MEASURING,
+            metavar="CHECK",
+        ),
+    ] = None
     journey: Annotated[
         bool,
         option(

@@ -36,12 +36,12 @@ def option_words(options: Mapping[str, object]) -> list[str]:
         value = options.get(name)
         if value is None:
             continue
+        on, _, off = option.flags[0].partition("/")
         if isinstance(value, bool):
-            on, _, off = option.flags[0].partition("/")
             words.append(on if value else off)
             continue
         for text in value if isinstance(value, list | tuple) else (value,):
-            words += [option.flags[0], str(text)]
+            words += [on, str(text)]
     return words
 
 

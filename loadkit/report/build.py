@@ -12,6 +12,7 @@ from loadkit.host import Host
 from loadkit.measure.run_samples import RunSamples
 from loadkit.measure.samples import PhaseSamples
 from loadkit.measure.series import IntervalSample
+from loadkit.measure.wrong import find_wrong
 from loadkit.plan.addresses import is_here
 from loadkit.plan.build import Plan
 from loadkit.plan.load import Load
@@ -62,6 +63,8 @@ from loadkit.report.verdict import judged
 from loadkit.report.wakeups import phase_wakeups, wakeups_missing, wakeups_record
 from loadkit.report.workers import blast_workers, sockets_record
 from loadkit.units import NS_PER_S
+from loadkit.wire.protocol import WRONG_REPLY
+from loadkit.wire.recognise import show
 
 __all__ = ["build_record"]
 
@@ -114,7 +117,10 @@ def _what_happened(plan: Plan, host: Host, samples: RunSamples, parts: Parts) ->
         connections=run_connections(load, parts, samples),
         messages=message_counts(parts.hold),
         bytes=Bytes(window.sent_bytes, window.received_bytes) if window else Bytes(0, 0),
-        errors=error_rows([(phase.name, one) for phase, one in zip(load.phases, parts.phases, strict=True)]),
+        errors=error_rows(
+            [(phase.name, one) for phase, one in zip(load.phases, parts.phases, strict=True)],
+            seen=_examples(load, samples),
+        ),
         window=window,
         connecting=connecting,
         rates=make_rates(window, connecting),
@@ -174,6 +180,12 @@ def _interval(row: IntervalSample, load: Load) -> Interval:
 
 
 # -- fields by name, which are null where something was not measured
+
+
+def _examples(load: Load, samples: RunSamples) -> dict[str, str]:
+    """Returns how the first reply began that said something wrong, as an error's example."""
+    began = find_wrong(worker.state for worker in samples.workers)
+    return {} if began is None else {WRONG_REPLY: f"; the first began `{show(began)}` (--check {load.content})"}
 
 
 def _scale(plan: Plan, samples: RunSamples) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from loadkit.measure.names import TIMES
 from loadkit.measure.run_samples import RunSamples
@@ -116,11 +116,19 @@ def phase_record(load: Load, phase: PhasePlan, part: PhaseSamples, wakeups: Wake
     )
 
 
-def error_rows(parts: Sequence[tuple[str, PhaseSamples]], is_serve: bool = False) -> tuple[Advised, ...]:
-    """Returns the errors of phases by name, added up over the workers, the most frequent first."""
+def error_rows(
+    parts: Sequence[tuple[str, PhaseSamples]], is_serve: bool = False, seen: Mapping[str, str] | None = None
+) -> tuple[Advised, ...]:
+    """Returns the errors of phases by name, added up over the workers, the most frequent first.
+
+    `seen` has an example of an error by its name.
+    """
     total: Counter[tuple[str, str, str]] = Counter()
     for phase, part in parts:
         for (step, name), count in part.errors.items():
             total[phase, step, name] += count
-    rows = [Advised(*key, count, advise(key[1], key[2], is_serve)) for key, count in total.items()]
+    rows = [
+        Advised(*key, count, advise(key[1], key[2], is_serve) + (seen or {}).get(key[2], ""))
+        for key, count in total.items()
+    ]
     return tuple(sorted(rows, key=lambda row: (-row.count, row.phase, row.step, row.error)))

@@ -12,6 +12,7 @@ from loadkit.plan.build import Plan
 from loadkit.plan.load import Load
 from loadkit.report.advice import advise, explain
 from loadkit.units import format_duration, format_size
+from loadkit.wire.protocol import WRONG_REPLY
 from loadkit.wire.recognise import guess, recognise, show
 from loadkit.wire.script import Script, Stream
 
@@ -93,6 +94,8 @@ def _framed(load: Load, step: str, name: str, first_bytes: bytes) -> str | None:
     expected, protocol = f"--expect {load.expect}", recognise(first_bytes)
     looks = f", this looks like {protocol}" if protocol else ""
     if step == "reply":
+        if name == WRONG_REPLY:
+            expected += f" --check {load.content}"
         return f"replied `{show(first_bytes)}`{looks}: {explain(step, name).cause} ({expected}, {name})"
     if name == "EXTRA_BYTES":
         return f"sent more than the first message's reply, `{show(first_bytes)}`{looks}: is it {expected}?"

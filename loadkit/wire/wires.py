@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from loadkit.wire.check import NOTHING, Judging
 from loadkit.wire.coded import Coded, CodedFraming
 from loadkit.wire.delimited import Delimited, DelimitedFraming
 from loadkit.wire.echo import Echo, EchoFraming
@@ -32,10 +33,11 @@ RULES: dict[str, type[Rule]] = {
 
 
 class Wire(msgspec.Struct, frozen=True):
-    """What connections send, and what they take for replies."""
+    """What connections send, what they take for replies, and what these have to say."""
 
     script: Script
     rule: Rule
+    judging: Judging = NOTHING
 
 
 def framing_of(rule: Rule, stream: Stream) -> Framing[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -218,3 +219,22 @@ def test_what_the_shell_asks_for_is_printed(loadkit: Loadkit, tmp_path: Path) ->
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "plain,steady\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "check", "content"),
+    [
+        pytest.param(["--check"], True, "exact", id="the switch alone"),
+        pytest.param(["--check", "127.0.0.1:7000"], True, "exact", id="a target behind the switch"),
+        pytest.param(["--no-check", "127.0.0.1:7000"], False, "exact", id="switched off"),
+        pytest.param(["--check", "none", "127.0.0.1:7000"], False, "exact", id="none"),
+        pytest.param(["--check=starts:1", "--expect", "line"], True, "starts:1", id="a value"),
+        pytest.param(["--check", "contains:a:1", "--expect", "line"], True, "contains:a:1", id="a value with a colon"),
+        pytest.param(["--expect", "line"], False, "exact", id="nothing is known of a line"),
+    ],
+)
+def test_check_is_a_switch_and_takes_a_value(
+    words: list[str], check: bool, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = json.loads(printed(capsys, "blast", *words, "--dry-run"))["load"]
+    assert (load["check"], load["content"]) == (check, content)

@@ -13,6 +13,9 @@ import pytest
 
 from loadkit.engine.base import Engine
 from loadkit.measure.names import JOURNEY_SOURCES
+from loadkit.measure.samples import read_board
+from loadkit.measure.wrong import find_wrong
+from loadkit.wire.check import Judging, JudgingKind
 from loadkit.wire.delimited import LINE, Delimited
 from loadkit.wire.echo import Echo
 from loadkit.wire.fixed import Fixed
@@ -180,3 +183,71 @@ def test_no_probe_says_hello_to_what_is_no_echo(engine: Engine, blast: Blast, pe
     assert {line.split()[0] for line in said} == {b"get"}
     sources = {"no_echo", "no_waits"} if engine.name == "uvloop" else {"no_echo"}
     assert JOURNEY_SOURCES[blasting.board.slots[0].get("journey_source")] in sources
+
+
+# -- what replies say
+
+_CHECKS = {
+    "starts": Judging(JudgingKind.STARTS, b"OK "),
+    "contains": Judging(JudgingKind.CONTAINS, b": fine"),
+    "same": Judging(JudgingKind.SAME),
+}
+
+
+def _third_is_wrong() -> Callable[[bytes], bytes]:
+    numbers = itertools.count(1)
+    return lambda _line: b"ERR no\n" if next(numbers) % 3 == 0 else b"OK all: fine\n"
+
+
+@pytest.mark.parametrize("size", [0, 2], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("check", _CHECKS)
+@pytest.mark.parametrize("loop", _LOOPS)
+def test_a_reply_that_says_something_else_fails_its_message_and_the_connection_goes_on(
+    blast: Blast, peer: Peer, loop: str, check: str, size: int
+) -> None:
+    wire = Wire(_LINES.script, LINE, _CHECKS[check])
+    blasting = blast(
+        peer(_answers(_third_is_wrong(), size)),
+        wire=wire,
+        connections="1",
+        messages="20",
+        duration="30s",
+        **_LOOPS[loop],
+    )
+    whole = run(blasting)
+    # The connection's first message, and twenty more; in an open loop the first is not counted.
+    wrong = 21 // 3
+    assert whole.errors == {("reply", "WRONG_REPLY"): wrong}
+    assert whole.counters["failed"] == wrong
+    assert whole.counters["replied"] == whole.counters["sent"] - wrong == whole.histograms["latency"].count
+    assert whole.counters["opened"] == 1
+    began = find_wrong(worker.state for worker in read_board(blasting.board))
+    assert began is not None
+    assert b"ERR no\n".endswith(began)
+    assert began == b"ERR no\n" or size
+
+
+@pytest.mark.parametrize("depth", [1, 5])
+def test_replies_that_come_together_are_judged_each(blast: Blast, peer: Peer, depth: int) -> None:
+    wire = Wire(_LINES.script, LINE, _CHECKS["starts"])
+    whole = run(
+        blast(
+            peer(_answers(_third_is_wrong())),
+            wire=wire,
+            connections="1",
+            messages="29",
+            duration="30s",
+            depth=str(depth),
+        )
+    )
+    assert whole.errors == {("reply", "WRONG_REPLY"): 10}
+    assert whole.counters["replied"] == 20
+
+
+def test_a_first_reply_that_says_something_else_ends_the_connection(blast: Blast, peer: Peer) -> None:
+    wire = Wire(_LINES.script, LINE, _CHECKS["starts"])
+    blasting = blast(peer(_answers(lambda _line: b"ERR no\n")), wire=wire, proves=True, connections="1", messages="9")
+    whole = run(blasting)
+    assert whole.errors == {("reply", "WRONG_REPLY"): 1}
+    assert whole.counters["replied"] == 0
+    assert find_wrong(worker.state for worker in read_board(blasting.board)) is None

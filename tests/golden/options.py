@@ -19,6 +19,7 @@ from loadkit.profile.engines import EngineName
 from loadkit.profile.option import Option, options_of
 from loadkit.profile.serve import ServeProfile
 from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, exact_duration, exact_size
+from loadkit.wire.check import Check
 from loadkit.wire.expect import Expect
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,7 @@ _WRITTEN = {
     Pace: "str | float",
     Place: "str | int",
     Expect: "str",
+    Check: "str | bool",
 }
 _DOCS = """# Options
 

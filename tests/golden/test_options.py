@@ -20,6 +20,7 @@ from loadkit.profile.option import options_of
 from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.profile.serve import ServeProfile
 from loadkit.profile.spell import as_given
+from loadkit.wire.check import Check
 from loadkit.wire.expect import Expect
 
 from .options import FILES, ROOT
@@ -114,6 +115,8 @@ def _other(kind: type[msgspec.Struct], name: str) -> Any:
         return True
     if hint is Expect:
         return "line"
+    if hint == Check | None:
+        return "starts:OK"
     if isinstance(hint, type) and issubclass(hint, str) and hint is not str:
         return next(one.value for one in hint if one is not default)  # type: ignore[attr-defined]
     if hint == str | None:

@@ -86,7 +86,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     profile = Profile()
     assert (profile.connections, str(profile.size), profile.depth, profile.opening) == (1000, "64B", 1, 4096)
     assert (profile.timeout, profile.connect_timeout) == (10 * 10**9, 5 * 10**9)
-    assert (profile.close, profile.engine, profile.check, profile.pin) == (Close.RST, EngineName.AUTO, True, True)
+    assert (profile.close, profile.engine, profile.check, profile.pin) == (Close.RST, EngineName.AUTO, None, True)
     # None: the plan decides
     assert (profile.duration, profile.messages, profile.rate, profile.workers, profile.warmup) == (None,) * 5
     assert (profile.connect_rate, profile.keepalive) == (None, None)

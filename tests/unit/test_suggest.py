@@ -468,7 +468,7 @@ _GIVEN = st.fixed_dictionaries(
         "source": st.lists(st.sampled_from(["10.0.1.0/28", "fd00::/64"]), min_size=1, max_size=3).map(tuple),
         "slo": st.lists(st.sampled_from(["latency.p99<5ms", "errors==0"]), min_size=1, max_size=3).map(tuple),
         "close": st.sampled_from(["rst", "fin"]),
-        "check": st.booleans(),
+        "check": st.sampled_from(["exact", "none", "starts:OK"]),
         "edge_triggered": st.booleans(),
         "engine": st.sampled_from(["native", "asyncio"]),
     },

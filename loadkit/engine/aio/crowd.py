@@ -11,6 +11,7 @@ from loadkit.engine.aio.watch import Watch
 from loadkit.engine.base import CAME_BYTES
 from loadkit.measure.names import STAMP_SOURCES
 from loadkit.measure.tally import FOLD_EVERY, Tally
+from loadkit.wire.check import judge_of
 from loadkit.wire.echo import Echo
 from loadkit.wire.script import Stream
 from loadkit.wire.wires import framing_of
@@ -41,6 +42,7 @@ class Crowd(abc.ABC, Generic[Member]):
         self.messages = self.stream.messages
         self.cycle = self.stream.cycle
         self.framing = framing_of(rule, self.stream)
+        self.judge = judge_of(shard.wire.judging)
         self.size = self.script.size  # 0: messages have several lengths
         self.is_patched = bool(self.script.patches)
         self._begun = self._noted = 0  # connections of this worker, and messages with something fresh

@@ -1,15 +1,18 @@
-"""A connection of another wire than the echo: a framing says where its replies end."""
+"""A connection of another wire than the echo: a framing says where its replies end, a judge whether they are right."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from loadkit.engine.aio.connection import State
+from loadkit.engine.aio.connection import OPENING, State
 from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.aio.long_connection import LongConnection
-from loadkit.measure.names import EXTRA_BYTES
+from loadkit.measure.names import EXTRA_BYTES, OwnError, place_of
+from loadkit.measure.wrong import note_wrong
 from loadkit.plan.target import Route
-from loadkit.wire.protocol import Unexpected
+from loadkit.wire.check import Judge
+from loadkit.wire.protocol import WRONG_REPLY, Unexpected
 
 __all__ = ["FramedConnection"]
 
@@ -17,11 +20,13 @@ __all__ = ["FramedConnection"]
 class FramedConnection(LongConnection):
     """One that keeps the progress of its reply. The reply may come before all of its message is written."""
 
-    __slots__ = ("last_ns", "progress")
+    __slots__ = ("judged", "last_ns", "progress", "wrong")
 
     def __init__(self, swarm: Crowd[Any], due_ns: int, route: Route, first: bool, has_successor: bool) -> None:
         super().__init__(swarm, due_ns, route, first, has_successor)
         self.progress = swarm.framing.begin
+        self.judged = 0
+        self.wrong: dict[int, bytes] = {}  # of the replies that have just ended, the last pieces of the wrong ones
         self.last_ns = 0  # when its last message was sent
 
     def waits_since(self) -> int | None:
@@ -35,13 +40,60 @@ class FramedConnection(LongConnection):
         super()._write(intended, taken, sent)
 
     def _count_replies(self, chunk: bytes) -> int:
-        framing, awaited = self.swarm.framing, len(self.pending) // 3
+        framing, awaited, error = self.swarm.framing, len(self.pending) // 3, ""
+        ends: Sequence[int]
         try:
             self.progress, ends = framing.feed(self.progress, chunk)
         except Unexpected as unexpected:
-            if len(unexpected.ends) < awaited:
-                raise
-            raise Unexpected(EXTRA_BYTES, unexpected.ends[:awaited]) from None
-        if len(ends) > awaited or (len(ends) == awaited and (not ends or ends[-1] < len(chunk))):
-            raise Unexpected(EXTRA_BYTES, ends[:awaited])
+            ends, error = unexpected.ends, unexpected.error
+        if len(ends) > awaited or (len(ends) == awaited and (error or not ends or ends[-1] < len(chunk))):
+            ends, error = ends[:awaited], EXTRA_BYTES
+        if judge := self.swarm.judge:
+            self._judge(judge, ends, chunk)
+        if error:
+            raise Unexpected(error, ends)
         return len(ends)
+
+    def _judge(self, judge: Judge, ends: Sequence[int], chunk: bytes) -> None:
+        """Finds the replies that do not say what they should. Raises Unexpected if that is the target's first one."""
+        at = 0
+        for number, end in enumerate(ends):
+            piece, at = chunk[at:end], end
+            judged, self.judged = judge.feed(self.judged, piece), 0
+            if judge.is_right(judged):
+                continue
+            if self is self.swarm.first:
+                raise Unexpected(WRONG_REPLY, ends[:number])
+            self.wrong[number] = piece
+        if at < len(chunk):
+            self.judged = judge.feed(self.judged, chunk[at:])
+
+    def _take_replies(self, count: int, now: int) -> tuple[int, int]:
+        if not self.wrong:
+            return super()._take_replies(count, now)
+        wrong, self.wrong = self.wrong, {}
+        noted = 0
+        for number in range(count):
+            if number in wrong:
+                late = self._take_wrong(wrong[number], now)
+            else:
+                late, one = super()._take_replies(1, now)
+                noted += one
+            if late:
+                return late, noted
+        return 0, noted
+
+    def _take_wrong(self, piece: bytes, now: int) -> int:
+        """Its message has failed, and the connection goes on. Returns a number of OwnError if it came too late."""
+        swarm, pending = self.swarm, self.pending
+        intended, _taken, sent = pending[:3]
+        if now - sent > swarm.timeout_ns and swarm.is_too_late(sent, now):
+            return OwnError.REPLY_TIMEOUT
+        del pending[:3]
+        if intended != OPENING:
+            swarm.tally.count("failed", intended)
+        step, error = place_of(WRONG_REPLY)
+        swarm.tally.error(step, error, now)
+        note_wrong(swarm.slot, piece)
+        swarm.replied_ns = now
+        return 0

@@ -20,6 +20,7 @@ SERVE_ROWS: tuple[str, ...]
 RULE_ROWS: tuple[str, ...]
 WIRES: tuple[str, ...]
 REPLY_ERRORS: tuple[str, ...]
+JUDGES: tuple[str, ...]
 FRESH: tuple[str, ...]
 SETTING_ROWS: tuple[str, ...]
 # Other numbers are there to be compared (engine/compiled.py, tests/engine/native/test_board.py).
@@ -63,6 +64,7 @@ def random_times(
     cut_ns: int,
     /,
 ) -> tuple[list[int], int]: ...
+def judge_reply(rule: Mapping[str, int | bytes], pieces: tuple[bytes, ...], /) -> bool: ...
 def give_back_zeros(object: object, /) -> int: ...
 def connection_number(machine: bytes, fd: int, is_accepted: bool, number: int, /) -> int: ...
 

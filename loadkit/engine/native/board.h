@@ -22,7 +22,8 @@
     X(setting_0) X(setting_1) X(setting_2) X(setting_3) X(setting_4) X(setting_5) X(setting_6) X(setting_7) \
     X(setting_8) X(setting_9) X(setting_10) X(setting_11) X(setting_12) X(setting_13) X(setting_14) X(setting_15) \
     X(setting_16) X(setting_17) X(setting_18) X(setting_19) X(setting_20) X(setting_21) X(setting_22) \
-    X(setting_23)
+    X(setting_23) \
+    X(wrong_0) X(wrong_1) X(wrong_2) X(wrong_3) X(wrong_4) X(wrong_5) X(wrong_6) X(wrong_7) X(wrong_8)
 #define COUNTER_NAMES(X)                                                                                              \
     X(asked) X(opened) X(failed_connects) X(closed) X(intended) X(sent) X(replied) X(failed) X(unanswered) X(unsent)  \
     X(waited) X(sent_bytes) X(received_bytes) X(window_opened) X(window_sent) X(window_replied) X(stood) X(beats)     \
@@ -57,6 +58,8 @@
 #define AS_OWN_ERROR(name, number) OWN_##name = number,
 /* What the kernel says of a connection's socket options, from setting_0 on: settings.h. */
 enum { MOST_SETTINGS = 8, SETTING_WORDS = 3, SETTING_BYTES = 16 };
+/* Of the first wrong reply, from wrong_0 on: its length, then how it begins. */
+enum { WRONG_WORDS = 9, WRONG_BYTES = 64 };
 enum { STATE_NAMES(AS_STATE) STATE_WORDS };
 enum { COUNTER_NAMES(AS_COUNTER) COUNTERS };
 enum { HISTOGRAM_NAMES(AS_HISTOGRAM) HISTOGRAMS };

@@ -107,7 +107,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     connection->state = CONNECTING;
     connection->owed = connection->written = connection->received = connection->into = 0;
     connection->pending_first = connection->pending_count = 0;
-    if (blast->progress) blast->progress[slot_number(blast, connection)] = (struct progress){{0, 0}};
+    if (blast->progress) blast->progress[slot_number(blast, connection)] = (struct progress){{0}, 0};
     if (blast->origins) origin_begin(blast, connection);
     connection->held_first = connection->held_last = NONE;
     connection->place = NONE;

@@ -18,7 +18,7 @@
     X(STATE, STATE_NAMES) X(COUNTERS, COUNTER_NAMES) X(HISTOGRAMS, HISTOGRAM_NAMES) X(STAGES, STAGE_NAMES)    \
     X(HEAD, HEAD_NAMES) X(STEPS, STEP_NAMES) X(PROOFS, PROOF_NAMES) X(PROBE_PEERS, PROBE_PEER_NAMES)          \
     X(PEER_KINDS, PEER_KIND_NAMES) X(WIRES, WIRE_NAMES) X(REPLY_ERRORS, REPLY_ERROR_NAMES)                    \
-    X(FRESH, FRESH_NAMES)
+    X(FRESH, FRESH_NAMES) X(JUDGES, JUDGE_NAMES)
 #define NUMBERS(X)                                                                                      \
     X(ERRNOS) X(LAST_OWN) X(SUM_CARRY) X(SUB_BUCKETS) X(TAIL_ROWS) X(MOST_SETTINGS) X(SETTING_WORDS)    \
     X(TOKENS_HEAD_WORDS) X(TOKENS_NOTE_WORDS) X(STANDSTILL_NS) X(REMEMBERED) X(BEAT_NS) X(GAP_NS)       \
@@ -26,7 +26,7 @@
     X(ACCEPTS_A_TURN) X(IDLE_A_TURN) X(LEAST_PROBED_BYTES) X(MOST_PROBED_BYTES) X(MOST_PROBES)          \
     X(MACHINE_KEY_BYTES) X(HELLO_BYTES) X(TRAILER_BYTES) X(MOST_ANSWERS) X(REFUSED_OFF) X(REFUSED_FULL) \
     X(AWAKE_NS) X(TURN_HEARD) X(TURN_PHASE) X(TURN_DONE) X(CONNECTION_BYTES) X(PEER_BYTES) \
-    X(PATCH_SHIFT) X(PATCH_DIGITS_SHIFT) X(MOST_STEPS)
+    X(PATCH_SHIFT) X(PATCH_DIGITS_SHIFT) X(MOST_STEPS) X(WRONG_WORDS)
 #define TEXTS(X) X(HELLO_TEXT) X(WELCOME_TEXT) X(REFUSAL_TEXT)
 enum { CONNECTION_BYTES = sizeof(struct connection), PEER_BYTES = sizeof(struct peer) };
 
@@ -99,6 +99,7 @@ static PyMethodDef module_methods[] = {
     {"take_replies", take_replies, METH_VARARGS,
      "Takes bytes by a rule, with a connection's progress: the progress behind them, how many replies they end, and "
      "what is wrong (0: nothing)."},
+    {"judge_reply", judge_reply, METH_VARARGS, "Whether a reply, in pieces, says what a rule asks of it."},
     {"random_times", random_times, METH_VARARGS,
      "Random arrivals from a beginning to an end (ns), at a rate and its change, of a seed, of worker index of so "
      "many: "

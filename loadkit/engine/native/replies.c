@@ -1,5 +1,6 @@
 /* What comes in: replies, in any segmentation, and whether they are right and in time. */
 #include <errno.h>
+#include <string.h>
 
 #include "blast.h"
 #include "transport.h"
@@ -32,10 +33,15 @@ IN_LINE void record_reply(struct blast *blast, const struct message *message, in
     page[COUNT_stood] += has_stood;
 }
 
-/* Counts the reply to a message. Returns false if it is too late, and counts as none: sent before `oldest`. */
+/* Whether a reply comes too late, and counts as none: its message was sent before `oldest`. */
+IN_LINE bool is_too_late(const struct blast *blast, const struct message *message, int64_t oldest) {
+    return message->sent < oldest && is_late(blast, message, oldest);
+}
+
+/* Counts the reply to a message. Returns false if it is too late. */
 IN_LINE bool count_reply(struct blast *blast, const struct message *message, int64_t oldest, int64_t now,
                          int64_t *page) {
-    if (message->sent < oldest && is_late(blast, message, oldest)) return false;
+    if (is_too_late(blast, message, oldest)) return false;
     record_reply(blast, message, now, page);
     return true;
 }
@@ -147,6 +153,34 @@ static uint32_t take_echoes(struct blast *blast, struct connection *connection, 
     return settle(blast, connection, replies, STEP_receive, wrong);
 }
 
+/* A reply that ends where it should says something else than it should: its message has failed, and its connection goes
+ * on. The first one's last piece is kept, which is nearly always all of it. */
+static __attribute__((noinline)) void count_wrong(struct blast *blast, const struct message *message,
+                                                  const unsigned char *piece, size_t length, int64_t now) {
+    int64_t *kept = &blast->board.state[STATE_wrong_0];
+    if (message->intended != OPENING) board_count(&blast->board, COUNT_failed, message->intended, 1);
+    board_error(&blast->board, STEP_reply, REPLY_WRONG_REPLY, now);
+    if (*kept) return;
+    memcpy(kept + 1, piece, length < WRONG_BYTES ? length : WRONG_BYTES);
+    *kept = (int64_t)length;
+}
+
+/* Counts a whole reply, whose last piece this is. Returns what is wrong with it for good. */
+static int16_t count_framed(struct blast *blast, struct connection *connection, const struct message *message,
+                            const unsigned char *piece, size_t length, int64_t now, int64_t *page) {
+    uint64_t *judged = blast->rule.judge ? &blast->progress[slot_number(blast, connection)].judged : NULL;
+    bool is_right = !judged || judge_is_right(&blast->rule, *judged);
+    if (judged) *judged = 0;
+    if (is_too_late(blast, message, oldest_in_time(blast))) return OWN_REPLY_TIMEOUT;
+    /* What the first connection is told first says whether the target is the right one. */
+    if (!is_right && connection == blast->first.connection) return -REPLY_WRONG_REPLY;
+    if (is_right)
+        record_reply(blast, message, now, page);
+    else
+        count_wrong(blast, message, piece, length, now);
+    return 0;
+}
+
 /* The same of any other wire: its framing says where a reply ends. */
 static __attribute__((noinline)) uint32_t take_framed(struct blast *blast, struct connection *connection, size_t length,
                                                       int64_t now) {
@@ -161,17 +195,20 @@ static __attribute__((noinline)) uint32_t take_framed(struct blast *blast, struc
             wrong = OWN_EXTRA_BYTES;
             break;
         }
-        struct taken taken = rule_take(&blast->rule, progress, blast->buffer + at, length - at);
+        const unsigned char *piece = blast->buffer + at;
+        struct taken taken = rule_take(&blast->rule, progress, piece, length - at);
         at += taken.length;
-        if (taken.wrong) {
-            step = STEP_reply;
-            wrong = taken.wrong;
-        } else if (taken.is_whole && !count_reply(blast, &ring[first], oldest_in_time(blast), now, page)) {
-            wrong = OWN_REPLY_TIMEOUT;
-        } else if (taken.is_whole) {
-            if (++first == blast->options.depth) first = 0;
-            replies++;
-        }
+        if (blast->rule.judge) progress->judged = judge_take(&blast->rule, progress->judged, piece, taken.length);
+        wrong = -taken.wrong;
+        if (taken.wrong || !taken.is_whole) continue;
+        wrong = count_framed(blast, connection, &ring[first], piece, taken.length, now, page);
+        if (wrong) continue;
+        if (++first == blast->options.depth) first = 0;
+        replies++;
+    }
+    if (wrong < 0) {
+        step = STEP_reply;
+        wrong = -wrong;
     }
     let_go(blast, connection, first, replies, now);
     board_end_write(&blast->board);

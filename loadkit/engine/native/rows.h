@@ -23,7 +23,7 @@ typedef double row_real;
 typedef struct sockaddr_storage row_address;
 typedef struct {
     uint32_t length;
-    unsigned char bytes[16];
+    unsigned char bytes[64];
 } row_value;
 enum row_type { ROW_integer, ROW_count, ROW_flag, ROW_real, ROW_address, ROW_value };
 

@@ -23,6 +23,7 @@ from loadkit.plan.target import Route
 from loadkit.profile.blast import Close
 from loadkit.profile.serve import ProbePeers
 from loadkit.units import NS_PER_S
+from loadkit.wire.check import JUDGES, NOTHING, Judging
 from loadkit.wire.protocol import MOST_REPLY_BYTES
 from loadkit.wire.script import Script, stretched
 from loadkit.wire.wires import RULES, Rule
@@ -79,6 +80,7 @@ _RULE: Mapping[str, int | bool | bytes] = {
     "until": b"",
     "quiet_ns": 0,
     "most": MOST_REPLY_BYTES,
+    "content": b"",
 }
 
 _PHASE: Mapping[str, Callable[[PhasePlan, PhasePlan, Shard], float]] = {
@@ -109,7 +111,7 @@ TABLES = {
     "SERVE_ROWS": {*_SERVE, "reads_stamps", "index"},
     "PHASE_ROWS": {*_PHASE},
     "ROUTE_ROWS": {*_ROUTE},
-    "RULE_ROWS": {*_RULE, "wire"},
+    "RULE_ROWS": {*_RULE, "wire", "judge"},
     "SETTING_ROWS": {"family", "level", "number", "value"},  # engine/settings.py
 }
 
@@ -140,10 +142,11 @@ def route_values(shard: Shard) -> tuple[dict[str, int | str | None], ...]:
     return tuple({name: value(route, shard) for name, value in _ROUTE.items()} for route in shard.routes)
 
 
-def rule_values(rule: Rule) -> dict[str, int | bool | bytes]:
-    """Returns what makes a reply."""
+def rule_values(rule: Rule, judging: Judging = NOTHING) -> dict[str, int | bool | bytes]:
+    """Returns what makes a reply, and what it has to say."""
     values = {name: getattr(rule, name, nothing) for name, nothing in _RULE.items()}
-    return values | {"wire": list(RULES.values()).index(type(rule))}
+    judge = JUDGES.index(judging.kind)
+    return values | {"wire": list(RULES.values()).index(type(rule)), "judge": judge, "content": judging.content}
 
 
 def script_values(script: Script, depth: int) -> tuple[Buffer, int, Buffer, Buffer, int, int]:

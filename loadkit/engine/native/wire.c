@@ -8,13 +8,17 @@ static take_reply *const takes[WIRE_COUNT] = {
 };
 
 /* Knuth, Morris and Pratt (1977). */
-void rule_prepare(struct rule *rule) {
-    const unsigned char *bytes = rule->delimiter.bytes;
-    for (uint32_t at = 1, matched = 0; at < rule->delimiter.length; at++) {
-        while (matched && bytes[at] != bytes[matched]) matched = rule->failure[matched - 1];
-        if (bytes[at] == bytes[matched]) matched++;
-        rule->failure[at] = (uint8_t)matched;
+static void find_failures(const row_value *text, uint8_t *failure) {
+    for (uint32_t at = 1, matched = 0; at < text->length; at++) {
+        while (matched && text->bytes[at] != text->bytes[matched]) matched = failure[matched - 1];
+        if (text->bytes[at] == text->bytes[matched]) matched++;
+        failure[at] = (uint8_t)matched;
     }
+}
+
+void rule_prepare(struct rule *rule) {
+    find_failures(&rule->delimiter, rule->failure);
+    find_failures(&rule->content, rule->content_failure);
 }
 
 struct taken rule_take(const struct rule *rule, struct progress *progress, const unsigned char *bytes, size_t length) {

@@ -10,5 +10,7 @@ int read_rule(struct rule *rule, PyObject *values);
 int wires_add_names(PyObject *module);
 /* The framing of a rule alone, without a connection: for tests. */
 PyObject *take_replies(PyObject *self, PyObject *args);
+/* The same of its judge. */
+PyObject *judge_reply(PyObject *self, PyObject *args);
 
 #endif

@@ -1,0 +1,26 @@
+"""What is asked of replies: which options fit together, and what follows from them."""
+
+from __future__ import annotations
+
+from loadkit.errors import OptionError
+from loadkit.profile.blast import Profile
+from loadkit.wire.check import EXACT
+from loadkit.wire.echo import Echo
+
+__all__ = ["content_of"]
+
+
+def content_of(profile: Profile) -> str | None:
+    """Returns what the content of each reply is compared with; None if it is not. Raises OptionError."""
+    asked = profile.check
+    is_echo = isinstance(profile.expect.rule, Echo)
+    if asked is None:
+        return EXACT if is_echo else None
+    if is_echo and asked not in (EXACT, "none"):
+        raise OptionError(f"--check {asked}: the reply of an echo is the message: exact or none, or another --expect")
+    if not is_echo and asked == EXACT:
+        raise OptionError(
+            f"--check exact: only the reply of an echo is known to the byte; with --expect {profile.expect} there are "
+            f"starts:TEXT, contains:TEXT, same and none"
+        )
+    return None if asked == "none" else str(asked)
