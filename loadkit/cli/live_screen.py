@@ -40,13 +40,16 @@ if TYPE_CHECKING:
     from loadkit.run.blast import Observer, Progress
     from loadkit.run.signals import Interrupts
 
-__all__ = ["live_screen"]
+__all__ = ["live_screen", "pause_ns"]
 
 _FRAME_NS = NS_PER_S // 2
 # The verdict so far takes as long as the record, 10 to 20 ms: so seldom that it costs a third of a percent of a core.
 # Frames take a quarter (`make bench-watching`, 2026-11-26), and on a busy machine all of it takes twice as much.
 _JUDGED_SHARE = 300
 _LEAST_JUDGED_NS = NS_PER_S
+# No verdict gets older, whatever it takes: the first of a run takes 100 ms on a busy machine, and would be the only one
+# of half a minute. In ten seconds 100 ms are a percent of a core.
+_MOST_JUDGED_NS = 10 * NS_PER_S
 _FIRST_JUDGED_NS = 2 * NS_PER_S  # of the measured time; before that there is little to judge
 # Frames wait for room for so long, once; a terminal that takes none gets no more until it has room.
 _PATIENCE_S = 0.1
@@ -166,7 +169,7 @@ class Screen:
         begin = time.thread_time_ns()
         self._judged = Judged(build_record(self._plan, self._host, progress.so_far()), now)
         took = time.thread_time_ns() - begin
-        self._judge_ns = now + max(_LEAST_JUDGED_NS, took * _JUDGED_SHARE)
+        self._judge_ns = now + pause_ns(took)
 
     def _draw(self, progress: Progress) -> None:
         """Writes the lines that are not on the screen yet; all of them at another size, or behind what was dropped."""
@@ -184,6 +187,11 @@ class Screen:
         )
         self._stream.write(("" if drawn else "\x1b[2J") + "".join(written))
         self._drawn = (size, lines)
+
+
+def pause_ns(took_ns: int) -> int:
+    """Returns how long a verdict stands that took so much CPU time, in ns."""
+    return min(max(_LEAST_JUDGED_NS, took_ns * _JUDGED_SHARE), _MOST_JUDGED_NS)
 
 
 def _size() -> tuple[int, int]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from loadkit.cli.live_screen import pause_ns
+
 from .conftest import Loadkit
 from .tmux import Terminal, terminal
 
@@ -233,3 +235,15 @@ def test_it_is_not_asked_for_together_with_showing_nothing(loadkit: Loadkit, oth
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--live" in done.stderr
     assert other in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "pause_s"),
+    [
+        pytest.param(1, 1.0, id="no oftener than each second"),
+        pytest.param(15, 4.5, id="a third of a percent of a core"),
+        pytest.param(90, 10.0, id="the first one, on a busy machine: the run has others"),
+    ],
+)
+def test_a_verdict_costs_little_and_grows_no_older_than_ten_seconds(took_ms: int, pause_s: float) -> None:
+    assert pause_ns(took_ms * 10**6) == pause_s * 10**9
