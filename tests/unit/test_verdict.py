@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from loadkit.plan.phases import PhaseKind, PhasePlan
 from loadkit.plan.serve import ServePlan
 from loadkit.profile.engines import EngineName
 from loadkit.report.kernel import KERNEL_RULES
+from loadkit.report.reading import load
 from loadkit.report.record import Reason, RunRecord, Verdict
 from loadkit.report.tcp import TCP_RULES
 from loadkit.report.verdict import FINDINGS, RULES, judge, judged
@@ -1710,6 +1712,18 @@ def test_a_joined_serve_end_on_the_core_of_a_worker_is_no_other_process(is_local
 def test_an_invalid_run_says_what_is_suspect_too() -> None:
     samples = steady(_LATENCIES, sent=1, dropped={"latency": 1})
     assert _codes(made_up_record(_CLOSED, samples)) == ("invalid", ["does-not-add-up", "dropped-samples"], [])
+
+
+def test_a_target_before_which_nearly_all_waited_is_not_said_to_have_held_up_none() -> None:
+    """A real run: its one worker was stopped for 1.9 of 4 s, and 2,658 messages then waited for the one connection."""
+    record = load(str(Path(__file__).parent / "stopped_worker.json"))
+    assert record.messages.waited > record.messages.unsent
+    [reason] = [one for one in judged(record).verdict.reasons if one.code == "schedule-missed"]
+    assert reason.text == (
+        "1,673 of 4,000 messages were never sent: this end fell behind its schedule, because blast worker 0 stood "
+        "still 2 times, for 1.91 s, the longest 1.89 s at 2.18 s after the start. Lower --rate, use more --workers, "
+        "or use an idle machine"
+    )
 
 
 def _table_rows() -> list[str]:
