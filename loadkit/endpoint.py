@@ -1,4 +1,7 @@
-"""An end of a TCP connection: how it is written, reached and reset, and what the system says of an error of it.
+"""An end of a connection: how it is written, reached and reset, and what the system says of an error of it.
+
+An address is a text: an IP address, or `unix:PATH` for a UNIX socket, which has no port. `unix:@NAME` is in the
+abstract namespace of Linux (unix(7)): no file, gone with its last socket, and private to its network namespace.
 
 A connect to a port of the local range that no process listens on can draw that very port: then its SYN crosses itself
 (RFC 9293, 3.5, simultaneous open), and the kernel calls it established. It echoes whatever is sent, and its port is
@@ -16,9 +19,13 @@ from typing import Any
 
 __all__ = [
     "IP_BIND_ADDRESS_NO_PORT",
+    "LONGEST_UNIX_PATH",
+    "UNIX",
+    "SockAddr",
     "address_in",
     "bare",
     "family_of",
+    "is_unix",
     "is_v6",
     "meets_itself",
     "place_of",
@@ -27,8 +34,14 @@ __all__ = [
     "reset_on_close",
     "say_error",
     "sockaddr_of",
+    "unix_path",
     "zone_of",
 ]
+
+SockAddr = str | tuple[str, int] | tuple[str, int, int, int]  # what connect() and bind() take
+UNIX = "unix:"  # begins the address of a UNIX socket
+# unix(7): sun_path has 108 bytes, of which the last is a zero, or the first in the abstract namespace.
+LONGEST_UNIX_PATH = 107
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 # struct linger {1, 0}: close() sends RST and leaves no TIME_WAIT (socket(7)).
@@ -39,36 +52,53 @@ IP_BIND_ADDRESS_NO_PORT = 24
 
 
 def place_of(host: str, port: int) -> str:
-    """Returns HOST:PORT, an IPv6 address in brackets."""
+    """Returns HOST:PORT, an IPv6 address in brackets; a UNIX socket as it is."""
+    if is_unix(host):
+        return host
     return f"[{host}]:{port}" if is_v6(host) else f"{host}:{port}"
 
 
+def is_unix(address: str) -> bool:
+    """Whether it is the address of a UNIX socket."""
+    return address.startswith(UNIX)
+
+
+def unix_path(address: str) -> str | None:
+    """Returns the path of a UNIX socket's file; None in the abstract namespace, which has no files."""
+    path = address.removeprefix(UNIX)
+    return None if path.startswith("@") else path
+
+
 def is_v6(address: str) -> bool:
-    """Whether the address is of IPv6: no other text for an address, and no name of a host, has a colon in it."""
-    return ":" in address
+    """Whether the address is of IPv6: no other text for an IP address, and no name of a host, has a colon in it."""
+    return ":" in address and not is_unix(address)
 
 
 def bare(address: str) -> str:
     """Returns the address without its zone: fe80::1 for fe80::1%eth0 (RFC 4007, 11)."""
-    return address.partition("%")[0]
+    return address if is_unix(address) else address.partition("%")[0]
 
 
 def zone_of(address: str) -> str:
     """Returns the zone, the name or number of an interface: eth0 for fe80::1%eth0; empty if the address has none."""
-    return address.partition("%")[2]
+    return "" if is_unix(address) else address.partition("%")[2]
 
 
 def family_of(address: str) -> socket.AddressFamily:
-    """Returns AF_INET or AF_INET6."""
+    """Returns AF_INET, AF_INET6 or AF_UNIX."""
+    if is_unix(address):
+        return socket.AF_UNIX
     return socket.AF_INET6 if is_v6(address) else socket.AF_INET
 
 
-def sockaddr_of(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+def sockaddr_of(address: str, port: int) -> SockAddr:
     """Returns what connect() and bind() take. Raises OSError for a zone that is no interface of this machine.
 
     The zone becomes the scope, in the fourth place. Inside the text it would be lost: connect() and bind() of the
     socket module resolve the text, and then set the scope to that of the fourth place, 0 without one.
     """
+    if is_unix(address):
+        return unix_path(address) or "\0" + address.removeprefix(UNIX)[1:]
     host, _, zone = address.partition("%")
     if not zone:
         return address, port

@@ -12,6 +12,7 @@ __all__ = [
     "ConnectRate",
     "Count",
     "Duration",
+    "Mode",
     "Pace",
     "Rate",
     "Share",
@@ -29,6 +30,7 @@ __all__ = [
     "with_unit",
 ]
 
+_OCTAL = re.compile(r"0?[0-7]{1,3}", re.ASCII)
 NS_PER_S = 1_000_000_000
 
 _DURATION_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
@@ -86,6 +88,27 @@ class Count(int):
     def parse(cls, value: object) -> Count:
         """Reads a count from text or a number. Raises ValueError saying what was expected."""
         return cls(_whole(_plain(value, _COUNT, cls.expected), value, cls.expected))
+
+
+class Mode(str):
+    """Permissions of a file in octal, as chmod(1) has them: `0660`.
+
+    Text alone: of a number nobody knows whether its digits are octal (TOML's 660 and 0o660).
+    """
+
+    expected = 'octal permissions from 0 to 0777 as text, such as "0660"'
+
+    @classmethod
+    def parse(cls, value: object) -> Mode:
+        """Reads them from text. Raises ValueError saying what was expected."""
+        if not isinstance(value, str) or not _OCTAL.fullmatch(value):
+            raise ValueError(f"expected {cls.expected}, got {str(value)[:80]!r}")
+        return cls(value)
+
+    @property
+    def bits(self) -> int:
+        """The permissions as a number."""
+        return int(self, 8)
 
 
 class Duration(int):

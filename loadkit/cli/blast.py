@@ -56,7 +56,7 @@ Examples:
 @click.command(
     cls=Command, epilog=_EXAMPLES, short_help="open very many connections, and report how long everything took"
 )
-@click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_BLAST_TARGET")
+@click.argument("target", metavar="[HOST:PORT|unix:PATH]", required=False, envvar="LOADKIT_BLAST_TARGET")
 @profile_options(Profile)
 @click.option(
     "--profile",

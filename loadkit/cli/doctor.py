@@ -38,7 +38,7 @@ Examples:
     epilog=_EXAMPLES,
     short_help="check whether this machine can hold that many connections, and how to fix it",
 )
-@click.argument("target", metavar="[HOST:PORT]", required=False, envvar="LOADKIT_DOCTOR_TARGET")
+@click.argument("target", metavar="[HOST:PORT|unix:PATH]", required=False, envvar="LOADKIT_DOCTOR_TARGET")
 @click.option("-c", "--connections", metavar="N", default="10k", show_default=True, help="connections to check for")
 @click.option("--source", multiple=True, metavar="CIDR", help="source addresses of the connections (repeatable)")
 @click.option(
@@ -84,12 +84,14 @@ def doctor(
     if churn is not None and not churn_hz:
         raise OptionError("--churn: a rate of 0 closes no connection; leave it out")
     if serve and (target or source):
-        what = "HOST:PORT" if target else "--source"
+        what = "the target" if target else "--source"
         raise OptionError(f"--serve: the connections come from elsewhere; leave {what} out")
     if fix_script is not None:
         check_names([("--fix-script", fix_script)])
         check_writable(fix_script)
     where = resolve(target, source)[0] if target else None
+    if where and where.is_unix and churn is not None:
+        raise OptionError(f"--churn: {where.host} is a UNIX socket, which leaves no TIME_WAIT; leave it out")
     demand = _demand(count, where, source, serve, churn_hz)
     findings = examine(demand, find_nic(ELSEWHERE if serve else where))
     click.echo(as_json(demand, findings) if as_object else as_text(demand, findings, width_of(sys.stdout)))
@@ -112,7 +114,9 @@ def _demand(
     host, engine = read_host(), choose_engine(EngineName.AUTO)
     if is_serve:
         return locate(replace(demand_of_serve(host, connections, engine), churn_hz=churn_hz))
-    sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
+    sockets = None
+    if where and not where.is_unix:
+        sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high))
     return locate(demand_of_blast(host, connections, where, engine, sockets, source, churn_hz))
 
 

@@ -24,7 +24,10 @@ Examples:
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="check whether a server echoes: one line and an exit status")
 @click.argument(
-    "target", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar=["LOADKIT_PING_TARGET", "LOADKIT_SERVE_LISTEN"]
+    "target",
+    metavar="[HOST:PORT|unix:PATH]",
+    default=DEFAULT_LISTEN,
+    envvar=["LOADKIT_PING_TARGET", "LOADKIT_SERVE_LISTEN"],
 )
 @click.option(
     "--timeout",

@@ -85,7 +85,7 @@ def _ready_file(typed: Sequence[str]) -> str | None:
 @click.command(
     cls=_Serve, epilog=_EXAMPLES, short_help="run an echo server, or your own, with one worker process per core"
 )
-@click.argument("listen", metavar="[HOST:PORT]", default=DEFAULT_LISTEN, envvar="LOADKIT_SERVE_LISTEN")
+@click.argument("listen", metavar="[HOST:PORT|unix:PATH]", default=DEFAULT_LISTEN, envvar="LOADKIT_SERVE_LISTEN")
 @profile_options(ServeProfile)
 @click.option("--profile", cls=GroupedOption, group=Group.WORKERS, metavar="FILE", help="options from a TOML file")
 @click.option(
@@ -191,7 +191,7 @@ def _listening(group: ServeGroup, host: str) -> str:
         "host": host,
         "address": plan.addresses[0],
         "addresses": plan.addresses,
-        "port": group.port,
+        "port": None if plan.is_unix else group.port,
         "pid": os.getpid(),
         "engine": plan.engine.value,
         "workers": [{"index": worker.index, "pid": worker.pid, "core": worker.work.core} for worker in group.workers],

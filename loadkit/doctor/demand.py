@@ -79,6 +79,7 @@ class Demand:
     serve_board_bytes: int = 0
     pool_bytes: int = 0  # of messages that are made before the run, which all workers share
     fallback: str | None = None  # as in ChosenEngine
+    is_unix: bool = False  # the connections are UNIX sockets, whose ends are both here
 
     @property
     def embedded(self) -> bool:
@@ -98,7 +99,7 @@ class Demand:
     @property
     def local(self) -> bool:
         """Whether both ends of a connection live in this machine's kernel."""
-        return self.loopback or self.is_own_target
+        return self.loopback or self.is_own_target or self.is_unix
 
     @property
     def ends(self) -> int:
@@ -138,6 +139,7 @@ def demand_of_plan(host: Host, plan: Plan, sockets: Sockets | None = None) -> De
         churn_s=churn_span_s(load.phases),
         sockets=sockets,
         fallback=here.fallback,
+        is_unix=plan.target.is_unix,
     )
 
 
@@ -153,6 +155,7 @@ def demand_of_serve_plan(host: Host, plan: ServePlan, connections: int = 0) -> D
         backlog=plan.backlog,
         serve_board_bytes=BoardLayout.of_serve(plan).size_bytes,
         fallback=plan.fallback,
+        is_unix=plan.is_unix,
     )
 
 

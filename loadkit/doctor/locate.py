@@ -20,7 +20,7 @@ def locate(demand: Demand) -> Demand:
     """Returns the demand with what the kernel says of its addresses, and of this process."""
     demand = replace(demand, open_files=open_descriptors(), ulimits=ulimits())
     target = demand.target
-    if target is None:
+    if target is None or target.is_unix:
         return demand
     pairs = dict.fromkeys((route.source, route.destination) for route in demand.routes)
     barred = tuple(

@@ -26,7 +26,7 @@ def check_memory(demand: Demand) -> Iterator[Finding]:
     """Yields the findings on memory and tcp_mem, as far as the machine says what it has."""
     if demand.host.free_memory_bytes is not None:
         yield _memory(demand, demand.host.free_memory_bytes)
-    if demand.host.tcp_mem_pages is not None:
+    if demand.host.tcp_mem_pages is not None and not demand.is_unix:
         yield _tcp_mem(demand, demand.host.tcp_mem_pages[2])
 
 
@@ -95,6 +95,7 @@ def _estimate(demand: Demand, connections: int) -> MemoryEstimate:
         serve_workers=serve,
         engine=demand.engine,
         pool_bytes=demand.pool_bytes,
+        is_unix=demand.is_unix,
     )
 
 

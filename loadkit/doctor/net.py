@@ -18,9 +18,9 @@ def check_net(demand: Demand) -> Iterator[Finding]:
     if demand.local or demand.serves_alone:
         if host.somaxconn is not None:
             yield _somaxconn(demand, host.somaxconn)
-        if host.syn_backlog is not None:
+        if host.syn_backlog is not None and not demand.is_unix:
             yield _syn_backlog(demand, host.syn_backlog)
-    if host.conntrack_max is not None:
+    if host.conntrack_max is not None and not demand.is_unix:
         yield _conntrack(demand, host.conntrack_max, host.conntrack_used or 0)
 
 
@@ -36,7 +36,8 @@ def _somaxconn(demand: Demand, somaxconn: int) -> Finding:
     seen = f"net.core.somaxconn {somaxconn:,}"
     if somaxconn >= wanted:
         return Finding("somaxconn", Level.OK, seen, needed)
-    why = f"the kernel cuts the backlog to {somaxconn:,}; connects beyond it wait a second for their next SYN"
+    why = f"the kernel cuts the backlog to {somaxconn:,}; connects beyond it "
+    why += "get EAGAIN, and are tried again" if demand.is_unix else "wait a second for their next SYN"
     sysctl = f"net.core.somaxconn={demand.backlog}"
     return Finding("somaxconn", Level.WARN, seen, needed, why, sysctl_fix(sysctl), (sysctl,))
 

@@ -54,7 +54,7 @@ class Nic:
 
 def find_nic(target: Target | None) -> Nic | None:
     """Returns the card on the way to `target`; None where it is on this machine, or there is no way to it."""
-    if target is None or is_loopback(target.addresses[0]):
+    if target is None or target.is_unix or is_loopback(target.addresses[0]):
         return None
     source = find_source(target.addresses[0], target.port)
     name = find_interface(target.addresses[0], source) if source else None

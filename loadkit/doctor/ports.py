@@ -22,7 +22,9 @@ _ALL_PORTS, _WHOLE = "net.ipv4.ip_local_port_range=1024 65535", 64_512
 
 
 def check_ports(demand: Demand) -> Iterator[Finding]:
-    """Yields the findings on ports, source addresses and TIME_WAIT."""
+    """Yields the findings on ports, source addresses and TIME_WAIT, of which UNIX sockets have none."""
+    if demand.is_unix:
+        return
     if demand.serves_alone:
         if demand.churn_hz is not None:
             seen = "none here: the end that closes first keeps them, and that is the peer"

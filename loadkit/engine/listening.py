@@ -4,6 +4,9 @@ A peer whose connection waits in the accept queue has been told that it is conne
 listener that closes resets it. So does one that closes between our SYN ACK and the peer's ACK. At a stop the listeners
 therefore first drop each SYN; a while later the handshakes that were under way have ended, the queues are emptied, and
 the listeners closed. A peer whose SYN was dropped sends it again a second later, and is refused.
+
+A UNIX socket has no handshakes: shut down, it refuses what connects, and what is in its queue can still be accepted
+(unix_stream_connect and unix_accept in net/unix/af_unix.c). All workers share it, and all of them stop.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
-__all__ = ["drop_syns"]
+__all__ = ["end_connects"]
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h; Python has no name for it
 # Classic BPF (linux/filter.h): code, jump if true, jump if false, k. The packet begins with the TCP header, which has
@@ -30,8 +33,8 @@ _PROGRAM = (
 _INSTRUCTIONS = b"".join(struct.pack("=HBBI", *one) for one in _PROGRAM)
 
 
-def drop_syns(listeners: Iterable[socket.socket]) -> None:
-    """Has the kernel begin no more handshakes; those under way go on.
+def end_connects(listeners: Iterable[socket.socket]) -> None:
+    """Has the kernel take no more connects; handshakes that are under way go on.
 
     Where the kernel has no socket filters, what comes between the last accept and the close is reset.
     """
@@ -39,4 +42,7 @@ def drop_syns(listeners: Iterable[socket.socket]) -> None:
     program = struct.pack("@HP", len(_PROGRAM), ctypes.addressof(instructions))  # struct sock_fprog
     for listener in listeners:
         with contextlib.suppress(OSError):
+            if listener.family == socket.AF_UNIX:
+                listener.shutdown(socket.SHUT_RDWR)
+                continue
             listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

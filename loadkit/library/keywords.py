@@ -70,6 +70,7 @@ class ServeOptions(TypedDict, total=False):
     backlog: str | int | None
     max_connections: str | int | None
     idle_timeout: str | None
+    socket_mode: str | None
     grace: str | Literal[0] | None
     engine: Literal["auto", "native", "uvloop", "asyncio"] | None
     edge_triggered: bool | None

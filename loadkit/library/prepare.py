@@ -31,7 +31,7 @@ from loadkit.report.conditions import check_watchable, parse_condition
 from loadkit.report.counts import times_of
 from loadkit.report.slo import check_possible, parse_slo
 from loadkit.run.target import resolve, resolve_listen
-from loadkit.sockets import read_sockets
+from loadkit.sockets import Sockets, read_sockets
 
 __all__ = ["PreparedBlast", "PreparedServe", "prepare_blast", "prepare_serve", "run_at_first_reachable"]
 
@@ -123,7 +123,7 @@ class _Asked:
 def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) -> PreparedBlast:
     """Decides the run at one address; `others` are those that may be gone on to."""
     profile, host = asked.profile, read_host()
-    sockets = read_sockets(where.port, where.addresses, (host.port_low, host.port_high)) if where else None
+    sockets = _sockets_around(where, host)
     try:
         plan = build_plan(
             profile,
@@ -146,6 +146,13 @@ def _prepare(asked: _Asked, where: Target | None, others: tuple[Target, ...]) ->
     return PreparedBlast(
         plan, host, demand, MetricsAsked.of(profile), lambda: _prepare(asked, others[0], others[1:]) if others else None
     )
+
+
+def _sockets_around(where: Target | None, host: Host) -> Sockets | None:
+    """Returns the sockets around the target's port; None if it has none."""
+    if where is None or where.is_unix:
+        return None
+    return read_sockets(where.port, where.addresses, (host.port_low, host.port_high))
 
 
 def run_at_first_reachable(

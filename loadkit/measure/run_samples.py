@@ -33,7 +33,8 @@ class ServeSamples:
     """The serve end of a run: its slots when the window began, when it ended, and at the very end.
 
     A serve end that runs an app does not count its bytes. `span_ns` is the time between the first two readings, which
-    come a little later than the window's edges; 0 if it is not known. `port` is the port it listened on.
+    come a little later than the window's edges; 0 if it is not known. `port` is the port it listened on; None: a
+    UNIX socket.
     """
 
     at_start: tuple[WorkerSamples, ...]
@@ -44,7 +45,7 @@ class ServeSamples:
     engine: str
     counts_bytes: bool = True
     span_ns: int = 0
-    port: int = 0
+    port: int | None = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from loadkit.endpoint import bare, is_v6
+from loadkit.endpoint import bare, is_unix, is_v6
 from loadkit.errors import OptionError, PreflightError
 from loadkit.host import Host
 from loadkit.plan.target import Route, Target
@@ -50,8 +50,8 @@ _BROADCAST = "127.255.255.255"  # the one address of loopback that connect() ref
 
 
 def is_loopback(address: str) -> bool:
-    """Whether the address is this machine's own loopback."""
-    return ipaddress.ip_address(address).is_loopback
+    """Whether the address is this machine's own loopback; a UNIX socket has no way over it."""
+    return not is_unix(address) and ipaddress.ip_address(address).is_loopback
 
 
 def is_here(target: Target) -> bool:

@@ -15,6 +15,7 @@ __all__ = [
     "PARENT_DATA_BYTES",
     "PARENT_SPACE_BYTES",
     "START_BYTES",
+    "UNIX_KERNEL_BYTES",
     "USER_BYTES",
     "WORKER_BYTES",
     "WORKER_DATA_BYTES",
@@ -27,6 +28,8 @@ __all__ = [
 # An end: TCP 2,368, inode 832, file and dentry 192 each, epitem, its place in the table of fds, slabs that are not
 # full. Both ends took 8.3 to 10.0 KB, from 10,000 to a million connections.
 KERNEL_BYTES = 4_600
+# An end of a UNIX stream socket, of which both are here: 3,066 at 18,000 connections (kernel 6.18, 2026-11-26).
+UNIX_KERNEL_BYTES = 3_200
 # An end of a connection in a worker: (blast, serve).
 USER_BYTES = {
     EngineName.NATIVE: (190, 50),
@@ -85,6 +88,7 @@ def estimate_memory(
     serve_workers: int,
     engine: EngineName,
     pool_bytes: int = 0,
+    is_unix: bool = False,
 ) -> MemoryEstimate:
     """Returns the memory that `connections` will take on this machine.
 
@@ -94,7 +98,7 @@ def estimate_memory(
     known = engine if engine in USER_BYTES else EngineName.NATIVE
     (blast_user, serve_user), (blast_worker, serve_worker) = USER_BYTES[known], WORKER_BYTES[known]
     return MemoryEstimate(
-        kernel_bytes=connections * kernel_ends * KERNEL_BYTES,
+        kernel_bytes=connections * kernel_ends * (UNIX_KERNEL_BYTES if is_unix else KERNEL_BYTES),
         user_bytes=connections * (blast_user * (blast_workers > 0) + serve_user * (serve_workers > 0)),
         workers_bytes=blast_workers * blast_worker + serve_workers * serve_worker,
         pool_bytes=pool_bytes,

@@ -17,6 +17,7 @@ from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.routes import routes_of
 from loadkit.plan.serve import ServePlan, embedded_server
 from loadkit.plan.target import EMBEDDED, Route, Target
+from loadkit.plan.tcp_options import refuse_tcp_options
 from loadkit.profile.blast import Profile
 from loadkit.profile.engines import EngineName
 from loadkit.sockets import Sockets
@@ -59,6 +60,8 @@ def place(
     if target is None:
         serve = embedded_server(profile, load.connections, serve_cores, host, engine)
         target = Target(EMBEDDED, serve.addresses, 0, embedded=True, is_local=True)
+    if target.is_unix:
+        refuse_tcp_options(profile, target.host)
     check_families(profile.source, target)
     workers = _workers(profile, load.connections, cores, host)
     return target, Placement(

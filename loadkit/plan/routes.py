@@ -35,6 +35,8 @@ def routes_of(
     `lanes` is how many workers open connections at the same time. Raises PreflightError if there are too few ports.
     """
     connections = max(phase.connections for phase in phases)
+    if target.is_unix:
+        return (Route(None, target.addresses[0], connections),)
     kept = _kept_ports(profile, connections, phases, target, lanes, host)
     return _mark_own_ports(_routes(profile, connections, target, serve, host, sockets, kept), target, host)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from loadkit.endpoint import is_unix
 from loadkit.errors import OptionError, PreflightError
 from loadkit.host import Host
 from loadkit.plan.addresses import loopback_addresses, tuples_for
@@ -14,6 +15,7 @@ from loadkit.plan.capacity import IMBALANCE, fd_reserve, ports_of, workers_for
 from loadkit.plan.engine import ChosenEngine, check_engine, needs_of
 from loadkit.plan.origins import DERIVED, Sources, asked_by, origins_of, worked_out
 from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, socket_origins, sockets_of
+from loadkit.plan.tcp_options import refuse_tcp_options
 from loadkit.profile.blast import Profile
 from loadkit.profile.both import Stamps
 from loadkit.profile.engines import EngineName
@@ -38,6 +40,9 @@ class ServePlan(msgspec.Struct, frozen=True):
 
     `port` 0 is a free port; the group of workers knows its number when it is up. `fallback` is as in ChosenEngine.
 
+    On a UNIX socket all workers accept from one listener, and `port` is 0. `socket_mode` are the permissions of its
+    path; None: those that the umask leaves.
+
     `origins` says where each of the other values came from, and is empty for a server that a blast embeds.
     `socket_origins` says it of each socket option.
     """
@@ -59,12 +64,23 @@ class ServePlan(msgspec.Struct, frozen=True):
     is_apart: Annotated[bool, worked_out()] = False
     app: Annotated[AppSpec | None, asked_by("app")] = None
     fallback: Annotated[str | None, worked_out()] = None
+    socket_mode: Annotated[int | None, asked_by("socket_mode")] = None
     sockets: Annotated[SocketValues, asked_by(*SOCKET_OPTIONS)] = {}
     socket_origins: Annotated[dict[str, str], worked_out()] = {}
     origins: Annotated[dict[str, str], worked_out()] = {}
 
     def __post_init__(self) -> None:
         ChosenEngine(self.engine)  # refuses what is not decided
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it listens on a UNIX socket."""
+        return bool(self.addresses) and is_unix(self.addresses[0])
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether the kernel's hash gives connections to workers (SO_REUSEPORT)."""
+        return not (self.is_apart or self.is_unix)
 
     def addresses_of(self, index: int) -> tuple[str, ...]:
         """Returns where worker `index` listens."""
@@ -102,6 +118,11 @@ def build_serve_plan(
     count = int(profile.workers) if profile.workers else _serve_workers(connections, len(cores), host)
     if app:
         _check_app(profile)
+    if addresses and is_unix(addresses[0]):
+        refuse_tcp_options(profile, addresses[0])
+        settle_ns = 0  # there are no handshakes
+    elif profile.socket_mode is not None:
+        raise OptionError("--socket-mode: only the path of a UNIX socket has permissions; leave it out")
     check_engine(engine.name, needs_of(profile, has_app=app is not None))
     return ServePlan(
         addresses,
@@ -119,6 +140,7 @@ def build_serve_plan(
         probes=ProbePeers.of(profile.probes),
         app=app,
         fallback=engine.fallback,
+        socket_mode=None if profile.socket_mode is None else profile.socket_mode.bits,
         sockets=sockets_of(profile),
         socket_origins=socket_origins(sources or {}),
         origins={} if sources is None else _origins(sources),

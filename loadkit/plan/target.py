@@ -6,13 +6,17 @@ from typing import Annotated
 
 import msgspec
 
+from loadkit.endpoint import is_unix
+
 __all__ = ["EMBEDDED", "Route", "Target"]
 
 EMBEDDED = "embedded"  # the target's name when blast starts the server itself
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where the connections go. `port` is 0 for an embedded target: its server has a port once it is up.
+    """Where the connections go.
+
+    `port` is 0 for an embedded target, whose server has a port once it is up, and for a UNIX socket, which has none.
 
     `is_local`: an address of this machine, so that what serves there shares the machine's cores with the blast end.
     """
@@ -22,6 +26,11 @@ class Target(msgspec.Struct, frozen=True):
     port: int
     embedded: bool = False
     is_local: bool = False
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a UNIX socket."""
+        return is_unix(self.addresses[0])
 
     @property
     def span(self) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from loadkit.profile.both import BothEnds
 from loadkit.profile.engines import Feature, engines_with, one_of
 from loadkit.profile.option import Group, option
-from loadkit.units import Count, Duration
+from loadkit.units import Count, Duration, Mode
 
 __all__ = ["ProbePeers", "ServeProfile", "embedded_profile"]
 
@@ -97,6 +97,16 @@ class ServeProfile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             "--idle-timeout",
             group=Group.CONNECTIONS,
             at_least=1,
+        ),
+    ] = None
+    # None: what a server's files get is its user's decision, and umask(2) is where it is made.
+    socket_mode: Annotated[
+        Mode | None,
+        option(
+            "permissions of the path of a UNIX socket, such as 0660: connecting takes w [0777 less the umask]",
+            "--socket-mode",
+            group=Group.CONNECTIONS,
+            metavar="MODE",
         ),
     ] = None
     # 5 s: longer than any exchange that is under way, shorter than the 10 s after which containers are killed.

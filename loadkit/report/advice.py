@@ -67,9 +67,19 @@ _TABLE: dict[tuple[str, str], Known] = {
     ),
     (_ANY, "EPERM"): Known("a firewall of this machine refused the packet", "see `iptables -S`", "machine"),
     (_ANY, "EACCES"): Known(
-        "a firewall or security policy of this machine forbids it",
-        "see `iptables -S` and the log of SELinux or AppArmor",
+        "a firewall or security policy of this machine, or the permissions of a UNIX socket's path, forbid it",
+        "see `iptables -S` and the log of SELinux or AppArmor; `namei -l PATH` shows the permissions on a path",
         "machine",
+    ),
+    ("connect", "ENOENT"): Known(
+        "there is no socket at the path (any more)",
+        "start the server, or correct the path; if it ended, its log says why",
+        "target",
+    ),
+    ("connect", "EPROTOTYPE"): Known(
+        "the socket at the path takes datagrams, and no connections",
+        "give the path of a stream socket: `ss -xl` lists them",
+        "target",
     ),
     # -- of the network
     (_ANY, "EHOSTUNREACH"): Known(
@@ -81,7 +91,7 @@ _TABLE: dict[tuple[str, str], Known] = {
         "this machine has no route to that network", "see `ip route get ADDRESS`, and add a route", "network"
     ),
     ("connect", "CONNECT_TIMEOUT"): Known(
-        "no answer to the SYN within --connect-timeout",
+        "no answer to the connect within --connect-timeout",
         "lower --connect-rate or use a longer backlog if its accept queue is full; a firewall may drop the packets",
         "target",
     ),

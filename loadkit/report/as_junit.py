@@ -134,7 +134,8 @@ def _properties(record: RunRecord) -> Iterator[tuple[str, str]]:
 def _suite_name(record: RunRecord) -> str:
     """Returns what tells this run from others of a pipeline, and stays the same from one pipeline to the next."""
     target, profile = record.target, record.given.profile
-    where = "embedded server" if target.embedded else f"{target.host} port {target.port}"
+    where = "embedded server" if target.embedded else target.host
+    where += f" port {target.port}" if target.port else ""
     return f"loadkit {profile}, {where}" if profile else f"loadkit {where}"
 
 

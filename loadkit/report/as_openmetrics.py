@@ -177,7 +177,11 @@ def _percentiles(record: RunRecord) -> Iterator[tuple[tuple[tuple[str, str], ...
 def _view_of_serve_end(record: ServeRecord) -> View:
     server = record.server
     return View(
-        info={"engine": server.engine, "version": record.tool.loadkit, "port": str(server.port)},
+        info={
+            "engine": server.engine,
+            "version": record.tool.loadkit,
+            "port": "" if server.port is None else str(server.port),
+        },
         served=_served(server),
         restarts=server.restarts,
         workers=tuple(_workers("serve", server.workers)),

@@ -70,6 +70,7 @@ __all__ = ["build_record"]
 
 _NO_SOCKETS = "no connection of which the kernel could be asked"
 _NO_TCP = "no open connection answered TCP_INFO in the measured time"
+_UNIX = "a UNIX socket has no TCP"
 
 
 def build_record(plan: Plan, host: Host, samples: RunSamples) -> RunRecord:
@@ -145,7 +146,7 @@ def _aborted(samples: RunSamples) -> tuple[Aborted, ...]:
 def _server(plan: Plan, samples: RunSamples, parts: Parts) -> ServerRecord | None:
     if not samples.serve:
         return None
-    is_hashed = not (plan.here.serve and plan.here.serve.is_apart)
+    is_hashed = plan.here.serve is None or plan.here.serve.is_hashed
     return server_record(samples.serve, parts.window, is_hashed, plan.origins.sockets)
 
 
@@ -221,13 +222,15 @@ def _observed(plan: Plan, samples: RunSamples, parts: Parts) -> dict[str, Any]:
     load, hold, workers, window = plan.load, parts.hold, samples.workers, parts.window
     span_ns = window.end_ns - window.start_ns if window else 0
     wakeups = wakeups_record(phase_wakeups(workers, numbers_of(load, PhaseKind.HOLD)))
-    kernel = kernel_record(samples.kernel, span_ns, is_here(plan.target), samples.kernel_of_ramp)
+    kernel, has_tcp = None, not plan.target.is_unix
+    if has_tcp:
+        kernel = kernel_record(samples.kernel, span_ns, is_here(plan.target), samples.kernel_of_ramp)
     fields = {
         **_or_reason("sockets", sockets_record(plan.origins.sockets, workers), _NO_SOCKETS),
         **_or_reason("wakeups", wakeups, wakeups_missing(workers)),
         **_or_reason("fairness", fairness_record(workers, "replies"), fairness_missing(workers)),
-        **_or_reason("tcp", tcp_record(hold), _NO_TCP),
-        **_or_reason("kernel", kernel, kernel_missing(window is not None)),
+        **_or_reason("tcp", tcp_record(hold), _NO_TCP if has_tcp else _UNIX),
+        **_or_reason("kernel", kernel, kernel_missing(window is not None) if has_tcp else _UNIX),
     }
     if load.stamps is Stamps.RX:
         fields |= _or_reason("unread", unread_of_hold(hold), unread_missing(workers))

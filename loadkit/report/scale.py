@@ -66,6 +66,7 @@ def memory_record(plan: Plan, samples: RunSamples) -> Memory | None:
     estimate = estimate_memory(
         memory.connections,
         kernel_ends=2 if is_here(plan.target) else 1,
+        is_unix=plan.target.is_unix,
         blast_workers=here.workers,
         serve_workers=here.serve.workers if here.serve else 0,
         engine=here.engine,

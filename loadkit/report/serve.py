@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
 
+from loadkit.endpoint import is_unix
 from loadkit.errors import RecordError
 from loadkit.host import Host
 from loadkit.measure.run_samples import ServeRun
@@ -28,7 +29,7 @@ __all__ = ["FORMAT", "ServeRecord", "build_serve_record", "join", "load_either",
 
 FORMAT = "loadkit-serve-record"
 VERSION = 1
-MINOR = 1  # goes up by one when fields are added to the version
+MINOR = 2  # goes up by one when fields are added to the version
 # How far the clocks of two machines may differ, and one second, which is the length of a row.
 _SLACK_S = 2.0
 _NO_WHOLE_ROW = "no second of the serve end's record lies in the window as a whole"
@@ -60,9 +61,9 @@ def build_serve_record(run: ServeRun, host: Host) -> ServeRecord:
         plan=run.plan,
         host=asdict(host),
         server=msgspec.structs.replace(
-            server_record(run.samples, window, not run.plan.is_apart, run.plan.socket_origins), is_whole_life=True
+            server_record(run.samples, window, run.plan.is_hashed, run.plan.socket_origins), is_whole_life=True
         ),
-        kernel=kernel_record(run.kernel, run.span_ns, is_local=False),
+        kernel=None if run.plan.is_unix else kernel_record(run.kernel, run.span_ns, is_local=False),
         intervals=run.rows,
     )
 
@@ -87,7 +88,7 @@ def _parse_serve(path: str, text: bytes) -> ServeRecord:
 
 
 def _problems(record: ServeRecord) -> Iterator[str]:
-    if record.server.port is None:
+    if record.server.port is None and not record.plan.is_unix:
         yield "server.port is missing"
 
 
@@ -99,9 +100,9 @@ def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
     """
     if record.server is not None:
         raise RecordError(f"{path}: the record has its serve end already: it was embedded, or joined before")
-    asked, port = record.target.port, serve.server.port
-    if asked != port:
-        raise RecordError(f"{path}: not of this run: it served on port {port}, and the run went to port {asked}")
+    asked, served = _place(record.target.addresses, record.target.port), _place(serve.plan.addresses, serve.server.port)
+    if asked != served:
+        raise RecordError(f"{path}: not of this run: it served on {served}, and the run went to {asked}")
     start_s = datetime.datetime.fromisoformat(record.started).timestamp()
     begun_s = datetime.datetime.fromisoformat(serve.started).timestamp()
     ended_s = begun_s + serve.duration_ns / NS_PER_S
@@ -118,6 +119,11 @@ def join(record: RunRecord, serve: ServeRecord, path: str) -> RunRecord:
         cpu_per_reply_missing=cpu_missing(cpu, record.window, _NO_WHOLE_ROW),
     )
     return judged(joined)
+
+
+def _place(addresses: Sequence[str], port: int | None) -> str:
+    """Returns what both ends know of a place: the port, for an address has several names; of a UNIX socket the path."""
+    return addresses[0] if is_unix(addresses[0]) else f"port {port}"
 
 
 def _cpu_per_reply(record: RunRecord, serve: ServeRecord, start_s: float) -> CpuPerReply | None:

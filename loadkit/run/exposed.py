@@ -68,7 +68,11 @@ def view_of_serve_end(plan: ServePlan, port: int, board: Board, restarts: int) -
     if plan.app is not None:
         del served.counters["sent_bytes"], served.counters["received_bytes"]
     return View(
-        info={"engine": get_engine(plan.engine).version(), "version": __version__, "port": str(port)},
+        info={
+            "engine": get_engine(plan.engine).version(),
+            "version": __version__,
+            "port": "" if plan.is_unix else str(port),
+        },
         served=served,
         restarts=restarts,
         workers=list(_workers("serve", board, [0])),

@@ -33,7 +33,7 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes,
     `port` is the target's, `ramp` what its worker counted until then, `first_bytes` how what came on it begins. It was
     sent the first message of `script`.
     """
-    load, where = plan.load, place_of(plan.target.host, port)
+    load, where, is_unix = plan.load, place_of(plan.target.host, port), plan.target.is_unix
     if plan.target.embedded:
         where = f"the embedded server at {place_of(plan.here.routes[0].destination, port)}"
     step, name = next(iter(ramp.errors), ("receive", "UNKNOWN"))
@@ -47,13 +47,16 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes,
         return UnreachableError(
             where,
             f"the first connection failed: {os.strerror(errno.ECONNREFUSED)} ({name})",
-            "start the server, check the address and port, or leave HOST:PORT out to blast an embedded server",
+            f"start the server, check the {'path' if is_unix else 'address and port'}, or leave "
+            f"{'it' if is_unix else 'HOST:PORT'} out to blast an embedded server",
         )
     if name == "CONNECT_TIMEOUT":
         return UnreachableError(
             where,
             f"no answer to the first connect within {format_duration(load.connect_timeout_ns)}",
-            "a firewall or a full accept queue may drop its packets: check the address and port, or raise "
+            "its accept queue was full all the time: is the server stuck? --connect-timeout waits longer"
+            if is_unix
+            else "a firewall or a full accept queue may drop its packets: check the address and port, or raise "
             "--connect-timeout",
         )
     came = f"{format_size(ramp.counters['received_bytes'])} of the {format_size(script.length(0))} of its reply"
@@ -67,7 +70,7 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes,
         what = f"sent {came}, and no more" if first_bytes else "did not reply to the first message"
         return TargetError(
             f"{where} {what} within {format_duration(load.timeout_ns)}; it is not an echo server, or it is stuck or "
-            f"slow: check the address and port, or raise --timeout"
+            f"slow: check the {'path' if is_unix else 'address and port'}, or raise --timeout"
         )
     number = getattr(errno, name, 0)
     reason = f"the first connection failed: {f'{os.strerror(number)} ({name})' if number else name}"

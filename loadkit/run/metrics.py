@@ -20,11 +20,11 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from loadkit.endpoint import place_of, say_error
-from loadkit.errors import PreflightError
+from loadkit.errors import OptionError, PreflightError
 from loadkit.limits import setting_up, thread_starts
 from loadkit.report.families import Family, Labels, View, families_of
+from loadkit.run.places import bind_advice
 from loadkit.run.scrapes import ScrapeServer
-from loadkit.run.serve import bind_advice
 from loadkit.run.signals import hold
 from loadkit.run.target import resolve_listen
 
@@ -46,6 +46,10 @@ class Endpoint:
         self._view: Callable[[], View] | None = None
         self._highest: dict[tuple[str, Labels], float] = {}
         where = resolve_listen(place)
+        if where.is_unix:
+            raise OptionError(
+                f"--metrics: {place} is a UNIX socket, and Prometheus connects to a port; give [HOST:]PORT"
+            )
         registry = CollectorRegistry()
         registry.register(_Board(self))
         try:

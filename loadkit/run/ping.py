@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from loadkit.endpoint import family_of, place_of, refuse_itself, reset_on_close, say_error, sockaddr_of
+from loadkit.endpoint import SockAddr, family_of, place_of, refuse_itself, reset_on_close, say_error, sockaddr_of
 from loadkit.errors import TargetError
 from loadkit.limits import LIMITS, refusal
 from loadkit.plan.target import Target
@@ -15,6 +15,8 @@ from loadkit.units import NS_PER_S, format_duration, format_size
 from loadkit.wire.recognise import guess, show
 
 __all__ = ["ping"]
+
+_AGAIN_S = 0.01
 
 
 def ping(targets: Sequence[Target], size_bytes: int, timeout_ns: int) -> tuple[Target, int]:
@@ -44,9 +46,9 @@ def ping(targets: Sequence[Target], size_bytes: int, timeout_ns: int) -> tuple[T
     except OSError as error:
         if error.errno in LIMITS:
             raise refusal(error, "open a connection") from None
+        what = "path" if targets[0].is_unix else "address and port"
         raise TargetError(
-            f"{place} does not echo: {say_error(error)}; check the address and port (`loadkit serve {place}` starts a "
-            f"server)"
+            f"{place} does not echo: {say_error(error)}; check the {what} (`loadkit serve {place}` starts a server)"
         ) from None
 
 
@@ -65,13 +67,27 @@ def _connect_to(target: Target, timeout_s: float) -> socket.socket:
     address = target.addresses[0]
     sock = socket.socket(family_of(address), socket.SOCK_STREAM)
     try:
-        sock.settimeout(timeout_s)
-        sock.connect(sockaddr_of(address, target.port))
-        refuse_itself(sock)
+        _open(sock, sockaddr_of(address, target.port), timeout_s)
+        if not target.is_unix:
+            refuse_itself(sock)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _open(sock: socket.socket, sockaddr: SockAddr, timeout_s: float) -> None:
+    """Connects. If the queue of a UNIX listener is full, connect(2) says so at once, and it is tried again."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        sock.settimeout(max(1e-6, deadline - time.monotonic()))
+        try:
+            sock.connect(sockaddr)
+            return
+        except BlockingIOError:
+            if time.monotonic() + _AGAIN_S > deadline:
+                raise TimeoutError from None
+        time.sleep(_AGAIN_S)
 
 
 def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) -> None:

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from socketserver import ThreadingMixIn
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from loadkit.endpoint import family_of, sockaddr_of
@@ -40,7 +40,7 @@ class ScrapeServer(ThreadingMixIn, WSGIServer):
         self._free = threading.Semaphore(_MOST)
         self._lock = threading.Lock()
         self._began: dict[socket.socket, float] = {}  # when each scrape did, the oldest first
-        super().__init__(sockaddr_of(address, port), _Handler)
+        super().__init__(cast("tuple[str, int]", sockaddr_of(address, port)), _Handler)
 
     def server_bind(self) -> None:
         """Binds without asking a name server what this machine is called, as http.server does."""

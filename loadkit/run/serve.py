@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from loadkit.endpoint import family_of, say_error, sockaddr_of
 from loadkit.engine.registry import get_engine
-from loadkit.errors import Interrupted, LoadkitError, PreflightError, WorkerError
-from loadkit.limits import limit_of
+from loadkit.errors import Interrupted, LoadkitError, WorkerError
 from loadkit.measure.board import Board, BoardLayout
 from loadkit.measure.kernel import difference, read_kernel
 from loadkit.measure.names import STEPS, OwnError
@@ -22,29 +18,23 @@ from loadkit.plan.split import split_serve
 from loadkit.report.families import View
 from loadkit.run.exposed import view_of_serve_end
 from loadkit.run.forker import Forker
+from loadkit.run.places import hold_place
 from loadkit.run.sampler import Sampler
 from loadkit.run.serve_rows import ServeRows
 from loadkit.run.signals import Interrupts, entered
 from loadkit.run.watch import Watch
-from loadkit.run.worker import listen_on
 from loadkit.run.workers import Worker, end_all, let_go, start_workers
 from loadkit.units import NS_PER_S
 
-__all__ = ["ServeGroup", "bind_advice", "run_serve"]
+__all__ = ["ServeGroup", "run_serve"]
 
 # If workers die this soon, this often in a row, the serve end gives up and says why.
 _YOUNG_S = 1.0
 _YOUNG_DEATHS = 5
-# This many ports that are free on the first address are tried on the others.
-_FREE_PORTS = 20
 
 
 class ServeGroup:
-    """The workers of a serve end and the `port` they share, which is known once they are ready.
-
-    The parent keeps a SO_REUSEPORT socket on each address, bound but not listening. It holds the port while a worker is
-    replaced, and gets no connections.
-    """
+    """The workers of a serve end and the place they share: its `port` is known once they are ready (run/places.py)."""
 
     def __init__(self, plan: ServePlan, forker: Forker) -> None:
         self._forker = forker
@@ -55,13 +45,11 @@ class ServeGroup:
         self.died_last: tuple[WorkerEnd, ...] = ()  # of the last workers, those that did not end well
         self._is_stopping = False
         with contextlib.ExitStack() as undo:
-            self._anchors = reserve_port(plan.addresses, plan.port)
-            for anchor in self._anchors:
-                undo.callback(anchor.close)
-            self.port: int = self._anchors[0].getsockname()[1]
+            self._place = undo.enter_context(contextlib.closing(hold_place(plan)))
+            self.port: int = self._place.port
             self._shards = split_serve(plan, self.port)
             self.board = undo.enter_context(contextlib.closing(Board(BoardLayout.of_serve(plan))))
-            self.workers = start_workers(forker, self._shards, self.board)
+            self.workers = start_workers(forker, self._shards, self.board, *self._place.inherited)
             undo.callback(let_go, self.workers)
             self.watch = Watch(self.workers)
             undo.pop_all()
@@ -94,7 +82,7 @@ class ServeGroup:
             if slot.get("sequence") % 2:
                 slot.set("sequence", slot.get("sequence") + 1)
             try:
-                self.workers[at] = Worker(self._forker, self._shards[at], self.board)
+                self.workers[at] = Worker(self._forker, self._shards[at], self.board, *self._place.inherited)
                 self.watch.add(self.workers[at])
             except Interrupted:
                 break  # the whole serve end stops now
@@ -122,12 +110,14 @@ class ServeGroup:
     def stop(self) -> None:
         """Tells the workers to stop accepting, and to end when their connections have ended."""
         self._is_stopping = True
+        self._place.leave()
         for worker in self.workers:
             worker.say("stop")
 
     def leave(self) -> None:
         """Tells the workers to end at once."""
         self._is_stopping = True
+        self._place.leave()
         for worker in self.workers:
             worker.say("leave")
 
@@ -148,8 +138,7 @@ class ServeGroup:
         self.watch.close()
         for worker in self.workers:
             worker.close()
-        for anchor in self._anchors:
-            anchor.close()
+        self._place.close()
         self.board.close()
         self.workers = []
 
@@ -166,49 +155,8 @@ class ServeGroup:
             self.restarts,
             version,
             counts_bytes=self.plan.app is None,
-            port=self.port,
+            port=None if self.plan.is_unix else self.port,
         )
-
-
-def reserve_port(addresses: Sequence[str], port: int) -> list[socket.socket]:
-    """Binds the port on every address without listening; port 0 finds one that is free on all.
-
-    Raises PreflightError saying which address cannot be had.
-    """
-    for _ in range(_FREE_PORTS):
-        anchors: list[socket.socket] = []
-        try:
-            for address in addresses if port else ():
-                _refuse_taken(address, port)
-            for address in addresses:
-                anchors += listen_on([address], anchors[0].getsockname()[1] if anchors else port, None)
-            return anchors
-        except OSError as error:
-            reason, refused = error, address
-        for anchor in anchors:
-            anchor.close()
-        # A port free on the first address may be taken on another: try the next one.
-        if port or not anchors or reason.errno != errno.EADDRINUSE:
-            break
-    raise PreflightError(f"cannot listen on {refused} port {port}: {say_error(reason)}; {bind_advice(reason)}")
-
-
-def _refuse_taken(address: str, port: int) -> None:
-    """Raises OSError if a server has the port: SO_REUSEPORT would share it silently, and a bind without it fails."""
-    with socket.socket(family_of(address), socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(sockaddr_of(address, port))
-
-
-def bind_advice(error: OSError) -> str:
-    """Returns what to do about an address and port that cannot be bound."""
-    known = {
-        errno.EADDRINUSE: "another socket has the port (`ss -tanp` shows which): stop its process, or take port 0, a "
-        "free one",
-        errno.EACCES: "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE: take one above 1023",
-        errno.EADDRNOTAVAIL: "the address is not one of this machine's: `ip addr` lists them",
-    }
-    return known.get(error.errno or 0) or limit_of(error) or "see `loadkit doctor`"
 
 
 def run_serve(

@@ -1,4 +1,4 @@
-"""HOST:PORT, to addresses."""
+"""HOST:PORT or unix:PATH, to addresses."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from loadkit.errors import OptionError, TargetError
 from loadkit.limits import refusal
 from loadkit.plan.addresses import has_family_of
 from loadkit.plan.target import Target
+from loadkit.run.unix_address import read_unix, refuse_other_files
 from loadkit.sockets import can_bind, is_own_address
 
 __all__ = ["resolve", "resolve_listen"]
@@ -27,10 +28,15 @@ _PORT_DIGITS = len("65535")
 def resolve(text: str, networks: Sequence[str] = ()) -> tuple[Target, ...]:
     """Returns where `HOST:PORT`, `[v6]:PORT` or `PORT` is: a target for each of its addresses, in the order to try.
 
+    `unix:PATH` has one address. It is on this machine.
+
     The order is getaddrinfo's (RFC 6724). Each target knows whether it is on this machine. Addresses that connections
     from `networks` cannot go to are left out; if they can go to none, all are there, and the plan says why.
-    Raises OptionError when it is none of these, TargetError when the name does not resolve.
+    Raises OptionError when it is none of these, TargetError when the name does not resolve, or the path is no socket's.
     """
+    if unix := read_unix(text):
+        refuse_other_files(unix)
+        return (unix,)
     host, port = _split(text, least=1)
     found = tuple(
         Target(host, (address,), port, is_local=is_own_address(address, port)) for address in _addresses(host, port)
@@ -42,8 +48,10 @@ def resolve_listen(text: str) -> Target:
     """Returns where to listen: every address of the name that this machine has; all of them if it has none.
 
     A name of /etc/hosts often has an address of IPv6 where this machine has no IPv6. Port 0 is a free one.
-    Raises as `resolve` does.
+    Raises OptionError or TargetError as `resolve` does; what is at the path of a UNIX socket is seen when it is bound.
     """
+    if unix := read_unix(text):
+        return unix
     host, port = _split(text, least=0)
     found = _addresses(host, port)
     return Target(host, tuple(filter(can_bind, found)) or found, port, is_local=True)
@@ -54,7 +62,7 @@ def _split(text: str, least: int) -> tuple[str, int]:
     if match is None:
         # People of HTTP's tools give a URL.
         hint = "; loadkit has no schemes and paths so far: its target is an echo server" if "://" in text else ""
-        raise OptionError(f"expected HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, got {text!r}{hint}")
+        raise OptionError(f"expected HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, or unix:PATH, got {text!r}{hint}")
     digits = (match["port"] or match["only"]).lstrip("0") or "0"
     # int() refuses text of thousands of digits, for what it would take.
     if len(digits) > _PORT_DIGITS or not least <= int(digits) <= 65535:

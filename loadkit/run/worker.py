@@ -34,7 +34,8 @@ __all__ = ["listen_on", "name_process", "run_worker"]
 def run_worker(pipe: Connection, board_fd: int, *more: int) -> int:
     """Does the work that the parent sends over the pipe: a shard, or a part of serving.
 
-    Of a shard whose messages are in a pool, `more` has the pool (run/pool.py).
+    Of a shard whose messages are in a pool, `more` has the pool (run/pool.py); of a part of serving, the listeners that
+    all workers share (run/places.py). Without these it listens on sockets of its own.
     Returns the exit status. If it is 1, the reason was sent to the parent.
     """
     control = PipeControl(pipe)
@@ -44,7 +45,7 @@ def run_worker(pipe: Connection, board_fd: int, *more: int) -> int:
         work, layout = pipe.recv()
         if isinstance(work, Shard) and more:
             work = msgspec.structs.replace(work, script=attach(more[0]))
-        _do(work, Board(layout, board_fd), control)
+        _do(work, Board(layout, board_fd), control, more)
         return 0
     except EOFError:
         return 0
@@ -80,7 +81,7 @@ def _is_for_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _do(work: Shard | ServeShard, board: Board, control: PipeControl) -> None:
+def _do(work: Shard | ServeShard, board: Board, control: PipeControl, more: Sequence[int]) -> None:
     _settle_in(work)
     slot = board.slot(work.index)
     slot.set("core", -1 if work.core is None else work.core)
@@ -94,7 +95,9 @@ def _do(work: Shard | ServeShard, board: Board, control: PipeControl) -> None:
             import_app(work.plan.app)
         else:
             ignore()
-        listeners = listen_on(work.plan.addresses, work.port, None if work.plan.app else work.plan.backlog)
+        listeners = [socket.socket(fileno=fd) for fd in more] or listen_on(
+            work.plan.addresses, work.port, None if work.plan.app else work.plan.backlog
+        )
         get_engine(work.plan.engine).serve(work.plan, listeners, slot, control)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import resource
 import socket
 import threading
@@ -26,11 +27,12 @@ from loadkit.measure.samples import PhaseSamples, merge, read_board
 from loadkit.plan.build import Plan, build_plan
 from loadkit.plan.engine import ChosenEngine
 from loadkit.plan.load import Load
-from loadkit.plan.serve import SETTLE_NS, build_serve_plan
+from loadkit.plan.serve import SETTLE_NS, ServePlan, build_serve_plan
 from loadkit.plan.split import Shard, split
 from loadkit.plan.target import Route, Target
 from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile, load_serve_profile
+from loadkit.run.places import hold_place
 from loadkit.run.worker import listen_on
 from loadkit.units import NS_PER_S
 from loadkit.wire.setup import Step
@@ -304,6 +306,7 @@ def serve_options(**changes: int) -> dict[str, int]:
         "probe_peers": 0,
         "is_edge_triggered": False,
         "reads_stamps": False,
+        "shares_listeners": False,
         **changes,
     }
 
@@ -337,6 +340,13 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 def server(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Server]:
     """Serves in a thread; returns port, board and control."""
     started: list[tuple[threading.Thread, HandControl, Board]] = []
+    undo = contextlib.ExitStack()
+
+    def listen(plan: ServePlan) -> list[socket.socket]:
+        if not plan.is_unix:
+            return listen_on(plan.addresses, 0, plan.backlog)
+        place = undo.enter_context(contextlib.closing(hold_place(plan)))
+        return [socket.socket(fileno=os.dup(fd)) for fd in place.inherited]
 
     def serve(address: str = LOOPBACK, **more: Any) -> tuple[int, Board, HandControl]:
         more = {"edge_triggered": request.node.stash.get(EDGE_TRIGGERED, False), **more}
@@ -344,16 +354,18 @@ def server(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Server]:
         profile, _ = load_serve_profile(None, {"workers": 1, **more})
         chosen = _chosen(engine)
         plan = build_serve_plan(read_host(), (address,), 0, profile, engine=chosen, app=app, settle_ns=settle_ns)
-        listeners = listen_on(plan.addresses, 0, plan.backlog)
+        listeners = listen(plan)
+        port = 0 if plan.is_unix else listeners[0].getsockname()[1]
         board = Board(BoardLayout(1, 1, 10 * NS_PER_S, limit=plan.max_connections))
         control = HandControl()
         thread = threading.Thread(target=engine.serve, args=(plan, listeners, board.slots[0], control), daemon=True)
         thread.start()
         started.append((thread, control, board))
         assert control.is_ready.wait(TIMEOUT_S)
-        return listeners[0].getsockname()[1], board, control
+        return port, board, control
 
     yield serve
+    undo.close()
     for thread, control, board in started:
         if thread.is_alive():
             control.say(leave=True)

@@ -18,7 +18,7 @@ from loadkit.profile.both import Place
 from loadkit.profile.engines import EngineName
 from loadkit.profile.option import Option, options_of
 from loadkit.profile.serve import ServeProfile
-from loadkit.units import ConnectRate, Count, Duration, Pace, Rate, Size, exact_duration, exact_size
+from loadkit.units import ConnectRate, Count, Duration, Mode, Pace, Rate, Size, exact_duration, exact_size
 from loadkit.wire.check import Check
 from loadkit.wire.expect import Expect
 
@@ -64,6 +64,7 @@ _WRITTEN = {
     Place: "str | int",
     Expect: "str",
     Check: "str | bool",
+    Mode: "str",
 }
 _DOCS = """# Options
 

@@ -20,6 +20,7 @@ from loadkit.profile.option import options_of
 from loadkit.profile.read import load_profile, load_serve_profile
 from loadkit.profile.serve import ServeProfile
 from loadkit.profile.spell import as_given
+from loadkit.units import Mode
 from loadkit.wire.check import Check
 from loadkit.wire.expect import Expect
 
@@ -92,7 +93,7 @@ def test_a_keyword_takes_the_numbers_that_its_type_has_and_the_command_takes(
     assert is_read(2.5) == (float in types)
     if any(get_origin(one) is Literal and get_args(one) == (0,) for one in types):
         assert is_read(0)
-    if get_type_hints(kind)[name] != str | None:  # which takes any text
+    if get_type_hints(kind)[name] not in (str | None, Mode | None):  # which take any text, and text alone
         assert is_read("2") == is_read(2)
         assert is_read("0") == is_read(0)
 
@@ -121,4 +122,6 @@ def _other(kind: type[msgspec.Struct], name: str) -> Any:
         return next(one.value for one in hint if one is not default)  # type: ignore[attr-defined]
     if hint == str | None:
         return "shop.server:Orders"
+    if hint == Mode | None:
+        return "0660"
     return "3s" if "Duration" in str(hint) else 200

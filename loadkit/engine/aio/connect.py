@@ -9,14 +9,15 @@ import select
 import socket
 from collections.abc import Callable, Mapping
 
-from loadkit.endpoint import IP_BIND_ADDRESS_NO_PORT, family_of, refuse_itself, sockaddr_of
+from loadkit.endpoint import IP_BIND_ADDRESS_NO_PORT, SockAddr, family_of, refuse_itself, sockaddr_of
+from loadkit.engine.aio.line import Line
 from loadkit.engine.ports import IP_LOCAL_PORT_RANGE, knows_port_range, pack_port_range
 from loadkit.engine.settings import apply_settings
 from loadkit.measure.settings import Value
 from loadkit.plan.target import Route
 from loadkit.units import NS_PER_S
 
-__all__ = ["has_events", "keep_alive", "open_route"]
+__all__ = ["has_events", "keep_alive", "open_route", "open_unix"]
 
 
 def keep_alive(sock: socket.socket, idle_ns: int) -> None:
@@ -32,7 +33,7 @@ def has_events(fd: int, events: int) -> bool:
     return bool(polled.poll(0))
 
 
-async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, sockaddr: tuple[str | int, ...]) -> None:
+async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, sockaddr: SockAddr) -> None:
     """Does what loop.sock_connect does. That of uvloop asks a thread for the address, and loses its zone."""
     with contextlib.suppress(BlockingIOError):
         sock.connect(sockaddr)
@@ -47,6 +48,24 @@ async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, sockadd
         raise OSError(number, os.strerror(number))
 
 
+async def open_unix(
+    loop: asyncio.AbstractEventLoop,
+    factory: Callable[[], asyncio.Protocol],
+    route: Route,
+    line: Line,
+    given: Mapping[str, Value],
+) -> None:
+    """Connects to a UNIX socket, once there is room in its listener's queue. Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        apply_settings(sock, given)
+        await line.connect(sock, sockaddr_of(route.destination, 0))
+        await loop.create_unix_connection(factory, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
 async def open_route(
     loop: asyncio.AbstractEventLoop,
     factory: Callable[[], asyncio.Protocol],
@@ -54,7 +73,7 @@ async def open_route(
     port: int,
     given: Mapping[str, Value],
 ) -> None:
-    """Connects from the route's source to its destination. Raises OSError."""
+    """Connects from the route's source to its destination, which is no UNIX socket. Raises OSError."""
     if route.source is None and route.ports is None and "%" not in route.destination and not given:
         # No bind at all: the kernel shares ports between destinations by itself, and it is the fastest way.
         await loop.create_connection(factory, route.destination, port)

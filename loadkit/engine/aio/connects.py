@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from loadkit.engine.aio.connect import open_route
+from loadkit.endpoint import is_unix
+from loadkit.engine.aio.connect import open_route, open_unix
 from loadkit.engine.aio.connection import Connection, State
+from loadkit.engine.aio.line import Line
 from loadkit.engine.aio.oldest import OldestFirst
 from loadkit.engine.aio.schedule import NEVER
 from loadkit.engine.aio.watch import Watch
@@ -27,7 +29,7 @@ class Connects:
     one may have taken too long.
     """
 
-    __slots__ = ("_failed", "_grain_ns", "_loop", "_protocol", "_shard", "_under_way", "_watch", "next_ns")
+    __slots__ = ("_failed", "_grain_ns", "_line", "_loop", "_protocol", "_shard", "_under_way", "_watch", "next_ns")
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Connects:
         self._grain_ns = grain_ns
         self._protocol = protocol
         self._failed = failed
+        self._line = Line(loop)
         self._under_way: OldestFirst[tuple[int, asyncio.Task[None], Connection]] = OldestFirst(
             lambda one: one[1].done()
         )
@@ -62,7 +65,10 @@ class Connects:
         load = self._shard.load
         try:
             protocol = self._protocol(connection)
-            await open_route(self._loop, lambda: protocol, connection.route, self._shard.port, load.sockets)
+            if is_unix(connection.route.destination):
+                await open_unix(self._loop, lambda: protocol, connection.route, self._line, load.sockets)
+            else:
+                await open_route(self._loop, lambda: protocol, connection.route, self._shard.port, load.sockets)
         except asyncio.CancelledError:
             if connection.state is State.CONNECTING:
                 self._failed(connection, None)

@@ -39,6 +39,7 @@ class ServeContext:
     """A worker of the serve end: its loop, its plan, the sockets it listens on, where it writes, and who it hears.
 
     `answering` is what answers probes; None if it cannot, and then a probe is echoed to like any other connection.
+    `epoll_fd` is the loop's own file descriptor of epoll.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -47,3 +48,4 @@ class ServeContext:
     slot: Slot
     control: Control
     answering: Answering | None = None
+    epoll_fd: int = -1

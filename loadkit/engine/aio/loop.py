@@ -60,11 +60,12 @@ class AsyncioEngine:
         """Runs a worker of the serve end: the plan's app, or the echo."""
 
         def make(loop: asyncio.AbstractEventLoop, counting: Counting | None) -> Serving:
+            epoll_fd = self._epoll_fd(loop)
             if plan.app:
-                return AppServing(plan.app, ServeContext(loop, plan, listeners, slot, control))
+                return AppServing(plan.app, ServeContext(loop, plan, listeners, slot, control, None, epoll_fd))
             loop.set_debug(False)
             answering = Answering.find(loop, slot, counting.last if counting else None, plan)
-            return Echo(ServeContext(loop, plan, listeners, slot, control, answering))
+            return Echo(ServeContext(loop, plan, listeners, slot, control, answering, epoll_fd))
 
         with self._stamping(plan.stamps, slot) as stamping:
             for listener in listeners if stamping.is_on else ():
@@ -79,6 +80,11 @@ class AsyncioEngine:
         """Returns a fresh loop, and what counts its wake-ups."""
         selector = CountingSelector(slot)
         return asyncio.SelectorEventLoop(selector), selector
+
+    def _epoll_fd(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Returns the loop's file descriptor of epoll."""
+        fd: int = loop._selector.fileno()  # type: ignore[attr-defined]
+        return fd
 
     def _run(
         self, slot: Slot, make: Callable[[asyncio.AbstractEventLoop, Counting | None], Blasting | Serving]
@@ -127,3 +133,8 @@ class UvloopEngine(AsyncioEngine):
         """Returns a fresh loop, and what counts its wake-ups."""
         loop = self.new_loop()
         return loop, count_libuv(loop, slot)
+
+    def _epoll_fd(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Returns the loop's file descriptor of epoll."""
+        fd: int = loop._get_backend_id()  # type: ignore[attr-defined]
+        return fd

@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sized
 from typing import Any
 
 from loadkit.engine.aio.context import ServeContext
+from loadkit.engine.aio.shared import SharedListener
 from loadkit.engine.descriptors import free_descriptors
-from loadkit.engine.listening import drop_syns
+from loadkit.engine.listening import end_connects
 from loadkit.engine.settings import apply_settings
 from loadkit.log import log
 from loadkit.measure.names import OwnError
@@ -50,7 +51,9 @@ class Serving(abc.ABC):
         self._sets_sockets, self._has_noted = bool(plan.sockets), False
         self._fd_limit = 0
         self._peak = 0
-        self._servers: list[asyncio.AbstractServer] = []
+        self._epoll_fd = context.epoll_fd
+        self._servers: list[asyncio.AbstractServer | SharedListener] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = deque[socket.socket]()  # accepted at the stop, and not yet taken in
         self._stopping: asyncio.Task[None] | None = None
         self._has_all = False  # no connection is to come any more
@@ -85,11 +88,7 @@ class Serving(abc.ABC):
         """Serves until told to stop."""
         self.loop.set_exception_handler(self.loop_failed)
         for listener in self.listeners:
-            # asyncio accepts a backlog in one turn, uvloop one connection. The second listen(2) only sets the backlog.
-            few = min(_ACCEPTS_A_TURN, self.plan.backlog)
-            server = await self.loop.create_server(self.protocol, sock=listener, backlog=few)
-            listener.listen(self.plan.backlog)
-            self._servers.append(server)
+            self._servers.append(await self._listen(listener))
         self._fd_limit = free_descriptors()
         self.tally.begin_phase(0, 0)
         self.control.ready()
@@ -109,12 +108,38 @@ class Serving(abc.ABC):
             self.publish()
             await self.close()
 
+    async def _listen(self, listener: socket.socket) -> asyncio.AbstractServer | SharedListener:
+        if listener.family == socket.AF_UNIX:
+            shared = SharedListener(self.loop, listener, self._epoll_fd, self._begin_to_take_in, self._note_failure)
+            await shared.begin()
+            return shared
+        # asyncio accepts a backlog in one turn, uvloop one connection. The second listen(2) only sets the backlog.
+        few = min(_ACCEPTS_A_TURN, self.plan.backlog)
+        server = await self.loop.create_server(self.protocol, sock=listener, backlog=few)
+        listener.listen(self.plan.backlog)
+        return server
+
+    def _begin_to_take_in(self, sock: socket.socket) -> None:
+        task = self.loop.create_task(self._take_in(sock))
+        self._tasks.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._tasks.discard)
+
+    async def _take_in(self, sock: socket.socket) -> None:
+        try:
+            await self.loop.connect_accepted_socket(self.protocol, sock)
+        except OSError as error:  # it is gone again
+            self._note_failure(error)
+
+    def _note_failure(self, error: OSError) -> None:
+        """Counts what kept a connection from being taken in."""
+        self.page.add_error("connect", error.errno or OwnError.UNKNOWN)
+
     def _heard(self) -> None:
         self.control.hear()
         if self.control.should_leave():
             self._finish()
         elif self.control.should_stop() and self._stopping is None:
-            drop_syns(self.listeners)
+            end_connects(self.listeners)
             self._stop_at = clock() + self.plan.grace_ns
             self._stopping = self.loop.create_task(self._stop())
 
@@ -129,7 +154,7 @@ class Serving(abc.ABC):
                 except ConnectionAbortedError:
                     continue
                 except OSError as error:
-                    self.page.add_error("connect", error.errno or OwnError.UNKNOWN)
+                    self._note_failure(error)
                     break
                 sock.setblocking(False)
                 yield sock
@@ -139,10 +164,7 @@ class Serving(abc.ABC):
         await asyncio.sleep(min(self.plan.settle_ns, self.plan.grace_ns) / NS_PER_S)
         self._waiting += self._accept_waiting()
         while self._waiting:
-            try:
-                await self.loop.connect_accepted_socket(self.protocol, self._waiting.popleft())
-            except OSError as error:  # it is gone again
-                self.page.add_error("connect", error.errno or OwnError.UNKNOWN)
+            await self._take_in(self._waiting.popleft())
         # Connections that the loop has accepted itself are made within two turns, by a task or a callback each. asyncio
         # loses them if the server is closed before that (Server._attach).
         for _ in range(_TURNS_UNTIL_MADE):

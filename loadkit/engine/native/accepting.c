@@ -26,6 +26,8 @@ static void take_in(struct serve *serve, int fd) {
     }
     struct peer *peer = serve->free_slot != NONE ? &serve->slots[serve->free_slot] : &serve->slots[serve->slot_count++];
     if (serve->free_slot != NONE) serve->free_slot = peer->next;
+    /* Other than of TCP, what is accepted of a UNIX listener inherits no options (unix_create1 in af_unix.c). */
+    if (serve->options.shares_listeners && serve->settings.are_given) settings_apply(&serve->settings, fd);
     if (!serve->settings.are_noted) settings_note(&serve->settings, fd, serve->board.state);
     peer->fd = fd;
     peer->owed = NULL;
@@ -46,10 +48,20 @@ static void take_in(struct serve *serve, int fd) {
     if (poller_add(&serve->poller, fd, events, token)) peer_lose(serve, peer, STEP_connect, errno);
 }
 
+/* Of several workers at one listener EPOLLEXCLUSIVE wakes one per connection, the one that has been watching it for the
+ * longest time: epoll_ctl(2). */
+int serve_watch_listener(struct serve *serve, uint32_t index) {
+    uint32_t events = EPOLLIN | (serve->options.shares_listeners ? (uint32_t)EPOLLEXCLUSIVE : 0);
+    return poller_add(&serve->poller, serve->listeners[index], events, token_of(KIND_LISTENER, index, 0));
+}
+
+static void unwatch_listener(struct serve *serve, uint32_t index) {
+    epoll_ctl(serve->poller.epoll_fd, EPOLL_CTL_DEL, serve->listeners[index], NULL);
+}
+
 /* Rests from accepting, until a while from now. */
 static void rest_listeners(struct serve *serve) {
-    for (uint32_t i = 0; i < serve->listener_count; i++)
-        poller_change(&serve->poller, serve->listeners[i], 0, token_of(KIND_LISTENER, i, 0));
+    for (uint32_t i = 0; i < serve->listener_count; i++) unwatch_listener(serve, i);
     serve->listen_again_ns = clock_ns() + REST_NS;
 }
 
@@ -57,7 +69,7 @@ void serve_wake_listeners(struct serve *serve) {
     serve->listen_again_ns = NEVER;
     if (serve->spare_fd < 0) serve->spare_fd = serve_take_spare();
     for (uint32_t i = 0; i < serve->listener_count; i++)
-        if (poller_change(&serve->poller, serve->listeners[i], EPOLLIN, token_of(KIND_LISTENER, i, 0)))
+        if (serve_watch_listener(serve, i) && errno != EEXIST)
             serve->listen_again_ns = clock_ns() + REST_NS; /* one that is not watched is tried again */
 }
 
@@ -77,7 +89,7 @@ static int shed(struct serve *serve, int listener, int number) {
     return failure == 0 || failure == ECONNABORTED ? 1 : -1;
 }
 
-void accept_some(struct serve *serve, uint32_t index, int most) {
+static void accept_some(struct serve *serve, uint32_t index, int most) {
     int listener = serve->listeners[index];
     for (int i = 0; i < most; i++) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -99,6 +111,20 @@ void accept_some(struct serve *serve, uint32_t index, int most) {
     }
 }
 
+void serve_on_listener(struct serve *serve, uint32_t index) {
+    if (!serve->options.shares_listeners) {
+        int of = (int)serve->listener_count;
+        accept_some(serve, index, of < ACCEPTS_A_TURN ? ACCEPTS_A_TURN / of : 1);
+        return;
+    }
+    accept_some(serve, index, SHARED_ACCEPTS_A_TURN);
+    if (serve->listen_again_ns != NEVER) return; /* it rests */
+    /* To the end of the line: otherwise one worker would get all connections that it has time for, and the others none.
+     */
+    unwatch_listener(serve, index);
+    if (serve_watch_listener(serve, index)) serve->listen_again_ns = clock_ns() + REST_NS;
+}
+
 /* The peers of an accept queue see themselves as connected. They are taken in before the listener ends, which would
  * reset them. Python closes the socket. */
 void serve_listen_no_more(struct serve *serve) {
@@ -106,7 +132,7 @@ void serve_listen_no_more(struct serve *serve) {
     for (uint32_t i = 0; i < serve->listener_count; i++) {
         accept_some(serve, i, ACCEPTS_AT_STOP);
         shutdown(serve->listeners[i], SHUT_RDWR);
-        epoll_ctl(serve->poller.epoll_fd, EPOLL_CTL_DEL, serve->listeners[i], NULL);
+        unwatch_listener(serve, i);
     }
     serve->listen_again_ns = NEVER; /* where there was no descriptor to accept with */
 }

@@ -30,6 +30,7 @@ static void free_blast_parts(struct blast *blast) {
     free(blast->looks.gaps);
     free(blast->nodes);
     free(blast->retries);
+    free(blast->line.tokens);
     free(blast->ready);
     free(blast->buffer);
     free(blast->phase_plans);
@@ -121,6 +122,7 @@ static int64_t next_due(const struct blast *blast) {
 static int64_t next_time(const struct blast *blast) {
     int64_t next = earlier(next_due(blast), earlier(blast->next_phase_ns, deadlines_first(&blast->deadlines)));
     if (blast->retry_count) next = earlier(next, blast->retries[blast->retry_first].at_ns);
+    if (blast->line.count) next = earlier(next, blast->line.next_ns);
     if (blast->stage != STAGE_DRAIN) return next;
     return earlier(next, earlier(blast_drain_end(blast), blast->held_until_ns));
 }
@@ -161,6 +163,7 @@ static void do_due(struct blast *blast, int64_t now) {
         blast->retry_count--;
         connection_begin(blast, clock_ns(), retry.route, false);
     }
+    if (blast->line.count && blast->line.next_ns <= now) connections_leave_line(blast, now);
     if (blast->fill_at < blast->fill_end) fill_some(blast);
     blast_mend(blast);
     blast_end_traffic(blast);

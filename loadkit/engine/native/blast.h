@@ -36,6 +36,7 @@
 
 #include "board.h"
 #include "deadlines.h"
+#include "line.h"
 #include "poller.h"
 #include "probes.h"
 #include "rows.h"
@@ -112,6 +113,7 @@ struct message {
 struct route {
     ROUTE_ROWS(AS_FIELD)
 };
+static inline bool is_unix(const struct route *route) { return route->destination.ss_family == AF_UNIX; }
 
 /* start_hz, change_hz_per_s and total are its pace's (schedule.h); fewer: connections of ours to retire at its
  * beginning. */
@@ -231,6 +233,7 @@ struct blast {
     uint32_t orphaned;     /* those that came since it was last tried to send them */
     struct retry *retries; /* a ring */
     size_t retry_first, retry_count, retry_capacity;
+    struct line line; /* connections that a UNIX listener's full queue has no room for */
     uint64_t *ready; /* tokens of connections that had more than a turn's reads (edge-triggered) */
     size_t ready_count, ready_capacity;
 
@@ -305,6 +308,10 @@ static inline void connection_settle(struct blast *blast, struct connection *con
 void connection_prove(struct blast *blast, struct connection *connection, int proof);
 /* Keeps what came on the run's first connection. */
 void connection_keep(struct blast *blast, const unsigned char *bytes, size_t length);
+/* Whether its connect has not begun, because the listener's queue is full: epoll has nothing to say of it. */
+static inline bool is_in_line(const struct connection *connection) {
+    return connection->state == CONNECTING && connection->interest == UNWATCHED;
+}
 void connection_push_deadline(struct blast *blast, struct connection *connection, int64_t at);
 static inline void connection_need_deadline(struct blast *blast, struct connection *connection, int64_t at) {
     if (!connection->timer_ns || connection->timer_ns > at) connection_push_deadline(blast, connection, at);
@@ -416,6 +423,8 @@ void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_
 void connection_established(struct blast *blast, struct connection *connection, int64_t at);
 /* Its set-up is done since `at`. */
 void connection_shaken(struct blast *blast, struct connection *connection, int64_t at);
+/* Connects those that stand in line, as far as there is room by now. */
+void connections_leave_line(struct blast *blast, int64_t now);
 /* Its connect or its set-up has failed, or has been given up. */
 void connection_not_opened(struct blast *blast, struct connection *connection, int step, int number);
 /* Whole replies have come, or the closed loop begins: goes on, retires, or stops. */

@@ -33,8 +33,9 @@ static int read_route(PyObject *item, int64_t port, struct route *route) {
     if (rows_read(item, route_rows, route)) return -1;
     if (route->port_low && (route->next_port < route->port_low || route->next_port > route->port_high))
         return refuse(PyExc_ValueError, "next_port has to be from port_low to port_high");
-    /* It stands in the same place in both families. */
-    ((struct sockaddr_in *)&route->destination)->sin_port = htons((uint16_t)port);
+    /* It stands in the same place in both families of IP. */
+    if (route->destination.ss_family != AF_UNIX)
+        ((struct sockaddr_in *)&route->destination)->sin_port = htons((uint16_t)port);
     return 0;
 }
 

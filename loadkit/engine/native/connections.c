@@ -99,27 +99,32 @@ void connection_established(struct blast *blast, struct connection *connection, 
         connection_shaken(blast, connection, clock_ns());
 }
 
+/* Has it wait for room in the listener's queue. Its time counts from the first try on. */
+static void join_line(struct blast *blast, struct connection *connection) {
+    int64_t now = clock_ns();
+    uint64_t token = token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
+    connection->established_ns = now;
+    if (line_join(&blast->line, token, now))
+        connection_need_deadline(blast, connection, look_at_timeout(blast, now + blast->options.connect_timeout_ns));
+    else
+        blast->is_out_of_memory = true;
+}
+
 /* Connects the slot's socket. On loopback, and wherever else the answer comes before connect() returns, the first
  * message goes out at once: a socket that is not established yet refuses it with EAGAIN. That saves a wake-up, and two
- * changes of what epoll watches. */
-static void connect_slot(struct blast *blast, struct connection *connection) {
+ * changes of what epoll watches. Returns false if the queue of a UNIX listener is full: nothing has begun then. */
+static bool connect_socket(struct blast *blast, struct connection *connection) {
     struct route *route = &blast->routes[connection->route];
-    connection->state = CONNECTING;
-    connection->owed = connection->written = connection->received = connection->into = 0;
-    connection->pending_first = connection->pending_count = 0;
-    if (blast->progress) blast->progress[slot_number(blast, connection)] = (struct progress){{0}, 0};
-    if (blast->origins) origin_begin(blast, connection);
-    connection->held_first = connection->held_last = NONE;
-    connection->place = NONE;
     int failed = socket_connect(blast, route, &connection->fd);
+    if (failed && errno == EAGAIN && is_unix(route)) return false;
     if (failed && errno != EINPROGRESS) {
         connection_not_opened(blast, connection, STEP_connect, errno);
-        return;
+        return true;
     }
     /* If it says EINPROGRESS: on loopback it is established by now all the same. */
     if (route->may_meet_itself && meets_itself(connection->fd, &route->destination)) {
         connection_not_opened(blast, connection, STEP_connect, ECONNREFUSED);
-        return;
+        return true;
     }
     int64_t now = clock_ns();
     blast_see(blast, now);
@@ -133,11 +138,11 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
         ssize_t taken = transport_send(connection->fd, bytes, length);
         if (taken >= 0) {
             opened(blast, connection, now, taken);
-            return;
+            return true;
         }
         if (errno != EAGAIN) {
             connection_not_opened(blast, connection, STEP_connect, errno);
-            return;
+            return true;
         }
     }
     int64_t until = look_at_timeout(blast, now + blast->options.connect_timeout_ns);
@@ -146,6 +151,32 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
         until = now + blast->options.lifetime_ns;
     connection_need_deadline(blast, connection, until);
     connection_watch(blast, connection, CONNECTS);
+    return true;
+}
+
+/* Begins the life of the slot's connection. Others that wait in line come first. */
+static void connect_slot(struct blast *blast, struct connection *connection) {
+    connection->state = CONNECTING;
+    connection->owed = connection->written = connection->received = connection->into = 0;
+    connection->pending_first = connection->pending_count = 0;
+    if (blast->progress) blast->progress[slot_number(blast, connection)] = (struct progress){{0}, 0};
+    if (blast->origins) origin_begin(blast, connection);
+    connection->held_first = connection->held_last = NONE;
+    connection->place = NONE;
+    if (blast->line.count || !connect_socket(blast, connection)) join_line(blast, connection);
+}
+
+void connections_leave_line(struct blast *blast, int64_t now) {
+    for (int i = 0; i < ROUND && blast->line.count; i++) {
+        uint64_t token = line_first(&blast->line);
+        struct connection *connection = &blast->slots[slot_of(token)];
+        bool is_over = !is_of_generation(token, connection->generation) || !is_in_line(connection);
+        if (!is_over && !connect_socket(blast, connection)) {
+            line_wait(&blast->line, now);
+            return;
+        }
+        line_leave(&blast->line, now);
+    }
 }
 
 void connection_begin(struct blast *blast, int64_t due, uint32_t route, bool is_scheduled) {

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from loadkit.engine.base import STOP_NS, Control
-from loadkit.engine.listening import drop_syns
+from loadkit.engine.listening import end_connects
 from loadkit.engine.native import _core
 from loadkit.engine.native.rows import (
     blast_values,
@@ -197,7 +197,7 @@ def _serve_heard(core: _core.Serve, plan: ServePlan, listeners: Sequence[socket.
     if control.should_leave():
         core.leave()
     elif control.should_stop():
-        drop_syns(listeners)
+        end_connects(listeners)
         core.stop(plan.grace_ns, min(plan.settle_ns, plan.grace_ns))
 
 

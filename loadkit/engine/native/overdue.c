@@ -25,6 +25,7 @@ static int64_t expires_at(const struct blast *blast, const struct connection *co
  * wait returns; and an edge that was lost is reported by no wait (epoll(7)), so nothing but a deadline finds it. */
 static __attribute__((noinline, cold)) void take_unreported(struct blast *blast, struct connection *connection) {
     struct pollfd polled = {.fd = connection->fd, .events = POLLIN | POLLOUT};
+    if (is_in_line(connection)) return; /* poll(2) has much to say of a socket that was never connected */
     if (poll(&polled, 1, 0) <= 0) return;
     uint64_t token = token_of(KIND_CONNECTION, slot_number(blast, connection), connection->generation);
     /* The bits of poll(2) and epoll are the same. What came with a connect is read, too. */

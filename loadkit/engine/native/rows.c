@@ -3,26 +3,41 @@
 
 #include <netdb.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "types.h"
 
+/* unix:PATH, or unix:@NAME in the abstract namespace: unix(7). endpoint.py has the same. */
+static bool read_unix(const char *text, struct sockaddr_un *address) {
+    size_t length = strlen(text), least = *text == '@' ? 2 : 1, most = sizeof address->sun_path - (*text != '@');
+    if (length < least || length > most) return false;
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, text, length);
+    if (*text == '@') address->sun_path[0] = 0;
+    return true;
+}
+
 /* getaddrinfo and not inet_pton: it knows the zone of a link-local address (fe80::1%eth0). */
+static bool read_ip(const char *text, struct sockaddr_storage *address) {
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *found;
+    if (getaddrinfo(text, NULL, &hints, &found)) return false;
+    memcpy(address, found->ai_addr, found->ai_addrlen);
+    freeaddrinfo(found);
+    return true;
+}
+
 static int read_address(PyObject *value, const struct row *row, struct sockaddr_storage *address) {
     memset(address, 0, sizeof *address);
     if (value == Py_None && !row->least) return 0;
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *found;
     PyObject *bytes = PyUnicode_Check(value) ? PyUnicode_AsUTF8String(value) : NULL;
     const char *text = bytes ? PyBytes_AsString(bytes) : NULL;
-    bool is_known = text && !getaddrinfo(text, NULL, &hints, &found);
+    bool is_unix = text && !strncmp(text, "unix:", 5);
+    bool is_known = is_unix ? read_unix(text + 5, (struct sockaddr_un *)address) : text && read_ip(text, address);
     Py_XDECREF(bytes);
-    if (!is_known) {
-        PyErr_Clear();
-        PyErr_Format(PyExc_ValueError, "%s: %R is not an IP address", row->name, value);
-        return -1;
-    }
-    memcpy(address, found->ai_addr, found->ai_addrlen);
-    freeaddrinfo(found);
-    return 0;
+    if (is_known) return 0;
+    PyErr_Clear();
+    PyErr_Format(PyExc_ValueError, "%s: %R is neither an IP address nor unix:PATH", row->name, value);
+    return -1;
 }
 
 static int read_real(PyObject *value, const struct row *row, double *number) {

@@ -14,8 +14,8 @@
 /* Times from now may be added to the clock without overflow: 36 years. */
 #define LONGEST_NS (INT64_C(1) << 60)
 
-/* The types of a row. An address is a text without a port; with a `least` of 0 it may be None, of family AF_UNSPEC. A
- * value is bytes, as many as it has room for at most. */
+/* The types of a row. An address is a text without a port, or unix:PATH; with a `least` of 0 it may be None, of family
+ * AF_UNSPEC. A value is bytes, as many as it has room for at most. */
 typedef int64_t row_integer;
 typedef uint32_t row_count;
 typedef bool row_flag;

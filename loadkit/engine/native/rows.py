@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from loadkit.endpoint import is_unix
 from loadkit.engine.base import MOST_OWED_BYTES
 from loadkit.engine.descriptors import free_descriptors
 from loadkit.engine.native import _core
@@ -50,7 +51,8 @@ _BLAST: Mapping[str, Callable[[Shard], int]] = {
     "is_open_loop": lambda shard: shard.load.open_loop,
     "connects_in_a_loop": lambda shard: shard.load.connect_rate_hz is None,
     "is_checked": lambda shard: shard.load.check,
-    "closes_by_rst": lambda shard: shard.load.close is Close.RST,
+    # A UNIX socket has no reset, and no AF_UNSPEC to connect anew from.
+    "closes_by_rst": lambda shard: shard.load.close is Close.RST and not is_unix(shard.routes[0].destination),
     "is_edge_triggered": lambda shard: shard.edge_triggered,
     "chooses_ports": lambda _shard: not knows_port_range(),
     "port": lambda shard: shard.port,
@@ -67,6 +69,7 @@ _SERVE: Mapping[str, Callable[[ServePlan], int]] = {
     "most_slots": lambda _plan: min(free_descriptors(), _MOST_SLOTS),
     "probe_peers": lambda plan: list(ProbePeers).index(plan.probes),
     "is_edge_triggered": lambda plan: plan.edge_triggered,
+    "shares_listeners": lambda plan: plan.is_unix,
 }
 
 # A rule has some of these; what it has not is 0 for the core.

@@ -31,7 +31,7 @@ int serve_open(struct serve *serve, int control_fd, uint32_t limit) {
         setsockopt(serve->listeners[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         if (serve->settings.are_given && settings_apply(&serve->settings, serve->listeners[i])) return -1;
         if (serve->stamper.is_on) stamp_received(serve->listeners[i]);
-        if (poller_add(&serve->poller, serve->listeners[i], EPOLLIN, token_of(KIND_LISTENER, i, 0))) return -1;
+        if (serve_watch_listener(serve, i)) return -1;
     }
     return 0;
 }
@@ -179,13 +179,12 @@ static void read_on(struct serve *serve, size_t count) {
 
 static void handle(struct serve *serve, int count) {
     size_t ready = serve->ready_count < BATCH ? serve->ready_count : BATCH;
-    int accepts = serve->listener_count < ACCEPTS_A_TURN ? ACCEPTS_A_TURN / (int)serve->listener_count : 1;
     serve->share = share_of((size_t)count + ready);
     for (int i = 0; i < count; i++) {
         const struct epoll_event *event = &serve->poller.events[i];
         switch (kind_of(event->data.u64)) {
             case KIND_CONTROL: serve->turn_says |= TURN_HEARD; break;
-            case KIND_LISTENER: accept_some(serve, slot_of(event->data.u64), accepts); break;
+            case KIND_LISTENER: serve_on_listener(serve, slot_of(event->data.u64)); break;
             case KIND_CONNECTION: peer_on_event(serve, event->data.u64, event->events); break;
             case KIND_TIMER: poller_arm(&serve->poller, NEVER); break; /* or it stays readable */
             case KIND_PROBE: break; /* the blast end's */

@@ -42,9 +42,10 @@ enum { SERVE_READ_BYTES = 256 * 1024, IDLE_A_TURN = 256, MOST_LISTENERS = 4096 }
  * (epoll(7)). poll(2) takes 70 us for them. */
 #define SWEEP_NS NS_PER_S
 enum { SWEPT_A_TURN = 1024 };
-/* At its stop a worker empties its accept queues, to which nothing is added any more (engine/listening.py); the second
- * number bounds that for a kernel without socket filters. */
-enum { ACCEPTS_A_TURN = 256, ACCEPTS_AT_STOP = 1 << 16 };
+/* Of a shared listener a worker takes fewer, and leaves the rest to the others. At its stop a worker empties its accept
+ * queues, to which nothing is added any more (engine/listening.py); the last number
+ * bounds that for a kernel without socket filters. */
+enum { ACCEPTS_A_TURN = 256, SHARED_ACCEPTS_A_TURN = 16, ACCEPTS_AT_STOP = 1 << 16 };
 /* 16 MiB are read and written in some 5 ms. A single peer's share is what 16 reads bring: more than the socket buffers
  * hold. */
 enum { TURN_BYTES = 16 * 1024 * 1024, LEAST_SHARE = 16 * 1024, MOST_SHARE = 16 * SERVE_READ_BYTES };
@@ -61,17 +62,18 @@ struct peer {
     uint32_t next,
         previous; /* among the peers from the longest idle to the last active one; `next` of a free slot too */
     uint8_t state;
-    bool is_ready;     /* it is among those to read on from */
+    bool is_ready; /* it is among those to read on from */
     uint16_t sent_high; /* bytes that it took: 48 bits, where the struct has room */
     uint32_t sent_low;
 };
 
 /* idle_timeout_ns: -1 is none. most_owed: bytes kept for peers that do not read. index: whose tokens are ours.
- * probe_peers: enum probe_peers. most_slots: no more connections than that are open at once. */
+ * probe_peers: enum probe_peers. most_slots: no more connections than that are open at once. shares_listeners: other
+ * workers accept from them too. */
 #define SERVE_ROWS(X)                                                                                                \
     X(integer, idle_timeout_ns, -1, LONGEST_NS) X(integer, most_owed, 0, INT64_MAX) X(integer, index, 0, UINT32_MAX) \
     X(integer, most_slots, 1, INT64_MAX) X(integer, probe_peers, 0, PROBES_OF_none) X(flag, is_edge_triggered, 0, 1) \
-    X(flag, reads_stamps, 0, 1)
+    X(flag, reads_stamps, 0, 1) X(flag, shares_listeners, 0, 1)
 struct serve_options {
     SERVE_ROWS(AS_FIELD)
 };
@@ -95,10 +97,10 @@ struct serve {
     struct answers answers;
     int spare_fd;
     int64_t listen_again_ns; /* NEVER while the listeners are watched */
-    int64_t stop_ns;         /* NEVER until told to stop; then the end of the grace */
-    int64_t deaf_ns;         /* when it listens no more; NEVER before the stop, and after that */
-    int64_t sweep_ns;        /* when to look for what epoll has not reported; NEVER: not edge-triggered */
-    uint32_t swept;          /* slots that were looked at in this sweep */
+    int64_t stop_ns; /* NEVER until told to stop; then the end of the grace */
+    int64_t deaf_ns; /* when it listens no more; NEVER before the stop, and after that */
+    int64_t sweep_ns; /* when to look for what epoll has not reported; NEVER: not edge-triggered */
+    uint32_t swept; /* slots that were looked at in this sweep */
     bool is_done;
     uint64_t *ready; /* as in blast.h */
     size_t ready_count, ready_capacity;
@@ -153,7 +155,10 @@ void peer_pay(struct serve *serve, struct peer *peer);
 /* accepting.c: how they come */
 /* Returns a descriptor to be closed when there is no other left; -1 if there is none. */
 int serve_take_spare(void);
-void accept_some(struct serve *serve, uint32_t index, int most);
+/* -1 with errno when a listener cannot be watched. */
+int serve_watch_listener(struct serve *serve, uint32_t index);
+/* A listener has connections: takes some of them in. */
+void serve_on_listener(struct serve *serve, uint32_t index);
 void serve_wake_listeners(struct serve *serve);
 void serve_listen_no_more(struct serve *serve);
 

@@ -1,6 +1,9 @@
 /* The sockets of connections: which route is next, and a socket along it, bound where the route says so. */
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "blast.h"
@@ -22,6 +25,12 @@ uint32_t next_route(struct blast *blast) {
 }
 
 static socklen_t length_of(const struct sockaddr_storage *address) {
+    if (address->ss_family == AF_UNIX) {
+        /* unix(7): a path ends with a zero; an abstract name begins with one, and ends with the length. */
+        const struct sockaddr_un *path = (const struct sockaddr_un *)address;
+        const char *name = path->sun_path[0] ? path->sun_path : path->sun_path + 1;
+        return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strnlen(name, sizeof path->sun_path - 1));
+    }
     return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 }
 
@@ -67,6 +76,7 @@ int socket_make(const struct blast *blast, struct route *route) {
     /* Nagle's algorithm holds back a segment that is not full while another is on its way (RFC 896): one message at a
      * time in one segment never is, and then the system call is saved. */
     bool is_held_back = blast->options.depth > 1 || blast->script.longest > LEAST_SEGMENT || blast->setup.count;
+    is_held_back = is_held_back && !is_unix(route);
     if (is_held_back && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one)) goto failed;
     if (blast->options.keepalive_s && keep_alive(fd, blast->options.keepalive_s)) goto failed;
     if (blast->settings.are_given && settings_apply(&blast->settings, fd)) goto failed;
