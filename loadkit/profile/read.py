@@ -94,8 +94,12 @@ def _load(
         place, text = read_profile_text(name)
         try:
             table = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # beside its own: of too many digits, and of too deep lists
+        except tomllib.TOMLDecodeError as error:
             raise ProfileError(f"{place}: not TOML: {error}") from None
+        except ValueError:  # of int(), whose words are for programmers
+            raise ProfileError(f"{place}: not TOML: it has a number of too many digits") from None
+        except RecursionError:
+            raise ProfileError(f"{place}: not TOML: it has lists in lists, too deep") from None
         _convert(kind, table, f"{place}: ", ProfileError)
     _refuse_overruled(table, options, place)
     _convert(kind, options, "", OptionError)

@@ -105,7 +105,8 @@ _WRONG = [
     ),
     pytest.param('[[phases]]\nname = "x"', "phases[0]: Object missing required field `duration`", id="a key missing"),
     pytest.param("connections 5", "not TOML:", id="no TOML"),
-    pytest.param("connections = " + "9" * 5000, "not TOML:", id="a number that is too long to be read"),
+    pytest.param("connections = " + "9" * 5000, "not TOML: it has a number of too many digits", id="a long number"),
+    pytest.param("slo = " + "[" * 5000, "not TOML: it has lists in lists, too deep", id="lists in lists"),
 ]
 
 
