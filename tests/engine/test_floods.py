@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import resource
 import select
 import socket
 import struct
-import sys
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -43,7 +40,7 @@ from tests.receiving import receive
 from tests.truth.witness import Witness, timely
 
 from .conftest import ENGINES, LOOPBACK, TIMEOUT_S, HandControl, wait_for
-from .native.by_hand import Turns, _core, serve_turns
+from .native.by_hand import Turns, _core, serve_turns, unacknowledged
 
 pytestmark = pytest.mark.slow
 
@@ -342,12 +339,6 @@ def test_a_turn_answers_one_message_of_a_probe(turns: Callable[..., Turns]) -> N
         for _ in range(50):
             assert worker.turn_until("probe_events", 1)[-1] == 1
             assert len(sock.recv(4096)) == 64 + _core.TRAILER_BYTES
-
-
-def unacknowledged(sock: socket.socket) -> int:
-    """Returns how many bytes are sent and not known to have come (tcp(7), SIOCOUTQ)."""
-    found = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
-    return int.from_bytes(found, sys.byteorder)
 
 
 def test_the_peers_of_a_turn_share_what_it_moves(turns: Callable[..., Turns]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import socket
 import struct
+import sys
+import termios
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -269,6 +272,12 @@ def lose_edges(
             return len(lost) == connections
 
         wait_for(are_lost)
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """Returns how many bytes are sent and not known to have come (tcp(7), SIOCOUTQ)."""
+    found = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(found, sys.byteorder)
 
 
 def open_files() -> int:

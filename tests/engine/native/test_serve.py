@@ -24,6 +24,7 @@ from .by_hand import (
     pieces_of_anything,
     reset,
     serve_turns,
+    unacknowledged,
 )
 
 pytestmark = pytest.mark.slow
@@ -185,18 +186,15 @@ def test_an_echo_that_was_owed_goes_on_though_the_edge_was_lost() -> None:
 
 
 def overfill(worker: Turns, client: socket.socket) -> int:
-    """Sends until the worker owes some of it and nothing more goes out; returns how much did."""
+    """Sends until the worker owes some of it, and all of it has come: no other edge is to come. Returns how much."""
     sent = 0
-
-    def is_full() -> bool:
-        nonlocal sent
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sent += client.send(bytes(2**16))
-                worker.turn()
+    while (on_its_way := unacknowledged(client)) or not is_owing(worker):
+        if not on_its_way:
+            sent += client.send(bytes(2**16))
         worker.turn()
-        counters = worker.counters()
-        return counters["received_bytes"] > counters["sent_bytes"]
-
-    wait_for(is_full)
     return sent
+
+
+def is_owing(worker: Turns) -> bool:
+    counters = worker.counters()
+    return counters["received_bytes"] > counters["sent_bytes"]
