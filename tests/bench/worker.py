@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import Any
+
+import msgspec
 
 from loadkit.engine.registry import get_engine
 from loadkit.host import read_host
@@ -19,6 +22,7 @@ from loadkit.plan.split import split
 from loadkit.plan.target import Target
 from loadkit.profile.engines import EngineName
 from loadkit.profile.read import load_profile
+from loadkit.run.pool import pool_of
 
 ADDRESS = "127.0.0.1"
 HOLD_AFTER_NS = 8 * 10**9  # a profiler makes the ramp slow
@@ -58,7 +62,9 @@ class Scripted:
 
 def main() -> None:
     port, messages, *options = sys.argv[1:]
-    values = dict(option.split("=") for option in options)
+    values: dict[str, Any] = dict(option.split("=", 1) for option in options)
+    if "send" in values:
+        values["send"] = [values["send"]]
     profile, sources = load_profile(
         None, {"workers": "1", "pin": False, "warmup": "0s", "messages": messages, **values}
     )
@@ -66,6 +72,7 @@ def main() -> None:
     plan = build_plan(profile, sources, read_host(), target, ChosenEngine(EngineName.NATIVE))
     board = Board(BoardLayout(1, len(plan.load.phases), plan.load.highest_ns, plan.load.journey))
     [shard] = split(plan.load, plan.here, target.port)
+    shard = msgspec.structs.replace(shard, script=pool_of(plan.load))
     get_engine(EngineName.NATIVE).blast(shard, board.slots[0], Scripted(), None)
     replied = sum(page.counters[COUNTERS.index("replied")] for page in board.slots[0].pages)
     if replied < int(messages):

@@ -5,12 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadkit.plan.messages import Pool
 from loadkit.plan.target import Target
 from loadkit.profile.blast import Arrivals
 from loadkit.report.as_markdown import as_markdown
 from loadkit.report.as_text import as_text
 from loadkit.report.record import Reason, RunRecord, SloRecord, Verdict
 from loadkit.report.summary import complaints, crowd_line, headline, load_line, lost_line, target_line
+from loadkit.wire.render import Order
 from tests.golden.made_up import (
     MS,
     REMOTE,
@@ -43,6 +45,43 @@ def test_the_headline_says_how_many_objectives_were_missed() -> None:
     slo = tuple(SloRecord("errors==0", 1, ok) for ok in (False, True, False))
     assert headline(msgspec.structs.replace(_record(), slo=slo)).endswith(", 0 errors, 2 SLOs missed")
     assert headline(msgspec.structs.replace(_record(), slo=slo[1:2])).endswith(", 0 errors")
+
+
+_POOL = Pool(messages=65_536, mean_bytes=70.0, memory_bytes=2**23, is_random=True)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "changes", "said"),
+    [
+        (None, {"sizes": "exp:1KiB", "pool": _POOL, "seed": 7}, "messages of exp:1KiB (mean 70 B, seed 7), depth 1"),
+        (None, {"send": ("a",), "pool": _POOL, "seed": None}, "messages of 1 text (mean 70 B, seeds of their own), "),
+        (
+            None,
+            {"send": ("a", "b"), "pool": msgspec.structs.replace(_POOL, is_random=False)},
+            "messages of 2 texts in turn (mean 70 B), ",
+        ),
+        (
+            None,
+            {"send": ("a", "b"), "pool": _POOL, "order": Order.RANDOM, "seed": 7},
+            "messages of 2 texts at random (mean 70 B, seed 7), ",
+        ),
+        # The seed is named once.
+        (
+            400,
+            {"sizes": "exp:1KiB", "pool": _POOL, "seed": 7, "arrivals": Arrivals.EXP},
+            "(Poisson, seed 7), 200/s sent; messages of exp:1KiB (mean 70 B), ",
+        ),
+    ],
+)
+def test_the_load_says_what_was_sent_and_the_mean_of_it(
+    rate_hz: float | None, changes: dict[str, Any], said: str
+) -> None:
+    record = _record(rate_hz, **changes)
+    assert record.window is not None
+    # In a window with 2,000 messages 10 connections opened, each with a first message that no schedule wanted.
+    messages = 2_010 if rate_hz else 2_000
+    window = msgspec.structs.replace(record.window, sent=2_000, opened=10, sent_bytes=70 * messages)
+    assert said in load_line(msgspec.structs.replace(record, window=window))
 
 
 @pytest.mark.parametrize(
