@@ -13,7 +13,7 @@ from loadkit.plan.messages import Pool, SentFile, messages_of
 from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.pacing import LinearPace
 from loadkit.plan.phases import PhaseKind, PhasePlan, connect_rate_of, phases_of
-from loadkit.plan.replies import content_of
+from loadkit.plan.replies import check_fits, content_of
 from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, sockets_of
 from loadkit.profile.blast import LONGEST_RUN, Arrivals, Close, Profile
 from loadkit.profile.both import Stamps
@@ -24,6 +24,7 @@ from loadkit.wire.echo import Echo, echo_script
 from loadkit.wire.expect import Expect
 from loadkit.wire.render import Order
 from loadkit.wire.setup import Step
+from loadkit.wire.unmarked import Closed
 from loadkit.wire.wires import Rule, Wire
 
 __all__ = ["Load", "Said", "build_load"]
@@ -57,7 +58,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     seed: Annotated[int | None, asked_by("seed", otherwise=DERIVED)] = None
     size_bytes: Annotated[int, asked_by("size", "send")]  # their mean, rounded, if messages have several sizes
     depth: Annotated[int, asked_by("depth")]
-    lifetime_ns: Annotated[int | None, asked_by("lifetime")]
+    lifetime_ns: Annotated[int | None, asked_by("lifetime", "expect")]
     timeout_ns: Annotated[int, asked_by("timeout")]
     connect_timeout_ns: Annotated[int, asked_by("connect_timeout")]
     # Connections that may be without their first reply while a schedule opens more.
@@ -180,6 +181,7 @@ def build_load(
     messages is larger than `memory`, in bytes. Raises OptionError or ProfileError for what cannot work anywhere.
     """
     phases, content = phases_of(profile), content_of(profile)
+    check_fits(profile, any(phase.rate_hz is not None for phase in phases))
     span_ns = sum(phase.duration_ns for phase in phases)
     sent = messages_of(profile, contents or {}, memory)
     return Load(
@@ -191,7 +193,7 @@ def build_load(
         seed=_seed(profile, fresh_seed, sent.pool),
         size_bytes=sent.size_bytes,
         depth=int(profile.depth),
-        lifetime_ns=_int(profile.lifetime),
+        lifetime_ns=0 if isinstance(profile.expect.rule, Closed) else _int(profile.lifetime),
         timeout_ns=int(profile.timeout),
         connect_timeout_ns=int(profile.connect_timeout),
         opening=int(profile.opening),

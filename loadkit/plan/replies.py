@@ -6,8 +6,9 @@ from loadkit.errors import OptionError
 from loadkit.profile.blast import Profile
 from loadkit.wire.check import EXACT
 from loadkit.wire.echo import Echo
+from loadkit.wire.unmarked import Closed, Quiet
 
-__all__ = ["content_of"]
+__all__ = ["check_fits", "content_of"]
 
 
 def content_of(profile: Profile) -> str | None:
@@ -24,3 +25,14 @@ def content_of(profile: Profile) -> str | None:
             f"starts:TEXT, contains:TEXT, same and none"
         )
     return None if asked == "none" else str(asked)
+
+
+def check_fits(profile: Profile, open_loop: bool) -> None:
+    """Raises OptionError for a framing that the other options do not go with."""
+    rule, expected = profile.expect.rule, f"--expect {profile.expect}"
+    if isinstance(rule, Closed | Quiet) and profile.depth > 1:
+        raise OptionError(f"--depth {profile.depth}: with {expected} replies can be told apart one at a time alone")
+    if isinstance(rule, Closed) and profile.lifetime is not None:
+        raise OptionError(f"--lifetime: with {expected} the target ends each connection after one exchange")
+    if isinstance(rule, Closed) and open_loop:
+        raise OptionError(f"--rate: with {expected} a connection has one exchange and keeps no schedule; leave it out")

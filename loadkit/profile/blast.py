@@ -172,8 +172,8 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     expect: Annotated[
         Expect,
         option(
-            "where a reply ends: echo (the message comes back), line, line-code, bytes:N, until:'TEXT', len:FIELD; see "
-            "docs/protocols.md",
+            "where a reply ends: echo (the message comes back), line, line-code, bytes:N, until:'TEXT', len:FIELD, "
+            "close, idle:5ms; see docs/protocols.md",
             "--expect",
             group=Group.LOAD,
             metavar="FRAMING",

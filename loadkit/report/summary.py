@@ -14,6 +14,7 @@ from loadkit.report.selector import shown
 from loadkit.report.slo import parse_slo
 from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_share, format_size, plural
 from loadkit.wire.render import Order
+from loadkit.wire.unmarked import Quiet
 
 __all__ = [
     "aborted_line",
@@ -59,7 +60,8 @@ def load_line(record: RunRecord) -> str:
     """Returns whether the loop was open, the requested and the achieved rate, and what was sent."""
     load = record.load
     triggering = " (edge-triggered)" if any(one.edge_triggered for one in record.placements) else ""
-    replies = "" if load.echoes else f", replies {load.expect}"
+    about = " (approximate)" if isinstance(load.rule, Quiet) else ""
+    replies = "" if load.echoes else f", replies {load.expect}{about}"
     shape = f"{_messages_of(record)}{replies}, depth {load.depth}, {record.tool.engine}{triggering}"
     rates = _hold_rates(record)
     if not rates:

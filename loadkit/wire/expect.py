@@ -6,13 +6,14 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 
-from loadkit.units import Size, format_size
+from loadkit.units import NS_PER_S, Duration, Size, format_size
 from loadkit.wire.coded import Coded
 from loadkit.wire.delimited import Delimited
 from loadkit.wire.echo import Echo
 from loadkit.wire.fixed import Fixed
 from loadkit.wire.prefixed import Prefixed
 from loadkit.wire.texts import unescape
+from loadkit.wire.unmarked import Closed, Quiet
 from loadkit.wire.wires import Rule
 
 __all__ = ["MOST_EXPECTED_BYTES", "Expect"]
@@ -22,6 +23,8 @@ MOST_EXPECTED_BYTES = 2**30
 _MOST_DELIMITER_BYTES = 16
 _MOST_OFFSET = 2**16
 _LEAST_CODED_BYTES = 4
+# Shorter ones end while a reply is still coming, and longer ones are beyond the time-outs in use.
+_LEAST_QUIET_NS, _MOST_QUIET_NS = 100_000, 60 * NS_PER_S
 _FIELD = re.compile(r"u(8|16|24|32|40|48|56|64)(be|le)?|varint")
 _QUOTED = re.compile(r"""(['"])((?:(?!\1).)*)\1(?:,(.*))?""", re.DOTALL)
 
@@ -29,7 +32,9 @@ _QUOTED = re.compile(r"""(['"])((?:(?!\1).)*)\1(?:,(.*))?""", re.DOTALL)
 class Expect(str):
     """A framing as text. It is checked when it is read."""
 
-    expected = r"echo, line, line-code, bytes:N, until:'TEXT' or len:FIELD, such as len:u32be,offset=4"
+    expected = (
+        r"echo, line, line-code, bytes:N, until:'TEXT', len:FIELD (such as len:u32be,offset=4), close or idle:5ms"
+    )
 
     @classmethod
     def parse(cls, value: object) -> Expect:
@@ -101,6 +106,18 @@ def _coded(named: Mapping[str, str]) -> Rule:
     return Coded(most)
 
 
+def _closed(named: Mapping[str, str]) -> Rule:
+    return Closed(_most(named))
+
+
+def _quiet(text: str, whole: str) -> Rule:
+    time, comma, more = text.partition(",")
+    quiet_ns = int(Duration.parse(time))
+    if not _LEAST_QUIET_NS <= quiet_ns <= _MOST_QUIET_NS:
+        raise ValueError(f"expected idle: from 100 us to 60 s, got {time!r}")
+    return Quiet(quiet_ns, _most(_named(more, whole, "max") if comma else {}))
+
+
 def _bytes(text: str, _whole: str) -> Rule:
     length = int(Size.parse(text))
     if not 1 <= length <= MOST_EXPECTED_BYTES:
@@ -140,5 +157,15 @@ def _length(text: str, whole: str) -> Rule:
     )
 
 
-_PLAIN: Mapping[str, Callable[[Mapping[str, str]], Rule]] = {"echo": _echo, "line": _line, "line-code": _coded}
-_ARGUED: Mapping[str, Callable[[str, str], Rule]] = {"bytes": _bytes, "until": _until, "len": _length}
+_PLAIN: Mapping[str, Callable[[Mapping[str, str]], Rule]] = {
+    "echo": _echo,
+    "line": _line,
+    "line-code": _coded,
+    "close": _closed,
+}
+_ARGUED: Mapping[str, Callable[[str, str], Rule]] = {
+    "bytes": _bytes,
+    "until": _until,
+    "len": _length,
+    "idle": _quiet,
+}

@@ -21,6 +21,7 @@ from loadkit.wire.echo import Echo
 from loadkit.wire.fixed import Fixed
 from loadkit.wire.prefixed import Prefixed
 from loadkit.wire.script import PIECE_BYTES, Script
+from loadkit.wire.unmarked import Closed, Quiet
 from loadkit.wire.wires import Rule, Wire
 
 from .conftest import TIMEOUT_S, Blast, Peer, Server, run
@@ -251,3 +252,72 @@ def test_a_first_reply_that_says_something_else_ends_the_connection(blast: Blast
     assert whole.errors == {("reply", "WRONG_REPLY"): 1}
     assert whole.counters["replied"] == 0
     assert find_wrong(worker.state for worker in read_board(blasting.board)) is None
+
+
+# -- replies that no byte ends
+
+
+def _reply_and_close(pieces: tuple[bytes, ...]) -> Callable[[socket.socket, int], None]:
+    """A server that answers a connection's first line with these, and closes it."""
+
+    def behave(sock: socket.socket, _number: int) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with sock.makefile("rb") as lines:
+            if lines.readline():
+                for piece in pieces:
+                    sock.sendall(piece)
+
+    return behave
+
+
+_CLOSED = {"connections": "2", "messages": "30", "duration": "30s", "expect": "close", "depth": "1"}
+
+
+@pytest.mark.parametrize("pieces", [(b"OK\n",), (b"O", b"K" * 70_000, b"\n")], ids=["whole", "in pieces"])
+def test_a_reply_ends_with_its_connection_which_is_opened_again(
+    blast: Blast, peer: Peer, pieces: tuple[bytes, ...]
+) -> None:
+    wire = Wire(Script(b"get 1\nget 22\n", (6, 13)), Closed(), Judging(JudgingKind.STARTS, b"OK"))
+    whole = run(blast(peer(_reply_and_close(pieces)), wire=wire, **_CLOSED))
+    assert whole.errors == {}
+    counters = whole.counters
+    assert counters["replied"] == counters["sent"] == whole.histograms["latency"].count >= 30
+    assert counters["opened"] >= counters["replied"]
+    assert counters["failed"] == counters["unanswered"] == 0
+    # Those of connections that were opened and not needed any more are not counted as replies.
+    assert counters["received_bytes"] == counters["replied"] * len(b"".join(pieces))
+
+
+def test_a_connection_that_ends_without_a_byte_of_its_reply_has_failed(blast: Blast, peer: Peer) -> None:
+    def close_odd_ones(sock: socket.socket, number: int) -> None:
+        if number % 2:
+            sock.recv(100)
+        else:
+            _reply_and_close((b"OK",))(sock, number)
+
+    wire = Wire(_LINES.script, Closed())
+    whole = run(blast(peer(close_odd_ones), wire=wire, **{**_CLOSED, "connections": "1", "messages": "6"}))
+    assert set(whole.errors) == {("receive", "CLOSED_BY_PEER")}
+    assert whole.counters["failed"] == sum(whole.errors.values())
+    assert whole.counters["replied"] >= 3
+
+
+@pytest.mark.parametrize("loop", _LOOPS)
+def test_a_reply_ends_after_a_quiet_time_and_takes_until_its_last_byte(blast: Blast, peer: Peer, loop: str) -> None:
+    quiet_ns = 50_000_000
+    wire = Wire(_LINES.script, Quiet(quiet_ns), Judging(JudgingKind.CONTAINS, b"two"))
+    options = {"connections": "1", "messages": "5", "duration": "30s", **({"rate": "5"} if loop == "open loop" else {})}
+    whole = run(blast(peer(_answers(lambda _line: b"one two\nthree", 1)), wire=wire, **options))
+    assert whole.errors == {}
+    counters = whole.counters
+    assert counters["replied"] == counters["sent"] == 5 + (loop == "closed loop")
+    assert counters["received_bytes"] == 6 * len(b"one two\nthree")
+    # The quiet time is no part of it. Should pieces of a reply be further apart than that, there would be errors.
+    assert whole.histograms["service"].min_ns < quiet_ns
+
+
+def test_a_wrong_reply_is_found_where_no_byte_ends_it(blast: Blast, peer: Peer) -> None:
+    wire = Wire(_LINES.script, Quiet(5_000_000), Judging(JudgingKind.STARTS, b"OK"))
+    whole = run(blast(peer(_answers(_third_is_wrong())), wire=wire, connections="1", messages="8", duration="30s"))
+    assert whole.errors == {("reply", "WRONG_REPLY"): 3}
+    assert whole.counters["replied"] == 6

@@ -14,6 +14,7 @@ from loadkit.wire.echo import Echo
 from loadkit.wire.expect import MOST_EXPECTED_BYTES, Expect
 from loadkit.wire.fixed import Fixed
 from loadkit.wire.prefixed import Prefixed
+from loadkit.wire.unmarked import Closed, Quiet
 from loadkit.wire.wires import Rule
 
 _RULES = {
@@ -22,6 +23,10 @@ _RULES = {
     "line,max=4KiB": Delimited(b"\n", 4096),
     "line-code": Coded(MOST_EXPECTED_BYTES),
     "line-code,max=512": Coded(512),
+    "close": Closed(MOST_EXPECTED_BYTES),
+    "close,max=1k": Closed(1000),
+    "idle:5ms": Quiet(5_000_000, MOST_EXPECTED_BYTES),
+    "idle:1s,max=1k": Quiet(10**9, 1000),
     "bytes:64": Fixed(64),
     "bytes:1KiB": Fixed(1024),
     r"until:'\n.\n'": Delimited(b"\n.\n", MOST_EXPECTED_BYTES),
@@ -51,6 +56,11 @@ _WRONG = {
     "line-code,max=3": "at least 4 B",
     "len:u8,until=": "the byte that the last message begins with",
     "len:u8,until=ZZ": "the byte that the last message begins with",
+    "idle": "lacks its argument",
+    "idle:": "expected",
+    "idle:10us": "from 100 us to 60 s",
+    "idle:2m": "from 100 us to 60 s",
+    "idle:5": "expected",
     "bytes": "lacks its argument",
     "bytes:": "expected",
     "bytes:0": "from 1 B",

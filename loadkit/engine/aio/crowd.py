@@ -14,6 +14,7 @@ from loadkit.measure.tally import FOLD_EVERY, Tally
 from loadkit.wire.check import judge_of
 from loadkit.wire.echo import Echo
 from loadkit.wire.script import Stream
+from loadkit.wire.unmarked import Closed, Quiet
 from loadkit.wire.wires import framing_of
 
 __all__ = ["Crowd"]
@@ -43,6 +44,8 @@ class Crowd(abc.ABC, Generic[Member]):
         self.cycle = self.stream.cycle
         self.framing = framing_of(rule, self.stream)
         self.judge = judge_of(shard.wire.judging)
+        self.is_ended_by_peer = isinstance(rule, Closed)  # a reply ends with its connection
+        self.quiet_ns = rule.quiet_ns if isinstance(rule, Quiet) else 0  # a reply ends if nothing came for so long
         self.size = self.script.size  # 0: messages have several lengths
         self.is_patched = bool(self.script.patches)
         self._begun = self._noted = 0  # connections of this worker, and messages with something fresh

@@ -108,7 +108,7 @@ class Swarm(Opening):
             if not connection.pending:
                 self._retiring.discard(connection)
                 self._end_of_life(connection, now)
-        elif self._is_churning_exchanges and self.sending:
+        elif self._is_churning_exchanges and (self.sending or self.is_ended_by_peer):
             if not connection.pending:
                 self._end_of_life(connection, now)
         else:

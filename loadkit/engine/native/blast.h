@@ -404,6 +404,9 @@ struct came {
     uint32_t replies;
 };
 struct came replies_read(struct blast *blast, struct connection *connection);
+/* The reply that is under way has ended, and no byte has said so: its last one came at `at`. Returns how many replies
+ * to go on after. */
+uint32_t replies_end(struct blast *blast, struct connection *connection, int64_t at);
 
 /* setup.c: what is said before the first message */
 void setup_close(struct setup *setup);

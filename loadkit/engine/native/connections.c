@@ -334,7 +334,8 @@ void connection_retire(struct blast *blast, struct connection *connection, int64
 }
 
 void connection_go_on(struct blast *blast, struct connection *connection, int64_t now, bool is_own_event) {
-    bool is_exchanging = blast->options.lifetime_ns == 0 && blast->is_sending; /* churn: one exchange a connection */
+    /* Churn: one exchange a connection. Where the peer has ended it, that is not for us to decide. */
+    bool is_exchanging = blast->options.lifetime_ns == 0 && (blast->is_sending || blast->rule.wire == WIRE_closed);
     if (connection->state == OPEN && !is_exchanging)
         messages_fill(blast, connection, now);
     else if (is_live(connection) && !connection->pending_count)

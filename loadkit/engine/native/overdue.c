@@ -21,6 +21,13 @@ static int64_t expires_at(const struct blast *blast, const struct connection *co
     return look_at_timeout(blast, since + timeout + standstills_since(&blast->standstills, since));
 }
 
+/* When a reply is over for want of further bytes; NEVER if none is under way. */
+static int64_t quiet_at(const struct blast *blast, const struct connection *connection) {
+    if (blast->rule.wire != WIRE_quiet || !is_live(connection) || !connection->pending_count) return NEVER;
+    int64_t last = (int64_t)blast->progress[slot_number(blast, connection)].words[1];
+    return last ? last + blast->rule.quiet_ns : NEVER;
+}
+
 /* Takes what the kernel has of a connection and epoll has not reported, as if it had. More may have been ready than a
  * wait returns; and an edge that was lost is reported by no wait (epoll(7)), so nothing but a deadline finds it. */
 static __attribute__((noinline, cold)) void take_unreported(struct blast *blast, struct connection *connection) {
@@ -47,11 +54,24 @@ static bool is_alive(const struct connection *connection) {
     return connection->state != FREE && connection->state != BROKEN;
 }
 
+/* Nothing has come for as long as ends a reply, unless epoll has not reported it. Its last byte says how long it took.
+ */
+static __attribute__((noinline)) void end_quiet(struct blast *blast, struct connection *connection, int64_t now) {
+    take_unreported(blast, connection);
+    if (quiet_at(blast, connection) > now) return;
+    int64_t last = (int64_t)blast->progress[slot_number(blast, connection)].words[1];
+    if (replies_end(blast, connection, last)) connection_go_on(blast, connection, clock_ns(), false);
+}
+
 void connection_on_deadline(struct blast *blast, struct deadline deadline, int64_t now) {
     struct connection *connection = &blast->slots[deadline.slot];
     if (connection->timer_ns != deadline.at_ns) return; /* an earlier one took its place */
     connection->timer_ns = 0;
     if (!is_alive(connection)) return;
+    if (quiet_at(blast, connection) <= now) {
+        end_quiet(blast, connection, now);
+        if (!is_alive(connection)) return;
+    }
     if (expires_at(blast, connection) <= now) {
         take_unreported(blast, connection);
         if (!is_alive(connection)) return; /* or it is another one by now, with times of its own */
@@ -61,6 +81,7 @@ void connection_on_deadline(struct blast *blast, struct deadline deadline, int64
         expire(blast, connection);
         return;
     }
+    next = earlier(next, quiet_at(blast, connection));
     if (blast->options.lifetime_ns > 0 && connection->state == OPEN && !is_ending(blast)) {
         int64_t end = connection->established_ns + blast->options.lifetime_ns;
         if (end <= now) {

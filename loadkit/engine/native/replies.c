@@ -160,7 +160,7 @@ static __attribute__((noinline)) void count_wrong(struct blast *blast, const str
     int64_t *kept = &blast->board.state[STATE_wrong_0];
     if (message->intended != OPENING) board_count(&blast->board, COUNT_failed, message->intended, 1);
     board_error(&blast->board, STEP_reply, REPLY_WRONG_REPLY, now);
-    if (*kept) return;
+    if (*kept || !length) return;
     memcpy(kept + 1, piece, length < WRONG_BYTES ? length : WRONG_BYTES);
     *kept = (int64_t)length;
 }
@@ -192,7 +192,8 @@ static __attribute__((noinline)) uint32_t take_framed(struct blast *blast, struc
     int64_t *page = count_bytes(blast, connection, length, now);
     for (size_t at = 0; at < length && !wrong;) {
         if (replies == connection->pending_count) {
-            wrong = OWN_EXTRA_BYTES;
+            /* What comes behind a quiet time is the rest of a reply that was taken for whole. */
+            wrong = blast->rule.wire == WIRE_quiet ? 0 : OWN_EXTRA_BYTES;
             break;
         }
         const unsigned char *piece = blast->buffer + at;
@@ -209,10 +210,29 @@ static __attribute__((noinline)) uint32_t take_framed(struct blast *blast, struc
     if (wrong < 0) {
         step = STEP_reply;
         wrong = -wrong;
+    } else if (blast->rule.wire == WIRE_quiet && connection->pending_count) {
+        progress->words[1] = (uint64_t)now;
+        connection_need_deadline(blast, connection, now + blast->rule.quiet_ns);
     }
     let_go(blast, connection, first, replies, now);
     board_end_write(&blast->board);
     return settle(blast, connection, replies, step, wrong);
+}
+
+uint32_t replies_end(struct blast *blast, struct connection *connection, int64_t at) {
+    struct progress *progress = &blast->progress[slot_number(blast, connection)];
+    board_begin_write(&blast->board);
+    int64_t *page = board_page(&blast->board, at);
+    int wrong = count_framed(blast, connection, pending_at(blast, connection, 0), NULL, 0, at, page);
+    progress->words[0] = progress->words[1] = 0;
+    if (!wrong) let_go(blast, connection, pending_place(blast, connection, 1), 1, at);
+    board_end_write(&blast->board);
+    return settle(blast, connection, !wrong, wrong < 0 ? STEP_reply : STEP_receive, wrong < 0 ? -wrong : wrong);
+}
+
+/* Whether the end of the connection is that of a reply. */
+static bool ends_reply(const struct blast *blast, const struct connection *connection) {
+    return blast->rule.wire == WIRE_closed && connection->received && connection->pending_count;
 }
 
 struct came replies_read(struct blast *blast, struct connection *connection) {
@@ -221,6 +241,11 @@ struct came replies_read(struct blast *blast, struct connection *connection) {
     while (length < 0 && errno == EINTR);
     if (length <= 0) {
         if (length < 0 && errno == EAGAIN) return (struct came){0, 0};
+        if (!length && ends_reply(blast, connection)) {
+            blast->read_ns = clock_ns();
+            blast_see(blast, blast->read_ns);
+            return (struct came){0, replies_end(blast, connection, blast->read_ns)};
+        }
         connection_fail(blast, connection, STEP_receive, length ? errno : OWN_CLOSED_BY_PEER);
         return (struct came){0, 0};
     }
