@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loadkit.pytest_plugin.blaster import Blaster, BlastResult
-from loadkit.pytest_plugin.marks import check_marks
+from loadkit.pytest_plugin.marks import find_unread
 from loadkit.pytest_plugin.outcome import InvalidRun, check_policy
 from loadkit.pytest_plugin.records import RECORD_DIR, check_record_folder
 from loadkit.pytest_plugin.summary import summary_lines
@@ -83,17 +83,17 @@ def pytest_configure(config: pytest.Config) -> None:
     check_record_folder(config)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Refuses marker arguments that nothing reads, whether the test has a blast or not."""
-    check_marks(item)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Reports an invalid run as a setup that failed: it is not a failure of what was tested."""
+    """Reports an invalid run, and a marker that nothing has read, as a setup that failed.
+
+    Neither is a failure of what was tested.
+    """
     report = yield
+    if report.when == "call" and report.passed and (unread := find_unread(item)):
+        report.when, report.outcome, report.longrepr = "setup", "failed", unread
     if call.when == "call" and call.excinfo and isinstance(call.excinfo.value, InvalidRun):
         report.when = "setup"
     return report

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import pytest
 
+from loadkit.pytest_plugin.marks import read_marks
 from loadkit.pytest_plugin.outcome import check_policy, environment, fail, judge
 from loadkit.pytest_plugin.records import keep_record, record_folder
 from loadkit.pytest_plugin.summary import ABORTED, MISSED, RECORD, RUN, forget, note
@@ -72,9 +73,7 @@ class Blaster:
         self._lock = lock
         self._folder = record_folder(request.config)
         forget(self._item)
-        self._defaults: dict[str, Any] = {"invalid": request.config.getini("loadkit_invalid")}
-        for mark in reversed(list(self._item.iter_markers("loadkit"))):
-            self._defaults |= mark.kwargs
+        self._defaults: dict[str, Any] = {"invalid": request.config.getini("loadkit_invalid"), **read_marks(self._item)}
 
     def __call__(self, target: Target = None, **options: Any) -> BlastResult:
         """Runs `loadkit.sync.blast` with the marker's options and these, and returns what it came to.

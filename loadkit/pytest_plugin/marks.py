@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 import pytest
 
 from loadkit.pytest_plugin.outcome import check_policy
 
-__all__ = ["check_marks"]
+__all__ = ["find_unread", "read_marks"]
 
 _MARK = "@pytest.mark.loadkit"
 
 
-def check_marks(item: pytest.Item) -> None:
-    """Fails the test in its setup if a marker has an argument that no blast would read.
+_READ = pytest.StashKey[bool]()
 
-    A marker of a class or a module may be for the other tests there. One of the test itself is for its own blasts: it
-    asks for the fixture, or for `request`, which can get it.
+
+def read_marks(item: pytest.Item) -> dict[str, Any]:
+    """Returns the options for the blasts of a test, those of its own marker before its class's and its module's.
+
+    Fails the test in its setup for an argument that no blast would read.
     """
-    for mark in item.iter_markers("loadkit"):
+    options: dict[str, Any] = {}
+    for mark in reversed(list(item.iter_markers("loadkit"))):
         _check_arguments(mark)
-    fixtures = getattr(item, "fixturenames", ("request",))
-    for mark in item.own_markers:
-        if mark.name == "loadkit" and mark.kwargs and not {"blast", "request"} & set(fixtures):
-            unread = ", ".join(f"{name}={value!r}" for name, value in mark.kwargs.items())
-            pytest.fail(f"{_MARK}({unread}): nothing reads it, for this test has no `blast` fixture", pytrace=False)
+        options |= mark.kwargs
+    item.stash[_READ] = True
+    return options
+
+
+def find_unread(item: pytest.Item) -> str | None:
+    """Returns what is wrong with a test that has run, if nothing has read its own marker.
+
+    A marker of a class or of a module may be for other tests there.
+    """
+    marks = [mark for mark in item.own_markers if mark.name == "loadkit" and (mark.args or mark.kwargs)]
+    if not marks or item.stash.get(_READ, False):
+        return None
+    unread = ", ".join(
+        text
+        for mark in marks
+        for text in (*map(repr, mark.args), *(f"{name}={value!r}" for name, value in mark.kwargs.items()))
+    )
+    return f"{_MARK}({unread}): nothing has read it, for this test has no `blast` fixture"
 
 
 def _check_arguments(mark: pytest.Mark) -> None:
-    if not mark.args and not mark.kwargs:
-        return
+    """Fails the test if the marker has an argument that no blast would read."""
     from loadkit.library.keywords import BlastOptions
 
     known = (*BlastOptions.__annotations__, "profile", "invalid")
