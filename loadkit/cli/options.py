@@ -54,23 +54,18 @@ class SwitchOrValue(GroupedOption):
     def __init__(self, *words: Any, kind: Any, off: str, **more: Any) -> None:
         super().__init__(*words, **more)
         self._kind = kind
-        self._off = off
+        self.secondary_opts = [off]
 
     def spelled_out(self, arguments: list[str]) -> list[str]:
         """Returns the words of a command line with the value of each switch."""
         on, words = self.opts[0], list(arguments)
         end = words.index("--") if "--" in words else len(words)
         for at, word in enumerate(words[:end]):
-            if word == self._off:
+            if word in self.secondary_opts:
                 words[at] = f"{on}={self._kind.parse(False)}"
             elif word == on and (at + 1 == end or words[at + 1].startswith("-") or _TARGET.fullmatch(words[at + 1])):
                 words[at] = f"{on}={self._kind.parse(True)}"
         return words
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Returns its row of the help, with the switch that turns it off."""
-        row = super().get_help_record(ctx)
-        return row and (f"{row[0]} / {self._off}", row[1])
 
 
 def profile_options(kind: type[msgspec.Struct]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
