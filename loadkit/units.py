@@ -23,6 +23,7 @@ __all__ = [
     "format_count",
     "format_duration",
     "format_rate",
+    "format_ratio",
     "format_share",
     "format_size",
     "plural",
@@ -272,6 +273,11 @@ def plural(count: float, noun: str) -> str:
 def times(count: int) -> str:
     """Prints how often something happened: `once`, `2,000 times`."""
     return "once" if count == 1 else plural(count, "time")
+
+
+def format_ratio(ratio: float) -> str:
+    """Prints a ratio, or a count of one thing per another, with three significant digits: `0.93`, `1.50`, `12,345`."""
+    return _three_digits(ratio)
 
 
 def format_rate(hz: float) -> str:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from loadkit.report.kernel import STOLEN
 from loadkit.report.record import RunRecord, Wakeups, WorkerRecord
+from loadkit.units import format_ratio
 
 __all__ = ["diagnose"]
 
@@ -163,7 +164,7 @@ def diagnose(record: RunRecord) -> str | None:
         return None
     (first, cause), (second, other), *_ = sorted(found, key=lambda one: -one[0])
     first, second = first / known, second / known
-    part = f"{100 * journey.slowest_count / journey.count:.2g}%"
+    part = f"{format_ratio(100 * journey.slowest_count / journey.count)}%"
     if first < _DOMINATES:
         return f"nothing dominates the slowest {part}: {first:.0%} is {cause.what}, {second:.0%} is {other.what}"
     time = "time under way" if known < _MOSTLY else "time"  # what it was held before that, the table says

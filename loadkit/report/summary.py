@@ -12,7 +12,16 @@ from loadkit.report.conditions import parse_condition
 from loadkit.report.record import Aborted, Finding, Messages, RunRecord, SloRecord
 from loadkit.report.selector import shown
 from loadkit.report.slo import parse_slo
-from loadkit.units import NS_PER_S, format_count, format_duration, format_rate, format_share, format_size, plural
+from loadkit.units import (
+    NS_PER_S,
+    format_count,
+    format_duration,
+    format_rate,
+    format_ratio,
+    format_share,
+    format_size,
+    plural,
+)
 from loadkit.wire.render import Order
 from loadkit.wire.unmarked import Quiet
 
@@ -230,7 +239,7 @@ def slo_margin(slo: SloRecord) -> str:
     if slo.value is None or not bound or slo.value == bound:
         return ""
     if slo.value >= 2 * bound:
-        return f"{slo.value / bound:,.3g} x"
+        return f"{format_ratio(slo.value / bound)} x"
     return f"{format_share(abs(slo.value - bound) / bound)} {'below' if slo.value < bound else 'above'}"
 
 

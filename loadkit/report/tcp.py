@@ -7,7 +7,7 @@ from typing import NamedTuple
 from loadkit.measure.samples import PhaseSamples
 from loadkit.report.histograms import histogram_record
 from loadkit.report.record import Finding, HistogramRecord, Party, TcpRecord
-from loadkit.units import format_duration, plural
+from loadkit.units import format_duration, format_ratio, plural
 
 __all__ = ["TCP_RULES", "TcpRule", "tcp_line", "tcp_record"]
 
@@ -83,7 +83,7 @@ def tcp_line(tcp: TcpRecord) -> str:
         least = f", min {format_duration(tcp.min_rtt.min)}" if tcp.min_rtt and tcp.min_rtt.min is not None else ""
         parts.append(f"round trip p50 {format_duration(p50 or 0)}{late}{least}")
     if tcp.retransmits_per_connection is not None:
-        parts.append(f"{tcp.retransmits_per_connection:.2g} retransmissions per connection")
+        parts.append(f"{format_ratio(tcp.retransmits_per_connection)} retransmissions per connection")
     if tcp.rwnd_limited_share is not None and tcp.sndbuf_limited_share is not None:
         parts.append(
             f"limited by the peer's window {tcp.rwnd_limited_share:.0%} of the time, by the send buffer "

@@ -9,7 +9,7 @@ from loadkit.measure.samples import WorkerSamples
 from loadkit.measure.wakeups import WakeupSamples, add_wakeups, read_wakeups
 from loadkit.report.histograms import histogram_record
 from loadkit.report.record import HistogramRecord, Wakeups, WorkerWakeups
-from loadkit.units import format_count, format_duration, plural
+from loadkit.units import format_count, format_duration, format_ratio, plural
 
 __all__ = ["phase_wakeups", "wakeups_line", "wakeups_missing", "wakeups_record", "window_wakeups", "worker_wakeups"]
 
@@ -91,7 +91,7 @@ def wakeups_line(end: str, wakeups: Wakeups, replied: int) -> str:
         return f"{end} about {plural(wakeups.events, 'event')} in {plural(wakeups.waits, 'turn')} of the loop"
     text, probes = f"{end} {format_count(wakeups.wakeups)}", wakeups.probe_wakeups or 0
     if wakeups.wakeups:
-        per_reply = f", {(wakeups.wakeups - probes) / replied:.2g} per reply" if replied else ""
+        per_reply = f", {format_ratio((wakeups.wakeups - probes) / replied)} per reply" if replied else ""
         text += f" ({wakeups.batch.mean or 0.0:.1f} events each{per_reply})"
     if probes:
         text += f", {format_count(probes)} of them for probes alone"

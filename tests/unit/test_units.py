@@ -20,6 +20,7 @@ from loadkit.units import (
     format_count,
     format_duration,
     format_rate,
+    format_ratio,
     format_size,
     plural,
 )
@@ -252,3 +253,11 @@ def test_a_size_is_printed_with_all_its_digits(size: int, text: str) -> None:
 def test_a_number_is_written_as_it_is_read(number: float, text: str) -> None:
     assert decimal(number) == text
     assert float(text) == number
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(0, "0"), (0.004, "0.004"), (0.931, "0.93"), (1.0, "1"), (1.534, "1.53"), (150.2, "150"), (12_345.6, "12,346")],
+)
+def test_ratios_have_three_digits_and_no_exponent(ratio: float, text: str) -> None:
+    assert format_ratio(ratio) == text
