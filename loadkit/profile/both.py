@@ -6,6 +6,7 @@ A server that blast embeds is given those of the blast.
 from __future__ import annotations
 
 import enum
+import re
 from typing import Annotated
 
 from loadkit.profile.engines import ENGINES, EngineName, Feature, engines_with, one_of
@@ -17,6 +18,7 @@ __all__ = ["BothEnds", "Place", "Stamps"]
 
 # A name has at most 253 characters (RFC 1035).
 _MOST_CHARACTERS = 300
+_HIGHEST_PORT = 65535
 # An hour: the longest scrape interval in use is minutes.
 _LONGEST_LINGER_NS = 3600 * 10**9
 
@@ -29,7 +31,7 @@ class Stamps(enum.StrEnum):
 
 
 class Place(str):
-    """Where to listen: `9464`, `0.0.0.0:9464`, `[::1]:9464`. It is checked when it is resolved."""
+    """Where to listen: `9464`, `0.0.0.0:9464`, `[::1]:9464`. The host is checked when it is resolved."""
 
     expected = "[HOST:]PORT such as 9464 or 0.0.0.0:9464"
 
@@ -38,6 +40,9 @@ class Place(str):
         """Reads a place from text, or from the number of a port. Raises ValueError saying what was expected."""
         if isinstance(value, bool) or not isinstance(value, int | str) or not 0 < len(str(value)) <= _MOST_CHARACTERS:
             raise ValueError(f"expected {cls.expected}, got {str(value)[:80]!r}")
+        port = str(value).rpartition(":")[2].lstrip("0")
+        if re.fullmatch(r"[0-9]+", port) and int(port) > _HIGHEST_PORT:
+            raise ValueError(f"port {port} of {str(value)!r} is not between 0 and {_HIGHEST_PORT}")
         return cls(value)
 
 

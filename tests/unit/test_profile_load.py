@@ -104,6 +104,7 @@ _WRONG = [
         _PHASE + _PHASE + "connections = 0", "phases[1].connections: 0 is below the minimum of 1", id="the second phase"
     ),
     pytest.param('[[phases]]\nname = "x"', "phases[0]: Object missing required field `duration`", id="a key missing"),
+    pytest.param("metrics = 65536", "metrics: port 65536 of '65536' is not between 0 and 65535", id="no port"),
     pytest.param("connections 5", "not TOML:", id="no TOML"),
     pytest.param("connections = " + "9" * 5000, "not TOML: it has a number of too many digits", id="a long number"),
     pytest.param("slo = " + "[" * 5000, "not TOML: it has lists in lists, too deep", id="lists in lists"),
