@@ -48,6 +48,7 @@ class BlastOptions(TypedDict, total=False):
     tag: str | Sequence[str] | None
     first: str | Sequence[str] | None
     first_expect: str | Sequence[str] | None
+    first_check: str | Sequence[str] | None
     engine: Literal["auto", "native", "uvloop", "asyncio"] | None
     edge_triggered: bool | None
     pin: bool | None

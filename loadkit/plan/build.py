@@ -17,7 +17,7 @@ from loadkit.plan.sockets import socket_origins
 from loadkit.plan.target import Target
 from loadkit.profile.blast import PhaseSpec, Profile
 from loadkit.profile.read import phased
-from loadkit.profile.setup import steps_of
+from loadkit.profile.setup import steps_of, talks_of
 from loadkit.profile.spell import GivenOptions
 from loadkit.profile.tags import tags_of
 from loadkit.sockets import Sockets
@@ -107,7 +107,7 @@ def build_plan(
     Raises OptionError, ProfileError or PreflightError for what cannot work.
     """
     _check_messages(profile, sources)
-    setup = steps_of(profile.first, profile.first_expect)
+    setup = steps_of(talks_of(profile.first, profile.first_expect, profile.first_check))
     load = build_load(profile, fresh_seed, contents, host.free_memory_bytes, setup)
     where, placement = place(load, profile, host, target, engine, sockets)
     return Plan(

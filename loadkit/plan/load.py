@@ -17,7 +17,7 @@ from loadkit.plan.replies import check_fits, content_of
 from loadkit.plan.sockets import SOCKET_OPTIONS, SocketValues, sockets_of
 from loadkit.profile.blast import LONGEST_RUN, Arrivals, Close, Profile
 from loadkit.profile.both import Stamps
-from loadkit.profile.setup import expected_of, hidden
+from loadkit.profile.setup import hidden, talks_of
 from loadkit.units import NS_PER_S, Duration
 from loadkit.wire.check import EXACT, NOTHING, Check
 from loadkit.wire.echo import Echo, echo_script
@@ -36,10 +36,11 @@ LEAST_HIGHEST = Duration.parse("60s")
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What is said before the first message, hidden (profile/setup.py), and what it is replied to with."""
+    """What is said before the first message, hidden (profile/setup.py), where the reply ends, and what it has to be."""
 
     text: str
     expect: str
+    check: str = "none"
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +77,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     files: Annotated[tuple[SentFile, ...], worked_out()] = ()  # that messages are made of
     pool: Annotated[Pool | None, worked_out()] = None  # None: messages of one size, which need none
     # What is said on each connection before its first message.
-    setup: Annotated[tuple[Said, ...], asked_by("first", "first_expect")] = ()
+    setup: Annotated[tuple[Said, ...], asked_by("first", "first_expect", "first_check")] = ()
     # What is compared if `check` says that a reply's content is: wire/check.py.
     content: Annotated[str, asked_by("check")] = EXACT
     highest_ns: Annotated[int, worked_out()]  # the histograms' upper end
@@ -210,8 +211,10 @@ def build_load(
         files=sent.files,
         pool=sent.pool,
         setup=tuple(
-            Said(hidden(step.sends), str(expect))
-            for step, expect in zip(setup, expected_of(profile.first, profile.first_expect), strict=False)
+            Said(hidden(step.sends), str(talk.expect), str(talk.check))
+            for step, talk in zip(
+                setup, talks_of(profile.first, profile.first_expect, profile.first_check), strict=False
+            )
         ),
         content=content or EXACT,
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),

@@ -14,7 +14,7 @@ from loadkit.chance import MOST_SEED
 from loadkit.distribution import Shape, Sizes
 from loadkit.profile.both import BothEnds
 from loadkit.profile.option import Group, option
-from loadkit.profile.setup import First, FirstExpect
+from loadkit.profile.setup import First, FirstCheck, FirstExpect
 from loadkit.profile.tags import Tag
 from loadkit.units import ConnectRate, Count, Duration, Pace
 from loadkit.wire.check import Check
@@ -341,6 +341,17 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "--first-expect",
             group=Group.CONNECTIONS,
             metavar="FRAMING",
+        ),
+    ] = ()
+    first_check: Annotated[
+        tuple[FirstCheck, ...],
+        option(
+            "what the reply to each --first has to say: starts:TEXT, contains:TEXT, same, or none for anything "
+            "(repeatable)",
+            "--first-check",
+            group=Group.CONNECTIONS,
+            metavar="CHECK",
+            between="\n",
         ),
     ] = ()
     phases: tuple[PhaseSpec, ...] = ()

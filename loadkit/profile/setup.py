@@ -1,4 +1,4 @@
-"""`--first` and `--first-expect`: what is said on each connection before its first message.
+"""`--first`, `--first-expect` and `--first-check`: what is said on each connection before its first message.
 
 What is said there is mostly a login. So no record, page or printed command has it: they show three asterisks and a
 digest, by which two runs can be told to have said the same.
@@ -7,11 +7,14 @@ digest, by which two runs can be told to have said the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+import msgspec
 
 from loadkit.errors import OptionError
 from loadkit.units import format_size
+from loadkit.wire.check import EXACT, NOTHING, Check
 from loadkit.wire.echo import Echo
 from loadkit.wire.expect import Expect
 from loadkit.wire.setup import Step
@@ -19,7 +22,18 @@ from loadkit.wire.texts import parse_text
 from loadkit.wire.unmarked import Closed, Quiet, Silent
 from loadkit.wire.wires import Rule
 
-__all__ = ["HIDDEN", "MOST_STEPS", "MOST_STEP_BYTES", "First", "FirstExpect", "expected_of", "hidden", "steps_of"]
+__all__ = [
+    "HIDDEN",
+    "MOST_STEPS",
+    "MOST_STEP_BYTES",
+    "First",
+    "FirstCheck",
+    "FirstExpect",
+    "Talk",
+    "hidden",
+    "steps_of",
+    "talks_of",
+]
 
 # engine/native/blast.h has as many.
 MOST_STEPS = 64
@@ -65,20 +79,44 @@ class FirstExpect(Expect):
         return None if self == _NONE else self.rule
 
 
-_DEFAULT = FirstExpect("line")
+class FirstCheck(Check):
+    """What the reply to such a text has to say, as text. It is checked when it is read."""
+
+    expected = "none, same, starts:TEXT or contains:TEXT, such as starts:+OK"
+
+    @classmethod
+    def parse(cls, value: object) -> FirstCheck:
+        """Reads it from text. Raises ValueError saying what was expected."""
+        text = cls(super().parse(value))
+        if text == EXACT:
+            raise ValueError(f"expected {cls.expected}, got {value!r}: nothing comes back as it was sent")
+        return text
 
 
-def steps_of(texts: Sequence[First], expected: Sequence[FirstExpect]) -> tuple[Step, ...]:
-    """Returns what --first and --first-expect ask for, with the contents of files. Raises OptionError."""
-    return tuple(_steps(texts, expected))
+class Talk(msgspec.Struct, frozen=True):
+    """One text, where its reply ends and what that has to say."""
+
+    text: First
+    expect: FirstExpect
+    check: FirstCheck
 
 
-def expected_of(texts: Sequence[First], expected: Sequence[FirstExpect]) -> Sequence[FirstExpect]:
-    """Returns what each text is replied to with. Raises OptionError if it cannot be told."""
-    if len(expected) not in (0, len(texts)):
-        count = f"{len(expected)} for {len(texts)} --first" if texts else "given without a --first"
-        raise OptionError(f"--first-expect: {count}; give one for each --first, or none: then each reply is a line")
-    return expected or (_DEFAULT,) * len(texts)
+_LINE, _UNCHECKED = FirstExpect("line"), FirstCheck(_NONE)
+
+
+def talks_of(texts: Sequence[First], expected: Sequence[FirstExpect], checks: Sequence[FirstCheck]) -> tuple[Talk, ...]:
+    """Returns what --first, --first-expect and --first-check ask for. Raises OptionError if they do not fit."""
+    if len(texts) > MOST_STEPS:
+        raise OptionError(f"--first: {len(texts)} are given; at most {MOST_STEPS} can be")
+    _check_count("--first-expect", len(expected), len(texts), "each reply is a line")
+    _check_count("--first-check", len(checks), len(texts), "a reply may be anything")
+    rows = zip(texts, expected or [_LINE] * len(texts), checks or [_UNCHECKED] * len(texts), strict=True)
+    return tuple(Talk(*row) for row in rows)
+
+
+def steps_of(talks: Sequence[Talk]) -> tuple[Step, ...]:
+    """Returns the same as steps, with the contents of files. Raises OptionError."""
+    return tuple(map(_step_of, talks))
 
 
 def hidden(content: bytes) -> str:
@@ -88,14 +126,19 @@ def hidden(content: bytes) -> str:
     return f"{HIDDEN} ({format_size(len(content))}, sha256 {hashlib.sha256(content).hexdigest()[:_DIGITS]})"
 
 
-def _steps(texts: Sequence[First], expected: Sequence[FirstExpect]) -> Iterator[Step]:
-    if len(texts) > MOST_STEPS:
-        raise OptionError(f"--first: {len(texts)} are given; at most {MOST_STEPS} can be")
-    for text, expect in zip(texts, expected_of(texts, expected), strict=True):
-        content, rule = _content(text), expect.answer
-        if not content and rule is None:
-            raise OptionError("--first: '' says nothing, and --first-expect none waits for nothing; leave both out")
-        yield Step(content, rule)
+def _check_count(option: str, count: int, texts: int, otherwise: str) -> None:
+    if count not in (0, texts):
+        given = f"{count} for {texts} --first" if texts else "given without a --first"
+        raise OptionError(f"{option}: {given}; give one for each --first, or none: then {otherwise}")
+
+
+def _step_of(talk: Talk) -> Step:
+    content, rule = _content(talk.text), talk.expect.answer
+    if not content and rule is None:
+        raise OptionError("--first: '' says nothing, and --first-expect none waits for nothing; leave both out")
+    if rule is None and talk.check.judging != NOTHING:
+        raise OptionError(f"--first-check: {talk.check} is of a reply, and --first-expect none waits for nothing")
+    return Step(content, rule, talk.check.judging)
 
 
 def _content(text: First) -> bytes:

@@ -188,6 +188,11 @@ _TABLE: dict[tuple[str, str], Known] = {
     ("handshake", "RUN_ENDED"): Known(
         "they were still being set up when the run ended", "lower --connect-rate, or raise --duration", "target"
     ),
+    ("handshake", "WRONG_REPLY"): Known(
+        "a reply in their set-up did not say what --first-check asks for",
+        "the network did its work: see what the target's log says of --first",
+        "target",
+    ),
     **{
         ("handshake", name): Known(
             f"a reply in their set-up was not what --first-expect tells of ({name})",
@@ -195,6 +200,7 @@ _TABLE: dict[tuple[str, str], Known] = {
             "target",
         )
         for name in REPLY_ERRORS
+        if name != "WRONG_REPLY"
     },
     ("send", "SEND_TIMEOUT"): Known(
         "the target replied before it had read the message, and did not take the rest within --timeout",

@@ -88,6 +88,7 @@ def _shaken(load: Load, name: str, first_bytes: bytes) -> str:
         **{ended: f"{said} during its set-up" for ended, said in _ENDED.items()},
         "HANDSHAKE_TIMEOUT": f"did not finish the set-up within {format_duration(load.connect_timeout_ns)}",
         "EXTRA_BYTES": "said more in the set-up than --first-expect tells of",
+        "WRONG_REPLY": "did not say in the set-up what --first-check asks for",
     }
     return f"{what.get(name, f'did not keep to --first-expect in the set-up ({name})')}, {came}"
 

@@ -67,7 +67,7 @@ def test_a_run_logs_in_on_each_connection_and_says_how_long_that_took(
     assert histograms["handshake"]["count"] == histograms["connect"]["count"] == 20
     assert "handshake" not in record["histograms_missing"]
     assert record["errors"] == []
-    assert record["load"]["setup"][0] == {"text": "", "expect": "line"}
+    assert record["load"]["setup"][0] == {"text": "", "expect": "line", "check": "none"}
     # Nothing says the password, and nothing says the line that it is in.
     for text in [done.stdout, done.stderr, *(path.read_text() for path in tmp_path.glob("run.*"))]:
         assert _SECRET not in text
@@ -84,6 +84,14 @@ def test_a_target_that_refuses_the_login_is_told_of_with_what_it_said(loadkit: L
     )
     assert "`220 ready, who is there?…`, this looks like SMTP or FTP; see what its log says of --first" in line
     assert _SECRET not in line
+
+
+def test_a_reply_that_is_checked_and_wrong_is_shown(loadkit: Loadkit, service: int) -> None:
+    login = ("--first", "", "--first", r"AUTH x\r\n", "--first-check", "none", "--first-check", "starts:250")
+    done = loadkit("blast", f"127.0.0.1:{service}", *_SHORT, *login)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert " did not say in the set-up what --first-check asks for, after it said `220 ready, who is there?" in line
 
 
 def test_the_environment_and_a_profile_say_it_too(loadkit: Loadkit, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from loadkit.wire.check import Judging, JudgingKind
 from loadkit.wire.coded import Coded
 from loadkit.wire.delimited import LINE, Delimited
 from loadkit.wire.fixed import Fixed
@@ -21,6 +22,7 @@ from .conftest import TIMEOUT_S, Blast, Peer, run
 pytestmark = pytest.mark.slow
 
 _BANNER = Step(b"", LINE)
+_GREETING = Step(b"", LINE, Judging(JudgingKind.STARTS, b"220 "))
 _LOGIN = Step(b"LOGIN x\r\n", LINE)
 _SIZE = 64  # of an echo's message
 
@@ -59,6 +61,10 @@ def _take(sock: socket.socket, length: int) -> bytes:
 
 _SETUPS: dict[str, tuple[tuple[Step, ...], _Script]] = {
     "banner": ((_BANNER,), ((b"", b"220 ready\r\n"),)),
+    "checked": (
+        (_GREETING, Step(b"A\n", LINE, Judging(JudgingKind.CONTAINS, b"OK\n"))),
+        ((b"", b"220 ready\n"), (b"A\n", b"OK\n")),
+    ),
     "login": ((_LOGIN,), ((b"LOGIN x\r\n", b"OK\r\n"),)),
     "several steps": (
         (_BANNER, Step(b"EHLO me\r\n", Coded()), Step(b"AUTH\0", None), Step(b"\x01\x02", Prefixed(0, 2))),
@@ -119,6 +125,8 @@ def _says(text: bytes) -> Callable[[socket.socket, int], None]:
         pytest.param((Step(b"", Delimited(b"\n", most=4)),), _says(b"12345"), "TOO_LONG", id="too long"),
         pytest.param((Step(b"", Prefixed(0, 1, adjust=-2)),), _says(b"\1"), "BAD_LENGTH", id="a length that is none"),
         pytest.param((Step(b"", Coded()),), _says(b"hello\n"), "BAD_CODE", id="a code that is none"),
+        pytest.param((_GREETING,), _says(b"554 go away\n"), "WRONG_REPLY", id="a wrong reply"),
+        pytest.param((_GREETING,), _says(b"22\n"), "WRONG_REPLY", id="a reply too short to be right"),
         pytest.param((_BANNER,), _says(b"one\ntwo\n"), "EXTRA_BYTES", id="more behind the last reply"),
         pytest.param((_BANNER, _LOGIN), _says(b"one\ntwo\n"), "EXTRA_BYTES", id="a reply before its question"),
         pytest.param((_BANNER,), _says(b"never ends"), "HANDSHAKE_TIMEOUT", id="never ends"),

@@ -110,6 +110,7 @@ def _other(kind: type[msgspec.Struct], name: str) -> Any:
             "tag": ["build=1"],
             "first": ["", "@login"],
             "first_expect": ["line"],
+            "first_check": ["starts:OK"],
         }
         return values.get(name, ["10.0.0.0/30"])
     if hint == bool | None:

@@ -18,6 +18,7 @@ from loadkit.profile.read import load_profile
 from loadkit.profile.setup import MOST_STEP_BYTES, MOST_STEPS
 from loadkit.profile.spell import as_given, option_words
 from loadkit.report.writing import encode
+from loadkit.wire.check import NOTHING, Judging, JudgingKind
 from loadkit.wire.coded import Coded
 from loadkit.wire.delimited import Delimited
 from loadkit.wire.setup import Step
@@ -25,8 +26,8 @@ from loadkit.wire.setup import Step
 _SECRET = "hunter2"
 
 
-def _plan(*first: str, expect: tuple[str, ...] = ()) -> Plan:
-    options = {"first": first, **({"first_expect": expect} if expect else {})}
+def _plan(*first: str, expect: tuple[str, ...] = (), check: tuple[str, ...] = ()) -> Plan:
+    options = {"first": first, "first_expect": expect, "first_check": check}
     profile, sources = load_profile(None, options)
     target = Target("127.0.0.1", ("127.0.0.1",), 7000)
     return build_plan(
@@ -42,6 +43,26 @@ def test_each_text_has_its_reply_and_a_line_without_being_told() -> None:
     assert isinstance(coded.rule, Coded)
     assert nothing == Step(b"\0", None)
     assert {type(step.rule) for step in _plan("a", "hex:00", "base64:AA==").setup} == {Delimited}
+
+
+def test_a_reply_may_have_to_begin_in_a_certain_way() -> None:
+    checked, free = _plan("a", "b", check=(r"starts:+OK\r", "none")).setup
+    assert (checked.judging, free.judging) == (Judging(JudgingKind.STARTS, b"+OK\r"), NOTHING)
+    assert [one.check for one in _plan("a", "b", check=("starts:+OK", "none")).load.setup] == ["starts:+OK", "none"]
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (("ends:x",), "^--first-check: expected none, same, starts:TEXT or contains:TEXT, .*, got 'ends:x'"),
+        (("exact",), "^--first-check: expected .*, got 'exact': nothing comes back as it was sent$"),
+        ((r"starts:\q",), r"^--first-check: column 1: unknown escape \\q"),
+        (("none", "none"), "^--first-check: 2 for 1 --first; give one for each --first, or none: then a reply may be"),
+    ],
+)
+def test_a_check_that_cannot_be_is_refused_in_one_line(check: tuple[str, ...], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        _plan("a", check=check)
 
 
 def test_a_file_is_said_as_it_is(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from loadkit.engine.aio.connection import Connection, State
 from loadkit.measure.names import EXTRA_BYTES, OwnError, place_of
-from loadkit.wire.protocol import Framing, Unexpected
+from loadkit.wire.check import Judge, judge_of
+from loadkit.wire.protocol import WRONG_REPLY, Framing, Unexpected
 from loadkit.wire.script import Stream
 from loadkit.wire.setup import Step
 from loadkit.wire.wires import framing_of
@@ -25,27 +26,29 @@ clock = time.monotonic_ns
 
 @dataclass(frozen=True, slots=True)
 class SetupStep:
-    """Bytes to send, and the framing of the reply; None: there is none to wait for."""
+    """Bytes to send, and the framing and the judge of the reply; None: there is no reply, or it may be anything."""
 
     sends: bytes
     framing: Framing[Any] | None
+    judge: Judge | None
 
     @classmethod
     def of(cls, step: Step, stream: Stream) -> SetupStep:
         """Returns the step as a worker has it, once for all connections."""
-        return cls(step.sends, framing_of(step.rule, stream) if step.rule else None)
+        return cls(step.sends, framing_of(step.rule, stream) if step.rule else None, judge_of(step.judging))
 
 
 class Setup(asyncio.Protocol):
     """The steps of one connection."""
 
-    __slots__ = ("_connection", "_is_paused", "_number", "_progress", "_steps")
+    __slots__ = ("_connection", "_is_paused", "_judged", "_number", "_progress", "_steps")
 
     def __init__(self, connection: Connection, steps: tuple[SetupStep, ...]) -> None:
         self._connection = connection
         self._steps = steps
         self._number = 0
         self._progress: Any = None
+        self._judged = 0
         self._is_paused = False
 
     # -- called by the loop
@@ -102,6 +105,7 @@ class Setup(asyncio.Protocol):
         self._number = number
         framing = self._steps[number].framing
         self._progress = framing.begin if framing else None
+        self._judged = 0
 
     def _next(self) -> bool:
         """Goes to the step after this one. Returns False if this is the last."""
@@ -128,7 +132,7 @@ class Setup(asyncio.Protocol):
         What is read before it was asked for is more than was asked for.
         """
         while chunk:
-            framing = self._steps[self._number].framing
+            framing, judge = self._steps[self._number].framing, self._steps[self._number].judge
             if framing is None:
                 raise Unexpected(EXTRA_BYTES)
             try:
@@ -137,9 +141,14 @@ class Setup(asyncio.Protocol):
                 ends = unexpected.ends
                 if not ends:
                     raise
+            end = ends[0] if ends else len(chunk)
+            if judge:
+                self._judged = judge.feed(self._judged, chunk[:end])
             if not ends:
                 return False
-            chunk = chunk[ends[0] :]
+            if judge and not judge.is_right(self._judged):
+                raise Unexpected(WRONG_REPLY)
+            chunk = chunk[end:]
             is_last = not self._next()
             if chunk and (is_last or self._steps[self._number].sends):
                 raise Unexpected(EXTRA_BYTES)

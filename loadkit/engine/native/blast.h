@@ -164,7 +164,8 @@ struct options {
     BLAST_ROWS(AS_FIELD)
 };
 
-/* A step of what is said before the first message: bytes to send, and the rule of what comes back, if anything. */
+/* A step of what is said before the first message: bytes to send, and the rule of what comes back, if anything; what
+ * has to be in it is a part of that. */
 struct setup_step {
     unsigned char *bytes;
     size_t length;

@@ -70,6 +70,7 @@ static int read_step(PyObject *item, struct setup_step *step) {
     const char *bytes;
     Py_ssize_t length;
     PyObject *rule;
+    if (!PyTuple_Check(item)) return refuse(PyExc_TypeError, "a step of a set-up is a tuple");
     if (!PyArg_ParseTuple(item, "y#O;a step of a set-up", &bytes, &length, &rule)) return -1;
     step->bytes = malloc((size_t)length + 1);
     if (!step->bytes) return PyErr_NoMemory(), -1;

@@ -208,7 +208,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
         options=blast_values(shard, choose_stamps(shard.load.stamps, slot)),
         script=script_values(shard.wire.script, shard.load.depth),
         rule=rule_values(shard.wire.rule, shard.wire.judging),
-        setup=tuple((step.sends, rule_values(step.rule) if step.rule else None) for step in shard.setup),
+        setup=tuple((one.sends, rule_values(one.rule, one.judging) if one.rule else None) for one in shard.setup),
         phases=phase_values(shard),
         routes=route_values(shard),
         settings=setting_values(shard.load.sockets),

@@ -15,7 +15,7 @@ void setup_close(struct setup *setup) {
     *setup = (struct setup){NULL, 0};
 }
 
-static const struct setup_step *step_of(const struct blast *blast, const struct connection *connection) {
+static struct setup_step *step_of(const struct blast *blast, const struct connection *connection) {
     return &blast->setup.steps[connection->step];
 }
 
@@ -70,14 +70,26 @@ bool setup_begin(struct blast *blast, struct connection *connection, int64_t at)
     return setup_write(blast, connection);
 }
 
+/* Takes bytes of the step's reply. */
+static struct taken take_judged(struct setup_step *step, struct progress *progress, const unsigned char *bytes,
+                                size_t length) {
+    struct taken taken = rule_take(&step->rule, progress, bytes, length);
+    if (!step->rule.judge || taken.wrong) return taken;
+    progress->judged = judge_take(&step->rule, progress->judged, bytes, taken.length);
+    if (!taken.is_whole) return taken;
+    if (!judge_is_right(&step->rule, progress->judged)) taken.wrong = REPLY_WRONG_REPLY;
+    progress->judged = 0;
+    return taken;
+}
+
 /* Takes bytes of replies, and goes on with each that is whole. Returns a number of the board's if they are wrong: of
  * what is read before it was asked for nothing can be said but that. */
 static int take(struct blast *blast, struct connection *connection, size_t length, bool *is_done) {
     struct progress *progress = &blast->progress[slot_number(blast, connection)];
     for (size_t at = 0; at < length;) {
-        const struct setup_step *step = step_of(blast, connection);
+        struct setup_step *step = step_of(blast, connection);
         if (!step->is_answered) return OWN_EXTRA_BYTES;
-        struct taken taken = rule_take(&step->rule, progress, blast->buffer + at, length - at);
+        struct taken taken = take_judged(step, progress, blast->buffer + at, length - at);
         at += taken.length;
         if (taken.wrong) return LAST_OWN + taken.wrong;
         if (!taken.is_whole) continue;
