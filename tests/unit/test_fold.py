@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from loadkit.measure.series import IntervalLatency
+from loadkit.report import algebra
 from loadkit.report.algebra import (
     ANY,
     COMMON,
@@ -35,7 +37,7 @@ from loadkit.report.algebra import (
     rules_of,
 )
 from loadkit.report.fold import ONE_RUN, UnlikeError, fold
-from loadkit.report.record import Fairness, HistogramRecord, Interval, RunRecord, SocketSetting
+from loadkit.report.record import Fairness, HistogramRecord, Interval, RunRecord, SocketSetting, Throttling
 from tests.golden.made_up import RUNS
 
 # The rules that go into the fields of what they merge, which then need rules as well.
@@ -213,3 +215,72 @@ def test_socket_options_are_of_one_run_and_a_merged_record_says_so() -> None:
     record = msgspec.structs.replace(RUNS["native"](), sockets=sockets, sockets_missing=None)
     both = fold(record, record, Way.AFTER)
     assert (both.sockets, both.sockets_missing) == (None, ONE_RUN)
+
+
+# What becomes of 3 in one run and 5 in the other, one after another and side by side; of no and yes for `|`.
+_BECOMES = {"+": (8, 8), ">": (5, 5), "<": (3, 3), "^": (5, 8), "_": (8, 5), "|": (True, True)}
+_FIGURES = {
+    "Advised": "count+",
+    "Bytes": "sent+ received+",
+    "Connecting": "opened+ duration_ns_",
+    "Connections": "asked+ opened+ failed+ peak^ closed+ at_start+ lost+",
+    "Interval": (
+        "from_s< t_s> opened+ replied+ bytes+ errors+ wakeups+ events+ serve_wakeups+ serve_events+ tcp_samples+ "
+        "retransmits+ open^ cpu_ticks+"
+    ),
+    "Journey": "probes+ count+ unanswered+ stepped+ disordered+ unstamped+ lost+",
+    "Messages": "intended+ sent+ replied+ failed+ unanswered+ unsent+ waited+",
+    "RunRecord": "minor> partial| stranded_ns> merged+ in_a_row_ stood+",
+    "ServerRecord": "accepted+ restarts+ cpu_ns+ shed+ is_whole_life|",
+    "Standstills": "count+ sum_ns+ longest_ns>",
+    "Tail": "count+",
+    "Throttling": "periods+ throttled_periods+ throttled_ns+",
+    "Wakeups": "waits+ wakeups+ events+ blocked_ns+ busy_ns+ probe_wakeups+ probe_events+ beats+",
+    "Window": "start_ns< measured_ns_ opened+ sent+ replied+ sent_bytes+ received_bytes+",
+    "WorkerWakeups": "waits+ wakeups+ events+ blocked_ns+ busy_ns+ batch_max> busy_max_ns>",
+}
+
+
+def _inside(value: Any) -> Iterator[msgspec.Struct]:
+    if isinstance(value, msgspec.Struct):
+        yield value
+        value = [getattr(value, name) for name in value.__struct_fields__]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    for part in parts:
+        yield from _inside(part)
+
+
+@functools.cache
+def _made_up() -> dict[str, msgspec.Struct]:
+    """One of each struct, out of runs that never were."""
+    row = Interval(1, 2, "hold", 0, 0, 0, 0, IntervalLatency(None, None, None))
+    return {"Throttling": Throttling(1, 1, 1), "Interval": row} | {
+        type(one).__name__: one for name in ("journey", "native", "crowd", "saturated") for one in _inside(RUNS[name]())
+    }
+
+
+@pytest.mark.parametrize("name", _FIGURES)
+def test_each_figure_of_two_runs_becomes_what_it_is_of_both(name: str) -> None:
+    """Written down a second time: a rule that is taken for another one changes a merged figure."""
+    one = _made_up()[name]
+    for figure in _FIGURES[name].split():
+        field, (after, beside) = figure[:-1], _BECOMES[figure[-1]]
+        small, large = (False, True) if figure[-1] == "|" else (3, 5)
+        for pair in ((small, large), (large, small)):
+            left, right = (msgspec.structs.replace(one, **{field: value}) for value in pair)
+            merged = [getattr(fold(left, right, way), field) for way in (Way.AFTER, Way.BESIDE)]
+            assert merged == [after, beside], field
+
+
+def test_no_figure_that_is_merged_is_left_out_of_these() -> None:
+    """Those that are the same in all, worked out anew, or go by another figure are tested by themselves."""
+    apart = {algebra.SAME.name, algebra.ANEW.name, algebra.NONE_OF_SEVERAL.name, algebra.WINDOW_END.name}
+    apart |= {one("").name for one in (algebra.mean_by, algebra.of_most)}
+    found = set()
+    for struct in _merged_structs(RunRecord, set()):
+        hints = typing.get_type_hints(struct)
+        for name, rule in rules_of(struct).items():
+            kinds = set(typing.get_args(hints[name]) or (hints[name],)) - {type(None)}
+            if kinds <= {int, float, bool} and rule.name not in apart:
+                found.add(f"{struct.__name__}.{name}")
+    assert found == {f"{name}.{figure[:-1]}" for name, figures in _FIGURES.items() for figure in figures.split()}
