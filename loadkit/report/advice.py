@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loadkit.report.record import Advised, Party
-from loadkit.wire.protocol import REPLY_ERRORS
+from loadkit.wire.protocol import REPLY_ERRORS, WRONG_REPLY
 
-__all__ = ["EXHAUSTED", "Known", "advise", "explain", "main_error", "say_cause"]
+__all__ = ["EXHAUSTED", "Known", "advise", "breaks", "explain", "main_error", "say_cause"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Known:
 # Errors by which this machine says that it has run out of something. No target can cause them.
 EXHAUSTED = ("EADDRNOTAVAIL", "EADDRINUSE", "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS")
 
+# The steps at which a connection is open.
+_BREAKS = ("send", "receive", "reply")
 _ANY = ""  # any step without a row of its own
 
 _TABLE: dict[tuple[str, str], Known] = {
@@ -246,6 +248,11 @@ def explain(step: str, name: str) -> Known:
         or _TABLE.get((_ANY, name))
         or Known(f"{name} at the step {step}", f"`man 3 errno` explains {name}; look in the server's log", "target")
     )
+
+
+def breaks(step: str, name: str) -> bool:
+    """Whether such an error ends a connection that was open. One with a wrong reply goes on."""
+    return step in _BREAKS and name != WRONG_REPLY
 
 
 def advise(step: str, name: str, is_serve: bool = False) -> str:

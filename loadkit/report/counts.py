@@ -11,7 +11,7 @@ from loadkit.measure.samples import PhaseSamples
 from loadkit.measure.wakeups import WakeupSamples
 from loadkit.plan.load import Load
 from loadkit.plan.phases import PhaseKind, PhasePlan
-from loadkit.report.advice import advise
+from loadkit.report.advice import advise, breaks
 from loadkit.report.histograms import histogram_record
 from loadkit.report.parts import Parts, numbers_of
 from loadkit.report.record import (
@@ -66,9 +66,7 @@ def _lost(load: Load, phases: Sequence[PhaseSamples]) -> int:
         return 0
     first = min(numbers_of(load, PhaseKind.HOLD))
     broke = [phase.errors for phase in phases[first:-1]]
-    return sum(
-        count for errors in broke for (step, _name), count in errors.items() if step in ("send", "receive", "reply")
-    )
+    return sum(count for errors in broke for (step, name), count in errors.items() if breaks(step, name))
 
 
 def times_missing(load: Load) -> dict[str, str]:

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from loadkit.measure.names import STEPS, OwnError, error_name
-from loadkit.report.advice import EXHAUSTED, advise, explain, main_error, say_cause
+from loadkit.report.advice import EXHAUSTED, advise, breaks, explain, main_error, say_cause
 from loadkit.report.record import Advised
 from loadkit.wire.protocol import REPLY_ERRORS
 
@@ -95,3 +95,10 @@ def test_the_main_error_is_that_of_the_most_connections() -> None:
     ]
     assert main_error(rows) == ("connect", "EMFILE")
     assert main_error([]) is None
+
+
+def test_a_wrong_reply_ends_no_connection_and_other_errors_of_an_open_one_do() -> None:
+    assert not breaks("reply", "WRONG_REPLY")
+    assert all(breaks("reply", name) for name in REPLY_ERRORS if name != "WRONG_REPLY")
+    assert breaks("receive", "CLOSED_BY_PEER")
+    assert not breaks("connect", "ECONNREFUSED")

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from loadkit.plan.phases import PhaseKind
-from loadkit.report.advice import EXHAUSTED, explain, main_error, say_cause
+from loadkit.report.advice import EXHAUSTED, breaks, explain, main_error, say_cause
 from loadkit.report.evidence.asked import MISSING, SETUP_KINDS, Asked
 from loadkit.report.record import Advised, Party, RunRecord
 
 __all__ = ["Connections", "Missing", "broke", "cause_of"]
 
-_BREAKS = ("send", "receive", "reply")
 _WRONG = ("WRONG_BYTES", "EXTRA_BYTES")
 
 
@@ -140,4 +139,4 @@ def cause_of(rows: Sequence[Advised]) -> tuple[str, Party] | None:
 
 def broke(rows: Sequence[Advised]) -> Sequence[Advised]:
     """Returns the errors among these that ended an open connection."""
-    return [row for row in rows if row.step in _BREAKS]
+    return [row for row in rows if breaks(row.step, row.error)]
