@@ -41,7 +41,8 @@ def _phase(phase: PhasePlan, load: Load) -> str:
     if phase.kind is PhaseKind.RAMP:
         return f"{text} or as long as it takes"
     if phase.rate_hz is None:
-        return f"{text} in a closed loop"
+        pauses = f" with pauses of {load.think}, seed {load.seed}" if load.think else ""
+        return f"{text} in a closed loop{pauses}"
     low, high = phase.rate_hz
     text += f" at {format_rate(low)}" + (f" to {format_rate(high)}" if high != low else "")
     return f"{text}, Poisson, seed {load.seed}" if load.is_random else text

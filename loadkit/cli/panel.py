@@ -153,10 +153,16 @@ class Panel:
     def _asked(self, progress: Progress) -> str:
         phase = next(one for one in self._plan.load.phases if one.name == progress.phase)
         if phase.rate_hz is None:
-            return "one message after the other" if not self._plan.load.open_loop else "no rate in this phase"
+            return self._asked_without_rate()
         low, high = phase.rate_hz
         asked = format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
         return f"{asked}, Poisson" if self._plan.load.is_random else asked
+
+    def _asked_without_rate(self) -> str:
+        load = self._plan.load
+        if load.think:
+            return f"pauses of {load.think}"
+        return "no rate in this phase" if load.open_loop else "one message after the other"
 
     def _sparks(self, columns: Sequence[_Second]) -> list[Text]:
         if not columns:

@@ -40,7 +40,7 @@ class FakeEngine:
         """Notes what a perfect peer would have given."""
         load = shard.load
         self._script, self._at = shard.wire.script, 0
-        tally = Tally(slot, self._script.size, due_is_sent=not load.open_loop)
+        tally = Tally(slot, self._script.size, due_is_sent=not load.is_timed)
         control.ready()
         start = control.wait_start()
         tally.begin_phase(0, start)
@@ -111,11 +111,12 @@ class FakeEngine:
         tally.extra.extend((sent + REPLY_NS, length))
 
     def _due(self, index: int, begin: int, shard: Shard) -> Iterator[int]:
-        """A closed loop at 1 ms a reply is a schedule too: 1,000 messages a second on each connection."""
+        """A closed loop at 1 ms per reply is a schedule too: 1,000 messages per second on each connection."""
         load, phase = shard.load, shard.load.phases[index]
         if phase.kind is PhaseKind.DRAIN:
             return iter(())
-        rate = phase.rate_hz or (1e9 / REPLY_NS * phase.connections,) * 2
+        each_ns = REPLY_NS + (load.pauses.mean if load.pauses else 0)
+        rate = phase.rate_hz or (1e9 / each_ns * phase.connections,) * 2
         pace = LinearPace(begin, phase.duration_ns, *rate)
         if load.is_random:
             return arrival_times(pace, load.arrivals_seed(index), shard.index, shard.of)

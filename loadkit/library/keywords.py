@@ -25,6 +25,7 @@ class BlastOptions(TypedDict, total=False):
     messages: str | int | None
     rate: str | float | None
     arrivals: Literal["even", "exp"] | None
+    think: str | Literal[0] | None
     seed: str | int | None
     workers: str | int | None
     size: str | int | None

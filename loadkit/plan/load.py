@@ -8,7 +8,8 @@ from typing import Annotated
 
 import msgspec
 
-from loadkit.chance import ARRIVALS, stream
+from loadkit.chance import ARRIVALS, PAUSES, stream
+from loadkit.distribution import Durations
 from loadkit.plan.messages import Pool, SentFile, messages_of
 from loadkit.plan.origins import DERIVED, asked_by, worked_out
 from loadkit.plan.pacing import LinearPace
@@ -55,6 +56,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     phases: Annotated[tuple[PhasePlan, ...], asked_by("phases", "rate", "duration", "warmup")]
     messages: Annotated[int | None, asked_by("messages")]
     arrivals: Annotated[Arrivals, asked_by("arrivals")] = Arrivals.EVEN
+    # How long a closed loop pauses between a reply and the next message of its connection, as distribution.py reads it.
+    think: Annotated[str | None, asked_by("think")] = None
     # What its random values follow from; None: it has none. Of runs that were merged: None, if they had different ones.
     seed: Annotated[int | None, asked_by("seed", otherwise=DERIVED)] = None
     size_bytes: Annotated[int, asked_by("size", "send")]  # their mean, rounded, if messages have several sizes
@@ -110,6 +113,20 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     def open_loop(self) -> bool:
         """Whether messages go out on a schedule rather than after each reply."""
         return any(phase.rate_hz is not None for phase in self.phases)
+
+    @property
+    def pauses(self) -> Durations | None:
+        """How long it thinks; None if it does not. Raises ValueError if a record has what is no distribution."""
+        return None if self.think is None else Durations.parse(self.think)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether messages are due at times of their own, on a schedule or after a pause: then they can be late."""
+        return self.open_loop or self.think is not None
+
+    def pause_seed(self, worker: int) -> int:
+        """Returns the seed of the pauses of a worker, by its number."""
+        return stream(self.seed or 0, PAUSES, worker)
 
     @property
     def is_random(self) -> bool:
@@ -191,6 +208,7 @@ def build_load(
         phases=phases,
         messages=_int(profile.messages),
         arrivals=profile.arrivals,
+        think=None if profile.think is None else str(profile.think),
         seed=_seed(profile, fresh_seed, sent.pool),
         size_bytes=sent.size_bytes,
         depth=int(profile.depth),
@@ -224,7 +242,8 @@ def build_load(
 def _seed(profile: Profile, fresh_seed: int, pool: Pool | None) -> int | None:
     if profile.seed is not None:
         return int(profile.seed)
-    is_random = profile.arrivals is Arrivals.EXP or (pool is not None and pool.is_random)
+    is_timed_at_random = profile.arrivals is Arrivals.EXP or profile.think is not None
+    is_random = is_timed_at_random or (pool is not None and pool.is_random)
     return fresh_seed if is_random else None
 
 

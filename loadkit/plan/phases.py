@@ -130,8 +130,21 @@ def _check_loop(profile: Profile, phases: tuple[PhasePlan, ...]) -> None:
         raise OptionError("--rate 0 sends nothing; give a rate, or leave it out for a closed loop")
     if profile.arrivals is Arrivals.EXP and not paced:
         raise OptionError("--arrivals exp needs a --rate: in a closed loop the replies decide when messages go out")
+    if profile.think is not None:
+        _check_think(profile, bool(paced))
     if profile.lifetime == 0 and paced:
         raise OptionError("--lifetime 0 (close after one exchange) is a closed loop; leave --rate out, or give a time")
+
+
+def _check_think(profile: Profile, is_paced: bool) -> None:
+    if is_paced:
+        raise OptionError(
+            "--think is of a closed loop: with --rate the schedule says when messages go out; leave one out"
+        )
+    if profile.depth > 1:
+        raise OptionError("--think: a connection that thinks has one message at a time; leave --depth out")
+    if profile.lifetime == 0:
+        raise OptionError("--think: with --lifetime 0 a connection has one message, and no next one to pause for")
 
 
 def _check_messages(profile: Profile) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from loadkit.chance import MOST_SEED
-from loadkit.distribution import Shape, Sizes
+from loadkit.distribution import Durations, Shape, Sizes
 from loadkit.profile.both import BothEnds
 from loadkit.profile.option import Group, option
 from loadkit.profile.setup import First, FirstCheck, FirstExpect
@@ -25,6 +25,8 @@ __all__ = ["LONGEST_RUN", "Arrivals", "Close", "PhaseSpec", "Profile"]
 
 # The most that a run takes which --messages ends, without a --duration: no run goes on for ever.
 LONGEST_RUN = Duration.parse("24h")
+# The longest of a distribution without an end is 28 times its mean: of pauses of a day on average, 28 days.
+LONGEST_PAUSE = Duration.parse("720h")
 # A message per nanosecond: times are whole nanoseconds.
 MOST_HZ = 10**9
 # tcp(7), TCP_KEEPIDLE: include/net/tcp.h has MAX_TCP_KEEPIDLE.
@@ -118,6 +120,18 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
             group=Group.LOAD,
         ),
     ] = Arrivals.EVEN
+    think: Annotated[
+        Durations | None,
+        option(
+            "a pause between a reply and the next message of its connection (closed loop): 5ms, uniform:1ms-9ms, "
+            "normal:5ms,1ms (mean and deviation), exp:5ms (mean) or list:1ms:9,1s:1 (values and weights)",
+            "--think",
+            group=Group.LOAD,
+            metavar="DISTRIBUTION",
+            at_least=0,
+            at_most=LONGEST_PAUSE,
+        ),
+    ] = None
     seed: Annotated[
         Count | None,
         option(

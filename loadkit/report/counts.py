@@ -71,7 +71,7 @@ def _lost(load: Load, phases: Sequence[PhaseSamples]) -> int:
 
 def times_missing(load: Load) -> dict[str, str]:
     """Returns the times that a run with this load does not have, and why."""
-    missing = {} if load.open_loop else dict.fromkeys(OF_A_SCHEDULE, NO_SCHEDULE)
+    missing = {} if load.is_timed else dict.fromkeys(OF_A_SCHEDULE, NO_SCHEDULE)
     return missing if load.setup else missing | dict.fromkeys(OF_A_SETUP, NO_SETUP)
 
 

@@ -26,8 +26,7 @@ def _box(name: str, value: str | None, below: str = "") -> Element:
 
 
 def _boxes(record: RunRecord, band: Band | None) -> Iterator[tuple[str, str | None, str]]:
-    asked = record.load.asked_rate_hz
-    yield "replies", shown(record, "replies_per_s"), _requested(asked)
+    yield "replies", shown(record, "replies_per_s"), _requested(record)
     for part in ("50", "99", "99.9"):
         value = shown(record, f"latency.p{part}")
         yield f"latency p{part}", value, _between(record, band, part) if band and value else ""
@@ -46,8 +45,11 @@ def _boxes(record: RunRecord, band: Band | None) -> Iterator[tuple[str, str | No
     yield "measured", format_duration(window.measured_ns) if window else None, runs
 
 
-def _requested(rate_hz: float | None) -> str:
-    return "closed loop" if rate_hz is None else f"of {format_rate(rate_hz)} requested"
+def _requested(record: RunRecord) -> str:
+    rate_hz, think = record.load.asked_rate_hz, record.load.think
+    if rate_hz is None:
+        return f"closed loop, pauses of {think}" if think else "closed loop"
+    return f"of {format_rate(rate_hz)} requested"
 
 
 def _between(record: RunRecord, band: Band, percentile: str) -> str:

@@ -52,8 +52,8 @@ def find_problem(selector: Selector, phases: Sequence[str], times: Container[str
         return None
     if time in OF_A_SCHEDULE:
         return (
-            f"a closed loop has no {time}, because a message is due when the reply before it was read; give a --rate, "
-            f"or leave it out"
+            f"a closed loop has no {time}, because a message is due when the reply before it was read; give a --rate "
+            f"or --think, or leave it out"
         )
     return f"this run has no {time}, because nothing is said before the first message; give a --first, or leave it out"
 

@@ -193,6 +193,9 @@ def _missed_objectives(run: _Run) -> tuple[str, str] | None:
 def _closed(run: _Run) -> tuple[str, str] | None:
     if run.rates:
         return None
+    # It is no measure of what the target can do.
+    if run.record.load.think is not None:
+        return _closer(run)
     # A connection that closes after each exchange keeps no schedule.
     if not run.can_have("rate") or run.record.load.lifetime_ns == 0 or not run.replies_hz:
         return _closer(run)

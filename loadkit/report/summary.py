@@ -74,9 +74,10 @@ def load_line(record: RunRecord) -> str:
     shape = f"{_messages_of(record)}{replies}, depth {load.depth}, {record.tool.engine}{triggering}"
     rates = _hold_rates(record)
     if not rates:
+        pauses = f" with pauses of {load.think} ({seed_text(load)})" if load.think else ""
         return (
-            f"closed loop, {shape}: each message waits for the reply before it, which hides stalls of the server; use "
-            f"-R to judge latency"
+            f"closed loop{pauses}, {shape}: each message waits for the reply before it, which hides stalls of the "
+            f"server; use -R to judge latency"
         )
     low, high = min(map(min, rates)), max(map(max, rates))
     asked = format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
@@ -104,7 +105,7 @@ def _messages_of(record: RunRecord) -> str:
     facts = []
     if window and window.sent:
         # Of a schedule, the first message of a connection is none of those that are counted.
-        facts.append(f"mean {format_size(window.sent_bytes / (window.sent + window.opened * load.open_loop))}")
+        facts.append(f"mean {format_size(window.sent_bytes / (window.sent + window.opened * load.is_timed))}")
     if load.pool.is_random and not load.is_random:  # else the arrivals name it
         facts.append(seed_text(load))
     return f"{what} ({', '.join(facts)})" if facts else what

@@ -248,7 +248,7 @@ class Blasting:
             raise failure
         for worker in read_board(self.board):
             for phase in worker.phases:
-                assert_adds_up(phase, self.plan.load.open_loop)
+                assert_adds_up(phase, self.plan.load.is_timed)
             counters = merge(worker.phases, self.plan.load.highest_ns).counters
             assert counters["asked"] == counters["opened"] + counters["failed_connects"]
             assert counters["opened"] == counters["closed"]
@@ -268,13 +268,13 @@ class Blasting:
         return merge(phases, self.plan.load.highest_ns)
 
 
-def assert_adds_up(phase: PhaseSamples, open_loop: bool) -> None:
+def assert_adds_up(phase: PhaseSamples, is_timed: bool) -> None:
     counters = phase.counters
     assert counters["intended"] == counters["sent"] + counters["unsent"]
     assert counters["sent"] == counters["replied"] + counters["failed"] + counters["unanswered"]
     assert phase.histograms["latency"].count == phase.histograms["service"].count == counters["replied"]
     for name in ("lateness", "held"):
-        assert phase.histograms[name].count == (counters["sent"] if open_loop else 0)
+        assert phase.histograms[name].count == (counters["sent"] if is_timed else 0)
 
 
 def run(blasting: Blasting) -> PhaseSamples:

@@ -12,7 +12,7 @@ import msgspec
 
 from loadkit.cli.blast import blast
 from loadkit.cli.serve import serve
-from loadkit.distribution import Sizes
+from loadkit.distribution import Durations, Sizes
 from loadkit.profile.blast import Profile
 from loadkit.profile.both import Place
 from loadkit.profile.engines import EngineName
@@ -65,6 +65,7 @@ _WRITTEN = {
     Expect: "str",
     Check: "str | bool",
     Mode: "str",
+    Durations: "str | Literal[0]",
 }
 _DOCS = """# Options
 
@@ -167,6 +168,6 @@ def _bounds(option: Option, unit: type) -> str:
 
 
 def _quantity(number: float, unit: type) -> str:
-    if unit is Duration:
+    if unit in (Duration, Durations):
         return exact_duration(number)
     return exact_size(int(number)) if unit in (Size, Sizes) else f"{number:,}"

@@ -34,6 +34,13 @@ _HERE = "nothing was opened; the run would have 1,000 connections to an embedded
         ),
         pytest.param(
             None,
+            {"warmup": "0s", "think": "exp:2s", "seed": 7},
+            f"{_HERE}1 worker to blast, 1 to serve (uvloop); ramp 100 ms or as long as it takes, hold 10 s in a closed "
+            f"loop with pauses of exp:2s, seed 7",
+            id="pauses",
+        ),
+        pytest.param(
+            None,
             {"messages": "2k"},
             f"{_HERE}1 worker to blast, 1 to serve (uvloop); ramp 100 ms or as long as it takes, hold for 2,000 "
             f"messages in a closed loop",

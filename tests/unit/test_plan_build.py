@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadkit.cgroup import CgroupLimits
+from loadkit.distribution import Durations
 from loadkit.errors import LoadkitError, OptionError, PreflightError, ProfileError
 from loadkit.host import Host
 from loadkit.plan.build import Plan, build_plan
@@ -84,6 +85,7 @@ def test_without_a_rate_the_loop_is_closed() -> None:
     ("options", "seed", "origin"),
     [
         pytest.param({"rate": "1k"}, None, "derived", id="nothing is random"),
+        pytest.param({"think": "5ms"}, 99, "derived", id="pauses"),
         pytest.param({"rate": "1k", "arrivals": "exp"}, 99, "derived", id="no seed was given"),
         pytest.param({"rate": "1k", "arrivals": "exp", "seed": 7}, 7, "option", id="a seed was given"),
         pytest.param({"rate": "1k", "arrivals": "exp", "seed": 0}, 0, "option", id="seed 0 is a seed"),
@@ -92,6 +94,17 @@ def test_without_a_rate_the_loop_is_closed() -> None:
 def test_a_run_has_one_seed_and_says_where_it_came_from(options: dict[str, Any], seed: int | None, origin: str) -> None:
     plan = build_plan(*load_profile(None, options), _HOST, None, ENGINE, fresh_seed=99)
     assert (plan.load.seed, plan.origins.load["seed"]) == (seed, origin)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("5000us", "5ms"), ("exp:0.5s", "exp:500ms"), ("uniform:1ms-9ms", "uniform:1ms-9ms")]
+)
+def test_pauses_are_kept_as_one_text_whatever_way_they_were_written(text: str, kept: str) -> None:
+    load = _plan(think=text).load
+    assert load.think == kept
+    assert load.pauses == Durations.parse(text)
+    assert load.is_timed
+    assert not load.open_loop
 
 
 def test_random_arrivals_need_a_rate() -> None:

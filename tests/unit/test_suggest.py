@@ -183,6 +183,14 @@ def test_the_rate_that_comes_next(record: RunRecord, command: str) -> None:
     assert next_command(record)[0] == command
 
 
+def test_a_closed_loop_that_thinks_says_nothing_of_what_the_target_can_do() -> None:
+    record = _record(think="exp:2s", seed=7)
+    assert next_command(record) == (
+        "loadkit blast db.example:7000 --journey -o journey.json",
+        "where the time of a message goes",
+    )
+
+
 @pytest.mark.parametrize(
     ("state", "command"),
     [
@@ -491,7 +499,7 @@ def test_values_of_a_program_become_text_that_is_read_as_the_same() -> None:
 
 
 def test_an_option_of_a_later_loadkit_is_left_out() -> None:
-    assert option_words({"connections": "5", "think": "1ms"}) == ["-c", "5"]
+    assert option_words({"connections": "5", "levitate": "1ms"}) == ["-c", "5"]
 
 
 @pytest.mark.parametrize("name", ["burst", "closed-loop", "c10k", "ramp", "churn"])

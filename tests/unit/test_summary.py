@@ -187,6 +187,13 @@ def test_random_arrivals_are_named_with_what_repeats_them(seed: int | None, said
     assert line.startswith(f"open loop at 500/s requested (Poisson, {said}), 400/s sent; 64 B messages")
 
 
+def test_pauses_are_named_with_what_repeats_them() -> None:
+    record = _record()
+    load = msgspec.structs.replace(record.load, think="exp:2s", seed=7)
+    line = load_line(msgspec.structs.replace(record, load=load))
+    assert line.startswith("closed loop with pauses of exp:2s (seed 7), 64 B messages, depth 1")
+
+
 def test_a_closed_loop_says_what_it_hides() -> None:
     line = load_line(_record())
     assert line.startswith("closed loop, 64 B messages, depth 1")

@@ -114,7 +114,7 @@ class Blasting(Swarm):
     def arm(self) -> None:
         """Sets the timer for what is due first."""
         first = min(self.next_phase_ns, self.openings.next_ns, self.outbox.next_ns, self.timeouts.next_ns)
-        self.watch.asked_ns = first = min(first, self._first_end())
+        self.watch.asked_ns = first = min(first, self.thinking.next_ns, self._first_end())
         self._timer.arm(first if first < NEVER else None)
 
     def look(self, now: int) -> None:
@@ -137,7 +137,7 @@ class Blasting(Swarm):
         self._end_if_spent()
         self._end_if_stranded(now)
         if self.stage is Stage.DRAIN and self.drain.ends_holding(now):
-            self.outbox.drop()
+            self._drop_due()
         if self.stage is Stage.DRAIN and (self._is_drained() or now >= self._drain_end()):
             self._finish()
             return
@@ -159,7 +159,8 @@ class Blasting(Swarm):
             return
         now = clock()
         self.outbox.cut(now)
-        self.outbox.drop()
+        self.thinking.cut(now)
+        self._drop_due()
         self._close_all(now)
         if not self.slot.get("finished_ns"):
             self.slot.set("finished_ns", now)

@@ -36,7 +36,7 @@ class Crowd(abc.ABC, Generic[Member]):
         self.slot = slot
         self.stamps = STAMP_SOURCES[slot.get("stamp_source")] == "rx"
         self.sets_sockets = bool(load.sockets)
-        self.closed_loop = not load.open_loop
+        self.closed_loop = not load.is_timed
         rule = shard.wire.rule
         self.script = shard.wire.script
         self.stream = Stream(self.script)

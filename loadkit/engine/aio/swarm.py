@@ -38,6 +38,7 @@ class Swarm(Opening):
         """Does what is due: connects, messages, deadlines, ends of lives."""
         self._open_due(now)
         self.outbox.send_due(now)
+        self.thinking.send_due(now)
         if self._connects.next_ns <= now:
             self._connects.expire(now)
         self.timeouts.judge(now)
@@ -119,6 +120,8 @@ class Swarm(Opening):
         outbox = self.outbox
         if connection.held or outbox.homeless or outbox.is_full:
             outbox.fill(connection)
+        if self.thinking.is_on:
+            self.thinking.begin(connection, clock())
         while self.sending and connection.has_room():
             now = clock()
             if now >= self.next_phase_ns:  # with a large depth this takes long
@@ -131,7 +134,9 @@ class Swarm(Opening):
         """Starts a closed loop on all connections, a round at a time so that replies are read in between."""
         now = clock()
         for connection in waiting[:ROUND]:
-            if connection.state is State.OPEN:
+            if self.thinking.is_on:
+                self.thinking.begin(connection, now, is_first=True)
+            elif connection.state is State.OPEN:
                 self.replied(connection, now)
         if waiting[ROUND:]:
             self.loop.call_soon(self._fill_some, waiting[ROUND:])
@@ -175,6 +180,7 @@ class Swarm(Opening):
         if connection.place >= 0:
             self._leave(connection)
         self._sampling.watch.closing(connection)
+        self.thinking.end(connection)
         connection.close(how or self.load.close)
         self.settle(connection)
         self._count_answered(-(connection.received > 0))

@@ -21,6 +21,7 @@ from loadkit.engine.aio.drain import Drain
 from loadkit.engine.aio.openings import Openings
 from loadkit.engine.aio.outbox import Outbox
 from loadkit.engine.aio.schedule import NEVER, RandomSchedule, Schedule, Scheduled
+from loadkit.engine.aio.thinking import Thinking
 from loadkit.engine.aio.timeouts import Timeouts
 from loadkit.plan.pacing import LinearPace, every, share
 from loadkit.plan.phases import PhaseKind
@@ -54,6 +55,7 @@ class Timeline(Crowd[Connection]):
         self._probing = context.probing
         self.control = context.control
         self.outbox = Outbox(self)
+        self.thinking = Thinking(self)
         self.openings = Openings(shard, context.before)
         self.timeouts = Timeouts(self)
         self.drain = Drain()
@@ -154,6 +156,7 @@ class Timeline(Crowd[Connection]):
         none_is_ours = is_measured and self.budget <= 0
         if phase.kind is PhaseKind.DRAIN or self._is_spent or none_is_ours:
             self.next_phase_ns = NEVER
+            self.thinking.cut(at_ns - 1)  # no pause ends in the drain
             self._begin_drain(self.load.timeout_ns, self.load.held_ns)
             return
         if self._probing and self.stage is Stage.RAMP:
@@ -165,6 +168,10 @@ class Timeline(Crowd[Connection]):
         if phase.rate_hz is not None:
             pace = LinearPace(at_ns, phase.duration_ns, *phase.rate_hz)
             self.outbox.begin(self._schedule(index, pace, self.budget if is_measured else NEVER))
+        elif self.thinking.is_asked:
+            if not self.thinking.is_on:
+                self.thinking.is_on = True
+                self._fill_all()
         elif not self.sending:
             self.sending = True
             self.free_running = self.shard.messages is None and not self._is_churning_exchanges
@@ -194,6 +201,7 @@ class Timeline(Crowd[Connection]):
         self.budget -= count
         if self.budget <= 0:
             self.outbox.spend()
+            self.thinking.stop()
             self._is_spent = True
             self.sending = self.free_running = False
             if self.stage is Stage.TRAFFIC:
@@ -213,7 +221,7 @@ class Timeline(Crowd[Connection]):
         if not self.slot.get("stranded_ns"):
             self.slot.set("stranded_ns", now)
         if self.load.is_endless:
-            self.outbox.drop()
+            self._drop_due()
             self._begin_drain(self.load.timeout_ns, 0)
 
     def _is_ending(self) -> bool:
@@ -233,8 +241,9 @@ class Timeline(Crowd[Connection]):
         now = clock()
         self.drain.begin(now, longest_ns, held_ns)
         self.outbox.cut(now)
+        self.thinking.cut(now)
         if not held_ns:
-            self.outbox.drop()
+            self._drop_due()
         if self.stage is Stage.DRAIN:
             return
         self.stage = Stage.DRAIN
@@ -257,10 +266,15 @@ class Timeline(Crowd[Connection]):
         self.next_phase_ns = NEVER
         self._tick_soon()
 
+    def _drop_due(self) -> None:
+        """Counts as unsent what is due and has not gone out."""
+        self.outbox.drop()
+        self.thinking.drop()
+
     def _drain_end(self) -> int:
         """The drain is longer by what the worker stood still: no reply could be read then. What waits is read first."""
         stood = self.watch.standstills.since(self.drain.began_ns)
         return self.drain.until_ns + stood + (self.timeouts.grain_ns if stood else 0)
 
     def _is_drained(self) -> bool:
-        return self.outbox.is_empty and not self._is_waiting()
+        return self.outbox.is_empty and self.thinking.next_ns == NEVER and not self._is_waiting()

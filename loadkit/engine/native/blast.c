@@ -25,6 +25,8 @@ static void free_blast_parts(struct blast *blast) {
     schedule_close(&blast->connects);
     schedule_close(&blast->due);
     deadlines_close(&blast->deadlines);
+    deadlines_close(&blast->pauses.ends);
+    drawing_close(&blast->pauses.drawing);
     script_close(&blast->script);
     setup_close(&blast->setup);
     free(blast->looks.gaps);
@@ -131,12 +133,20 @@ static bool has_work(const struct blast *blast) {
     return blast->fill_at < blast->fill_end || blast->ready_count || blast_is_drained(blast);
 }
 
+/* One that has no reply yet pauses after that. */
+static void begin_pausing(struct blast *blast, struct connection *connection, int64_t now) {
+    if (has_room(blast, connection)) pauses_begin(blast, connection, now, true);
+}
+
 static void fill_some(struct blast *blast) {
     int64_t now = clock_ns();
     blast_enter_phases(blast, now);
     for (int i = 0; i < ROUND && blast->fill_at < blast->fill_end && blast->fill_at < blast->live_count; i++) {
         struct connection *connection = &blast->slots[blast->live[blast->fill_at++]];
-        connection_go_on(blast, connection, now, false);
+        if (blast->is_pausing)
+            begin_pausing(blast, connection, now);
+        else
+            connection_go_on(blast, connection, now, false);
     }
     if (blast->fill_at >= blast->live_count) blast->fill_end = 0;
     if (blast->fill_at >= blast->fill_end) blast->fill_at = blast->fill_end = 0;

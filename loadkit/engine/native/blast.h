@@ -37,6 +37,7 @@
 #include "board.h"
 #include "deadlines.h"
 #include "line.h"
+#include "pauses.h"
 #include "poller.h"
 #include "probes.h"
 #include "rows.h"
@@ -97,6 +98,7 @@ struct connection {
     bool is_ready;      /* it is among those to read on from */
     bool has_successor; /* churn: another one is opened when this one ends */
     bool is_watched;    /* its TCP_INFO was read when the measured time began */
+    bool is_pausing;    /* it has an entry among the pauses that counts */
 };
 
 struct message {
@@ -155,7 +157,7 @@ struct retry {
     X(integer, connect_timeout_ns, 0, LONGEST_NS) X(integer, held_ns, 0, LONGEST_NS)                             \
     X(integer, messages, -1, INT64_MAX) X(count, depth, 1, UINT32_MAX) X(integer, index, 0, INT64_MAX)           \
     X(integer, of, 1, INT64_MAX) X(integer, opening, 1, INT64_MAX) X(integer, awake_ns, 0, NS_PER_S)             \
-    X(integer, keepalive_s, 0, INT16_MAX) X(flag, is_endless, 0, 1) X(flag, is_open_loop, 0, 1)                  \
+    X(integer, keepalive_s, 0, INT16_MAX) X(flag, is_endless, 0, 1) X(flag, is_timed, 0, 1)                  \
     X(flag, is_checked, 0, 1) X(flag, closes_by_rst, 0, 1) X(flag, connects_in_a_loop, 0, 1)                     \
     X(flag, is_edge_triggered, 0, 1) X(flag, chooses_ports, 0, 1) X(flag, reads_stamps, 0, 1)                    \
     X(integer, port, 0, UINT16_MAX) X(integer, most_slots, 1, INT64_MAX)                                         \
@@ -242,6 +244,7 @@ struct blast {
     bool is_started; /* we know when the connects of the ramp begin */
     struct schedule connects, due;
     struct arrivals arrivals; /* of the messages that are due, if they are random */
+    struct pauses pauses;     /* what is due after one comes by `due.next_ns` too: such a run has no schedule */
     struct deadlines deadlines;
     int64_t next_phase_ns, drain_from_ns, drain_until_ns, held_until_ns;
     int64_t read_ns; /* the clock at the last read: what falls due within a batch is done within it */
@@ -257,6 +260,7 @@ struct blast {
     bool has_measured;      /* and so it is, or one before it was */
     int64_t check_ns;       /* within a batch: when something is due before the next wait; 0: find out */
     bool is_sending;        /* a closed loop follows each reply with the next message */
+    bool is_pausing;        /* … or with a pause before it */
     bool has_enough;        /* no schedule opens any more connections */
     bool is_out_of_memory;
     int64_t budget;         /* messages that may still be begun */
@@ -361,6 +365,17 @@ uint32_t next_route(struct blast *blast);
 int socket_make(const struct blast *blast, struct route *route);
 /* Connects the socket, or another one in its place; 0, or -1 with errno. */
 int socket_connect(const struct blast *blast, struct route *route, int *fd);
+
+/* pauses.c: closed loops that think */
+/* The connection pauses from `from` on, if it does not yet. The first pause is a part of one, so that connections do
+ * not go in step. */
+void pauses_begin(struct blast *blast, struct connection *connection, int64_t from, bool is_first);
+/* Takes out the first pause, which is over. Returns its connection; NULL if that has ended meanwhile. */
+struct connection *pauses_take(struct blast *blast, int64_t *intended);
+/* Drops what ends after `until`; NEVER - 1 keeps all that counts. */
+void pauses_cut(struct blast *blast, int64_t until);
+/* Drops all. What ends by `until` was due: it is counted, and unsent. */
+void pauses_drop(struct blast *blast, int64_t until);
 
 /* messages.c: what goes out */
 static inline bool has_room(const struct blast *blast, const struct connection *connection) {

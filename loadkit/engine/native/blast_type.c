@@ -9,6 +9,7 @@
 
 #include "blast.h"
 #include "probe_types.h"
+#include "schedule_types.h"
 #include "script_types.h"
 #include "wire_types.h"
 
@@ -95,22 +96,26 @@ static int read_setup(struct setup *setup, PyObject *steps) {
 
 static int open_blast(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct blast_object *self = (struct blast_object *)object;
-    static char *names[] = {"words",  "control_fd", "options",  "script", "rule", "setup",
-                            "phases", "routes",     "settings", "probes", NULL};
+    static char *names[] = {"words",  "control_fd", "options",  "script", "rule",   "setup",
+                            "phases", "routes",     "settings", "probes", "pauses", NULL};
     struct blast *blast = &self->blast;
     struct options *options = &blast->options;
-    PyObject *values, *script, *rule, *setup, *phases, *routes, *settings, *probes;
+    PyObject *values, *script, *rule, *setup, *phases, *routes, *settings, *probes, *pauses;
     int control_fd;
     self->blast.poller.timer_fd = -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!OO!O!O!O!O!:Blast", names, &self->core.words, &control_fd,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*iOO!OO!O!O!O!O!O!:Blast", names, &self->core.words, &control_fd,
                                      &values, &PyTuple_Type, &script, &rule, &PyTuple_Type, &setup, &PyTuple_Type,
-                                     &phases, &PyTuple_Type, &routes, &PyTuple_Type, &settings, &PyTuple_Type, &probes))
+                                     &phases, &PyTuple_Type, &routes, &PyTuple_Type, &settings, &PyTuple_Type, &probes,
+                                     &PyTuple_Type, &pauses))
         return -1;
     if (rows_read(values, blast_rows, options) || read_rule(&blast->rule, rule)) return -1;
     if (read_setup(&blast->setup, setup)) return -1;
     if (options->index >= options->of) return refuse(PyExc_ValueError, "index has to be below of");
     if (read_phases(blast, phases) || read_routes(blast, routes) || read_settings(&blast->settings, settings))
         return -1;
+    if (read_pauses(&blast->pauses, pauses)) return -1;
+    if (pauses_are_asked(&blast->pauses) && options->depth > 1)
+        return refuse(PyExc_ValueError, "a connection that pauses has one message at a time");
     stamper_open(&blast->stamper, options->reads_stamps);
     if (board_open(&blast->board, self->core.words.buf, self->core.words.len / 8, blast->phases) ||
         read_script(&blast->script, &self->buffers, script) ||

@@ -76,7 +76,7 @@ static void opened(struct blast *blast, struct connection *connection, int64_t a
         connection_watch(blast, connection, READS);
         return;
     }
-    int64_t intended = blast->options.is_open_loop ? OPENING : at;
+    int64_t intended = blast->options.is_timed ? OPENING : at;
     messages_note(blast, connection, (struct message){intended, intended, at}, 1);
     connection->written = written;
     if (blast->is_sending) messages_spend(blast, 1);
@@ -163,6 +163,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
     if (blast->origins) origin_begin(blast, connection);
     connection->held_first = connection->held_last = NONE;
     connection->place = NONE;
+    connection->is_pausing = false;
     if (blast->line.count || !connect_socket(blast, connection)) join_line(blast, connection);
 }
 

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-int deadlines_push(struct deadlines *deadlines, int64_t at, uint32_t slot) {
+int deadlines_push(struct deadlines *deadlines, struct deadline entry) {
     if (deadlines->count == deadlines->capacity) {
         size_t capacity = deadlines->capacity ? 2 * deadlines->capacity : 64;
         struct deadline *heap = realloc(deadlines->heap, capacity * sizeof *heap);
@@ -13,11 +13,11 @@ int deadlines_push(struct deadlines *deadlines, int64_t at, uint32_t slot) {
     size_t place = deadlines->count++;
     while (place) {
         size_t parent = (place - 1) / 2;
-        if (deadlines->heap[parent].at_ns <= at) break;
+        if (deadlines->heap[parent].at_ns <= entry.at_ns) break;
         deadlines->heap[place] = deadlines->heap[parent];
         place = parent;
     }
-    deadlines->heap[place] = (struct deadline){at, slot};
+    deadlines->heap[place] = entry;
     return 0;
 }
 

@@ -13,7 +13,7 @@
 
 struct deadline {
     int64_t at_ns;
-    uint32_t slot;
+    uint32_t slot, generation; /* the second: of the slot, where that says whether the entry counts (pauses.h) */
 };
 
 struct deadlines {
@@ -22,7 +22,7 @@ struct deadlines {
 };
 
 /* Returns -1 if there is no memory. */
-int deadlines_push(struct deadlines *deadlines, int64_t at, uint32_t slot);
+int deadlines_push(struct deadlines *deadlines, struct deadline entry);
 /* When the first one is; NEVER when there is none. */
 static inline int64_t deadlines_first(const struct deadlines *deadlines) {
     return deadlines->count ? deadlines->heap[0].at_ns : NEVER;

@@ -18,6 +18,7 @@ from loadkit.engine.listening import end_connects
 from loadkit.engine.native import _core
 from loadkit.engine.native.rows import (
     blast_values,
+    pause_values,
     phase_values,
     route_values,
     rule_values,
@@ -213,6 +214,7 @@ def _open_blast(shard: Shard, slot: Slot, control: Control, probes: Probes) -> _
         routes=route_values(shard),
         settings=setting_values(shard.load.sockets),
         probes=probes.hand_over(),
+        pauses=pause_values(shard),
     )
 
 

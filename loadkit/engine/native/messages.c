@@ -87,12 +87,14 @@ static void drop_waiting(struct blast *blast) {
 void messages_spend(struct blast *blast, int64_t count) {
     if (!blast->is_counting || (blast->budget -= count) > 0) return;
     schedule_clear(&blast->due);
+    if (pauses_are_asked(&blast->pauses)) pauses_cut(blast, 0); /* what is beyond the last one is not due */
     blast->is_spent = true;
-    blast->is_sending = false;
+    blast->is_sending = blast->is_pausing = false;
 }
 
 void messages_drop_due(struct blast *blast) {
     struct board *board = &blast->board;
+    if (pauses_are_asked(&blast->pauses)) pauses_drop(blast, blast->seen_ns);
     int64_t left = schedule_left(&blast->due);
     if (left) {
         int64_t *page = board_page(board, blast->due.next_ns);
@@ -136,7 +138,7 @@ void messages_note(struct blast *blast, struct connection *connection, struct me
         if (message.intended != message.sent) page = board_page(board, message.intended);
         page[COUNT_sent] += count;
         /* In a closed loop a message is due when there is room for it; what a schedule wants was counted when due. */
-        if (!blast->options.is_open_loop) {
+        if (!blast->options.is_timed) {
             page[COUNT_intended] += count;
         } else {
             board_record(board, page, HISTOGRAM_lateness, message.taken - message.intended);
@@ -229,6 +231,7 @@ void messages_fill(struct blast *blast, struct connection *connection, int64_t n
         messages_note(blast, connection, (struct message){now, now, now}, count);
         messages_spend(blast, count);
     } else {
+        if (blast->is_pausing) pauses_begin(blast, connection, now, false);
         return;
     }
     messages_write(blast, connection);
@@ -275,9 +278,23 @@ static struct connection *find_room(struct blast *blast) {
     return NULL;
 }
 
+/* Sends the message of the pause that is over. There is room for it: a connection pauses once it has its reply. */
+static void take_pause(struct blast *blast) {
+    int64_t intended;
+    struct connection *connection = pauses_take(blast, &intended);
+    if (!connection || !has_room(blast, connection)) return;
+    board_count(&blast->board, COUNT_intended, intended, 1);
+    messages_spend(blast, 1);
+    send_due(blast, connection, intended);
+}
+
 bool messages_take_due(struct blast *blast) {
     struct board *board = &blast->board;
     int64_t intended = blast->due.next_ns;
+    if (pauses_are_asked(&blast->pauses)) {
+        take_pause(blast);
+        return true;
+    }
     if (!blast->live_count && (blast->options.lifetime_ns < 0 || blast->stage >= STAGE_DRAIN)) {
         count_due(blast, intended);
         board_count(board, COUNT_unsent, intended, 1);

@@ -104,6 +104,8 @@ static PyMethodDef module_methods[] = {
      "Random arrivals from a beginning to an end (ns), at a rate and its change, of a seed, of worker index of so "
      "many: "
      "the first so many times, and how many are left up to a cut."},
+    {"draw_values", draw_values, METH_VARARGS,
+     "Values of a distribution, as pauses are given: at the shares from one number of its seed on, so many."},
     {"give_back_zeros", give_back_zeros_of, METH_O,
      "Gives back the pages of an object that hold only zeros; how many bytes."},
     {NULL, NULL, 0, NULL},

@@ -18,6 +18,7 @@ void blast_begin_phases(struct blast *blast, int64_t at) {
 /* What is left of the phase that ends at `at` is its own: it does not eat the next one's time. */
 static void leave_phase(struct blast *blast, int64_t at) {
     if (blast->due.next_ns == NEVER && !blast->waiting_count) return;
+    if (pauses_are_asked(&blast->pauses)) return; /* a pause may end in the next one */
     if (blast->seen_ns < at + EDGE_NS)
         for (int i = 0; i < ROUND && blast->due.next_ns < at && blast->waiting_count == 0; i++)
             if (!messages_take_due(blast)) break;
@@ -56,6 +57,7 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
     blast->turn_says |= TURN_PHASE;
     if (phase->is_drain) {
         blast->next_phase_ns = NEVER;
+        if (pauses_are_asked(&blast->pauses)) pauses_cut(blast, at - 1); /* none ends in the drain */
         blast_begin_drain(blast, phase->duration_ns, blast->options.held_ns);
         return;
     }
@@ -87,8 +89,9 @@ static void enter_phase(struct blast *blast, int index, int64_t at) {
         struct pace pace = pace_of_phase(blast, at);
         if (blast->is_counting) pace_limit(&pace, blast->budget);
         if (phase->total) schedule_append(&blast->due, pace);
-    } else if (!blast->is_sending) {
-        blast->is_sending = true;
+    } else if (!blast->is_sending && !blast->is_pausing) {
+        blast->is_pausing = pauses_are_asked(&blast->pauses);
+        blast->is_sending = !blast->is_pausing;
         blast->fill_at = 0;
         blast->fill_end = blast->live_count;
     }
@@ -138,6 +141,7 @@ void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns)
     if (now + held_ns < blast->held_until_ns) blast->held_until_ns = now + held_ns;
     /* Nothing new falls due. */
     schedule_cut(&blast->due, now);
+    if (pauses_are_asked(&blast->pauses)) pauses_cut(blast, now);
     if (!held_ns) messages_drop_due(blast);
     if (blast->stage >= STAGE_DRAIN) return;
     blast->stage = STAGE_DRAIN;
@@ -150,7 +154,7 @@ void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns)
         blast->turn_says |= TURN_PHASE;
     }
     blast->board.state[STATE_finished_ns] = now;
-    blast->is_sending = false;
+    blast->is_sending = blast->is_pausing = false;
     blast->fill_at = blast->fill_end = 0;
     blast->next_phase_ns = NEVER;
     blast->retry_count = 0;
@@ -166,7 +170,7 @@ void blast_finish(struct blast *blast) {
     if (blast->stage == STAGE_DONE) return;
     blast->stage = STAGE_DONE;
     blast->drain_until_ns = blast->held_until_ns = 0;
-    blast->is_sending = false;
+    blast->is_sending = blast->is_pausing = false;
     blast->fill_at = blast->fill_end = 0;
     blast_mend(blast);
     int64_t now = clock_ns();

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from loadkit.distribution import Drawing
 from loadkit.endpoint import is_unix
 from loadkit.engine.base import MOST_OWED_BYTES
 from loadkit.engine.descriptors import free_descriptors
@@ -29,7 +30,16 @@ from loadkit.wire.protocol import MOST_REPLY_BYTES
 from loadkit.wire.script import Script, stretched
 from loadkit.wire.wires import RULES, Rule
 
-__all__ = ["TABLES", "blast_values", "phase_values", "route_values", "rule_values", "script_values", "serve_values"]
+__all__ = [
+    "TABLES",
+    "blast_values",
+    "pause_values",
+    "phase_values",
+    "route_values",
+    "rule_values",
+    "script_values",
+    "serve_values",
+]
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview | array[int]"
 
@@ -48,7 +58,7 @@ _BLAST: Mapping[str, Callable[[Shard], int]] = {
     "awake_ns": lambda shard: _core.AWAKE_NS if shard.stays_awake else 0,
     "keepalive_s": lambda shard: (shard.load.keepalive_ns or 0) // NS_PER_S,
     "is_endless": lambda shard: shard.load.is_endless,
-    "is_open_loop": lambda shard: shard.load.open_loop,
+    "is_timed": lambda shard: shard.load.is_timed,
     "connects_in_a_loop": lambda shard: shard.load.connect_rate_hz is None,
     "is_checked": lambda shard: shard.load.check,
     # A UNIX socket has no reset, and no AF_UNSPEC to connect anew from.
@@ -143,6 +153,15 @@ def phase_values(shard: Shard) -> tuple[dict[str, float], ...]:
 def route_values(shard: Shard) -> tuple[dict[str, int | str | None], ...]:
     """Returns a worker's routes."""
     return tuple({name: value(route, shard) for name, value in _ROUTE.items()} for route in shard.routes)
+
+
+def pause_values(shard: Shard) -> tuple[bytes, bytes, int, int, int] | tuple[()]:
+    """Returns what a worker's pauses follow from: points of their lengths, the least and the most, and a seed."""
+    if shard.load.pauses is None:
+        return ()
+    drawing = Drawing(shard.load.pauses)
+    shares, lengths = (array("d", column).tobytes() for column in zip(*drawing.points, strict=True))
+    return shares, lengths, drawing.least, drawing.most, shard.load.pause_seed(shard.index)
 
 
 def rule_values(rule: Rule, judging: Judging = NOTHING) -> dict[str, int | bool | bytes]:

@@ -1,6 +1,7 @@
-/* The times of random arrivals for Python, which compares them with its own (plan/arrivals.py). */
+/* Times of random arrivals and values of distributions: for the core, and for Python to compare them with its own. */
 #include "schedule_types.h"
 
+#include "chance.h"
 #include "schedule.h"
 
 static PyObject *times_of(struct schedule *schedule, long long most) {
@@ -31,4 +32,45 @@ PyObject *random_times(PyObject *self, PyObject *args) {
     PyObject *found = times ? Py_BuildValue("NL", times, (long long)schedule_left(&schedule)) : NULL;
     schedule_close(&schedule);
     return found;
+}
+
+static int read_points(struct drawing *drawing, const char *shares, Py_ssize_t size, const char *values,
+                       Py_ssize_t values_size) {
+    if (size < (Py_ssize_t)(2 * sizeof(double)) || size % (Py_ssize_t)sizeof(double) || values_size != size)
+        return refuse(PyExc_ValueError, "a distribution has two points or more, of two doubles");
+    if (!drawing_open(drawing, shares, values, (size_t)size / sizeof(double))) return 0;
+    return PyErr_NoMemory(), -1;
+}
+
+int read_pauses(struct pauses *pauses, PyObject *values) {
+    if (!PyTuple_Size(values)) return 0;
+    const char *shares, *lengths;
+    Py_ssize_t shares_size, lengths_size;
+    long long least, most;
+    unsigned long long seed;
+    if (!PyArg_ParseTuple(values, "y#y#LLK;pauses", &shares, &shares_size, &lengths, &lengths_size, &least, &most,
+                          &seed))
+        return -1;
+    pauses->drawing.least = least;
+    pauses->drawing.most = most;
+    pauses->seed = seed;
+    return read_points(&pauses->drawing, shares, shares_size, lengths, lengths_size);
+}
+
+PyObject *draw_values(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *values;
+    long long number, count;
+    struct pauses pauses = {0};
+    if (!PyArg_ParseTuple(args, "O!LL:draw_values", &PyTuple_Type, &values, &number, &count)) return NULL;
+    if (read_pauses(&pauses, values)) return NULL;
+    PyObject *drawn = PyList_New(0);
+    for (; drawn && pauses_are_asked(&pauses) && count; count--) {
+        int64_t value = drawing_at(&pauses.drawing, chance_share(pauses.seed, (uint64_t)number++));
+        PyObject *object = PyLong_FromLongLong(value);
+        if (!object || PyList_Append(drawn, object)) Py_CLEAR(drawn);
+        Py_XDECREF(object);
+    }
+    drawing_close(&pauses.drawing);
+    return drawn;
 }

@@ -89,7 +89,8 @@ void connection_push_deadline(struct blast *blast, struct connection *connection
     /* Of those that count there is one a slot. */
     if (blast->deadlines.count > FEW_DEADLINES + 2 * (size_t)blast->slot_count) tidy_deadlines(blast);
     connection->timer_ns = at;
-    if (deadlines_push(&blast->deadlines, at, slot_number(blast, connection))) blast->is_out_of_memory = true;
+    struct deadline entry = {at, slot_number(blast, connection), connection->generation};
+    if (deadlines_push(&blast->deadlines, entry)) blast->is_out_of_memory = true;
 }
 
 /* -- how they are */

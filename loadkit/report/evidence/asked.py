@@ -36,6 +36,11 @@ class Asked:
         """Whether messages went out on a schedule."""
         return any(phase.rate_hz for phase in self.load.phases)
 
+    @cached_property
+    def is_timed(self) -> bool:
+        """Whether messages were due at times of their own: on a schedule, or after a pause."""
+        return self.is_open_loop or self.load.think is not None
+
     @property
     def is_churn(self) -> bool:
         """Whether connections were closed and opened again all the time."""

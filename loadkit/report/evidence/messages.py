@@ -59,17 +59,17 @@ class Messages:
 
     @cached_property
     def sent(self) -> int:
-        """How many messages were sent, in all phases; in an open loop the schedule's, and one as a connection opens."""
+        """How many messages were sent, in all phases; one as a connection opens is apart where messages have times."""
         scheduled = sum(phase.messages.sent for phase in self.record.phases)
-        return scheduled + self.record.connections.opened if self.asked.is_open_loop else scheduled
+        return scheduled + self.record.connections.opened if self.asked.is_timed else scheduled
 
     # -- never sent
 
     @cached_property
     def unsent_share(self) -> float:
-        """The part of the messages that were due and never sent; 0 in a closed loop."""
+        """The part of the messages that were due and never sent; 0 in a closed loop that does not think."""
         messages = self.record.messages
-        return messages.unsent / messages.intended if self.asked.is_open_loop and messages.intended else 0.0
+        return messages.unsent / messages.intended if self.asked.is_timed and messages.intended else 0.0
 
     @cached_property
     def unsent_by_us(self) -> OurCause | None:

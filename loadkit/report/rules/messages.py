@@ -77,7 +77,8 @@ def rate_missed(evidence: Evidence) -> Iterator[Said]:
 def saturated(evidence: Evidence) -> Iterator[Said]:
     if evidence.messages.misses_rate and evidence.workers.is_busy:
         yield Said(
-            f"{_unsent(evidence)} were never sent, and {say_busy(evidence)}: this end is at its limit. Lower --rate, "
+            f"{_unsent(evidence)} were never sent, and {say_busy(evidence)}: this end is at its limit. "
+            f"{_ask_for_less(evidence)}, "
             f"or give it more cores",
             own_party(evidence),
         )
@@ -97,7 +98,7 @@ def schedule_missed(evidence: Evidence) -> Iterator[Said]:
     elif evidence.messages.unsent_by_us and not evidence.workers.is_busy:
         yield Said(
             f"{_unsent(evidence)} were never sent{_why_unsent(evidence)}: this end fell behind its schedule"
-            f"{say_own_cause(evidence)}. Lower --rate, use more --workers, or use an idle machine",
+            f"{say_own_cause(evidence)}. {_ask_for_less(evidence)}, use more --workers, or use an idle machine",
             own_party(evidence),
         )
 
@@ -115,6 +116,10 @@ def _why_unsent(evidence: Evidence) -> str:
             waited = plural(evidence.record.messages.waited, "message")
             return f", and the target did not hold them up: {waited} waited for room"
     return ""
+
+
+def _ask_for_less(evidence: Evidence) -> str:
+    return "Lower --rate" if evidence.asked.is_open_loop else "Use fewer --connections, or a longer --think"
 
 
 def _never_due(evidence: Evidence) -> Iterator[Said]:

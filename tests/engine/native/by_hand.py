@@ -172,7 +172,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
             "awake_ns": 100_000,
             "keepalive_s": 0,
             "is_endless": False,
-            "is_open_loop": True,
+            "is_timed": True,
             "is_checked": True,
             "closes_by_rst": True,
             "connects_in_a_loop": False,
@@ -191,6 +191,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
         "routes": (a_route(),),
         "settings": (),
         "probes": (),
+        "pauses": (),
     }
 
 

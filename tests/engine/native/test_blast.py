@@ -257,7 +257,7 @@ def test_a_standstill_is_noted_and_what_was_under_way_in_it_is_disturbed() -> No
 def test_a_message_that_goes_out_after_a_standstill_is_not_disturbed_by_it() -> None:
     times = 20
     with socket.create_server((LOOPBACK, 0)) as listener:
-        with Core(port=listener.getsockname()[1], is_open_loop=False, depth=1) as core:
+        with Core(port=listener.getsockname()[1], is_timed=False, depth=1) as core:
             core.open_one(listener)
             core.blast.begin_phases(time.monotonic_ns())
             core.turn_until(lambda: core.phase(1).counters["sent"] == 1)
@@ -290,7 +290,7 @@ def test_the_time_that_we_stood_still_does_not_count_against_a_reply() -> None:
 
 def test_what_is_under_way_when_a_phase_is_heard_of_too_late_belongs_to_the_phase() -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
-        with Core(port=listener.getsockname()[1], is_open_loop=False, depth=1) as core:
+        with Core(port=listener.getsockname()[1], is_timed=False, depth=1) as core:
             began = time.monotonic_ns()
             core.blast.start(began, 1000.0, 0, 1, 1)
             core.turn_until(lambda: core.slot.get("open") == 1)
@@ -308,7 +308,7 @@ def test_what_is_under_way_when_a_phase_is_heard_of_too_late_belongs_to_the_phas
 @pytest.mark.parametrize("messages", [1, 2, 3])
 def test_of_what_is_under_way_then_no_more_than_n_is_the_phase_s(messages: int) -> None:
     phases = (a_phase(NS_PER_S), {**a_phase(3600 * NS_PER_S), "is_measured": True}, a_phase(NS_PER_S, is_drain=True))
-    options: dict[str, Any] = {"is_open_loop": False, "depth": 1, "messages": messages, "lifetime_ns": 3600 * NS_PER_S}
+    options: dict[str, Any] = {"is_timed": False, "depth": 1, "messages": messages, "lifetime_ns": 3600 * NS_PER_S}
     routes = (a_route(connections=2),)
     with socket.create_server((LOOPBACK, 0)) as listener:
         with Core(port=listener.getsockname()[1], phases=phases, routes=routes, **options) as core:
@@ -339,7 +339,7 @@ def test_closing_comes_after_the_turn_that_began_the_drain() -> None:
     # Or the CPU time that it takes would be counted in the phase before.
     phases = (a_phase(NS_PER_S), a_phase(1_000_000), a_phase(NS_PER_S, is_drain=True))
     with socket.create_server((LOOPBACK, 0)) as listener:
-        with Core(phases=phases, port=listener.getsockname()[1], is_open_loop=True) as core:
+        with Core(phases=phases, port=listener.getsockname()[1], is_timed=True) as core:
             core.open_one(listener)
             core.blast.begin_phases(time.monotonic_ns() - 2_000_000)
             assert core.blast.turn(NS_PER_S) & (_core.TURN_PHASE | _core.TURN_DONE) == _core.TURN_PHASE
@@ -353,7 +353,7 @@ def test_no_phase_is_busy_or_waits_for_longer_than_it_lasts() -> None:
     short_ns, count = 1_000, 50
     phases = (a_phase(NS_PER_S), *[a_phase(short_ns)] * count, a_phase(NS_PER_S, is_drain=True))
     with socket.create_server((LOOPBACK, 0)) as listener:
-        with Core(phases=phases, port=listener.getsockname()[1], is_open_loop=True) as core:
+        with Core(phases=phases, port=listener.getsockname()[1], is_timed=True) as core:
             core.open_one(listener)
             core.blast.begin_phases(time.monotonic_ns() + 1_000_000)
             core.turn_until(lambda: core.slot.get("phase") == count + 1)

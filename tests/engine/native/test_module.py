@@ -147,6 +147,12 @@ BAD_BLASTS: dict[str, dict[str, Any]] = {
     "words that cannot be written": {"words": bytes(8 * 10_000)},
     "no words": {"words": np.zeros(0, np.int64)},
     "words of no layout": {"words": np.zeros(10_001, np.int64)},
+    "a seed below 0": {"seed": -1},
+    "pauses that are none": {"pauses": (1, 2)},
+    "pauses of no point": {"pauses": (b"", b"", 0, 1, 7), "depth": 1},
+    "pauses of half a point": {"pauses": (bytes(17), bytes(17), 0, 1, 7), "depth": 1},
+    "pauses of shares alone": {"pauses": (bytes(16), bytes(24), 0, 1, 7), "depth": 1},
+    "pauses of several messages": {"pauses": (bytes(16), bytes(16), 0, 1, 7), "depth": 2},
     "an argument unheard of": {"colour": "red"},
 }
 

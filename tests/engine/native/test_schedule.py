@@ -1,11 +1,14 @@
-"""Random arrivals of the compiled core are those of plan/arrivals.py, to the nanosecond (arrivals.c, schedule.c)."""
+"""What the compiled core makes of a seed is what Python makes of it (arrivals.c, schedule.c, drawing.c)."""
 
 from __future__ import annotations
+
+from array import array
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from loadkit.distribution import Drawing, Durations
 from loadkit.plan.arrivals import arrival_times
 from loadkit.plan.pacing import LinearPace
 
@@ -38,6 +41,27 @@ def test_times_and_what_is_left_are_the_same_to_the_nanosecond(
     times, left = _core.random_times(pace.begin_ns, until, pace.start_hz, change, seed, *worker, most, cut)
     assert times == expected[:most]
     assert left == sum(at <= cut for at in expected[most:])
+
+
+_DISTRIBUTIONS = ["0", "5ms", "uniform:0-9ms", "normal:5ms,1ms", "normal:1ms,9ms", "exp:5ms", "list:1ms:9,1s:1,0:0.01"]
+
+
+@pytest.mark.parametrize("text", _DISTRIBUTIONS)
+def test_values_that_the_core_draws_are_the_same_to_the_bit(text: str) -> None:
+    distribution = Durations.parse(text)
+    drawing = Drawing(distribution)
+    shares, lengths = (array("d", column).tobytes() for column in zip(*drawing.points, strict=True))
+    for seed in (0, 7, 2**64 - 1):
+        drawn = _core.draw_values((shares, lengths, drawing.least, drawing.most, seed), 0, 1000)
+        assert drawn == distribution.drawn(seed, 1000)
+
+
+@pytest.mark.parametrize(
+    "points", [(b"", b""), (bytes(8), bytes(8)), (bytes(16), bytes(24)), (bytes(17), bytes(17))], ids=str
+)
+def test_points_that_are_none_are_refused(points: tuple[bytes, bytes]) -> None:
+    with pytest.raises(ValueError, match="two points or more"):
+        _core.draw_values((*points, 0, 1, 7), 0, 1)
 
 
 def test_a_process_of_a_billion_messages_is_counted_and_not_made() -> None:
