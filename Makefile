@@ -83,7 +83,7 @@ test-page: $(VENV)/installed
 	$(BIN)/python -m pytest tests/browser
 
 # They share with the tests what these share with each other.
-bench bench-start bench-page bench-watching bench-neighbours bench-instructions bench-scale ramp-rates: \
+bench bench-start bench-page bench-watching bench-neighbours bench-wires bench-instructions bench-scale ramp-rates: \
 	export PYTHONPATH := $(CURDIR)
 
 # What a page costs to write, in CPU time and bytes: the best of ten, of made-up runs of a minute, quiet and disturbed, and
@@ -205,6 +205,10 @@ bench-watching: $(VENV)/installed
 # A server that is not loadkit's on the same machine: apart from the others, which pin both ends.
 bench-neighbours: $(VENV)/installed
 	cd tests/bench && ../../$(BIN)/python neighbours.py
+
+# Framed replies (--expect) against echoes, native and uvloop: five minutes. Apart, as others of its kind pin both ends.
+bench-wires: $(VENV)/installed
+	cd tests/bench && ../../$(BIN)/python wires.py
 
 # Counted by valgrind's callgrind instead of timed: three minutes.
 bench-instructions: $(VENV)/installed
