@@ -79,7 +79,7 @@ def naming_variables(text: str, context: click.Context) -> str:
     for parameter, variable in _from_environment(context):
         names = [name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("--")]
         if isinstance(parameter, click.Argument):
-            names = [parameter.make_metavar(context).strip("[]")]
+            names = parameter.make_metavar(context).strip("[]").split("|")
         mention = "|".join(map(re.escape, names))
         text = re.sub(rf"(?<![\w-])({mention})(?![\w-])", rf"\1 ({variable})", text, count=1)
     return text

@@ -37,7 +37,7 @@ def test_variables_stand_for_options_and_the_plan_names_them(loadkit: Loadkit) -
     assert plan["given"]["abort_on"] == ["error_ratio>1%", "latency.p99>1s for 5s", "errors>9"]
     assert (origins["target"], origins["slo"]) == ("environment LOADKIT_BLAST_TARGET", "environment LOADKIT_BLAST_SLO")
     from_environment = {name for name, source in origins["load"].items() if source.startswith("environment ")}
-    assert from_environment == {"connections", "phases", "check"}
+    assert from_environment == {"connections", "phases", "check", "content"}
     assert origins["load"]["phases"] == "environment LOADKIT_BLAST_RATE"
     assert (origins["load"]["depth"], origins["load"]["size_bytes"]) == ("option", "default")
 
