@@ -218,14 +218,14 @@ def connect_and_fill(port: int, most: int) -> tuple[socket.socket, float]:
     return sock, last
 
 
-def read_slowly(sock: socket.socket, last: float, seconds: float) -> float:
+def read_slowly(sock: socket.socket, last: float, seconds: float, pace_bytes_s: float) -> float:
     """Reads at a steady pace from the time `last` on; returns the longest time in which we read nothing."""
     until, longest = last + seconds, 0.0
     with contextlib.suppress(ConnectionResetError):
         while last < until:
             time.sleep(0.02)
             now = time.monotonic()
-            longest, wanted, last = max(longest, now - last), round((now - last) * PACE_BYTES_S), now
+            longest, wanted, last = max(longest, now - last), round((now - last) * pace_bytes_s), now
             if not receive(sock, wanted):
                 break
     return longest
@@ -239,20 +239,22 @@ def read_slowly(sock: socket.socket, last: float, seconds: float) -> float:
     ],
 )
 def test_a_connection_whose_peer_reads_slowly_is_not_idle(server: Server, most: int) -> None:
-    port, board, _control = server(idle_timeout=Duration(round(IDLE_S * NS_PER_S)))
-    for opened in range(20):
+    # A busy machine does not let us read every 20 ms: then the same again, with twice the time for all of it.
+    for slower in (1, 2, 4, 8, 16, 32):
+        idle_s, pace_bytes_s = IDLE_S * slower, PACE_BYTES_S / slower
+        port, board, _control = server(idle_timeout=Duration(round(idle_s * NS_PER_S)))
         sock, last = connect_and_fill(port, most)
         with sock:
             # In this time the serve end has nothing to do, or cannot: its send buffer stays more than two thirds full.
-            longest = read_slowly(sock, last, 3 * IDLE_S)
+            longest = read_slowly(sock, last, 3 * idle_s, pace_bytes_s)
             # A close is not seen here before all that is in the kernel's buffers was read.
-            closed = counters(board)["closed"] - opened
-        # Our kernel asks for more when a half of our buffer is free, after 0.13 s: this and two pauses are no time-out.
-        if longest < IDLE_S / 4:
+            closed = counters(board)["closed"]
+        # Our kernel asks for more when a half of our buffer is free, a quarter of the time-out later: this and two
+        # pauses are no time-out.
+        if longest < idle_s / 4:
             break
-        wait_for(lambda opened=opened: counters(board)["closed"] == opened + 1)
     else:
-        pytest.fail("this machine does not let us read every 20 ms")
+        pytest.fail(f"this machine let us read nothing for {longest:.1f} s")
     assert closed == 0
 
 
