@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
+from loadkit.measure.histogram import Histogram
 from loadkit.measure.series import IntervalLatency
 from loadkit.report import algebra
 from loadkit.report.algebra import (
@@ -38,7 +39,7 @@ from loadkit.report.algebra import (
 )
 from loadkit.report.fold import ONE_RUN, UnlikeError, fold
 from loadkit.report.record import Fairness, HistogramRecord, Interval, RunRecord, SocketSetting, Throttling
-from tests.golden.made_up import RUNS
+from tests.golden.made_up import MS, RUNS, S
 
 # The rules that go into the fields of what they merge, which then need rules as well.
 _INSIDE = {rule.name for rule in (EACH, EITHER, COMMON, TOGETHER, ROWS, SERIES, SERVE_END)}
@@ -193,6 +194,14 @@ def test_connections_that_are_open_are_added_side_by_side_and_not_over_time() ->
     assert fold(row, more, Way.AFTER).open == 50
 
 
+def test_means_of_a_row_weigh_each_by_what_it_is_of() -> None:
+    row = Interval(1, 2, "hold", 1, 1, 64, 0, IntervalLatency(None, None, None))
+    left = msgspec.structs.replace(row, tcp_samples=3, cwnd=10.0, cpu_ticks=100, stolen=0.5)
+    right = msgspec.structs.replace(row, tcp_samples=1, cwnd=50.0, cpu_ticks=300, stolen=0.1)
+    for both in (fold(left, right, Way.AFTER), fold(right, left, Way.BESIDE)):
+        assert (both.cwnd, both.stolen) == (20.0, pytest.approx(0.2))
+
+
 def test_what_both_ends_did_in_a_row_is_added() -> None:
     row = Interval(1, 2, "hold", 1, 1, 64, 2, IntervalLatency(None, None, None), 3, 4, 5, 6, 7, 10.0, 8)
     for way in Way:
@@ -252,11 +261,13 @@ def _inside(value: Any) -> Iterator[msgspec.Struct]:
 
 @functools.cache
 def _made_up() -> dict[str, msgspec.Struct]:
-    """One of each struct, out of runs that never were."""
-    row = Interval(1, 2, "hold", 0, 0, 0, 0, IntervalLatency(None, None, None))
-    return {"Throttling": Throttling(1, 1, 1), "Interval": row} | {
-        type(one).__name__: one for name in ("journey", "native", "crowd", "saturated") for one in _inside(RUNS[name]())
-    }
+    """One of each struct, out of runs that never were: the one that has the most to say."""
+    row = Interval(1, 2, "hold", 1, 1, 64, 0, IntervalLatency.of(Histogram.of([MS] * 9, 60 * S)), retransmits=1)
+    found: dict[str, msgspec.Struct] = {"Throttling": Throttling(1, 1, 1), "Interval": row}
+    for name in ("saturated", "native", "journey"):
+        for one in _inside(RUNS[name]()):
+            found[type(one).__name__] = max(one, found.get(type(one).__name__, one), key=lambda other: len(repr(other)))
+    return found
 
 
 @pytest.mark.parametrize("name", _FIGURES)
@@ -284,3 +295,69 @@ def test_no_figure_that_is_merged_is_left_out_of_these() -> None:
             if kinds <= {int, float, bool} and rule.name not in apart:
                 found.add(f"{struct.__name__}.{name}")
     assert found == {f"{name}.{figure[:-1]}" for name, figures in _FIGURES.items() for figure in figures.split()}
+
+
+# What is known of both if it is known of one; anything else is unknown then.
+_OF_ONE = {"RunRecord.window", "RunRecord.connecting", "RunRecord.throttling", "Interval.retransmits"}
+# What each run has for itself.
+_OF_NONE = {
+    *(f"RunRecord.{name}" for name in ("opening", "memory", "closing_ns", "sockets", "kernel", "tcp")),
+    *("ServerRecord.sockets", "ServerRecord.port", "WorkerWakeups.busy_p99_ns"),
+}
+# What makes two of them unlike each other.
+_OF_ALL = {
+    *("Advised.phase", "Advised.step", "Advised.error", "Interval.phase", "Journey.peer", "Journey.size_bytes"),
+    *("PhaseRecord.name", "PhaseRecord.kind", "PhaseRecord.duration_ns", "Tail.from_ns"),
+    *("RunRecord.format", "RunRecord.version"),
+}
+
+
+def _fields(*rules: Rule) -> Iterator[tuple[msgspec.Struct, str, str]]:
+    """The fields with one of these rules, in a struct that has a value for it: the struct, and its name and theirs."""
+    names = {rule.name for rule in rules}
+    for name, one in sorted(_made_up().items()):
+        if type(one) not in _merged_structs(RunRecord, set()):
+            continue
+        for field, rule in rules_of(type(one)).items():
+            if rule.name in names and getattr(one, field) is not None:
+                yield one, name, field
+
+
+def test_what_is_unknown_of_one_run_is_unknown_of_both_but_for_these() -> None:
+    seen = set()
+    for one, name, field in _fields(SUM, EACH, EITHER, COMMON):
+        if type(None) not in typing.get_args(typing.get_type_hints(type(one))[field]):
+            continue
+        unknown = msgspec.structs.replace(one, **{field: None})
+        known = {getattr(fold(*pair, Way.AFTER), field) is not None for pair in ((one, unknown), (unknown, one))}
+        assert known == {f"{name}.{field}" in _OF_ONE}, f"{name}.{field}"
+        seen.add(f"{name}.{field}")
+    assert {"RunRecord.journey", "RunRecord.wakeups", "RunRecord.standstills", "ServerRecord.wakeups"} <= seen
+
+
+def test_what_each_run_has_for_itself_is_null_in_a_merged_record() -> None:
+    for name in _OF_NONE:
+        struct, field = name.split(".")
+        known = msgspec.structs.replace(_made_up()[struct], **{field: 3})
+        assert getattr(fold(known, known, Way.BESIDE), field) is None, name
+    found = {f"{name}.{field}" for _one, name, field in _fields(NONE_OF_SEVERAL)}
+    assert found <= _OF_NONE
+
+
+def test_what_has_to_be_the_same_in_all_is_refused_where_it_is_not() -> None:
+    for name in _OF_ALL:
+        struct, field = name.split(".")
+        one = _made_up()[struct]
+        value = getattr(one, field)
+        other = msgspec.structs.replace(one, **{field: value + 1 if isinstance(value, int) else f"{value}!"})
+        with pytest.raises(UnlikeError, match=field):
+            fold(one, other, Way.AFTER)
+    assert {f"{name}.{field}" for _one, name, field in _fields(SAME)} == _OF_ALL
+
+
+def test_what_has_figures_inside_has_those_of_both_runs() -> None:
+    """That of the first run alone would be what it was."""
+    for one, name, field in _fields(EACH, EITHER, COMMON, TOGETHER, ROWS, SERVE_END):
+        value = getattr(one, field)
+        if any(number for part in _inside(value) for number in msgspec.structs.astuple(part) if type(number) is int):
+            assert getattr(fold(one, one, Way.AFTER), field) != value, f"{name}.{field}"
