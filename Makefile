@@ -173,7 +173,7 @@ sanitize: $(VENV)/installed
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS='detect_leaks=1:detect_stack_use_after_return=1:stack_trace_format="    #%n %f %S (%m)"' \
 		LSAN_OPTIONS=leak_check_at_exit=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-		$(BIN)/python -m pytest -p tests.engine.sanitize -p no:faulthandler --capture=sys tests/engine -k native
+		$(BIN)/python -m pytest -p tests.engine.sanitize -p no:faulthandler --capture=sys tests/engine tests/unit/test_framings.py tests/unit/test_check.py -k "native or framings or check"
 
 # Records with any value in any place, through every format and the merge: EXAMPLES of each kind, others each time. The
 # suite has a sample of them. What fails is kept in .hypothesis and tried first the next time.

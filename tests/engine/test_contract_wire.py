@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import socket
 import struct
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from loadkit.endpoint import reset_on_close
 from loadkit.engine.base import Engine
 from loadkit.measure.names import JOURNEY_SOURCES
 from loadkit.measure.samples import read_board
@@ -18,13 +20,14 @@ from loadkit.measure.wrong import find_wrong
 from loadkit.wire.check import Judging, JudgingKind
 from loadkit.wire.delimited import LINE, Delimited
 from loadkit.wire.echo import Echo
+from loadkit.wire.expect import Expect
 from loadkit.wire.fixed import Fixed
 from loadkit.wire.prefixed import Prefixed
 from loadkit.wire.script import PIECE_BYTES, Script
 from loadkit.wire.unmarked import Closed, Quiet
 from loadkit.wire.wires import Rule, Wire
 
-from .conftest import TIMEOUT_S, Blast, Peer, Server, run
+from .conftest import TIMEOUT_S, Blast, Peer, Server, assert_adds_up, run
 
 pytestmark = pytest.mark.slow
 
@@ -321,3 +324,35 @@ def test_a_wrong_reply_is_found_where_no_byte_ends_it(blast: Blast, peer: Peer) 
     whole = run(blast(peer(_answers(_third_is_wrong())), wire=wire, connections="1", messages="8", duration="30s"))
     assert whole.errors == {("reply", "WRONG_REPLY"): 3}
     assert whole.counters["replied"] == 6
+
+
+# -- replies of any kind
+
+_PIECES = [b"250-", b"250 ok\r\n", b"\n", b"\0", b"\0\0\0\4", b"\0\0\0\5I", b"Z", b"\xff" * 9, b"\x80", b"x" * 3000]
+
+
+def _say_anything(sock: socket.socket, number: int) -> None:
+    """Answers each line with up to four pieces, among them whole replies; and ends some connections, in either way."""
+    fuzz = random.Random(number)
+    with sock.makefile("rb") as lines:
+        for _ in lines:
+            sock.sendall(b"".join(fuzz.choices(_PIECES, k=fuzz.randrange(1, 5))))
+            if not fuzz.randrange(4):
+                if fuzz.randrange(2):
+                    reset_on_close(sock)
+                return
+
+
+@pytest.mark.parametrize(
+    "expect", ["line-code", "len:varint", "len:u32be,offset=1,adjust=-4,until=Z", "idle:1ms", "close"]
+)
+def test_whatever_comes_back_a_run_ends_and_its_counts_add_up(blast: Blast, peer: Peer, expect: str) -> None:
+    wire = Wire(_LINES.script, Expect(expect).rule, Judging(JudgingKind.CONTAINS, b"ok"))
+    options = {"connections": "4", "duration": "300ms", "timeout": "100ms", "depth": "1"}
+    lifetime = {} if expect == "close" else {"lifetime": "50ms"}
+    whole = run(blast(peer(_say_anything), wire=wire, expect=expect, **options, **lifetime))
+    assert_adds_up(whole, is_timed=False)
+    assert whole.counters["sent"] >= 4
+    steps = {step for step, _name in whole.errors}
+    assert steps <= {"reply", "receive", "send", "connect"}
+    assert whole.errors.get(("receive", "UNKNOWN")) is None
