@@ -56,6 +56,12 @@ class SwitchOrValue(GroupedOption):
         self._kind = kind
         self.secondary_opts = [off]
 
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Returns its row of the help: the switch that turns it off has no value."""
+        row = super().get_help_record(ctx)
+        [off] = self.secondary_opts
+        return row and (row[0].replace(f"{off} {self.metavar}", off), row[1])
+
     def spelled_out(self, arguments: list[str]) -> list[str]:
         """Returns the words of a command line with the value of each switch."""
         on, words = self.opts[0], list(arguments)

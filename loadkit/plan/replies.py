@@ -34,5 +34,7 @@ def check_fits(profile: Profile, open_loop: bool) -> None:
         raise OptionError(f"--depth {profile.depth}: with {expected} replies can be told apart one at a time alone")
     if isinstance(rule, Closed) and profile.lifetime is not None:
         raise OptionError(f"--lifetime: with {expected} the target ends each connection after one exchange")
+    if isinstance(rule, Closed) and profile.think is not None:
+        raise OptionError(f"--think: with {expected} a connection has one message, and no next one to pause for")
     if isinstance(rule, Closed) and open_loop:
         raise OptionError(f"--rate: with {expected} a connection has one exchange and keeps no schedule; leave it out")

@@ -37,6 +37,7 @@ def test_a_connection_that_the_target_ends_has_one_exchange() -> None:
         ({"depth": "2", "expect": "close"}, "--depth 2: with --expect close"),
         ({"depth": "2", "expect": "idle:5ms"}, "--depth 2: with --expect idle:5ms"),
         ({"lifetime": "1s", "expect": "close"}, "--lifetime: with --expect close"),
+        ({"think": "1ms", "expect": "close"}, "--think: with --expect close"),
         ({"rate": "10", "expect": "close"}, "--rate: with --expect close"),
     ],
 )
