@@ -13,7 +13,6 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +22,11 @@ from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import RX_SOFTWARE, SO_TIMESTAMPING, SOFTWARE
 from loadkit.measure.board import Slot
 from loadkit.measure.names import JOURNEY_SOURCES, PEER_KINDS
-from loadkit.measure.settings import Value
+from loadkit.plan.load import Load
 from loadkit.plan.split import Shard
 from loadkit.plan.target import Route
 from loadkit.units import NS_PER_S
+from loadkit.wire.proxy_header import ProxyProtocol, make_header
 
 __all__ = ["HELLO_BYTES", "Probes", "machine_key", "open_probes"]
 
@@ -108,7 +108,7 @@ def _open(shard: Shard, sees_waits: bool) -> Probes:
         for _ in range(count):
             try:
                 until = min(deadline, time.monotonic() + load.connect_timeout_ns / NS_PER_S)
-                sock = stack.enter_context(_connect(shard.routes[0], shard.port, until, shard.load.sockets))
+                sock = stack.enter_context(_connect(shard.routes[0], shard.port, until, load))
                 opened.append((sock, _greet(sock, load.probe_bytes, min(deadline, time.monotonic() + _HELLO_S))))
             except OSError:
                 raise NoProbes("not_opened") from None
@@ -126,17 +126,19 @@ def _wait_until(sock: socket.socket, deadline: float) -> None:
     sock.settimeout(left)
 
 
-def _connect(route: Route, port: int, deadline: float, given: Mapping[str, Value]) -> socket.socket:
+def _connect(route: Route, port: int, deadline: float, load: Load) -> socket.socket:
     sock = socket.socket(family_of(route.destination), socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        apply_settings(sock, given)
+        apply_settings(sock, load.sockets)
         if route.source:
             sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind(sockaddr_of(route.source, 0))
         _wait_until(sock, deadline)
         sock.connect(sockaddr_of(route.destination, port))
         refuse_itself(sock)
+        if load.proxy_protocol is not ProxyProtocol.OFF:
+            sock.sendall(make_header(load.proxy_protocol, sock.getsockname(), sock.getpeername()))
     except BaseException:
         sock.close()
         raise

@@ -40,6 +40,7 @@ class BlastOptions(TypedDict, total=False):
     timeout: str | None
     connect_timeout: str | None
     warmup: str | float | None
+    proxy_protocol: Literal["off", "v1", "v2"] | None
     keepalive: str | None
     close: Literal["rst", "fin"] | None
     check: str | bool | None
@@ -72,6 +73,7 @@ class ServeOptions(TypedDict, total=False):
     backlog: str | int | None
     max_connections: str | int | None
     idle_timeout: str | None
+    proxy_protocol: bool | None
     socket_mode: str | None
     grace: str | Literal[0] | None
     engine: Literal["auto", "native", "uvloop", "asyncio"] | None

@@ -114,6 +114,10 @@ COUNTERS = (
     "tcp_rwnd_limited_us",
     "tcp_sndbuf_limited_us",
     "tcp_watched",  # the number of watched connections
+    # PROXY headers that came at the serve end, by version, and those of both that name no addresses of TCP.
+    "proxy_v1",
+    "proxy_v2",
+    "proxy_unknown",
 )
 # What counts the calls of epoll_wait: nothing; the compiled engine; the hook in libuv's import table; a selector of
 # loadkit's under asyncio; libuv's own metrics, which know only the turns of the loop and the events.
@@ -198,6 +202,8 @@ class OwnError:
     CUT = 150  # still open when the serve end ended
     SEND_TIMEOUT = 151  # the peer replied to a message, and did not take the rest of it
     HANDSHAKE_TIMEOUT = 152  # established, and not ready for its first message in time
+    NO_PROXY_HEADER = 153  # a connection of the serve end began with something else than a PROXY header
+    PROXY_TIMEOUT = 154  # … or its header was not whole in time
 
 
 # Behind these, at the step `handshake`, is what can be wrong with a reply: one number for each of REPLY_ERRORS.

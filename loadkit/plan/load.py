@@ -23,6 +23,7 @@ from loadkit.units import NS_PER_S, Duration
 from loadkit.wire.check import EXACT, NOTHING, Check
 from loadkit.wire.echo import Echo, echo_script
 from loadkit.wire.expect import Expect
+from loadkit.wire.proxy_header import ProxyProtocol
 from loadkit.wire.render import Order
 from loadkit.wire.setup import Step
 from loadkit.wire.unmarked import Closed
@@ -81,6 +82,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     pool: Annotated[Pool | None, worked_out()] = None  # None: messages of one size, which need none
     # What is said on each connection before its first message.
     setup: Annotated[tuple[Said, ...], asked_by("first", "first_expect", "first_check")] = ()
+    # The header that goes before all of that, with the connection's own addresses.
+    proxy_protocol: Annotated[ProxyProtocol, asked_by("proxy_protocol")] = ProxyProtocol.OFF
     # What is compared if `check` says that a reply's content is: wire/check.py.
     content: Annotated[str, asked_by("check")] = EXACT
     highest_ns: Annotated[int, worked_out()]  # the histograms' upper end
@@ -234,6 +237,7 @@ def build_load(
                 setup, talks_of(profile.first, profile.first_expect, profile.first_check), strict=False
             )
         ),
+        proxy_protocol=profile.proxy_protocol,
         content=content or EXACT,
         highest_ns=max(int(LEAST_HIGHEST), 2 * (int(profile.timeout) + min(span_ns, 3600 * NS_PER_S))),
     )

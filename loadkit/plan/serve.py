@@ -41,7 +41,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     `port` 0 is a free port; the group of workers knows its number when it is up. `fallback` is as in ChosenEngine.
 
     On a UNIX socket all workers accept from one listener, and `port` is 0. `socket_mode` are the permissions of its
-    path; None: those that the umask leaves.
+    path; None: those that the umask leaves. With `proxy_protocol` each connection has to begin with a PROXY header.
 
     `origins` says where each of the other values came from, and is empty for a server that a blast embeds.
     `socket_origins` says it of each socket option.
@@ -65,6 +65,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     app: Annotated[AppSpec | None, asked_by("app")] = None
     fallback: Annotated[str | None, worked_out()] = None
     socket_mode: Annotated[int | None, asked_by("socket_mode")] = None
+    proxy_protocol: Annotated[bool, asked_by("proxy_protocol")] = False
     sockets: Annotated[SocketValues, asked_by(*SOCKET_OPTIONS)] = {}
     socket_origins: Annotated[dict[str, str], worked_out()] = {}
     origins: Annotated[dict[str, str], worked_out()] = {}
@@ -140,6 +141,7 @@ def build_serve_plan(
         probes=ProbePeers.of(profile.probes),
         app=app,
         fallback=engine.fallback,
+        proxy_protocol=profile.proxy_protocol,
         socket_mode=None if profile.socket_mode is None else profile.socket_mode.bits,
         sockets=sockets_of(profile),
         socket_origins=socket_origins(sources or {}),
@@ -193,5 +195,7 @@ def _check_app(profile: ServeProfile) -> None:
     """Raises OptionError for what only the echo can do, whatever the engine."""
     if profile.idle_timeout:
         raise OptionError("--idle-timeout: only the app knows when a connection of its own is idle; leave it out")
+    if profile.proxy_protocol:
+        raise OptionError("--proxy-protocol: an app reads all bytes of its connections by itself; leave it out")
     if profile.probes:
         raise OptionError("--probes: an app answers by itself, and knows nothing of probes; leave it out")

@@ -19,6 +19,7 @@ from loadkit.profile.tags import Tag
 from loadkit.units import ConnectRate, Count, Duration, Pace
 from loadkit.wire.check import Check
 from loadkit.wire.expect import Expect
+from loadkit.wire.proxy_header import ProxyProtocol
 from loadkit.wire.render import Order
 
 __all__ = ["LONGEST_RUN", "Arrivals", "Close", "PhaseSpec", "Profile"]
@@ -274,6 +275,14 @@ class Profile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=True):
             bare_unit="s",
         ),
     ] = None
+    proxy_protocol: Annotated[
+        ProxyProtocol,
+        option(
+            "begin each connection with a header of the PROXY protocol that names its own addresses, as a proxy does",
+            "--proxy-protocol",
+            group=Group.CONNECTIONS,
+        ),
+    ] = ProxyProtocol.OFF
     keepalive: Annotated[
         Duration | None,
         option(

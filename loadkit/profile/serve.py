@@ -11,6 +11,7 @@ from loadkit.profile.both import BothEnds
 from loadkit.profile.engines import Feature, engines_with, one_of
 from loadkit.profile.option import Group, option
 from loadkit.units import Count, Duration, Mode
+from loadkit.wire.proxy_header import ProxyProtocol
 
 __all__ = ["ProbePeers", "ServeProfile", "embedded_profile"]
 
@@ -99,6 +100,14 @@ class ServeProfile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             at_least=1,
         ),
     ] = None
+    proxy_protocol: Annotated[
+        bool,
+        option(
+            "require a header of the PROXY protocol (v1 or v2) at the beginning of each connection",
+            "--proxy-protocol/--no-proxy-protocol",
+            group=Group.CONNECTIONS,
+        ),
+    ] = False
     # None: what a server's files get is its user's decision, and umask(2) is where it is made.
     socket_mode: Annotated[
         Mode | None,
@@ -118,5 +127,7 @@ class ServeProfile(BothEnds, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 def embedded_profile(blast: BothEnds) -> ServeProfile:
     """Returns the options of a server that a blast embeds: those that both ends have, as the blast has them."""
     return msgspec.structs.replace(
-        ServeProfile(), **{name: getattr(blast, name) for name in BothEnds.__struct_fields__}
+        ServeProfile(),
+        **{name: getattr(blast, name) for name in BothEnds.__struct_fields__},
+        proxy_protocol=getattr(blast, "proxy_protocol", ProxyProtocol.OFF) is not ProxyProtocol.OFF,
     )

@@ -231,6 +231,16 @@ _TABLE: dict[tuple[str, str], Known] = {
 
 # The same errors as the serve end sees them: its peer is the blast end.
 _AT_SERVE: dict[str, Known] = {
+    "NO_PROXY_HEADER": Known(
+        "the connection did not begin with a PROXY header",
+        "have the proxy in front send one (HAProxy: send-proxy), or blast with --proxy-protocol; else serve without it",
+        "network",
+    ),
+    "PROXY_TIMEOUT": Known(
+        "the connection's PROXY header was not whole within 5 s",
+        "have the proxy in front send one (HAProxy: send-proxy), or serve without --proxy-protocol",
+        "network",
+    ),
     "CLOSED_BY_PEER": Known(
         "the client closed it before its replies were sent", "check the errors of the client", "network"
     ),

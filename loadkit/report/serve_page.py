@@ -77,6 +77,10 @@ def _detail(record: ServeRecord) -> Iterator[Part | None]:
     server = record.server
     if server.wakeups:
         yield Row("wake-ups", wakeups_line("", server.wakeups, 0).lstrip(), Depth.SUMMARY)
+    if came := server.proxy_headers:
+        said = f"{plural(came.v1, 'header')} of v1, {plural(came.v2, 'header')} of v2"
+        less = f"; {format_count(came.unknown)} of them name no TCP addresses" if came.unknown else ""
+        yield Row("PROXY", said + less, Depth.SUMMARY)
     if server.unread:
         text = f"in the receive buffer until read (1 read in 16 sampled): {unread_times(server.unread)}"
         yield Row("unread", text, Depth.SUMMARY)

@@ -10,7 +10,7 @@ from loadkit.report.balance import balance_record
 from loadkit.report.counts import error_rows
 from loadkit.report.fairness import fairness_missing, fairness_record
 from loadkit.report.rates import has_gaps
-from loadkit.report.record import Bytes, Connections, ServerRecord, Window, WorkerRecord
+from loadkit.report.record import Bytes, Connections, ProxyHeaders, ServerRecord, Window, WorkerRecord
 from loadkit.report.unread import unread_of_window
 from loadkit.report.wakeups import wakeups_record, window_wakeups
 from loadkit.report.workers import serve_workers, sockets_record
@@ -41,6 +41,7 @@ def server_record(
         workers=workers,
         restarts=serve.restarts,
         port=serve.port,
+        proxy_headers=_proxy_headers(serve.final),
         cpu_ns=sum(worker.cpu_ns or 0 for worker in workers) if window else None,
         shed=sum(row.count for row in errors if row.error in ("EMFILE", "ENFILE")),
         wakeups=wakeups_record(window_wakeups(serve.at_start, serve.at_end)) if is_measured else None,
@@ -49,6 +50,11 @@ def server_record(
         fairness_missing=None if fairness else fairness_missing(serve.final, serve.counts_bytes),
         sockets=sockets_record(origins, serve.final),
     )
+
+
+def _proxy_headers(workers: Sequence[WorkerSamples]) -> ProxyHeaders | None:
+    v1, v2, unknown = (sum(_each(workers, f"proxy_{name}")) for name in ("v1", "v2", "unknown"))
+    return ProxyHeaders(v1, v2, unknown) if v1 or v2 else None
 
 
 def shared_workers(one: ServerRecord | None, other: ServerRecord | None) -> frozenset[WorkerRecord]:

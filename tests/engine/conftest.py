@@ -307,6 +307,7 @@ def serve_options(**changes: int) -> dict[str, int]:
         "is_edge_triggered": False,
         "reads_stamps": False,
         "shares_listeners": False,
+        "header_ns": 0,
         **changes,
     }
 

@@ -16,14 +16,20 @@ from loadkit.engine.settings import apply_settings
 from loadkit.measure.settings import Value
 from loadkit.plan.target import Route
 from loadkit.units import NS_PER_S
+from loadkit.wire.proxy_header import ProxyProtocol, make_header
 
-__all__ = ["has_events", "keep_alive", "open_route", "open_unix"]
+__all__ = ["has_events", "header_of", "keep_alive", "open_route", "open_unix"]
 
 
 def keep_alive(sock: socket.socket, idle_ns: int) -> None:
     """Has the kernel probe the peer of a connection that was idle for so long (tcp(7))."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_ns // NS_PER_S)
+
+
+def header_of(sock: socket.socket, version: ProxyProtocol) -> bytes:
+    """Returns the PROXY header of a connected socket. Raises OSError if it is not connected any more."""
+    return make_header(version, sock.getsockname(), sock.getpeername())
 
 
 def has_events(fd: int, events: int) -> bool:

@@ -22,7 +22,7 @@ import time
 from collections import deque
 
 from loadkit.endpoint import meets_itself, reset_on_close
-from loadkit.engine.aio.connect import keep_alive
+from loadkit.engine.aio.connect import header_of, keep_alive
 from loadkit.engine.aio.crowd import Crowd
 from loadkit.engine.settings import apply_settings
 from loadkit.engine.stamps import stamp_received
@@ -30,6 +30,7 @@ from loadkit.measure.names import EXTRA_BYTES, OwnError, place_of
 from loadkit.plan.target import Route
 from loadkit.profile.blast import Close
 from loadkit.wire.protocol import Unexpected
+from loadkit.wire.proxy_header import ProxyProtocol
 
 __all__ = ["OPENING", "Bytes", "Connection", "State"]
 
@@ -123,6 +124,10 @@ class Connection(asyncio.Protocol):
         if self.swarm.sets_sockets:  # again: the transport has switched Nagle's algorithm off
             with contextlib.suppress(OSError):  # gone by now
                 apply_settings(transport.get_extra_info("socket"), self.swarm.load.sockets)
+        if self.swarm.load.proxy_protocol is not ProxyProtocol.OFF:
+            with contextlib.suppress(OSError):  # gone by now
+                sock = transport.get_extra_info("socket")
+                self.transport.write(header_of(sock, self.swarm.load.proxy_protocol))
         return True
 
     def data_received(self, chunk: bytes) -> None:

@@ -94,12 +94,12 @@ def _last_active(transport: asyncio.Transport) -> int:
 
 
 class Echo(Serving):
-    """A worker that echoes."""
+    """A worker that echoes. `kind` is what its connections are, if not plain echoes."""
 
-    def __init__(self, context: ServeContext) -> None:
+    def __init__(self, context: ServeContext, kind: type[EchoConnection] | None = None) -> None:
         super().__init__(context)
         self._answering = context.answering
-        self._kind = IdleEchoConnection if context.plan.idle_timeout_ns else EchoConnection
+        self._kind = kind or (IdleEchoConnection if context.plan.idle_timeout_ns else EchoConnection)
         self.connections: set[EchoConnection] = set()
         self.owing = Owing(self.loop, lambda: self.connections)
         self._idle = deque[EchoConnection]()  # to be closed if they still are

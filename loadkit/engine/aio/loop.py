@@ -15,6 +15,7 @@ from loadkit.engine.aio.app import AppServing
 from loadkit.engine.aio.blasting import Blasting
 from loadkit.engine.aio.context import BlastContext, ServeContext
 from loadkit.engine.aio.echo import Echo
+from loadkit.engine.aio.greeting import GreetedConnection
 from loadkit.engine.aio.probing import Answering, Probing
 from loadkit.engine.aio.serving import Serving
 from loadkit.engine.aio.stamping import Stamping
@@ -65,7 +66,8 @@ class AsyncioEngine:
                 return AppServing(plan.app, ServeContext(loop, plan, listeners, slot, control, None, epoll_fd))
             loop.set_debug(False)
             answering = Answering.find(loop, slot, counting.last if counting else None, plan)
-            return Echo(ServeContext(loop, plan, listeners, slot, control, answering, epoll_fd))
+            context = ServeContext(loop, plan, listeners, slot, control, answering, epoll_fd)
+            return Echo(context, GreetedConnection if plan.proxy_protocol else None)
 
         with self._stamping(plan.stamps, slot) as stamping:
             for listener in listeners if stamping.is_on else ():

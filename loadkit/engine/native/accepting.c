@@ -33,7 +33,7 @@ static void take_in(struct serve *serve, int fd) {
     peer->owed = NULL;
     peer->sent_high = 0;
     peer->sent_low = 0;
-    peer->state = PEER_ECHOING;
+    peer->state = serve->options.header_ns ? PEER_GREETING : PEER_ECHOING;
     peer->is_ready = false;
     serve->open_count++;
     serve_page(serve)[COUNT_opened]++;
@@ -45,7 +45,10 @@ static void take_in(struct serve *serve, int fd) {
     uint32_t events =
         EPOLLIN | EPOLLRDHUP | (serve->options.is_edge_triggered ? (uint32_t)(EPOLLOUT | EPOLLPRI | EPOLLET) : 0);
     uint64_t token = token_of(KIND_CONNECTION, peer_number(serve, peer), peer->generation);
-    if (poller_add(&serve->poller, fd, events, token)) peer_lose(serve, peer, STEP_connect, errno);
+    if (poller_add(&serve->poller, fd, events, token))
+        peer_lose(serve, peer, STEP_connect, errno);
+    else if (peer->state == PEER_GREETING)
+        peer_await_header(serve, peer);
 }
 
 /* Of several workers at one listener EPOLLEXCLUSIVE wakes one per connection, the one that has been watching it for the

@@ -150,8 +150,8 @@ struct retry {
 /* lifetime_ns, messages: -1 is none. opening: of those that a schedule asks for, so many may be without their first
  * reply. awake_ns: before something is due we do not sleep any more. keepalive_s: 0 is none. is_endless: the last of
  * the messages ends the run, and no duration does. connects_in_a_loop: a connect of the ramp is due when there is room
- * for it, and no rate says when. chooses_ports: the kernel has no IP_LOCAL_PORT_RANGE. most_slots: no more connections
- * than that are open at once. */
+ * for it, and no rate says when. chooses_ports: the kernel has no IP_LOCAL_PORT_RANGE. proxy_version: of the PROXY
+ * header that goes first on each connection; 0: none. most_slots: no more connections than that are open at once. */
 #define BLAST_ROWS(X)                                                                                            \
     X(integer, lifetime_ns, -1, LONGEST_NS) X(integer, timeout_ns, 0, LONGEST_NS) \
     X(integer, connect_timeout_ns, 0, LONGEST_NS) X(integer, held_ns, 0, LONGEST_NS)                             \
@@ -160,7 +160,8 @@ struct retry {
     X(integer, keepalive_s, 0, INT16_MAX) X(flag, is_endless, 0, 1) X(flag, is_timed, 0, 1)                  \
     X(flag, is_checked, 0, 1) X(flag, closes_by_rst, 0, 1) X(flag, connects_in_a_loop, 0, 1)                     \
     X(flag, is_edge_triggered, 0, 1) X(flag, chooses_ports, 0, 1) X(flag, reads_stamps, 0, 1)                    \
-    X(integer, port, 0, UINT16_MAX) X(integer, most_slots, 1, INT64_MAX)                                         \
+    X(integer, proxy_version, 0, 2) X(integer, port, 0, UINT16_MAX) \
+    X(integer, most_slots, 1, INT64_MAX) \
     X(flag, is_random, 0, 1) X(integer, seed, 0, INT64_MAX)
 struct options {
     BLAST_ROWS(AS_FIELD)

@@ -31,7 +31,8 @@
     X(events) X(blocked_ns) X(busy_ns) X(events_in) X(events_out) X(events_err) X(events_hup) X(events_rdhup)         \
     X(probes) X(probe_events) X(probe_wakeups) X(probes_lost) X(probes_unanswered) X(journeys_stepped)                \
     X(journeys_disordered) X(journeys_unstamped) X(stamps_stepped) X(tcp_samples) X(tcp_cwnd) X(tcp_retransmits)      \
-    X(tcp_busy_us) X(tcp_rwnd_limited_us) X(tcp_sndbuf_limited_us) X(tcp_watched)
+    X(tcp_busy_us) X(tcp_rwnd_limited_us) X(tcp_sndbuf_limited_us) X(tcp_watched) \
+    X(proxy_v1) X(proxy_v2) X(proxy_unknown)
 #define HISTOGRAM_NAMES(X)                                                                                         \
     X(connect) X(handshake) X(first_byte) X(latency) X(service) X(lateness) X(held) X(disturbed) X(standstill)     \
     X(batch) X(busy) X(unread) X(rtt) X(min_rtt) X(rttvar) X(delivery_rate) X(per_connection)
@@ -46,7 +47,7 @@
 #define OWN_ERRORS(X)                                                                                                  \
     X(WRONG_BYTES, 140) X(CLOSED_BY_PEER, 141) X(REPLY_TIMEOUT, 142) X(EXTRA_BYTES, 143) X(CONNECT_TIMEOUT, 144)       \
     X(UNKNOWN, 145) X(RUN_ENDED, 146) X(AT_LIMIT, 147) X(APP_FAILED, 148) X(NOT_ACCEPTED, 149) X(CUT, 150)          \
-    X(SEND_TIMEOUT, 151) X(HANDSHAKE_TIMEOUT, 152)
+    X(SEND_TIMEOUT, 151) X(HANDSHAKE_TIMEOUT, 152) X(NO_PROXY_HEADER, 153) X(PROXY_TIMEOUT, 154)
 
 #define AS_STATE(name) STATE_##name,
 #define AS_COUNTER(name) COUNT_##name,

@@ -5,6 +5,7 @@
 
 #include "blast.h"
 #include "itself.h"
+#include "proxy.h"
 #include "tcp_info.h"
 #include "transport.h"
 
@@ -93,6 +94,11 @@ void connection_shaken(struct blast *blast, struct connection *connection, int64
 }
 
 void connection_established(struct blast *blast, struct connection *connection, int64_t at) {
+    int proxy_version = (int)blast->options.proxy_version;
+    if (proxy_version && header_send(connection->fd, proxy_version, !blast->setup.count)) {
+        connection_not_opened(blast, connection, STEP_connect, errno);
+        return;
+    }
     if (!blast->setup.count)
         opened(blast, connection, at, 0);
     else if (setup_begin(blast, connection, at))
@@ -132,7 +138,7 @@ static bool connect_socket(struct blast *blast, struct connection *connection) {
     /* A phase that has begun by now has to be entered first: the message is its, and counts against --messages. That is
      * not for us to do. The next wait reports the connection as established, and it sends then. So it is where
      * something else is said before the message. */
-    if (!is_ending(blast) && now < blast->next_phase_ns && !blast->setup.count) {
+    if (!is_ending(blast) && now < blast->next_phase_ns && !blast->setup.count && !blast->options.proxy_version) {
         size_t length;
         const unsigned char *bytes = first_bytes(blast, connection, now, &length);
         ssize_t taken = transport_send(connection->fd, bytes, length);

@@ -138,6 +138,8 @@ void peer_on_event(struct serve *serve, uint64_t token, uint32_t events) {
         answer(serve, peer);
     } else if (peer->state == PEER_OWING) {
         if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) peer_pay(serve, peer);
+    } else if (peer->state == PEER_GREETING) {
+        if (peer_greet(serve, peer)) echo(serve, peer, EPOLLIN | HIDES_MORE);
     } else if (events & ~(uint32_t)EPOLLOUT) {
         echo(serve, peer, events);
     }

@@ -7,6 +7,7 @@
 
 #include "blast.h"
 #include "probe_types.h"
+#include "proxy.h"
 #include "script_types.h"
 #include "schedule_types.h"
 #include "serve.h"
@@ -88,7 +89,28 @@ static PyObject *connection_number(PyObject *self, PyObject *args) {
     return PyLong_FromUnsignedLongLong(key_number(key, number));
 }
 
+static PyObject *take_header(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *data;
+    Py_ssize_t length, piece;
+    struct header header = {0};
+    enum header_state state = HEADER_part;
+    size_t used = 0;
+    if (!PyArg_ParseTuple(args, "y#n:take_header", &data, &length, &piece)) return NULL;
+    if (piece < 1) return refuse(PyExc_ValueError, "a piece has a byte"), NULL;
+    while (used < (size_t)length && state == HEADER_part) {
+        size_t some = 0, left = (size_t)length - used;
+        state = header_take(&header, (const unsigned char *)data + used, left < (size_t)piece ? left : (size_t)piece,
+                            &some);
+        used += some;
+    }
+    return Py_BuildValue("iniO", state, (Py_ssize_t)used, header.version, header.is_known ? Py_True : Py_False);
+}
+
 static PyMethodDef module_methods[] = {
+    {"take_header", take_header, METH_VARARGS,
+     "Takes a PROXY header off data, in pieces of so many bytes: 0 it is not whole, 1 it is, 2 it is none; how many "
+     "bytes, its version, and whether it names addresses of TCP."},
     {"connection_number", connection_number, METH_VARARGS,
      "What both ends of a connection on one machine know: of its key, a file descriptor, whether it was accepted "
      "there, a number."},

@@ -27,6 +27,7 @@ from loadkit.profile.serve import ProbePeers
 from loadkit.units import NS_PER_S
 from loadkit.wire.check import JUDGES, NOTHING, Judging
 from loadkit.wire.protocol import MOST_REPLY_BYTES
+from loadkit.wire.proxy_header import HEADER_NS, ProxyProtocol
 from loadkit.wire.script import Script, stretched
 from loadkit.wire.wires import RULES, Rule
 
@@ -65,6 +66,7 @@ _BLAST: Mapping[str, Callable[[Shard], int]] = {
     "closes_by_rst": lambda shard: shard.load.close is Close.RST and not is_unix(shard.routes[0].destination),
     "is_edge_triggered": lambda shard: shard.edge_triggered,
     "chooses_ports": lambda _shard: not knows_port_range(),
+    "proxy_version": lambda shard: list(ProxyProtocol).index(shard.load.proxy_protocol),
     "port": lambda shard: shard.port,
     "is_random": lambda shard: shard.load.is_random,
     "seed": lambda shard: shard.load.seed or 0,
@@ -80,6 +82,7 @@ _SERVE: Mapping[str, Callable[[ServePlan], int]] = {
     "probe_peers": lambda plan: list(ProbePeers).index(plan.probes),
     "is_edge_triggered": lambda plan: plan.edge_triggered,
     "shares_listeners": lambda plan: plan.is_unix,
+    "header_ns": lambda plan: HEADER_NS if plan.proxy_protocol else 0,
 }
 
 # A rule has some of these; what it has not is 0 for the core.

@@ -5,6 +5,7 @@
  *
  *     FREE -> ECHOING <-> OWING -> FREE          a peer. OWING: it has not taken all of its echo, and is not read from
  *                 \-> ANSWERING -> FREE          … that turned out to be a probe: answers.h
+ *     FREE -> GREETING -> ECHOING                with a PROXY header, until that has come: greeting.c
  *
  * Memory. Peers are slots of one array, reserved as address space for as many as there can be file descriptors. A read
  * goes to the one shared buffer and is written back from there; only what the peer's socket does not take is copied to
@@ -36,7 +37,7 @@
 #include "tokens.h"
 #include "turns.h"
 
-enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING };
+enum peer_state { PEER_FREE, PEER_ECHOING, PEER_OWING, PEER_ANSWERING, PEER_GREETING };
 enum { SERVE_READ_BYTES = 256 * 1024, IDLE_A_TURN = 256, MOST_LISTENERS = 4096 };
 /* Edge-triggered, this often each peer is looked at, so many in a turn: an edge that was lost is reported by no wait
  * (epoll(7)). poll(2) takes 70 us for them. */
@@ -55,6 +56,7 @@ struct peer {
     union {
         unsigned char *owed;
         struct answer *answer; /* while ANSWERING */
+        struct header *header; /* while GREETING; NULL: nothing has come */
     };
     uint32_t owed_from, owed_until;
     int32_t fd;
@@ -69,13 +71,20 @@ struct peer {
 
 /* idle_timeout_ns: -1 is none. most_owed: bytes kept for peers that do not read. index: whose tokens are ours.
  * probe_peers: enum probe_peers. most_slots: no more connections than that are open at once. shares_listeners: other
- * workers accept from them too. */
+ * workers accept from them too. header_ns: each connection has to begin with a PROXY header, within this time; 0: none
+ * does. */
 #define SERVE_ROWS(X)                                                                                                \
     X(integer, idle_timeout_ns, -1, LONGEST_NS) X(integer, most_owed, 0, INT64_MAX) X(integer, index, 0, UINT32_MAX) \
     X(integer, most_slots, 1, INT64_MAX) X(integer, probe_peers, 0, PROBES_OF_none) X(flag, is_edge_triggered, 0, 1) \
-    X(flag, reads_stamps, 0, 1) X(flag, shares_listeners, 0, 1)
+    X(flag, reads_stamps, 0, 1) X(flag, shares_listeners, 0, 1) \
+    X(integer, header_ns, 0, LONGEST_NS)
 struct serve_options {
     SERVE_ROWS(AS_FIELD)
+};
+
+struct greeted {
+    int64_t until_ns;
+    uint64_t token;
 };
 
 struct serve {
@@ -102,6 +111,8 @@ struct serve {
     int64_t sweep_ns; /* when to look for what epoll has not reported; NEVER: not edge-triggered */
     uint32_t swept; /* slots that were looked at in this sweep */
     bool is_done;
+    struct greeted *greeted; /* a ring of those whose header is awaited, the oldest first; some are over, or have it */
+    size_t greeted_first, greeted_count, greeted_capacity;
     uint64_t *ready; /* as in blast.h */
     size_t ready_count, ready_capacity;
     unsigned char *buffer;
@@ -144,6 +155,16 @@ void peer_close(struct serve *serve, struct peer *peer);
 void peer_lose(struct serve *serve, struct peer *peer, int step, int number);
 /* The peer is lost if that fails: no event of it would come any more. */
 void peer_watch(struct serve *serve, struct peer *peer, uint32_t events);
+
+/* greeting.c: what they say first */
+/* The peer is lost if there is no memory. */
+void peer_await_header(struct serve *serve, struct peer *peer);
+/* Reads its header, as far as it has come. Returns whether that is whole. */
+bool peer_greet(struct serve *serve, struct peer *peer);
+/* When the first of them has taken too long; NEVER. */
+int64_t greeting_ends(const struct serve *serve);
+/* Ends those that took too long. */
+void greeting_expire(struct serve *serve, int64_t now);
 
 /* echo.c: what they get */
 void peer_on_event(struct serve *serve, uint64_t token, uint32_t events);

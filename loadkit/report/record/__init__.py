@@ -15,6 +15,7 @@ from loadkit.report.record.outcome import STATES, Aborted, Advised, Finding, Par
 from loadkit.report.record.processes import (
     Balance,
     Fairness,
+    ProxyHeaders,
     ServerRecord,
     SocketSetting,
     Standstills,
@@ -53,6 +54,7 @@ __all__ = [
     "Opening",
     "Party",
     "PhaseRecord",
+    "ProxyHeaders",
     "Rates",
     "Reason",
     "RunId",

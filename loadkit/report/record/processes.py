@@ -14,6 +14,7 @@ from loadkit.report.record.times import HistogramRecord
 __all__ = [
     "Balance",
     "Fairness",
+    "ProxyHeaders",
     "ServerRecord",
     "SocketSetting",
     "Standstills",
@@ -128,7 +129,7 @@ class ServerRecord(msgspec.Struct, frozen=True):
 
     `bytes` is null if it ran an app, whose bytes are not counted. `shed` counts the connections that it could not
     accept because file descriptors ran out (EMFILE, ENFILE). `sockets` has the socket options of its first connection,
-    as in the run. `port` is where it listened.
+    as in the run. `port` is where it listened. `proxy_headers` is null if none came.
     """
 
     engine: Annotated[str, algebra.NAMES]
@@ -148,6 +149,18 @@ class ServerRecord(msgspec.Struct, frozen=True):
     fairness_missing: Annotated[str | None, algebra.reason_of("fairness")] = None
     sockets: Annotated[dict[str, SocketSetting] | None, algebra.NONE_OF_SEVERAL] = None
     port: Annotated[int | None, algebra.NONE_OF_SEVERAL] = None
+    proxy_headers: Annotated[ProxyHeaders | None, algebra.EITHER] = None
+
+
+class ProxyHeaders(msgspec.Struct, frozen=True):
+    """The PROXY headers that connections of the serve end began with, by version.
+
+    Those of `unknown`, of both versions, name no addresses of TCP: UNKNOWN, LOCAL, or another family.
+    """
+
+    v1: Annotated[int, algebra.SUM]
+    v2: Annotated[int, algebra.SUM]
+    unknown: Annotated[int, algebra.SUM]
 
 
 class Balance(msgspec.Struct, frozen=True):

@@ -179,6 +179,7 @@ def arguments(words: Any, control_fd: int) -> dict[str, Any]:
             "is_edge_triggered": False,
             "chooses_ports": False,
             "reads_stamps": False,
+            "proxy_version": 0,
             "port": 9,
             "most_slots": 16,
             "is_random": False,
