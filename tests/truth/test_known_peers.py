@@ -267,3 +267,22 @@ def test_random_arrivals_queue_as_theory_says_and_latency_has_the_wait(
         timely(ratio <= 1.25, ratio)
     # Even arrivals at 55 % of capacity would never wait; these do, for 0.55 / (2 x 0.45) of a service on average.
     assert latency["mean"] > 1.25 * sum(services) / len(services)
+
+
+@witnessed()
+def test_a_loop_that_thinks_sends_as_fast_as_replies_and_pauses_let_it(
+    blast: Blast, timed_peer: Callable[..., TimedPeer], engine: tuple[str, ...]
+) -> None:
+    # Each of 20 connections has a message per 50 ms of the peer's delay and 50 ms of pause: 200 per second in all.
+    peer = timed_peer("delay", 50, behind=FIRST)
+    options = ("-c", "20", "-d", "1s", "--warmup", "0s", "--think", "uniform:40ms-60ms", "--seed", "7")
+    record = run(blast, peer.port, *options, "--slo", "lateness.p50<40ms", *engine, wrapper=FIRST)
+    assert record["rates"]["replies_per_s"] <= 200 * 1.02
+    timely(record["rates"]["replies_per_s"] >= 160, record["rates"])
+    histograms = record["histograms"]
+    assert histograms["service"]["min"] >= 0.99 * min(written - came for came, written in peer.end())
+    assert histograms["latency"]["sum"] == sum(histograms[name]["sum"] for name in ("lateness", "held", "service"))
+    assert histograms["held"]["max"] == 0
+    assert "lateness" not in record["histograms_missing"]
+    assert (record["load"]["think"], record["load"]["seed"]) == ("uniform:40ms-60ms", 7)
+    timely(record["slo"][0]["ok"], histograms["lateness"])
