@@ -17,7 +17,7 @@ from setuptools.errors import CompileError, LinkError
 _HARDENED = ["-fstack-protector", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
 # Indirect jumps land only where one is meant to: CET of x86, BTI and PAC of ARM.
 _BRANCHES = {"x86_64": ["-fcf-protection=full"], "aarch64": ["-mbranch-protection=standard"]}
-# Times and sizes that follow from a seed are the same in C and in Python, to the bit: nothing is fused into one rounding,
+# Times that follow from a seed are the same in C and in Python, to the bit: a product and a sum are not rounded as one,
 # as GCC does on ARM.
 _EXACT = ["-ffp-contract=off"]
 # The files are optimized as one: a reply takes 726 instructions instead of 780, in churn 1,150 instead of 1,224.

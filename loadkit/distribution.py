@@ -249,12 +249,15 @@ class Sizes(Distribution):
 class Drawing:
     """Makes a distribution's values out of shares; native/drawing.h does the same, to the bit."""
 
-    __slots__ = ("_shares", "_values", "least", "most")
+    __slots__ = ("_areas", "_shares", "_values", "least", "most")
 
     def __init__(self, distribution: Distribution) -> None:
         points = distribution.points()
         self._shares = [share for share, _ in points]
         self._values = [value for _, value in points]
+        # Below the quantile function, up to each point; the last one is the mean.
+        parts = ((high - low) * (before + after) / 2 for (low, before), (high, after) in pairwise(points))
+        self._areas = list(accumulate(parts, initial=0.0))
         values = distribution.values
         is_whole = distribution.shape in (Shape.CONSTANT, Shape.UNIFORM, Shape.LIST)
         self.least = min(values) if is_whole else max(distribution.least_of_unit, round(self._values[0]))
@@ -272,6 +275,18 @@ class Drawing:
         value = self._values[place - 1]
         value += (self._values[place] - value) * ((share - low) / (high - low))
         return min(max(round(value), self.least), self.most)
+
+    def under_way(self, share: float) -> int:
+        """Returns how long the value is that is under way at any moment, if one follows another, at a share.
+
+        Each is under way for as long as it is: so the long ones have a larger share.
+        """
+        area = share * self._areas[-1]
+        place = min(bisect_right(self._areas, area), len(self._areas) - 1)
+        before, width = self._areas[place - 1], self._areas[place] - self._areas[place - 1]
+        low, high = self._values[place - 1] * self._values[place - 1], self._values[place] * self._values[place]
+        part = (area - before) / width if width > 0 else 0.0
+        return min(max(round(math.sqrt(low + (high - low) * part)), self.least), self.most)
 
 
 def _weight(text: str, place: str) -> float:

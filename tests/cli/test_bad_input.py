@@ -31,6 +31,12 @@ BAD_OPTIONS = [
     pytest.param(["--think", "exp:"], 2, ["--think: exp:MEAN: MEAN: expected a duration"], id="a-mean-of-nothing"),
     pytest.param(["--think", "exp:48h"], 2, ["--think", "is above the maximum of 2,592,000 s"], id="two-days"),
     pytest.param(["--think", "5ms", "-R", "1k"], 2, ["--think", "--rate"], id="pauses-beside-a-schedule"),
+    pytest.param(
+        ["127.0.0.1:7", "--think", "5ms", "--expect", "close"],
+        2,
+        ["--think", "--expect close"],
+        id="pauses-after-an-end",
+    ),
     pytest.param(["--think", "5ms", "-p", "4"], 2, ["--think", "--depth"], id="pauses-of-several-messages"),
     pytest.param(["--think", "5ms", "--lifetime", "0"], 2, ["--think", "--lifetime 0"], id="no-message-after-a-pause"),
     pytest.param(["-s", "0"], 2, ["--size"], id="an-empty-message"),

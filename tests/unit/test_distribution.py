@@ -157,3 +157,24 @@ def test_a_larger_share_never_has_a_smaller_value(shares: list[float], distribut
 def test_a_value_of_a_seed_follows_from_its_number_alone() -> None:
     distribution = Durations.parse("exp:1ms")
     assert distribution.drawn(9, 50)[49] == Drawing(distribution).at(share_at(9, 49))
+
+
+@pytest.mark.parametrize(
+    ("text", "mean"),
+    [
+        # E(x^2) / E(x): of values that follow one another, the one that is under way
+        pytest.param("3ms", 3 * MS, id="constant"),
+        pytest.param("0", 0, id="no time at all"),
+        pytest.param("uniform:0-6ms", 4 * MS, id="uniform"),  # 12 / 3
+        pytest.param("exp:3ms", 6 * MS, id="exp"),  # 2 x 9 / 3
+        pytest.param("normal:30ms,3ms", 30.3 * MS, id="normal"),  # (900 + 9) / 30
+        pytest.param("list:1ms:9,91ms:1", 82.9 * MS, id="list"),  # (9 x 1 + 8,281) / 10 / 10
+    ],
+)
+def test_the_value_that_is_under_way_is_a_long_one(text: str, mean: float) -> None:
+    drawing = Drawing(Durations.parse(text))
+    drawn = [drawing.under_way(share_at(3, number)) for number in range(20_000)]
+    error = 5 * statistics.pstdev(drawn) / math.sqrt(len(drawn))
+    assert statistics.fmean(drawn) == pytest.approx(mean, abs=error + 1)
+    assert drawing.least <= min(drawn)
+    assert max(drawn) <= drawing.most

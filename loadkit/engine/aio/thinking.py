@@ -49,15 +49,18 @@ class Thinking:
     def begin(self, connection: Connection, from_ns: int, is_first: bool = False) -> None:
         """The connection pauses from then on, if it does not yet and has room.
 
-        The first pause is a part of one, so that connections do not go in step.
+        The first pause is the rest of one that is under way, as if this had gone on for ever: so connections do not go
+        in step.
         """
         if self._drawing is None or connection in self._entries or not connection.has_room():
             return
         if len(self._heap) > _FEW + 2 * len(self._entries):
             self._keep(lambda _at: True)
-        pause = self._drawing.at(share_at(self._seed, next(self._drawn)))
+        share = share_at(self._seed, next(self._drawn))
         if is_first:
-            pause = round(pause * share_at(self._seed, next(self._drawn)))
+            pause = round(self._drawing.under_way(share) * share_at(self._seed, next(self._drawn)))
+        else:
+            pause = self._drawing.at(share)
         at_ns = from_ns + pause
         self._entries[connection] = at_ns
         heapq.heappush(self._heap, (at_ns, id(connection), connection))

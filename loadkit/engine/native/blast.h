@@ -368,8 +368,8 @@ int socket_make(const struct blast *blast, struct route *route);
 int socket_connect(const struct blast *blast, struct route *route, int *fd);
 
 /* pauses.c: closed loops that think */
-/* The connection pauses from `from` on, if it does not yet. The first pause is a part of one, so that connections do
- * not go in step. */
+/* The connection pauses from `from` on, if it does not yet. The first pause is the rest of one that is under way, as if
+ * this had gone on for ever: so connections do not go in step. */
 void pauses_begin(struct blast *blast, struct connection *connection, int64_t from, bool is_first);
 /* Takes out the first pause, which is over. Returns its connection; NULL if that has ended meanwhile. */
 struct connection *pauses_take(struct blast *blast, int64_t *intended);

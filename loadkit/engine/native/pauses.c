@@ -14,8 +14,9 @@ static bool counts(const struct blast *blast, struct deadline entry) {
 static void find_next(struct blast *blast) { blast->due.next_ns = deadlines_first(&blast->pauses.ends); }
 
 static int64_t draw(struct pauses *pauses, bool is_first) {
-    int64_t pause = drawing_at(&pauses->drawing, chance_share(pauses->seed, pauses->drawn++));
-    return is_first ? llrint((double)pause * chance_share(pauses->seed, pauses->drawn++)) : pause;
+    double share = chance_share(pauses->seed, pauses->drawn++);
+    if (!is_first) return drawing_at(&pauses->drawing, share);
+    return llrint((double)drawing_under_way(&pauses->drawing, share) * chance_share(pauses->seed, pauses->drawn++));
 }
 
 void pauses_begin(struct blast *blast, struct connection *connection, int64_t from, bool is_first) {

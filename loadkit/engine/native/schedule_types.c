@@ -61,12 +61,15 @@ PyObject *draw_values(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *values;
     long long number, count;
+    int is_under_way;
     struct pauses pauses = {0};
-    if (!PyArg_ParseTuple(args, "O!LL:draw_values", &PyTuple_Type, &values, &number, &count)) return NULL;
+    if (!PyArg_ParseTuple(args, "O!LLp:draw_values", &PyTuple_Type, &values, &number, &count, &is_under_way))
+        return NULL;
     if (read_pauses(&pauses, values)) return NULL;
     PyObject *drawn = PyList_New(0);
     for (; drawn && pauses_are_asked(&pauses) && count; count--) {
-        int64_t value = drawing_at(&pauses.drawing, chance_share(pauses.seed, (uint64_t)number++));
+        double share = chance_share(pauses.seed, (uint64_t)number++);
+        int64_t value = is_under_way ? drawing_under_way(&pauses.drawing, share) : drawing_at(&pauses.drawing, share);
         PyObject *object = PyLong_FromLongLong(value);
         if (!object || PyList_Append(drawn, object)) Py_CLEAR(drawn);
         Py_XDECREF(object);

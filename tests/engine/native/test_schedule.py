@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from loadkit.chance import share_at
 from loadkit.distribution import Drawing, Durations
 from loadkit.plan.arrivals import arrival_times
 from loadkit.plan.pacing import LinearPace
@@ -52,8 +53,10 @@ def test_values_that_the_core_draws_are_the_same_to_the_bit(text: str) -> None:
     drawing = Drawing(distribution)
     shares, lengths = (array("d", column).tobytes() for column in zip(*drawing.points, strict=True))
     for seed in (0, 7, 2**64 - 1):
-        drawn = _core.draw_values((shares, lengths, drawing.least, drawing.most, seed), 0, 1000)
-        assert drawn == distribution.drawn(seed, 1000)
+        pauses = (shares, lengths, drawing.least, drawing.most, seed)
+        assert _core.draw_values(pauses, 0, 1000, False) == distribution.drawn(seed, 1000)
+        under_way = [drawing.under_way(share_at(seed, number)) for number in range(1000)]
+        assert _core.draw_values(pauses, 0, 1000, True) == under_way
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,7 @@ def test_values_that_the_core_draws_are_the_same_to_the_bit(text: str) -> None:
 )
 def test_points_that_are_none_are_refused(points: tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match="two points or more"):
-        _core.draw_values((*points, 0, 1, 7), 0, 1)
+        _core.draw_values((*points, 0, 1, 7), 0, 1, False)
 
 
 def test_a_process_of_a_billion_messages_is_counted_and_not_made() -> None:
