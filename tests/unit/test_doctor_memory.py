@@ -96,6 +96,17 @@ def test_workers_that_were_asked_for_stay_with_fewer_connections() -> None:
     assert "5,000 idle connections fit" in found.why
 
 
+def test_a_pool_of_messages_takes_memory_too() -> None:
+    def found(pool_bytes: int) -> Finding:
+        demand = replace(demanded(10_000, REMOTE, memory_available_bytes=4 << 30), pool_bytes=pool_bytes)
+        return next(finding for finding in check_memory(demand) if finding.code == "memory")
+
+    assert found(0).level is Level.OK
+    assert "pool" not in (found(0).needed or "")
+    assert found(8 << 30).level is Level.FAIL
+    assert "+ pool of messages 8 GiB" in (found(8 << 30).needed or "")
+
+
 def test_where_not_even_the_workers_fit_no_number_of_connections_is_advised() -> None:
     found = find("memory", 10_000, None, memory_available_bytes=1_000_000)
     assert found.level is Level.FAIL

@@ -213,7 +213,7 @@ struct blast {
     struct progress *progress; /* of replies, for each slot; NULL: an echo without a set-up needs none */
     struct origin *origins; /* for each slot; NULL: all begin alike, and nothing is fresh */
     size_t origins_bytes;
-    int64_t one_size; /* of every message, if nothing else is to be known of it; else 0 */
+    int64_t one_size; /* of every message, if nothing is fresh in it; else 0 */
     int64_t begun, noted; /* connections and messages, where there are origins */
     int64_t wall_ns; /* from the clock to the time of day */
     unsigned char *outgoing; /* where messages are written, if anything is fresh in them */

@@ -6,10 +6,8 @@
 
 int origins_open(struct blast *blast, uint32_t limit) {
     const struct script *script = &blast->script;
-    if (script->starts == 1 && !script->patch_count) {
-        blast->one_size = script->size;
-        return 0;
-    }
+    if (!script->patch_count) blast->one_size = script->size;
+    if (script->starts == 1 && !script->patch_count) return 0;
     blast->origins_bytes = limit * sizeof *blast->origins;
     void *memory =
         mmap(NULL, blast->origins_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -140,8 +140,8 @@ static __attribute__((noinline)) uint32_t count_several(struct blast *blast, str
 
 static uint32_t take_echoes(struct blast *blast, struct connection *connection, size_t length, int64_t now) {
     int64_t size = blast->one_size;
-    int wrong = size > 0 ? check_echo(blast, connection, (int64_t)length)
-                         : check_from_origin(blast, connection, (int64_t)length);
+    int wrong = __builtin_expect(blast->origins == NULL, 1) ? check_echo(blast, connection, (int64_t)length)
+                                                            : check_from_origin(blast, connection, (int64_t)length);
     uint32_t replies = 0;
     board_begin_write(&blast->board);
     int64_t *page = count_bytes(blast, connection, length, now);

@@ -6,18 +6,47 @@
 /* 2^64 divided by the golden ratio: its multiples, modulo 2^64, are spread evenly, however many there are. */
 #define GOLDEN UINT64_C(0x9E3779B97F4A7C15)
 
-/* A stretch of a cycle is about as long as a message: so a message is found in one or two steps. */
-static int index_ends(struct script *script) {
-    while (script->shift < 62 && (int64_t)script->count << (script->shift + 1) <= script->cycle) script->shift++;
-    size_t stretches = (size_t)(script->cycle >> script->shift) + 2;
-    script->nearby = malloc(stretches * sizeof *script->nearby);
-    if (!script->nearby) return -1;
-    uint32_t number = 0;
+struct patch {
+    int64_t begin, end; /* in the content */
+    int which;
+};
+
+static struct patch patch_at(const struct script *script, size_t number) {
+    int64_t packed = script->patches[number], begin = packed >> PATCH_SHIFT;
+    return (struct patch){begin, begin + (packed >> PATCH_DIGITS_SHIFT & 0xff), (int)(packed & 0xff)};
+}
+
+typedef int64_t end_of(const struct script *script, size_t number);
+static int64_t message_end(const struct script *script, size_t number) { return script->ends[number]; }
+static int64_t patch_end(const struct script *script, size_t number) { return patch_at(script, number).end; }
+
+/* A stretch is about as long as one of the `count` things is: so one is found in a step or two. */
+static int nearby_open(struct nearby *nearby, const struct script *script, end_of *end, size_t count, int64_t bytes) {
+    while (nearby->shift < 31 && (int64_t)count << (nearby->shift + 1) <= bytes) nearby->shift++;
+    size_t stretches = (size_t)(bytes >> nearby->shift) + 2;
+    nearby->numbers = malloc(stretches * sizeof *nearby->numbers);
+    if (!nearby->numbers) return -1;
+    size_t number = 0;
     for (size_t i = 0; i < stretches; i++) {
-        while (number < script->count - 1 && script->ends[number] <= (int64_t)i << script->shift) number++;
-        script->nearby[i] = number;
+        while (number < count && end(script, number) <= (int64_t)i << nearby->shift) number++;
+        nearby->numbers[i] = (uint32_t)number;
     }
     return 0;
+}
+
+/* The first that ends behind a place; `count` if there is none. */
+static inline uint32_t nearby_find(const struct nearby *nearby, const struct script *script, end_of *end,
+                                   int64_t place) {
+    const uint32_t *numbers = &nearby->numbers[place >> nearby->shift];
+    uint32_t low = numbers[0], high = numbers[1];
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (end(script, middle) <= place)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 int script_open(struct script *script) {
@@ -26,12 +55,15 @@ int script_open(struct script *script) {
         if (script->ends[i] - before > script->longest) script->longest = script->ends[i] - before;
     script->cycle = script->ends[script->count - 1];
     script->size = script->count == 1 ? script->ends[0] : 0;
-    return script->size ? 0 : index_ends(script);
+    if (script->patch_count && nearby_open(&script->patched, script, patch_end, script->patch_count, script->period))
+        return -1;
+    return script->size ? 0 : nearby_open(&script->messages, script, message_end, script->count, script->cycle);
 }
 
 void script_close(struct script *script) {
-    free(script->nearby);
-    script->nearby = NULL;
+    free(script->messages.numbers);
+    free(script->patched.numbers);
+    script->messages.numbers = script->patched.numbers = NULL;
 }
 
 /* Where message number `number` begins. */
@@ -66,27 +98,9 @@ bool script_matches(const struct script *script, int64_t position, const unsigne
 
 /* -- patches */
 
-struct patch {
-    int64_t begin, end; /* in the content */
-    int which;
-};
-
-static struct patch patch_at(const struct script *script, size_t number) {
-    int64_t packed = script->patches[number], begin = packed >> PATCH_SHIFT;
-    return (struct patch){begin, begin + (packed >> PATCH_DIGITS_SHIFT & 0xff), (int)(packed & 0xff)};
-}
-
 /* The first patch that ends behind a place of the content. */
 static size_t find_patch(const struct script *script, int64_t place) {
-    size_t low = 0, high = script->patch_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (patch_at(script, middle).end <= place)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return script->patch_count ? nearby_find(&script->patched, script, patch_end, place) : 0;
 }
 
 /* The last `digits` digits of a number. */
@@ -135,18 +149,21 @@ size_t script_write(const struct script *script, int64_t position, int64_t wante
 
 bool script_matches_but_for_patches(const struct script *script, int64_t position, const unsigned char *bytes,
                                     size_t length) {
+    int64_t start = position % script->period;
+    size_t i = find_patch(script, start);
     while (length) {
-        int64_t start = position % script->period;
-        size_t i = find_patch(script, start);
-        int64_t begin = i < script->patch_count ? patch_at(script, i).begin : script->period;
+        struct patch patch = {script->period, script->period, 0};
+        if (i < script->patch_count) patch = patch_at(script, i);
         /* Up to the patch, or over it. */
-        bool is_inside = begin <= start;
-        int64_t until = is_inside ? patch_at(script, i).end : begin;
-        size_t there = (size_t)(until - start) < length ? (size_t)(until - start) : length;
-        if (!is_inside && !script_matches(script, position, bytes, there)) return false;
-        position += (int64_t)there;
+        bool is_inside = patch.begin <= start && patch.end > start;
+        size_t there = (size_t)((is_inside ? patch.end : patch.begin) - start);
+        if (there > length) there = length;
+        if (!is_inside && !script_matches(script, start, bytes, there)) return false;
+        i += is_inside;
+        start += (int64_t)there;
         bytes += there;
         length -= there;
+        if (start == script->period) start = 0, i = 0;
     }
     return true;
 }
@@ -155,17 +172,7 @@ bool script_matches_but_for_patches(const struct script *script, int64_t positio
 
 /* The number within its cycle of the message at a place of the cycle: the first that ends behind it. */
 static uint32_t find_message(const struct script *script, int64_t place) {
-    if (script->count == 1) return 0;
-    const uint32_t *nearby = &script->nearby[place >> script->shift];
-    uint32_t low = nearby[0], high = nearby[1];
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (script->ends[middle] <= place)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return script->count == 1 ? 0 : nearby_find(&script->messages, script, message_end, place);
 }
 
 __attribute__((noinline)) int64_t script_find_length(const struct script *script, int64_t position) {

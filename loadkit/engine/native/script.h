@@ -21,6 +21,12 @@ enum { FRESH_NAMES(AS_FRESH) FRESH_COUNT };
 /* A patch is one number: its place in the content, how many digits it has, and which of these. */
 enum { PATCH_SHIFT = 16, PATCH_DIGITS_SHIFT = 8, MOST_DIGITS = 19 };
 
+/* Of each stretch of 2^shift bytes, the first thing that ends behind its start. */
+struct nearby {
+    uint32_t *numbers;
+    int shift;
+};
+
 struct script {
     /* Python's, and there for as long as the script is. */
     const unsigned char *bytes;
@@ -36,8 +42,7 @@ struct script {
     int64_t cycle; /* bytes of it */
     int64_t size; /* of every message; 0: they have several lengths */
     int64_t longest; /* message */
-    uint32_t *nearby; /* of each stretch of 2^shift bytes of a cycle, the first message that ends behind its start */
-    int shift;
+    struct nearby messages, patched; /* in a cycle, and in the content */
 };
 
 /* What is fresh in the messages of a connection, by FRESH_NAMES. The first value is that of the first message of the
