@@ -85,7 +85,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_every_block_says_what_it_is_written_in() -> None:
     languages = {(name, block.language) for name in PAGES for block in blocks(page(name))}
-    assert {language for _name, language in languages} <= {"console", "python", "sh", "text", "toml", "yaml"}
+    assert {language for _name, language in languages} <= {"console", "haproxy", "python", "sh", "text", "toml", "yaml"}
     # Python is run, and so has to stand where it is: test_python_page.py, test_app_page.py, test_protocols_page.py.
     assert {name for name, language in languages if language == "python"} <= {"python", "protocols", "CONTRIBUTING"}
     assert {name for name, language in languages if language == "yaml"} <= {"ci"}
