@@ -14,7 +14,7 @@ from loadkit.plan.target import Target
 from loadkit.units import NS_PER_S, format_duration, format_size
 from loadkit.wire.recognise import guess, show
 
-__all__ = ["ping"]
+__all__ = ["connect", "left_s", "ping"]
 
 _AGAIN_S = 0.01
 
@@ -30,11 +30,11 @@ def ping(targets: Sequence[Target], size_bytes: int, timeout_ns: int) -> tuple[T
     place, message = place_of(targets[0].host, targets[0].port), os.urandom(size_bytes)
     deadline_ns = time.monotonic_ns() + timeout_ns
     try:
-        target, sock = _connect(targets, deadline_ns)
+        target, sock = connect(targets, deadline_ns)
         with sock:
             reset_on_close(sock)
             sent_ns = time.monotonic_ns()
-            sock.settimeout(_left_s(deadline_ns))
+            sock.settimeout(left_s(deadline_ns))
             sock.sendall(message)
             _compare(sock, message, place, deadline_ns)
             return target, time.monotonic_ns() - sent_ns
@@ -52,15 +52,15 @@ def ping(targets: Sequence[Target], size_bytes: int, timeout_ns: int) -> tuple[T
         ) from None
 
 
-def _connect(targets: Sequence[Target], deadline_ns: int) -> tuple[Target, socket.socket]:
+def connect(targets: Sequence[Target], deadline_ns: int) -> tuple[Target, socket.socket]:
     """Returns the first target that answers, each having its share of the time left. Raises the last one's OSError."""
     *others, last = targets
     for left, target in zip(range(len(targets), 1, -1), others, strict=True):
         try:
-            return target, _connect_to(target, _left_s(deadline_ns) / left)
+            return target, _connect_to(target, left_s(deadline_ns) / left)
         except OSError:
             continue
-    return last, _connect_to(last, _left_s(deadline_ns))
+    return last, _connect_to(last, left_s(deadline_ns))
 
 
 def _connect_to(target: Target, timeout_s: float) -> socket.socket:
@@ -93,7 +93,7 @@ def _open(sock: socket.socket, sockaddr: SockAddr, timeout_s: float) -> None:
 def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) -> None:
     came = 0
     while came < len(message):
-        sock.settimeout(_left_s(deadline_ns))
+        sock.settimeout(left_s(deadline_ns))
         part = sock.recv(len(message) - came)
         if not part:
             raise TargetError(
@@ -106,6 +106,6 @@ def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) 
         came += len(part)
 
 
-def _left_s(deadline_ns: int) -> float:
+def left_s(deadline_ns: int) -> float:
     """Returns the seconds that are left, and a little where none are: 0 would mean not to wait at all."""
     return max(1e-6, (deadline_ns - time.monotonic_ns()) / NS_PER_S)

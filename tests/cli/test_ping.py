@@ -153,3 +153,76 @@ def test_wrong_usage_is_one_line_and_2(loadkit: Loadkit, arguments: list[str], n
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert [name for name in names if name not in line] == []
+
+
+# -- any service
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes, bool], int]]:
+    """Answers the first bytes of each connection with these, and closes it if asked; returns the port."""
+    listeners: list[socket.socket] = []
+    kept: list[socket.socket] = []
+
+    def answer(listener: socket.socket, reply: bytes, closes: bool) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                if sock.recv(100):
+                    sock.sendall(reply)
+                if closes:
+                    sock.shutdown(socket.SHUT_WR)
+                kept.append(sock)
+
+    def start(reply: bytes, closes: bool = False) -> int:
+        listeners.append(socket.create_server(("127.0.0.1", 0)))
+        threading.Thread(target=answer, args=(listeners[-1], reply, closes), daemon=True).start()
+        return int(listeners[-1].getsockname()[1])
+
+    yield start
+    for sock in (*listeners, *kept):
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "closes", "expect", "status", "said"),
+    [
+        pytest.param(b"+PONG\r\n", False, "line", 0, "replied `+PONG` in", id="a line"),
+        pytest.param(b"\0\2hi", False, "len:u16be", 0, r"replied `\x00\x02hi` in", id="a length"),
+        pytest.param(b"Domain: x", True, "close", 0, "replied `Domain: x` in", id="the end of the connection"),
+        pytest.param(b"anything", False, "idle:50ms", 0, "replied `anything` in", id="a quiet time"),
+        pytest.param(b"HTTP/1.1 400 x\r\n", False, "len:u32be", 1, "this looks like HTTP: TOO_LONG", id="another one"),
+        pytest.param(b"half", True, "line", 1, "after `half`, which is no whole reply (--expect line)", id="cut short"),
+        pytest.param(b"", True, "line", 1, "closed the connection without a reply (--expect line)", id="no reply"),
+        pytest.param(b"half", False, "line", 1, "sent `half`, and no end of it within 3 s", id="no end"),
+    ],
+)
+def test_any_service_is_asked_for_a_reply(
+    loadkit: Loadkit,
+    answering: Callable[[bytes, bool], int],
+    reply: bytes,
+    closes: bool,
+    expect: str,
+    status: int,
+    said: str,
+) -> None:
+    port = answering(reply, closes)
+    done = loadkit(
+        "ping",
+        f"127.0.0.1:{port}",
+        "--send",
+        r"PING\r\n",
+        "--expect",
+        expect,
+        "--timeout",
+        "3s" if "no end" in said else "20s",
+    )
+    assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done.stdout + done.stderr
+
+
+def test_what_is_no_framing_or_no_text_is_wrong_usage(loadkit: Loadkit) -> None:
+    assert "--expect: expected echo, line" in loadkit("ping", "--expect", "lines").stderr
+    assert "--send: column 1: unknown escape" in loadkit("ping", "--send", r"\q").stderr
+    assert loadkit("ping", "--send", "{n}").returncode == 2
