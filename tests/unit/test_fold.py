@@ -38,7 +38,15 @@ from loadkit.report.algebra import (
     rules_of,
 )
 from loadkit.report.fold import ONE_RUN, UnlikeError, fold
-from loadkit.report.record import Fairness, HistogramRecord, Interval, RunRecord, SocketSetting, Throttling
+from loadkit.report.record import (
+    Fairness,
+    HistogramRecord,
+    Interval,
+    ProxyHeaders,
+    RunRecord,
+    SocketSetting,
+    Throttling,
+)
 from tests.golden.made_up import MS, RUNS, S
 
 # The rules that go into the fields of what they merge, which then need rules as well.
@@ -239,6 +247,7 @@ _FIGURES = {
     ),
     "Journey": "probes+ count+ unanswered+ stepped+ disordered+ unstamped+ lost+",
     "Messages": "intended+ sent+ replied+ failed+ unanswered+ unsent+ waited+",
+    "ProxyHeaders": "v1+ v2+ unknown+",
     "RunRecord": "minor> partial| stranded_ns> merged+ in_a_row_ stood+",
     "ServerRecord": "accepted+ restarts+ cpu_ns+ shed+ is_whole_life|",
     "Standstills": "count+ sum_ns+ longest_ns>",
@@ -263,7 +272,11 @@ def _inside(value: Any) -> Iterator[msgspec.Struct]:
 def _made_up() -> dict[str, msgspec.Struct]:
     """One of each struct, out of runs that never were: the one that has the most to say."""
     row = Interval(1, 2, "hold", 1, 1, 64, 0, IntervalLatency.of(Histogram.of([MS] * 9, 60 * S)), retransmits=1)
-    found: dict[str, msgspec.Struct] = {"Throttling": Throttling(1, 1, 1), "Interval": row}
+    found: dict[str, msgspec.Struct] = {
+        "ProxyHeaders": ProxyHeaders(1, 1, 1),
+        "Throttling": Throttling(1, 1, 1),
+        "Interval": row,
+    }
     for name in ("saturated", "native", "journey"):
         for one in _inside(RUNS[name]()):
             found[type(one).__name__] = max(one, found.get(type(one).__name__, one), key=lambda other: len(repr(other)))
