@@ -368,9 +368,34 @@ def test_what_has_to_be_the_same_in_all_is_refused_where_it_is_not() -> None:
     assert {f"{name}.{field}" for _one, name, field in _fields(SAME)} == _OF_ALL
 
 
+# What is merged field by field, because it has figures inside.
+_WITHIN = {
+    "Interval": "latency",
+    "Journey": "stages total tails",
+    "PhaseRecord": "connections messages bytes histograms errors wakeups",
+    "RunRecord": (
+        "tool connections messages bytes errors window connecting histograms disturbed standstills throttling "
+        "wakeups unread journey fairness phases server"
+    ),
+    "ServerRecord": "connections bytes errors wakeups unread fairness proxy_headers",
+    "Tail": "stages",
+    "Wakeups": "batch flags busy",
+}
+
+
 def test_what_has_figures_inside_has_those_of_both_runs() -> None:
     """That of the first run alone would be what it was."""
-    for one, name, field in _fields(EACH, EITHER, COMMON, TOGETHER, ROWS, SERVE_END):
-        value = getattr(one, field)
-        if any(number for part in _inside(value) for number in msgspec.structs.astuple(part) if type(number) is int):
-            assert getattr(fold(one, one, Way.AFTER), field) != value, f"{name}.{field}"
+    found: dict[str, set[str]] = {}
+    for struct in _merged_structs(RunRecord, set()):
+        for field, rule in rules_of(struct).items():
+            if rule.name in _INSIDE - {SERIES.name} and field != "retransmits":
+                found.setdefault(struct.__name__, set()).add(field)
+    assert found == {name: set(fields.split()) for name, fields in _WITHIN.items()}
+    for name, fields in _WITHIN.items():
+        one = _made_up()[name]
+        for field in fields.split():
+            value = getattr(one, field)
+            if any(
+                number for part in _inside(value) for number in msgspec.structs.astuple(part) if type(number) is int
+            ):
+                assert getattr(fold(one, one, Way.AFTER), field) != value, f"{name}.{field}"
