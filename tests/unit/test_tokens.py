@@ -160,6 +160,7 @@ def test_the_compiled_engine_refuses_notes_that_are_not_there() -> None:
 
     from loadkit.engine.native import _core
     from loadkit.measure.board import BoardLayout
+    from tests.engine.conftest import serve_options
 
     words = shared(2)
     board = np.zeros(BoardLayout(1, 1, 10**9).slot_words, np.int64)
@@ -170,15 +171,7 @@ def test_the_compiled_engine_refuses_notes_that_are_not_there() -> None:
                 _core.Serve(
                     words=board,
                     control_fd=mine.fileno(),
-                    options={
-                        "idle_timeout_ns": -1,
-                        "most_owed": 2**26,
-                        "index": index,
-                        "most_slots": 10,
-                        "probe_peers": 0,
-                        "is_edge_triggered": False,
-                        "reads_stamps": False,
-                    },
+                    options=serve_options(index=index, most_slots=10),
                     listeners=(),
                     settings=(),
                     tokens=words,
