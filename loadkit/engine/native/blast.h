@@ -214,6 +214,9 @@ struct blast {
     struct origin *origins; /* for each slot; NULL: all begin alike, and nothing is fresh */
     size_t origins_bytes;
     int64_t one_size; /* of every message, if nothing is fresh in it; else 0 */
+    int64_t plain_size; /* the same, if connections have no origin either */
+    bool is_plain;      /* they have neither an origin nor progress */
+    bool sends_at_once; /* nothing is said before the first message */
     int64_t begun, noted; /* connections and messages, where there are origins */
     int64_t wall_ns; /* from the clock to the time of day */
     unsigned char *outgoing; /* where messages are written, if anything is fresh in them */

@@ -116,14 +116,16 @@ static void join_line(struct blast *blast, struct connection *connection) {
         blast->is_out_of_memory = true;
 }
 
-/* Connects the slot's socket. On loopback, and wherever else the answer comes before connect() returns, the first
- * message goes out at once: a socket that is not established yet refuses it with EAGAIN. That saves a wake-up, and two
- * changes of what epoll watches. Returns false if the queue of a UNIX listener is full: nothing has begun then. */
-static bool connect_socket(struct blast *blast, struct connection *connection) {
+/* Connects the slot's socket, or that of one that stood in line; others that stand there come first. On loopback, and
+ * wherever else the answer comes before connect() returns, the first message goes out at once: a socket that is not
+ * established yet refuses it with EAGAIN. That saves a wake-up, and two changes of what epoll watches. Returns false if
+ * it has to stand in line: the queue of a UNIX listener is full. */
+static bool connect_socket(struct blast *blast, struct connection *connection, bool was_in_line) {
     struct route *route = &blast->routes[connection->route];
+    if (__builtin_expect(blast->line.count != 0, 0) && !was_in_line) return false;
     int failed = socket_connect(blast, route, &connection->fd);
-    if (failed && errno == EAGAIN && is_unix(route)) return false;
     if (failed && errno != EINPROGRESS) {
+        if (errno == EAGAIN && is_unix(route)) return false;
         connection_not_opened(blast, connection, STEP_connect, errno);
         return true;
     }
@@ -138,7 +140,7 @@ static bool connect_socket(struct blast *blast, struct connection *connection) {
     /* A phase that has begun by now has to be entered first: the message is its, and counts against --messages. That is
      * not for us to do. The next wait reports the connection as established, and it sends then. So it is where
      * something else is said before the message. */
-    if (!is_ending(blast) && now < blast->next_phase_ns && !blast->setup.count && !blast->options.proxy_version) {
+    if (!is_ending(blast) && now < blast->next_phase_ns && blast->sends_at_once) {
         size_t length;
         const unsigned char *bytes = first_bytes(blast, connection, now, &length);
         ssize_t taken = transport_send(connection->fd, bytes, length);
@@ -160,17 +162,30 @@ static bool connect_socket(struct blast *blast, struct connection *connection) {
     return true;
 }
 
-/* Begins the life of the slot's connection. Others that wait in line come first. */
+/* One body for all who connect, so that what it calls can be in line. */
+static __attribute__((noinline)) bool connect_or_wait(struct blast *blast, struct connection *connection,
+                                                      bool was_in_line) {
+    bool has_begun = connect_socket(blast, connection, was_in_line);
+    if (!has_begun && !was_in_line) join_line(blast, connection);
+    return has_begun;
+}
+
+/* Apart, as most runs have neither. */
+static __attribute__((noinline)) void begin_progress(struct blast *blast, struct connection *connection) {
+    if (blast->progress) blast->progress[slot_number(blast, connection)] = (struct progress){{0}, 0};
+    if (blast->origins) origin_begin(blast, connection);
+}
+
+/* Begins the life of the slot's connection. */
 static void connect_slot(struct blast *blast, struct connection *connection) {
     connection->state = CONNECTING;
     connection->owed = connection->written = connection->received = connection->into = 0;
     connection->pending_first = connection->pending_count = 0;
-    if (blast->progress) blast->progress[slot_number(blast, connection)] = (struct progress){{0}, 0};
-    if (blast->origins) origin_begin(blast, connection);
+    if (__builtin_expect(!blast->is_plain, 0)) begin_progress(blast, connection);
     connection->held_first = connection->held_last = NONE;
     connection->place = NONE;
     connection->is_pausing = false;
-    if (blast->line.count || !connect_socket(blast, connection)) join_line(blast, connection);
+    connect_or_wait(blast, connection, false);
 }
 
 void connections_leave_line(struct blast *blast, int64_t now) {
@@ -178,7 +193,7 @@ void connections_leave_line(struct blast *blast, int64_t now) {
         uint64_t token = line_first(&blast->line);
         struct connection *connection = &blast->slots[slot_of(token)];
         bool is_over = !is_of_generation(token, connection->generation) || !is_in_line(connection);
-        if (!is_over && !connect_socket(blast, connection)) {
+        if (!is_over && !connect_or_wait(blast, connection, true)) {
             line_wait(&blast->line, now);
             return;
         }

@@ -133,22 +133,26 @@ IN_LINE uint32_t count_echoes(struct blast *blast, struct connection *connection
 }
 
 /* Apart, so that messages of one size, as nearly all are, take no branch for the others. */
-static __attribute__((noinline)) uint32_t count_several(struct blast *blast, struct connection *connection,
-                                                        int64_t length, int64_t now, int64_t *page, int *wrong) {
-    return count_echoes(blast, connection, length, now, page, 0, wrong);
-}
-
-static uint32_t take_echoes(struct blast *blast, struct connection *connection, size_t length, int64_t now) {
-    int64_t size = blast->one_size;
-    int wrong = __builtin_expect(blast->origins == NULL, 1) ? check_echo(blast, connection, (int64_t)length)
-                                                            : check_from_origin(blast, connection, (int64_t)length);
+static __attribute__((noinline)) uint32_t take_several(struct blast *blast, struct connection *connection,
+                                                       size_t length, int64_t now) {
+    int wrong = blast->origins ? check_from_origin(blast, connection, (int64_t)length)
+                               : check_echo(blast, connection, (int64_t)length);
     uint32_t replies = 0;
     board_begin_write(&blast->board);
     int64_t *page = count_bytes(blast, connection, length, now);
-    if (!wrong && size > 0)
-        replies = count_echoes(blast, connection, (int64_t)length, now, page, size, &wrong);
-    else if (!wrong)
-        replies = count_several(blast, connection, (int64_t)length, now, page, &wrong);
+    if (!wrong) replies = count_echoes(blast, connection, (int64_t)length, now, page, 0, &wrong);
+    board_end_write(&blast->board);
+    return settle(blast, connection, replies, STEP_receive, wrong);
+}
+
+static uint32_t take_echoes(struct blast *blast, struct connection *connection, size_t length, int64_t now) {
+    int64_t size = blast->plain_size;
+    if (__builtin_expect(!size, 0)) return take_several(blast, connection, length, now);
+    int wrong = check_echo(blast, connection, (int64_t)length);
+    uint32_t replies = 0;
+    board_begin_write(&blast->board);
+    int64_t *page = count_bytes(blast, connection, length, now);
+    if (!wrong) replies = count_echoes(blast, connection, (int64_t)length, now, page, size, &wrong);
     board_end_write(&blast->board);
     return settle(blast, connection, replies, STEP_receive, wrong);
 }

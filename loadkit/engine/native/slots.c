@@ -33,7 +33,11 @@ int slots_open(struct blast *blast, uint32_t limit) {
         blast->progress = reserve(blast->progress_bytes);
         if (!blast->progress) return -1;
     }
-    return blast->slots && blast->pending && blast->live ? origins_open(blast, limit) : -1;
+    if (!blast->slots || !blast->pending || !blast->live || origins_open(blast, limit)) return -1;
+    blast->plain_size = blast->origins ? 0 : blast->one_size;
+    blast->is_plain = !blast->origins && !blast->progress;
+    blast->sends_at_once = !blast->setup.count && !blast->options.proxy_version;
+    return 0;
 }
 
 void slots_close(struct blast *blast) {
