@@ -96,7 +96,7 @@ def test_the_fix_script_is_one_a_shell_takes_and_applies_nothing(loadkit: Loadki
         (("--churn", "x"), 2, "--churn: expected a rate"),
         (("--churn", "0"), 2, "--churn: a rate of 0 closes no connection; leave it out"),
         (("--source", "x", "10.0.0.5:7"), 2, "--source: expected a network such as 10.0.0.0/28"),
-        (("--serve", "127.0.0.1:7"), 2, "--serve: the connections come from elsewhere; leave HOST:PORT out"),
+        (("--serve", "127.0.0.1:7"), 2, "--serve: the connections come from elsewhere; leave the target out"),
         (("--serve", "--source", "10.0.0.0/28"), 2, "--serve: the connections come from elsewhere; leave --source out"),
         (("10.0.0.5",), 2, "expected HOST:PORT such as 127.0.0.1:7000"),
         (("--fix-script", ""), 2, "--fix-script: give the name of a file"),

@@ -21,7 +21,7 @@ MOST = {WORD: 1_500, WORDS: 4_200, QUOTES: 4_200}
 SHAPES = {WORD: "word", WORDS: "words", QUOTES: "quotes"}
 # What comes before an option or an argument, so that it is the one that is refused.
 BEFORE = {"blast": ["--dry-run"], "report": [RECORD]}
-FREE = ("title",)  # takes any text
+FREE = ("title", "send", "first")  # take any text
 
 
 def _cases() -> Iterator[object]:

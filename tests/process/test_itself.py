@@ -22,10 +22,13 @@ print(sock.getsockname() == sock.getpeername())
 """
 _PROBE = f"""
 import time
+from types import SimpleNamespace
 from loadkit.engine.probes import _connect
 from loadkit.plan.target import Route
+from loadkit.wire.proxy_header import ProxyProtocol
+load = SimpleNamespace(sockets={{}}, proxy_protocol=ProxyProtocol.OFF)
 try:
-    _connect(Route(None, "127.0.0.1", 1), {_PORT}, time.monotonic() + 5.0, {{}})
+    _connect(Route(None, "127.0.0.1", 1), {_PORT}, time.monotonic() + 5.0, load)
 except ConnectionRefusedError as error:
     print(error.strerror)
 """
