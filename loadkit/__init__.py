@@ -1,7 +1,7 @@
 """loadkit: an instrument for TCP at scale.
 
 `loadkit serve` is an echo server with one event loop per core; `loadkit blast` opens very many connections to it, or to
-any TCP echo service, and says how long everything took, where the time went, and whether the number can be trusted.
+any TCP service, and says how long everything took, where the time went, and whether the number can be trusted.
 
 How a run flows, each arrow a function from one frozen value to the next:
 
