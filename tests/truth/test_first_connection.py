@@ -123,8 +123,8 @@ def line_of(run: Run) -> str:
     [
         pytest.param(
             like_redis,
-            r"replied `-ERR unknown command '\x00\x01\x02'` to an echo message: this looks like Redis; loadkit blasts "
-            r"echo servers so far",
+            r"replied `-ERR unknown command '\x00\x01\x02'` to an echo message: this looks like Redis; --expect "
+            r"is for other protocols",
             id="Redis",
         ),
         pytest.param(
