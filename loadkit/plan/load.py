@@ -22,7 +22,7 @@ from loadkit.profile.setup import hidden, talks_of
 from loadkit.units import NS_PER_S, Duration
 from loadkit.wire.check import EXACT, NOTHING, Check
 from loadkit.wire.echo import Echo, echo_script
-from loadkit.wire.expect import Expect
+from loadkit.wire.expect import ECHO, QUIET, Expect
 from loadkit.wire.proxy_header import ProxyProtocol
 from loadkit.wire.render import Order
 from loadkit.wire.setup import Step
@@ -74,7 +74,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     journey: Annotated[bool, asked_by("journey")]
     stamps: Annotated[Stamps, asked_by("stamps")]
     sockets: Annotated[SocketValues, asked_by(*SOCKET_OPTIONS)] = {}
-    expect: Annotated[str, asked_by("expect")] = "echo"  # wire/expect.py
+    expect: Annotated[str, asked_by("expect")] = ECHO  # wire/expect.py
     sizes: Annotated[str | None, asked_by("size")] = None  # how sizes are distributed, if they differ
     send: Annotated[tuple[str, ...], asked_by("send")] = ()  # as it was given; @FILE names a file
     order: Annotated[Order, asked_by("order")] = Order.TURN
@@ -101,8 +101,13 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def echoes(self) -> bool:
-        """Whether a reply is the message again."""
-        return isinstance(self.rule, Echo)
+        """Whether a reply is the message again. A record may have a framing that is not known yet, and is none."""
+        return self.expect == ECHO
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether a quiet time is taken for the end of a reply."""
+        return self.expect.startswith(f"{QUIET}:")
 
     @property
     def probe_bytes(self) -> int:

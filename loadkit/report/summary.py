@@ -23,7 +23,6 @@ from loadkit.units import (
     plural,
 )
 from loadkit.wire.render import Order
-from loadkit.wire.unmarked import Quiet
 
 __all__ = [
     "aborted_line",
@@ -69,7 +68,7 @@ def load_line(record: RunRecord) -> str:
     """Returns whether the loop was open, the requested and the achieved rate, and what was sent."""
     load = record.load
     triggering = " (edge-triggered)" if any(one.edge_triggered for one in record.placements) else ""
-    about = " (approximate)" if isinstance(load.rule, Quiet) else ""
+    about = " (approximate)" if load.is_approximate else ""
     replies = "" if load.echoes else f", replies {load.expect}{about}"
     shape = f"{_messages_of(record)}{replies}, depth {load.depth}, {record.tool.engine}{triggering}"
     rates = _hold_rates(record)

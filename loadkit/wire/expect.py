@@ -16,8 +16,10 @@ from loadkit.wire.texts import unescape
 from loadkit.wire.unmarked import Closed, Quiet
 from loadkit.wire.wires import Rule
 
-__all__ = ["MOST_EXPECTED_BYTES", "Expect"]
+__all__ = ["ECHO", "MOST_EXPECTED_BYTES", "QUIET", "Expect"]
 
+# The names of the echo, and of what only a quiet time ends.
+ECHO, QUIET = "echo", "idle"
 # What a reply may have unless `max=` says otherwise: as much as a message (--size). A length that says more is wrong.
 MOST_EXPECTED_BYTES = 2**30
 _MOST_DELIMITER_BYTES = 16
@@ -158,7 +160,7 @@ def _length(text: str, whole: str) -> Rule:
 
 
 _PLAIN: Mapping[str, Callable[[Mapping[str, str]], Rule]] = {
-    "echo": _echo,
+    ECHO: _echo,
     "line": _line,
     "line-code": _coded,
     "close": _closed,
@@ -167,5 +169,5 @@ _ARGUED: Mapping[str, Callable[[str, str], Rule]] = {
     "bytes": _bytes,
     "until": _until,
     "len": _length,
-    "idle": _quiet,
+    QUIET: _quiet,
 }

@@ -31,7 +31,8 @@ Path_ = tuple[str | int, ...]
 # What a reader checks, or takes for a fixed word: another text there makes it no record.
 _CHECKED = ("format", "state", "party", "kind", "started", "hdr", "start", "end")
 # Texts of what was planned that are one of a few.
-_PLANNED, _CHOICES = ("load", "placements", "plan"), ("close", "stamps", "engine", "probes")
+_PLANNED = ("load", "placements", "plan")
+_CHOICES = ("close", "stamps", "engine", "probes", "arrivals", "order", "proxy_protocol")
 
 
 @cache
