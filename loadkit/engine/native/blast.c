@@ -123,8 +123,8 @@ static int64_t next_due(const struct blast *blast) {
 
 static int64_t next_time(const struct blast *blast) {
     int64_t next = earlier(next_due(blast), earlier(blast->next_phase_ns, deadlines_first(&blast->deadlines)));
-    if (blast->retry_count) next = earlier(next, blast->retries[blast->retry_first].at_ns);
-    if (blast->line.count) next = earlier(next, blast->line.next_ns);
+    if (blast->retry_ring.count) next = earlier(next, blast->retries[blast->retry_ring.first].at_ns);
+    if (blast->line.ring.count) next = earlier(next, blast->line.next_ns);
     if (blast->stage != STAGE_DRAIN) return next;
     return earlier(next, earlier(blast_drain_end(blast), blast->held_until_ns));
 }
@@ -167,13 +167,13 @@ static void do_due(struct blast *blast, int64_t now) {
         if (!messages_take_due(blast)) break;
     if (blast->prober.count) prober_send_due(&blast->prober, now);
     blast->check_ns = 0;
-    for (int i = 0; i < ROUND && blast->retry_count && blast->retries[blast->retry_first].at_ns <= now; i++) {
-        struct retry retry = blast->retries[blast->retry_first];
-        blast->retry_first = (blast->retry_first + 1) % blast->retry_capacity;
-        blast->retry_count--;
+    for (int i = 0; i < ROUND && blast->retry_ring.count; i++) {
+        struct retry retry = blast->retries[blast->retry_ring.first];
+        if (retry.at_ns > now) break;
+        ring_drop_first(&blast->retry_ring);
         connection_begin(blast, clock_ns(), retry.route, false);
     }
-    if (blast->line.count && blast->line.next_ns <= now) connections_leave_line(blast, now);
+    if (blast->line.ring.count && blast->line.next_ns <= now) connections_leave_line(blast, now);
     if (blast->fill_at < blast->fill_end) fill_some(blast);
     blast_mend(blast);
     blast_end_traffic(blast);

@@ -38,6 +38,7 @@
 #include "deadlines.h"
 #include "line.h"
 #include "pauses.h"
+#include "ring.h"
 #include "poller.h"
 #include "probes.h"
 #include "rows.h"
@@ -238,8 +239,8 @@ struct blast {
      * connections that are over. Each comes here once at most, so an end costs no more where many wait. */
     struct queue waiting;
     uint32_t orphaned;     /* those that came since it was last tried to send them */
-    struct retry *retries; /* a ring */
-    size_t retry_first, retry_count, retry_capacity;
+    struct retry *retries;
+    struct ring retry_ring;
     struct line line; /* connections that a UNIX listener's full queue has no room for */
     uint64_t *ready; /* tokens of connections that had more than a turn's reads (edge-triggered) */
     size_t ready_count, ready_capacity;

@@ -16,21 +16,13 @@
 /* -- opening */
 
 static void try_again(struct blast *blast, uint32_t route) {
-    if (blast->retry_count == blast->retry_capacity) {
-        size_t capacity = blast->retry_capacity ? 2 * blast->retry_capacity : 64;
-        struct retry *retries = malloc(capacity * sizeof *retries);
-        if (!retries) {
-            blast->is_out_of_memory = true;
-            return;
-        }
-        for (size_t i = 0; i < blast->retry_count; i++)
-            retries[i] = blast->retries[(blast->retry_first + i) % blast->retry_capacity];
-        free(blast->retries);
-        blast->retries = retries;
-        blast->retry_capacity = capacity;
-        blast->retry_first = 0;
+    void *retries = blast->retries;
+    if (!ring_make_room(&blast->retry_ring, &retries, sizeof *blast->retries)) {
+        blast->is_out_of_memory = true;
+        return;
     }
-    size_t place = (blast->retry_first + blast->retry_count++) % blast->retry_capacity;
+    blast->retries = retries;
+    size_t place = ring_place(&blast->retry_ring, blast->retry_ring.count++);
     blast->retries[place] = (struct retry){clock_ns() + RETRY_NS, route};
 }
 
@@ -122,7 +114,7 @@ static void join_line(struct blast *blast, struct connection *connection) {
  * it has to stand in line: the queue of a UNIX listener is full. */
 static bool connect_socket(struct blast *blast, struct connection *connection, bool was_in_line) {
     struct route *route = &blast->routes[connection->route];
-    if (__builtin_expect(blast->line.count != 0, 0) && !was_in_line) return false;
+    if (__builtin_expect(blast->line.ring.count != 0, 0) && !was_in_line) return false;
     int failed = socket_connect(blast, route, &connection->fd);
     if (failed && errno != EINPROGRESS) {
         if (errno == EAGAIN && is_unix(route)) return false;
@@ -189,7 +181,7 @@ static void connect_slot(struct blast *blast, struct connection *connection) {
 }
 
 void connections_leave_line(struct blast *blast, int64_t now) {
-    for (int i = 0; i < ROUND && blast->line.count; i++) {
+    for (int i = 0; i < ROUND && blast->line.ring.count; i++) {
         uint64_t token = line_first(&blast->line);
         struct connection *connection = &blast->slots[slot_of(token)];
         bool is_over = !is_of_generation(token, connection->generation) || !is_in_line(connection);

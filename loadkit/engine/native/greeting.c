@@ -10,36 +10,27 @@
 enum { LOOKED_AT = 512 };
 
 void peer_await_header(struct serve *serve, struct peer *peer) {
-    if (serve->greeted_count == serve->greeted_capacity) {
-        size_t capacity = serve->greeted_capacity ? 2 * serve->greeted_capacity : 64;
-        struct greeted *greeted = malloc(capacity * sizeof *greeted);
-        if (!greeted) {
-            peer_lose(serve, peer, STEP_receive, ENOMEM);
-            return;
-        }
-        for (size_t i = 0; i < serve->greeted_count; i++)
-            greeted[i] = serve->greeted[(serve->greeted_first + i) % serve->greeted_capacity];
-        free(serve->greeted);
-        serve->greeted = greeted;
-        serve->greeted_capacity = capacity;
-        serve->greeted_first = 0;
+    void *greeted = serve->greeted;
+    if (!ring_make_room(&serve->greeted_ring, &greeted, sizeof *serve->greeted)) {
+        peer_lose(serve, peer, STEP_receive, ENOMEM);
+        return;
     }
+    serve->greeted = greeted;
     peer->owed_from = peer->owed_until = 0;
     uint64_t token = token_of(KIND_CONNECTION, peer_number(serve, peer), peer->generation);
-    size_t place = (serve->greeted_first + serve->greeted_count++) % serve->greeted_capacity;
+    size_t place = ring_place(&serve->greeted_ring, serve->greeted_ring.count++);
     serve->greeted[place] = (struct greeted){clock_ns() + serve->options.header_ns, token};
 }
 
-int64_t greeting_ends(const struct serve *serve) { return serve->greeted[serve->greeted_first].until_ns; }
+int64_t greeting_ends(const struct serve *serve) { return serve->greeted[serve->greeted_ring.first].until_ns; }
 
 void greeting_expire(struct serve *serve, int64_t now) {
-    while (serve->greeted_count) {
-        const struct greeted *first = &serve->greeted[serve->greeted_first];
+    while (serve->greeted_ring.count) {
+        const struct greeted *first = &serve->greeted[serve->greeted_ring.first];
         struct peer *peer = &serve->slots[slot_of(first->token)];
         bool is_awaited = is_of_generation(first->token, peer->generation) && peer->state == PEER_GREETING;
         if (is_awaited && first->until_ns > now) return;
-        serve->greeted_first = (serve->greeted_first + 1) % serve->greeted_capacity;
-        serve->greeted_count--;
+        ring_drop_first(&serve->greeted_ring);
         if (is_awaited) peer_lose(serve, peer, STEP_receive, OWN_PROXY_TIMEOUT);
     }
 }

@@ -9,15 +9,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ring.h"
+
 struct line {
-    uint64_t *tokens; /* a ring; some are of connections that are over */
-    size_t first, count, capacity;
+    uint64_t *tokens; /* some are of connections that are over */
+    struct ring ring;
     int64_t next_ns, pause_ns; /* when the first one tries; how long after a try in vain */
 };
 
 /* False: there is no memory. */
 bool line_join(struct line *line, uint64_t token, int64_t now);
-static inline uint64_t line_first(const struct line *line) { return line->tokens[line->first]; }
+static inline uint64_t line_first(const struct line *line) { return line->tokens[line->ring.first]; }
 /* The first one has left: it went well, or it is over. */
 void line_leave(struct line *line, int64_t now);
 /* It was in vain. */

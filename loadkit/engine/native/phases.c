@@ -157,7 +157,7 @@ void blast_begin_drain(struct blast *blast, int64_t longest_ns, int64_t held_ns)
     blast->is_sending = blast->is_pausing = false;
     blast->fill_at = blast->fill_end = 0;
     blast->next_phase_ns = NEVER;
-    blast->retry_count = 0;
+    blast->retry_ring.count = 0;
     schedule_clear(&blast->connects);
 }
 

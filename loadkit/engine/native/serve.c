@@ -78,7 +78,7 @@ void serve_finish(struct serve *serve) {
 static int64_t next_time(const struct serve *serve) {
     int64_t next = serve->stop_ns < serve->listen_again_ns ? serve->stop_ns : serve->listen_again_ns;
     if (serve->deaf_ns < next) next = serve->deaf_ns;
-    if (serve->greeted_count && greeting_ends(serve) < next) next = greeting_ends(serve);
+    if (serve->greeted_ring.count && greeting_ends(serve) < next) next = greeting_ends(serve);
     if (serve->answers.look_ns < next) next = serve->answers.look_ns;
     if (serve->open_count && serve->sweep_ns < next) next = serve->sweep_ns;
     if (serve->options.idle_timeout_ns >= 0 && serve->idlest != NONE) {
@@ -152,7 +152,7 @@ static __attribute__((noinline, cold)) void sweep(struct serve *serve, int64_t n
 static void do_due(struct serve *serve, int64_t now) {
     if (serve->deaf_ns <= now) serve_listen_no_more(serve);
     if (serve->listen_again_ns <= now) serve_wake_listeners(serve);
-    if (serve->greeted_count) greeting_expire(serve, now);
+    if (serve->greeted_ring.count) greeting_expire(serve, now);
     if (serve->sweep_ns <= now) sweep(serve, now);
     if (serve->answers.look_ns <= now) answers_end_idle(&serve->answers, now);
     for (int i = 0; i < IDLE_A_TURN && serve->options.idle_timeout_ns >= 0 && serve->idlest != NONE; i++) {

@@ -32,6 +32,7 @@
 #include "board.h"
 #include "poller.h"
 #include "rows.h"
+#include "ring.h"
 #include "settings.h"
 #include "stamps.h"
 #include "tokens.h"
@@ -111,8 +112,8 @@ struct serve {
     int64_t sweep_ns; /* when to look for what epoll has not reported; NEVER: not edge-triggered */
     uint32_t swept; /* slots that were looked at in this sweep */
     bool is_done;
-    struct greeted *greeted; /* a ring of those whose header is awaited, the oldest first; some are over, or have it */
-    size_t greeted_first, greeted_count, greeted_capacity;
+    struct greeted *greeted; /* those whose header is awaited, the oldest first; some are over, or have it */
+    struct ring greeted_ring;
     uint64_t *ready; /* as in blast.h */
     size_t ready_count, ready_capacity;
     unsigned char *buffer;
