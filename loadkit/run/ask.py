@@ -7,16 +7,16 @@ import socket
 import time
 from collections.abc import Sequence
 
-from loadkit.endpoint import place_of, reset_on_close, say_error
+from loadkit.endpoint import place_of, say_error
 from loadkit.errors import TargetError
 from loadkit.limits import LIMITS, refusal
 from loadkit.plan.target import Target
-from loadkit.run.ping import connect, left_s
+from loadkit.run.ping import exchange, left_s
 from loadkit.units import NS_PER_S, format_duration
 from loadkit.wire.echo import echo_script
 from loadkit.wire.expect import Expect
 from loadkit.wire.protocol import Unexpected
-from loadkit.wire.recognise import recognise, show
+from loadkit.wire.recognise import quote
 from loadkit.wire.script import Stream
 from loadkit.wire.unmarked import Closed, Quiet
 from loadkit.wire.wires import framing_of
@@ -37,24 +37,18 @@ def ask(targets: Sequence[Target], message: bytes, expect: Expect, timeout_ns: i
     place, deadline_ns = place_of(targets[0].host, targets[0].port), time.monotonic_ns() + timeout_ns
     began = bytearray()
     try:
-        target, sock = connect(targets, deadline_ns)
-        with sock:
-            reset_on_close(sock)
-            sent_ns = time.monotonic_ns()
-            sock.settimeout(left_s(deadline_ns))
-            sock.sendall(message)
-            came_ns = _read(sock, expect, began, deadline_ns)
-            return target, came_ns - sent_ns, bytes(began)
+        target, took_ns = exchange(targets, message, deadline_ns, lambda sock: _read(sock, expect, began, deadline_ns))
+        return target, took_ns, bytes(began)
     except Unexpected as wrong:
-        raise TargetError(f"{place} replied {_shown(began)}: {wrong.error} (--expect {expect})") from None
+        raise TargetError(f"{place} replied {quote(bytes(began))}: {wrong.error} (--expect {expect})") from None
     except TimeoutError:
-        what = f"sent {_shown(began)}, and no end of it" if began else "did not reply"
+        what = f"sent {quote(bytes(began))}, and no end of it" if began else "did not reply"
         raise TargetError(
             f"{place} {what} within {format_duration(timeout_ns)} (--expect {expect}); check what it is sent "
             f"(--timeout waits longer)"
         ) from None
     except EOFError:
-        came = f"after {_shown(began)}, which is no whole reply" if began else "without a reply"
+        came = f"after {quote(bytes(began))}, which is no whole reply" if began else "without a reply"
         raise TargetError(f"{place} closed the connection {came} (--expect {expect})") from None
     except OSError as error:
         if error.errno in LIMITS:
@@ -85,8 +79,3 @@ def _read(sock: socket.socket, expect: Expect, began: bytearray, deadline_ns: in
         progress, ends = framing.feed(progress, part)
         if ends:
             return came_ns
-
-
-def _shown(began: bytes | bytearray) -> str:
-    protocol = recognise(bytes(began))
-    return f"`{show(bytes(began))}`" + (f", this looks like {protocol}" if protocol else "")

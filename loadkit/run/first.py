@@ -13,7 +13,7 @@ from loadkit.plan.load import Load
 from loadkit.report.advice import advise, explain
 from loadkit.units import format_duration, format_size
 from loadkit.wire.protocol import WRONG_REPLY
-from loadkit.wire.recognise import guess, recognise, show
+from loadkit.wire.recognise import guess, quote, show
 from loadkit.wire.script import Script, Stream
 
 __all__ = ["first_failure"]
@@ -81,9 +81,7 @@ def first_failure(plan: Plan, port: int, ramp: PhaseSamples, first_bytes: bytes,
 
 def _shaken(load: Load, name: str, first_bytes: bytes) -> str:
     """Says what became of the set-up of the first connection, and how what came in it began."""
-    protocol = recognise(first_bytes)
-    looks = f", this looks like {protocol}" if protocol else ""
-    came = f"after it said `{show(first_bytes)}`{looks}" if first_bytes else "and said nothing before"
+    came = f"after it said {quote(first_bytes)}" if first_bytes else "and said nothing before"
     what = {
         **{ended: f"{said} during its set-up" for ended, said in _ENDED.items()},
         "HANDSHAKE_TIMEOUT": f"did not finish the set-up within {format_duration(load.connect_timeout_ns)}",
@@ -95,19 +93,18 @@ def _shaken(load: Load, name: str, first_bytes: bytes) -> str:
 
 def _framed(load: Load, step: str, name: str, first_bytes: bytes) -> str | None:
     """Returns what to say of a target that gave no right reply and is no echo; None if the error is like any other."""
-    expected, protocol = f"--expect {load.expect}", recognise(first_bytes)
-    looks = f", this looks like {protocol}" if protocol else ""
+    expected, said = f"--expect {load.expect}", quote(first_bytes)
     if step == "reply":
         if name == WRONG_REPLY:
             expected += f" --check {load.content}"
-        return f"replied `{show(first_bytes)}`{looks}: {explain(step, name).cause} ({expected}, {name})"
+        return f"replied {said}: {explain(step, name).cause} ({expected}, {name})"
     if name == "EXTRA_BYTES":
-        return f"sent more than the first message's reply, `{show(first_bytes)}`{looks}: is it {expected}?"
-    came = f"after `{show(first_bytes)}`{looks}, which is no whole reply" if first_bytes else "without a reply"
+        return f"sent more than the first message's reply, {said}: is it {expected}?"
+    came = f"after {said}, which is no whole reply" if first_bytes else "without a reply"
     if name in _ENDED:
         return f"{_ENDED[name]} {came} ({expected}): see its log, and what it is sent"
     if name == "REPLY_TIMEOUT":
-        what = f"sent `{show(first_bytes)}`{looks}, and no end of it" if first_bytes else "did not reply"
+        what = f"sent {said}, and no end of it" if first_bytes else "did not reply"
         return (
             f"{what} within {format_duration(load.timeout_ns)} ({expected}): check what it is sent and where its "
             f"replies end, or raise --timeout"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from loadkit.endpoint import SockAddr, family_of, place_of, refuse_itself, reset_on_close, say_error, sockaddr_of
 from loadkit.errors import TargetError
@@ -14,7 +14,7 @@ from loadkit.plan.target import Target
 from loadkit.units import NS_PER_S, format_duration, format_size
 from loadkit.wire.recognise import guess, show
 
-__all__ = ["connect", "left_s", "ping"]
+__all__ = ["exchange", "left_s", "ping"]
 
 _AGAIN_S = 0.01
 
@@ -30,14 +30,7 @@ def ping(targets: Sequence[Target], size_bytes: int, timeout_ns: int) -> tuple[T
     place, message = place_of(targets[0].host, targets[0].port), os.urandom(size_bytes)
     deadline_ns = time.monotonic_ns() + timeout_ns
     try:
-        target, sock = connect(targets, deadline_ns)
-        with sock:
-            reset_on_close(sock)
-            sent_ns = time.monotonic_ns()
-            sock.settimeout(left_s(deadline_ns))
-            sock.sendall(message)
-            _compare(sock, message, place, deadline_ns)
-            return target, time.monotonic_ns() - sent_ns
+        return exchange(targets, message, deadline_ns, lambda sock: _compare(sock, message, place, deadline_ns))
     except TimeoutError:
         raise TargetError(
             f"{place} did not echo {format_size(size_bytes)} within {format_duration(timeout_ns)}; is it an echo "
@@ -52,7 +45,23 @@ def ping(targets: Sequence[Target], size_bytes: int, timeout_ns: int) -> tuple[T
         ) from None
 
 
-def connect(targets: Sequence[Target], deadline_ns: int) -> tuple[Target, socket.socket]:
+def exchange(
+    targets: Sequence[Target], message: bytes, deadline_ns: int, read: Callable[[socket.socket], int]
+) -> tuple[Target, int]:
+    """Connects, sends a message, and has `read` take the reply: it returns when the last byte of that came.
+
+    Returns the target that a connection could be opened to, and the nanoseconds from the send until then.
+    """
+    target, sock = _connect(targets, deadline_ns)
+    with sock:
+        reset_on_close(sock)
+        sent_ns = time.monotonic_ns()
+        sock.settimeout(left_s(deadline_ns))
+        sock.sendall(message)
+        return target, read(sock) - sent_ns
+
+
+def _connect(targets: Sequence[Target], deadline_ns: int) -> tuple[Target, socket.socket]:
     """Returns the first target that answers, each having its share of the time left. Raises the last one's OSError."""
     *others, last = targets
     for left, target in zip(range(len(targets), 1, -1), others, strict=True):
@@ -90,7 +99,8 @@ def _open(sock: socket.socket, sockaddr: SockAddr, timeout_s: float) -> None:
         time.sleep(_AGAIN_S)
 
 
-def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) -> None:
+def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) -> int:
+    """Reads the echo of a message; returns when its last byte came (monotonic ns)."""
     came = 0
     while came < len(message):
         sock.settimeout(left_s(deadline_ns))
@@ -104,6 +114,7 @@ def _compare(sock: socket.socket, message: bytes, place: str, deadline_ns: int) 
             first_bytes = message[:came] + part
             raise TargetError(f"{place} sent back other bytes than it got, `{show(first_bytes)}`: {guess(first_bytes)}")
         came += len(part)
+    return time.monotonic_ns()
 
 
 def left_s(deadline_ns: int) -> float:

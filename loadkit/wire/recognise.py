@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["guess", "recognise", "show"]
+__all__ = ["guess", "quote", "recognise", "show"]
 
 # In order: what is more special comes first. Each pattern begins at the first byte.
 _SIGNS = (
@@ -52,6 +52,12 @@ def guess(first_bytes: bytes) -> str:
     """Returns what to say of a peer whose reply to an echo message begins so, and is not the message."""
     protocol = recognise(first_bytes)
     return f"this looks like {protocol}" if protocol else "it is not an echo server"
+
+
+def quote(first_bytes: bytes) -> str:
+    """Returns the beginning of what came between backticks, and what it looks like, if that is known."""
+    protocol = recognise(first_bytes)
+    return f"`{show(first_bytes)}`" + (f", this looks like {protocol}" if protocol else "")
 
 
 def show(first_bytes: bytes, most: int = _SHOWN) -> str:
