@@ -7,7 +7,7 @@ Generators, OOPSLA 2014): a counter that goes up by the golden ratio, mixed.
 
 from __future__ import annotations
 
-__all__ = ["ARRIVALS", "MESSAGES", "MOST_SEED", "PAUSES", "share_at", "stream", "word_at"]
+__all__ = ["ARRIVALS", "GOLDEN", "MESSAGES", "MIXERS", "MOST_SEED", "PAUSES", "share_at", "stream", "word_at"]
 
 # A record is JSON, and some readers take its numbers for floats.
 MOST_SEED = 2**53 - 1
@@ -15,15 +15,16 @@ MOST_SEED = 2**53 - 1
 # What a run uses its seed for, a stream each. native/chance.h has the same numbers.
 ARRIVALS, PAUSES, MESSAGES = 1, 2, 3
 
-_GOLDEN = 0x9E3779B97F4A7C15
+# 2**64 divided by the golden ratio, and the two factors that mix a word.
+GOLDEN, MIXERS = 0x9E3779B97F4A7C15, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _MASK = 2**64 - 1
 
 
 def word_at(seed: int, number: int) -> int:
     """Returns word `number` of a seed: 64 random bits."""
-    word = (seed + (number + 1) * _GOLDEN) & _MASK
-    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _MASK
+    word = (seed + (number + 1) * GOLDEN) & _MASK
+    word = ((word ^ (word >> 30)) * MIXERS[0]) & _MASK
+    word = ((word ^ (word >> 27)) * MIXERS[1]) & _MASK
     return word ^ (word >> 31)
 
 

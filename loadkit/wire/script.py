@@ -13,6 +13,8 @@ from math import lcm
 
 import msgspec
 
+from loadkit.chance import GOLDEN
+
 __all__ = ["FRESH", "PATCH_DIGITS_SHIFT", "PATCH_SHIFT", "PIECE_BYTES", "Script", "Stream", "pack_patch", "stretched"]
 
 # Up to this size each message is kept as bytes of its own, once it was sent; longer ones are slices of one buffer.
@@ -30,8 +32,6 @@ _LEAST_STRETCH_BYTES = 16 * 1024
 FRESH = ("n", "conn", "worker", "now_ns")
 # A patch is one number: where it is, how many digits it has, and which of FRESH.
 PATCH_SHIFT, PATCH_DIGITS_SHIFT = 16, 8
-# 2^64 divided by the golden ratio: its multiples, modulo 2^64, are spread evenly, however many there are.
-_GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
 
@@ -92,7 +92,7 @@ class Script(msgspec.Struct, frozen=True):
         """Returns where connection number `connection` of a run begins."""
         if self.starts == 1:
             return 0
-        return self.begin(((connection * _GOLDEN & _MASK) >> 32) * self.starts // 2**32 * self.block)
+        return self.begin(((connection * GOLDEN & _MASK) >> 32) * self.starts // 2**32 * self.block)
 
 
 def pack_patch(place: int, digits: int, number: int) -> int:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from loadkit.chance import GOLDEN, MIXERS
 from loadkit.plan.arrivals import BLOCK_UNITS, PoissonProcess, sizes_at_most
 from loadkit.plan.pacing import LinearPace, share
 
@@ -167,7 +168,7 @@ def sum_of_sizes(process: PoissonProcess, first: int, end: int) -> int:
 
 def shares_at(seed: int, numbers: np.ndarray) -> np.ndarray:
     """Returns the shares of a seed at these numbers, as chance.py does one by one."""
-    word = np.uint64(seed) + (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    word = np.uint64(seed) + (numbers + np.uint64(1)) * np.uint64(GOLDEN)
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(MIXERS[0])
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(MIXERS[1])
     return ((word ^ (word >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
